@@ -1,0 +1,16 @@
+export default {
+  testEnvironment: "node",
+  extensionsToTreatAsEsm: [".ts"],
+  testMatch: ["<rootDir>/__tests__/**/*.test.ts"],
+  transform: {
+    "^.+\\.ts$": [
+      "@swc/jest",
+      {
+        jsc: { target: "es2023", parser: { syntax: "typescript" } },
+        module: { type: "es6" },
+      },
+    ],
+  },
+  testTimeout: 20_000,
+  reporters: ["default", "<rootDir>/__tests__/closing-line.cjs"],
+};
