@@ -1,0 +1,82 @@
+import { DeployError, PreflightError } from "./errors.ts";
+import { type Plan, changed } from "./plan.ts";
+import { type RenderedStack, printed } from "./stack/render.ts";
+import { type NewConfig, type Survey } from "./swarm.ts";
+import { type Docker, type DockerAnswer, type Session, type Stage, type Voice } from "./world.ts";
+
+/** Names to ids. */
+export interface Created {
+  readonly networks: ReadonlyMap<string, string>;
+  readonly configs: ReadonlyMap<string, string>;
+}
+
+/** Creates what the services need and the swarm does not have. */
+export async function createNeeds(plan: Plan, configs: readonly NewConfig[], session: Session, voice: Voice): Promise<Created> {
+  const created = { networks: new Map<string, string>(), configs: new Map<string, string>() };
+  for (const network of plan.networks) {
+    created.networks.set(network, await session.swarm.createNetwork(network));
+    voice.say(`Created the network ${network}.`);
+  }
+  for (const config of configs.filter(({ name }) => plan.configs.includes(name))) {
+    created.configs.set(config.name, await session.swarm.createConfig(config));
+    voice.say(`Created the config ${config.name} (${config.bytes.byteLength} bytes).`);
+  }
+  return created;
+}
+
+/** Hands docker the services that change, and no other: an update with the same spec disarms Swarm's own rollback (SWARM 2.5). */
+export async function sendServices(
+  plan: Plan,
+  stack: RenderedStack,
+  folder: string,
+  dockerMajor: number,
+  stage: Stage,
+  session: Session,
+  voice: Voice,
+): Promise<void> {
+  const names = new Set(changed(plan).map(({ name }) => name));
+  if (names.size === 0) return;
+  await session.perform(stage, async (docker) => {
+    const answer = await stackDeploy(docker, stack.name, printed(stack, names), folder, dockerMajor, (line) => voice.quote(line));
+    if (answer.code === 0) return;
+    const reason = session.lost() ?? dockersReason(answer);
+    throw new DeployError(
+      `docker stack deploy failed (exit code ${answer.code}): ${reason}`,
+      "Services that docker had sent before this are rolling out; the others are untouched.",
+    );
+  });
+}
+
+/**
+ * The same command for the rehearsal and in earnest. The file comes through standard input, since it may hold secrets, and docker
+ * runs in the stack file's folder, so that relative paths keep their meaning.
+ */
+export async function stackDeploy(
+  docker: Docker,
+  stack: string,
+  file: string,
+  folder: string,
+  dockerMajor: number,
+  onLine: (line: string) => void,
+): Promise<DockerAnswer> {
+  // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
+  const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
+  const argv = ["stack", "deploy", "--with-registry-auth", "--resolve-image", "always", ...detach, "--compose-file", "-", stack];
+  return await docker.run(argv, { input: file, cwd: folder, onLine });
+}
+
+/** What docker says on its way out, without the lines it says anyway. */
+export function dockersReason(answer: DockerAnswer): string {
+  const lines = answer.stderr.split(/[\r\n]+/).filter((line) => line.trim() !== "" && !/^(Ignoring |Since --detach|In a future release|time=)/.test(line));
+  return lines.join(" ").trim() || "docker gave no reason";
+}
+
+/** A config of the same name with other bytes: nobody but us makes such names, so this is worth a stop. */
+export function refuseForeignConfigs(configs: readonly NewConfig[], survey: Survey): void {
+  const problems = configs.flatMap(({ name, bytes }) => {
+    const existing = survey.configs.find((stored) => stored.name === name);
+    if (existing === undefined || Buffer.from(existing.bytes).equals(bytes)) return [];
+    return [{ message: `The swarm has a config ${name} with another content.`, hint: `Look at it with: docker config inspect ${name}` }];
+  });
+  if (problems.length > 0) throw new PreflightError(problems);
+}

@@ -1,0 +1,47 @@
+import { messageOf } from "./errors.ts";
+import { type Swarm, type Task } from "./swarm.ts";
+
+/** What is known about one failed task, for a person who was not there. */
+export interface TaskStory {
+  readonly service: string;
+  readonly slot: number;
+  readonly node: string;
+  readonly image: string;
+  readonly state: string;
+  readonly exitCode: number | undefined;
+  /** Swarm's own words; empty for a task that ended by itself. */
+  readonly error: string;
+  /** The last lines that this very task wrote. */
+  readonly logs: readonly string[];
+  /** Why there are no lines, where the swarm could not tell them. */
+  readonly logsMissing: string | undefined;
+}
+
+const LINES = 50;
+
+/** Asks at once: Swarm forgets a task, and its logs, after four more attempts. A node that can't tell costs seconds, not the verdict. */
+export async function tellStory(swarm: Swarm, service: string, task: Task): Promise<TaskStory> {
+  const [node, logs] = await Promise.allSettled([
+    task.nodeId === "" ? "" : swarm.nodeName(task.nodeId),
+    swarm.taskLogs(task.id, LINES),
+  ]);
+  const { slot, image, state, exitCode, error } = task;
+  return {
+    service,
+    slot,
+    image,
+    state,
+    exitCode,
+    error,
+    node: node.status === "fulfilled" ? node.value : task.nodeId,
+    logs: logs.status === "fulfilled" ? logs.value : [],
+    logsMissing: logs.status === "rejected" ? messageOf(logs.reason) : undefined,
+  };
+}
+
+/** `shop_web.2 on n1: task: non-zero exit (3)` */
+export function headline(story: TaskStory): string {
+  const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
+  const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
+  return `Task ${where} (${story.image}): ${story.error === "" ? ended : `${story.error}`}`;
+}

@@ -1,0 +1,417 @@
+import { InputError, type Problem } from "../errors.ts";
+import { isTag, parseImageReference } from "../image/reference.ts";
+import { parseDuration } from "./duration.ts";
+import { type KeyValues, parseKeyValues } from "./key-values.ts";
+
+/** The values that stand where a workflow says nothing; action.yml says the same, and a test holds the two together. */
+export const DEFAULTS: Readonly<Record<string, string>> = {
+  mode: "deploy",
+  "ssh-user": "root",
+  "ssh-port": "22",
+  "ssh-sudo": "false",
+  registry: "docker.io",
+  build: "true",
+  context: ".",
+  "no-cache": "false",
+  pull: "false",
+  strict: "true",
+  "update-order": "start-first",
+  "failure-action": "rollback",
+  prune: "true",
+  timeout: "10m",
+  "stable-for": "15s",
+  "on-failure": "rollback",
+  "lock-timeout": "10m",
+  "keep-releases": "5",
+};
+
+/** Tried in this order where `stack-file` is not given. */
+export const STACK_FILES: readonly string[] = [
+  "stack.yml",
+  "stack.yaml",
+  "docker-stack.yml",
+  "docker-stack.yaml",
+  "deploy.yml",
+  "compose.yml",
+  "compose.yaml",
+  "docker-compose.yml",
+];
+
+/** What the runner tells about the event that started the workflow. */
+export interface RunContext {
+  /** `owner/name`; empty outside of a workflow. */
+  readonly repository: string;
+  readonly sha: string;
+  readonly refType: string;
+  readonly refName: string;
+  readonly actor: string;
+  /** The page of this run; empty outside of a workflow. */
+  readonly runUrl: string;
+  /** The page of the repository; empty outside of a workflow. */
+  readonly repositoryUrl: string;
+  /** The agent's socket (SSH_AUTH_SOCK), if the environment has one. */
+  readonly sshAgent: string | undefined;
+}
+
+export interface Credential {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface SshTarget {
+  readonly kind: "ssh";
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly privateKey: string | undefined;
+  readonly passphrase: string | undefined;
+  readonly password: string | undefined;
+  readonly agent: string | undefined;
+  /** `known_hosts` text; undefined where only fingerprints are given. */
+  readonly knownHosts: string | undefined;
+  /** `SHA256:…`, any of which will do. */
+  readonly fingerprints: readonly string[];
+}
+
+export interface SocketTarget {
+  readonly kind: "socket";
+  /** `unix://…` or `tcp://…`. */
+  readonly dockerHost: string;
+}
+
+export interface BuildInputs {
+  readonly context: string;
+  readonly file: string | undefined;
+  readonly target: string | undefined;
+  readonly platforms: readonly string[];
+  readonly buildArgs: readonly string[];
+  /** `id=value` lines. */
+  readonly secrets: readonly string[];
+  readonly labels: readonly string[];
+  readonly cacheFrom: readonly string[];
+  readonly cacheTo: readonly string[];
+  readonly noCache: boolean;
+  readonly pull: boolean;
+}
+
+export interface Inputs {
+  readonly target: SshTarget | SocketTarget;
+  readonly image: {
+    /** Host with an optional namespace; `$REGISTRY_URL`. */
+    readonly registry: string;
+    /** The registry's host alone. */
+    readonly registryHost: string;
+    /** `$PROJECT_NAME`. */
+    readonly project: string;
+    /** `registry/project`, without a tag. */
+    readonly repository: string;
+    readonly version: string;
+    /** Besides `version`. */
+    readonly tags: readonly string[];
+    /** For the build, the push and, without `pullLogin`, the swarm. */
+    readonly login: Credential | undefined;
+    /** What the swarm keeps for later pulls, where it differs. */
+    readonly pullLogin: Credential | undefined;
+    /** Undefined with `build: false`. */
+    readonly build: BuildInputs | undefined;
+  };
+  readonly stack: {
+    readonly name: string;
+    /** Undefined: the first of `STACK_FILES` that exists. */
+    readonly file: string | undefined;
+    readonly variables: ReadonlyMap<string, string>;
+    readonly secrets: ReadonlyMap<string, string>;
+    readonly strict: boolean;
+    readonly envFile: string | undefined;
+    readonly envConfig: string | undefined;
+    readonly updateOrder: string;
+    readonly failureAction: string;
+    readonly networks: readonly string[];
+    readonly prune: boolean;
+  };
+  readonly rollout: {
+    readonly timeoutMs: number;
+    readonly stableForMs: number;
+    readonly onFailure: "rollback" | "keep";
+  };
+}
+
+/** The raw text of an input; empty where it is not given. */
+export type RawInput = (name: string) => string;
+
+/** Reads every input, or throws an `InputError` that lists all that is wrong with them. */
+export function parseInputs(raw: RawInput, run: RunContext): Inputs {
+  const reader = new Reader(raw);
+  const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
+  if (mode !== "deploy") {
+    reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
+  }
+  reader.refuseForNow("lock-timeout", "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.");
+  reader.refuseForNow("keep-releases", "No release records are kept yet.");
+  reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
+  reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
+  const inputs: Inputs = {
+    target: parseTarget(reader, run),
+    image: parseImage(reader, run),
+    stack: parseStack(reader, run),
+    rollout: {
+      timeoutMs: reader.duration("timeout"),
+      stableForMs: reader.duration("stable-for"),
+      onFailure: reader.oneOf("on-failure", ["rollback", "keep"]),
+    },
+  };
+  if (inputs.rollout.timeoutMs === 0) reader.complain('"timeout" is zero: no rollout can be that fast.');
+  else if (inputs.rollout.stableForMs >= inputs.rollout.timeoutMs) {
+    reader.complain('"stable-for" is not shorter than "timeout": no rollout could ever be called good.');
+  }
+  if (reader.problems.length > 0) throw new InputError(reader.problems);
+  return inputs;
+}
+
+class Reader {
+  readonly problems: Problem[] = [];
+  readonly #raw: RawInput;
+
+  constructor(raw: RawInput) {
+    this.#raw = raw;
+  }
+
+  complain(message: string, hint?: string): void {
+    this.problems.push({ message, hint });
+  }
+
+  adopt(parsed: KeyValues): ReadonlyMap<string, string> {
+    this.problems.push(...parsed.problems);
+    return parsed.values;
+  }
+
+  /** As given, blanks included: keys and passwords. */
+  verbatim(name: string): string {
+    return this.#raw(name);
+  }
+
+  text(name: string): string {
+    return this.#raw(name).trim() || (DEFAULTS[name] ?? "");
+  }
+
+  optional(name: string): string | undefined {
+    return this.text(name) || undefined;
+  }
+
+  lines(name: string): string[] {
+    return split(this.text(name), /\r?\n/);
+  }
+
+  /** Separated by newlines or commas. */
+  list(name: string): string[] {
+    return split(this.text(name), /\r?\n|,/);
+  }
+
+  boolean(name: string): boolean {
+    const value = this.text(name);
+    if (/^(true|True|TRUE)$/.test(value)) return true;
+    if (!/^(false|False|FALSE)$/.test(value)) this.complain(`"${name}" is "${value}".`, "Give true or false.");
+    return false;
+  }
+
+  duration(name: string): number {
+    const value = this.text(name);
+    const ms = parseDuration(value);
+    if (ms === undefined) this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
+    return ms ?? 1;
+  }
+
+  oneOf<T extends string>(name: string, choices: readonly [T, ...T[]]): T {
+    const value = this.text(name);
+    const choice = choices.find((candidate) => candidate === value);
+    if (choice === undefined) this.complain(`"${name}" is "${value}".`, `Give one of: ${choices.join(", ")}.`);
+    return choice ?? choices[0];
+  }
+
+  /** An input of the contract whose behaviour is still to come: never silently ignored. */
+  refuseForNow(name: string, meanwhile: string): void {
+    const value = this.text(name);
+    if (value !== (DEFAULTS[name] ?? "")) this.complain(`"${name}" is not supported yet in this version.`, meanwhile);
+  }
+}
+
+function split(text: string, separator: RegExp): string[] {
+  return text
+    .split(separator)
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+}
+
+function parseTarget(reader: Reader, run: RunContext): SshTarget | SocketTarget {
+  const hosts = reader.list("ssh-host");
+  const dockerHost = reader.text("docker-host");
+  reader.refuseForNow("ssh-jump", "Give a host that the runner reaches by itself.");
+  if (reader.boolean("ssh-sudo")) {
+    reader.complain('"ssh-sudo" is not supported yet in this version.', "Use a user that may open the Docker socket.");
+  }
+  if (hosts.length > 0 === (dockerHost !== "")) {
+    reader.complain(
+      dockerHost === "" ? 'Neither "ssh-host" nor "docker-host" is given.' : 'Both "ssh-host" and "docker-host" are given.',
+      'Give exactly one: "ssh-host" for a manager reached by SSH, "docker-host" for a runner that stands on a manager.',
+    );
+  }
+  if (dockerHost !== "") {
+    if (!/^(unix:\/\/\/.|tcp:\/\/.)/.test(dockerHost)) {
+      const hint = dockerHost.startsWith("ssh://") ? 'Use "ssh-host" for SSH.' : "Give unix:///path or tcp://host:port.";
+      reader.complain(`"docker-host" is "${dockerHost}".`, hint);
+    }
+    return { kind: "socket", dockerHost };
+  }
+  if (hosts.length > 1) reader.complain('Several managers in "ssh-host" are not supported yet in this version.', "Give one.");
+  return { kind: "ssh", ...parseSshHost(reader, hosts[0] ?? ""), ...parseSshTrust(reader, hosts.length > 0, run) };
+}
+
+const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
+
+function parseSshHost(reader: Reader, entry: string): { host: string; port: number; user: string } {
+  const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
+  const host = bracketed ?? plain ?? "";
+  if (entry !== "" && host === "") {
+    reader.complain(`"ssh-host" is "${entry}".`, "Give [user@]host[:port]; an IPv6 address stands in brackets.");
+  }
+  const number = port ?? reader.text("ssh-port");
+  if (!/^\d{1,5}$/.test(number) || Number(number) < 1 || Number(number) > 65_535) {
+    reader.complain(`The SSH port is "${number}".`, "Give a number from 1 to 65535.");
+  }
+  return { host, port: Number(number), user: user ?? reader.text("ssh-user") };
+}
+
+type SshTrust = Omit<SshTarget, "kind" | "host" | "port" | "user">;
+
+function parseSshTrust(reader: Reader, wanted: boolean, run: RunContext): SshTrust {
+  const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
+  const password = reader.verbatim("ssh-password") || undefined;
+  const knownHosts = nonBlank(reader.verbatim("ssh-known-hosts"));
+  const fingerprints = reader.list("ssh-fingerprint");
+  const agent = privateKey === undefined && password === undefined ? run.sshAgent : undefined;
+  if (wanted && privateKey === undefined && password === undefined && agent === undefined) {
+    reader.complain(
+      'No way to log in: neither "ssh-private-key" nor "ssh-password" is given, and there is no SSH agent.',
+      "If the key comes from a secret, check the secret's name: an undefined secret is empty.",
+    );
+  }
+  if (wanted && knownHosts === undefined && fingerprints.length === 0) {
+    reader.complain(
+      'Neither "ssh-known-hosts" nor "ssh-fingerprint" is given, so the host\'s key could not be checked.',
+      "Give the output of `ssh-keyscan HOST`, compared with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host.",
+    );
+  }
+  for (const fingerprint of fingerprints) {
+    if (!/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(fingerprint)) {
+      reader.complain(`"ssh-fingerprint" has "${fingerprint}".`, "Give SHA256: and 43 characters, as `ssh-keygen -l` prints it.");
+    }
+  }
+  const passphrase = reader.verbatim("ssh-passphrase") || undefined;
+  return { privateKey, passphrase, password, agent, knownHosts, fingerprints };
+}
+
+function nonBlank(text: string): string | undefined {
+  return text.trim() === "" ? undefined : text;
+}
+
+function parseImage(reader: Reader, run: RunContext): Inputs["image"] {
+  const registry = reader.text("registry").replace(/\/+$/, "");
+  const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
+  if (project === "") reader.complain('"project" is empty and there is no repository name to take its place.');
+  const repository = `${registry}/${project}`;
+  const reference = parseImageReference(repository);
+  if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
+    reader.complain(
+      `"${repository}" (registry/project) is no image name.`,
+      "Give the registry as host or host/namespace without https://, and both in lower case.",
+    );
+  }
+  const version = parseVersion(reader, run);
+  const tags = reader.list("tags").map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
+  for (const tag of tags.filter((candidate) => !isTag(candidate))) {
+    reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
+  }
+  return {
+    registry,
+    registryHost: reference?.domain ?? registry,
+    project,
+    repository,
+    version,
+    tags: [...new Set(tags)].filter((tag) => tag !== version),
+    login: parseCredential(reader, "username", "password"),
+    pullLogin: parseCredential(reader, "pull-username", "pull-password"),
+    build: reader.boolean("build") ? parseBuild(reader) : undefined,
+  };
+}
+
+function parseVersion(reader: Reader, run: RunContext): string {
+  const given = reader.text("version");
+  if (given !== "") {
+    if (!isTag(given)) {
+      reader.complain(`"version" is "${given}", which is no image tag.`, "Use letters, digits, _ . and -, at most 128, not starting with . or -.");
+    }
+    return given;
+  }
+  if (run.refType === "tag") {
+    if (!isTag(run.refName)) {
+      reader.complain(`The Git tag "${run.refName}" is no image tag.`, 'Set "version" to one made from it.');
+    }
+    return run.refName;
+  }
+  if (run.sha === "") reader.complain('"version" is not given and there is no commit to name it after.');
+  return `sha-${run.sha.slice(0, 7)}`;
+}
+
+function parseCredential(reader: Reader, userInput: string, passwordInput: string): Credential | undefined {
+  const username = reader.text(userInput);
+  const password = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
+  if (username === "" && password === "") return undefined;
+  if (username === "" || password === "") {
+    const [given, missing] = username === "" ? [passwordInput, userInput] : [userInput, passwordInput];
+    reader.complain(`"${given}" is given and "${missing}" is empty.`, "If it comes from a secret, check the secret's name.");
+  }
+  return { username, password };
+}
+
+function parseBuild(reader: Reader): BuildInputs {
+  return {
+    context: reader.text("context"),
+    file: reader.optional("file"),
+    target: reader.optional("target"),
+    platforms: reader.list("platforms"),
+    buildArgs: reader.lines("build-args"),
+    secrets: reader.lines("build-secrets"),
+    labels: reader.lines("labels"),
+    cacheFrom: reader.lines("cache-from"),
+    cacheTo: reader.lines("cache-to"),
+    noCache: reader.boolean("no-cache"),
+    pull: reader.boolean("pull"),
+  };
+}
+
+function parseStack(reader: Reader, run: RunContext): Inputs["stack"] {
+  const files = reader.lines("stack-file");
+  if (files.length > 1) reader.complain('Several files in "stack-file" are not supported yet in this version.', "Give one.");
+  const name = reader.text("stack-name") || reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
+  // Networks are named after the stack, and those must be DNS name components: no dots (SWARM: "must be valid as a DNS name component").
+  if (name !== "" && !/^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/.test(name)) {
+    reader.complain(`The stack name "${name}" is none.`, 'Set "stack-name": letters, digits, - and _, at most 63.');
+  }
+  const networks = reader.list("networks");
+  for (const network of networks.filter((candidate) => !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(candidate))) {
+    reader.complain(`"networks" has "${network}", which is no network name.`);
+  }
+  return {
+    name,
+    file: files[0],
+    variables: reader.adopt(parseKeyValues("variables", reader.verbatim("variables"))),
+    secrets: reader.adopt(parseKeyValues("secrets", reader.verbatim("secrets"))),
+    strict: reader.boolean("strict"),
+    envFile: reader.optional("env-file"),
+    envConfig: reader.optional("env-config"),
+    updateOrder: reader.oneOf("update-order", ["start-first", "stop-first"]),
+    failureAction: reader.oneOf("failure-action", ["rollback", "pause", "continue"]),
+    networks: [...new Set(networks)],
+    prune: reader.boolean("prune"),
+  };
+}

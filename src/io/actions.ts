@@ -1,0 +1,116 @@
+import { appendFileSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as core from "@actions/core";
+import { type Problem, describe } from "../errors.ts";
+
+/** Shorter values are masked by the runner alone: to replace every "1" ourselves would ruin what we print. */
+const SHORTEST_REDACTED = 4;
+
+/** The runner: its inputs, log, annotations, outputs and summary. Everything that leaves through it is freed of secrets first. */
+export class Runner {
+  readonly #secrets = new Set<string>();
+  readonly #masked = new Set<string>();
+  #group = false;
+
+  /** As the workflow wrote it, blanks included. */
+  input(name: string): string {
+    return core.getInput(name, { trimWhitespace: false });
+  }
+
+  /** From now on `value`, its lines and its usual encodings are shown as ***. */
+  mask(value: string): void {
+    if (value.trim() === "" || this.#masked.has(value)) return;
+    this.#masked.add(value);
+    core.setSecret(value);
+    const json = JSON.stringify(value).slice(1, -1);
+    const base64 = Buffer.from(value).toString("base64");
+    const forms = [value, ...value.split(/\r?\n/), json, base64, base64.replace(/=+$/, ""), encodeURIComponent(value)];
+    for (const form of forms.map((each) => each.trim())) {
+      if (form.length < SHORTEST_REDACTED || this.#secrets.has(form) || /^-----[A-Z0-9 ]+-----$/.test(form)) continue;
+      this.#secrets.add(form);
+      if (form !== value) core.setSecret(form);
+    }
+  }
+
+  redact(text: string): string {
+    let clean = text;
+    // Longest first: a secret that contains another one must not be left in halves.
+    for (const secret of [...this.#secrets].toSorted((a, b) => b.length - a.length)) clean = clean.replaceAll(secret, "***");
+    return clean;
+  }
+
+  /** One line of ours. */
+  say(line: string): void {
+    core.info(harmless(this.redact(line)));
+  }
+
+  /** A line somebody else wrote (docker, a container): it is shown, and can't act as a workflow command. */
+  quote(line: string): void {
+    core.info(`  | ${harmless(this.redact(line))}`);
+  }
+
+  /** Starts a folded section of the log; the next one, or `endGroup`, ends it. */
+  group(title: string): void {
+    this.endGroup();
+    core.startGroup(title);
+    this.#group = true;
+  }
+
+  endGroup(): void {
+    if (this.#group) core.endGroup();
+    this.#group = false;
+  }
+
+  warn(problem: Problem): void {
+    core.warning(this.redact(describe(problem)), properties(problem));
+  }
+
+  /** One annotation for one cause; the step counts as failed. */
+  fail(problem: Problem): void {
+    core.error(this.redact(describe(problem)), properties(problem));
+    process.exitCode = 1;
+  }
+
+  debug(text: string): void {
+    core.debug(this.redact(text));
+  }
+
+  output(name: string, value: string): void {
+    core.setOutput(name, this.redact(value));
+  }
+
+  summary(markdown: string): void {
+    const file = process.env.GITHUB_STEP_SUMMARY;
+    if (file !== undefined && file !== "") appendFileSync(file, `${this.redact(markdown)}\n`);
+  }
+
+  /** For the post step, which runs even where this one was killed. */
+  remember(name: string, value: string): void {
+    if (process.env.GITHUB_STATE) core.saveState(name, value);
+  }
+
+  recall(name: string): string {
+    return core.getState(name);
+  }
+
+  /** Keeps a file for later steps (0600), under the runner's temporary folder; its path. */
+  keepFile(name: string, text: string): string {
+    const path = join(mkdtempSync(join(process.env.RUNNER_TEMP || tmpdir(), "swarm-stack-file-")), name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  }
+}
+
+function properties(problem: Problem): core.AnnotationProperties {
+  const { place } = problem;
+  return place === undefined ? {} : { file: place.file, startLine: place.line, startColumn: place.column };
+}
+
+/** The runner obeys `::` at the start of a line and `##[` anywhere, and takes a carriage return for a line's end. */
+function harmless(line: string): string {
+  return line
+    .replace(/[\r\n]+/g, " ")
+    .replace(/^(\s*):(?=:)/, "$1\u200b:")
+    .replaceAll("##[", "#\u200b#[");
+}

@@ -1,0 +1,66 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { credentialKey } from "../image/reference.ts";
+
+interface ConfigFile {
+  auths?: Record<string, { auth?: string; username?: string; password?: string; identitytoken?: string }>;
+  credsStore?: string;
+  credHelpers?: Record<string, string>;
+}
+
+/**
+ * Makes `folder` a docker configuration of our own: it starts with what earlier steps left (credentials, builders, contexts,
+ * plug-ins), and what `docker login` adds to it stays in it.
+ */
+export function makeDockerConfig(folder: string, ownDomains: readonly string[]): void {
+  const ambient = process.env.DOCKER_CONFIG || join(homedir(), ".docker");
+  mkdirSync(folder, { mode: 0o700 });
+  const config = readConfig(join(ambient, "config.json"));
+  // An empty helper sends a login to this file instead of the machine's own credential store, where it would outlive us.
+  const ours = Object.fromEntries(ownDomains.map((domain) => [credentialKey(domain), ""]));
+  if (config.credsStore !== undefined || config.credHelpers !== undefined) config.credHelpers = { ...config.credHelpers, ...ours };
+  writeFileSync(join(folder, "config.json"), JSON.stringify(config), { mode: 0o600 });
+  if (!existsSync(ambient)) return;
+  for (const name of readdirSync(ambient)) {
+    if (name !== "config.json") symlinkSync(join(ambient, name), join(folder, name));
+  }
+}
+
+/** The X-Registry-Auth value docker would send for a registry, from the configuration in `folder`; undefined where it has none. */
+export function registryAuth(folder: string, domain: string): string | undefined {
+  const config = readConfig(join(folder, "config.json"));
+  const key = credentialKey(domain);
+  const helper = config.credHelpers?.[key] ?? config.credsStore ?? "";
+  const found = helper === "" ? fromFile(config, key) : fromHelper(helper, key);
+  if (found === undefined) return undefined;
+  // Go's URLEncoding: the URL alphabet, and unlike Node's "base64url" with its padding, without which old engines see no credentials.
+  const base64 = Buffer.from(JSON.stringify({ ...found, serveraddress: key })).toString("base64");
+  return base64.replaceAll("+", "-").replaceAll("/", "_");
+}
+
+function readConfig(path: string): ConfigFile {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as ConfigFile) : {};
+}
+
+type Auth = { username: string; password: string } | { identitytoken: string };
+
+function fromFile(config: ConfigFile, key: string): Auth | undefined {
+  // Older logins wrote the host with scheme or path; docker compares host names only.
+  const host = (name: string): string => name.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  const entry = config.auths?.[key] ?? Object.entries(config.auths ?? {}).find(([name]) => host(name) === host(key))?.[1];
+  if (entry === undefined) return undefined;
+  if (entry.identitytoken) return { identitytoken: entry.identitytoken };
+  const [username = "", ...rest] = Buffer.from(entry.auth ?? "", "base64").toString("utf8").split(":");
+  if (username === "") return undefined;
+  return { username, password: rest.join(":").replace(/\0+$/, "") };
+}
+
+/** Docker's credential helper protocol: the server's name in, JSON out. */
+function fromHelper(helper: string, key: string): Auth | undefined {
+  const { status, stdout } = spawnSync(`docker-credential-${helper}`, ["get"], { input: key, encoding: "utf8", timeout: 20_000 });
+  if (status !== 0) return undefined;
+  const { Username = "", Secret = "" } = JSON.parse(stdout) as { Username?: string; Secret?: string };
+  return Username === "<token>" ? { identitytoken: Secret } : { username: Username, password: Secret };
+}

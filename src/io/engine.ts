@@ -1,0 +1,322 @@
+import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
+import { readFileSync } from "node:fs";
+import { Agent as TlsAgent, request as httpsRequest } from "node:https";
+import { join } from "node:path";
+import { ConnectError } from "../errors.ts";
+import { type ImageAnswer, type Json, type JsonObject, type Named, type NewConfig, type Service, type ServiceSpec, type StoredConfig, type Survey, type Swarm, type Task } from "../swarm.ts";
+
+const STACK_LABEL = "com.docker.stack.namespace";
+/** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
+const CALL_DEADLINE_MS = 30_000;
+const LOGS_DEADLINE_MS = 8000;
+
+/** The engine answered with something other than success. */
+export class EngineError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.name = "EngineError";
+    this.status = status;
+  }
+}
+
+export interface Call {
+  readonly method?: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: Json;
+  /** An X-Registry-Auth value. */
+  readonly auth?: string | undefined;
+  readonly deadlineMs?: number;
+}
+
+/** The Engine API at one address, over kept-alive connections. */
+export class EngineApi {
+  /** Without the leading `v`, for instance `1.41`. */
+  readonly apiVersion: string;
+  readonly #address: Address;
+  readonly #agent: Agent;
+  readonly #signal: AbortSignal;
+
+  private constructor(address: Address, agent: Agent, apiVersion: string, signal: AbortSignal) {
+    this.#address = address;
+    this.#agent = agent;
+    this.apiVersion = apiVersion;
+    this.#signal = signal;
+  }
+
+  /** Asks for the engine's API version, so that a new engine speaks its own and an old one is not asked for more. */
+  static async open(dockerHost: string, signal: AbortSignal): Promise<EngineApi> {
+    const address = addressOf(dockerHost);
+    const agent = address.tls === undefined ? new Agent({ keepAlive: true }) : new TlsAgent({ keepAlive: true, ...address.tls });
+    const probe = new EngineApi(address, agent, "", signal);
+    const answer = await probe.#send("/_ping", {});
+    const apiVersion = answer.headers["api-version"];
+    if (answer.status !== 200 || typeof apiVersion !== "string") {
+      throw new ConnectError(`What answers at ${dockerHost} is no Docker engine (status ${answer.status}).`, "Check the address.");
+    }
+    return new EngineApi(address, agent, apiVersion, signal);
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  /** The JSON of a successful answer; an `EngineError` for any other. */
+  async json(path: string, call: Call = {}): Promise<Json> {
+    const bytes = await this.bytes(path, call);
+    return bytes.length === 0 ? null : (JSON.parse(bytes.toString("utf8")) as Json);
+  }
+
+  /** Whatever the answer is. */
+  async answer(path: string, call: Call): Promise<{ status: number; body: Json }> {
+    const { status, body } = await this.#send(`/v${this.apiVersion}${path}`, call);
+    return { status, body: body.length === 0 ? {} : (JSON.parse(body.toString("utf8")) as Json) };
+  }
+
+  async bytes(path: string, call: Call = {}): Promise<Buffer> {
+    const answer = await this.#send(`/v${this.apiVersion}${path}`, call);
+    if (answer.status >= 200 && answer.status < 300) return answer.body;
+    throw new EngineError(answer.status, messageIn(answer.body) || `status ${answer.status}`);
+  }
+
+  async #send(path: string, call: Call): Promise<{ status: number; headers: IncomingMessage["headers"]; body: Buffer }> {
+    const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
+    const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+    const send = this.#address.tls === undefined ? httpRequest : httpsRequest;
+    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
+    return await new Promise((resolve, reject) => {
+      const sent = send(
+        {
+          ...this.#address.where,
+          agent: this.#agent,
+          path: `${path}${query}`,
+          method: call.method ?? "GET",
+          signal,
+          headers: {
+            host: "docker",
+            ...(body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+            ...(call.auth === undefined ? {} : { "x-registry-auth": call.auth }),
+          },
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on("data", (chunk: Buffer) => chunks.push(chunk));
+          response.on("error", reject);
+          response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }));
+        },
+      );
+      sent.on("error", (error) => reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error));
+      sent.end(body);
+    });
+  }
+}
+
+interface Address {
+  readonly where: { readonly socketPath: string } | { readonly host: string; readonly port: number };
+  readonly tls: { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer } | undefined;
+}
+
+/** For `tcp://`, docker's own variables say whether TLS is spoken: DOCKER_TLS_VERIFY or DOCKER_CERT_PATH. */
+function addressOf(dockerHost: string): Address {
+  if (dockerHost.startsWith("unix://")) return { where: { socketPath: dockerHost.slice("unix://".length) }, tls: undefined };
+  const url = new URL(dockerHost.replace(/^tcp:/, "http:"));
+  const certificates = process.env.DOCKER_CERT_PATH;
+  const pem = (folder: string, name: string): Buffer => readFileSync(join(folder, name));
+  const tls =
+    certificates === undefined || certificates === ""
+      ? undefined
+      : { ca: pem(certificates, "ca.pem"), cert: pem(certificates, "cert.pem"), key: pem(certificates, "key.pem") };
+  return { where: { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || (tls === undefined ? 2375 : 2376)) }, tls };
+}
+
+function messageIn(body: Buffer): string {
+  try {
+    const parsed = JSON.parse(body.toString("utf8")) as { message?: unknown };
+    return typeof parsed.message === "string" ? parsed.message.trim() : "";
+  } catch {
+    return body.toString("utf8").trim().slice(0, 500);
+  }
+}
+
+/** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
+export class EngineSwarm implements Swarm {
+  readonly address: string;
+  readonly #api: EngineApi;
+
+  constructor(api: EngineApi, address: string) {
+    this.#api = api;
+    this.address = address;
+  }
+
+  async survey(stack: string): Promise<Survey> {
+    const [info, networks, configs, secrets, services] = await Promise.all([
+      this.#api.json("/info"),
+      this.#list("/networks"),
+      this.#list("/configs"),
+      this.#list("/secrets"),
+      this.#rawServices(stack),
+    ]);
+    return {
+      info,
+      networks,
+      secrets,
+      rawConfigs: configs,
+      rawServices: services,
+      services: services.map(toService),
+      configs: configs.map(toStoredConfig),
+    };
+  }
+
+  async askRegistry(image: string, auth: string | undefined): Promise<ImageAnswer> {
+    try {
+      const body = (await this.#api.json(`/distribution/${image}/json`, { auth, deadlineMs: 60_000 })) as JsonObject;
+      return { kind: "found", digest: text(object(body.Descriptor).digest), body };
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      return { kind: "refused", status: error.status, message: error.message };
+    }
+  }
+
+  async networks(): Promise<readonly Named[]> {
+    return (await this.#list("/networks")).map((raw) => ({ id: text(raw.Id), name: text(raw.Name) }));
+  }
+
+  async createNetwork(name: string): Promise<string> {
+    const created = await this.#api.json("/networks/create", {
+      method: "POST",
+      body: { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels: { "swarm-stack-deploy.managed": "true" } },
+    });
+    return text(object(created).Id);
+  }
+
+  async createConfig(config: NewConfig): Promise<string> {
+    const created = await this.#api.json("/configs/create", {
+      method: "POST",
+      body: {
+        Name: config.name,
+        Labels: Object.fromEntries(config.labels),
+        Data: Buffer.from(config.bytes).toString("base64"),
+        ...(config.templateDriver === undefined ? {} : { Templating: { Name: config.templateDriver } }),
+      },
+    });
+    return text(object(created).ID);
+  }
+
+  async services(stack: string): Promise<readonly Service[]> {
+    return (await this.#rawServices(stack)).map(toService);
+  }
+
+  async tasks(stack: string): Promise<readonly Task[]> {
+    const label = { label: [`${STACK_LABEL}=${stack}`] };
+    // Swarm alone knows which tasks are of the present spec (IsTaskDirty); the filter is how it says so.
+    const [all, current] = await Promise.all([
+      this.#list("/tasks", { filters: JSON.stringify(label) }),
+      this.#list("/tasks", { filters: JSON.stringify({ ...label, "_up-to-date": ["true"] }) }),
+    ]);
+    const ids = new Set(current.map((task) => text(task.ID)));
+    return all.map((task) => toTask(task, ids.has(text(task.ID))));
+  }
+
+  async nodeName(id: string): Promise<string> {
+    const node = object(await this.#api.json(`/nodes/${id}`));
+    return text(object(node.Description).Hostname) || id;
+  }
+
+  async taskLogs(taskId: string, lines: number): Promise<readonly string[]> {
+    const query = { stdout: "1", stderr: "1", tail: String(lines) };
+    const bytes = await this.#api.bytes(`/tasks/${taskId}/logs`, { query, deadlineMs: LOGS_DEADLINE_MS });
+    return linesOf(demultiplexed(bytes)).slice(-lines);
+  }
+
+  async updateService(service: Service, spec: ServiceSpec, auth: string | undefined): Promise<void> {
+    const query = { version: String(service.version) };
+    await this.#api.json(`/services/${service.id}/update`, { method: "POST", query, body: spec, auth });
+  }
+
+  async removeService(id: string): Promise<void> {
+    await this.#api.json(`/services/${id}`, { method: "DELETE" });
+  }
+
+  async #rawServices(stack: string): Promise<readonly JsonObject[]> {
+    const filters = JSON.stringify({ label: [`${STACK_LABEL}=${stack}`] });
+    return await this.#list("/services", { filters, status: "true" });
+  }
+
+  async #list(path: string, query?: Readonly<Record<string, string>>): Promise<readonly JsonObject[]> {
+    const answer = await this.#api.json(path, query === undefined ? {} : { query });
+    return Array.isArray(answer) ? (answer as JsonObject[]) : [];
+  }
+}
+
+function toService(raw: JsonObject): Service {
+  const spec = object(raw.Spec);
+  const update = object(raw.UpdateStatus);
+  const state = text(update.State);
+  return {
+    id: text(raw.ID),
+    name: text(spec.Name),
+    version: number(object(raw.Version).Index),
+    spec,
+    update: state === "" ? undefined : { state, message: text(update.Message) },
+    desiredTasks: number(object(raw.ServiceStatus).DesiredTasks),
+    jobIteration: number(object(object(raw.JobStatus).JobIteration).Index),
+  };
+}
+
+function toTask(raw: JsonObject, current: boolean): Task {
+  const status = object(raw.Status);
+  const exitCode = object(status.ContainerStatus).ExitCode;
+  return {
+    id: text(raw.ID),
+    serviceId: text(raw.ServiceID),
+    slot: number(raw.Slot),
+    nodeId: text(raw.NodeID),
+    state: text(status.State),
+    desiredState: text(raw.DesiredState),
+    error: text(status.Err),
+    exitCode: typeof exitCode === "number" ? exitCode : undefined,
+    image: text(object(object(raw.Spec).ContainerSpec).Image),
+    createdAt: text(raw.CreatedAt),
+    jobIteration: number(object(raw.JobIteration).Index),
+    current,
+  };
+}
+
+function toStoredConfig(raw: JsonObject): StoredConfig {
+  const spec = object(raw.Spec);
+  return { id: text(raw.ID), name: text(spec.Name), bytes: Buffer.from(text(spec.Data), "base64") };
+}
+
+function object(value: Json | undefined): JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
+}
+
+function text(value: Json | undefined): string {
+  return typeof value === "string" ? value : "";
+}
+
+function number(value: Json | undefined): number {
+  return typeof value === "number" ? value : 0;
+}
+
+/** Without a terminal, the engine frames each piece of output: one byte for the stream, three of nothing, four for the length. */
+function demultiplexed(bytes: Buffer): Buffer {
+  const pieces: Buffer[] = [];
+  let offset = 0;
+  while (offset + 8 <= bytes.length) {
+    const framed = (bytes[offset] ?? 9) <= 2 && bytes.readUIntBE(offset + 1, 3) === 0;
+    if (!framed) return bytes; // A task with a terminal is not framed.
+    const length = bytes.readUInt32BE(offset + 4);
+    pieces.push(bytes.subarray(offset + 8, offset + 8 + length));
+    offset += 8 + length;
+  }
+  return Buffer.concat(pieces);
+}
+
+function linesOf(bytes: Buffer): string[] {
+  return bytes
+    .toString("utf8")
+    .split(/\r\n|\r|\n/)
+    .filter((line) => line !== "");
+}

@@ -1,0 +1,101 @@
+import { join } from "node:path";
+import { ConnectError, messageOf } from "../errors.ts";
+import { type Inputs } from "../inputs/inputs.ts";
+import { type JsonObject } from "../swarm.ts";
+import { type Docker, type Session, type Stage, type Write } from "../world.ts";
+import { type DockerCli } from "./docker.ts";
+import { registryAuth } from "./docker-config.ts";
+import { EngineApi, EngineSwarm } from "./engine.ts";
+import { type Answer, standIn } from "./stand-in.ts";
+import { type SshLogin, openTunnel } from "./tunnel.ts";
+
+/** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
+export type Route = { readonly kind: "ssh"; readonly login: SshLogin } | { readonly kind: "socket"; readonly dockerHost: string };
+
+export interface SessionRequest {
+  readonly route: Route;
+  readonly target: Inputs["target"];
+  readonly docker: DockerCli;
+  /** The docker configuration with the credentials that the swarm is to keep. */
+  readonly configFolder: string;
+  readonly privateFolder: string;
+  readonly signal: AbortSignal;
+}
+
+/** Variables that would send docker elsewhere than DOCKER_HOST says; an empty one is not passed on. */
+const ELSEWHERE = { DOCKER_CONTEXT: "" };
+
+/** Connects and makes sure that a manager with a working swarm answers. */
+export async function openSession(request: SessionRequest): Promise<Session> {
+  const { route, signal, privateFolder } = request;
+  const tunnel = route.kind === "ssh" ? await openTunnel(route.login, privateFolder, signal) : undefined;
+  const dockerHost = route.kind === "ssh" ? (tunnel?.dockerHost ?? "") : route.dockerHost;
+  const address = request.target.kind === "ssh" ? request.target.host : dockerHost;
+  let api: EngineApi | undefined;
+  try {
+    api = await reachEngine(dockerHost, address, request);
+    requireManager((await api.json("/info")) as JsonObject, address);
+  } catch (error) {
+    api?.close();
+    await tunnel?.[Symbol.asyncDispose]();
+    throw error;
+  }
+  const engine = api;
+  const docker = request.docker.with({ DOCKER_HOST: dockerHost, DOCKER_CONFIG: request.configFolder, ...ELSEWHERE });
+  const play = async (name: string, stage: Stage, earnest: boolean, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]> => {
+    // The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs.
+    const forward = async (write: Write, query: string): Promise<Answer> =>
+      await engine.answer(`${write.path}${query}`, { method: write.method, body: write.body, auth: write.auth });
+    return await standIn(stage, engine.apiVersion, join(privateFolder, name), earnest ? forward : undefined, async (host) => {
+      await deploy(docker.with({ DOCKER_HOST: host, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" }));
+    });
+  };
+  return {
+    swarm: new EngineSwarm(engine, address),
+    docker,
+    registryAuth: (domain) => registryAuth(request.configFolder, domain),
+    rehearse: async (stage, deploy) => await play("plan.sock", stage, false, deploy),
+    perform: async (stage, deploy) => await play("send.sock", stage, true, deploy),
+    lost: () => tunnel?.lost(),
+    [Symbol.asyncDispose]: async () => {
+      engine.close();
+      await tunnel?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function reachEngine(dockerHost: string, address: string, request: SessionRequest): Promise<EngineApi> {
+  try {
+    return await EngineApi.open(dockerHost, request.signal);
+  } catch (error) {
+    if (error instanceof ConnectError || request.signal.aborted) throw error;
+    if (request.target.kind === "ssh") {
+      throw new ConnectError(
+        `The SSH login at ${address} works, but Docker's socket there can't be reached.`,
+        `Check that Docker runs, that ${request.target.user} may open /var/run/docker.sock (group docker), and that sshd allows stream-local forwarding.`,
+        error,
+      );
+    }
+    const { code } = error as { code?: string };
+    const why = code === "ENOENT" ? "there is no such socket" : code === "EACCES" ? "this user may not open it" : messageOf(error);
+    throw new ConnectError(`No Docker engine can be reached at ${address}: ${why}.`, 'Check "docker-host" and that the engine runs.', error);
+  }
+}
+
+/** Refuses an engine that can't deploy a stack, in words that say what to do. */
+export function requireManager(info: JsonObject, address: string): void {
+  const swarm = (info.Swarm ?? {}) as { LocalNodeState?: string; ControlAvailable?: boolean; Error?: string };
+  const state = swarm.LocalNodeState ?? "";
+  if (state === "locked") {
+    throw new ConnectError(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
+  }
+  if (state !== "active") {
+    throw new ConnectError(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
+  }
+  if (swarm.ControlAvailable !== true) {
+    throw new ConnectError(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
+  }
+  if (swarm.Error !== undefined && swarm.Error !== "") {
+    throw new ConnectError(`The manager ${address} has no working swarm: ${swarm.Error}`, "Bring back enough managers for a majority, then run this job again.");
+  }
+}

@@ -1,0 +1,117 @@
+import { once } from "node:events";
+import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
+import { type Json, type JsonObject } from "../swarm.ts";
+import { messageOf } from "../errors.ts";
+import { type Stage, type Write } from "../world.ts";
+
+/** Passes a write on to the real manager; its answer goes back to docker. */
+export type Forward = (write: Write, query: string) => Promise<Answer>;
+
+/**
+ * Lets docker deploy against a stand-in for the manager, which answers its questions from the survey. Without `forward` it writes
+ * down what docker would change: docker itself says what it makes of a stack file, spec by spec, and nothing is touched. With
+ * `forward` the same run happens in earnest, so that what is sent is what was planned.
+ */
+export async function standIn(
+  stage: Stage,
+  apiVersion: string,
+  socket: string,
+  forward: Forward | undefined,
+  deploy: (dockerHost: string) => Promise<void>,
+): Promise<readonly Write[]> {
+  const writes: Write[] = [];
+  const server = createServer((request, response) => {
+    void answer(stage, request, writes, forward).then(
+      ({ status, body }) => reply(apiVersion, response, status, body),
+      (error: unknown) => reply(apiVersion, response, 502, { message: messageOf(error) }),
+    );
+  });
+  server.listen(socket);
+  await once(server, "listening");
+  try {
+    await deploy(`unix://${socket}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+  return writes;
+}
+
+function reply(apiVersion: string, response: ServerResponse, status: number, body: Json): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, { "api-version": apiVersion, ostype: "linux", "content-type": "application/json" });
+  response.end(text);
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: Json;
+}
+
+async function answer(stage: Stage, request: IncomingMessage, writes: Write[], forward: Forward | undefined): Promise<Answer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  const url = new URL(request.url ?? "/", "http://docker");
+  const path = decodeURIComponent(url.pathname.replace(/^\/v\d+\.\d+(?=\/)/, ""));
+  const method = request.method ?? "GET";
+  if (method === "GET" || method === "HEAD") return read(stage, path, url.searchParams);
+  const text = Buffer.concat(chunks).toString("utf8");
+  const auth = request.headers["x-registry-auth"];
+  const body = text === "" ? {} : (JSON.parse(text) as JsonObject);
+  const write: Write = { method, path, body, auth: typeof auth === "string" ? auth : undefined };
+  writes.push(write);
+  if (forward !== undefined) return await forward(write, url.search);
+  const id = `rehearsed${writes.length}`;
+  return path.endsWith("/create") ? { status: 201, body: { ID: id, Id: id } } : { status: 200, body: {} };
+}
+
+function read(stage: Stage, path: string, query: URLSearchParams): Answer {
+  const { survey } = stage;
+  const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
+  const configs = [...survey.rawConfigs, ...[...stage.configs].map(([Name, ID]) => ({ ID, Spec: { Name } }))];
+  const [, kind = "", ...rest] = path.split("/");
+  const name = rest.join("/");
+  switch (kind) {
+    case "_ping":
+      return { status: 200, body: "OK" };
+    case "info":
+      return { status: 200, body: survey.info };
+    case "networks":
+      return name === "" ? { status: 200, body: labelled(networks, query) } : one(networks, name, "network");
+    case "configs":
+      return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
+    case "secrets":
+      return name === "" ? { status: 200, body: labelled(survey.secrets, query) } : one(survey.secrets, name, "secret");
+    case "services":
+      return name === "" ? { status: 200, body: survey.rawServices } : one(survey.rawServices, name, "service");
+    case "distribution":
+      return image(stage, name.replace(/\/json$/, ""));
+    default:
+      return { status: 404, body: { message: `docker asked for ${path}, which this stand-in for the manager does not know` } };
+  }
+}
+
+function image(stage: Stage, name: string): Answer {
+  const known = stage.images.get(name);
+  if (known === undefined) return { status: 404, body: { message: `the registry was not asked about ${name}` } };
+  return known.kind === "found" ? { status: 200, body: known.body } : { status: known.status, body: { message: known.message } };
+}
+
+function newNetwork([name, id]: readonly [string, string]): JsonObject {
+  return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
+}
+
+/** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
+function labelled(objects: readonly JsonObject[], query: URLSearchParams): readonly JsonObject[] {
+  const filters = JSON.parse(query.get("filters") ?? "{}") as Record<string, unknown>;
+  const wanted = Array.isArray(filters.label) ? (filters.label as string[]) : Object.keys((filters.label as object | undefined) ?? {});
+  return objects.filter((each) => {
+    const labels = ((each.Spec as JsonObject | undefined)?.Labels ?? each.Labels ?? {}) as JsonObject;
+    return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
+  });
+}
+
+function one(objects: readonly JsonObject[], name: string, kind: string): Answer {
+  const found = objects.find((each) => [each.Name, (each.Spec as JsonObject | undefined)?.Name, each.ID, each.Id].includes(name));
+  return found === undefined ? { status: 404, body: { message: `${kind} ${name} not found` } } : { status: 200, body: found };
+}

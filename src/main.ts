@@ -1,0 +1,121 @@
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { deploy } from "./deploy.ts";
+import { Cancelled, StopError, messageOf } from "./errors.ts";
+import { type Inputs, type RunContext, parseInputs } from "./inputs/inputs.ts";
+import { parseKeyValues } from "./inputs/key-values.ts";
+import { Runner } from "./io/actions.ts";
+import { DockerCli } from "./io/docker.ts";
+import { makeDockerConfig } from "./io/docker-config.ts";
+import { runContext } from "./io/github.ts";
+import { makePrivateFolder, removeFolder } from "./io/private-folder.ts";
+import { type Route, openSession } from "./io/session.ts";
+import { prepareLogin } from "./io/tunnel.ts";
+import { type Facts, noFacts, outputs, summary } from "./report.ts";
+import { type Files, type World } from "./world.ts";
+
+const SECRET_INPUTS = ["password", "pull-password", "ssh-private-key", "ssh-passphrase", "ssh-password", "github-token"];
+const FOLDER = "private-folder";
+
+/** The door: makes the world, runs the story, publishes whatever came of it. The only catch-all. */
+async function main(runner: Runner): Promise<void> {
+  const facts = noFacts();
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort(new Cancelled(signal)));
+  const folder = makePrivateFolder();
+  runner.remember(FOLDER, folder);
+  try {
+    maskSecrets(runner);
+    const run = runContext(process.env);
+    const inputs = parseInputs((name) => runner.input(name), run);
+    await deploy(inputs, makeWorld(runner, inputs, run, folder, stop.signal), facts);
+  } catch (error) {
+    blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
+  } finally {
+    removeFolder(folder);
+  }
+  publish(facts, runner);
+}
+
+/** Before anything else is read or said. */
+function maskSecrets(runner: Runner): void {
+  for (const name of SECRET_INPUTS) runner.mask(runner.input(name));
+  for (const name of ["secrets", "build-secrets"]) {
+    for (const value of parseKeyValues(name, runner.input(name)).values.values()) runner.mask(value);
+  }
+}
+
+function makeWorld(runner: Runner, inputs: Inputs, run: RunContext, folder: string, signal: AbortSignal): World {
+  const route: Route =
+    inputs.target.kind === "ssh" ? { kind: "ssh", login: prepareLogin(inputs.target) } : { kind: "socket", dockerHost: inputs.target.dockerHost };
+  const own = join(folder, "docker");
+  const domains = [inputs.image.registryHost];
+  makeDockerConfig(own, domains);
+  // Where the swarm is to keep another credential than the push needs, it gets a configuration that never knew the latter.
+  const configFolder = inputs.image.pullLogin === undefined ? own : join(folder, "docker-pull");
+  if (configFolder !== own) makeDockerConfig(configFolder, domains);
+  const docker = new DockerCli({ DOCKER_CONFIG: own }, signal);
+  return {
+    voice: runner,
+    clock: { now: () => Date.now(), sleep: async (ms) => await sleep(ms, undefined, { signal }) },
+    files: makeFiles(runner, folder),
+    docker,
+    environment: process.env,
+    run,
+    connect: async () => await openSession({ route, target: inputs.target, docker, configFolder, privateFolder: folder, signal }),
+  };
+}
+
+function makeFiles(runner: Runner, folder: string): Files {
+  return {
+    read: (path) => {
+      try {
+        return readFileSync(path);
+      } catch {
+        return undefined; // Missing, a folder, or not ours to read: the caller says which file it wanted.
+      }
+    },
+    exists: existsSync,
+    list: (path) => (existsSync(path) ? readdirSync(path) : []),
+    keep: (name, text) => runner.keepFile(name, text),
+    scratch: (name) => join(folder, name),
+  };
+}
+
+/** Turns whatever was thrown into facts; the cause chain goes to the debug log. */
+function blame(error: unknown, facts: Facts, runner: Runner): void {
+  facts.status = "failed";
+  if (error instanceof StopError) {
+    facts.reason = error.reason;
+    facts.problems = error.problems;
+  } else if (error instanceof Cancelled) {
+    facts.problems = [{ message: error.message }];
+    if (facts.aftermath.length === 0) facts.aftermath = ["Nothing had been sent to the swarm."];
+  } else {
+    facts.problems = [{ message: `This is a bug in Swarm Stack Deploy: ${messageOf(error)}`, hint: "Please report it with the debug log of a re-run." }];
+  }
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) runner.debug(cause.stack ?? cause.message);
+}
+
+function publish(facts: Facts, runner: Runner): void {
+  runner.endGroup();
+  for (const problem of facts.problems) runner.fail(problem);
+  if (facts.status === "failed") process.exitCode = 1;
+  for (const [name, value] of Object.entries(outputs(facts))) runner.output(name, value);
+  runner.summary(summary(facts));
+  runner.say(facts.status === "failed" ? `Failed${facts.reason === "" ? "" : ` (${facts.reason})`}.` : `Status: ${facts.status}.`);
+}
+
+/** After the job, and after a kill that left us no time: what the main step could not remove goes now. */
+function post(runner: Runner, folder: string): void {
+  if (existsSync(folder)) {
+    removeFolder(folder);
+    runner.say("Removed the private folder that the interrupted step had left.");
+  }
+}
+
+const runner = new Runner();
+const left = runner.recall(FOLDER);
+if (left === "") void main(runner);
+else post(runner, left);

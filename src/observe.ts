@@ -1,0 +1,102 @@
+import { DeployError, messageOf } from "./errors.ts";
+import { type PlannedService } from "./plan.ts";
+import { type ServiceSnapshot, type Verdict, judge } from "./rollout.ts";
+import { type ServiceSpec, type Swarm } from "./swarm.ts";
+import { type Clock } from "./world.ts";
+
+const POLL_MS = 700;
+/** Long enough for a swarm to elect a new leader (SANDBOX: 9 to 16 s, and answers that hang for 20 s). */
+const BLIND_MS = 60_000;
+
+/** One service under watch. */
+export interface Watched {
+  /** As the stack file calls it. */
+  readonly name: string;
+  /** Its full name on the swarm. */
+  readonly serviceName: string;
+  readonly sent: ServiceSpec;
+}
+
+export interface Observation {
+  /** Milliseconds since the watch began. */
+  readonly elapsedMs: number;
+  readonly verdicts: ReadonlyMap<string, Verdict>;
+  /** How long everything has been converged without a break; undefined while something is not. */
+  readonly stableMs: number | undefined;
+  /** Set on the last observation. */
+  readonly end: "stable" | "failed" | "timeout" | undefined;
+}
+
+export interface WatchRequest {
+  readonly stack: string;
+  readonly services: readonly Watched[];
+  /** Ids of tasks that had failed before anything was sent. */
+  readonly oldFailures: ReadonlySet<string>;
+  readonly networkIds: ReadonlyMap<string, string>;
+  readonly timeoutMs: number;
+  readonly stableForMs: number;
+  /** While putting things back, a task that fails on the way is history, not a verdict. */
+  readonly endOnFailure: boolean;
+}
+
+/** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
+export async function* observe(swarm: Swarm, clock: Clock, request: WatchRequest): AsyncGenerator<Observation> {
+  const start = clock.now();
+  let stableSince: number | undefined;
+  let seenAt = start;
+  for (;;) {
+    let verdicts: ReadonlyMap<string, Verdict>;
+    try {
+      verdicts = await look(swarm, request);
+      seenAt = clock.now();
+    } catch (error) {
+      if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs) throw lostSight(swarm, error);
+      await clock.sleep(POLL_MS);
+      continue;
+    }
+    const now = clock.now();
+    const kinds = [...verdicts.values()].map(({ kind }) => kind);
+    stableSince = kinds.every((kind) => kind === "converged") ? (stableSince ?? now) : undefined;
+    const stableMs = stableSince === undefined ? undefined : now - stableSince;
+    const end = ending(kinds, stableMs, now - start, request);
+    yield { elapsedMs: now - start, verdicts, stableMs, end };
+    if (end !== undefined) return;
+    await clock.sleep(POLL_MS);
+  }
+}
+
+function ending(kinds: readonly Verdict["kind"][], stableMs: number | undefined, elapsedMs: number, request: WatchRequest): Observation["end"] {
+  if (request.endOnFailure && kinds.includes("failed")) return "failed";
+  if (stableMs !== undefined && stableMs >= request.stableForMs) return "stable";
+  return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
+}
+
+async function look(swarm: Swarm, request: WatchRequest): Promise<ReadonlyMap<string, Verdict>> {
+  const [services, tasks] = await Promise.all([swarm.services(request.stack), swarm.tasks(request.stack)]);
+  return new Map(
+    request.services.map((watched) => {
+      const live = services.find((service) => service.name === watched.serviceName);
+      const snapshot: ServiceSnapshot = {
+        name: watched.name,
+        sent: watched.sent,
+        live,
+        tasks: tasks.filter((task) => task.serviceId === live?.id),
+        oldFailures: request.oldFailures,
+        networkIds: request.networkIds,
+      };
+      return [watched.name, judge(snapshot)];
+    }),
+  );
+}
+
+function lostSight(swarm: Swarm, error: unknown): DeployError {
+  return new DeployError(
+    `The manager ${swarm.address} stopped answering while the rollout was watched: ${messageOf(error)}.`,
+    "What was sent goes on rolling out on the swarm; look at it with `docker stack ps`, then run this job again.",
+    error,
+  );
+}
+
+export function watched(services: readonly PlannedService[]): Watched[] {
+  return services.flatMap(({ name, wanted }) => (wanted === undefined ? [] : [{ name, serviceName: String(wanted.Name), sent: wanted }]));
+}

@@ -1,0 +1,125 @@
+import { MANAGED_LABEL } from "./stack/defaults.ts";
+import { canonicalSpec, differences } from "./spec.ts";
+import { type JsonObject, type Service, type ServiceSpec } from "./swarm.ts";
+
+export type ServiceChange = "create" | "update" | "unchanged" | "remove" | "foreign";
+
+export interface PlannedService {
+  /** As the stack file calls it. */
+  readonly name: string;
+  readonly change: ServiceChange;
+  /** For an update: what differs, in the stack file's words. */
+  readonly fields: readonly string[];
+  /** What docker would send; undefined for services the file does not have. */
+  readonly wanted: ServiceSpec | undefined;
+  /** What runs before the deployment; undefined for a new service. */
+  readonly before: Service | undefined;
+  /** The X-Registry-Auth value that docker sends along. */
+  readonly auth: string | undefined;
+}
+
+export interface Plan {
+  readonly stack: string;
+  readonly services: readonly PlannedService[];
+  /** Names of networks and configs to create. */
+  readonly networks: readonly string[];
+  readonly configs: readonly string[];
+}
+
+/** What docker wants for one service: found out by rehearsal. */
+export interface WantedService {
+  readonly spec: ServiceSpec;
+  readonly auth: string | undefined;
+}
+
+/** The id, in a rehearsal, of something that does not exist yet. */
+export function futureId(name: string): string {
+  return `future:${name}`;
+}
+
+/** Puts the ids of what has been created since into the specs of a plan. */
+export function withRealIds(spec: ServiceSpec, ids: ReadonlyMap<string, string>): ServiceSpec {
+  const text = JSON.stringify(spec);
+  const replaced = [...ids].reduce((all, [name, id]) => all.replaceAll(JSON.stringify(futureId(name)), JSON.stringify(id)), text);
+  return JSON.parse(replaced) as ServiceSpec;
+}
+
+export interface PlanRequest {
+  readonly stack: string;
+  readonly wanted: readonly WantedService[];
+  readonly live: readonly Service[];
+  /** Network names to ids, since the engine stores ids. */
+  readonly networkIds: ReadonlyMap<string, string>;
+  readonly prune: boolean;
+  readonly networks: readonly string[];
+  readonly configs: readonly string[];
+}
+
+/** Compares what docker would send with what runs. */
+export function planDeployment(request: PlanRequest): Plan {
+  const { stack, live, networkIds } = request;
+  const short = (name: string): string => (name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name);
+  const wantedNames = new Set(request.wanted.map(({ spec }) => String(spec.Name)));
+  const present = request.wanted.map(({ spec, auth }): PlannedService => {
+    const before = live.find((service) => service.name === spec.Name);
+    const paths = before === undefined ? [] : differences(canonicalSpec(before.spec, networkIds), canonicalSpec(spec, networkIds));
+    const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
+    return { name: short(String(spec.Name)), change, fields: fieldsOf(paths), wanted: spec, before, auth };
+  });
+  const absent = live
+    .filter((service) => !wantedNames.has(service.name))
+    .map((before): PlannedService => {
+      const change = request.prune && isManaged(before) ? "remove" : "foreign";
+      return { name: short(before.name), change, fields: [], wanted: undefined, before, auth: undefined };
+    });
+  return { stack, services: [...present, ...absent], networks: request.networks, configs: request.configs };
+}
+
+function isManaged(service: Service): boolean {
+  return (service.spec.Labels as JsonObject | undefined)?.[MANAGED_LABEL] === "true";
+}
+
+/** Whether the deployment has anything to send or to create. */
+export function isEmpty(plan: Plan): boolean {
+  const settled = plan.services.every(({ change }) => change === "unchanged" || change === "foreign");
+  return settled && plan.networks.length === 0 && plan.configs.length === 0;
+}
+
+export function changed(plan: Plan): readonly PlannedService[] {
+  return plan.services.filter(({ change }) => change === "create" || change === "update");
+}
+
+/** The Engine API's paths in the words of a stack file; the first that fits. */
+const WORDS: readonly (readonly [RegExp, string])[] = [
+  [/ContainerSpec\.Image$|Labels\.com\.docker\.stack\.image$/, "image"],
+  [/ContainerSpec\.Env/, "environment"],
+  [/ContainerSpec\.Configs/, "configs"],
+  [/ContainerSpec\.Secrets/, "secrets"],
+  [/ContainerSpec\.Labels/, "labels"],
+  [/ContainerSpec\.Healthcheck/, "healthcheck"],
+  [/ContainerSpec\.Args/, "command"],
+  [/ContainerSpec\.Command/, "entrypoint"],
+  [/ContainerSpec\.Mounts/, "volumes"],
+  [/ContainerSpec\.(\w+)/, "$1"],
+  [/TaskTemplate\.Networks/, "networks"],
+  [/TaskTemplate\.Resources/, "deploy.resources"],
+  [/TaskTemplate\.RestartPolicy/, "deploy.restart_policy"],
+  [/TaskTemplate\.Placement/, "deploy.placement"],
+  [/TaskTemplate\.LogDriver/, "logging"],
+  [/^EndpointSpec\.Ports/, "ports"],
+  [/^EndpointSpec/, "deploy.endpoint_mode"],
+  [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
+  [/^Mode/, "deploy.mode"],
+  [/^UpdateConfig\.?(.*)$/, "deploy.update_config"],
+  [/^RollbackConfig/, "deploy.rollback_config"],
+  [/^Labels/, "deploy.labels"],
+];
+
+function fieldsOf(paths: readonly string[]): string[] {
+  const words = paths.map((path) => {
+    const [pattern, word] = WORDS.find(([candidate]) => candidate.test(path)) ?? [];
+    const found = pattern?.exec(path);
+    return word === undefined ? path : word.replace("$1", (found?.[1] ?? "").toLowerCase());
+  });
+  return [...new Set(words)];
+}

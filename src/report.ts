@@ -1,0 +1,218 @@
+import { type Problem, type Reason, describe } from "./errors.ts";
+import { type TaskStory, headline } from "./failing-task.ts";
+import { formatDuration } from "./inputs/duration.ts";
+import { type Plan, type PlannedService } from "./plan.ts";
+import { type JsonObject } from "./swarm.ts";
+
+export type Status = "deployed" | "unchanged" | "failed";
+
+/** What became of one service. */
+export interface ServiceResult {
+  readonly name: string;
+  readonly change: PlannedService["change"];
+  readonly imageBefore: string;
+  readonly imageAfter: string;
+  /** `converged`, `failed`, `progressing`; `removed` and `restored` say what we did about it. */
+  readonly state: string;
+  /** `2/2 running`, or what stands in the way. */
+  readonly detail: string;
+  /** From sending the first service to this one's convergence; undefined where it never converged. */
+  readonly durationMs: number | undefined;
+}
+
+/** Everything known so far. A deployment fills it as it goes, so that a failure at any point still reports all of it. */
+export interface Facts {
+  status: Status;
+  reason: Reason | "";
+  stackName: string;
+  version: string;
+  image: string;
+  digest: string;
+  configName: string;
+  renderedFile: string;
+  /** The manager in use. */
+  manager: string;
+  plan: Plan | undefined;
+  services: readonly ServiceResult[];
+  stories: readonly TaskStory[];
+  /** What was done about a failed rollout, in sentences. */
+  aftermath: readonly string[];
+  problems: readonly Problem[];
+}
+
+export function noFacts(): Facts {
+  return {
+    status: "failed",
+    reason: "",
+    stackName: "",
+    version: "",
+    image: "",
+    digest: "",
+    configName: "",
+    renderedFile: "",
+    manager: "",
+    plan: undefined,
+    services: [],
+    stories: [],
+    aftermath: [],
+    problems: [],
+  };
+}
+
+/** The outputs of the contract; every one of them is always written. */
+export function outputs(facts: Facts): Readonly<Record<string, string>> {
+  return {
+    status: facts.status,
+    reason: facts.reason,
+    "stack-name": facts.stackName,
+    version: facts.version,
+    release: facts.version,
+    image: facts.image,
+    digest: facts.digest,
+    "config-name": facts.configName,
+    "rendered-file": facts.renderedFile,
+    plan: JSON.stringify(planJson(facts.plan)),
+    services: JSON.stringify(facts.services.map((service) => serviceJson(service, facts.stories))),
+    "deployment-id": "",
+  };
+}
+
+function planJson(plan: Plan | undefined): unknown {
+  if (plan === undefined) return {};
+  const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
+  return { stack: plan.stack, services, networks: plan.networks, configs: plan.configs };
+}
+
+function serviceJson(service: ServiceResult, stories: readonly TaskStory[]): unknown {
+  const failingTasks = stories
+    .filter((story) => story.service === service.name)
+    .map(({ slot, node, image, state, exitCode, error }) => ({ slot, node, image, state, exitCode, error }));
+  return { ...service, failingTasks };
+}
+
+/** The image of a spec, as people know it: `registry/app:v1@sha256:0123456789ab`. */
+export function imageOf(spec: JsonObject | undefined): string {
+  const template = spec?.TaskTemplate as JsonObject | undefined;
+  const container = template?.ContainerSpec as JsonObject | undefined;
+  return typeof container?.Image === "string" ? container.Image : "";
+}
+
+export function shortImage(image: string): string {
+  return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
+}
+
+/** The plan as log lines. */
+export function planLines(plan: Plan): string[] {
+  const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
+  const services = plan.services.map(({ name, change, fields, wanted, before }) => {
+    const image = shortImage(imageOf(wanted ?? before?.spec));
+    const why = { create: "new", update: fields.join(", "), remove: "no longer in the file", unchanged: "unchanged", foreign: "not in the file and not ours: left alone" };
+    return `${sign[change]} ${name}  ${image}  (${why[change]})`;
+  });
+  return [...plan.networks.map((name) => `+ network ${name}`), ...plan.configs.map((name) => `+ config ${name}`), ...services];
+}
+
+/** The job summary, in GitHub's Markdown. */
+export function summary(facts: Facts): string {
+  return [
+    `## ${title(facts)}`,
+    facts.problems.length > 0 ? facts.problems.map((problem) => `- ${escapeMarkdown(describe(problem))}`).join("\n") : "",
+    facts.aftermath.map(escapeMarkdown).join("  \n"),
+    servicesTable(facts),
+    timeline(facts.services),
+    ...facts.stories.map(storyMarkdown),
+    footer(facts),
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n");
+}
+
+function title(facts: Facts): string {
+  const what = `${code(facts.stackName || "stack")}${facts.version === "" ? "" : ` ${code(facts.version)}`}`;
+  switch (facts.status) {
+    case "deployed":
+      return `✅ ${what} is deployed`;
+    case "unchanged":
+      return `✅ ${what} was already running: nothing changed`;
+    case "failed":
+      return `❌ ${what} was not deployed${facts.reason === "" ? "" : ` (${facts.reason})`}`;
+  }
+}
+
+function servicesTable(facts: Facts): string {
+  if (facts.services.length === 0) return "";
+  const icons: Readonly<Record<string, string>> = { converged: "✅", failed: "❌", progressing: "⏳", removed: "➖", restored: "↩️" };
+  const rows = facts.services.map((service) => {
+    const images = service.imageBefore === service.imageAfter || service.imageBefore === "" ? [service.imageAfter] : [service.imageBefore, service.imageAfter];
+    const took = service.durationMs === undefined ? "" : formatDuration(service.durationMs);
+    const cells = [
+      `${icons[service.state] ?? ""} ${service.state}`,
+      code(service.name),
+      service.change,
+      images.map((image) => code(shortImage(image))).join(" → "),
+      escapeMarkdown(service.detail),
+      took,
+    ];
+    return `| ${cells.join(" | ")} |`;
+  });
+  return ["| | service | change | image | tasks | took |", "|---|---|---|---|---|---|", ...rows].join("\n");
+}
+
+/** A picture of who took how long; GitHub draws Mermaid in summaries. */
+function timeline(services: readonly ServiceResult[]): string {
+  const bars = services.flatMap(({ name, durationMs, change }) => {
+    if (durationMs === undefined || (change !== "create" && change !== "update")) return [];
+    return [`    ${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
+  });
+  if (bars.length === 0) return "";
+  return ["```mermaid", "gantt", "    title Seconds from sending to running", "    dateFormat x", "    axisFormat %S", ...bars, "```"].join("\n");
+}
+
+function storyMarkdown(story: TaskStory): string {
+  const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
+  return `<details open><summary>${escapeHtml(headline(story))}</summary>\n\n${fenced(lines)}\n\n</details>`;
+}
+
+/** What to say in place of a task's last words. */
+export function noLogs(story: TaskStory): string {
+  return story.logsMissing === undefined ? "(this task wrote nothing)" : `(its log could not be read: ${story.logsMissing})`;
+}
+
+function footer(facts: Facts): string {
+  const parts = [
+    facts.image === "" ? "" : `Image ${code(facts.image)}`,
+    facts.configName === "" ? "" : `env config ${code(facts.configName)}`,
+    facts.manager === "" ? "" : `manager ${code(facts.manager)}`,
+  ].filter((part) => part !== "");
+  return parts.length === 0 ? "" : `<sub>${parts.join(" · ")}</sub>`;
+}
+
+/** A fence longer than any run of backticks inside can't be closed from inside. */
+function fenced(lines: readonly string[]): string {
+  const text = lines.map(printable).join("\n");
+  const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
+  const fence = "`".repeat(longest + 1);
+  return `${fence}text\n${text}\n${fence}`;
+}
+
+/** Without colours and other control characters. */
+function printable(line: string): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+  return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
+}
+
+function code(text: string): string {
+  return `<code>${escapeHtml(text).replaceAll("|", "&#124;").replaceAll("`", "&#96;")}</code>`;
+}
+
+function escapeHtml(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/** Text from elsewhere must not become a link, an image, a mention or a table cell of its own. */
+function escapeMarkdown(text: string): string {
+  return escapeHtml(text)
+    .replace(/[\\`*_[\]|~#!]/g, "\\$&")
+    .replaceAll("@", "@\u200b")
+    .replace(/[\r\n]+/g, " ");
+}

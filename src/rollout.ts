@@ -1,0 +1,109 @@
+import { canonicalSpec, differences } from "./spec.ts";
+import { type JsonObject, type Service, type ServiceSpec, type Task } from "./swarm.ts";
+
+/** One service at one moment, beside what we want of it. */
+export interface ServiceSnapshot {
+  readonly name: string;
+  /** What was sent. */
+  readonly sent: ServiceSpec;
+  /** Undefined where the service has vanished. */
+  readonly live: Service | undefined;
+  /** All of its tasks that the swarm still remembers. */
+  readonly tasks: readonly Task[];
+  /** Tasks that had failed before we sent anything. */
+  readonly oldFailures: ReadonlySet<string>;
+  readonly networkIds: ReadonlyMap<string, string>;
+}
+
+export type Verdict =
+  /** Runs exactly what was sent, at this moment. Only time tells whether it keeps running. */
+  | { readonly kind: "converged"; readonly detail: string }
+  | { readonly kind: "progressing"; readonly detail: string }
+  | { readonly kind: "failed"; readonly detail: string; readonly tasks: readonly Task[] };
+
+/** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
+export function judge(snapshot: ServiceSnapshot): Verdict {
+  const { live, sent, tasks, networkIds } = snapshot;
+  if (live === undefined) return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
+  const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
+  const culprits = fresh.filter((task) => failed(task, live.spec));
+  const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
+  if (drift.length > 0) return superseded(live, fresh.filter((task) => hasFailed(task)));
+  const current = culprits.filter((task) => task.current);
+  if (current.length > 0) return { kind: "failed", detail: failure(current), tasks: current };
+  const state = live.update?.state ?? "";
+  // Other words may be left from an earlier update of a service that this deployment did not send anything to.
+  if (state === "paused" || state === "rollback_paused") {
+    return { kind: "failed", detail: live.update?.message || state, tasks: culprits };
+  }
+  return running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
+}
+
+function superseded(live: Service, tasks: readonly Task[]): Verdict {
+  const state = live.update?.state ?? "";
+  const message = live.update?.message ?? "";
+  const rolledBack = state.startsWith("rollback") || (state === "completed" && tasks.length > 0);
+  const detail = rolledBack
+    ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
+    : "its spec is not the one that was sent: somebody else changed it";
+  return { kind: "failed", detail, tasks };
+}
+
+function hasFailed(task: Task): boolean {
+  return task.state === "failed" || task.state === "rejected";
+}
+
+/** A finished task is a failure where the service is meant to run for ever. */
+function failed(task: Task, spec: ServiceSpec): boolean {
+  return hasFailed(task) || (task.state === "complete" && !mayFinish(spec));
+}
+
+/** Jobs, and one-shot services (`restart_policy: none` or `on-failure`), may end well. */
+function mayFinish(spec: ServiceSpec): boolean {
+  const condition = at(spec, "TaskTemplate", "RestartPolicy", "Condition");
+  return isJob(spec) || condition === "none" || condition === "on-failure";
+}
+
+function isJob(spec: ServiceSpec): boolean {
+  const mode = at(spec, "Mode") as JsonObject | undefined;
+  return mode?.ReplicatedJob !== undefined || mode?.GlobalJob !== undefined;
+}
+
+function at(spec: ServiceSpec, ...path: readonly string[]): unknown {
+  let current: unknown = spec;
+  for (const key of path) current = (current as Record<string, unknown> | null | undefined)?.[key];
+  return current;
+}
+
+function failure(tasks: readonly Task[]): string {
+  const [task] = tasks;
+  if (task === undefined) return "a task failed";
+  if (task.state === "complete") return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
+  return task.error || `a task is ${task.state}`;
+}
+
+function running(live: Service, current: readonly Task[], all: readonly Task[], updating: boolean): Verdict {
+  const job = isJob(live.spec);
+  const wanted = job ? jobCompletions(live) : live.desiredTasks;
+  const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
+  const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
+  const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
+  const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
+  const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
+  const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : "running"}`;
+  if (good >= wanted && leftover.length === 0 && !updating) return { kind: "converged", detail };
+  const waiting = mine.find((task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running");
+  const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
+  return { kind: "progressing", detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}` };
+}
+
+function jobCompletions(live: Service): number {
+  const completions = at(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ?? at(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
+  return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
+}
+
+function states(tasks: readonly Task[]): string {
+  const open = tasks.filter((task) => task.state !== "running" && task.desiredState !== "shutdown");
+  const names = [...new Set(open.map((task) => task.state))];
+  return names.length === 0 ? "" : ` (${names.join(", ")})`;
+}

@@ -1,0 +1,89 @@
+import { type Json, type JsonObject, type ServiceSpec } from "./swarm.ts";
+
+/**
+ * When do two service specs mean the same? The engine stores what docker sends with names turned into ids, empty things left out or
+ * written out, and defaults added, differently from version to version. Both sides are brought to one form, then compared.
+ */
+export function canonicalSpec(spec: ServiceSpec, networkIds: ReadonlyMap<string, string>): JsonObject {
+  const canonical = canonical_(spec, [], networkIds);
+  return isObject(canonical) ? canonical : {};
+}
+
+/** The dotted paths at which two canonical specs differ, in order. */
+export function differences(a: Json | undefined, b: Json | undefined, path = ""): string[] {
+  if (isObject(a) && isObject(b)) {
+    const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])].toSorted();
+    return keys.flatMap((key) => differences(a[key], b[key], path === "" ? key : `${path}.${key}`));
+  }
+  return JSON.stringify(a) === JSON.stringify(b) ? [] : [path];
+}
+
+function isObject(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
+const UNORDERED = new Set(["Env", "Mounts", "Configs", "Secrets", "Networks", "Ports", "Constraints", "Platforms", "Aliases", "Groups", "Sysctls", "Ulimits", "CapabilityAdd", "CapabilityDrop"]);
+
+/** What the engine writes, or does, where docker sends nothing. */
+const ENGINE_DEFAULTS: readonly (readonly [string, Json])[] = [
+  ["Mode.Replicated.Replicas", 1],
+  ["EndpointSpec.Mode", "vip"],
+  ["Ports.[].PublishMode", "ingress"],
+  ["Ports.[].Protocol", "tcp"],
+  ["ContainerSpec.Isolation", "default"],
+  ["TaskTemplate.Runtime", "container"],
+  ["RestartPolicy.Condition", "any"],
+  ["RestartPolicy.Delay", 5_000_000_000],
+  ["UpdateConfig.Parallelism", 1],
+  ["UpdateConfig.FailureAction", "pause"],
+  ["UpdateConfig.Monitor", 5_000_000_000],
+  ["UpdateConfig.Order", "stop-first"],
+  ["RollbackConfig.Parallelism", 1],
+  ["RollbackConfig.FailureAction", "pause"],
+  ["RollbackConfig.Monitor", 5_000_000_000],
+  ["RollbackConfig.Order", "stop-first"],
+  ["ContainerSpec.StopGracePeriod", 10_000_000_000],
+];
+
+/** What the engine makes of a field that docker leaves out; undefined where that is "nothing". */
+function engineDefault(path: readonly string[]): Json | undefined {
+  const joined = path.join(".");
+  return ENGINE_DEFAULTS.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
+}
+
+function canonical_(value: Json, path: readonly string[], networkIds: ReadonlyMap<string, string>): Json | undefined {
+  if (Array.isArray(value)) {
+    const items = value.map((item: Json) => canonical_(item, [...path, "[]"], networkIds) ?? null);
+    if (items.length === 0) return undefined;
+    const sorted = UNORDERED.has(path.at(-1) ?? "");
+    return sorted ? items.toSorted((a, b) => compare(JSON.stringify(a), JSON.stringify(b))) : items;
+  }
+  if (isObject(value)) {
+    const entries = Object.entries(value)
+      .map(([key, child]) => [key, canonical_(child, [...path, key], networkIds)] as const)
+      .filter((entry): entry is readonly [string, Json] => entry[1] !== undefined)
+      .toSorted(([a], [b]) => compare(a, b));
+    if (entries.length === 0 && path.join(".") !== "Mode.Global") return path.length === 0 ? {} : undefined;
+    return Object.fromEntries(entries);
+  }
+  return canonicalScalar(value, path, networkIds);
+}
+
+function canonicalScalar(
+  value: null | boolean | number | string | Json,
+  path: readonly string[],
+  networkIds: ReadonlyMap<string, string>,
+): Json | undefined {
+  const fallback = engineDefault(path);
+  if (value === null || value === "" || value === fallback) return undefined;
+  // Nought says nothing, except where leaving it out would mean something else: no replicas, all at once, no delay.
+  if ((value === 0 || value === false) && fallback === undefined) return undefined;
+  const key = path.at(-1);
+  if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string") return networkIds.get(value) ?? value;
+  return value;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}

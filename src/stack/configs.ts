@@ -1,0 +1,148 @@
+import { createHash } from "node:crypto";
+import { type Place, type Problem } from "../errors.ts";
+import { type Lookup } from "./interpolate.ts";
+import { type Mapping, type Node, entriesOf, get, isNull, mapping, scalar, set, textOf } from "./stack-file.ts";
+
+/** A docker config named after its content, because Swarm's configs can't change: new content must mean a new name. */
+export interface VersionedConfig {
+  /** Its key under `configs:`. */
+  readonly key: string;
+  /** Its name on the swarm. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  /** The labels that the stack file itself gives it. */
+  readonly labels: ReadonlyMap<string, string>;
+  /** `template_driver`, where the file has one. */
+  readonly templateDriver: string | undefined;
+}
+
+export interface EnvFile {
+  /** As the workflow wrote it. */
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Swarm's own limit: "config data must be larger than 0 and less than 1024000 bytes". */
+const CONFIG_LIMIT = 1_024_000;
+/** Swarm's own limit for the name of a config. */
+const NAME_LIMIT = 64;
+
+/** Why Swarm would refuse these bytes as a config, or undefined. */
+export function refusedBySwarm(size: number): string | undefined {
+  if (size === 0) return "is empty, and Swarm keeps no empty config";
+  return size < CONFIG_LIMIT ? undefined : `has ${size} bytes, and Swarm's configs must be smaller than ${CONFIG_LIMIT}`;
+}
+
+/** `<stack>_<key>_<first 12 of the SHA-256>`. A name that would be too long keeps its start and gains a digest of what was cut. */
+export function versionedName(stack: string, key: string, bytes: Uint8Array): string {
+  const digest = sha256(bytes).slice(0, 12);
+  const head = `${stack}_${key}`;
+  const room = NAME_LIMIT - digest.length - 1;
+  const fitting = head.length <= room ? head : `${head.slice(0, room - 9)}_${sha256(Buffer.from(head)).slice(0, 8)}`;
+  return `${fitting}_${digest}`;
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** The key under `configs:` that the env file fills: the one asked for, else the one mounted at a path that ends in the file's name. */
+export function envConfigKey(root: Mapping, envFile: string, asked: string | undefined): { key: string } | { problem: Problem } {
+  const keys = entriesOf(get(root, "configs")).map((entry) => entry.key.text);
+  const known = keys.length === 0 ? "The stack file has no configs." : `The stack file has the configs ${keys.join(", ")}.`;
+  if (asked !== undefined) {
+    if (keys.includes(asked)) return { key: asked };
+    const isSecret = get(root, "secrets", asked) !== undefined;
+    const message = isSecret
+      ? `"env-config" is "${asked}", a secret; filling secrets is not supported yet in this version.`
+      : `"env-config" is "${asked}", which is no key under configs. ${known}`;
+    return { problem: { message } };
+  }
+  const name = envFile.split("/").pop() ?? envFile;
+  const mounted = new Set(mounts(root).filter((mount) => mount.target.split("/").pop() === name).map((mount) => mount.source));
+  const [key] = mounted;
+  if (mounted.size === 1 && key !== undefined && keys.includes(key)) return { key };
+  const what = mounted.size > 1 ? `Several configs (${[...mounted].join(", ")}) are` : "No config is";
+  return { problem: { message: `${what} mounted at a path that ends in "${name}". ${known}`, hint: 'Say with "env-config" which key the env file fills.' } };
+}
+
+function mounts(root: Mapping): { source: string; target: string }[] {
+  return entriesOf(get(root, "services")).flatMap((service) => {
+    const configs = get(service.value, "configs");
+    if (configs?.kind !== "sequence") return [];
+    return configs.items.flatMap((item) => {
+      const source = textOf(item) ?? textOf(get(item, "source"));
+      return source === undefined ? [] : [{ source, target: textOf(get(item, "target")) ?? `/${source}` }];
+    });
+  });
+}
+
+export interface ConfigSources {
+  readonly stack: string;
+  readonly env: { readonly key: string; readonly file: EnvFile } | undefined;
+  readonly lookup: Lookup;
+  /** Reads a file relative to the stack file; undefined where there is none. */
+  readonly read: (path: string) => Uint8Array | undefined;
+}
+
+/** Gives every config with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
+export function versionConfigs(root: Mapping, sources: ConfigSources): { configs: VersionedConfig[]; problems: Problem[] } {
+  const configs: VersionedConfig[] = [];
+  const problems: Problem[] = [];
+  const all = get(root, "configs");
+  for (const entry of entriesOf(all)) {
+    const key = entry.key.text;
+    const content = contentOf(key, entry.value, sources);
+    if (content === undefined) continue;
+    const refused = "problem" in content ? content.problem : refusal(content.bytes, content.what, entry.key.place);
+    if ("problem" in content || refused !== undefined) {
+      problems.push(refused ?? { message: "" });
+      continue;
+    }
+    const name = versionedName(sources.stack, key, content.bytes);
+    const templateDriver = textOf(get(entry.value, "template_driver"));
+    configs.push({ key, name, bytes: content.bytes, labels: labelsOf(entry.value), templateDriver });
+    entry.value = external(name, entry.key.place);
+  }
+  return { configs, problems };
+}
+
+function refusal(bytes: Uint8Array, what: string, place: Place): Problem | undefined {
+  const why = refusedBySwarm(bytes.byteLength);
+  return why === undefined ? undefined : { message: `${what} ${why}.`, place };
+}
+
+type Content = { bytes: Uint8Array; what: string } | { problem: Problem } | undefined;
+
+function contentOf(key: string, definition: Node, sources: ConfigSources): Content {
+  if (sources.env?.key === key) return { bytes: sources.env.file.bytes, what: `The env file ${sources.env.file.path}` };
+  const file = get(definition, "file");
+  const path = textOf(file);
+  if (file !== undefined && path !== undefined) {
+    const bytes = sources.read(path);
+    const problem = { message: `The file "${path}" of config ${key} can't be read.`, place: file.place };
+    return bytes === undefined ? { problem } : { bytes, what: `The file "${path}" of config ${key}` };
+  }
+  const content = get(definition, "content");
+  if (content?.kind === "scalar" && !isNull(content)) return { bytes: Buffer.from(content.text), what: `The content of config ${key}` };
+  const environment = get(definition, "environment");
+  const variable = textOf(environment);
+  if (environment === undefined || variable === undefined) return undefined;
+  const value = sources.lookup(variable);
+  const problem = { message: `The variable ${variable} of config ${key} is not defined.`, place: environment.place };
+  return value === undefined ? { problem } : { bytes: Buffer.from(value), what: `The variable ${variable} of config ${key}` };
+}
+
+function labelsOf(definition: Node): Map<string, string> {
+  const labels = get(definition, "labels");
+  const pairs = entriesOf(labels).map((entry): [string, string] => [entry.key.text, textOf(entry.value) ?? ""]);
+  const lines = labels?.kind === "sequence" ? labels.items.map((item) => textOf(item) ?? "") : [];
+  return new Map([...pairs, ...lines.map((line): [string, string] => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")])]);
+}
+
+function external(name: string, place: Place): Mapping {
+  const made = mapping(place);
+  set(made, "external", scalar("true", place, "plain"));
+  set(made, "name", scalar(name, place), "versioned by content");
+  return made;
+}

@@ -1,0 +1,199 @@
+/**
+ * Compose interpolation: `$X`, `${X}`, `${X:-d}`, `${X-d}`, `${X:?why}`, `${X?why}`, `${X:+alt}`, `${X+alt}`, `$$`.
+ * Defaults and alternatives nest. A value is inserted once and never read again, whatever it contains.
+ */
+
+type Operator = ":-" | "-" | ":?" | "?" | ":+" | "+";
+
+type Segment =
+  | { readonly kind: "literal"; readonly text: string }
+  | {
+      readonly kind: "variable";
+      readonly name: string;
+      /** Where its `$` stands in the template, in UTF-16 units. */
+      readonly offset: number;
+      readonly operator: Operator | undefined;
+      /** What stands behind the operator; evaluated only where it is needed. */
+      readonly operand: readonly Segment[];
+    };
+
+export type Lookup = (name: string) => string | undefined;
+
+/** Something in a template that can't be resolved. */
+export interface Unresolved {
+  readonly kind: "undefined" | "required" | "malformed";
+  /** Of the `$` in the template. */
+  readonly offset: number;
+  /** The variable's name; for `malformed` the text that is none. */
+  readonly name: string;
+  /** The author's own words behind `:?`; empty where there are none. */
+  readonly why: string;
+}
+
+export interface Interpolated {
+  readonly text: string;
+  /** Whether anything was substituted: docker casts typed fields only then. */
+  readonly changed: boolean;
+  readonly unresolved: readonly Unresolved[];
+}
+
+/** Resolves every variable of `template`; what can't be resolved stands for nothing in the text and is listed. */
+export function interpolate(template: string, lookup: Lookup): Interpolated {
+  if (!template.includes("$")) return { text: template, changed: false, unresolved: [] };
+  const unresolved: Unresolved[] = [];
+  const { segments } = parse(template, 0, false, unresolved);
+  return { text: evaluate(segments, lookup, unresolved), changed: true, unresolved };
+}
+
+const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
+const OPERATORS: readonly Operator[] = [":-", ":?", ":+", "-", "?", "+"];
+
+function nameAt(text: string, index: number): string | undefined {
+  NAME.lastIndex = index;
+  return NAME.exec(text)?.[0];
+}
+
+/** Reads segments from `start` to the end, or, inside braces, to the `}` that closes them. */
+function parse(
+  template: string,
+  start: number,
+  inBraces: boolean,
+  unresolved: Unresolved[],
+): { segments: Segment[]; end: number; closed: boolean } {
+  const segments: Segment[] = [];
+  let literal = "";
+  let index = start;
+  const flush = (): void => {
+    if (literal !== "") segments.push({ kind: "literal", text: literal });
+    literal = "";
+  };
+  while (index < template.length) {
+    const char = template.charAt(index);
+    if (inBraces && char === "}") {
+      flush();
+      return { segments, end: index, closed: true };
+    }
+    if (char !== "$") {
+      const next = nextSpecial(template, index + 1, inBraces);
+      literal += template.slice(index, next);
+      index = next;
+    } else if (template.charAt(index + 1) === "$") {
+      literal += "$";
+      index += 2;
+    } else {
+      flush();
+      const { segment, end } = parseVariable(template, index, unresolved);
+      if (segment !== undefined) segments.push(segment);
+      index = end;
+    }
+  }
+  flush();
+  return { segments, end: index, closed: false };
+}
+
+function nextSpecial(template: string, from: number, inBraces: boolean): number {
+  for (let index = from; index < template.length; index += 1) {
+    const char = template.charAt(index);
+    if (char === "$" || (inBraces && char === "}")) return index;
+  }
+  return template.length;
+}
+
+function parseVariable(
+  template: string,
+  offset: number,
+  unresolved: Unresolved[],
+): { segment: Segment | undefined; end: number } {
+  const braced = template.charAt(offset + 1) === "{";
+  const nameStart = offset + (braced ? 2 : 1);
+  const name = nameAt(template, nameStart);
+  if (name === undefined) return malformed(template, offset, unresolved);
+  const afterName = nameStart + name.length;
+  if (!braced) {
+    return { segment: { kind: "variable", name, offset, operator: undefined, operand: [] }, end: afterName };
+  }
+  if (template.charAt(afterName) === "}") {
+    return { segment: { kind: "variable", name, offset, operator: undefined, operand: [] }, end: afterName + 1 };
+  }
+  const operator = OPERATORS.find((candidate) => template.startsWith(candidate, afterName));
+  if (operator === undefined) return malformed(template, offset, unresolved);
+  const operand = parse(template, afterName + operator.length, true, unresolved);
+  if (!operand.closed) return malformed(template, offset, unresolved);
+  return {
+    segment: { kind: "variable", name, offset, operator, operand: operand.segments },
+    end: operand.end + 1,
+  };
+}
+
+function malformed(
+  template: string,
+  offset: number,
+  unresolved: Unresolved[],
+): { segment: undefined; end: number } {
+  const close = template.startsWith("${", offset) ? template.indexOf("}", offset) : -1;
+  const end = close === -1 ? Math.min(offset + 2, template.length) : close + 1;
+  unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
+  return { segment: undefined, end };
+}
+
+function evaluate(segments: readonly Segment[], lookup: Lookup, unresolved: Unresolved[]): string {
+  return segments
+    .map((segment) => (segment.kind === "literal" ? segment.text : substitute(segment, lookup, unresolved)))
+    .join("");
+}
+
+function substitute(
+  segment: Extract<Segment, { kind: "variable" }>,
+  lookup: Lookup,
+  unresolved: Unresolved[],
+): string {
+  const value = lookup(segment.name);
+  const operand = (): string => evaluate(segment.operand, lookup, unresolved);
+  const complain = (kind: "undefined" | "required", why: string): string => {
+    unresolved.push({ kind, offset: segment.offset, name: segment.name, why });
+    return "";
+  };
+  switch (segment.operator) {
+    case undefined:
+      return value ?? complain("undefined", "");
+    case ":-":
+      return value === undefined || value === "" ? operand() : value;
+    case "-":
+      return value ?? operand();
+    case ":?":
+      return value === undefined || value === "" ? complain("required", operand()) : value;
+    case "?":
+      return value ?? complain("required", operand());
+    case ":+":
+      return value === undefined || value === "" ? "" : operand();
+    case "+":
+      return value === undefined ? "" : operand();
+  }
+}
+
+/** The defined name that the author most likely meant, if one is near. */
+export function nearest(name: string, defined: Iterable<string>): string | undefined {
+  let best: { name: string; distance: number } | undefined;
+  for (const candidate of defined) {
+    const distance = editDistance(name.toUpperCase(), candidate.toUpperCase());
+    if (distance <= Math.max(1, Math.floor(name.length / 3)) && distance < (best?.distance ?? Infinity)) {
+      best = { name: candidate, distance };
+    }
+  }
+  return best?.name;
+}
+
+/** Levenshtein's distance. Far apart in length is far apart: those are not worth the table. */
+function editDistance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 4) return Infinity;
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? Infinity;
+}

@@ -1,0 +1,141 @@
+import { type Problem, StackFileError } from "../errors.ts";
+import { parseImageReference, sameTag } from "../image/reference.ts";
+import { type EnvFile, type VersionedConfig, envConfigKey, versionConfigs, versionedName } from "./configs.ts";
+import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
+import { type Mapping, clone, entriesOf, get, printStackFile, set } from "./stack-file.ts";
+import { imagesOf, resolveTemplate, scopeOf } from "./template.ts";
+
+export interface RenderRequest {
+  readonly template: Mapping;
+  readonly stack: string;
+  readonly variables: ReadonlyMap<string, string>;
+  readonly secrets: ReadonlyMap<string, string>;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly strict: boolean;
+  readonly defaults: Defaults;
+  readonly envFile: EnvFile | undefined;
+  readonly envConfig: string | undefined;
+  /** Reads a file relative to the stack file; undefined where there is none. */
+  readonly read: (path: string) => Uint8Array | undefined;
+  readonly image: {
+    readonly registry: string;
+    readonly project: string;
+    readonly repository: string;
+    readonly version: string;
+    readonly tags: readonly string[];
+    /** `sha256:…` of what was pushed or resolved. */
+    readonly digest: string;
+  };
+  readonly commit: string;
+  /** The major version of the docker CLI that will read the file. */
+  readonly dockerMajor: number;
+}
+
+/** A stack file without a variable left, and what has to exist on the swarm before docker can take it. */
+export interface RenderedStack {
+  readonly name: string;
+  readonly root: Mapping;
+  readonly services: readonly RenderedService[];
+  readonly configs: readonly VersionedConfig[];
+  /** The swarm's name of the config made from the env file; empty without one. */
+  readonly envConfigName: string;
+  readonly warnings: readonly Problem[];
+}
+
+export interface RenderedService {
+  readonly name: string;
+  /** As docker gets it; with a digest where it is the image just pushed. */
+  readonly image: string;
+}
+
+/** Resolves the template, versions its configs, adds defaults and pins the pushed image; throws a `StackFileError` with all that is wrong. */
+export function render(request: RenderRequest): RenderedStack {
+  const root = clone(request.template);
+  const problems: Problem[] = [];
+  const env = findEnvConfig(root, request, problems);
+  const envConfigName = env === undefined ? "" : versionedName(request.stack, env.key, env.file.bytes);
+  const scope = scopeOf([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
+  const resolved = resolveTemplate(root, scope, request.strict);
+  problems.push(...resolved.problems);
+  if (problems.length > 0) throw new StackFileError(problems);
+
+  const versioned = versionConfigs(root, { stack: request.stack, env, lookup: scope.lookup, read: request.read });
+  problems.push(...versioned.problems);
+  const services = pinImages(root, request, problems);
+  if (problems.length > 0) throw new StackFileError(problems);
+
+  const warnings = [...resolved.warnings, ...addDefaults(root, request.defaults)];
+  setFormatVersion(root, request.dockerMajor);
+  return { name: request.stack, root, services, configs: versioned.configs, envConfigName, warnings };
+}
+
+function findEnvConfig(
+  root: Mapping,
+  request: RenderRequest,
+  problems: Problem[],
+): { key: string; file: EnvFile } | undefined {
+  if (request.envFile === undefined) return undefined;
+  const found = envConfigKey(root, request.envFile.path, request.envConfig);
+  if ("problem" in found) {
+    problems.push(found.problem);
+    return undefined;
+  }
+  return { key: found.key, file: request.envFile };
+}
+
+function ownVariables(request: RenderRequest, envConfigName: string): Map<string, string> {
+  const { registry, project, repository, version, digest } = request.image;
+  const own = new Map([
+    ["REGISTRY_URL", registry],
+    ["PROJECT_NAME", project],
+    ["VERSION", version],
+    ["STACK_NAME", request.stack],
+    ["IMAGE", `${repository}:${version}@${digest}`],
+    ["IMAGE_DIGEST", digest],
+    ["GIT_SHA", request.commit],
+  ]);
+  if (envConfigName !== "") own.set("ENV_CONFIG", envConfigName);
+  return own;
+}
+
+function pinImages(root: Mapping, request: RenderRequest, problems: Problem[]): RenderedService[] {
+  const { repository, version, tags, digest } = request.image;
+  const pushed = [version, ...tags].map((tag) => parseImageReference(`${repository}:${tag}`));
+  const services: RenderedService[] = [];
+  for (const { service, image, place, node } of imagesOf(root)) {
+    const reference = image === undefined ? undefined : parseImageReference(image);
+    if (image === undefined || node?.kind !== "scalar") {
+      problems.push({ message: `Service ${service} has no image.`, place, hint: "Swarm builds nothing: write image: $IMAGE for the one this step builds." });
+    } else if (reference === undefined) {
+      problems.push({ message: `"${image}", the image of service ${service}, is no image reference.`, place });
+    } else {
+      const pin = reference.digest === undefined && pushed.some((each) => each !== undefined && sameTag(each, reference));
+      if (pin) Object.assign(node, { text: `${image}@${digest}`, plain: false });
+      services.push({ name: service, image: node.text });
+    }
+  }
+  if (services.length === 0 && problems.length === 0) {
+    problems.push({ message: "The stack file has no services.", place: root.place });
+  }
+  return services;
+}
+
+/** Replaces images by their digest-pinned references. */
+export function pinned(stack: RenderedStack, pins: ReadonlyMap<string, string>): RenderedStack {
+  const root = clone(stack.root);
+  for (const { node } of imagesOf(root)) {
+    const pin = node?.kind === "scalar" ? pins.get(node.text) : undefined;
+    if (pin !== undefined && node?.kind === "scalar") Object.assign(node, { text: pin, plain: false });
+  }
+  const services = stack.services.map(({ name, image }) => ({ name, image: pins.get(image) ?? image }));
+  return { ...stack, root, services };
+}
+
+/** The file as docker gets it: all services, or only those named. */
+export function printed(stack: RenderedStack, services?: ReadonlySet<string>): string {
+  if (services === undefined) return printStackFile(stack.root);
+  const root: Mapping = { ...stack.root, entries: stack.root.entries.map((entry) => ({ ...entry })) };
+  const chosen = entriesOf(get(root, "services")).filter((entry) => services.has(entry.key.text));
+  set(root, "services", { kind: "mapping", entries: chosen, place: root.place });
+  return printStackFile(root);
+}

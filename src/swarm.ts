@@ -1,0 +1,98 @@
+/**
+ * What a swarm is to this action: the interface that `io/engine.ts` speaks over the Engine API, and its nouns. A spec stays in the
+ * engine's own JSON, because the whole of it must be compared, stored and put back without losing what we don't know.
+ */
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+export type JsonObject = { readonly [key: string]: Json };
+
+/** The desired state of a service, as the engine stores it. */
+export type ServiceSpec = JsonObject;
+
+export interface Service {
+  readonly id: string;
+  /** With the stack's name in front, for instance `shop_web`. */
+  readonly name: string;
+  /** Rises with every write; an update names the one it was made for. */
+  readonly version: number;
+  readonly spec: ServiceSpec;
+  /** Of the last update, if there was one: proof of nothing by itself (stale, missing, `completed` after a rollback). */
+  readonly update: { readonly state: string; readonly message: string } | undefined;
+  /** Tasks that should run: replicas, or one for each eligible node. */
+  readonly desiredTasks: number;
+  /** Which run of a job this is. */
+  readonly jobIteration: number;
+}
+
+/** One scheduled attempt to run a container. */
+export interface Task {
+  readonly id: string;
+  readonly serviceId: string;
+  /** 0 in global services. */
+  readonly slot: number;
+  readonly nodeId: string;
+  readonly state: string;
+  readonly desiredState: string;
+  /** The scheduler's or the node's reason; empty while all is well. */
+  readonly error: string;
+  readonly exitCode: number | undefined;
+  readonly image: string;
+  /** RFC 3339, by the manager's clock. */
+  readonly createdAt: string;
+  readonly jobIteration: number;
+  /** Made from the service's present spec, not from an earlier one. */
+  readonly current: boolean;
+}
+
+export interface Named {
+  readonly id: string;
+  readonly name: string;
+}
+
+export interface StoredConfig extends Named {
+  readonly bytes: Uint8Array;
+}
+
+/** All that a plan has to know, read before anything is changed. */
+export interface Survey {
+  /** The engine's own answers, for docker's questions during a rehearsal. */
+  readonly info: Json;
+  readonly networks: readonly JsonObject[];
+  readonly rawConfigs: readonly JsonObject[];
+  readonly secrets: readonly JsonObject[];
+  readonly rawServices: readonly JsonObject[];
+  /** The services of this stack. */
+  readonly services: readonly Service[];
+  readonly configs: readonly StoredConfig[];
+}
+
+/** A registry's answer about an image, asked by the manager. */
+export type ImageAnswer =
+  | { readonly kind: "found"; readonly digest: string; readonly body: JsonObject }
+  | { readonly kind: "refused"; readonly status: number; readonly message: string };
+
+export interface NewConfig {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly templateDriver: string | undefined;
+}
+
+export interface Swarm {
+  /** A short name for messages: the manager's host. */
+  readonly address: string;
+  survey(stack: string): Promise<Survey>;
+  /** The manager's registry look-up; `auth` is an X-Registry-Auth value. */
+  askRegistry(image: string, auth: string | undefined): Promise<ImageAnswer>;
+  networks(): Promise<readonly Named[]>;
+  /** An attachable overlay network; its id. */
+  createNetwork(name: string): Promise<string>;
+  createConfig(config: NewConfig): Promise<string>;
+  services(stack: string): Promise<readonly Service[]>;
+  tasks(stack: string): Promise<readonly Task[]>;
+  nodeName(id: string): Promise<string>;
+  /** The last lines a task wrote; empty where the node can't tell in time. */
+  taskLogs(taskId: string, lines: number): Promise<readonly string[]>;
+  updateService(service: Service, spec: ServiceSpec, auth: string | undefined): Promise<void>;
+  removeService(id: string): Promise<void>;
+}

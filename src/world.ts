@@ -1,0 +1,104 @@
+import { type Problem } from "./errors.ts";
+import { type RunContext } from "./inputs/inputs.ts";
+import { type ImageAnswer, type JsonObject, type Survey, type Swarm } from "./swarm.ts";
+
+/** Everything a story may touch. Made once, in `main.ts`; doubled in tests. No code. */
+export interface World {
+  readonly voice: Voice;
+  readonly clock: Clock;
+  readonly files: Files;
+  /** Docker on this runner, with our private configuration. */
+  readonly docker: Docker;
+  /** The step's environment. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly run: RunContext;
+  /** Opens the one connection to a manager. */
+  connect(): Promise<Session>;
+}
+
+export interface Voice {
+  /** A line of ours. */
+  say(line: string): void;
+  /** A line somebody else wrote. */
+  quote(line: string): void;
+  /** Starts a folded section of the log, ending the one before. */
+  group(title: string): void;
+  endGroup(): void;
+  warn(problem: Problem): void;
+  /** From now on `value` is never shown, in any of its usual encodings. */
+  mask(value: string): void;
+}
+
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  sleep(ms: number): Promise<void>;
+}
+
+export interface Files {
+  /** Undefined where there is no readable file. Relative paths start at the workspace. */
+  read(path: string): Uint8Array | undefined;
+  exists(path: string): boolean;
+  /** Names in a folder; empty where there is none. */
+  list(folder: string): readonly string[];
+  /** Keeps a file for later steps (0600); its path. */
+  keep(name: string, text: string): string;
+  /** A path in a private folder that is gone when the step ends. */
+  scratch(name: string): string;
+}
+
+export interface DockerCall {
+  /** Added to the environment of the command. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Written to its standard input: passwords and stack files, which must not be in argv. */
+  readonly input?: string;
+  readonly cwd?: string;
+  /** Called with every line as it comes, of both streams. */
+  readonly onLine?: (line: string) => void;
+}
+
+export interface DockerAnswer {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Docker {
+  /** Runs one docker command; resolves whatever its exit code is. */
+  run(argv: readonly string[], call?: DockerCall): Promise<DockerAnswer>;
+}
+
+/** One change that docker asked the manager for. */
+export interface Write {
+  readonly method: string;
+  /** Without the API version, for instance `/services/create`. */
+  readonly path: string;
+  readonly body: JsonObject;
+  /** The X-Registry-Auth value that went with it. */
+  readonly auth: string | undefined;
+}
+
+/** What docker's questions are answered with, so that it says the same in the rehearsal and in earnest. */
+export interface Stage {
+  readonly survey: Survey;
+  /** What registries said, by the image as the stack file names it. */
+  readonly images: ReadonlyMap<string, ImageAnswer>;
+  /** What was created since the survey, or will have been: names to ids. */
+  readonly networks: ReadonlyMap<string, string>;
+  readonly configs: ReadonlyMap<string, string>;
+}
+
+/** One connection to one manager. */
+export interface Session extends AsyncDisposable {
+  readonly swarm: Swarm;
+  /** Docker speaking to the manager, with the credentials that the swarm is to keep. */
+  readonly docker: Docker;
+  /** The X-Registry-Auth value for a registry; undefined where there are no credentials. */
+  registryAuth(domain: string): string | undefined;
+  /** Lets docker deploy against a stand-in for the manager; what it would have written. Nothing is touched. */
+  rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
+  /** The same in earnest: docker's questions are answered as in the rehearsal, and what it writes goes to the manager. */
+  perform(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
+  /** Why the connection ended, if it did so by itself. */
+  lost(): string | undefined;
+}
