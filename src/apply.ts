@@ -11,7 +11,12 @@ export interface Created {
 }
 
 /** Creates what the services need and the swarm does not have. */
-export async function createNeeds(plan: Plan, configs: readonly NewConfig[], session: Session, voice: Voice): Promise<Created> {
+export async function createNeeds(
+  plan: Plan,
+  configs: readonly NewConfig[],
+  session: Session,
+  voice: Voice,
+): Promise<Created> {
   const created = { networks: new Map<string, string>(), configs: new Map<string, string>() };
   for (const network of plan.networks) {
     created.networks.set(network, await session.swarm.createNetwork(network));
@@ -37,7 +42,9 @@ export async function sendServices(
   const names = new Set(changed(plan).map(({ name }) => name));
   if (names.size === 0) return;
   await session.perform(stage, async (docker) => {
-    const answer = await stackDeploy(docker, stack.name, printed(stack, names), folder, dockerMajor, (line) => voice.quote(line));
+    const answer = await stackDeploy(docker, stack.name, printed(stack, names), folder, dockerMajor, (line) =>
+      voice.quote(line),
+    );
     if (answer.code === 0) return;
     const reason = session.lost() ?? dockersReason(answer);
     throw new DeployError(
@@ -61,13 +68,27 @@ export async function stackDeploy(
 ): Promise<DockerAnswer> {
   // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
   const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
-  const argv = ["stack", "deploy", "--with-registry-auth", "--resolve-image", "always", ...detach, "--compose-file", "-", stack];
+  const argv = [
+    "stack",
+    "deploy",
+    "--with-registry-auth",
+    "--resolve-image",
+    "always",
+    ...detach,
+    "--compose-file",
+    "-",
+    stack,
+  ];
   return await docker.run(argv, { input: file, cwd: folder, onLine });
 }
 
 /** What docker says on its way out, without the lines it says anyway. */
 export function dockersReason(answer: DockerAnswer): string {
-  const lines = answer.stderr.split(/[\r\n]+/).filter((line) => line.trim() !== "" && !/^(Ignoring |Since --detach|In a future release|time=)/.test(line));
+  const lines = answer.stderr
+    .split(/[\r\n]+/)
+    .filter(
+      (line) => line.trim() !== "" && !/^(Ignoring |Since --detach|In a future release|time=)/.test(line),
+    );
   return lines.join(" ").trim() || "docker gave no reason";
 }
 
@@ -76,7 +97,12 @@ export function refuseForeignConfigs(configs: readonly NewConfig[], survey: Surv
   const problems = configs.flatMap(({ name, bytes }) => {
     const existing = survey.configs.find((stored) => stored.name === name);
     if (existing === undefined || Buffer.from(existing.bytes).equals(bytes)) return [];
-    return [{ message: `The swarm has a config ${name} with another content.`, hint: `Look at it with: docker config inspect ${name}` }];
+    return [
+      {
+        message: `The swarm has a config ${name} with another content.`,
+        hint: `Look at it with: docker config inspect ${name}`,
+      },
+    ];
   });
   if (problems.length > 0) throw new PreflightError(problems);
 }

@@ -39,7 +39,8 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   facts.manager = session.swarm.address;
   voice.say(`Connected to the manager ${session.swarm.address}.`);
   await loginSwarm(inputs, session, world);
-  const digest = pushed ?? (await requireImage(`${inputs.image.repository}:${inputs.image.version}`, session));
+  const digest =
+    pushed ?? (await requireImage(`${inputs.image.repository}:${inputs.image.version}`, session));
   nameImage(digest, inputs, facts);
 
   const prepared = await prepare(digest, inputs, sources, session, world, dockerMajor, facts);
@@ -57,7 +58,13 @@ function nameImage(digest: string, inputs: Inputs, facts: Facts): void {
   facts.image = `${inputs.image.repository}:${inputs.image.version}@${digest}`;
 }
 
-function renderWith(digest: string, inputs: Inputs, sources: Sources, world: World, dockerMajor: number): RenderedStack {
+function renderWith(
+  digest: string,
+  inputs: Inputs,
+  sources: Sources,
+  world: World,
+  dockerMajor: number,
+): RenderedStack {
   const { stack, image } = inputs;
   const { folder } = sources;
   return render({
@@ -81,7 +88,8 @@ function renderWith(digest: string, inputs: Inputs, sources: Sources, world: Wor
 async function loginSwarm(inputs: Inputs, session: Session, world: World): Promise<void> {
   const { build, login: own, pullLogin, registryHost } = inputs.image;
   const credential = pullLogin ?? (build === undefined ? own : undefined);
-  if (credential !== undefined) await login(session.docker, registryHost, credential, world.voice, "preflight");
+  if (credential !== undefined)
+    await login(session.docker, registryHost, credential, world.voice, "preflight");
 }
 
 interface Prepared {
@@ -112,9 +120,9 @@ async function prepare(
 
   const configs = stack.configs.map((config) => ({ ...config, labels: configLabels(config, inputs, world) }));
   refuseForeignConfigs(configs, survey);
-  const { networks, prune } = inputs.stack;
+  const request = { stack, survey, images: images.answers, folder: sources.folder, dockerMajor };
   const plan = await makePlan(
-    { stack, survey, images: images.answers, networks, prune, folder: sources.folder, dockerMajor },
+    { ...request, networks: inputs.stack.networks, prune: inputs.stack.prune },
     session,
     voice,
   );
@@ -123,6 +131,7 @@ async function prepare(
     name: service.name,
     change: service.change,
     imageBefore: imageOf(service.before?.spec),
+    imageSent: imageOf(service.wanted),
     imageAfter: imageOf(service.wanted ?? service.before?.spec),
     state: service.change,
     detail: "",
@@ -139,13 +148,20 @@ async function settledSurvey(inputs: Inputs, session: Session, world: World): Pr
   const deadline = world.clock.now() + inputs.rollout.timeoutMs;
   for (let told = false; ; told = true) {
     const survey = await session.swarm.survey(inputs.stack.name);
-    const busy = survey.services.filter(({ update }) => update?.state === "updating" || update?.state === "rollback_started");
+    const busy = survey.services.filter(
+      ({ update }) => update?.state === "updating" || update?.state === "rollback_started",
+    );
     if (busy.length === 0) return survey;
     const names = busy.map(({ name }) => name).join(", ");
     if (!told) world.voice.say(`Waiting for an earlier update of ${names} to end.`);
     if (world.clock.now() >= deadline) {
       const hint = `See what holds it up: docker service ps ${busy[0]?.name ?? ""}; end it with docker service rollback ${busy[0]?.name ?? ""}.`;
-      throw new PreflightError([{ message: `An earlier update of ${names} is still in flight after ${formatDuration(inputs.rollout.timeoutMs)}.`, hint }]);
+      throw new PreflightError([
+        {
+          message: `An earlier update of ${names} is still in flight after ${formatDuration(inputs.rollout.timeoutMs)}.`,
+          hint,
+        },
+      ]);
     }
     await world.clock.sleep(1000);
   }
@@ -163,7 +179,11 @@ function refusePaused(plan: Plan): void {
   if (problems.length > 0) throw new PreflightError(problems);
 }
 
-function configLabels(config: RenderedStack["configs"][number], inputs: Inputs, world: World): Map<string, string> {
+function configLabels(
+  config: RenderedStack["configs"][number],
+  inputs: Inputs,
+  world: World,
+): Map<string, string> {
   const labels = new Map(config.labels);
   labels.set("com.docker.stack.namespace", inputs.stack.name); // `docker stack rm` takes it along.
   const own = {
@@ -189,16 +209,29 @@ async function rollOut(
   const { voice, clock } = world;
   const { plan, survey } = prepared;
   const empty = isEmpty(plan);
-  const oldFailures = new Set((await session.swarm.tasks(plan.stack)).filter(({ state }) => state !== "running").map(({ id }) => id));
+  const oldFailures = new Set(
+    (await session.swarm.tasks(plan.stack)).filter(({ state }) => state !== "running").map(({ id }) => id),
+  );
   voice.group(empty ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
   try {
     const ids = await createNeeds(plan, prepared.configs, session, voice);
     const stage = { survey, images: prepared.images.answers, networks: ids.networks, configs: ids.configs };
     await sendServices(plan, prepared.stack, sources.folder, dockerMajor, stage, session, voice);
     const networkIds = new Map((await session.swarm.networks()).map(({ name, id }) => [name, id]));
-    const services = watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, new Map([...ids.networks, ...ids.configs])) }));
+    const services = watched(plan.services).map((each) => ({
+      ...each,
+      sent: withRealIds(each.sent, new Map([...ids.networks, ...ids.configs])),
+    }));
     const { timeoutMs, stableForMs } = inputs.rollout;
-    const request = { stack: plan.stack, services, oldFailures, networkIds, timeoutMs, stableForMs: empty ? 0 : stableForMs, endOnFailure: true };
+    const request = {
+      stack: plan.stack,
+      services,
+      oldFailures,
+      networkIds,
+      timeoutMs,
+      stableForMs: empty ? 0 : stableForMs,
+      endOnFailure: true,
+    };
     const seen = await watch(session.swarm, clock, voice, request);
     facts.services = facts.services.map((service) => withVerdict(service, seen));
     facts.stories = seen.stories;
@@ -212,7 +245,11 @@ async function rollOut(
     voice.endGroup();
   } catch (error) {
     voice.endGroup();
-    await afterInterruption(error, async () => await afterFailure(inputs, prepared, oldFailures, session, world, facts), facts);
+    await afterInterruption(
+      error,
+      async () => await afterFailure(inputs, prepared, oldFailures, session, world, facts),
+      facts,
+    );
     throw error;
   }
   await afterFailure(inputs, prepared, oldFailures, session, world, facts);
@@ -221,17 +258,30 @@ async function rollOut(
 function withVerdict(service: ServiceResult, seen: Watch): ServiceResult {
   const verdict = seen.verdicts.get(service.name);
   if (verdict === undefined) return service;
-  return { ...service, state: verdict.kind, detail: verdict.detail, durationMs: seen.convergedAt.get(service.name) };
+  return {
+    ...service,
+    state: verdict.kind,
+    detail: verdict.detail,
+    durationMs: seen.convergedAt.get(service.name),
+  };
 }
 
 /** One problem for each service that is to blame; those that were merely still on their way are in the table. */
 function rolloutProblems(seen: Watch, timeoutMs: number): Problem[] {
-  const blamed = [...seen.verdicts].filter(([, { kind }]) => kind === (seen.end === "failed" ? "failed" : "progressing"));
+  const blamed = [...seen.verdicts].filter(
+    ([, { kind }]) => kind === (seen.end === "failed" ? "failed" : "progressing"),
+  );
   return blamed.map(([name, verdict]) => {
     const story = seen.stories.find(({ service }) => service === name);
-    if (seen.end === "timeout") return { message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${verdict.detail}.` };
+    if (seen.end === "timeout")
+      return {
+        message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${verdict.detail}.`,
+      };
     const last = story?.logs.at(-1);
-    const cause = story === undefined ? "" : ` ${headline(story)}.${last === undefined ? "" : ` Its last words: ${last}`}`;
+    const cause =
+      story === undefined
+        ? ""
+        : ` ${headline(story)}.${last === undefined ? "" : ` Its last words: ${last}`}`;
     return { message: `Service ${name} failed: ${verdict.detail}.${cause}` };
   });
 }
@@ -242,20 +292,26 @@ async function prune(plan: Plan, session: Session, world: World, facts: Facts): 
     if (before === undefined) continue;
     await session.swarm.removeService(before.id);
     world.voice.say(`${name}: removed, since the stack file no longer has it.`);
-    facts.services = facts.services.map((service) => (service.name === name ? { ...service, state: "removed" } : service));
+    facts.services = facts.services.map((service) =>
+      service.name === name ? { ...service, state: "removed" } : service,
+    );
   }
 }
 
 /** The first error is the story; that putting things back failed as well is told beside it. */
 async function afterInterruption(error: unknown, putBack: () => Promise<void>, facts: Facts): Promise<void> {
   if (error instanceof Cancelled) {
-    facts.aftermath = ["What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`."];
+    facts.aftermath = [
+      "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
+    ];
     return;
   }
   try {
     await putBack();
   } catch (second) {
-    facts.aftermath = [`The stack could not be put back: ${messageOf(second)}. Look at it with \`docker stack ps\`.`];
+    facts.aftermath = [
+      `The stack could not be put back: ${messageOf(second)}. Look at it with \`docker stack ps\`.`,
+    ];
   }
 }
 
@@ -284,7 +340,9 @@ async function afterFailure(
   const restored = new Set(back.services.map(({ name }) => name));
   facts.services = facts.services.map((service) => afterRestore(service, restored, new Set(back.removed)));
   facts.aftermath = [
-    back.services.length > 0 ? `Put back to what ran before: ${back.services.map(({ name }) => name).join(", ")}${good ? "; all of it runs." : "."}` : "",
+    back.services.length > 0
+      ? `Put back to what ran before: ${back.services.map(({ name }) => name).join(", ")}${good ? "; all of it runs." : "."}`
+      : "",
     back.removed.length > 0 ? `Removed, since this deployment created it: ${back.removed.join(", ")}.` : "",
     good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
     ...back.failures.map((failure) => `Could not be put back: ${failure}.`),
@@ -301,7 +359,12 @@ async function watchRestored(
   world: World,
 ): Promise<boolean> {
   if (services.length === 0) return true;
-  const failedBefore = new Set([...oldFailures, ...(await session.swarm.tasks(prepared.plan.stack)).filter(({ state }) => state !== "running").map(({ id }) => id)]);
+  const failedBefore = new Set([
+    ...oldFailures,
+    ...(await session.swarm.tasks(prepared.plan.stack))
+      .filter(({ state }) => state !== "running")
+      .map(({ id }) => id),
+  ]);
   const { timeoutMs, stableForMs } = inputs.rollout;
   const request = {
     stack: prepared.plan.stack,
@@ -316,9 +379,17 @@ async function watchRestored(
   return seen.end === "stable";
 }
 
-function afterRestore(service: ServiceResult, restored: ReadonlySet<string>, removed: ReadonlySet<string>): ServiceResult {
-  if (removed.has(service.name)) return { ...service, state: service.state === "failed" ? "failed" : "removed", imageAfter: "" };
+function afterRestore(
+  service: ServiceResult,
+  restored: ReadonlySet<string>,
+  removed: ReadonlySet<string>,
+): ServiceResult {
+  if (removed.has(service.name))
+    return { ...service, state: service.state === "failed" ? "failed" : "removed", imageAfter: "" };
   if (!restored.has(service.name)) return service;
-  return { ...service, state: service.state === "failed" ? "failed" : "restored", imageAfter: service.imageBefore };
+  return {
+    ...service,
+    state: service.state === "failed" ? "failed" : "restored",
+    imageAfter: service.imageBefore,
+  };
 }
-

@@ -1,4 +1,5 @@
 import { messageOf } from "./errors.ts";
+import { shortImage } from "./image/reference.ts";
 import { type Swarm, type Task } from "./swarm.ts";
 
 /** What is known about one failed task, for a person who was not there. */
@@ -42,6 +43,7 @@ export async function tellStory(swarm: Swarm, service: string, task: Task): Prom
 /** `shop_web.2 on n1: task: non-zero exit (3)` */
 export function headline(story: TaskStory): string {
   const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
-  const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
-  return `Task ${where} (${story.image}): ${story.error === "" ? ended : `${story.error}`}`;
+  const ended =
+    story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
+  return `Task ${where} (${shortImage(story.image)}): ${story.error === "" ? ended : story.error}`;
 }

@@ -15,14 +15,22 @@ import { prepareLogin } from "./io/tunnel.ts";
 import { type Facts, noFacts, outputs, summary } from "./report.ts";
 import { type Files, type World } from "./world.ts";
 
-const SECRET_INPUTS = ["password", "pull-password", "ssh-private-key", "ssh-passphrase", "ssh-password", "github-token"];
+const SECRET_INPUTS = [
+  "password",
+  "pull-password",
+  "ssh-private-key",
+  "ssh-passphrase",
+  "ssh-password",
+  "github-token",
+];
 const FOLDER = "private-folder";
 
 /** The door: makes the world, runs the story, publishes whatever came of it. The only catch-all. */
 async function main(runner: Runner): Promise<void> {
   const facts = noFacts();
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort(new Cancelled(signal)));
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.on(signal, () => stop.abort(new Cancelled(signal)));
   const folder = makePrivateFolder();
   runner.remember(FOLDER, folder);
   try {
@@ -46,9 +54,17 @@ function maskSecrets(runner: Runner): void {
   }
 }
 
-function makeWorld(runner: Runner, inputs: Inputs, run: RunContext, folder: string, signal: AbortSignal): World {
+function makeWorld(
+  runner: Runner,
+  inputs: Inputs,
+  run: RunContext,
+  folder: string,
+  signal: AbortSignal,
+): World {
   const route: Route =
-    inputs.target.kind === "ssh" ? { kind: "ssh", login: prepareLogin(inputs.target) } : { kind: "socket", dockerHost: inputs.target.dockerHost };
+    inputs.target.kind === "ssh"
+      ? { kind: "ssh", login: prepareLogin(inputs.target) }
+      : { kind: "socket", dockerHost: inputs.target.dockerHost };
   const own = join(folder, "docker");
   const domains = [inputs.image.registryHost];
   makeDockerConfig(own, domains);
@@ -63,7 +79,15 @@ function makeWorld(runner: Runner, inputs: Inputs, run: RunContext, folder: stri
     docker,
     environment: process.env,
     run,
-    connect: async () => await openSession({ route, target: inputs.target, docker, configFolder, privateFolder: folder, signal }),
+    connect: async () =>
+      await openSession({
+        route,
+        target: inputs.target,
+        docker,
+        configFolder,
+        privateFolder: folder,
+        signal,
+      }),
   };
 }
 
@@ -93,9 +117,15 @@ function blame(error: unknown, facts: Facts, runner: Runner): void {
     facts.problems = [{ message: error.message }];
     if (facts.aftermath.length === 0) facts.aftermath = ["Nothing had been sent to the swarm."];
   } else {
-    facts.problems = [{ message: `This is a bug in Swarm Stack Deploy: ${messageOf(error)}`, hint: "Please report it with the debug log of a re-run." }];
+    facts.problems = [
+      {
+        message: `This is a bug in Swarm Stack Deploy: ${messageOf(error)}`,
+        hint: "Please report it with the debug log of a re-run.",
+      },
+    ];
   }
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) runner.debug(cause.stack ?? cause.message);
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
+    runner.debug(cause.stack ?? cause.message);
 }
 
 function publish(facts: Facts, runner: Runner): void {
@@ -104,7 +134,11 @@ function publish(facts: Facts, runner: Runner): void {
   if (facts.status === "failed") process.exitCode = 1;
   for (const [name, value] of Object.entries(outputs(facts))) runner.output(name, value);
   runner.summary(summary(facts));
-  runner.say(facts.status === "failed" ? `Failed${facts.reason === "" ? "" : ` (${facts.reason})`}.` : `Status: ${facts.status}.`);
+  runner.say(
+    facts.status === "failed"
+      ? `Failed${facts.reason === "" ? "" : ` (${facts.reason})`}.`
+      : `Status: ${facts.status}.`,
+  );
 }
 
 /** After the job, and after a kill that left us no time: what the main step could not remove goes now. */

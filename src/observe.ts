@@ -1,4 +1,5 @@
 import { DeployError, messageOf } from "./errors.ts";
+import { textAt } from "./json.ts";
 import { type PlannedService } from "./plan.ts";
 import { type ServiceSnapshot, type Verdict, judge } from "./rollout.ts";
 import { type ServiceSpec, type Swarm } from "./swarm.ts";
@@ -40,7 +41,11 @@ export interface WatchRequest {
 }
 
 /** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
-export async function* observe(swarm: Swarm, clock: Clock, request: WatchRequest): AsyncGenerator<Observation> {
+export async function* observe(
+  swarm: Swarm,
+  clock: Clock,
+  request: WatchRequest,
+): AsyncGenerator<Observation> {
   const start = clock.now();
   let stableSince: number | undefined;
   let seenAt = start;
@@ -50,7 +55,8 @@ export async function* observe(swarm: Swarm, clock: Clock, request: WatchRequest
       verdicts = await look(swarm, request);
       seenAt = clock.now();
     } catch (error) {
-      if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs) throw lostSight(swarm, error);
+      if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
+        throw lostSight(swarm, error);
       await clock.sleep(POLL_MS);
       continue;
     }
@@ -65,7 +71,12 @@ export async function* observe(swarm: Swarm, clock: Clock, request: WatchRequest
   }
 }
 
-function ending(kinds: readonly Verdict["kind"][], stableMs: number | undefined, elapsedMs: number, request: WatchRequest): Observation["end"] {
+function ending(
+  kinds: readonly Verdict["kind"][],
+  stableMs: number | undefined,
+  elapsedMs: number,
+  request: WatchRequest,
+): Observation["end"] {
   if (request.endOnFailure && kinds.includes("failed")) return "failed";
   if (stableMs !== undefined && stableMs >= request.stableForMs) return "stable";
   return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
@@ -74,17 +85,17 @@ function ending(kinds: readonly Verdict["kind"][], stableMs: number | undefined,
 async function look(swarm: Swarm, request: WatchRequest): Promise<ReadonlyMap<string, Verdict>> {
   const [services, tasks] = await Promise.all([swarm.services(request.stack), swarm.tasks(request.stack)]);
   return new Map(
-    request.services.map((watched) => {
-      const live = services.find((service) => service.name === watched.serviceName);
+    request.services.map((each) => {
+      const live = services.find((service) => service.name === each.serviceName);
       const snapshot: ServiceSnapshot = {
-        name: watched.name,
-        sent: watched.sent,
+        name: each.name,
+        sent: each.sent,
         live,
         tasks: tasks.filter((task) => task.serviceId === live?.id),
         oldFailures: request.oldFailures,
         networkIds: request.networkIds,
       };
-      return [watched.name, judge(snapshot)];
+      return [each.name, judge(snapshot)];
     }),
   );
 }
@@ -98,5 +109,7 @@ function lostSight(swarm: Swarm, error: unknown): DeployError {
 }
 
 export function watched(services: readonly PlannedService[]): Watched[] {
-  return services.flatMap(({ name, wanted }) => (wanted === undefined ? [] : [{ name, serviceName: String(wanted.Name), sent: wanted }]));
+  return services.flatMap(({ name, wanted }) =>
+    wanted === undefined ? [] : [{ name, serviceName: textAt(wanted, "Name"), sent: wanted }],
+  );
 }

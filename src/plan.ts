@@ -1,6 +1,7 @@
 import { MANAGED_LABEL } from "./stack/defaults.ts";
 import { canonicalSpec, differences } from "./spec.ts";
-import { type JsonObject, type Service, type ServiceSpec } from "./swarm.ts";
+import { textAt } from "./json.ts";
+import { type Service, type ServiceSpec } from "./swarm.ts";
 
 export type ServiceChange = "create" | "update" | "unchanged" | "remove" | "foreign";
 
@@ -40,7 +41,10 @@ export function futureId(name: string): string {
 /** Puts the ids of what has been created since into the specs of a plan. */
 export function withRealIds(spec: ServiceSpec, ids: ReadonlyMap<string, string>): ServiceSpec {
   const text = JSON.stringify(spec);
-  const replaced = [...ids].reduce((all, [name, id]) => all.replaceAll(JSON.stringify(futureId(name)), JSON.stringify(id)), text);
+  const replaced = [...ids].reduce(
+    (all, [name, id]) => all.replaceAll(JSON.stringify(futureId(name)), JSON.stringify(id)),
+    text,
+  );
   return JSON.parse(replaced) as ServiceSpec;
 }
 
@@ -58,13 +62,17 @@ export interface PlanRequest {
 /** Compares what docker would send with what runs. */
 export function planDeployment(request: PlanRequest): Plan {
   const { stack, live, networkIds } = request;
-  const short = (name: string): string => (name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name);
-  const wantedNames = new Set(request.wanted.map(({ spec }) => String(spec.Name)));
+  const short = (name: string): string =>
+    name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
+  const wantedNames = new Set(request.wanted.map(({ spec }) => textAt(spec, "Name")));
   const present = request.wanted.map(({ spec, auth }): PlannedService => {
     const before = live.find((service) => service.name === spec.Name);
-    const paths = before === undefined ? [] : differences(canonicalSpec(before.spec, networkIds), canonicalSpec(spec, networkIds));
+    const paths =
+      before === undefined
+        ? []
+        : differences(canonicalSpec(before.spec, networkIds), canonicalSpec(spec, networkIds));
     const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
-    return { name: short(String(spec.Name)), change, fields: fieldsOf(paths), wanted: spec, before, auth };
+    return { name: short(textAt(spec, "Name")), change, fields: fieldsOf(paths), wanted: spec, before, auth };
   });
   const absent = live
     .filter((service) => !wantedNames.has(service.name))
@@ -76,7 +84,7 @@ export function planDeployment(request: PlanRequest): Plan {
 }
 
 function isManaged(service: Service): boolean {
-  return (service.spec.Labels as JsonObject | undefined)?.[MANAGED_LABEL] === "true";
+  return textAt(service.spec, "Labels", MANAGED_LABEL) === "true";
 }
 
 /** Whether the deployment has anything to send or to create. */

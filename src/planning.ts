@@ -1,5 +1,6 @@
 import { dockersReason, stackDeploy } from "./apply.ts";
 import { type Place, StackFileError } from "./errors.ts";
+import { textAt } from "./json.ts";
 import { type Plan, futureId, planDeployment } from "./plan.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
 import { get } from "./stack/stack-file.ts";
@@ -20,20 +21,38 @@ export interface PlanningRequest {
 /** Rehearses the deployment and compares what docker would send with what runs. */
 export async function plan(request: PlanningRequest, session: Session, voice: Voice): Promise<Plan> {
   const { stack, survey, folder, dockerMajor } = request;
-  const networks = request.networks.filter((name) => !survey.networks.some((network) => network.Name === name));
-  const configs = stack.configs.map(({ name }) => name).filter((name) => !survey.configs.some((config) => config.name === name));
-  const stage: Stage = { survey, images: request.images, networks: futures(networks), configs: futures(configs) };
+  const networks = request.networks.filter(
+    (name) => !survey.networks.some((network) => network.Name === name),
+  );
+  const configs = stack.configs
+    .map(({ name }) => name)
+    .filter((name) => !survey.configs.some((config) => config.name === name));
+  const stage: Stage = {
+    survey,
+    images: request.images,
+    networks: futures(networks),
+    configs: futures(configs),
+  };
   const writes = await session.rehearse(stage, async (docker) => {
-    const answer = await stackDeploy(docker, stack.name, printed(stack), folder, dockerMajor, () => undefined);
+    const answer = await stackDeploy(
+      docker,
+      stack.name,
+      printed(stack),
+      folder,
+      dockerMajor,
+      () => undefined,
+    );
     sayWarnings(answer.stderr, voice);
     if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
   });
-  const wanted = writes.filter(({ path }) => /^\/services\/(create|[^/]+\/update)$/.test(path)).map(({ body, auth }) => ({ spec: body, auth }));
+  const wanted = writes
+    .filter(({ path }) => /^\/services\/(create|[^/]+\/update)$/.test(path))
+    .map(({ body, auth }) => ({ spec: body, auth }));
   return planDeployment({
     stack: stack.name,
     wanted,
     live: survey.services,
-    networkIds: new Map(survey.networks.map((network) => [String(network.Name), String(network.Id)])),
+    networkIds: new Map(survey.networks.map((network) => [textAt(network, "Name"), textAt(network, "Id")])),
     prune: request.prune,
     networks,
     configs,
@@ -46,18 +65,25 @@ function futures(names: readonly string[]): ReadonlyMap<string, string> {
 
 /** Lets docker read the file without any engine, so that a wrong key is found before anything is contacted. Old docker can't. */
 export async function checkByDocker(docker: Docker, stack: RenderedStack, folder: string): Promise<void> {
-  const answer = await docker.run(["stack", "config", "--compose-file", "-"], { input: printed(stack), cwd: folder });
-  if (answer.code !== 0 && !/unknown (shorthand )?flag|unknown command|Usage:/.test(answer.stderr)) throw refusal(dockersReason(answer), stack);
+  const answer = await docker.run(["stack", "config", "--compose-file", "-"], {
+    input: printed(stack),
+    cwd: folder,
+  });
+  if (answer.code !== 0 && !/unknown (shorthand )?flag|unknown command|Usage:/.test(answer.stderr))
+    throw refusal(dockersReason(answer), stack);
 }
 
 function sayWarnings(stderr: string, voice: Voice): void {
-  for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each))) voice.quote(line);
+  for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
+    voice.quote(line);
 }
 
 /** Docker's own objection to the file, at the place it speaks of, as far as that can be told. */
 function refusal(reason: string, stack: RenderedStack): StackFileError {
   const place = placeIn(reason, stack);
-  return new StackFileError([{ message: `Docker refuses the stack file: ${reason}`, ...(place === undefined ? {} : { place }) }]);
+  return new StackFileError([
+    { message: `Docker refuses the stack file: ${reason}`, ...(place === undefined ? {} : { place }) },
+  ]);
 }
 
 function placeIn(reason: string, stack: RenderedStack): Place | undefined {

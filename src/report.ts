@@ -1,8 +1,9 @@
 import { type Problem, type Reason, describe } from "./errors.ts";
 import { type TaskStory, headline } from "./failing-task.ts";
+import { shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
+import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService } from "./plan.ts";
-import { type JsonObject } from "./swarm.ts";
 
 export type Status = "deployed" | "unchanged" | "failed";
 
@@ -11,6 +12,9 @@ export interface ServiceResult {
   readonly name: string;
   readonly change: PlannedService["change"];
   readonly imageBefore: string;
+  /** What this deployment sent, or would have sent. */
+  readonly imageSent: string;
+  /** What runs in the end; empty where nothing does. */
   readonly imageAfter: string;
   /** `converged`, `failed`, `progressing`; `removed` and `restored` say what we did about it. */
   readonly state: string;
@@ -90,15 +94,9 @@ function serviceJson(service: ServiceResult, stories: readonly TaskStory[]): unk
   return { ...service, failingTasks };
 }
 
-/** The image of a spec, as people know it: `registry/app:v1@sha256:0123456789ab`. */
+/** The image of a service spec; empty without one. */
 export function imageOf(spec: JsonObject | undefined): string {
-  const template = spec?.TaskTemplate as JsonObject | undefined;
-  const container = template?.ContainerSpec as JsonObject | undefined;
-  return typeof container?.Image === "string" ? container.Image : "";
-}
-
-export function shortImage(image: string): string {
-  return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
+  return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 
 /** The plan as log lines. */
@@ -106,17 +104,29 @@ export function planLines(plan: Plan): string[] {
   const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
   const services = plan.services.map(({ name, change, fields, wanted, before }) => {
     const image = shortImage(imageOf(wanted ?? before?.spec));
-    const why = { create: "new", update: fields.join(", "), remove: "no longer in the file", unchanged: "unchanged", foreign: "not in the file and not ours: left alone" };
+    const why = {
+      create: "new",
+      update: fields.join(", "),
+      remove: "no longer in the file",
+      unchanged: "unchanged",
+      foreign: "not in the file and not ours: left alone",
+    };
     return `${sign[change]} ${name}  ${image}  (${why[change]})`;
   });
-  return [...plan.networks.map((name) => `+ network ${name}`), ...plan.configs.map((name) => `+ config ${name}`), ...services];
+  return [
+    ...plan.networks.map((name) => `+ network ${name}`),
+    ...plan.configs.map((name) => `+ config ${name}`),
+    ...services,
+  ];
 }
 
 /** The job summary, in GitHub's Markdown. */
 export function summary(facts: Facts): string {
   return [
     `## ${title(facts)}`,
-    facts.problems.length > 0 ? facts.problems.map((problem) => `- ${escapeMarkdown(describe(problem))}`).join("\n") : "",
+    facts.problems.length > 0
+      ? facts.problems.map((problem) => `- ${escapeMarkdown(describe(problem))}`).join("\n")
+      : "",
     facts.aftermath.map(escapeMarkdown).join("  \n"),
     servicesTable(facts),
     timeline(facts.services),
@@ -141,9 +151,17 @@ function title(facts: Facts): string {
 
 function servicesTable(facts: Facts): string {
   if (facts.services.length === 0) return "";
-  const icons: Readonly<Record<string, string>> = { converged: "✅", failed: "❌", progressing: "⏳", removed: "➖", restored: "↩️" };
+  const icons: Readonly<Record<string, string>> = {
+    converged: "✅",
+    failed: "❌",
+    progressing: "⏳",
+    removed: "➖",
+    restored: "↩️",
+  };
   const rows = facts.services.map((service) => {
-    const images = service.imageBefore === service.imageAfter || service.imageBefore === "" ? [service.imageAfter] : [service.imageBefore, service.imageAfter];
+    const images = [service.imageBefore, service.imageSent, service.imageAfter].filter(
+      (image, at, all) => image !== "" && image !== all[at - 1],
+    );
     const took = service.durationMs === undefined ? "" : formatDuration(service.durationMs);
     const cells = [
       `${icons[service.state] ?? ""} ${service.state}`,
@@ -165,7 +183,15 @@ function timeline(services: readonly ServiceResult[]): string {
     return [`    ${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
   });
   if (bars.length === 0) return "";
-  return ["```mermaid", "gantt", "    title Seconds from sending to running", "    dateFormat x", "    axisFormat %S", ...bars, "```"].join("\n");
+  return [
+    "```mermaid",
+    "gantt",
+    "    title Seconds from sending to running",
+    "    dateFormat x",
+    "    axisFormat %S",
+    ...bars,
+    "```",
+  ].join("\n");
 }
 
 function storyMarkdown(story: TaskStory): string {
@@ -175,7 +201,9 @@ function storyMarkdown(story: TaskStory): string {
 
 /** What to say in place of a task's last words. */
 export function noLogs(story: TaskStory): string {
-  return story.logsMissing === undefined ? "(this task wrote nothing)" : `(its log could not be read: ${story.logsMissing})`;
+  return story.logsMissing === undefined
+    ? "(this task wrote nothing)"
+    : `(its log could not be read: ${story.logsMissing})`;
 }
 
 function footer(facts: Facts): string {

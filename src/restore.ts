@@ -1,4 +1,5 @@
 import { messageOf } from "./errors.ts";
+import { textAt } from "./json.ts";
 import { type Plan, changed } from "./plan.ts";
 import { canonicalSpec } from "./spec.ts";
 import { type Service, type Swarm } from "./swarm.ts";
@@ -24,7 +25,7 @@ export async function restore(plan: Plan, swarm: Swarm, clock: Clock, voice: Voi
   const removed: string[] = [];
   const failures: string[] = [];
   for (const { name, before, wanted } of changed(plan)) {
-    const serviceName = String(wanted?.Name);
+    const serviceName = textAt(wanted, "Name");
     try {
       if (before === undefined) {
         if (await removeNew(swarm, plan.stack, serviceName)) removed.push(name);
@@ -65,5 +66,7 @@ async function putBack(swarm: Swarm, stack: string, before: Service, clock: Cloc
 
 /** Both are the engine's own words, so there are no names to translate. */
 function same(a: Service, b: Service): boolean {
-  return JSON.stringify(canonicalSpec(a.spec, new Map())) === JSON.stringify(canonicalSpec(b.spec, new Map()));
+  return (
+    JSON.stringify(canonicalSpec(a.spec, new Map())) === JSON.stringify(canonicalSpec(b.spec, new Map()))
+  );
 }

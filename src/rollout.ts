@@ -1,5 +1,6 @@
 import { canonicalSpec, differences } from "./spec.ts";
-import { type JsonObject, type Service, type ServiceSpec, type Task } from "./swarm.ts";
+import { at } from "./json.ts";
+import { type Service, type ServiceSpec, type Task } from "./swarm.ts";
 
 /** One service at one moment, beside what we want of it. */
 export interface ServiceSnapshot {
@@ -24,11 +25,16 @@ export type Verdict =
 /** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
 export function judge(snapshot: ServiceSnapshot): Verdict {
   const { live, sent, tasks, networkIds } = snapshot;
-  if (live === undefined) return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
+  if (live === undefined)
+    return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
   const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
   const culprits = fresh.filter((task) => failed(task, live.spec));
   const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
-  if (drift.length > 0) return superseded(live, fresh.filter((task) => hasFailed(task)));
+  if (drift.length > 0)
+    return superseded(
+      live,
+      fresh.filter((task) => hasFailed(task)),
+    );
   const current = culprits.filter((task) => task.current);
   if (current.length > 0) return { kind: "failed", detail: failure(current), tasks: current };
   const state = live.update?.state ?? "";
@@ -36,7 +42,12 @@ export function judge(snapshot: ServiceSnapshot): Verdict {
   if (state === "paused" || state === "rollback_paused") {
     return { kind: "failed", detail: live.update?.message || state, tasks: culprits };
   }
-  return running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
+  return running(
+    live,
+    tasks.filter((task) => task.current),
+    tasks,
+    state === "updating" || state === "rollback_started",
+  );
 }
 
 function superseded(live: Service, tasks: readonly Task[]): Verdict {
@@ -65,20 +76,14 @@ function mayFinish(spec: ServiceSpec): boolean {
 }
 
 function isJob(spec: ServiceSpec): boolean {
-  const mode = at(spec, "Mode") as JsonObject | undefined;
-  return mode?.ReplicatedJob !== undefined || mode?.GlobalJob !== undefined;
-}
-
-function at(spec: ServiceSpec, ...path: readonly string[]): unknown {
-  let current: unknown = spec;
-  for (const key of path) current = (current as Record<string, unknown> | null | undefined)?.[key];
-  return current;
+  return at(spec, "Mode", "ReplicatedJob") !== undefined || at(spec, "Mode", "GlobalJob") !== undefined;
 }
 
 function failure(tasks: readonly Task[]): string {
   const [task] = tasks;
   if (task === undefined) return "a task failed";
-  if (task.state === "complete") return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
+  if (task.state === "complete")
+    return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
   return task.error || `a task is ${task.state}`;
 }
 
@@ -89,16 +94,27 @@ function running(live: Service, current: readonly Task[], all: readonly Task[], 
   const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
   const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
   const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
-  const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
+  const leftover = all.filter(
+    (task) => !task.current && task.desiredState === "running" && task.state === "running",
+  );
   const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : "running"}`;
   if (good >= wanted && leftover.length === 0 && !updating) return { kind: "converged", detail };
-  const waiting = mine.find((task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running");
+  if (good >= wanted && leftover.length === 0)
+    return { kind: "progressing", detail: `${detail}, watched by Swarm` };
+  const waiting = mine.find(
+    (task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running",
+  );
   const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
-  return { kind: "progressing", detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}` };
+  return {
+    kind: "progressing",
+    detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
+  };
 }
 
 function jobCompletions(live: Service): number {
-  const completions = at(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ?? at(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
+  const completions =
+    at(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
+    at(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
   return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
 }
 

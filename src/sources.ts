@@ -51,7 +51,10 @@ function unreadable(input: string, path: string, files: Files): Problem {
   const exists = files.exists(path);
   const what = exists ? "can't be read as a file" : "does not exist";
   const prefix = folder === "." ? "" : `${folder}/`;
-  const hint = near !== undefined && !exists ? `Did you mean ${prefix}${near}?` : "Paths start at the workspace; is actions/checkout missing before this step?";
+  const hint =
+    near !== undefined && !exists
+      ? `Did you mean ${prefix}${near}?`
+      : "Paths start at the workspace; is actions/checkout missing before this step?";
   return { message: `"${input}" is "${path}", which ${what}.`, hint };
 }
 

@@ -1,12 +1,13 @@
-import { type Json, type JsonObject, type ServiceSpec } from "./swarm.ts";
+import { type Json, type JsonObject, isObject } from "./json.ts";
+import { type ServiceSpec } from "./swarm.ts";
 
 /**
  * When do two service specs mean the same? The engine stores what docker sends with names turned into ids, empty things left out or
  * written out, and defaults added, differently from version to version. Both sides are brought to one form, then compared.
  */
 export function canonicalSpec(spec: ServiceSpec, networkIds: ReadonlyMap<string, string>): JsonObject {
-  const canonical = canonical_(spec, [], networkIds);
-  return isObject(canonical) ? canonical : {};
+  const found = canonical(spec, [], networkIds);
+  return isObject(found) ? found : {};
 }
 
 /** The dotted paths at which two canonical specs differ, in order. */
@@ -18,12 +19,23 @@ export function differences(a: Json | undefined, b: Json | undefined, path = "")
   return JSON.stringify(a) === JSON.stringify(b) ? [] : [path];
 }
 
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
-const UNORDERED = new Set(["Env", "Mounts", "Configs", "Secrets", "Networks", "Ports", "Constraints", "Platforms", "Aliases", "Groups", "Sysctls", "Ulimits", "CapabilityAdd", "CapabilityDrop"]);
+const UNORDERED = new Set([
+  "Env",
+  "Mounts",
+  "Configs",
+  "Secrets",
+  "Networks",
+  "Ports",
+  "Constraints",
+  "Platforms",
+  "Aliases",
+  "Groups",
+  "Sysctls",
+  "Ulimits",
+  "CapabilityAdd",
+  "CapabilityDrop",
+]);
 
 /** What the engine writes, or does, where docker sends nothing. */
 const ENGINE_DEFAULTS: readonly (readonly [string, Json])[] = [
@@ -52,16 +64,20 @@ function engineDefault(path: readonly string[]): Json | undefined {
   return ENGINE_DEFAULTS.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
 }
 
-function canonical_(value: Json, path: readonly string[], networkIds: ReadonlyMap<string, string>): Json | undefined {
+function canonical(
+  value: Json,
+  path: readonly string[],
+  networkIds: ReadonlyMap<string, string>,
+): Json | undefined {
   if (Array.isArray(value)) {
-    const items = value.map((item: Json) => canonical_(item, [...path, "[]"], networkIds) ?? null);
+    const items = value.map((item: Json) => canonical(item, [...path, "[]"], networkIds) ?? null);
     if (items.length === 0) return undefined;
     const sorted = UNORDERED.has(path.at(-1) ?? "");
     return sorted ? items.toSorted((a, b) => compare(JSON.stringify(a), JSON.stringify(b))) : items;
   }
   if (isObject(value)) {
     const entries = Object.entries(value)
-      .map(([key, child]) => [key, canonical_(child, [...path, key], networkIds)] as const)
+      .map(([key, child]) => [key, canonical(child, [...path, key], networkIds)] as const)
       .filter((entry): entry is readonly [string, Json] => entry[1] !== undefined)
       .toSorted(([a], [b]) => compare(a, b));
     if (entries.length === 0 && path.join(".") !== "Mode.Global") return path.length === 0 ? {} : undefined;
@@ -71,7 +87,7 @@ function canonical_(value: Json, path: readonly string[], networkIds: ReadonlyMa
 }
 
 function canonicalScalar(
-  value: null | boolean | number | string | Json,
+  value: Json,
   path: readonly string[],
   networkIds: ReadonlyMap<string, string>,
 ): Json | undefined {
@@ -80,7 +96,8 @@ function canonicalScalar(
   // Nought says nothing, except where leaving it out would mean something else: no replicas, all at once, no delay.
   if ((value === 0 || value === false) && fallback === undefined) return undefined;
   const key = path.at(-1);
-  if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string") return networkIds.get(value) ?? value;
+  if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string")
+    return networkIds.get(value) ?? value;
   return value;
 }
 

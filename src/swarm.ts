@@ -1,10 +1,9 @@
+import { type Json, type JsonObject } from "./json.ts";
+
 /**
  * What a swarm is to this action: the interface that `io/engine.ts` speaks over the Engine API, and its nouns. A spec stays in the
  * engine's own JSON, because the whole of it must be compared, stored and put back without losing what we don't know.
  */
-
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
-export type JsonObject = { readonly [key: string]: Json };
 
 /** The desired state of a service, as the engine stores it. */
 export type ServiceSpec = JsonObject;

@@ -28,14 +28,26 @@ export async function watch(swarm: Swarm, clock: Clock, voice: Voice, request: W
       const line = `${name}: ${verdict.kind === "converged" ? "✓ " : verdict.kind === "failed" ? "✗ " : ""}${verdict.detail}`;
       if (said.get(name) !== line) voice.say(`[${formatDuration(last.elapsedMs).padStart(6)}] ${line}`);
       said.set(name, line);
-      if (last.end === "failed" && verdict.kind === "failed") stories.push(...(await tellStories(swarm, name, verdict, voice)));
+      if (last.end === "failed" && verdict.kind === "failed")
+        stories.push(...(await tellStories(swarm, name, verdict, voice)));
     }
   }
-  return { end: last.end ?? "timeout", elapsedMs: last.elapsedMs, verdicts: last.verdicts, convergedAt, stories };
+  return {
+    end: last.end ?? "timeout",
+    elapsedMs: last.elapsedMs,
+    verdicts: last.verdicts,
+    convergedAt,
+    stories,
+  };
 }
 
 /** The first culprit and the latest one: between them lie only repetitions. */
-async function tellStories(swarm: Swarm, service: string, verdict: Extract<Verdict, { kind: "failed" }>, voice: Voice): Promise<TaskStory[]> {
+async function tellStories(
+  swarm: Swarm,
+  service: string,
+  verdict: Extract<Verdict, { kind: "failed" }>,
+  voice: Voice,
+): Promise<TaskStory[]> {
   const byAge = verdict.tasks.toSorted((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   const chosen = [...new Set([byAge[0], byAge.at(-1)])].filter((task) => task !== undefined);
   const stories = await Promise.all(chosen.map(async (task) => await tellStory(swarm, service, task)));

@@ -1,6 +1,7 @@
 import { type Problem } from "./errors.ts";
 import { type RunContext } from "./inputs/inputs.ts";
-import { type ImageAnswer, type JsonObject, type Survey, type Swarm } from "./swarm.ts";
+import { type JsonObject } from "./json.ts";
+import { type ImageAnswer, type Survey, type Swarm } from "./swarm.ts";
 
 /** Everything a story may touch. Made once, in `main.ts`; doubled in tests. No code. */
 export interface World {

@@ -17,7 +17,12 @@ export function referencesOf(image: Inputs["image"]): string[] {
 }
 
 /** The labels of the OCI image specification that a registry's pages show. Those of the workflow come last, so that they win. */
-export function imageLabels(image: Inputs["image"], own: readonly string[], run: RunContext, created: Date): string[] {
+export function imageLabels(
+  image: Inputs["image"],
+  own: readonly string[],
+  run: RunContext,
+  created: Date,
+): string[] {
   const oci = {
     source: run.repositoryUrl,
     revision: run.sha,
@@ -29,7 +34,12 @@ export function imageLabels(image: Inputs["image"], own: readonly string[], run:
 }
 
 /** With buildx: build and push in one go; its metadata file tells the digest. */
-export function buildxPlan(build: BuildInputs, references: readonly string[], labels: readonly string[], metadataFile: string): BuildPlan {
+export function buildxPlan(
+  build: BuildInputs,
+  references: readonly string[],
+  labels: readonly string[],
+  metadataFile: string,
+): BuildPlan {
   const secrets = secretVariables(build.secrets);
   const shared = common(build, references, labels);
   const argv = [
@@ -44,12 +54,19 @@ export function buildxPlan(build: BuildInputs, references: readonly string[], la
     ...secrets.flatMap(({ id, variable }) => ["--secret", `id=${id},env=${variable}`]),
     build.context,
   ];
-  const environment = new Map([...shared.environment, ...secrets.map(({ variable, value }) => [variable, value] as const)]);
+  const environment = new Map([
+    ...shared.environment,
+    ...secrets.map(({ variable, value }) => [variable, value] as const),
+  ]);
   return { argv, references, environment, pushes: true };
 }
 
 /** Without buildx: the docker CLI's own builder, which knows less; what it can't do is refused rather than left out. */
-export function plainBuildPlan(build: BuildInputs, references: readonly string[], labels: readonly string[]): BuildPlan {
+export function plainBuildPlan(
+  build: BuildInputs,
+  references: readonly string[],
+  labels: readonly string[],
+): BuildPlan {
   const beyond = [
     build.cacheTo.length > 0 && "cache-to",
     build.secrets.length > 0 && "build-secrets",
@@ -86,7 +103,9 @@ function common(
     ...(build.noCache ? ["--no-cache"] : []),
     ...(build.pull ? ["--pull"] : []),
   ];
-  const environment = new Map(args.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value] as const])));
+  const environment = new Map(
+    args.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value] as const])),
+  );
   return { argv, environment };
 }
 
@@ -97,7 +116,8 @@ const OBEYED = /^(PATH|HOME|TMPDIR|LD_.*|DOCKER_.*|BUILDX_.*|BUILDKIT_.*|SSH_AUT
 function buildArgument(line: string): { flag: string; name: string; value: string | undefined } {
   const equals = line.indexOf("=");
   const name = equals === -1 ? line : line.slice(0, equals);
-  if (equals === -1 || OBEYED.test(name) || !/^\w+$/.test(name)) return { flag: line, name, value: undefined };
+  if (equals === -1 || OBEYED.test(name) || !/^\w+$/.test(name))
+    return { flag: line, name, value: undefined };
   return { flag: name, name, value: line.slice(equals + 1) };
 }
 

@@ -1,19 +1,37 @@
 import { BuildError, InputError, type Reason, StopError } from "../errors.ts";
 import { type Credential, type Inputs, type RunContext } from "../inputs/inputs.ts";
 import { type Docker, type DockerAnswer, type Files, type Voice, type World } from "../world.ts";
-import { type BuildPlan, buildxPlan, digestOfMetadata, digestOfPush, imageLabels, plainBuildPlan, referencesOf } from "./build.ts";
+import {
+  type BuildPlan,
+  buildxPlan,
+  digestOfMetadata,
+  digestOfPush,
+  imageLabels,
+  plainBuildPlan,
+  referencesOf,
+} from "./build.ts";
 
 /** Refuses a build that has no Dockerfile, before anything is contacted. A context elsewhere (a URL) is docker's to check. */
 export function checkBuildFiles(image: Inputs["image"], files: Files): void {
   const { build } = image;
   if (build === undefined || /^[a-z]+:\/\/|^git@/.test(build.context)) return;
   if (!files.exists(build.context)) {
-    throw new InputError([{ message: `"context" is "${build.context}", which does not exist.`, hint: "Is actions/checkout missing before this step?" }]);
+    throw new InputError([
+      {
+        message: `"context" is "${build.context}", which does not exist.`,
+        hint: "Is actions/checkout missing before this step?",
+      },
+    ]);
   }
   const file = build.file ?? `${build.context}/Dockerfile`;
   if (!files.exists(file)) {
-    const near = files.list(file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : ".").filter((name) => /dockerfile/i.test(name));
-    const hint = near.length > 0 ? `There is ${near.join(", ")}.` : 'Set "file", or "build: false" to deploy an image that exists.';
+    const near = files
+      .list(file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : ".")
+      .filter((name) => /dockerfile/i.test(name));
+    const hint =
+      near.length > 0
+        ? `There is ${near.join(", ")}.`
+        : 'Set "file", or "build: false" to deploy an image that exists.';
     throw new InputError([{ message: `There is no Dockerfile at "${file}".`, hint }]);
   }
 }
@@ -24,10 +42,21 @@ export async function publish(image: Inputs["image"], world: World): Promise<str
   if (image.login !== undefined) await login(docker, image.registryHost, image.login, voice);
   const plan = await planBuild(image, world.run, world);
   voice.group(`Build ${plan.references[0] ?? ""}`);
-  await mustSucceed(docker, plan.argv, voice, "The build failed", "The lines above say why.", Object.fromEntries(plan.environment));
+  await mustSucceed(
+    docker,
+    plan.argv,
+    voice,
+    "The build failed",
+    "The lines above say why.",
+    Object.fromEntries(plan.environment),
+  );
   const digest = plan.pushes ? digestFrom(files) : await push(docker, plan.references, voice);
   voice.endGroup();
-  if (digest === undefined) throw new BuildError("Docker pushed the image and did not tell its digest.", "Please report this with docker's version.");
+  if (digest === undefined)
+    throw new BuildError(
+      "Docker pushed the image and did not tell its digest.",
+      "Please report this with docker's version.",
+    );
   voice.say(`Pushed ${plan.references.join(", ")} (${digest}).`);
   return digest;
 }
@@ -68,11 +97,22 @@ function digestFrom(files: Files): string | undefined {
   return bytes === undefined ? undefined : digestOfMetadata(Buffer.from(bytes).toString("utf8"));
 }
 
-async function push(docker: Docker, references: readonly string[], voice: Voice): Promise<string | undefined> {
+async function push(
+  docker: Docker,
+  references: readonly string[],
+  voice: Voice,
+): Promise<string | undefined> {
   const digests: (string | undefined)[] = [];
   for (const reference of references) {
     const hint = 'Check "registry", "username" and "password", and that the account may push there.';
-    const answer = await mustSucceed(docker, ["push", reference], voice, `Pushing ${reference} failed`, hint, {});
+    const answer = await mustSucceed(
+      docker,
+      ["push", reference],
+      voice,
+      `Pushing ${reference} failed`,
+      hint,
+      {},
+    );
     digests.push(digestOfPush(answer.stdout));
   }
   return digests[0];
@@ -87,12 +127,18 @@ async function mustSucceed(
   environment: Readonly<Record<string, string>>,
 ): Promise<DockerAnswer> {
   const answer = await docker.run(argv, { environment, onLine: (line) => voice.quote(line) });
-  if (answer.code !== 0) throw new BuildError(`${what} (docker ${argv[0] ?? ""}, exit code ${answer.code}): ${lastLine(answer)}`, hint);
+  if (answer.code !== 0)
+    throw new BuildError(
+      `${what} (docker ${argv[0] ?? ""}, exit code ${answer.code}): ${lastLine(answer)}`,
+      hint,
+    );
   return answer;
 }
 
 /** Docker's last words are its reason. */
 function lastLine(answer: DockerAnswer): string {
-  const lines = `${answer.stdout}\n${answer.stderr}`.split(/[\r\n]+/).filter((line) => line.trim() !== "" && !/^WARNING|^Run 'docker/i.test(line));
+  const lines = `${answer.stdout}\n${answer.stderr}`
+    .split(/[\r\n]+/)
+    .filter((line) => line.trim() !== "" && !/^WARNING|^Run 'docker/i.test(line));
   return lines.at(-1)?.trim() ?? "no output";
 }

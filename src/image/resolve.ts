@@ -1,6 +1,7 @@
 import { PreflightError, type Problem } from "../errors.ts";
 import { type RenderedStack } from "../stack/render.ts";
-import { type ImageAnswer, type JsonObject, type Service } from "../swarm.ts";
+import { listAt, textAt } from "../json.ts";
+import { type ImageAnswer, type Service } from "../swarm.ts";
 import { type Session } from "../world.ts";
 import { parseImageReference } from "./reference.ts";
 
@@ -16,13 +17,24 @@ export interface ResolvedImages {
 export async function requireImage(image: string, session: Session): Promise<string> {
   const answer = await session.swarm.askRegistry(image, authFor(image, session));
   if (answer.kind === "found") return answer.digest;
-  throw new PreflightError([{ message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) }]);
+  throw new PreflightError([
+    { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
+  ]);
 }
 
 /** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
-export async function resolveImages(stack: RenderedStack, session: Session, live: readonly Service[], own: string): Promise<ResolvedImages> {
+export async function resolveImages(
+  stack: RenderedStack,
+  session: Session,
+  live: readonly Service[],
+  own: string,
+): Promise<ResolvedImages> {
   const images = [...new Set(stack.services.map(({ image }) => image))];
-  const asked = await Promise.all(images.map(async (image) => [image, await session.swarm.askRegistry(image, authFor(image, session))] as const));
+  const asked = await Promise.all(
+    images.map(
+      async (image) => [image, await session.swarm.askRegistry(image, authFor(image, session))] as const,
+    ),
+  );
   const answers = new Map<string, ImageAnswer>();
   const pins = new Map<string, string>();
   const warnings: Problem[] = [];
@@ -33,15 +45,22 @@ export async function resolveImages(stack: RenderedStack, session: Session, live
       pins.set(image, pin);
       answers.set(pin, answer);
     } else if (isOwn(image, own)) {
-      throw new PreflightError([{ message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) }]);
+      throw new PreflightError([
+        { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
+      ]);
     } else if (fallback !== undefined) {
       // Losing the pin would change the spec, and so restart what runs.
       pins.set(image, fallback.image);
       answers.set(fallback.image, fallback.answer);
-      warnings.push({ message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.` });
+      warnings.push({
+        message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
+      });
     } else {
       answers.set(image, answer);
-      warnings.push({ message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`, hint: hintFor(answer) });
+      warnings.push({
+        message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
+        hint: hintFor(answer),
+      });
     }
   }
   return { answers, pins, warnings };
@@ -61,31 +80,38 @@ function isOwn(image: string, own: string): boolean {
 function inWords(answer: Extract<ImageAnswer, { kind: "refused" }>): string {
   const { message, status } = answer;
   if (status === 404 || /manifest unknown|not found/i.test(message)) return "the registry has no such image";
-  if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message)) return `the registry refuses to show it (${message})`;
+  if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
+    return `the registry refuses to show it (${message})`;
   return `the manager's registry look-up failed (${message})`;
 }
 
 function hintFor(answer: Extract<ImageAnswer, { kind: "refused" }>): string {
   const words = inWords(answer);
-  if (words.startsWith("the registry has")) return 'Check "registry", "project" and "version", and that it was pushed.';
-  if (words.startsWith("the registry refuses")) return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
+  if (words.startsWith("the registry has"))
+    return 'Check "registry", "project" and "version", and that it was pushed.';
+  if (words.startsWith("the registry refuses"))
+    return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
   return "Check that the manager reaches the registry and trusts its certificate.";
 }
 
 /** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
-function runningPin(image: string, live: readonly Service[]): { image: string; answer: ImageAnswer } | undefined {
+function runningPin(
+  image: string,
+  live: readonly Service[],
+): { image: string; answer: ImageAnswer } | undefined {
   for (const { spec } of live) {
-    const template = spec.TaskTemplate as JsonObject | undefined;
-    const running = (template?.ContainerSpec as JsonObject | undefined)?.Image;
-    if (typeof running !== "string" || !running.startsWith(`${image}@`)) continue;
-    const platforms = ((template?.Placement as JsonObject | undefined)?.Platforms ?? []) as readonly { Architecture?: string; OS?: string }[];
+    const running = textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
+    if (!running.startsWith(`${image}@`)) continue;
+    const platforms = listAt(spec, "TaskTemplate", "Placement", "Platforms");
     const digest = running.slice(image.length + 1);
     const body = {
       Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
-      Platforms: platforms.map(({ Architecture = "", OS = "" }) => ({ architecture: Architecture, os: OS })),
+      Platforms: platforms.map((platform) => ({
+        architecture: textAt(platform, "Architecture"),
+        os: textAt(platform, "OS"),
+      })),
     };
     return { image: running, answer: { kind: "found", digest, body } };
   }
   return undefined;
 }
-

@@ -146,10 +146,19 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
   if (mode !== "deploy") {
     reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
   }
-  reader.refuseForNow("lock-timeout", "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.");
+  reader.refuseForNow(
+    "lock-timeout",
+    "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.",
+  );
   reader.refuseForNow("keep-releases", "No release records are kept yet.");
-  reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
-  reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
+  reader.refuseForNow(
+    "environment",
+    "GitHub deployments are not recorded yet; use the job's own `environment`.",
+  );
+  reader.refuseForNow(
+    "environment-url",
+    "GitHub deployments are not recorded yet; use the job's own `environment`.",
+  );
   const inputs: Inputs = {
     target: parseTarget(reader, run),
     image: parseImage(reader, run),
@@ -210,28 +219,32 @@ class Reader {
   boolean(name: string): boolean {
     const value = this.text(name);
     if (/^(true|True|TRUE)$/.test(value)) return true;
-    if (!/^(false|False|FALSE)$/.test(value)) this.complain(`"${name}" is "${value}".`, "Give true or false.");
+    if (!/^(false|False|FALSE)$/.test(value))
+      this.complain(`"${name}" is "${value}".`, "Give true or false.");
     return false;
   }
 
   duration(name: string): number {
     const value = this.text(name);
     const ms = parseDuration(value);
-    if (ms === undefined) this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
+    if (ms === undefined)
+      this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
     return ms ?? 1;
   }
 
   oneOf<T extends string>(name: string, choices: readonly [T, ...T[]]): T {
     const value = this.text(name);
     const choice = choices.find((candidate) => candidate === value);
-    if (choice === undefined) this.complain(`"${name}" is "${value}".`, `Give one of: ${choices.join(", ")}.`);
+    if (choice === undefined)
+      this.complain(`"${name}" is "${value}".`, `Give one of: ${choices.join(", ")}.`);
     return choice ?? choices[0];
   }
 
   /** An input of the contract whose behaviour is still to come: never silently ignored. */
   refuseForNow(name: string, meanwhile: string): void {
     const value = this.text(name);
-    if (value !== (DEFAULTS[name] ?? "")) this.complain(`"${name}" is not supported yet in this version.`, meanwhile);
+    if (value !== (DEFAULTS[name] ?? ""))
+      this.complain(`"${name}" is not supported yet in this version.`, meanwhile);
   }
 }
 
@@ -247,23 +260,35 @@ function parseTarget(reader: Reader, run: RunContext): SshTarget | SocketTarget 
   const dockerHost = reader.text("docker-host");
   reader.refuseForNow("ssh-jump", "Give a host that the runner reaches by itself.");
   if (reader.boolean("ssh-sudo")) {
-    reader.complain('"ssh-sudo" is not supported yet in this version.', "Use a user that may open the Docker socket.");
+    reader.complain(
+      '"ssh-sudo" is not supported yet in this version.',
+      "Use a user that may open the Docker socket.",
+    );
   }
   if (hosts.length > 0 === (dockerHost !== "")) {
     reader.complain(
-      dockerHost === "" ? 'Neither "ssh-host" nor "docker-host" is given.' : 'Both "ssh-host" and "docker-host" are given.',
+      dockerHost === ""
+        ? 'Neither "ssh-host" nor "docker-host" is given.'
+        : 'Both "ssh-host" and "docker-host" are given.',
       'Give exactly one: "ssh-host" for a manager reached by SSH, "docker-host" for a runner that stands on a manager.',
     );
   }
   if (dockerHost !== "") {
     if (!/^(unix:\/\/\/.|tcp:\/\/.)/.test(dockerHost)) {
-      const hint = dockerHost.startsWith("ssh://") ? 'Use "ssh-host" for SSH.' : "Give unix:///path or tcp://host:port.";
+      const hint = dockerHost.startsWith("ssh://")
+        ? 'Use "ssh-host" for SSH.'
+        : "Give unix:///path or tcp://host:port.";
       reader.complain(`"docker-host" is "${dockerHost}".`, hint);
     }
     return { kind: "socket", dockerHost };
   }
-  if (hosts.length > 1) reader.complain('Several managers in "ssh-host" are not supported yet in this version.', "Give one.");
-  return { kind: "ssh", ...parseSshHost(reader, hosts[0] ?? ""), ...parseSshTrust(reader, hosts.length > 0, run) };
+  if (hosts.length > 1)
+    reader.complain('Several managers in "ssh-host" are not supported yet in this version.', "Give one.");
+  return {
+    kind: "ssh",
+    ...parseSshHost(reader, hosts[0] ?? ""),
+    ...parseSshTrust(reader, hosts.length > 0, run),
+  };
 }
 
 const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
@@ -272,7 +297,10 @@ function parseSshHost(reader: Reader, entry: string): { host: string; port: numb
   const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
   const host = bracketed ?? plain ?? "";
   if (entry !== "" && host === "") {
-    reader.complain(`"ssh-host" is "${entry}".`, "Give [user@]host[:port]; an IPv6 address stands in brackets.");
+    reader.complain(
+      `"ssh-host" is "${entry}".`,
+      "Give [user@]host[:port]; an IPv6 address stands in brackets.",
+    );
   }
   const number = port ?? reader.text("ssh-port");
   if (!/^\d{1,5}$/.test(number) || Number(number) < 1 || Number(number) > 65_535) {
@@ -303,7 +331,10 @@ function parseSshTrust(reader: Reader, wanted: boolean, run: RunContext): SshTru
   }
   for (const fingerprint of fingerprints) {
     if (!/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(fingerprint)) {
-      reader.complain(`"ssh-fingerprint" has "${fingerprint}".`, "Give SHA256: and 43 characters, as `ssh-keygen -l` prints it.");
+      reader.complain(
+        `"ssh-fingerprint" has "${fingerprint}".`,
+        "Give SHA256: and 43 characters, as `ssh-keygen -l` prints it.",
+      );
     }
   }
   const passphrase = reader.verbatim("ssh-passphrase") || undefined;
@@ -317,7 +348,8 @@ function nonBlank(text: string): string | undefined {
 function parseImage(reader: Reader, run: RunContext): Inputs["image"] {
   const registry = reader.text("registry").replace(/\/+$/, "");
   const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
-  if (project === "") reader.complain('"project" is empty and there is no repository name to take its place.');
+  if (project === "")
+    reader.complain('"project" is empty and there is no repository name to take its place.');
   const repository = `${registry}/${project}`;
   const reference = parseImageReference(repository);
   if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
@@ -327,9 +359,14 @@ function parseImage(reader: Reader, run: RunContext): Inputs["image"] {
     );
   }
   const version = parseVersion(reader, run);
-  const tags = reader.list("tags").map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
+  const tags = reader
+    .list("tags")
+    .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
   for (const tag of tags.filter((candidate) => !isTag(candidate))) {
-    reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
+    reader.complain(
+      `"tags" has "${tag}", which is no image tag.`,
+      "Give tags only, such as latest; the repository comes from registry and project.",
+    );
   }
   return {
     registry,
@@ -348,7 +385,10 @@ function parseVersion(reader: Reader, run: RunContext): string {
   const given = reader.text("version");
   if (given !== "") {
     if (!isTag(given)) {
-      reader.complain(`"version" is "${given}", which is no image tag.`, "Use letters, digits, _ . and -, at most 128, not starting with . or -.");
+      reader.complain(
+        `"version" is "${given}", which is no image tag.`,
+        "Use letters, digits, _ . and -, at most 128, not starting with . or -.",
+      );
     }
     return given;
   }
@@ -368,7 +408,10 @@ function parseCredential(reader: Reader, userInput: string, passwordInput: strin
   if (username === "" && password === "") return undefined;
   if (username === "" || password === "") {
     const [given, missing] = username === "" ? [passwordInput, userInput] : [userInput, passwordInput];
-    reader.complain(`"${given}" is given and "${missing}" is empty.`, "If it comes from a secret, check the secret's name.");
+    reader.complain(
+      `"${given}" is given and "${missing}" is empty.`,
+      "If it comes from a secret, check the secret's name.",
+    );
   }
   return { username, password };
 }
@@ -391,11 +434,18 @@ function parseBuild(reader: Reader): BuildInputs {
 
 function parseStack(reader: Reader, run: RunContext): Inputs["stack"] {
   const files = reader.lines("stack-file");
-  if (files.length > 1) reader.complain('Several files in "stack-file" are not supported yet in this version.', "Give one.");
-  const name = reader.text("stack-name") || reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
+  if (files.length > 1)
+    reader.complain('Several files in "stack-file" are not supported yet in this version.', "Give one.");
+  const name =
+    reader.text("stack-name") ||
+    reader.text("project") ||
+    (run.repository.split("/").pop() ?? "").toLowerCase();
   // Networks are named after the stack, and those must be DNS name components: no dots (SWARM: "must be valid as a DNS name component").
   if (name !== "" && !/^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/.test(name)) {
-    reader.complain(`The stack name "${name}" is none.`, 'Set "stack-name": letters, digits, - and _, at most 63.');
+    reader.complain(
+      `The stack name "${name}" is none.`,
+      'Set "stack-name": letters, digits, - and _, at most 63.',
+    );
   }
   const networks = reader.list("networks");
   for (const network of networks.filter((candidate) => !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(candidate))) {

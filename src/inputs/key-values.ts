@@ -23,7 +23,10 @@ function parseJson(input: string, text: string): KeyValues {
     parsed = JSON.parse(text);
   } catch {
     // The parser's own message quotes the text, which may hold secrets.
-    return { values, problems: [{ message: `"${input}" starts like JSON but is none.`, hint: "Use toJSON(…)." }] };
+    return {
+      values,
+      problems: [{ message: `"${input}" starts like JSON but is none.`, hint: "Use toJSON(…)." }],
+    };
   }
   const problems: Problem[] = [];
   for (const [key, value] of Object.entries(parsed as Record<string, unknown>)) {

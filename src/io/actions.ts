@@ -25,9 +25,17 @@ export class Runner {
     core.setSecret(value);
     const json = JSON.stringify(value).slice(1, -1);
     const base64 = Buffer.from(value).toString("base64");
-    const forms = [value, ...value.split(/\r?\n/), json, base64, base64.replace(/=+$/, ""), encodeURIComponent(value)];
+    const forms = [
+      value,
+      ...value.split(/\r?\n/),
+      json,
+      base64,
+      base64.replace(/=+$/, ""),
+      encodeURIComponent(value),
+    ];
     for (const form of forms.map((each) => each.trim())) {
-      if (form.length < SHORTEST_REDACTED || this.#secrets.has(form) || /^-----[A-Z0-9 ]+-----$/.test(form)) continue;
+      if (form.length < SHORTEST_REDACTED || this.#secrets.has(form) || /^-----[A-Z0-9 ]+-----$/.test(form))
+        continue;
       this.#secrets.add(form);
       if (form !== value) core.setSecret(form);
     }
@@ -36,7 +44,8 @@ export class Runner {
   redact(text: string): string {
     let clean = text;
     // Longest first: a secret that contains another one must not be left in halves.
-    for (const secret of [...this.#secrets].toSorted((a, b) => b.length - a.length)) clean = clean.replaceAll(secret, "***");
+    for (const secret of [...this.#secrets].toSorted((a, b) => b.length - a.length))
+      clean = clean.replaceAll(secret, "***");
     return clean;
   }
 

@@ -20,7 +20,8 @@ export function makeDockerConfig(folder: string, ownDomains: readonly string[]):
   const config = readConfig(join(ambient, "config.json"));
   // An empty helper sends a login to this file instead of the machine's own credential store, where it would outlive us.
   const ours = Object.fromEntries(ownDomains.map((domain) => [credentialKey(domain), ""]));
-  if (config.credsStore !== undefined || config.credHelpers !== undefined) config.credHelpers = { ...config.credHelpers, ...ours };
+  if (config.credsStore !== undefined || config.credHelpers !== undefined)
+    config.credHelpers = { ...config.credHelpers, ...ours };
   writeFileSync(join(folder, "config.json"), JSON.stringify(config), { mode: 0o600 });
   if (!existsSync(ambient)) return;
   for (const name of readdirSync(ambient)) {
@@ -47,19 +48,30 @@ function readConfig(path: string): ConfigFile {
 type Auth = { username: string; password: string } | { identitytoken: string };
 
 function fromFile(config: ConfigFile, key: string): Auth | undefined {
-  // Older logins wrote the host with scheme or path; docker compares host names only.
-  const host = (name: string): string => name.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
-  const entry = config.auths?.[key] ?? Object.entries(config.auths ?? {}).find(([name]) => host(name) === host(key))?.[1];
+  const entry =
+    config.auths?.[key] ??
+    Object.entries(config.auths ?? {}).find(([name]) => hostOf(name) === hostOf(key))?.[1];
   if (entry === undefined) return undefined;
   if (entry.identitytoken) return { identitytoken: entry.identitytoken };
-  const [username = "", ...rest] = Buffer.from(entry.auth ?? "", "base64").toString("utf8").split(":");
+  const [username = "", ...rest] = Buffer.from(entry.auth ?? "", "base64")
+    .toString("utf8")
+    .split(":");
   if (username === "") return undefined;
   return { username, password: rest.join(":").replace(/\0+$/, "") };
 }
 
+/** Older logins wrote the host with scheme or path; docker compares host names only. */
+function hostOf(name: string): string {
+  return name.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+}
+
 /** Docker's credential helper protocol: the server's name in, JSON out. */
 function fromHelper(helper: string, key: string): Auth | undefined {
-  const { status, stdout } = spawnSync(`docker-credential-${helper}`, ["get"], { input: key, encoding: "utf8", timeout: 20_000 });
+  const { status, stdout } = spawnSync(`docker-credential-${helper}`, ["get"], {
+    input: key,
+    encoding: "utf8",
+    timeout: 20_000,
+  });
   if (status !== 0) return undefined;
   const { Username = "", Secret = "" } = JSON.parse(stdout) as { Username?: string; Secret?: string };
   return Username === "<token>" ? { identitytoken: Secret } : { username: Username, password: Secret };

@@ -2,7 +2,6 @@ import { spawn } from "node:child_process";
 import { Cancelled, PreflightError } from "../errors.ts";
 import { type Docker, type DockerAnswer, type DockerCall } from "../world.ts";
 
-
 /**
  * Runs docker commands with one private configuration. `@actions/exec` can't end what it started, and a cancelled deployment must
  * leave no docker behind; hence Node's own spawn.
@@ -47,7 +46,8 @@ export class DockerCli implements Docker {
         });
         child.on("close", (exit) => resolve(exit ?? 255));
       });
-      if (this.#signal.aborted) throw this.#signal.reason instanceof Error ? this.#signal.reason : new Cancelled("a signal");
+      if (this.#signal.aborted)
+        throw this.#signal.reason instanceof Error ? this.#signal.reason : new Cancelled("a signal");
       return { code, stdout: stdout(), stderr: stderr() };
     } finally {
       this.#signal.removeEventListener("abort", end);

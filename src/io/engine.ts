@@ -3,7 +3,18 @@ import { readFileSync } from "node:fs";
 import { Agent as TlsAgent, request as httpsRequest } from "node:https";
 import { join } from "node:path";
 import { ConnectError } from "../errors.ts";
-import { type ImageAnswer, type Json, type JsonObject, type Named, type NewConfig, type Service, type ServiceSpec, type StoredConfig, type Survey, type Swarm, type Task } from "../swarm.ts";
+import { type Json, type JsonObject, at, numberAt, objectAt, textAt } from "../json.ts";
+import {
+  type ImageAnswer,
+  type Named,
+  type NewConfig,
+  type Service,
+  type ServiceSpec,
+  type StoredConfig,
+  type Survey,
+  type Swarm,
+  type Task,
+} from "../swarm.ts";
 
 const STACK_LABEL = "com.docker.stack.namespace";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
@@ -48,12 +59,18 @@ export class EngineApi {
   /** Asks for the engine's API version, so that a new engine speaks its own and an old one is not asked for more. */
   static async open(dockerHost: string, signal: AbortSignal): Promise<EngineApi> {
     const address = addressOf(dockerHost);
-    const agent = address.tls === undefined ? new Agent({ keepAlive: true }) : new TlsAgent({ keepAlive: true, ...address.tls });
+    const agent =
+      address.tls === undefined
+        ? new Agent({ keepAlive: true })
+        : new TlsAgent({ keepAlive: true, ...address.tls });
     const probe = new EngineApi(address, agent, "", signal);
     const answer = await probe.#send("/_ping", {});
     const apiVersion = answer.headers["api-version"];
     if (answer.status !== 200 || typeof apiVersion !== "string") {
-      throw new ConnectError(`What answers at ${dockerHost} is no Docker engine (status ${answer.status}).`, "Check the address.");
+      throw new ConnectError(
+        `What answers at ${dockerHost} is no Docker engine (status ${answer.status}).`,
+        "Check the address.",
+      );
     }
     return new EngineApi(address, agent, apiVersion, signal);
   }
@@ -80,7 +97,10 @@ export class EngineApi {
     throw new EngineError(answer.status, messageIn(answer.body) || `status ${answer.status}`);
   }
 
-  async #send(path: string, call: Call): Promise<{ status: number; headers: IncomingMessage["headers"]; body: Buffer }> {
+  async #send(
+    path: string,
+    call: Call,
+  ): Promise<{ status: number; headers: IncomingMessage["headers"]; body: Buffer }> {
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     const send = this.#address.tls === undefined ? httpRequest : httpsRequest;
@@ -95,7 +115,9 @@ export class EngineApi {
           signal,
           headers: {
             host: "docker",
-            ...(body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+            ...(body === undefined
+              ? {}
+              : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
             ...(call.auth === undefined ? {} : { "x-registry-auth": call.auth }),
           },
         },
@@ -103,10 +125,18 @@ export class EngineApi {
           const chunks: Buffer[] = [];
           response.on("data", (chunk: Buffer) => chunks.push(chunk));
           response.on("error", reject);
-          response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }));
+          response.on("end", () =>
+            resolve({
+              status: response.statusCode ?? 0,
+              headers: response.headers,
+              body: Buffer.concat(chunks),
+            }),
+          );
         },
       );
-      sent.on("error", (error) => reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error));
+      sent.on("error", (error) =>
+        reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error),
+      );
       sent.end(body);
     });
   }
@@ -119,15 +149,25 @@ interface Address {
 
 /** For `tcp://`, docker's own variables say whether TLS is spoken: DOCKER_TLS_VERIFY or DOCKER_CERT_PATH. */
 function addressOf(dockerHost: string): Address {
-  if (dockerHost.startsWith("unix://")) return { where: { socketPath: dockerHost.slice("unix://".length) }, tls: undefined };
+  if (dockerHost.startsWith("unix://"))
+    return { where: { socketPath: dockerHost.slice("unix://".length) }, tls: undefined };
   const url = new URL(dockerHost.replace(/^tcp:/, "http:"));
   const certificates = process.env.DOCKER_CERT_PATH;
-  const pem = (folder: string, name: string): Buffer => readFileSync(join(folder, name));
   const tls =
     certificates === undefined || certificates === ""
       ? undefined
-      : { ca: pem(certificates, "ca.pem"), cert: pem(certificates, "cert.pem"), key: pem(certificates, "key.pem") };
-  return { where: { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || (tls === undefined ? 2375 : 2376)) }, tls };
+      : {
+          ca: readFileSync(join(certificates, "ca.pem")),
+          cert: readFileSync(join(certificates, "cert.pem")),
+          key: readFileSync(join(certificates, "key.pem")),
+        };
+  return {
+    where: {
+      host: url.hostname.replace(/^\[|\]$/g, ""),
+      port: Number(url.port || (tls === undefined ? 2375 : 2376)),
+    },
+    tls,
+  };
 }
 
 function messageIn(body: Buffer): string {
@@ -170,8 +210,11 @@ export class EngineSwarm implements Swarm {
 
   async askRegistry(image: string, auth: string | undefined): Promise<ImageAnswer> {
     try {
-      const body = (await this.#api.json(`/distribution/${image}/json`, { auth, deadlineMs: 60_000 })) as JsonObject;
-      return { kind: "found", digest: text(object(body.Descriptor).digest), body };
+      const body = (await this.#api.json(`/distribution/${image}/json`, {
+        auth,
+        deadlineMs: 60_000,
+      })) as JsonObject;
+      return { kind: "found", digest: textAt(body, "Descriptor", "digest"), body };
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       return { kind: "refused", status: error.status, message: error.message };
@@ -179,15 +222,24 @@ export class EngineSwarm implements Swarm {
   }
 
   async networks(): Promise<readonly Named[]> {
-    return (await this.#list("/networks")).map((raw) => ({ id: text(raw.Id), name: text(raw.Name) }));
+    return (await this.#list("/networks")).map((raw) => ({
+      id: textAt(raw, "Id"),
+      name: textAt(raw, "Name"),
+    }));
   }
 
   async createNetwork(name: string): Promise<string> {
     const created = await this.#api.json("/networks/create", {
       method: "POST",
-      body: { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels: { "swarm-stack-deploy.managed": "true" } },
+      body: {
+        Name: name,
+        Driver: "overlay",
+        Attachable: true,
+        CheckDuplicate: true,
+        Labels: { "swarm-stack-deploy.managed": "true" },
+      },
     });
-    return text(object(created).Id);
+    return textAt(created, "Id");
   }
 
   async createConfig(config: NewConfig): Promise<string> {
@@ -200,7 +252,7 @@ export class EngineSwarm implements Swarm {
         ...(config.templateDriver === undefined ? {} : { Templating: { Name: config.templateDriver } }),
       },
     });
-    return text(object(created).ID);
+    return textAt(created, "ID");
   }
 
   async services(stack: string): Promise<readonly Service[]> {
@@ -214,19 +266,21 @@ export class EngineSwarm implements Swarm {
       this.#list("/tasks", { filters: JSON.stringify(label) }),
       this.#list("/tasks", { filters: JSON.stringify({ ...label, "_up-to-date": ["true"] }) }),
     ]);
-    const ids = new Set(current.map((task) => text(task.ID)));
-    return all.map((task) => toTask(task, ids.has(text(task.ID))));
+    const ids = new Set(current.map((task) => textAt(task, "ID")));
+    return all.map((task) => toTask(task, ids.has(textAt(task, "ID"))));
   }
 
   async nodeName(id: string): Promise<string> {
-    const node = object(await this.#api.json(`/nodes/${id}`));
-    return text(object(node.Description).Hostname) || id;
+    const node = await this.#api.json(`/nodes/${id}`);
+    return textAt(node, "Description", "Hostname") || id;
   }
 
   async taskLogs(taskId: string, lines: number): Promise<readonly string[]> {
-    const query = { stdout: "1", stderr: "1", tail: String(lines) };
+    const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
     const bytes = await this.#api.bytes(`/tasks/${taskId}/logs`, { query, deadlineMs: LOGS_DEADLINE_MS });
-    return linesOf(demultiplexed(bytes)).slice(-lines);
+    // The two streams come separately; the timestamps, all of one length, put their lines back in order.
+    const stamped = linesOf(demultiplexed(bytes)).toSorted((a, b) => compareStamps(a, b));
+    return stamped.slice(-lines).map((line) => line.slice(line.indexOf(" ") + 1));
   }
 
   async updateService(service: Service, spec: ServiceSpec, auth: string | undefined): Promise<void> {
@@ -250,54 +304,46 @@ export class EngineSwarm implements Swarm {
 }
 
 function toService(raw: JsonObject): Service {
-  const spec = object(raw.Spec);
-  const update = object(raw.UpdateStatus);
-  const state = text(update.State);
+  const spec = objectAt(raw, "Spec");
+  const update = objectAt(raw, "UpdateStatus");
+  const state = textAt(update, "State");
   return {
-    id: text(raw.ID),
-    name: text(spec.Name),
-    version: number(object(raw.Version).Index),
+    id: textAt(raw, "ID"),
+    name: textAt(spec, "Name"),
+    version: numberAt(raw, "Version", "Index"),
     spec,
-    update: state === "" ? undefined : { state, message: text(update.Message) },
-    desiredTasks: number(object(raw.ServiceStatus).DesiredTasks),
-    jobIteration: number(object(object(raw.JobStatus).JobIteration).Index),
+    update: state === "" ? undefined : { state, message: textAt(update, "Message") },
+    desiredTasks: numberAt(raw, "ServiceStatus", "DesiredTasks"),
+    jobIteration: numberAt(raw, "JobStatus", "JobIteration", "Index"),
   };
 }
 
 function toTask(raw: JsonObject, current: boolean): Task {
-  const status = object(raw.Status);
-  const exitCode = object(status.ContainerStatus).ExitCode;
+  const status = objectAt(raw, "Status");
+  const exitCode = at(status, "ContainerStatus", "ExitCode");
   return {
-    id: text(raw.ID),
-    serviceId: text(raw.ServiceID),
-    slot: number(raw.Slot),
-    nodeId: text(raw.NodeID),
-    state: text(status.State),
-    desiredState: text(raw.DesiredState),
-    error: text(status.Err),
+    id: textAt(raw, "ID"),
+    serviceId: textAt(raw, "ServiceID"),
+    slot: numberAt(raw, "Slot"),
+    nodeId: textAt(raw, "NodeID"),
+    state: textAt(status, "State"),
+    desiredState: textAt(raw, "DesiredState"),
+    error: textAt(status, "Err"),
     exitCode: typeof exitCode === "number" ? exitCode : undefined,
-    image: text(object(object(raw.Spec).ContainerSpec).Image),
-    createdAt: text(raw.CreatedAt),
-    jobIteration: number(object(raw.JobIteration).Index),
+    image: textAt(raw, "Spec", "ContainerSpec", "Image"),
+    createdAt: textAt(raw, "CreatedAt"),
+    jobIteration: numberAt(raw, "JobIteration", "Index"),
     current,
   };
 }
 
 function toStoredConfig(raw: JsonObject): StoredConfig {
-  const spec = object(raw.Spec);
-  return { id: text(raw.ID), name: text(spec.Name), bytes: Buffer.from(text(spec.Data), "base64") };
-}
-
-function object(value: Json | undefined): JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
-}
-
-function text(value: Json | undefined): string {
-  return typeof value === "string" ? value : "";
-}
-
-function number(value: Json | undefined): number {
-  return typeof value === "number" ? value : 0;
+  const spec = objectAt(raw, "Spec");
+  return {
+    id: textAt(raw, "ID"),
+    name: textAt(spec, "Name"),
+    bytes: Buffer.from(textAt(spec, "Data"), "base64"),
+  };
 }
 
 /** Without a terminal, the engine frames each piece of output: one byte for the stream, three of nothing, four for the length. */
@@ -312,6 +358,11 @@ function demultiplexed(bytes: Buffer): Buffer {
     offset += 8 + length;
   }
   return Buffer.concat(pieces);
+}
+
+function compareStamps(a: string, b: string): number {
+  const [first, second] = [a.slice(0, a.indexOf(" ")), b.slice(0, b.indexOf(" "))];
+  return first < second ? -1 : Number(first > second);
 }
 
 function linesOf(bytes: Buffer): string[] {

@@ -7,7 +7,8 @@ import { type RunContext } from "../inputs/inputs.ts";
 export function runContext(environment: NodeJS.ProcessEnv): RunContext {
   const of = (name: string): string => environment[name] ?? "";
   const repository = of("GITHUB_REPOSITORY");
-  const repositoryUrl = repository === "" ? "" : `${of("GITHUB_SERVER_URL") || "https://github.com"}/${repository}`;
+  const repositoryUrl =
+    repository === "" ? "" : `${of("GITHUB_SERVER_URL") || "https://github.com"}/${repository}`;
   const runId = of("GITHUB_RUN_ID");
   return {
     repository,

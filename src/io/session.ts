@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { ConnectError, messageOf } from "../errors.ts";
+import { type Json, at, textAt } from "../json.ts";
 import { type Inputs } from "../inputs/inputs.ts";
-import { type JsonObject } from "../swarm.ts";
 import { type Docker, type Session, type Stage, type Write } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { registryAuth } from "./docker-config.ts";
@@ -10,7 +10,9 @@ import { type Answer, standIn } from "./stand-in.ts";
 import { type SshLogin, openTunnel } from "./tunnel.ts";
 
 /** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
-export type Route = { readonly kind: "ssh"; readonly login: SshLogin } | { readonly kind: "socket"; readonly dockerHost: string };
+export type Route =
+  | { readonly kind: "ssh"; readonly login: SshLogin }
+  | { readonly kind: "socket"; readonly dockerHost: string };
 
 export interface SessionRequest {
   readonly route: Route;
@@ -34,21 +36,40 @@ export async function openSession(request: SessionRequest): Promise<Session> {
   let api: EngineApi | undefined;
   try {
     api = await reachEngine(dockerHost, address, request);
-    requireManager((await api.json("/info")) as JsonObject, address);
+    requireManager(await api.json("/info"), address);
   } catch (error) {
     api?.close();
     await tunnel?.[Symbol.asyncDispose]();
     throw error;
   }
   const engine = api;
-  const docker = request.docker.with({ DOCKER_HOST: dockerHost, DOCKER_CONFIG: request.configFolder, ...ELSEWHERE });
-  const play = async (name: string, stage: Stage, earnest: boolean, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]> => {
+  const docker = request.docker.with({
+    DOCKER_HOST: dockerHost,
+    DOCKER_CONFIG: request.configFolder,
+    ...ELSEWHERE,
+  });
+  const play = async (
+    name: string,
+    stage: Stage,
+    earnest: boolean,
+    deploy: (docker: Docker) => Promise<void>,
+  ): Promise<readonly Write[]> => {
     // The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs.
     const forward = async (write: Write, query: string): Promise<Answer> =>
-      await engine.answer(`${write.path}${query}`, { method: write.method, body: write.body, auth: write.auth });
-    return await standIn(stage, engine.apiVersion, join(privateFolder, name), earnest ? forward : undefined, async (host) => {
-      await deploy(docker.with({ DOCKER_HOST: host, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" }));
-    });
+      await engine.answer(`${write.path}${query}`, {
+        method: write.method,
+        body: write.body,
+        auth: write.auth,
+      });
+    return await standIn(
+      stage,
+      engine.apiVersion,
+      join(privateFolder, name),
+      earnest ? forward : undefined,
+      async (host) => {
+        await deploy(docker.with({ DOCKER_HOST: host, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" }));
+      },
+    );
   };
   return {
     swarm: new EngineSwarm(engine, address),
@@ -77,25 +98,43 @@ async function reachEngine(dockerHost: string, address: string, request: Session
       );
     }
     const { code } = error as { code?: string };
-    const why = code === "ENOENT" ? "there is no such socket" : code === "EACCES" ? "this user may not open it" : messageOf(error);
-    throw new ConnectError(`No Docker engine can be reached at ${address}: ${why}.`, 'Check "docker-host" and that the engine runs.', error);
+    const why =
+      code === "ENOENT"
+        ? "there is no such socket"
+        : code === "EACCES"
+          ? "this user may not open it"
+          : messageOf(error);
+    throw new ConnectError(
+      `No Docker engine can be reached at ${address}: ${why}.`,
+      'Check "docker-host" and that the engine runs.',
+      error,
+    );
   }
 }
 
 /** Refuses an engine that can't deploy a stack, in words that say what to do. */
-export function requireManager(info: JsonObject, address: string): void {
-  const swarm = (info.Swarm ?? {}) as { LocalNodeState?: string; ControlAvailable?: boolean; Error?: string };
-  const state = swarm.LocalNodeState ?? "";
+export function requireManager(info: Json, address: string): void {
+  const state = textAt(info, "Swarm", "LocalNodeState");
+  const error = textAt(info, "Swarm", "Error");
   if (state === "locked") {
     throw new ConnectError(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
   }
   if (state !== "active") {
-    throw new ConnectError(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
+    throw new ConnectError(
+      `The engine on ${address} is in no swarm (its state is "${state}").`,
+      "Make it a manager there: docker swarm init.",
+    );
   }
-  if (swarm.ControlAvailable !== true) {
-    throw new ConnectError(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
+  if (at(info, "Swarm", "ControlAvailable") !== true) {
+    throw new ConnectError(
+      `${address} is a worker, and only a manager can deploy.`,
+      "Give a manager, as `docker node ls` on one of them shows.",
+    );
   }
-  if (swarm.Error !== undefined && swarm.Error !== "") {
-    throw new ConnectError(`The manager ${address} has no working swarm: ${swarm.Error}`, "Bring back enough managers for a majority, then run this job again.");
+  if (error !== "") {
+    throw new ConnectError(
+      `The manager ${address} has no working swarm: ${error}`,
+      "Bring back enough managers for a majority, then run this job again.",
+    );
   }
 }

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
-import { type Json, type JsonObject } from "../swarm.ts";
+import { type Json, type JsonObject, objectAt, textAt } from "../json.ts";
 import { messageOf } from "../errors.ts";
 import { type Stage, type Write } from "../world.ts";
 
@@ -39,7 +39,11 @@ export async function standIn(
 
 function reply(apiVersion: string, response: ServerResponse, status: number, body: Json): void {
   const text = JSON.stringify(body);
-  response.writeHead(status, { "api-version": apiVersion, ostype: "linux", "content-type": "application/json" });
+  response.writeHead(status, {
+    "api-version": apiVersion,
+    ostype: "linux",
+    "content-type": "application/json",
+  });
   response.end(text);
 }
 
@@ -48,7 +52,12 @@ export interface Answer {
   readonly body: Json;
 }
 
-async function answer(stage: Stage, request: IncomingMessage, writes: Write[], forward: Forward | undefined): Promise<Answer> {
+async function answer(
+  stage: Stage,
+  request: IncomingMessage,
+  writes: Write[],
+  forward: Forward | undefined,
+): Promise<Answer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   const url = new URL(request.url ?? "/", "http://docker");
@@ -81,20 +90,30 @@ function read(stage: Stage, path: string, query: URLSearchParams): Answer {
     case "configs":
       return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
     case "secrets":
-      return name === "" ? { status: 200, body: labelled(survey.secrets, query) } : one(survey.secrets, name, "secret");
+      return name === ""
+        ? { status: 200, body: labelled(survey.secrets, query) }
+        : one(survey.secrets, name, "secret");
     case "services":
-      return name === "" ? { status: 200, body: survey.rawServices } : one(survey.rawServices, name, "service");
+      return name === ""
+        ? { status: 200, body: survey.rawServices }
+        : one(survey.rawServices, name, "service");
     case "distribution":
       return image(stage, name.replace(/\/json$/, ""));
     default:
-      return { status: 404, body: { message: `docker asked for ${path}, which this stand-in for the manager does not know` } };
+      return {
+        status: 404,
+        body: { message: `docker asked for ${path}, which this stand-in for the manager does not know` },
+      };
   }
 }
 
 function image(stage: Stage, name: string): Answer {
   const known = stage.images.get(name);
-  if (known === undefined) return { status: 404, body: { message: `the registry was not asked about ${name}` } };
-  return known.kind === "found" ? { status: 200, body: known.body } : { status: known.status, body: { message: known.message } };
+  if (known === undefined)
+    return { status: 404, body: { message: `the registry was not asked about ${name}` } };
+  return known.kind === "found"
+    ? { status: 200, body: known.body }
+    : { status: known.status, body: { message: known.message } };
 }
 
 function newNetwork([name, id]: readonly [string, string]): JsonObject {
@@ -104,14 +123,22 @@ function newNetwork([name, id]: readonly [string, string]): JsonObject {
 /** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
 function labelled(objects: readonly JsonObject[], query: URLSearchParams): readonly JsonObject[] {
   const filters = JSON.parse(query.get("filters") ?? "{}") as Record<string, unknown>;
-  const wanted = Array.isArray(filters.label) ? (filters.label as string[]) : Object.keys((filters.label as object | undefined) ?? {});
+  const wanted = Array.isArray(filters.label)
+    ? (filters.label as string[])
+    : Object.keys((filters.label as object | undefined) ?? {});
   return objects.filter((each) => {
-    const labels = ((each.Spec as JsonObject | undefined)?.Labels ?? each.Labels ?? {}) as JsonObject;
+    const labels = { ...objectAt(each, "Labels"), ...objectAt(each, "Spec", "Labels") };
     return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
   });
 }
 
 function one(objects: readonly JsonObject[], name: string, kind: string): Answer {
-  const found = objects.find((each) => [each.Name, (each.Spec as JsonObject | undefined)?.Name, each.ID, each.Id].includes(name));
-  return found === undefined ? { status: 404, body: { message: `${kind} ${name} not found` } } : { status: 200, body: found };
+  const found = objects.find((each) =>
+    [textAt(each, "Name"), textAt(each, "Spec", "Name"), textAt(each, "ID"), textAt(each, "Id")].includes(
+      name,
+    ),
+  );
+  return found === undefined
+    ? { status: 404, body: { message: `${kind} ${name} not found` } }
+    : { status: 200, body: found };
 }

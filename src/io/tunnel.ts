@@ -29,15 +29,22 @@ export interface SshLogin {
 
 /** Reads the key and the host keys; throws an `InputError` where they can't serve. */
 export function prepareLogin(target: SshTarget): SshLogin {
-  const privateKey = target.privateKey === undefined ? undefined : readPrivateKey(target.privateKey, target.passphrase);
-  const known = target.knownHosts === undefined ? undefined : knownKeys(target.knownHosts, target.host, target.port);
+  const privateKey =
+    target.privateKey === undefined ? undefined : readPrivateKey(target.privateKey, target.passphrase);
+  const known =
+    target.knownHosts === undefined ? undefined : knownKeys(target.knownHosts, target.host, target.port);
   if (known !== undefined && known.accepted.length === 0 && target.fingerprints.length === 0) {
     const name = target.port === 22 ? target.host : `[${target.host}]:${target.port}`;
     const message = known.certAuthority
       ? `"ssh-known-hosts" trusts ${name} through @cert-authority, which is not supported.`
       : `"ssh-known-hosts" has no key for ${name}.`;
     const port = target.port === 22 ? "" : `-p ${target.port} `;
-    throw new InputError([{ message, hint: `Add the lines of \`ssh-keyscan ${port}${target.host}\` after checking them, or give "ssh-fingerprint".` }]);
+    throw new InputError([
+      {
+        message,
+        hint: `Add the lines of \`ssh-keyscan ${port}${target.host}\` after checking them, or give "ssh-fingerprint".`,
+      },
+    ]);
   }
   return { target, privateKey, trusted: known?.accepted ?? [], revoked: known?.revoked ?? [] };
 }
@@ -102,13 +109,18 @@ function forward(client: Client, local: Socket, lost: () => string | undefined):
 /** ssh2's default order; pinned key types restrict it, since a server shows only one of its keys. */
 function hostKeyAlgorithms(trusted: readonly HostKey[]): ServerHostKeyAlgorithm[] {
   const types = [...new Set(trusted.map((key) => key.type))];
-  return types.flatMap((type) => (type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] : [type])) as ServerHostKeyAlgorithm[];
+  return types.flatMap((type) =>
+    type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] : [type],
+  ) as ServerHostKeyAlgorithm[];
 }
 
 async function connect(client: Client, login: SshLogin, signal: AbortSignal): Promise<void> {
   const { target } = login;
   const offered: { key: Buffer | undefined } = { key: undefined };
-  const algorithms = target.fingerprints.length === 0 ? { algorithms: { serverHostKey: hostKeyAlgorithms(login.trusted) } } : {};
+  const algorithms =
+    target.fingerprints.length === 0
+      ? { algorithms: { serverHostKey: hostKeyAlgorithms(login.trusted) } }
+      : {};
   const options: ConnectConfig = {
     host: target.host,
     port: target.port,
@@ -132,7 +144,8 @@ async function connect(client: Client, login: SshLogin, signal: AbortSignal): Pr
       client.destroy();
       reject(error);
     };
-    const abort = (): void => fail(signal.reason instanceof Error ? signal.reason : new Cancelled("a signal"));
+    const abort = (): void =>
+      fail(signal.reason instanceof Error ? signal.reason : new Cancelled("a signal"));
     signal.addEventListener("abort", abort, { once: true });
     client.on("error", (error) => fail(explain(error, login, offered.key)));
     client.on("end", () => fail(explain(new Error("the server closed the connection"), login, offered.key)));
@@ -158,7 +171,10 @@ async function connect(client: Client, login: SshLogin, signal: AbortSignal): Pr
 function isTrusted(key: Buffer, login: SshLogin): boolean {
   if (login.revoked.some((known) => known.blob.equals(key))) return false;
   const print = fingerprint(key);
-  return login.trusted.some((known) => known.blob.equals(key)) || login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print);
+  return (
+    login.trusted.some((known) => known.blob.equals(key)) ||
+    login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print)
+  );
 }
 
 function explain(error: unknown, login: SshLogin, offered: Buffer | undefined): ConnectError {
@@ -174,18 +190,38 @@ function explain(error: unknown, login: SshLogin, offered: Buffer | undefined): 
     );
   }
   if (level === "client-timeout") {
-    return new ConnectError(`${at} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`, "Check that an SSH server answers at this port.", error);
+    return new ConnectError(
+      `${at} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`,
+      "Check that an SSH server answers at this port.",
+      error,
+    );
   }
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
-    return new ConnectError(`The host name ${host} can't be resolved.`, 'Check "ssh-host"; the runner must know the name.', error);
+    return new ConnectError(
+      `The host name ${host} can't be resolved.`,
+      'Check "ssh-host"; the runner must know the name.',
+      error,
+    );
   }
   if (code === "ECONNREFUSED") {
-    return new ConnectError(`Nothing listens at ${at}.`, "Check the host, the port and that sshd runs.", error);
+    return new ConnectError(
+      `Nothing listens at ${at}.`,
+      "Check the host, the port and that sshd runs.",
+      error,
+    );
   }
   if (code === "ETIMEDOUT" || code === "EHOSTUNREACH" || code === "ENETUNREACH") {
-    return new ConnectError(`${at} can't be reached (${code}).`, "Check that the runner may reach the manager: firewall, address, VPN.", error);
+    return new ConnectError(
+      `${at} can't be reached (${code}).`,
+      "Check that the runner may reach the manager: firewall, address, VPN.",
+      error,
+    );
   }
-  return new ConnectError(`No SSH session with ${at}: ${messageOf(error)}.`, "Try from the runner: ssh -v.", error);
+  return new ConnectError(
+    `No SSH session with ${at}: ${messageOf(error)}.`,
+    "Try from the runner: ssh -v.",
+    error,
+  );
 }
 
 function ways(login: SshLogin): string {

@@ -1,7 +1,17 @@
 import { createHash } from "node:crypto";
 import { type Place, type Problem } from "../errors.ts";
 import { type Lookup } from "./interpolate.ts";
-import { type Mapping, type Node, entriesOf, get, isNull, mapping, scalar, set, textOf } from "./stack-file.ts";
+import {
+  type Mapping,
+  type Node,
+  entriesOf,
+  get,
+  isNull,
+  mapping,
+  scalar,
+  set,
+  textOf,
+} from "./stack-file.ts";
 
 /** A docker config named after its content, because Swarm's configs can't change: new content must mean a new name. */
 export interface VersionedConfig {
@@ -30,7 +40,9 @@ const NAME_LIMIT = 64;
 /** Why Swarm would refuse these bytes as a config, or undefined. */
 export function refusedBySwarm(size: number): string | undefined {
   if (size === 0) return "is empty, and Swarm keeps no empty config";
-  return size < CONFIG_LIMIT ? undefined : `has ${size} bytes, and Swarm's configs must be smaller than ${CONFIG_LIMIT}`;
+  return size < CONFIG_LIMIT
+    ? undefined
+    : `has ${size} bytes, and Swarm's configs must be smaller than ${CONFIG_LIMIT}`;
 }
 
 /** `<stack>_<key>_<first 12 of the SHA-256>`. A name that would be too long keeps its start and gains a digest of what was cut. */
@@ -38,7 +50,8 @@ export function versionedName(stack: string, key: string, bytes: Uint8Array): st
   const digest = sha256(bytes).slice(0, 12);
   const head = `${stack}_${key}`;
   const room = NAME_LIMIT - digest.length - 1;
-  const fitting = head.length <= room ? head : `${head.slice(0, room - 9)}_${sha256(Buffer.from(head)).slice(0, 8)}`;
+  const fitting =
+    head.length <= room ? head : `${head.slice(0, room - 9)}_${sha256(Buffer.from(head)).slice(0, 8)}`;
   return `${fitting}_${digest}`;
 }
 
@@ -47,9 +60,16 @@ function sha256(bytes: Uint8Array): string {
 }
 
 /** The key under `configs:` that the env file fills: the one asked for, else the one mounted at a path that ends in the file's name. */
-export function envConfigKey(root: Mapping, envFile: string, asked: string | undefined): { key: string } | { problem: Problem } {
+export function envConfigKey(
+  root: Mapping,
+  envFile: string,
+  asked: string | undefined,
+): { key: string } | { problem: Problem } {
   const keys = entriesOf(get(root, "configs")).map((entry) => entry.key.text);
-  const known = keys.length === 0 ? "The stack file has no configs." : `The stack file has the configs ${keys.join(", ")}.`;
+  const known =
+    keys.length === 0
+      ? "The stack file has no configs."
+      : `The stack file has the configs ${keys.join(", ")}.`;
   if (asked !== undefined) {
     if (keys.includes(asked)) return { key: asked };
     const isSecret = get(root, "secrets", asked) !== undefined;
@@ -59,11 +79,20 @@ export function envConfigKey(root: Mapping, envFile: string, asked: string | und
     return { problem: { message } };
   }
   const name = envFile.split("/").pop() ?? envFile;
-  const mounted = new Set(mounts(root).filter((mount) => mount.target.split("/").pop() === name).map((mount) => mount.source));
+  const mounted = new Set(
+    mounts(root)
+      .filter((mount) => mount.target.split("/").pop() === name)
+      .map((mount) => mount.source),
+  );
   const [key] = mounted;
   if (mounted.size === 1 && key !== undefined && keys.includes(key)) return { key };
   const what = mounted.size > 1 ? `Several configs (${[...mounted].join(", ")}) are` : "No config is";
-  return { problem: { message: `${what} mounted at a path that ends in "${name}". ${known}`, hint: 'Say with "env-config" which key the env file fills.' } };
+  return {
+    problem: {
+      message: `${what} mounted at a path that ends in "${name}". ${known}`,
+      hint: 'Say with "env-config" which key the env file fills.',
+    },
+  };
 }
 
 function mounts(root: Mapping): { source: string; target: string }[] {
@@ -86,7 +115,10 @@ export interface ConfigSources {
 }
 
 /** Gives every config with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
-export function versionConfigs(root: Mapping, sources: ConfigSources): { configs: VersionedConfig[]; problems: Problem[] } {
+export function versionConfigs(
+  root: Mapping,
+  sources: ConfigSources,
+): { configs: VersionedConfig[]; problems: Problem[] } {
   const configs: VersionedConfig[] = [];
   const problems: Problem[] = [];
   const all = get(root, "configs");
@@ -94,7 +126,8 @@ export function versionConfigs(root: Mapping, sources: ConfigSources): { configs
     const key = entry.key.text;
     const content = contentOf(key, entry.value, sources);
     if (content === undefined) continue;
-    const refused = "problem" in content ? content.problem : refusal(content.bytes, content.what, entry.key.place);
+    const refused =
+      "problem" in content ? content.problem : refusal(content.bytes, content.what, entry.key.place);
     if ("problem" in content || refused !== undefined) {
       problems.push(refused ?? { message: "" });
       continue;
@@ -115,7 +148,8 @@ function refusal(bytes: Uint8Array, what: string, place: Place): Problem | undef
 type Content = { bytes: Uint8Array; what: string } | { problem: Problem } | undefined;
 
 function contentOf(key: string, definition: Node, sources: ConfigSources): Content {
-  if (sources.env?.key === key) return { bytes: sources.env.file.bytes, what: `The env file ${sources.env.file.path}` };
+  if (sources.env?.key === key)
+    return { bytes: sources.env.file.bytes, what: `The env file ${sources.env.file.path}` };
   const file = get(definition, "file");
   const path = textOf(file);
   if (file !== undefined && path !== undefined) {
@@ -124,20 +158,32 @@ function contentOf(key: string, definition: Node, sources: ConfigSources): Conte
     return bytes === undefined ? { problem } : { bytes, what: `The file "${path}" of config ${key}` };
   }
   const content = get(definition, "content");
-  if (content?.kind === "scalar" && !isNull(content)) return { bytes: Buffer.from(content.text), what: `The content of config ${key}` };
+  if (content?.kind === "scalar" && !isNull(content))
+    return { bytes: Buffer.from(content.text), what: `The content of config ${key}` };
   const environment = get(definition, "environment");
   const variable = textOf(environment);
   if (environment === undefined || variable === undefined) return undefined;
   const value = sources.lookup(variable);
-  const problem = { message: `The variable ${variable} of config ${key} is not defined.`, place: environment.place };
-  return value === undefined ? { problem } : { bytes: Buffer.from(value), what: `The variable ${variable} of config ${key}` };
+  const problem = {
+    message: `The variable ${variable} of config ${key} is not defined.`,
+    place: environment.place,
+  };
+  return value === undefined
+    ? { problem }
+    : { bytes: Buffer.from(value), what: `The variable ${variable} of config ${key}` };
 }
 
 function labelsOf(definition: Node): Map<string, string> {
   const labels = get(definition, "labels");
-  const pairs = entriesOf(labels).map((entry): [string, string] => [entry.key.text, textOf(entry.value) ?? ""]);
+  const pairs = entriesOf(labels).map((entry): [string, string] => [
+    entry.key.text,
+    textOf(entry.value) ?? "",
+  ]);
   const lines = labels?.kind === "sequence" ? labels.items.map((item) => textOf(item) ?? "") : [];
-  return new Map([...pairs, ...lines.map((line): [string, string] => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")])]);
+  return new Map([
+    ...pairs,
+    ...lines.map((line): [string, string] => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
+  ]);
 }
 
 function external(name: string, place: Place): Mapping {

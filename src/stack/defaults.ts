@@ -21,7 +21,11 @@ export function addDefaults(root: Mapping, defaults: Defaults): Problem[] {
     if ((textOf(get(deploy, "mode")) ?? "").endsWith("-job")) continue; // A job is run, not updated.
     const update = ensureMapping(deploy, "update_config");
     if (update === undefined) continue;
-    if (defaults.updateOrder === "start-first" && get(update, "order") === undefined && publishesOnHost(service)) {
+    if (
+      defaults.updateOrder === "start-first" &&
+      get(update, "order") === undefined &&
+      publishesOnHost(service)
+    ) {
       // The new task would wait for ever for the port that the old one holds (SWARM: "host-mode port already in use").
       warnings.push({
         message: `Service ${key.text} publishes a port in host mode, so start-first can't work and stop-first stays.`,
@@ -64,6 +68,7 @@ export function setFormatVersion(root: Mapping, dockerMajor: number): void {
   const raise = /^3\.[0-8]$/.test(given) || (dockerMajor < 25 && /^3?$/.test(given));
   if (unquoted || !raise) return; // What is wrong with `version: 3.8` or "2", docker says.
   const node = scalar("3.9", root.place);
-  if (version === undefined) root.entries.unshift({ key: scalar("version", root.place, "plain"), value: node });
+  if (version === undefined)
+    root.entries.unshift({ key: scalar("version", root.place, "plain"), value: node });
   else set(root, "version", node);
 }

@@ -113,7 +113,10 @@ function parseVariable(
     return { segment: { kind: "variable", name, offset, operator: undefined, operand: [] }, end: afterName };
   }
   if (template.charAt(afterName) === "}") {
-    return { segment: { kind: "variable", name, offset, operator: undefined, operand: [] }, end: afterName + 1 };
+    return {
+      segment: { kind: "variable", name, offset, operator: undefined, operand: [] },
+      end: afterName + 1,
+    };
   }
   const operator = OPERATORS.find((candidate) => template.startsWith(candidate, afterName));
   if (operator === undefined) return malformed(template, offset, unresolved);

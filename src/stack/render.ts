@@ -1,6 +1,12 @@
 import { type Problem, StackFileError } from "../errors.ts";
 import { parseImageReference, sameTag } from "../image/reference.ts";
-import { type EnvFile, type VersionedConfig, envConfigKey, versionConfigs, versionedName } from "./configs.ts";
+import {
+  type EnvFile,
+  type VersionedConfig,
+  envConfigKey,
+  versionConfigs,
+  versionedName,
+} from "./configs.ts";
 import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
 import { type Mapping, clone, entriesOf, get, printStackFile, set } from "./stack-file.ts";
 import { imagesOf, resolveTemplate, scopeOf } from "./template.ts";
@@ -54,12 +60,20 @@ export function render(request: RenderRequest): RenderedStack {
   const problems: Problem[] = [];
   const env = findEnvConfig(root, request, problems);
   const envConfigName = env === undefined ? "" : versionedName(request.stack, env.key, env.file.bytes);
-  const scope = scopeOf([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
+  const scope = scopeOf(
+    [request.secrets, request.variables, ownVariables(request, envConfigName)],
+    request.environment,
+  );
   const resolved = resolveTemplate(root, scope, request.strict);
   problems.push(...resolved.problems);
   if (problems.length > 0) throw new StackFileError(problems);
 
-  const versioned = versionConfigs(root, { stack: request.stack, env, lookup: scope.lookup, read: request.read });
+  const versioned = versionConfigs(root, {
+    stack: request.stack,
+    env,
+    lookup: scope.lookup,
+    read: request.read,
+  });
   problems.push(...versioned.problems);
   const services = pinImages(root, request, problems);
   if (problems.length > 0) throw new StackFileError(problems);
@@ -105,11 +119,20 @@ function pinImages(root: Mapping, request: RenderRequest, problems: Problem[]): 
   for (const { service, image, place, node } of imagesOf(root)) {
     const reference = image === undefined ? undefined : parseImageReference(image);
     if (image === undefined || node?.kind !== "scalar") {
-      problems.push({ message: `Service ${service} has no image.`, place, hint: "Swarm builds nothing: write image: $IMAGE for the one this step builds." });
+      problems.push({
+        message: `Service ${service} has no image.`,
+        place,
+        hint: "Swarm builds nothing: write image: $IMAGE for the one this step builds.",
+      });
     } else if (reference === undefined) {
-      problems.push({ message: `"${image}", the image of service ${service}, is no image reference.`, place });
+      problems.push({
+        message: `"${image}", the image of service ${service}, is no image reference.`,
+        place,
+      });
     } else {
-      const pin = reference.digest === undefined && pushed.some((each) => each !== undefined && sameTag(each, reference));
+      const pin =
+        reference.digest === undefined &&
+        pushed.some((each) => each !== undefined && sameTag(each, reference));
       if (pin) Object.assign(node, { text: `${image}@${digest}`, plain: false });
       services.push({ name: service, image: node.text });
     }

@@ -1,4 +1,16 @@
-import { Document, LineCounter, Pair, Scalar as YamlScalar, YAMLMap, YAMLSeq, isAlias, isMap, isScalar, isSeq, parseDocument } from "yaml";
+import {
+  Document,
+  LineCounter,
+  Pair,
+  Scalar as YamlScalar,
+  YAMLMap,
+  YAMLSeq,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  parseDocument,
+} from "yaml";
 import { type Place, type Problem, StackFileError } from "../errors.ts";
 
 /**
@@ -45,17 +57,27 @@ const MOST_NODES = 500_000;
 export function parseStackFile(text: string, file: string): Mapping {
   const lines = new LineCounter();
   // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
-  const document = parseDocument(text, { schema: "failsafe", lineCounter: lines, uniqueKeys: false, prettyErrors: false });
+  const document = parseDocument(text, {
+    schema: "failsafe",
+    lineCounter: lines,
+    uniqueKeys: false,
+    prettyErrors: false,
+  });
   const place = (offset: number): Place => {
     const { line, col } = lines.linePos(offset);
     return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
   };
   if (document.errors.length > 0) {
     const [first] = document.errors; // What follows a syntax error is mostly its echo.
-    throw new StackFileError([{ message: first?.message ?? "", place: place(first?.pos[0] ?? 0), hint: "The YAML can't be read." }]);
+    throw new StackFileError([
+      { message: first?.message ?? "", place: place(first?.pos[0] ?? 0), hint: "The YAML can't be read." },
+    ]);
   }
   const problems: Problem[] = [];
-  const root = document.contents === null ? undefined : new TreeBuilder(document, text, place, problems).build(document.contents);
+  const root =
+    document.contents === null
+      ? undefined
+      : new TreeBuilder(document, text, place, problems).build(document.contents);
   if (problems.length > 0) throw new StackFileError(problems);
   if (root?.kind !== "mapping") {
     throw new StackFileError([{ message: "A stack file is a mapping with services.", place: place(0) }]);
@@ -71,7 +93,12 @@ class TreeBuilder {
   readonly #openAliases = new Set<unknown>();
   #nodes = 0;
 
-  constructor(document: Document.Parsed, text: string, place: (offset: number) => Place, problems: Problem[]) {
+  constructor(
+    document: Document.Parsed,
+    text: string,
+    place: (offset: number) => Place,
+    problems: Problem[],
+  ) {
     this.#document = document;
     this.#text = text;
     this.#place = place;
@@ -84,7 +111,8 @@ class TreeBuilder {
     if (isScalar(node)) return this.#scalar(node);
     const place = this.#place(rangeOf(node)?.[0] ?? 0);
     if (this.#nodes > MOST_NODES) {
-      if (this.#nodes === MOST_NODES + 1) this.#problems.push({ message: `The aliases unfold into more than ${MOST_NODES} nodes.`, place });
+      if (this.#nodes === MOST_NODES + 1)
+        this.#problems.push({ message: `The aliases unfold into more than ${MOST_NODES} nodes.`, place });
       return emptyScalar(place);
     }
     if (isSeq(node)) return { kind: "sequence", items: node.items.map((item) => this.build(item)), place };
@@ -117,7 +145,11 @@ class TreeBuilder {
   /** The n-th `$` of the value is the n-th of the source, unless the source spells some of them with escapes. */
   #dollars(text: string, start: number, end: number): Place[] {
     const places: Place[] = [];
-    for (let index = this.#text.indexOf("$", start); index !== -1 && index < end; index = this.#text.indexOf("$", index + 1)) {
+    for (
+      let index = this.#text.indexOf("$", start);
+      index !== -1 && index < end;
+      index = this.#text.indexOf("$", index + 1)
+    ) {
       places.push(this.#place(index));
     }
     return places.length === text.split("$").length - 1 ? places : [];
@@ -133,9 +165,15 @@ class TreeBuilder {
       } else if (key.text === "<<" && key.plain) {
         this.#merge(this.build(pair.value), merged);
       } else if (own.has(key.text)) {
-        this.#problems.push({ message: `The key "${key.text}" is given twice in this mapping.`, place: key.place });
+        this.#problems.push({
+          message: `The key "${key.text}" is given twice in this mapping.`,
+          place: key.place,
+        });
       } else {
-        own.set(key.text, { key, value: pair.value === null ? emptyScalar(key.place) : this.build(pair.value) });
+        own.set(key.text, {
+          key,
+          value: pair.value === null ? emptyScalar(key.place) : this.build(pair.value),
+        });
       }
     }
     const inherited = [...merged.values()].filter((entry) => !own.has(entry.key.text));
@@ -145,12 +183,15 @@ class TreeBuilder {
   /** The first of several merged mappings wins, as in YAML's merge key. */
   #merge(source: Node, into: Map<string, Entry>): void {
     const sources = source.kind === "sequence" ? source.items : [source];
-    for (const mapping of sources) {
-      if (mapping.kind !== "mapping") {
-        this.#problems.push({ message: "A merge key (<<) takes a mapping or a list of mappings.", place: mapping.place });
+    for (const each of sources) {
+      if (each.kind !== "mapping") {
+        this.#problems.push({
+          message: "A merge key (<<) takes a mapping or a list of mappings.",
+          place: each.place,
+        });
         continue;
       }
-      for (const entry of mapping.entries) if (!into.has(entry.key.text)) into.set(entry.key.text, entry);
+      for (const entry of each.entries) if (!into.has(entry.key.text)) into.set(entry.key.text, entry);
     }
   }
 }
@@ -182,7 +223,9 @@ export function textOf(node: Node | undefined): string | undefined {
 }
 
 export function isNull(node: Node): boolean {
-  return node.kind === "scalar" && node.plain && node.tag === undefined && /^(|~|null|Null|NULL)$/.test(node.text);
+  return (
+    node.kind === "scalar" && node.plain && node.tag === undefined && /^(|~|null|Null|NULL)$/.test(node.text)
+  );
 }
 
 export function scalar(text: string, place: Place, style: "plain" | "quoted" = "quoted"): Scalar {

@@ -1,6 +1,15 @@
 import { type Place, type Problem } from "../errors.ts";
 import { type Lookup, type Unresolved, interpolate, nearest } from "./interpolate.ts";
-import { type Mapping, type Node, type Scalar, entriesOf, get, isNull, scalar, textOf } from "./stack-file.ts";
+import {
+  type Mapping,
+  type Node,
+  type Scalar,
+  entriesOf,
+  get,
+  isNull,
+  scalar,
+  textOf,
+} from "./stack-file.ts";
 
 export interface Scope {
   readonly lookup: Lookup;
@@ -15,7 +24,8 @@ export interface Findings {
 }
 
 /** Variables that belong to the runner or to this step, and that no template may read. */
-const HIDDEN = /^(INPUT_|STATE_|ACTIONS_)|^(GITHUB_TOKEN|GITHUB_(ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|SSH_AUTH_SOCK)$/;
+const HIDDEN =
+  /^(INPUT_|STATE_|ACTIONS_)|^(GITHUB_TOKEN|GITHUB_(ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|SSH_AUTH_SOCK)$/;
 
 /** In falling priority: `secrets`, `variables`, the action's own variables, the step's environment. */
 export function scopeOf(
@@ -39,16 +49,25 @@ export function resolveTemplate(root: Mapping, scope: Scope, strict: boolean): F
     else node.entries.forEach((entry) => walk(entry.value, [...path, entry.key.text]));
   };
   walk(root, []);
-  for (const service of entriesOf(get(root, "services"))) fillBareEnvironment(get(service.value, "environment"), scope);
+  for (const service of entriesOf(get(root, "services")))
+    fillBareEnvironment(get(service.value, "environment"), scope);
   return findings;
 }
 
-function resolveScalar(node: Scalar, path: readonly string[], scope: Scope, strict: boolean, findings: Findings): void {
+function resolveScalar(
+  node: Scalar,
+  path: readonly string[],
+  scope: Scope,
+  strict: boolean,
+  findings: Findings,
+): void {
   const template = node.text;
   const { text, changed, unresolved } = interpolate(template, scope.lookup);
   for (const each of unresolved) {
     const tolerated = !strict && each.kind === "undefined";
-    (tolerated ? findings.warnings : findings.problems).push(explain(each, placeOf(node, template, each.offset), scope, tolerated));
+    (tolerated ? findings.warnings : findings.problems).push(
+      explain(each, placeOf(node, template, each.offset), scope, tolerated),
+    );
   }
   if (!changed) return;
   const cast = unresolved.length === 0 ? castOf(path) : undefined;
@@ -75,13 +94,17 @@ function explain(unresolved: Unresolved, place: Place, scope: Scope, tolerated: 
     case "malformed":
       return { place, message: `"${unresolved.name}" is no variable.`, hint: "Write $$ for a dollar sign." };
     case "required":
-      return { place, message: `The variable ${unresolved.name} is required${unresolved.why === "" ? "" : `: ${unresolved.why}`}.` };
+      return {
+        place,
+        message: `The variable ${unresolved.name} is required${unresolved.why === "" ? "" : `: ${unresolved.why}`}.`,
+      };
     case "undefined": {
-      if (tolerated) return { place, message: `The variable ${unresolved.name} is not defined and becomes empty.` };
+      if (tolerated)
+        return { place, message: `The variable ${unresolved.name} is not defined and becomes empty.` };
       const near = nearest(unresolved.name, scope.names);
       const hint =
         near === undefined
-          ? 'Give it in "variables" or "secrets", or a default: ${' + `${unresolved.name}:-…}.`
+          ? `Give it in "variables" or "secrets", or a default: \${${unresolved.name}:-…}.`
           : `Did you mean ${near}?`;
       return { place, message: `The variable ${unresolved.name} is not defined.`, hint };
     }
@@ -109,7 +132,10 @@ interface Cast {
   readonly read: (text: string) => string | undefined;
 }
 
-const WHOLE: Cast = { what: "a whole number", read: (text) => (/^[+-]?\d+$/.test(text) ? String(BigInt(text)) : undefined) };
+const WHOLE: Cast = {
+  what: "a whole number",
+  read: (text) => (/^[+-]?\d+$/.test(text) ? String(BigInt(text)) : undefined),
+};
 const FRACTION: Cast = {
   what: "a number",
   read: (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? text : undefined),
@@ -162,7 +188,9 @@ function castOf(path: readonly string[]): Cast | undefined {
 }
 
 /** The image of every service, as the file writes it. */
-export function imagesOf(root: Mapping): { service: string; image: string | undefined; place: Place; node: Node | undefined }[] {
+export function imagesOf(
+  root: Mapping,
+): { service: string; image: string | undefined; place: Place; node: Node | undefined }[] {
   return entriesOf(get(root, "services")).map((entry) => {
     const node = get(entry.value, "image");
     return { service: entry.key.text, image: textOf(node), place: node?.place ?? entry.key.place, node };
