@@ -6,11 +6,11 @@
 switch=swarm-stack-sandbox-$id
 host_link=$id-host
 
-ours() { ip -o link show dev "$host_link" 2>/dev/null | grep -q 'alias swarm-stack-sandbox'; }
+ours() { [[ $(ip link show dev "$host_link" 2>/dev/null) == *'alias swarm-stack-sandbox'* ]]; }
 
 network_ok() {
-  ip -n "$switch" -4 -o addr show dev br0 2>/dev/null | grep -q " $registry_ip/" &&
-    ip -4 -o addr show dev "$host_link" 2>/dev/null | grep -q " $host_ip/"
+  [[ $(ip -n "$switch" -4 -o addr show dev br0 2>/dev/null) == *" $registry_ip/"* &&
+    $(ip -4 -o addr show dev "$host_link" 2>/dev/null) == *" $host_ip/"* ]]
 }
 
 refuse_foreign_network() {
@@ -19,7 +19,7 @@ refuse_foreign_network() {
     ip -4 route show table all match "$net.0/24" # routes around the network …
     ip -4 route show table all root "$net.0/24"  # … and inside of it
   } | grep -vE "^(default|0\.0\.0\.0/1|128\.0\.0\.0/1) | dev $host_link( |\$)" || true)
-  [ -z "$routes" ] || die "this machine already routes $net.0/24 elsewhere (${routes%%$'\n'*}); choose another network, for example: SANDBOX_NET=10.${RANDOM:0:2}.${RANDOM:0:2} script/sandbox up"
+  [ -z "$routes" ] || die "this machine already routes $net.0/24 elsewhere (${routes%%$'\n'*}); choose another network, for example: SANDBOX_NET=10.$((RANDOM % 100 + 100)).$((RANDOM % 200)) script/sandbox up"
 }
 
 network_up() {

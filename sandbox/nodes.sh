@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154
-# A node is a set of namespaces with its own dockerd and sshd; node-init is its PID 1.
+# A node is a set of namespaces with its own dockerd and sshd; the file `node` is what happens inside.
 # n1, n2, … form the swarm; `runner` is the engine of a CI machine outside of it.
 
 nodes() { (cd "$state/nodes" 2>/dev/null && printf '%s\n' n[0-9]*) | grep -v '\*' | sort -V || true; }
@@ -14,14 +14,14 @@ inside() {
   local pid
   pid=$(running "$1")
   shift
-  nsenter -t "$pid" -m -n -p -u -i -- "$@"
+  nsenter -t "$pid" -r -m -n -p -u -i -- "$@"
 }
 
 # `up` adds nodes but never takes one away: that would cost a swarm of managers its quorum.
 add_nodes() {
-  local role=$1 wanted=$2 have next
+  local role=$1 wanted=$2 asked=$3 have next
   have=$(role "$role" | wc -l)
-  [ "$have" -le "$wanted" ] || echo "keeping all $have ${role}s of this sandbox (fewer: script/sandbox down --purge first)"
+  [ "$have" -le "${asked:-$have}" ] || echo "this sandbox keeps its $have ${role}s; for fewer: script/sandbox down --purge"
   next=$(($(nodes | wc -l) + 1))
   for (( ; have < wanted; have++, next++)); do
     mkdir -p "$state/nodes/n$next"
@@ -40,48 +40,62 @@ write_names() {
   done 3>"$state/known_hosts" >"$state/hosts"
 }
 
+# Has a node's own script do something. It is read through stdin, since nodes do not see a clone under /root,
+# and in a clean environment: a proxy set for this machine is of no use in there.
+node() {
+  local n=$1 what=$2 engine
+  shift 2
+  engine=$(recorded engine)
+  if [ "$engine" = host ]; then engine=; else engine=$engines/$engine; fi
+  exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+    name="$n" folder="$state/nodes/$n" state="$state" cgroup="/sandbox-$id/$n" registry_ip="$registry_ip" engine="$engine" \
+    "$@" bash -s "$what" <"$here/node" 9<&-
+}
+in_node() {
+  local pid
+  pid=$(running "$1")
+  (node "$1" "$2" nsenter -t "$pid" -r -m -n -p -u -i) >>"$state/nodes/$1/init.log" 2>&1
+}
+
 # Gives a node its namespaces, plugs it in and lets it boot; returns before its engine is ready.
 # On a node that is up already: brings back whatever of it is dead, frozen or unplugged.
 boot() {
-  local n=$1 folder=$state/nodes/$1 pid outer engine
+  local n=$1 folder=$state/nodes/$1 pid outer
   if pid=$(pid "$n"); then
     cable "$n" up 2>/dev/null || plug "$n" "$pid"
-    kill -USR1 "$pid"
-    [ "$n" = runner ] || kill -USR2 "$pid"
+    in_node "$n" start-dockerd
+    in_node "$n" resume
+    [ "$n" = runner ] || in_node "$n" start-sshd
     return
   fi
   rm -f "$folder/docker.sock" "$folder/plugged"
-  engine=$(recorded engine)
-  if [ "$engine" = host ]; then engine=; else engine=$engines/$engine; fi
-  # A clean environment: a proxy set for this machine is of no use in there.
-  setsid env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
-    name="$n" folder="$folder" state="$state" cgroup="/sandbox-$id/$n" registry_ip="$registry_ip" \
-    engine="$engine" \
-    unshare --mount --net --pid --uts --ipc --fork --mount-proc --propagation private \
-    bash "$here/node-init" >>"$folder/init.log" 2>&1 </dev/null 9<&- &
+  node "$n" boot setsid unshare --mount --net --pid --uts --ipc --fork --mount-proc --propagation private >>"$folder/init.log" 2>&1 &
   outer=$!
   for _ in {1..500}; do
-    read -r pid 2>/dev/null <"/proc/$outer/task/$outer/children" || true
-    [ -z "${pid:-}" ] || break
+    # The shell that becomes `unshare` has children, too, before.
+    if [ "$(cat "/proc/$outer/comm" 2>/dev/null)" = unshare ]; then
+      read -r pid 2>/dev/null <"/proc/$outer/task/$outer/children" || true
+      [ -z "${pid:-}" ] || break
+    fi
     sleep 0.01
   done
   [ -n "${pid:-}" ] || die "$n did not start, see $folder/init.log"
-  # First write down, then plug in: node-init gives up without the cable, so a crash here leaves no stray node.
-  record "$n" "$pid"
+  # First write down, then plug in: a node gives up without the cable, so a crash here leaves no stray one.
+  record "$n" "$pid" "$folder/init.log"
   plug "$n" "$pid"
   touch "$folder/plugged"
 }
 
 # dockerd opens its socket early and answers when it is ready, so one question waits for long.
 wait_engine() {
-  local n=$1 sock=$state/nodes/$1/docker.sock
-  for i in {1..600}; do
+  local n=$1 sock=$state/nodes/$1/docker.sock deadline=$((SECONDS + 90)) tries=0
+  while [ $SECONDS -lt $deadline ]; do
     if [ -S "$sock" ] && api "$n" /_ping 5 >/dev/null; then
       chown --reference="$state/keys" "$sock"
       return
     fi
     pid "$n" >/dev/null || die "$n died: $(tail -n 3 "$state/nodes/$n/init.log")"
-    if [ $((i % 20)) = 0 ] && ! inside "$n" sh -c 'kill -0 "$(cat /run/dockerd.pid)"' 2>/dev/null; then
+    if [ $((++tries % 20)) = 0 ] && ! in_node "$n" check-dockerd; then
       die "dockerd on $n ended: $(tail -n 3 "$state/nodes/$n/dockerd.log")"
     fi
     sleep 0.05
@@ -113,7 +127,7 @@ cgroups_down() {
 
 # --- the swarm --------------------------------------------------------------------------------------------------
 
-in_swarm() { ! api "$1" /info | grep -q '"LocalNodeState":"inactive"'; }
+in_swarm() { [[ $(api "$1" /info) != *'"LocalNodeState":"inactive"'* ]]; }
 
 swarm_up() {
   local n count jobs=()

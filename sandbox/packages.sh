@@ -3,7 +3,7 @@
 
 missing_packages() {
   local pair
-  for pair in dockerd:docker.io ip:iproute2 iptables:iptables docker-registry:docker-registry sshd:openssh-server \
+  for pair in dockerd:docker.io containerd:containerd runc:runc ip:iproute2 iptables:iptables docker-registry:docker-registry sshd:openssh-server \
     ssh-keygen:openssh-client openssl:openssl perl:perl curl:curl unshare:util-linux setsid:util-linux; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair#*:}"
   done
@@ -31,18 +31,23 @@ policy_off() {
 }
 
 deps() {
-  local packages
+  local packages log
   mapfile -t packages < <(missing_packages | sort -u)
   [ ${#packages[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || die "missing: ${packages[*]}; they can only be installed by themselves where there is apt-get"
   echo "installing ${packages[*]}"
   log=$(mktemp)
-  trap 'policy_off; rm -f "$log"' EXIT # the shell's, which ends with this command: see locked
+  # shellcheck disable=SC2064
+  trap "policy_off; rm -f '$log'" EXIT # of the subshell in `locked`, as below
   trap 'exit 1' INT TERM HUP
   policy_on
+  dpkg --configure -a >"$log" 2>&1 </dev/null || true # an installation that was cut short blocks all others
   # --no-remove: rather fail than replace an engine that this machine got from somewhere else
-  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends --no-remove "${packages[@]}"; } >"$log" 2>&1 </dev/null ||
-    { tail -n 20 "$log" >&2; die "could not install ${packages[*]}"; }
+  if ! { apt-get -qq update &&
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends --no-remove "${packages[@]}"; } >>"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    die "could not install ${packages[*]}"
+  fi
 }
 
 # --- newer engines ----------------------------------------------------------------------------------------------
@@ -72,7 +77,8 @@ fetch() {
   if [ -d "$folder" ]; then return; fi
   rm -rf "$engines"/.fetch.* # of a crash: whoever still needed one would hold the lock
   work=$(mktemp -d "$engines/.fetch.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
+  # shellcheck disable=SC2064
+  trap "rm -rf '$work'" EXIT # of the subshell in `locked`, after this function's variables are gone
   mkdir -p "$work"/{lists/partial,archives/partial,root,debs}
   : >"$work/status"
 

@@ -1,15 +1,24 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154
 # One image store behind two doors: plain HTTP on port 5000, TLS on port 5443.
 
-registry_up() {
+certificates_up() {
   local folder=$state/registry
   mkdir -p "$folder"
-  if [ ! -e "$folder/htpasswd" ]; then
-    local new=(openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
-    "${new[@]}" -x509 -days 3650 -subj /CN=sandbox-ca -keyout "$folder/ca.key" -out "$folder/ca.crt" 2>/dev/null
-    "${new[@]}" -subj /CN=sandbox-registry -keyout "$folder/tls.key" -out "$folder/tls.csr" 2>/dev/null
+  if [ -e "$folder/tls.crt" ]; then return; fi
+  local new=(openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+  {
+    "${new[@]}" -x509 -days 3650 -subj /CN=sandbox-ca -keyout "$folder/ca.key" -out "$folder/ca.crt"
+    "${new[@]}" -subj /CN=sandbox-registry -keyout "$folder/tls.key" -out "$folder/tls.csr"
+    echo "subjectAltName=IP:$registry_ip" >"$folder/tls.ext"
     openssl x509 -req -in "$folder/tls.csr" -CA "$folder/ca.crt" -CAkey "$folder/ca.key" -CAcreateserial -days 3650 \
-      -out "$folder/tls.crt" -extfile <(echo "subjectAltName=IP:$registry_ip") 2>/dev/null
+      -out "$folder/tls.new" -extfile "$folder/tls.ext"
+    mv "$folder/tls.new" "$folder/tls.crt"
+  } >"$folder/openssl.log" 2>&1 || die "could not make the registry's certificates, see $folder/openssl.log"
+}
+
+registry_up() {
+  local folder=$state/registry
+  if [ ! -e "$folder/htpasswd" ]; then
     # bcrypt by perl: saves installing a web server's tools for one line
     perl -e '
       my @c = ("a".."z", "A".."Z", 0..9);
@@ -33,7 +42,7 @@ http: {addr: "$address", secret: sandbox, $tls}
 auth: {htpasswd: {realm: sandbox, path: $folder/htpasswd}}
 END
   setsid nsenter --net="/run/netns/$switch" docker-registry serve "$folder/$name.yml" >>"$folder/$name.log" 2>&1 </dev/null 9<&- &
-  record "$name" $!
+  record "$name" $! "$folder/$name.log"
 }
 
 registry_wait() {
