@@ -134,7 +134,8 @@ function malformed(
   unresolved: Unresolved[],
 ): { segment: undefined; end: number } {
   const close = template.startsWith("${", offset) ? template.indexOf("}", offset) : -1;
-  const end = close === -1 ? Math.min(offset + 2, template.length) : close + 1;
+  const lone = template.charAt(offset + 1) === "}" ? 1 : 2; // A brace may close what stands around.
+  const end = close === -1 ? Math.min(offset + lone, template.length) : close + 1;
   unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
   return { segment: undefined, end };
 }
