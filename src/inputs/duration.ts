@@ -8,7 +8,7 @@ export function parseDuration(text: string): number | undefined {
 
 /** 92_000 → "1m32s"; below a minute with one decimal: "4.2s". */
 export function formatDuration(ms: number): string {
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1).replace(/\.0$/, "")}s`;
+  if (ms < 59_950) return `${(ms / 1000).toFixed(1).replace(/\.0$/, "")}s`;
   const seconds = Math.round(ms / 1000);
   const [hours, minutes, rest] = [
     Math.floor(seconds / 3600),
