@@ -1,0 +1,128 @@
+import { describe, expect, test } from "@jest/globals";
+import { parseKeyValues } from "../../../src/inputs/key-values.ts";
+
+function values(text: string): Record<string, string> {
+  const parsed = parseKeyValues("variables", text);
+  expect(parsed.problems).toEqual([]);
+  return Object.fromEntries(parsed.values);
+}
+
+function problems(text: string): string[] {
+  return parseKeyValues("secrets", text).problems.map(({ message }) => message);
+}
+
+describe("lines", () => {
+  test.each([
+    ["nothing", "", {}],
+    ["a pair", "A=b", { A: "b" }],
+    ["several, with blank lines and comments", "A=b\n\n# no\n  # no\nC=d\n", { A: "b", C: "d" }],
+    ["Windows line ends", "A=b\r\nC=d\r\n", { A: "b", C: "d" }],
+    ["indented lines", "  A=b\n\tC=d", { A: "b", C: "d" }],
+    ["blanks around the sign", "A = b", { A: "b" }],
+    ["an empty value", "A=", { A: "" }],
+    ["equals signs in a value", "A=b=c==", { A: "b=c==" }],
+    ["<< in a value", "A=1<<2", { A: "1<<2" }],
+    ["dollars stay", "A=$2b$10$x ${B} $$", { A: "$2b$10$x ${B} $$" }],
+    ["a comment behind a value", "A=b # why", { A: "b" }],
+    ["a number sign inside a value", "A=b#c", { A: "b#c" }],
+    ["a value of a number sign", "A=#1", { A: "#1" }],
+    ["single quotes keep everything", "A=' b # \\n $X '", { A: " b # \\n $X " }],
+    ["double quotes know escapes", String.raw`A="a\nb\t\"c\"\\d\q # e"`, { A: 'a\nb\t"c"\\d\\q # e' }],
+    ["a comment behind quotes", "A='b' # why", { A: "b" }],
+    ["quotes inside a value", `A=it's "so"`, { A: `it's "so"` }],
+    ["emoji", "A=🐳", { A: "🐳" }],
+  ])("%s", (_fact, text, expected) => {
+    expect(values(text)).toEqual(expected);
+  });
+
+  test.each([
+    ["a line without a sign", "A", ['"secrets", line 1: expected KEY=value, KEY<<EOF or a comment.']],
+    ["a name that is none", "1A=b", ['"secrets", line 1: expected KEY=value, KEY<<EOF or a comment.']],
+    ["export", "A=b\nexport B=c", ['"secrets", line 2: expected KEY=value, KEY<<EOF or a comment.']],
+    ["a name given twice", "A=b\nA=c", ['"secrets", line 2: A is given twice.']],
+    [
+      "an open single quote",
+      "A='b",
+      ['"secrets", line 1: the quotes of A don\'t close, or text follows them.'],
+    ],
+    [
+      "an open double quote",
+      'A="b\\"',
+      ['"secrets", line 1: the quotes of A don\'t close, or text follows them.'],
+    ],
+    [
+      "text behind quotes",
+      "A='b'c",
+      ['"secrets", line 1: the quotes of A don\'t close, or text follows them.'],
+    ],
+    [
+      "every bad line is named",
+      "x\ny",
+      [expect.stringContaining("line 1"), expect.stringContaining("line 2")],
+    ],
+  ])("%s is a problem", (_fact, text, expected) => {
+    expect(problems(text)).toEqual(expected);
+  });
+});
+
+describe("blocks", () => {
+  test.each([
+    ["a block", "A<<EOF\nb\nc\nEOF", { A: "b\nc" }],
+    [
+      "a block keeps blanks, quotes, comments and pairs",
+      "A<<X\n  'b' # c\n\nD=e\nX\nF=g",
+      { A: "  'b' # c\n\nD=e", F: "g" },
+    ],
+    ["an empty block", "A<<EOF\nEOF", { A: "" }],
+    ["an indented end", "  A<<EOF\n  b\n  EOF", { A: "  b" }],
+    ["the end of an earlier block is not its own", "A<<E\n1\nE\nB<<E\n2\nE", { A: "1", B: "2" }],
+    ["Windows line ends", "A<<EOF\r\nb\r\nEOF\r\n", { A: "b" }],
+  ])("%s", (_fact, text, expected) => {
+    expect(values(text)).toEqual(expected);
+  });
+
+  test("a block that never ends is named by its first line", () => {
+    expect(problems("A=1\nB<<EOF\nsecret")).toEqual([
+      '"secrets", line 2: the block of B has no closing line "EOF".',
+    ]);
+  });
+
+  test("a block needs a word to end with", () => {
+    expect(problems("A<<\nb")).toHaveLength(1);
+  });
+});
+
+describe("a JSON object", () => {
+  test.each([
+    ["texts", '{"A": "b", "C": "d\\ne"}', { A: "b", C: "d\ne" }],
+    ["numbers and booleans", '{"A": 1.5, "B": true}', { A: "1.5", B: "true" }],
+    ["over several lines, as toJSON prints it", '{\n  "A": "b"\n}\n', { A: "b" }],
+    ["an empty one", "{}", {}],
+  ])("%s", (_fact, text, expected) => {
+    expect(values(text)).toEqual(expected);
+  });
+
+  test.each([
+    [
+      "a value that is no text",
+      '{"A": null, "B": ["x"]}',
+      [expect.stringContaining("A is neither"), expect.stringContaining("B is neither")],
+    ],
+    ["a name that is none", '{"a-b": "x"}', [expect.stringContaining('"a-b" is no variable name')]],
+    ["broken JSON", '{"A": ', ['"secrets" starts like JSON but is none.']],
+  ])("%s is a problem", (_fact, text, expected) => {
+    expect(problems(text)).toEqual(expected);
+  });
+});
+
+test.each([
+  ["a line", "hunter2 hunter2"],
+  ["open quotes", "A='hunter2"],
+  ["a doubled key", "A=hunter2\nA=hunter2"],
+  ["an open block", "A<<EOF\nhunter2"],
+  ["broken JSON", '{"A": "hunter2"'],
+  ["a nested value", '{"A": {"b": "hunter2"}}'],
+])("no problem quotes a value: %s", (_fact, text) => {
+  expect(JSON.stringify(parseKeyValues("secrets", text).problems)).not.toContain("hunter2");
+  expect(problems(text)).not.toEqual([]);
+});
