@@ -61107,17 +61107,26 @@ const MOST_NODES = 500_000;
 function parseStackFile(text, file) {
     const lines = new dist/* LineCounter */.HN();
     // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
-    const document = (0,dist/* parseDocument */.Tp)(text, { schema: "failsafe", lineCounter: lines, uniqueKeys: false, prettyErrors: false });
+    const document = (0,dist/* parseDocument */.Tp)(text, {
+        schema: "failsafe",
+        lineCounter: lines,
+        uniqueKeys: false,
+        prettyErrors: false,
+    });
     const place = (offset) => {
         const { line, col } = lines.linePos(offset);
         return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
     };
     if (document.errors.length > 0) {
         const [first] = document.errors; // What follows a syntax error is mostly its echo.
-        throw new StackFileError([{ message: first?.message ?? "", place: place(first?.pos[0] ?? 0), hint: "The YAML can't be read." }]);
+        throw new StackFileError([
+            { message: first?.message ?? "", place: place(first?.pos[0] ?? 0), hint: "The YAML can't be read." },
+        ]);
     }
     const problems = [];
-    const root = document.contents === null ? undefined : new TreeBuilder(document, text, place, problems).build(document.contents);
+    const root = document.contents === null
+        ? undefined
+        : new TreeBuilder(document, text, place, problems).build(document.contents);
     if (problems.length > 0)
         throw new StackFileError(problems);
     if (root?.kind !== "mapping") {
@@ -61196,10 +61205,16 @@ class TreeBuilder {
                 this.#merge(this.build(pair.value), merged);
             }
             else if (own.has(key.text)) {
-                this.#problems.push({ message: `The key "${key.text}" is given twice in this mapping.`, place: key.place });
+                this.#problems.push({
+                    message: `The key "${key.text}" is given twice in this mapping.`,
+                    place: key.place,
+                });
             }
             else {
-                own.set(key.text, { key, value: pair.value === null ? emptyScalar(key.place) : this.build(pair.value) });
+                own.set(key.text, {
+                    key,
+                    value: pair.value === null ? emptyScalar(key.place) : this.build(pair.value),
+                });
             }
         }
         const inherited = [...merged.values()].filter((entry) => !own.has(entry.key.text));
@@ -61208,12 +61223,15 @@ class TreeBuilder {
     /** The first of several merged mappings wins, as in YAML's merge key. */
     #merge(source, into) {
         const sources = source.kind === "sequence" ? source.items : [source];
-        for (const mapping of sources) {
-            if (mapping.kind !== "mapping") {
-                this.#problems.push({ message: "A merge key (<<) takes a mapping or a list of mappings.", place: mapping.place });
+        for (const each of sources) {
+            if (each.kind !== "mapping") {
+                this.#problems.push({
+                    message: "A merge key (<<) takes a mapping or a list of mappings.",
+                    place: each.place,
+                });
                 continue;
             }
-            for (const entry of mapping.entries)
+            for (const entry of each.entries)
                 if (!into.has(entry.key.text))
                     into.set(entry.key.text, entry);
         }
@@ -61242,7 +61260,7 @@ function textOf(node) {
     return node?.kind === "scalar" && !isNull(node) ? node.text : undefined;
 }
 function isNull(node) {
-    return node.kind === "scalar" && node.plain && node.tag === undefined && /^(|~|null|Null|NULL)$/.test(node.text);
+    return (node.kind === "scalar" && node.plain && node.tag === undefined && /^(|~|null|Null|NULL)$/.test(node.text));
 }
 function scalar(text, place, style = "quoted") {
     return { kind: "scalar", text, plain: style === "plain", tag: undefined, place, dollars: [] };
@@ -61332,7 +61350,9 @@ function addDefaults(root, defaults) {
         const update = ensureMapping(deploy, "update_config");
         if (update === undefined)
             continue;
-        if (defaults.updateOrder === "start-first" && get(update, "order") === undefined && publishesOnHost(service)) {
+        if (defaults.updateOrder === "start-first" &&
+            get(update, "order") === undefined &&
+            publishesOnHost(service)) {
             // The new task would wait for ever for the port that the old one holds (SWARM: "host-mode port already in use").
             warnings.push({
                 message: `Service ${key.text} publishes a port in host mode, so start-first can't work and stop-first stays.`,
@@ -61382,15 +61402,46 @@ function setFormatVersion(root, dockerMajor) {
         set(root, "version", node);
 }
 
+;// CONCATENATED MODULE: ./src/json.ts
+function isObject(value) {
+    return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+/** What stands at a path; undefined where the path leads nowhere. */
+function json_at(value, ...path) {
+    let current = value;
+    for (const key of path)
+        current = isObject(current) ? current[key] : undefined;
+    return current;
+}
+function objectAt(value, ...path) {
+    const found = json_at(value, ...path);
+    return isObject(found) ? found : {};
+}
+function listAt(value, ...path) {
+    const found = json_at(value, ...path);
+    return Array.isArray(found) ? found : [];
+}
+/** Empty where there is no text. */
+function textAt(value, ...path) {
+    const found = json_at(value, ...path);
+    return typeof found === "string" ? found : "";
+}
+/** Zero where there is no number. */
+function numberAt(value, ...path) {
+    const found = json_at(value, ...path);
+    return typeof found === "number" ? found : 0;
+}
+
 ;// CONCATENATED MODULE: ./src/spec.ts
+
 
 /**
  * When do two service specs mean the same? The engine stores what docker sends with names turned into ids, empty things left out or
  * written out, and defaults added, differently from version to version. Both sides are brought to one form, then compared.
  */
 function canonicalSpec(spec, networkIds) {
-    const canonical = canonical_(spec, [], networkIds);
-    return isObject(canonical) ? canonical : {};
+    const found = canonical(spec, [], networkIds);
+    return isObject(found) ? found : {};
 }
 /** The dotted paths at which two canonical specs differ, in order. */
 function differences(a, b, path = "") {
@@ -61400,11 +61451,23 @@ function differences(a, b, path = "") {
     }
     return JSON.stringify(a) === JSON.stringify(b) ? [] : [path];
 }
-function isObject(value) {
-    return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 /** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
-const UNORDERED = new Set(["Env", "Mounts", "Configs", "Secrets", "Networks", "Ports", "Constraints", "Platforms", "Aliases", "Groups", "Sysctls", "Ulimits", "CapabilityAdd", "CapabilityDrop"]);
+const UNORDERED = new Set([
+    "Env",
+    "Mounts",
+    "Configs",
+    "Secrets",
+    "Networks",
+    "Ports",
+    "Constraints",
+    "Platforms",
+    "Aliases",
+    "Groups",
+    "Sysctls",
+    "Ulimits",
+    "CapabilityAdd",
+    "CapabilityDrop",
+]);
 /** What the engine writes, or does, where docker sends nothing. */
 const ENGINE_DEFAULTS = [
     ["Mode.Replicated.Replicas", 1],
@@ -61430,9 +61493,9 @@ function engineDefault(path) {
     const joined = path.join(".");
     return ENGINE_DEFAULTS.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
 }
-function canonical_(value, path, networkIds) {
+function canonical(value, path, networkIds) {
     if (Array.isArray(value)) {
-        const items = value.map((item) => canonical_(item, [...path, "[]"], networkIds) ?? null);
+        const items = value.map((item) => canonical(item, [...path, "[]"], networkIds) ?? null);
         if (items.length === 0)
             return undefined;
         const sorted = UNORDERED.has(path.at(-1) ?? "");
@@ -61440,7 +61503,7 @@ function canonical_(value, path, networkIds) {
     }
     if (isObject(value)) {
         const entries = Object.entries(value)
-            .map(([key, child]) => [key, canonical_(child, [...path, key], networkIds)])
+            .map(([key, child]) => [key, canonical(child, [...path, key], networkIds)])
             .filter((entry) => entry[1] !== undefined)
             .toSorted(([a], [b]) => compare(a, b));
         if (entries.length === 0 && path.join(".") !== "Mode.Global")
@@ -61469,6 +61532,7 @@ function compare(a, b) {
 
 
 
+
 /** The id, in a rehearsal, of something that does not exist yet. */
 function futureId(name) {
     return `future:${name}`;
@@ -61482,13 +61546,15 @@ function withRealIds(spec, ids) {
 /** Compares what docker would send with what runs. */
 function planDeployment(request) {
     const { stack, live, networkIds } = request;
-    const short = (name) => (name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name);
-    const wantedNames = new Set(request.wanted.map(({ spec }) => String(spec.Name)));
+    const short = (name) => name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
+    const wantedNames = new Set(request.wanted.map(({ spec }) => textAt(spec, "Name")));
     const present = request.wanted.map(({ spec, auth }) => {
         const before = live.find((service) => service.name === spec.Name);
-        const paths = before === undefined ? [] : differences(canonicalSpec(before.spec, networkIds), canonicalSpec(spec, networkIds));
+        const paths = before === undefined
+            ? []
+            : differences(canonicalSpec(before.spec, networkIds), canonicalSpec(spec, networkIds));
         const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
-        return { name: short(String(spec.Name)), change, fields: fieldsOf(paths), wanted: spec, before, auth };
+        return { name: short(textAt(spec, "Name")), change, fields: fieldsOf(paths), wanted: spec, before, auth };
     });
     const absent = live
         .filter((service) => !wantedNames.has(service.name))
@@ -61499,7 +61565,7 @@ function planDeployment(request) {
     return { stack, services: [...present, ...absent], networks: request.networks, configs: request.configs };
 }
 function isManaged(service) {
-    return service.spec.Labels?.[MANAGED_LABEL] === "true";
+    return textAt(service.spec, "Labels", MANAGED_LABEL) === "true";
 }
 /** Whether the deployment has anything to send or to create. */
 function isEmpty(plan) {
@@ -61583,6 +61649,10 @@ function sameTag(a, b) {
 function credentialKey(domain) {
     return domain === "docker.io" ? "https://index.docker.io/v1/" : domain;
 }
+/** With the first 12 digits of the digest, as people recognise it. */
+function shortImage(image) {
+    return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
+}
 
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
@@ -61599,7 +61669,9 @@ const NAME_LIMIT = 64;
 function refusedBySwarm(size) {
     if (size === 0)
         return "is empty, and Swarm keeps no empty config";
-    return size < CONFIG_LIMIT ? undefined : `has ${size} bytes, and Swarm's configs must be smaller than ${CONFIG_LIMIT}`;
+    return size < CONFIG_LIMIT
+        ? undefined
+        : `has ${size} bytes, and Swarm's configs must be smaller than ${CONFIG_LIMIT}`;
 }
 /** `<stack>_<key>_<first 12 of the SHA-256>`. A name that would be too long keeps its start and gains a digest of what was cut. */
 function versionedName(stack, key, bytes) {
@@ -61615,7 +61687,9 @@ function sha256(bytes) {
 /** The key under `configs:` that the env file fills: the one asked for, else the one mounted at a path that ends in the file's name. */
 function envConfigKey(root, envFile, asked) {
     const keys = entriesOf(get(root, "configs")).map((entry) => entry.key.text);
-    const known = keys.length === 0 ? "The stack file has no configs." : `The stack file has the configs ${keys.join(", ")}.`;
+    const known = keys.length === 0
+        ? "The stack file has no configs."
+        : `The stack file has the configs ${keys.join(", ")}.`;
     if (asked !== undefined) {
         if (keys.includes(asked))
             return { key: asked };
@@ -61626,12 +61700,19 @@ function envConfigKey(root, envFile, asked) {
         return { problem: { message } };
     }
     const name = envFile.split("/").pop() ?? envFile;
-    const mounted = new Set(mounts(root).filter((mount) => mount.target.split("/").pop() === name).map((mount) => mount.source));
+    const mounted = new Set(mounts(root)
+        .filter((mount) => mount.target.split("/").pop() === name)
+        .map((mount) => mount.source));
     const [key] = mounted;
     if (mounted.size === 1 && key !== undefined && keys.includes(key))
         return { key };
     const what = mounted.size > 1 ? `Several configs (${[...mounted].join(", ")}) are` : "No config is";
-    return { problem: { message: `${what} mounted at a path that ends in "${name}". ${known}`, hint: 'Say with "env-config" which key the env file fills.' } };
+    return {
+        problem: {
+            message: `${what} mounted at a path that ends in "${name}". ${known}`,
+            hint: 'Say with "env-config" which key the env file fills.',
+        },
+    };
 }
 function mounts(root) {
     return entriesOf(get(root, "services")).flatMap((service) => {
@@ -61688,14 +61769,25 @@ function contentOf(key, definition, sources) {
     if (environment === undefined || variable === undefined)
         return undefined;
     const value = sources.lookup(variable);
-    const problem = { message: `The variable ${variable} of config ${key} is not defined.`, place: environment.place };
-    return value === undefined ? { problem } : { bytes: Buffer.from(value), what: `The variable ${variable} of config ${key}` };
+    const problem = {
+        message: `The variable ${variable} of config ${key} is not defined.`,
+        place: environment.place,
+    };
+    return value === undefined
+        ? { problem }
+        : { bytes: Buffer.from(value), what: `The variable ${variable} of config ${key}` };
 }
 function labelsOf(definition) {
     const labels = get(definition, "labels");
-    const pairs = entriesOf(labels).map((entry) => [entry.key.text, textOf(entry.value) ?? ""]);
+    const pairs = entriesOf(labels).map((entry) => [
+        entry.key.text,
+        textOf(entry.value) ?? "",
+    ]);
     const lines = labels?.kind === "sequence" ? labels.items.map((item) => textOf(item) ?? "") : [];
-    return new Map([...pairs, ...lines.map((line) => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")])]);
+    return new Map([
+        ...pairs,
+        ...lines.map((line) => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
+    ]);
 }
 function external(name, place) {
     const made = mapping(place);
@@ -61778,7 +61870,10 @@ function parseVariable(template, offset, unresolved) {
         return { segment: { kind: "variable", name, offset, operator: undefined, operand: [] }, end: afterName };
     }
     if (template.charAt(afterName) === "}") {
-        return { segment: { kind: "variable", name, offset, operator: undefined, operand: [] }, end: afterName + 1 };
+        return {
+            segment: { kind: "variable", name, offset, operator: undefined, operand: [] },
+            end: afterName + 1,
+        };
     }
     const operator = OPERATORS.find((candidate) => template.startsWith(candidate, afterName));
     if (operator === undefined)
@@ -61793,7 +61888,8 @@ function parseVariable(template, offset, unresolved) {
 }
 function malformed(template, offset, unresolved) {
     const close = template.startsWith("${", offset) ? template.indexOf("}", offset) : -1;
-    const end = close === -1 ? Math.min(offset + 2, template.length) : close + 1;
+    const lone = template.charAt(offset + 1) === "}" ? 1 : 2; // A brace may close what stands around.
+    const end = close === -1 ? Math.min(offset + lone, template.length) : close + 1;
     unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
     return { segment: undefined, end };
 }
@@ -61917,13 +62013,16 @@ function explain(unresolved, place, scope, tolerated) {
         case "malformed":
             return { place, message: `"${unresolved.name}" is no variable.`, hint: "Write $$ for a dollar sign." };
         case "required":
-            return { place, message: `The variable ${unresolved.name} is required${unresolved.why === "" ? "" : `: ${unresolved.why}`}.` };
+            return {
+                place,
+                message: `The variable ${unresolved.name} is required${unresolved.why === "" ? "" : `: ${unresolved.why}`}.`,
+            };
         case "undefined": {
             if (tolerated)
                 return { place, message: `The variable ${unresolved.name} is not defined and becomes empty.` };
             const near = nearest(unresolved.name, scope.names);
             const hint = near === undefined
-                ? 'Give it in "variables" or "secrets", or a default: ${' + `${unresolved.name}:-…}.`
+                ? `Give it in "variables" or "secrets", or a default: \${${unresolved.name}:-…}.`
                 : `Did you mean ${near}?`;
             return { place, message: `The variable ${unresolved.name} is not defined.`, hint };
         }
@@ -61946,7 +62045,10 @@ function fillBareEnvironment(environment, scope) {
             entry.value = scalar(value, entry.value.place);
     }
 }
-const WHOLE = { what: "a whole number", read: (text) => (/^[+-]?\d+$/.test(text) ? String(BigInt(text)) : undefined) };
+const WHOLE = {
+    what: "a whole number",
+    read: (text) => (/^[+-]?\d+$/.test(text) ? String(BigInt(text)) : undefined),
+};
 const FRACTION = {
     what: "a number",
     read: (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? text : undefined),
@@ -62022,7 +62124,12 @@ function render(request) {
     problems.push(...resolved.problems);
     if (problems.length > 0)
         throw new StackFileError(problems);
-    const versioned = versionConfigs(root, { stack: request.stack, env, lookup: scope.lookup, read: request.read });
+    const versioned = versionConfigs(root, {
+        stack: request.stack,
+        env,
+        lookup: scope.lookup,
+        read: request.read,
+    });
     problems.push(...versioned.problems);
     const services = pinImages(root, request, problems);
     if (problems.length > 0)
@@ -62063,13 +62170,21 @@ function pinImages(root, request, problems) {
     for (const { service, image, place, node } of imagesOf(root)) {
         const reference = image === undefined ? undefined : parseImageReference(image);
         if (image === undefined || node?.kind !== "scalar") {
-            problems.push({ message: `Service ${service} has no image.`, place, hint: "Swarm builds nothing: write image: $IMAGE for the one this step builds." });
+            problems.push({
+                message: `Service ${service} has no image.`,
+                place,
+                hint: "Swarm builds nothing: write image: $IMAGE for the one this step builds.",
+            });
         }
         else if (reference === undefined) {
-            problems.push({ message: `"${image}", the image of service ${service}, is no image reference.`, place });
+            problems.push({
+                message: `"${image}", the image of service ${service}, is no image reference.`,
+                place,
+            });
         }
         else {
-            const pin = reference.digest === undefined && pushed.some((each) => each !== undefined && sameTag(each, reference));
+            const pin = reference.digest === undefined &&
+                pushed.some((each) => each !== undefined && sameTag(each, reference));
             if (pin)
                 Object.assign(node, { text: `${image}@${digest}`, plain: false });
             services.push({ name: service, image: node.text });
@@ -62112,10 +62227,14 @@ function parseDuration(text) {
 }
 /** 92_000 → "1m32s"; below a minute with one decimal: "4.2s". */
 function formatDuration(ms) {
-    if (ms < 60_000)
+    if (ms < 59_950)
         return `${(ms / 1000).toFixed(1).replace(/\.0$/, "")}s`;
     const seconds = Math.round(ms / 1000);
-    const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60), seconds % 60];
+    const [hours, minutes, rest] = [
+        Math.floor(seconds / 3600),
+        Math.floor((seconds % 3600) / 60),
+        seconds % 60,
+    ];
     return `${hours > 0 ? `${hours}h` : ""}${minutes > 0 ? `${minutes}m` : ""}${rest > 0 ? `${rest}s` : ""}`;
 }
 
@@ -62136,7 +62255,10 @@ function parseJson(input, text) {
     }
     catch {
         // The parser's own message quotes the text, which may hold secrets.
-        return { values, problems: [{ message: `"${input}" starts like JSON but is none.`, hint: "Use toJSON(…)." }] };
+        return {
+            values,
+            problems: [{ message: `"${input}" starts like JSON but is none.`, hint: "Use toJSON(…)." }],
+        };
     }
     const problems = [];
     for (const [key, value] of Object.entries(parsed)) {
@@ -62312,7 +62434,7 @@ class Reader {
         const ms = parseDuration(value);
         if (ms === undefined)
             this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
-        return ms ?? 1;
+        return ms ?? Number.NaN;
     }
     oneOf(name, choices) {
         const value = this.text(name);
@@ -62342,18 +62464,26 @@ function parseTarget(reader, run) {
         reader.complain('"ssh-sudo" is not supported yet in this version.', "Use a user that may open the Docker socket.");
     }
     if (hosts.length > 0 === (dockerHost !== "")) {
-        reader.complain(dockerHost === "" ? 'Neither "ssh-host" nor "docker-host" is given.' : 'Both "ssh-host" and "docker-host" are given.', 'Give exactly one: "ssh-host" for a manager reached by SSH, "docker-host" for a runner that stands on a manager.');
+        reader.complain(dockerHost === ""
+            ? 'Neither "ssh-host" nor "docker-host" is given.'
+            : 'Both "ssh-host" and "docker-host" are given.', 'Give exactly one: "ssh-host" for a manager reached by SSH, "docker-host" for a runner that stands on a manager.');
     }
     if (dockerHost !== "") {
         if (!/^(unix:\/\/\/.|tcp:\/\/.)/.test(dockerHost)) {
-            const hint = dockerHost.startsWith("ssh://") ? 'Use "ssh-host" for SSH.' : "Give unix:///path or tcp://host:port.";
+            const hint = dockerHost.startsWith("ssh://")
+                ? 'Use "ssh-host" for SSH.'
+                : "Give unix:///path or tcp://host:port.";
             reader.complain(`"docker-host" is "${dockerHost}".`, hint);
         }
         return { kind: "socket", dockerHost };
     }
     if (hosts.length > 1)
         reader.complain('Several managers in "ssh-host" are not supported yet in this version.', "Give one.");
-    return { kind: "ssh", ...parseSshHost(reader, hosts[0] ?? ""), ...parseSshTrust(reader, hosts.length > 0, run) };
+    return {
+        kind: "ssh",
+        ...parseSshHost(reader, hosts[0] ?? ""),
+        ...parseSshTrust(reader, hosts.length > 0, run),
+    };
 }
 const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
 function parseSshHost(reader, entry) {
@@ -62402,7 +62532,9 @@ function parseImage(reader, run) {
         reader.complain(`"${repository}" (registry/project) is no image name.`, "Give the registry as host or host/namespace without https://, and both in lower case.");
     }
     const version = parseVersion(reader, run);
-    const tags = reader.list("tags").map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
+    const tags = reader
+        .list("tags")
+        .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
     for (const tag of tags.filter((candidate) => !isTag(candidate))) {
         reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
     }
@@ -62466,7 +62598,9 @@ function parseStack(reader, run) {
     const files = reader.lines("stack-file");
     if (files.length > 1)
         reader.complain('Several files in "stack-file" are not supported yet in this version.', "Give one.");
-    const name = reader.text("stack-name") || reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
+    const name = reader.text("stack-name") ||
+        reader.text("project") ||
+        (run.repository.split("/").pop() ?? "").toLowerCase();
     // Networks are named after the stack, and those must be DNS name components: no dots (SWARM: "must be valid as a DNS name component").
     if (name !== "" && !/^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/.test(name)) {
         reader.complain(`The stack name "${name}" is none.`, 'Set "stack-name": letters, digits, - and _, at most 63.');
@@ -62491,6 +62625,7 @@ function parseStack(reader, run) {
 }
 
 ;// CONCATENATED MODULE: ./src/world.ts
+
 
 
 
@@ -62534,12 +62669,24 @@ async function sendServices(plan, stack, folder, dockerMajor, stage, session, vo
 async function stackDeploy(docker, stack, file, folder, dockerMajor, onLine) {
     // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
     const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
-    const argv = ["stack", "deploy", "--with-registry-auth", "--resolve-image", "always", ...detach, "--compose-file", "-", stack];
+    const argv = [
+        "stack",
+        "deploy",
+        "--with-registry-auth",
+        "--resolve-image",
+        "always",
+        ...detach,
+        "--compose-file",
+        "-",
+        stack,
+    ];
     return await docker.run(argv, { input: file, cwd: folder, onLine });
 }
 /** What docker says on its way out, without the lines it says anyway. */
 function dockersReason(answer) {
-    const lines = answer.stderr.split(/[\r\n]+/).filter((line) => line.trim() !== "" && !/^(Ignoring |Since --detach|In a future release|time=)/.test(line));
+    const lines = answer.stderr
+        .split(/[\r\n]+/)
+        .filter((line) => line.trim() !== "" && !/^(Ignoring |Since --detach|In a future release|time=)/.test(line));
     return lines.join(" ").trim() || "docker gave no reason";
 }
 /** A config of the same name with other bytes: nobody but us makes such names, so this is worth a stop. */
@@ -62548,13 +62695,19 @@ function refuseForeignConfigs(configs, survey) {
         const existing = survey.configs.find((stored) => stored.name === name);
         if (existing === undefined || Buffer.from(existing.bytes).equals(bytes))
             return [];
-        return [{ message: `The swarm has a config ${name} with another content.`, hint: `Look at it with: docker config inspect ${name}` }];
+        return [
+            {
+                message: `The swarm has a config ${name} with another content.`,
+                hint: `Look at it with: docker config inspect ${name}`,
+            },
+        ];
     });
     if (problems.length > 0)
         throw new PreflightError(problems);
 }
 
 ;// CONCATENATED MODULE: ./src/failing-task.ts
+
 
 
 const LINES = 50;
@@ -62581,7 +62734,7 @@ async function tellStory(swarm, service, task) {
 function headline(story) {
     const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
     const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
-    return `Task ${where} (${story.image}): ${story.error === "" ? ended : `${story.error}`}`;
+    return `Task ${where} (${shortImage(story.image)}): ${story.error === "" ? ended : story.error}`;
 }
 
 ;// CONCATENATED MODULE: ./src/image/build.ts
@@ -62617,7 +62770,10 @@ function buildxPlan(build, references, labels, metadataFile) {
         ...secrets.flatMap(({ id, variable }) => ["--secret", `id=${id},env=${variable}`]),
         build.context,
     ];
-    const environment = new Map([...shared.environment, ...secrets.map(({ variable, value }) => [variable, value])]);
+    const environment = new Map([
+        ...shared.environment,
+        ...secrets.map(({ variable, value }) => [variable, value]),
+    ]);
     return { argv, references, environment, pushes: true };
 }
 /** Without buildx: the docker CLI's own builder, which knows less; what it can't do is refused rather than left out. */
@@ -62692,12 +62848,21 @@ function checkBuildFiles(image, files) {
     if (build === undefined || /^[a-z]+:\/\/|^git@/.test(build.context))
         return;
     if (!files.exists(build.context)) {
-        throw new InputError([{ message: `"context" is "${build.context}", which does not exist.`, hint: "Is actions/checkout missing before this step?" }]);
+        throw new InputError([
+            {
+                message: `"context" is "${build.context}", which does not exist.`,
+                hint: "Is actions/checkout missing before this step?",
+            },
+        ]);
     }
     const file = build.file ?? `${build.context}/Dockerfile`;
     if (!files.exists(file)) {
-        const near = files.list(file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : ".").filter((name) => /dockerfile/i.test(name));
-        const hint = near.length > 0 ? `There is ${near.join(", ")}.` : 'Set "file", or "build: false" to deploy an image that exists.';
+        const near = files
+            .list(file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : ".")
+            .filter((name) => /dockerfile/i.test(name));
+        const hint = near.length > 0
+            ? `There is ${near.join(", ")}.`
+            : 'Set "file", or "build: false" to deploy an image that exists.';
         throw new InputError([{ message: `There is no Dockerfile at "${file}".`, hint }]);
     }
 }
@@ -62761,11 +62926,14 @@ async function mustSucceed(docker, argv, voice, what, hint, environment) {
 }
 /** Docker's last words are its reason. */
 function lastLine(answer) {
-    const lines = `${answer.stdout}\n${answer.stderr}`.split(/[\r\n]+/).filter((line) => line.trim() !== "" && !/^WARNING|^Run 'docker/i.test(line));
+    const lines = `${answer.stdout}\n${answer.stderr}`
+        .split(/[\r\n]+/)
+        .filter((line) => line.trim() !== "" && !/^WARNING|^Run 'docker/i.test(line));
     return lines.at(-1)?.trim() ?? "no output";
 }
 
 ;// CONCATENATED MODULE: ./src/image/resolve.ts
+
 
 
 
@@ -62776,7 +62944,9 @@ async function requireImage(image, session) {
     const answer = await session.swarm.askRegistry(image, authFor(image, session));
     if (answer.kind === "found")
         return answer.digest;
-    throw new PreflightError([{ message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) }]);
+    throw new PreflightError([
+        { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
+    ]);
 }
 /** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
 async function resolveImages(stack, session, live, own) {
@@ -62793,17 +62963,24 @@ async function resolveImages(stack, session, live, own) {
             answers.set(pin, answer);
         }
         else if (isOwn(image, own)) {
-            throw new PreflightError([{ message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) }]);
+            throw new PreflightError([
+                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
+            ]);
         }
         else if (fallback !== undefined) {
             // Losing the pin would change the spec, and so restart what runs.
             pins.set(image, fallback.image);
             answers.set(fallback.image, fallback.answer);
-            warnings.push({ message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.` });
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
+            });
         }
         else {
             answers.set(image, answer);
-            warnings.push({ message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`, hint: hintFor(answer) });
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
+                hint: hintFor(answer),
+            });
         }
     }
     return { answers, pins, warnings };
@@ -62836,15 +63013,17 @@ function hintFor(answer) {
 /** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
 function runningPin(image, live) {
     for (const { spec } of live) {
-        const template = spec.TaskTemplate;
-        const running = template?.ContainerSpec?.Image;
-        if (typeof running !== "string" || !running.startsWith(`${image}@`))
+        const running = textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
+        if (!running.startsWith(`${image}@`))
             continue;
-        const platforms = (template?.Placement?.Platforms ?? []);
+        const platforms = listAt(spec, "TaskTemplate", "Placement", "Platforms");
         const digest = running.slice(image.length + 1);
         const body = {
             Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
-            Platforms: platforms.map(({ Architecture = "", OS = "" }) => ({ architecture: Architecture, os: OS })),
+            Platforms: platforms.map((platform) => ({
+                architecture: textAt(platform, "Architecture"),
+                os: textAt(platform, "OS"),
+            })),
         };
         return { image: running, answer: { kind: "found", digest, body } };
     }
@@ -62852,6 +63031,7 @@ function runningPin(image, live) {
 }
 
 ;// CONCATENATED MODULE: ./src/rollout.ts
+
 
 
 /** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
@@ -62892,18 +63072,11 @@ function failed(task, spec) {
 }
 /** Jobs, and one-shot services (`restart_policy: none` or `on-failure`), may end well. */
 function mayFinish(spec) {
-    const condition = rollout_at(spec, "TaskTemplate", "RestartPolicy", "Condition");
+    const condition = json_at(spec, "TaskTemplate", "RestartPolicy", "Condition");
     return isJob(spec) || condition === "none" || condition === "on-failure";
 }
 function isJob(spec) {
-    const mode = rollout_at(spec, "Mode");
-    return mode?.ReplicatedJob !== undefined || mode?.GlobalJob !== undefined;
-}
-function rollout_at(spec, ...path) {
-    let current = spec;
-    for (const key of path)
-        current = current?.[key];
-    return current;
+    return json_at(spec, "Mode", "ReplicatedJob") !== undefined || json_at(spec, "Mode", "GlobalJob") !== undefined;
 }
 function failure(tasks) {
     const [task] = tasks;
@@ -62924,12 +63097,18 @@ function running(live, current, all, updating) {
     const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : "running"}`;
     if (good >= wanted && leftover.length === 0 && !updating)
         return { kind: "converged", detail };
+    if (good >= wanted && leftover.length === 0)
+        return { kind: "progressing", detail: `${detail}, watched by Swarm` };
     const waiting = mine.find((task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running");
     const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
-    return { kind: "progressing", detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}` };
+    return {
+        kind: "progressing",
+        detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
+    };
 }
 function jobCompletions(live) {
-    const completions = rollout_at(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ?? rollout_at(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
+    const completions = json_at(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
+        json_at(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
     return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
 }
 function states(tasks) {
@@ -62939,6 +63118,7 @@ function states(tasks) {
 }
 
 ;// CONCATENATED MODULE: ./src/observe.ts
+
 
 
 
@@ -62984,27 +63164,28 @@ function ending(kinds, stableMs, elapsedMs, request) {
 }
 async function look(swarm, request) {
     const [services, tasks] = await Promise.all([swarm.services(request.stack), swarm.tasks(request.stack)]);
-    return new Map(request.services.map((watched) => {
-        const live = services.find((service) => service.name === watched.serviceName);
+    return new Map(request.services.map((each) => {
+        const live = services.find((service) => service.name === each.serviceName);
         const snapshot = {
-            name: watched.name,
-            sent: watched.sent,
+            name: each.name,
+            sent: each.sent,
             live,
             tasks: tasks.filter((task) => task.serviceId === live?.id),
             oldFailures: request.oldFailures,
             networkIds: request.networkIds,
         };
-        return [watched.name, judge(snapshot)];
+        return [each.name, judge(snapshot)];
     }));
 }
 function lostSight(swarm, error) {
     return new DeployError(`The manager ${swarm.address} stopped answering while the rollout was watched: ${messageOf(error)}.`, "What was sent goes on rolling out on the swarm; look at it with `docker stack ps`, then run this job again.", error);
 }
 function watched(services) {
-    return services.flatMap(({ name, wanted }) => (wanted === undefined ? [] : [{ name, serviceName: String(wanted.Name), sent: wanted }]));
+    return services.flatMap(({ name, wanted }) => wanted === undefined ? [] : [{ name, serviceName: textAt(wanted, "Name"), sent: wanted }]);
 }
 
 ;// CONCATENATED MODULE: ./src/planning.ts
+
 
 
 
@@ -63016,20 +63197,29 @@ function watched(services) {
 async function planning_plan(request, session, voice) {
     const { stack, survey, folder, dockerMajor } = request;
     const networks = request.networks.filter((name) => !survey.networks.some((network) => network.Name === name));
-    const configs = stack.configs.map(({ name }) => name).filter((name) => !survey.configs.some((config) => config.name === name));
-    const stage = { survey, images: request.images, networks: futures(networks), configs: futures(configs) };
+    const configs = stack.configs
+        .map(({ name }) => name)
+        .filter((name) => !survey.configs.some((config) => config.name === name));
+    const stage = {
+        survey,
+        images: request.images,
+        networks: futures(networks),
+        configs: futures(configs),
+    };
     const writes = await session.rehearse(stage, async (docker) => {
         const answer = await stackDeploy(docker, stack.name, printed(stack), folder, dockerMajor, () => undefined);
         sayWarnings(answer.stderr, voice);
         if (answer.code !== 0)
             throw planning_refusal(dockersReason(answer), stack);
     });
-    const wanted = writes.filter(({ path }) => /^\/services\/(create|[^/]+\/update)$/.test(path)).map(({ body, auth }) => ({ spec: body, auth }));
+    const wanted = writes
+        .filter(({ path }) => /^\/services\/(create|[^/]+\/update)$/.test(path))
+        .map(({ body, auth }) => ({ spec: body, auth }));
     return planDeployment({
         stack: stack.name,
         wanted,
         live: survey.services,
-        networkIds: new Map(survey.networks.map((network) => [String(network.Name), String(network.Id)])),
+        networkIds: new Map(survey.networks.map((network) => [textAt(network, "Name"), textAt(network, "Id")])),
         prune: request.prune,
         networks,
         configs,
@@ -63040,7 +63230,10 @@ function futures(names) {
 }
 /** Lets docker read the file without any engine, so that a wrong key is found before anything is contacted. Old docker can't. */
 async function checkByDocker(docker, stack, folder) {
-    const answer = await docker.run(["stack", "config", "--compose-file", "-"], { input: printed(stack), cwd: folder });
+    const answer = await docker.run(["stack", "config", "--compose-file", "-"], {
+        input: printed(stack),
+        cwd: folder,
+    });
     if (answer.code !== 0 && !/unknown (shorthand )?flag|unknown command|Usage:/.test(answer.stderr))
         throw planning_refusal(dockersReason(answer), stack);
 }
@@ -63051,7 +63244,9 @@ function sayWarnings(stderr, voice) {
 /** Docker's own objection to the file, at the place it speaks of, as far as that can be told. */
 function planning_refusal(reason, stack) {
     const place = placeIn(reason, stack);
-    return new StackFileError([{ message: `Docker refuses the stack file: ${reason}`, ...(place === undefined ? {} : { place }) }]);
+    return new StackFileError([
+        { message: `Docker refuses the stack file: ${reason}`, ...(place === undefined ? {} : { place }) },
+    ]);
 }
 function placeIn(reason, stack) {
     const path = /\b(services|networks|volumes|configs|secrets)(\.[\w-]+)+/.exec(reason)?.[0].split(".") ?? [];
@@ -63068,6 +63263,7 @@ function placeIn(reason, stack) {
 }
 
 ;// CONCATENATED MODULE: ./src/report.ts
+
 
 
 
@@ -63120,30 +63316,37 @@ function serviceJson(service, stories) {
         .map(({ slot, node, image, state, exitCode, error }) => ({ slot, node, image, state, exitCode, error }));
     return { ...service, failingTasks };
 }
-/** The image of a spec, as people know it: `registry/app:v1@sha256:0123456789ab`. */
+/** The image of a service spec; empty without one. */
 function imageOf(spec) {
-    const template = spec?.TaskTemplate;
-    const container = template?.ContainerSpec;
-    return typeof container?.Image === "string" ? container.Image : "";
-}
-function shortImage(image) {
-    return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
+    return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 /** The plan as log lines. */
 function planLines(plan) {
     const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
     const services = plan.services.map(({ name, change, fields, wanted, before }) => {
         const image = shortImage(imageOf(wanted ?? before?.spec));
-        const why = { create: "new", update: fields.join(", "), remove: "no longer in the file", unchanged: "unchanged", foreign: "not in the file and not ours: left alone" };
+        const why = {
+            create: "new",
+            update: fields.join(", "),
+            remove: "no longer in the file",
+            unchanged: "unchanged",
+            foreign: "not in the file and not ours: left alone",
+        };
         return `${sign[change]} ${name}  ${image}  (${why[change]})`;
     });
-    return [...plan.networks.map((name) => `+ network ${name}`), ...plan.configs.map((name) => `+ config ${name}`), ...services];
+    return [
+        ...plan.networks.map((name) => `+ network ${name}`),
+        ...plan.configs.map((name) => `+ config ${name}`),
+        ...services,
+    ];
 }
 /** The job summary, in GitHub's Markdown. */
 function summary(facts) {
     return [
         `## ${title(facts)}`,
-        facts.problems.length > 0 ? facts.problems.map((problem) => `- ${escapeMarkdown(describe(problem))}`).join("\n") : "",
+        facts.problems.length > 0
+            ? facts.problems.map((problem) => `- ${escapeMarkdown(describe(problem))}`).join("\n")
+            : "",
         facts.aftermath.map(escapeMarkdown).join("  \n"),
         servicesTable(facts),
         timeline(facts.services),
@@ -63167,9 +63370,15 @@ function title(facts) {
 function servicesTable(facts) {
     if (facts.services.length === 0)
         return "";
-    const icons = { converged: "✅", failed: "❌", progressing: "⏳", removed: "➖", restored: "↩️" };
+    const icons = {
+        converged: "✅",
+        failed: "❌",
+        progressing: "⏳",
+        removed: "➖",
+        restored: "↩️",
+    };
     const rows = facts.services.map((service) => {
-        const images = service.imageBefore === service.imageAfter || service.imageBefore === "" ? [service.imageAfter] : [service.imageBefore, service.imageAfter];
+        const images = [service.imageBefore, service.imageSent, service.imageAfter].filter((image, at, all) => image !== "" && image !== all[at - 1]);
         const took = service.durationMs === undefined ? "" : formatDuration(service.durationMs);
         const cells = [
             `${icons[service.state] ?? ""} ${service.state}`,
@@ -63192,7 +63401,15 @@ function timeline(services) {
     });
     if (bars.length === 0)
         return "";
-    return ["```mermaid", "gantt", "    title Seconds from sending to running", "    dateFormat x", "    axisFormat %S", ...bars, "```"].join("\n");
+    return [
+        "```mermaid",
+        "gantt",
+        "    title Seconds from sending to running",
+        "    dateFormat x",
+        "    axisFormat %S",
+        ...bars,
+        "```",
+    ].join("\n");
 }
 function storyMarkdown(story) {
     const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
@@ -63200,7 +63417,9 @@ function storyMarkdown(story) {
 }
 /** What to say in place of a task's last words. */
 function noLogs(story) {
-    return story.logsMissing === undefined ? "(this task wrote nothing)" : `(its log could not be read: ${story.logsMissing})`;
+    return story.logsMissing === undefined
+        ? "(this task wrote nothing)"
+        : `(its log could not be read: ${story.logsMissing})`;
 }
 function footer(facts) {
     const parts = [
@@ -63243,6 +63462,7 @@ function escapeMarkdown(text) {
 
 
 
+
 /** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
 const TRIES = 5;
 const AGAIN_MS = 400;
@@ -63252,7 +63472,7 @@ async function restore(plan, swarm, clock, voice) {
     const removed = [];
     const failures = [];
     for (const { name, before, wanted } of changed(plan)) {
-        const serviceName = String(wanted?.Name);
+        const serviceName = textAt(wanted, "Name");
         try {
             if (before === undefined) {
                 if (await removeNew(swarm, plan.stack, serviceName))
@@ -63299,7 +63519,7 @@ async function putBack(swarm, stack, before, clock) {
 }
 /** Both are the engine's own words, so there are no names to translate. */
 function same(a, b) {
-    return JSON.stringify(canonicalSpec(a.spec, new Map())) === JSON.stringify(canonicalSpec(b.spec, new Map()));
+    return (JSON.stringify(canonicalSpec(a.spec, new Map())) === JSON.stringify(canonicalSpec(b.spec, new Map())));
 }
 
 ;// CONCATENATED MODULE: ./src/sources.ts
@@ -63347,7 +63567,9 @@ function unreadable(input, path, files) {
     const exists = files.exists(path);
     const what = exists ? "can't be read as a file" : "does not exist";
     const prefix = folder === "." ? "" : `${folder}/`;
-    const hint = near !== undefined && !exists ? `Did you mean ${prefix}${near}?` : "Paths start at the workspace; is actions/checkout missing before this step?";
+    const hint = near !== undefined && !exists
+        ? `Did you mean ${prefix}${near}?`
+        : "Paths start at the workspace; is actions/checkout missing before this step?";
     return { message: `"${input}" is "${path}", which ${what}.`, hint };
 }
 function folderOf(path) {
@@ -63383,7 +63605,13 @@ async function watch(swarm, clock, voice, request) {
                 stories.push(...(await tellStories(swarm, name, verdict, voice)));
         }
     }
-    return { end: last.end ?? "timeout", elapsedMs: last.elapsedMs, verdicts: last.verdicts, convergedAt, stories };
+    return {
+        end: last.end ?? "timeout",
+        elapsedMs: last.elapsedMs,
+        verdicts: last.verdicts,
+        convergedAt,
+        stories,
+    };
 }
 /** The first culprit and the latest one: between them lie only repetitions. */
 async function tellStories(swarm, service, verdict, voice) {
@@ -63552,13 +63780,14 @@ async function prepare(digest, inputs, sources, session, world, dockerMajor, fac
         voice.warn(warning);
     const configs = stack.configs.map((config) => ({ ...config, labels: configLabels(config, inputs, world) }));
     refuseForeignConfigs(configs, survey);
-    const { networks, prune } = inputs.stack;
-    const plan = await planning_plan({ stack, survey, images: images.answers, networks, prune, folder: sources.folder, dockerMajor }, session, voice);
+    const request = { stack, survey, images: images.answers, folder: sources.folder, dockerMajor };
+    const plan = await planning_plan({ ...request, networks: inputs.stack.networks, prune: inputs.stack.prune }, session, voice);
     facts.plan = plan;
     facts.services = plan.services.map((service) => ({
         name: service.name,
         change: service.change,
         imageBefore: imageOf(service.before?.spec),
+        imageSent: imageOf(service.wanted),
         imageAfter: imageOf(service.wanted ?? service.before?.spec),
         state: service.change,
         detail: "",
@@ -63582,7 +63811,12 @@ async function settledSurvey(inputs, session, world) {
             world.voice.say(`Waiting for an earlier update of ${names} to end.`);
         if (world.clock.now() >= deadline) {
             const hint = `See what holds it up: docker service ps ${busy[0]?.name ?? ""}; end it with docker service rollback ${busy[0]?.name ?? ""}.`;
-            throw new PreflightError([{ message: `An earlier update of ${names} is still in flight after ${formatDuration(inputs.rollout.timeoutMs)}.`, hint }]);
+            throw new PreflightError([
+                {
+                    message: `An earlier update of ${names} is still in flight after ${formatDuration(inputs.rollout.timeoutMs)}.`,
+                    hint,
+                },
+            ]);
         }
         await world.clock.sleep(1000);
     }
@@ -63625,9 +63859,20 @@ async function rollOut(prepared, inputs, sources, session, world, dockerMajor, f
         const stage = { survey, images: prepared.images.answers, networks: ids.networks, configs: ids.configs };
         await sendServices(plan, prepared.stack, sources.folder, dockerMajor, stage, session, voice);
         const networkIds = new Map((await session.swarm.networks()).map(({ name, id }) => [name, id]));
-        const services = watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, new Map([...ids.networks, ...ids.configs])) }));
+        const services = watched(plan.services).map((each) => ({
+            ...each,
+            sent: withRealIds(each.sent, new Map([...ids.networks, ...ids.configs])),
+        }));
         const { timeoutMs, stableForMs } = inputs.rollout;
-        const request = { stack: plan.stack, services, oldFailures, networkIds, timeoutMs, stableForMs: empty ? 0 : stableForMs, endOnFailure: true };
+        const request = {
+            stack: plan.stack,
+            services,
+            oldFailures,
+            networkIds,
+            timeoutMs,
+            stableForMs: empty ? 0 : stableForMs,
+            endOnFailure: true,
+        };
         const seen = await watch(session.swarm, clock, voice, request);
         facts.services = facts.services.map((service) => withVerdict(service, seen));
         facts.stories = seen.stories;
@@ -63651,7 +63896,12 @@ function withVerdict(service, seen) {
     const verdict = seen.verdicts.get(service.name);
     if (verdict === undefined)
         return service;
-    return { ...service, state: verdict.kind, detail: verdict.detail, durationMs: seen.convergedAt.get(service.name) };
+    return {
+        ...service,
+        state: verdict.kind,
+        detail: verdict.detail,
+        durationMs: seen.convergedAt.get(service.name),
+    };
 }
 /** One problem for each service that is to blame; those that were merely still on their way are in the table. */
 function rolloutProblems(seen, timeoutMs) {
@@ -63659,9 +63909,13 @@ function rolloutProblems(seen, timeoutMs) {
     return blamed.map(([name, verdict]) => {
         const story = seen.stories.find(({ service }) => service === name);
         if (seen.end === "timeout")
-            return { message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${verdict.detail}.` };
+            return {
+                message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${verdict.detail}.`,
+            };
         const last = story?.logs.at(-1);
-        const cause = story === undefined ? "" : ` ${headline(story)}.${last === undefined ? "" : ` Its last words: ${last}`}`;
+        const cause = story === undefined
+            ? ""
+            : ` ${headline(story)}.${last === undefined ? "" : ` Its last words: ${last}`}`;
         return { message: `Service ${name} failed: ${verdict.detail}.${cause}` };
     });
 }
@@ -63672,20 +63926,24 @@ async function prune(plan, session, world, facts) {
             continue;
         await session.swarm.removeService(before.id);
         world.voice.say(`${name}: removed, since the stack file no longer has it.`);
-        facts.services = facts.services.map((service) => (service.name === name ? { ...service, state: "removed" } : service));
+        facts.services = facts.services.map((service) => service.name === name ? { ...service, state: "removed" } : service);
     }
 }
 /** The first error is the story; that putting things back failed as well is told beside it. */
 async function afterInterruption(error, putBack, facts) {
     if (error instanceof Cancelled) {
-        facts.aftermath = ["What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`."];
+        facts.aftermath = [
+            "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
+        ];
         return;
     }
     try {
         await putBack();
     }
     catch (second) {
-        facts.aftermath = [`The stack could not be put back: ${messageOf(second)}. Look at it with \`docker stack ps\`.`];
+        facts.aftermath = [
+            `The stack could not be put back: ${messageOf(second)}. Look at it with \`docker stack ps\`.`,
+        ];
     }
 }
 async function afterFailure(inputs, prepared, oldFailures, session, world, facts) {
@@ -63706,7 +63964,9 @@ async function afterFailure(inputs, prepared, oldFailures, session, world, facts
     const restored = new Set(back.services.map(({ name }) => name));
     facts.services = facts.services.map((service) => afterRestore(service, restored, new Set(back.removed)));
     facts.aftermath = [
-        back.services.length > 0 ? `Put back to what ran before: ${back.services.map(({ name }) => name).join(", ")}${good ? "; all of it runs." : "."}` : "",
+        back.services.length > 0
+            ? `Put back to what ran before: ${back.services.map(({ name }) => name).join(", ")}${good ? "; all of it runs." : "."}`
+            : "",
         back.removed.length > 0 ? `Removed, since this deployment created it: ${back.removed.join(", ")}.` : "",
         good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
         ...back.failures.map((failure) => `Could not be put back: ${failure}.`),
@@ -63716,7 +63976,12 @@ async function afterFailure(inputs, prepared, oldFailures, session, world, facts
 async function watchRestored(services, inputs, prepared, oldFailures, session, world) {
     if (services.length === 0)
         return true;
-    const failedBefore = new Set([...oldFailures, ...(await session.swarm.tasks(prepared.plan.stack)).filter(({ state }) => state !== "running").map(({ id }) => id)]);
+    const failedBefore = new Set([
+        ...oldFailures,
+        ...(await session.swarm.tasks(prepared.plan.stack))
+            .filter(({ state }) => state !== "running")
+            .map(({ id }) => id),
+    ]);
     const { timeoutMs, stableForMs } = inputs.rollout;
     const request = {
         stack: prepared.plan.stack,
@@ -63735,7 +64000,11 @@ function afterRestore(service, restored, removed) {
         return { ...service, state: service.state === "failed" ? "failed" : "removed", imageAfter: "" };
     if (!restored.has(service.name))
         return service;
-    return { ...service, state: service.state === "failed" ? "failed" : "restored", imageAfter: service.imageBefore };
+    return {
+        ...service,
+        state: service.state === "failed" ? "failed" : "restored",
+        imageAfter: service.imageBefore,
+    };
 }
 
 ;// CONCATENATED MODULE: external "node:os"
@@ -66710,7 +66979,14 @@ class Runner {
         core_setSecret(value);
         const json = JSON.stringify(value).slice(1, -1);
         const base64 = Buffer.from(value).toString("base64");
-        const forms = [value, ...value.split(/\r?\n/), json, base64, base64.replace(/=+$/, ""), encodeURIComponent(value)];
+        const forms = [
+            value,
+            ...value.split(/\r?\n/),
+            json,
+            base64,
+            base64.replace(/=+$/, ""),
+            encodeURIComponent(value),
+        ];
         for (const form of forms.map((each) => each.trim())) {
             if (form.length < SHORTEST_REDACTED || this.#secrets.has(form) || /^-----[A-Z0-9 ]+-----$/.test(form))
                 continue;
@@ -66921,21 +67197,30 @@ function readConfig(path) {
     return (0,external_node_fs_namespaceObject.existsSync)(path) ? JSON.parse((0,external_node_fs_namespaceObject.readFileSync)(path, "utf8")) : {};
 }
 function fromFile(config, key) {
-    // Older logins wrote the host with scheme or path; docker compares host names only.
-    const host = (name) => name.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
-    const entry = config.auths?.[key] ?? Object.entries(config.auths ?? {}).find(([name]) => host(name) === host(key))?.[1];
+    const entry = config.auths?.[key] ??
+        Object.entries(config.auths ?? {}).find(([name]) => hostOf(name) === hostOf(key))?.[1];
     if (entry === undefined)
         return undefined;
     if (entry.identitytoken)
         return { identitytoken: entry.identitytoken };
-    const [username = "", ...rest] = Buffer.from(entry.auth ?? "", "base64").toString("utf8").split(":");
+    const [username = "", ...rest] = Buffer.from(entry.auth ?? "", "base64")
+        .toString("utf8")
+        .split(":");
     if (username === "")
         return undefined;
     return { username, password: rest.join(":").replace(/\0+$/, "") };
 }
+/** Older logins wrote the host with scheme or path; docker compares host names only. */
+function hostOf(name) {
+    return name.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+}
 /** Docker's credential helper protocol: the server's name in, JSON out. */
 function fromHelper(helper, key) {
-    const { status, stdout } = (0,external_node_child_process_namespaceObject.spawnSync)(`docker-credential-${helper}`, ["get"], { input: key, encoding: "utf8", timeout: 20_000 });
+    const { status, stdout } = (0,external_node_child_process_namespaceObject.spawnSync)(`docker-credential-${helper}`, ["get"], {
+        input: key,
+        encoding: "utf8",
+        timeout: 20_000,
+    });
     if (status !== 0)
         return undefined;
     const { Username = "", Secret = "" } = JSON.parse(stdout);
@@ -66992,6 +67277,7 @@ const external_node_https_namespaceObject = require("node:https");
 
 
 
+
 const STACK_LABEL = "com.docker.stack.namespace";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
@@ -67021,7 +67307,9 @@ class EngineApi {
     /** Asks for the engine's API version, so that a new engine speaks its own and an old one is not asked for more. */
     static async open(dockerHost, signal) {
         const address = addressOf(dockerHost);
-        const agent = address.tls === undefined ? new external_node_http_.Agent({ keepAlive: true }) : new external_node_https_namespaceObject.Agent({ keepAlive: true, ...address.tls });
+        const agent = address.tls === undefined
+            ? new external_node_http_.Agent({ keepAlive: true })
+            : new external_node_https_namespaceObject.Agent({ keepAlive: true, ...address.tls });
         const probe = new EngineApi(address, agent, "", signal);
         const answer = await probe.#send("/_ping", {});
         const apiVersion = answer.headers["api-version"];
@@ -67063,14 +67351,20 @@ class EngineApi {
                 signal,
                 headers: {
                     host: "docker",
-                    ...(body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+                    ...(body === undefined
+                        ? {}
+                        : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
                     ...(call.auth === undefined ? {} : { "x-registry-auth": call.auth }),
                 },
             }, (response) => {
                 const chunks = [];
                 response.on("data", (chunk) => chunks.push(chunk));
                 response.on("error", reject);
-                response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }));
+                response.on("end", () => resolve({
+                    status: response.statusCode ?? 0,
+                    headers: response.headers,
+                    body: Buffer.concat(chunks),
+                }));
             });
             sent.on("error", (error) => reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error));
             sent.end(body);
@@ -67083,11 +67377,20 @@ function addressOf(dockerHost) {
         return { where: { socketPath: dockerHost.slice("unix://".length) }, tls: undefined };
     const url = new URL(dockerHost.replace(/^tcp:/, "http:"));
     const certificates = process.env.DOCKER_CERT_PATH;
-    const pem = (folder, name) => (0,external_node_fs_namespaceObject.readFileSync)((0,external_node_path_namespaceObject.join)(folder, name));
     const tls = certificates === undefined || certificates === ""
         ? undefined
-        : { ca: pem(certificates, "ca.pem"), cert: pem(certificates, "cert.pem"), key: pem(certificates, "key.pem") };
-    return { where: { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || (tls === undefined ? 2375 : 2376)) }, tls };
+        : {
+            ca: (0,external_node_fs_namespaceObject.readFileSync)((0,external_node_path_namespaceObject.join)(certificates, "ca.pem")),
+            cert: (0,external_node_fs_namespaceObject.readFileSync)((0,external_node_path_namespaceObject.join)(certificates, "cert.pem")),
+            key: (0,external_node_fs_namespaceObject.readFileSync)((0,external_node_path_namespaceObject.join)(certificates, "key.pem")),
+        };
+    return {
+        where: {
+            host: url.hostname.replace(/^\[|\]$/g, ""),
+            port: Number(url.port || (tls === undefined ? 2375 : 2376)),
+        },
+        tls,
+    };
 }
 function messageIn(body) {
     try {
@@ -67126,8 +67429,11 @@ class EngineSwarm {
     }
     async askRegistry(image, auth) {
         try {
-            const body = (await this.#api.json(`/distribution/${image}/json`, { auth, deadlineMs: 60_000 }));
-            return { kind: "found", digest: engine_text(object(body.Descriptor).digest), body };
+            const body = (await this.#api.json(`/distribution/${image}/json`, {
+                auth,
+                deadlineMs: 60_000,
+            }));
+            return { kind: "found", digest: textAt(body, "Descriptor", "digest"), body };
         }
         catch (error) {
             if (!(error instanceof EngineError))
@@ -67136,14 +67442,23 @@ class EngineSwarm {
         }
     }
     async networks() {
-        return (await this.#list("/networks")).map((raw) => ({ id: engine_text(raw.Id), name: engine_text(raw.Name) }));
+        return (await this.#list("/networks")).map((raw) => ({
+            id: textAt(raw, "Id"),
+            name: textAt(raw, "Name"),
+        }));
     }
     async createNetwork(name) {
         const created = await this.#api.json("/networks/create", {
             method: "POST",
-            body: { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels: { "swarm-stack-deploy.managed": "true" } },
+            body: {
+                Name: name,
+                Driver: "overlay",
+                Attachable: true,
+                CheckDuplicate: true,
+                Labels: { "swarm-stack-deploy.managed": "true" },
+            },
         });
-        return engine_text(object(created).Id);
+        return textAt(created, "Id");
     }
     async createConfig(config) {
         const created = await this.#api.json("/configs/create", {
@@ -67155,7 +67470,7 @@ class EngineSwarm {
                 ...(config.templateDriver === undefined ? {} : { Templating: { Name: config.templateDriver } }),
             },
         });
-        return engine_text(object(created).ID);
+        return textAt(created, "ID");
     }
     async services(stack) {
         return (await this.#rawServices(stack)).map(toService);
@@ -67167,17 +67482,19 @@ class EngineSwarm {
             this.#list("/tasks", { filters: JSON.stringify(label) }),
             this.#list("/tasks", { filters: JSON.stringify({ ...label, "_up-to-date": ["true"] }) }),
         ]);
-        const ids = new Set(current.map((task) => engine_text(task.ID)));
-        return all.map((task) => toTask(task, ids.has(engine_text(task.ID))));
+        const ids = new Set(current.map((task) => textAt(task, "ID")));
+        return all.map((task) => toTask(task, ids.has(textAt(task, "ID"))));
     }
     async nodeName(id) {
-        const node = object(await this.#api.json(`/nodes/${id}`));
-        return engine_text(object(node.Description).Hostname) || id;
+        const node = await this.#api.json(`/nodes/${id}`);
+        return textAt(node, "Description", "Hostname") || id;
     }
     async taskLogs(taskId, lines) {
-        const query = { stdout: "1", stderr: "1", tail: String(lines) };
+        const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
         const bytes = await this.#api.bytes(`/tasks/${taskId}/logs`, { query, deadlineMs: LOGS_DEADLINE_MS });
-        return linesOf(demultiplexed(bytes)).slice(-lines);
+        // The two streams come separately; the timestamps, all of one length, put their lines back in order.
+        const stamped = linesOf(demultiplexed(bytes)).toSorted((a, b) => compareStamps(a, b));
+        return stamped.slice(-lines).map((line) => line.slice(line.indexOf(" ") + 1));
     }
     async updateService(service, spec, auth) {
         const query = { version: String(service.version) };
@@ -67196,49 +67513,44 @@ class EngineSwarm {
     }
 }
 function toService(raw) {
-    const spec = object(raw.Spec);
-    const update = object(raw.UpdateStatus);
-    const state = engine_text(update.State);
+    const spec = objectAt(raw, "Spec");
+    const update = objectAt(raw, "UpdateStatus");
+    const state = textAt(update, "State");
     return {
-        id: engine_text(raw.ID),
-        name: engine_text(spec.Name),
-        version: number(object(raw.Version).Index),
+        id: textAt(raw, "ID"),
+        name: textAt(spec, "Name"),
+        version: numberAt(raw, "Version", "Index"),
         spec,
-        update: state === "" ? undefined : { state, message: engine_text(update.Message) },
-        desiredTasks: number(object(raw.ServiceStatus).DesiredTasks),
-        jobIteration: number(object(object(raw.JobStatus).JobIteration).Index),
+        update: state === "" ? undefined : { state, message: textAt(update, "Message") },
+        desiredTasks: numberAt(raw, "ServiceStatus", "DesiredTasks"),
+        jobIteration: numberAt(raw, "JobStatus", "JobIteration", "Index"),
     };
 }
 function toTask(raw, current) {
-    const status = object(raw.Status);
-    const exitCode = object(status.ContainerStatus).ExitCode;
+    const status = objectAt(raw, "Status");
+    const exitCode = json_at(status, "ContainerStatus", "ExitCode");
     return {
-        id: engine_text(raw.ID),
-        serviceId: engine_text(raw.ServiceID),
-        slot: number(raw.Slot),
-        nodeId: engine_text(raw.NodeID),
-        state: engine_text(status.State),
-        desiredState: engine_text(raw.DesiredState),
-        error: engine_text(status.Err),
+        id: textAt(raw, "ID"),
+        serviceId: textAt(raw, "ServiceID"),
+        slot: numberAt(raw, "Slot"),
+        nodeId: textAt(raw, "NodeID"),
+        state: textAt(status, "State"),
+        desiredState: textAt(raw, "DesiredState"),
+        error: textAt(status, "Err"),
         exitCode: typeof exitCode === "number" ? exitCode : undefined,
-        image: engine_text(object(object(raw.Spec).ContainerSpec).Image),
-        createdAt: engine_text(raw.CreatedAt),
-        jobIteration: number(object(raw.JobIteration).Index),
+        image: textAt(raw, "Spec", "ContainerSpec", "Image"),
+        createdAt: textAt(raw, "CreatedAt"),
+        jobIteration: numberAt(raw, "JobIteration", "Index"),
         current,
     };
 }
 function toStoredConfig(raw) {
-    const spec = object(raw.Spec);
-    return { id: engine_text(raw.ID), name: engine_text(spec.Name), bytes: Buffer.from(engine_text(spec.Data), "base64") };
-}
-function object(value) {
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-}
-function engine_text(value) {
-    return typeof value === "string" ? value : "";
-}
-function number(value) {
-    return typeof value === "number" ? value : 0;
+    const spec = objectAt(raw, "Spec");
+    return {
+        id: textAt(raw, "ID"),
+        name: textAt(spec, "Name"),
+        bytes: Buffer.from(textAt(spec, "Data"), "base64"),
+    };
 }
 /** Without a terminal, the engine frames each piece of output: one byte for the stream, three of nothing, four for the length. */
 function demultiplexed(bytes) {
@@ -67253,6 +67565,10 @@ function demultiplexed(bytes) {
         offset += 8 + length;
     }
     return Buffer.concat(pieces);
+}
+function compareStamps(a, b) {
+    const [first, second] = [a.slice(0, a.indexOf(" ")), b.slice(0, b.indexOf(" "))];
+    return first < second ? -1 : Number(first > second);
 }
 function linesOf(bytes) {
     return bytes
@@ -67292,7 +67608,11 @@ async function standIn(stage, apiVersion, socket, forward, deploy) {
 }
 function reply(apiVersion, response, status, body) {
     const text = JSON.stringify(body);
-    response.writeHead(status, { "api-version": apiVersion, ostype: "linux", "content-type": "application/json" });
+    response.writeHead(status, {
+        "api-version": apiVersion,
+        ostype: "linux",
+        "content-type": "application/json",
+    });
     response.end(text);
 }
 async function answer(stage, request, writes, forward) {
@@ -67330,20 +67650,29 @@ function read(stage, path, query) {
         case "configs":
             return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
         case "secrets":
-            return name === "" ? { status: 200, body: labelled(survey.secrets, query) } : one(survey.secrets, name, "secret");
+            return name === ""
+                ? { status: 200, body: labelled(survey.secrets, query) }
+                : one(survey.secrets, name, "secret");
         case "services":
-            return name === "" ? { status: 200, body: survey.rawServices } : one(survey.rawServices, name, "service");
+            return name === ""
+                ? { status: 200, body: survey.rawServices }
+                : one(survey.rawServices, name, "service");
         case "distribution":
             return stand_in_image(stage, name.replace(/\/json$/, ""));
         default:
-            return { status: 404, body: { message: `docker asked for ${path}, which this stand-in for the manager does not know` } };
+            return {
+                status: 404,
+                body: { message: `docker asked for ${path}, which this stand-in for the manager does not know` },
+            };
     }
 }
 function stand_in_image(stage, name) {
     const known = stage.images.get(name);
     if (known === undefined)
         return { status: 404, body: { message: `the registry was not asked about ${name}` } };
-    return known.kind === "found" ? { status: 200, body: known.body } : { status: known.status, body: { message: known.message } };
+    return known.kind === "found"
+        ? { status: 200, body: known.body }
+        : { status: known.status, body: { message: known.message } };
 }
 function newNetwork([name, id]) {
     return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
@@ -67351,15 +67680,19 @@ function newNetwork([name, id]) {
 /** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
 function labelled(objects, query) {
     const filters = JSON.parse(query.get("filters") ?? "{}");
-    const wanted = Array.isArray(filters.label) ? filters.label : Object.keys(filters.label ?? {});
+    const wanted = Array.isArray(filters.label)
+        ? filters.label
+        : Object.keys(filters.label ?? {});
     return objects.filter((each) => {
-        const labels = (each.Spec?.Labels ?? each.Labels ?? {});
+        const labels = { ...objectAt(each, "Labels"), ...objectAt(each, "Spec", "Labels") };
         return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
     });
 }
 function one(objects, name, kind) {
-    const found = objects.find((each) => [each.Name, each.Spec?.Name, each.ID, each.Id].includes(name));
-    return found === undefined ? { status: 404, body: { message: `${kind} ${name} not found` } } : { status: 200, body: found };
+    const found = objects.find((each) => [textAt(each, "Name"), textAt(each, "Spec", "Name"), textAt(each, "ID"), textAt(each, "Id")].includes(name));
+    return found === undefined
+        ? { status: 404, body: { message: `${kind} ${name} not found` } }
+        : { status: 200, body: found };
 }
 
 // EXTERNAL MODULE: external "node:net"
@@ -67438,7 +67771,9 @@ function readPrivateKey(pasted, passphrase) {
         .filter((line) => line !== "")
         .join("\n")}\n`;
     refuseOtherThings(text);
-    const key = text.includes("-----BEGIN PRIVATE KEY-----") || text.includes("-----BEGIN ENCRYPTED PRIVATE KEY-----") ? fromPkcs8(text, passphrase) : text;
+    const key = text.includes("-----BEGIN PRIVATE KEY-----") || text.includes("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        ? fromPkcs8(text, passphrase)
+        : text;
     const parsed = lib.utils.parseKey(key, passphrase);
     if (parsed instanceof Error)
         throw private_key_explain(parsed.message, passphrase);
@@ -67448,7 +67783,9 @@ function refuse(message, hint) {
     return new InputError([{ message: `"ssh-private-key" ${message}`, hint }]);
 }
 function refuseOtherThings(text) {
-    if (/^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) || text.includes("BEGIN PUBLIC KEY") || text.includes("BEGIN SSH2 PUBLIC KEY")) {
+    if (/^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) ||
+        text.includes("BEGIN PUBLIC KEY") ||
+        text.includes("BEGIN SSH2 PUBLIC KEY")) {
         throw refuse("is a public key.", "Give the private one, the file without .pub; the public one belongs into authorized_keys on the manager.");
     }
     if (text.startsWith("PuTTY-User-Key-File")) {
@@ -67464,7 +67801,11 @@ function refuseOtherThings(text) {
 /** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read. */
 function fromPkcs8(text, passphrase) {
     try {
-        const key = (0,external_node_crypto_.createPrivateKey)({ key: text, format: "pem", ...(passphrase === undefined ? {} : { passphrase }) });
+        const key = (0,external_node_crypto_.createPrivateKey)({
+            key: text,
+            format: "pem",
+            ...(passphrase === undefined ? {} : { passphrase }),
+        });
         if (key.asymmetricKeyType === "rsa")
             return key.export({ type: "pkcs1", format: "pem" }).toString();
         if (key.asymmetricKeyType === "ec")
@@ -67480,7 +67821,12 @@ function private_key_explain(message, passphrase) {
     if (/encrypted|passphrase|integrity check/i.test(message)) {
         return passphrase === undefined
             ? refuse("is encrypted and there is no passphrase.", 'Give it as "ssh-passphrase".')
-            : new InputError([{ message: 'The "ssh-passphrase" does not open the key in "ssh-private-key".', hint: "Try it with: ssh-keygen -y -f KEY." }]);
+            : new InputError([
+                {
+                    message: 'The "ssh-passphrase" does not open the key in "ssh-private-key".',
+                    hint: "Try it with: ssh-keygen -y -f KEY.",
+                },
+            ]);
     }
     return refuse(`can't be read (${message}).`, "Check it with: ssh-keygen -y -f KEY.");
 }
@@ -67507,7 +67853,12 @@ function prepareLogin(target) {
             ? `"ssh-known-hosts" trusts ${name} through @cert-authority, which is not supported.`
             : `"ssh-known-hosts" has no key for ${name}.`;
         const port = target.port === 22 ? "" : `-p ${target.port} `;
-        throw new InputError([{ message, hint: `Add the lines of \`ssh-keyscan ${port}${target.host}\` after checking them, or give "ssh-fingerprint".` }]);
+        throw new InputError([
+            {
+                message,
+                hint: `Add the lines of \`ssh-keyscan ${port}${target.host}\` after checking them, or give "ssh-fingerprint".`,
+            },
+        ]);
     }
     return { target, privateKey, trusted: known?.accepted ?? [], revoked: known?.revoked ?? [] };
 }
@@ -67572,12 +67923,14 @@ function forward(client, local, lost) {
 /** ssh2's default order; pinned key types restrict it, since a server shows only one of its keys. */
 function hostKeyAlgorithms(trusted) {
     const types = [...new Set(trusted.map((key) => key.type))];
-    return types.flatMap((type) => (type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] : [type]));
+    return types.flatMap((type) => type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] : [type]);
 }
 async function connect(client, login, signal) {
     const { target } = login;
     const offered = { key: undefined };
-    const algorithms = target.fingerprints.length === 0 ? { algorithms: { serverHostKey: hostKeyAlgorithms(login.trusted) } } : {};
+    const algorithms = target.fingerprints.length === 0
+        ? { algorithms: { serverHostKey: hostKeyAlgorithms(login.trusted) } }
+        : {};
     const options = {
         host: target.host,
         port: target.port,
@@ -67629,7 +67982,8 @@ function isTrusted(key, login) {
     if (login.revoked.some((known) => known.blob.equals(key)))
         return false;
     const print = fingerprint(key);
-    return login.trusted.some((known) => known.blob.equals(key)) || login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print);
+    return (login.trusted.some((known) => known.blob.equals(key)) ||
+        login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print));
 }
 function tunnel_explain(error, login, offered) {
     const { host, port, user } = login.target;
@@ -67696,7 +68050,7 @@ async function openSession(request) {
     let api;
     try {
         api = await reachEngine(dockerHost, address, request);
-        requireManager((await api.json("/info")), address);
+        requireManager(await api.json("/info"), address);
     }
     catch (error) {
         api?.close();
@@ -67704,10 +68058,18 @@ async function openSession(request) {
         throw error;
     }
     const engine = api;
-    const docker = request.docker.with({ DOCKER_HOST: dockerHost, DOCKER_CONFIG: request.configFolder, ...ELSEWHERE });
+    const docker = request.docker.with({
+        DOCKER_HOST: dockerHost,
+        DOCKER_CONFIG: request.configFolder,
+        ...ELSEWHERE,
+    });
     const play = async (name, stage, earnest, deploy) => {
         // The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs.
-        const forward = async (write, query) => await engine.answer(`${write.path}${query}`, { method: write.method, body: write.body, auth: write.auth });
+        const forward = async (write, query) => await engine.answer(`${write.path}${query}`, {
+            method: write.method,
+            body: write.body,
+            auth: write.auth,
+        });
         return await standIn(stage, engine.apiVersion, (0,external_node_path_namespaceObject.join)(privateFolder, name), earnest ? forward : undefined, async (host) => {
             await deploy(docker.with({ DOCKER_HOST: host, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" }));
         });
@@ -67736,25 +68098,29 @@ async function reachEngine(dockerHost, address, request) {
             throw new ConnectError(`The SSH login at ${address} works, but Docker's socket there can't be reached.`, `Check that Docker runs, that ${request.target.user} may open /var/run/docker.sock (group docker), and that sshd allows stream-local forwarding.`, error);
         }
         const { code } = error;
-        const why = code === "ENOENT" ? "there is no such socket" : code === "EACCES" ? "this user may not open it" : messageOf(error);
+        const why = code === "ENOENT"
+            ? "there is no such socket"
+            : code === "EACCES"
+                ? "this user may not open it"
+                : messageOf(error);
         throw new ConnectError(`No Docker engine can be reached at ${address}: ${why}.`, 'Check "docker-host" and that the engine runs.', error);
     }
 }
 /** Refuses an engine that can't deploy a stack, in words that say what to do. */
 function requireManager(info, address) {
-    const swarm = (info.Swarm ?? {});
-    const state = swarm.LocalNodeState ?? "";
+    const state = textAt(info, "Swarm", "LocalNodeState");
+    const error = textAt(info, "Swarm", "Error");
     if (state === "locked") {
         throw new ConnectError(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
     }
     if (state !== "active") {
         throw new ConnectError(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
     }
-    if (swarm.ControlAvailable !== true) {
+    if (json_at(info, "Swarm", "ControlAvailable") !== true) {
         throw new ConnectError(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
     }
-    if (swarm.Error !== undefined && swarm.Error !== "") {
-        throw new ConnectError(`The manager ${address} has no working swarm: ${swarm.Error}`, "Bring back enough managers for a majority, then run this job again.");
+    if (error !== "") {
+        throw new ConnectError(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
     }
 }
 
@@ -67775,7 +68141,14 @@ function requireManager(info, address) {
 
 
 
-const SECRET_INPUTS = ["password", "pull-password", "ssh-private-key", "ssh-passphrase", "ssh-password", "github-token"];
+const SECRET_INPUTS = [
+    "password",
+    "pull-password",
+    "ssh-private-key",
+    "ssh-passphrase",
+    "ssh-password",
+    "github-token",
+];
 const FOLDER = "private-folder";
 /** The door: makes the world, runs the story, publishes whatever came of it. The only catch-all. */
 async function main(runner) {
@@ -67809,7 +68182,9 @@ function maskSecrets(runner) {
     }
 }
 function makeWorld(runner, inputs, run, folder, signal) {
-    const route = inputs.target.kind === "ssh" ? { kind: "ssh", login: prepareLogin(inputs.target) } : { kind: "socket", dockerHost: inputs.target.dockerHost };
+    const route = inputs.target.kind === "ssh"
+        ? { kind: "ssh", login: prepareLogin(inputs.target) }
+        : { kind: "socket", dockerHost: inputs.target.dockerHost };
     const own = (0,external_node_path_namespaceObject.join)(folder, "docker");
     const domains = [inputs.image.registryHost];
     makeDockerConfig(own, domains);
@@ -67825,7 +68200,14 @@ function makeWorld(runner, inputs, run, folder, signal) {
         docker,
         environment: process.env,
         run,
-        connect: async () => await openSession({ route, target: inputs.target, docker, configFolder, privateFolder: folder, signal }),
+        connect: async () => await openSession({
+            route,
+            target: inputs.target,
+            docker,
+            configFolder,
+            privateFolder: folder,
+            signal,
+        }),
     };
 }
 function makeFiles(runner, folder) {
@@ -67857,7 +68239,12 @@ function blame(error, facts, runner) {
             facts.aftermath = ["Nothing had been sent to the swarm."];
     }
     else {
-        facts.problems = [{ message: `This is a bug in Swarm Stack Deploy: ${messageOf(error)}`, hint: "Please report it with the debug log of a re-run." }];
+        facts.problems = [
+            {
+                message: `This is a bug in Swarm Stack Deploy: ${messageOf(error)}`,
+                hint: "Please report it with the debug log of a re-run.",
+            },
+        ];
     }
     for (let cause = error; cause instanceof Error; cause = cause.cause)
         runner.debug(cause.stack ?? cause.message);
@@ -67871,7 +68258,9 @@ function main_publish(facts, runner) {
     for (const [name, value] of Object.entries(outputs(facts)))
         runner.output(name, value);
     runner.summary(summary(facts));
-    runner.say(facts.status === "failed" ? `Failed${facts.reason === "" ? "" : ` (${facts.reason})`}.` : `Status: ${facts.status}.`);
+    runner.say(facts.status === "failed"
+        ? `Failed${facts.reason === "" ? "" : ` (${facts.reason})`}.`
+        : `Status: ${facts.status}.`);
 }
 /** After the job, and after a kill that left us no time: what the main step could not remove goes now. */
 function post(runner, folder) {

@@ -229,7 +229,7 @@ class Reader {
     const ms = parseDuration(value);
     if (ms === undefined)
       this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
-    return ms ?? 1;
+    return ms ?? Number.NaN;
   }
 
   oneOf<T extends string>(name: string, choices: readonly [T, ...T[]]): T {
