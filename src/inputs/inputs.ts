@@ -368,6 +368,7 @@ function parseImage(reader: Reader, run: RunContext): Inputs["image"] {
       "Give tags only, such as latest; the repository comes from registry and project.",
     );
   }
+  const login = parseCredential(reader, "username", "password");
   return {
     registry,
     registryHost: reference?.domain ?? registry,
@@ -375,8 +376,8 @@ function parseImage(reader: Reader, run: RunContext): Inputs["image"] {
     repository,
     version,
     tags: [...new Set(tags)].filter((tag) => tag !== version),
-    login: parseCredential(reader, "username", "password"),
-    pullLogin: parseCredential(reader, "pull-username", "pull-password"),
+    login,
+    pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
     build: reader.boolean("build") ? parseBuild(reader) : undefined,
   };
 }
@@ -402,10 +403,18 @@ function parseVersion(reader: Reader, run: RunContext): string {
   return `sha-${run.sha.slice(0, 7)}`;
 }
 
-function parseCredential(reader: Reader, userInput: string, passwordInput: string): Credential | undefined {
-  const username = reader.text(userInput);
-  const password = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
-  if (username === "" && password === "") return undefined;
+/** What is missing of a pair that is given in part comes from `others`. */
+function parseCredential(
+  reader: Reader,
+  userInput: string,
+  passwordInput: string,
+  others?: Credential,
+): Credential | undefined {
+  const givenUser = reader.text(userInput);
+  const givenPassword = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
+  if (givenUser === "" && givenPassword === "") return undefined;
+  const username = givenUser || (others?.username ?? "");
+  const password = givenPassword || (others?.password ?? "");
   if (username === "" || password === "") {
     const [given, missing] = username === "" ? [passwordInput, userInput] : [userInput, passwordInput];
     reader.complain(
