@@ -13,7 +13,10 @@ const DOMAIN =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::\d+)?$|^\[[0-9a-fA-F:]+\](?::\d+)?$/;
 const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const TAG = /^\w[\w.-]{0,127}$/;
-const DIGEST = /^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$/;
+const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/;
+/** Docker takes a bare name of this form for an image id. */
+const IMAGE_ID = /^[0-9a-f]{64}$/;
+const LONGEST_PATH = 255;
 
 /** Undefined where docker would answer "invalid reference format". */
 export function parseImageReference(text: string): ImageReference | undefined {
@@ -24,7 +27,8 @@ export function parseImageReference(text: string): ImageReference | undefined {
   const tag = tagged ? named.slice(colon + 1) : undefined;
   if (tag !== undefined && !TAG.test(tag)) return undefined;
   const { domain, path } = splitDomain(tagged ? named.slice(0, colon) : named);
-  if (!DOMAIN.test(domain) || !PATH.test(path)) return undefined;
+  if (!DOMAIN.test(domain) || !PATH.test(path) || path.length > LONGEST_PATH || IMAGE_ID.test(text))
+    return undefined;
   return { domain, path, tag, digest };
 }
 
