@@ -116,9 +116,11 @@ const OBEYED = /^(PATH|HOME|TMPDIR|LD_.*|DOCKER_.*|BUILDX_.*|BUILDKIT_.*|SSH_AUT
 function buildArgument(line: string): { flag: string; name: string; value: string | undefined } {
   const equals = line.indexOf("=");
   const name = equals === -1 ? line : line.slice(0, equals);
-  if (equals === -1 || OBEYED.test(name) || !/^\w+$/.test(name))
+  const value = line.slice(equals + 1);
+  // An empty value hides nothing, and docker calls leave empty variables out of their environment.
+  if (equals === -1 || value === "" || OBEYED.test(name) || !/^\w+$/.test(name))
     return { flag: line, name, value: undefined };
-  return { flag: name, name, value: line.slice(equals + 1) };
+  return { flag: name, name, value };
 }
 
 function each(flag: string, values: readonly string[]): string[] {
