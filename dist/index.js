@@ -61613,7 +61613,10 @@ function fieldsOf(paths) {
 const DOMAIN = /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::\d+)?$|^\[[0-9a-fA-F:]+\](?::\d+)?$/;
 const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const TAG = /^\w[\w.-]{0,127}$/;
-const DIGEST = /^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}$/;
+const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/;
+/** Docker takes a bare name of this form for an image id. */
+const IMAGE_ID = /^[0-9a-f]{64}$/;
+const LONGEST_PATH = 255;
 /** Undefined where docker would answer "invalid reference format". */
 function parseImageReference(text) {
     const [named = "", digest, ...more] = text.split("@");
@@ -61625,7 +61628,7 @@ function parseImageReference(text) {
     if (tag !== undefined && !TAG.test(tag))
         return undefined;
     const { domain, path } = splitDomain(tagged ? named.slice(0, colon) : named);
-    if (!DOMAIN.test(domain) || !PATH.test(path))
+    if (!DOMAIN.test(domain) || !PATH.test(path) || path.length > LONGEST_PATH || IMAGE_ID.test(text))
         return undefined;
     return { domain, path, tag, digest };
 }
@@ -62538,6 +62541,7 @@ function parseImage(reader, run) {
     for (const tag of tags.filter((candidate) => !isTag(candidate))) {
         reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
     }
+    const login = parseCredential(reader, "username", "password");
     return {
         registry,
         registryHost: reference?.domain ?? registry,
@@ -62545,8 +62549,8 @@ function parseImage(reader, run) {
         repository,
         version,
         tags: [...new Set(tags)].filter((tag) => tag !== version),
-        login: parseCredential(reader, "username", "password"),
-        pullLogin: parseCredential(reader, "pull-username", "pull-password"),
+        login,
+        pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
         build: reader.boolean("build") ? parseBuild(reader) : undefined,
     };
 }
@@ -62568,11 +62572,14 @@ function parseVersion(reader, run) {
         reader.complain('"version" is not given and there is no commit to name it after.');
     return `sha-${run.sha.slice(0, 7)}`;
 }
-function parseCredential(reader, userInput, passwordInput) {
-    const username = reader.text(userInput);
-    const password = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
-    if (username === "" && password === "")
+/** What is missing of a pair that is given in part comes from `others`. */
+function parseCredential(reader, userInput, passwordInput, others) {
+    const givenUser = reader.text(userInput);
+    const givenPassword = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
+    if (givenUser === "" && givenPassword === "")
         return undefined;
+    const username = givenUser || (others?.username ?? "");
+    const password = givenPassword || (others?.password ?? "");
     if (username === "" || password === "") {
         const [given, missing] = username === "" ? [passwordInput, userInput] : [userInput, passwordInput];
         reader.complain(`"${given}" is given and "${missing}" is empty.`, "If it comes from a secret, check the secret's name.");
@@ -62812,9 +62819,11 @@ const OBEYED = /^(PATH|HOME|TMPDIR|LD_.*|DOCKER_.*|BUILDX_.*|BUILDKIT_.*|SSH_AUT
 function buildArgument(line) {
     const equals = line.indexOf("=");
     const name = equals === -1 ? line : line.slice(0, equals);
-    if (equals === -1 || OBEYED.test(name) || !/^\w+$/.test(name))
+    const value = line.slice(equals + 1);
+    // An empty value hides nothing, and docker calls leave empty variables out of their environment.
+    if (equals === -1 || value === "" || OBEYED.test(name) || !/^\w+$/.test(name))
         return { flag: line, name, value: undefined };
-    return { flag: name, name, value: line.slice(equals + 1) };
+    return { flag: name, name, value };
 }
 function each(flag, values) {
     return values.flatMap((value) => [flag, value]);
@@ -63040,7 +63049,7 @@ function judge(snapshot) {
     if (live === undefined)
         return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
     const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-    const culprits = fresh.filter((task) => failed(task, live.spec));
+    const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
     const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
     if (drift.length > 0)
         return superseded(live, fresh.filter((task) => hasFailed(task)));
@@ -63067,8 +63076,18 @@ function hasFailed(task) {
     return task.state === "failed" || task.state === "rejected";
 }
 /** A finished task is a failure where the service is meant to run for ever. */
-function failed(task, spec) {
-    return hasFailed(task) || (task.state === "complete" && !mayFinish(spec));
+function failed(task, spec, all) {
+    if (task.state === "rejected")
+        return isHopeless(task, all);
+    return task.state === "failed" || (task.state === "complete" && !mayFinish(spec));
+}
+/**
+ * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
+ * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
+ */
+function isHopeless(task, all) {
+    const here = all.filter(({ state, slot, nodeId }) => state === "rejected" && slot === task.slot && (slot > 0 || nodeId === task.nodeId));
+    return here.length > 1 || /no such image|not found/i.test(task.error);
 }
 /** Jobs, and one-shot services (`restart_policy: none` or `on-failure`), may end well. */
 function mayFinish(spec) {

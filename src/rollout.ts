@@ -28,7 +28,7 @@ export function judge(snapshot: ServiceSnapshot): Verdict {
   if (live === undefined)
     return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
   const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-  const culprits = fresh.filter((task) => failed(task, live.spec));
+  const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
   const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
   if (drift.length > 0)
     return superseded(
@@ -65,8 +65,21 @@ function hasFailed(task: Task): boolean {
 }
 
 /** A finished task is a failure where the service is meant to run for ever. */
-function failed(task: Task, spec: ServiceSpec): boolean {
-  return hasFailed(task) || (task.state === "complete" && !mayFinish(spec));
+function failed(task: Task, spec: ServiceSpec, all: readonly Task[]): boolean {
+  if (task.state === "rejected") return isHopeless(task, all);
+  return task.state === "failed" || (task.state === "complete" && !mayFinish(spec));
+}
+
+/**
+ * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
+ * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
+ */
+function isHopeless(task: Task, all: readonly Task[]): boolean {
+  const here = all.filter(
+    ({ state, slot, nodeId }) =>
+      state === "rejected" && slot === task.slot && (slot > 0 || nodeId === task.nodeId),
+  );
+  return here.length > 1 || /no such image|not found/i.test(task.error);
 }
 
 /** Jobs, and one-shot services (`restart_policy: none` or `on-failure`), may end well. */

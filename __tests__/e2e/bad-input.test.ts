@@ -23,7 +23,12 @@ afterAll(() => {
 
 function nowhere(): Record<string, string> {
   const { port } = doorbell.address() as { port: number };
-  return { "ssh-host": "127.0.0.1", "ssh-port": String(port), "ssh-known-hosts": `[127.0.0.1]:${port} ${sandbox.hostKey}`, registry: `127.0.0.1:${port}` };
+  return {
+    "ssh-host": "127.0.0.1",
+    "ssh-port": String(port),
+    "ssh-known-hosts": `[127.0.0.1]:${port} ${sandbox.hostKey}`,
+    registry: `127.0.0.1:${port}`,
+  };
 }
 
 const STACK = "services:\n  web:\n    image: $IMAGE\n";
@@ -38,47 +43,146 @@ interface Case {
 }
 
 const CASES: Readonly<Record<string, Case>> = {
-  "an unknown mode": { inputs: { mode: "destroy" }, says: /::error::"mode" is "destroy"\. Give one of: deploy, plan, rollback\./ },
+  "an unknown mode": {
+    inputs: { mode: "destroy" },
+    says: /::error::"mode" is "destroy"\. Give one of: deploy, plan, rollback\./,
+  },
   "a mode that is still to come": { inputs: { mode: "rollback" }, says: /mode "rollback" is not built yet/ },
   "no manager at all": { inputs: { "ssh-host": "" }, says: /Neither "ssh-host" nor "docker-host" is given/ },
-  "two ways to the manager": { inputs: { "docker-host": "unix:///x" }, says: /Both "ssh-host" and "docker-host" are given/ },
-  "a docker-host that is none": { inputs: { "ssh-host": "", "docker-host": "ssh://x" }, says: /"docker-host" is "ssh:\/\/x"\. Use "ssh-host" for SSH/ },
-  "several managers": { inputs: { "ssh-host": "127.0.0.1,b" }, says: /Several managers in "ssh-host" are not supported yet/ },
+  "two ways to the manager": {
+    inputs: { "docker-host": "unix:///x" },
+    says: /Both "ssh-host" and "docker-host" are given/,
+  },
+  "a docker-host that is none": {
+    inputs: { "ssh-host": "", "docker-host": "ssh://x" },
+    says: /"docker-host" is "ssh:\/\/x"\. Use "ssh-host" for SSH/,
+  },
+  "several managers": {
+    inputs: { "ssh-host": "127.0.0.1,b" },
+    says: /Several managers in "ssh-host" are not supported yet/,
+  },
   "a host that is none": { inputs: { "ssh-host": "us er@x" }, says: /"ssh-host" is "us er@x"/ },
   "a port that is none": { inputs: { "ssh-port": "99999" }, says: /The SSH port is "99999"/ },
   "a jump host": { inputs: { "ssh-jump": "bastion" }, says: /"ssh-jump" is not supported yet/ },
   "ssh-sudo": { inputs: { "ssh-sudo": "true" }, says: /"ssh-sudo" is not supported yet/ },
-  "a lock-timeout of its own": { inputs: { "lock-timeout": "1m" }, says: /"lock-timeout" is not supported yet/ },
-  "keep-releases of its own": { inputs: { "keep-releases": "9" }, says: /"keep-releases" is not supported yet/ },
-  "a GitHub environment": { inputs: { environment: "production" }, says: /"environment" is not supported yet/ },
-  "no key at all": { inputs: { "ssh-private-key": "" }, says: /No way to log in: neither "ssh-private-key" nor "ssh-password" is given/ },
-  "a public key": { inputs: { "ssh-private-key": key("id_ed25519.pub") }, says: /"ssh-private-key" is a public key/ },
-  "an encrypted key without a passphrase": { inputs: { "ssh-private-key": key("id_pass") }, says: /is encrypted and there is no passphrase/ },
-  "a wrong passphrase": { inputs: { "ssh-private-key": key("id_pass"), "ssh-passphrase": "no" }, says: /The "ssh-passphrase" does not open the key/ },
-  "half a key": { inputs: { "ssh-private-key": cert(key("id_ed25519")) }, says: /"ssh-private-key" can't be read/ },
-  "something else for a key": { inputs: { "ssh-private-key": "hunter2" }, says: /"ssh-private-key" is no private key/ },
-  "no host key to check": { inputs: { "ssh-known-hosts": "" }, says: /Neither "ssh-known-hosts" nor "ssh-fingerprint" is given/ },
-  "known hosts of somebody else": { inputs: { "ssh-known-hosts": "other ssh-ed25519 AAAA" }, says: /"ssh-known-hosts" has no key for/ },
-  "a fingerprint that is none": { inputs: { "ssh-fingerprint": "MD5:aa:bb" }, says: /"ssh-fingerprint" has "MD5:aa:bb"/ },
+  "a lock-timeout of its own": {
+    inputs: { "lock-timeout": "1m" },
+    says: /"lock-timeout" is not supported yet/,
+  },
+  "keep-releases of its own": {
+    inputs: { "keep-releases": "9" },
+    says: /"keep-releases" is not supported yet/,
+  },
+  "a GitHub environment": {
+    inputs: { environment: "production" },
+    says: /"environment" is not supported yet/,
+  },
+  "no key at all": {
+    inputs: { "ssh-private-key": "" },
+    says: /No way to log in: neither "ssh-private-key" nor "ssh-password" is given/,
+  },
+  "a public key": {
+    inputs: { "ssh-private-key": key("id_ed25519.pub") },
+    says: /"ssh-private-key" is a public key/,
+  },
+  "an encrypted key without a passphrase": {
+    inputs: { "ssh-private-key": key("id_pass") },
+    says: /is encrypted and there is no passphrase/,
+  },
+  "a wrong passphrase": {
+    inputs: { "ssh-private-key": key("id_pass"), "ssh-passphrase": "no" },
+    says: /The "ssh-passphrase" does not open the key/,
+  },
+  "half a key": {
+    inputs: { "ssh-private-key": cert(key("id_ed25519")) },
+    says: /"ssh-private-key" can't be read/,
+  },
+  "something else for a key": {
+    inputs: { "ssh-private-key": "hunter2" },
+    says: /"ssh-private-key" is no private key/,
+  },
+  "no host key to check": {
+    inputs: { "ssh-known-hosts": "" },
+    says: /Neither "ssh-known-hosts" nor "ssh-fingerprint" is given/,
+  },
+  "known hosts of somebody else": {
+    inputs: { "ssh-known-hosts": "other ssh-ed25519 AAAA" },
+    says: /"ssh-known-hosts" has no key for/,
+  },
+  "a fingerprint that is none": {
+    inputs: { "ssh-fingerprint": "MD5:aa:bb" },
+    says: /"ssh-fingerprint" has "MD5:aa:bb"/,
+  },
   "a registry with a scheme": { inputs: { registry: "https://ghcr.io/acme" }, says: /is no image name/ },
-  "a user without a password": { inputs: { password: "" }, says: /"username" is given and "password" is empty/ },
-  "a version that is no tag": { inputs: { version: "release/1.0" }, says: /"version" is "release\/1\.0", which is no image tag/ },
+  "a user without a password": {
+    inputs: { password: "" },
+    says: /"username" is given and "password" is empty/,
+  },
+  "a version that is no tag": {
+    inputs: { version: "release/1.0" },
+    says: /"version" is "release\/1\.0", which is no image tag/,
+  },
   "a tag that is none": { inputs: { tags: "a b" }, says: /"tags" has "a b"/ },
-  "a duration that is none": { inputs: { timeout: "10 minutes" }, says: /"timeout" is "10 minutes", which is no duration/ },
-  "a window longer than the deadline": { inputs: { "stable-for": "5m", timeout: "1m" }, says: /"stable-for" is not shorter than "timeout"/ },
-  "a boolean that is none": { inputs: { prune: "yes please" }, says: /"prune" is "yes please"\. Give true or false\./ },
+  "a duration that is none": {
+    inputs: { timeout: "10 minutes" },
+    says: /"timeout" is "10 minutes", which is no duration/,
+  },
+  "a window longer than the deadline": {
+    inputs: { "stable-for": "5m", timeout: "1m" },
+    says: /"stable-for" is not shorter than "timeout"/,
+  },
+  "a boolean that is none": {
+    inputs: { prune: "yes please" },
+    says: /"prune" is "yes please"\. Give true or false\./,
+  },
   "an update order that is none": { inputs: { "update-order": "first" }, says: /"update-order" is "first"/ },
-  "a line that is no variable": { inputs: { variables: "A=1\nno equals sign" }, says: /"variables", line 2: expected KEY=value/ },
+  "a line that is no variable": {
+    inputs: { variables: "A=1\nno equals sign" },
+    says: /"variables", line 2: expected KEY=value/,
+  },
   "JSON that is none": { inputs: { secrets: '{"A": "b' }, says: /"secrets" starts like JSON but is none/ },
-  "a stack file that is misspelt": { inputs: { "stack-file": "stakc.yml" }, says: /"stack-file" is "stakc\.yml", which does not exist\. Did you mean stack\.yml\?/ },
-  "a folder for a stack file": { inputs: { "stack-file": "." }, says: /"stack-file" is "\.", which can't be read as a file/ },
-  "no stack file": { files: { "README.md": "" }, inputs: {}, says: /There is no stack file: none of stack\.yml/ },
-  "several stack files": { inputs: { "stack-file": "stack.yml\nmore.yml" }, says: /Several files in "stack-file" are not supported yet/ },
-  "an env file that is missing": { inputs: { "env-file": ".env" }, says: /"env-file" is "\.env", which does not exist/ },
-  "an env file that nothing mounts": { files: { ".env": "A=1", "stack.yml": STACK }, inputs: { "env-file": ".env" }, reason: "render", says: /No config is mounted at a path that ends in "\.env"/ },
-  "an env file over Swarm's limit": { files: { ".env": Buffer.alloc(1_024_000, "x"), "stack.yml": STACK }, inputs: { "env-file": ".env" }, says: /The env file "\.env" has 1024000 bytes/ },
-  "an empty env file": { files: { ".env": "", "stack.yml": STACK }, inputs: { "env-file": ".env" }, says: /The env file "\.env" is empty/ },
-  "no Dockerfile": { files: { "stack.yml": STACK }, inputs: {}, says: /There is no Dockerfile at "\.\/Dockerfile"/ },
+  "a stack file that is misspelt": {
+    inputs: { "stack-file": "stakc.yml" },
+    says: /"stack-file" is "stakc\.yml", which does not exist\. Did you mean stack\.yml\?/,
+  },
+  "a folder for a stack file": {
+    inputs: { "stack-file": "." },
+    says: /"stack-file" is "\.", which can't be read as a file/,
+  },
+  "no stack file": {
+    files: { "README.md": "" },
+    inputs: {},
+    says: /There is no stack file: none of stack\.yml/,
+  },
+  "several stack files": {
+    inputs: { "stack-file": "stack.yml\nmore.yml" },
+    says: /Several files in "stack-file" are not supported yet/,
+  },
+  "an env file that is missing": {
+    inputs: { "env-file": ".env" },
+    says: /"env-file" is "\.env", which does not exist/,
+  },
+  "an env file that nothing mounts": {
+    files: { ".env": "A=1", "stack.yml": STACK, Dockerfile: "FROM scratch" },
+    inputs: { "env-file": ".env" },
+    reason: "render",
+    says: /No config is mounted at a path that ends in "\.env"/,
+  },
+  "an env file over Swarm's limit": {
+    files: { ".env": Buffer.alloc(1_024_000, "x"), "stack.yml": STACK },
+    inputs: { "env-file": ".env" },
+    says: /The env file "\.env" has 1024000 bytes/,
+  },
+  "an empty env file": {
+    files: { ".env": "", "stack.yml": STACK },
+    inputs: { "env-file": ".env" },
+    says: /The env file "\.env" is empty/,
+  },
+  "no Dockerfile": {
+    files: { "stack.yml": STACK },
+    inputs: {},
+    says: /There is no Dockerfile at "\.\/Dockerfile"/,
+  },
   "YAML that can't be read": {
     files: { "stack.yml": "services:\n  web:\n    image: [a\n", Dockerfile: "FROM scratch" },
     inputs: {},
@@ -92,13 +196,19 @@ const CASES: Readonly<Record<string, Case>> = {
     says: /::error file=stack\.yml,line=4,col=5::stack\.yml:4:5: The key "image" is given twice/,
   },
   "a variable that is not defined": {
-    files: { "stack.yml": 'services:\n  web:\n    image: $IMAGE\n    environment:\n      A: "x ${REGISTRY_ULR} y"\n', Dockerfile: "FROM scratch" },
+    files: {
+      "stack.yml": 'services:\n  web:\n    image: $IMAGE\n    environment:\n      A: "x ${REGISTRY_ULR} y"\n',
+      Dockerfile: "FROM scratch",
+    },
     inputs: {},
     reason: "render",
     says: /::error file=stack\.yml,line=5,col=13::stack\.yml:5:13: The variable REGISTRY_ULR is not defined\. Did you mean REGISTRY_URL\?/,
   },
   "a key that docker does not know": {
-    files: { "stack.yml": "services:\n  web:\n    image: $IMAGE\n    imagination: 1\n", Dockerfile: "FROM scratch" },
+    files: {
+      "stack.yml": "services:\n  web:\n    image: $IMAGE\n    imagination: 1\n",
+      Dockerfile: "FROM scratch",
+    },
     inputs: {},
     reason: "render",
     says: /stack\.yml:\d+:\d+: Docker refuses the stack file: services\.web Additional property imagination is not allowed/,
@@ -126,19 +236,27 @@ describe("bad input", () => {
   });
 
   test("everything that is wrong is told at once", async () => {
-    const run = await runAction({ cwd: buildable({ "stack.yml": STACK }), inputs: { timeout: "x", prune: "y", version: "/" } });
+    const run = await runAction({
+      cwd: buildable({ "stack.yml": STACK }),
+      inputs: { timeout: "x", prune: "y", version: "/" },
+    });
     expect(run.log.match(/^::error/gm)).toHaveLength(3);
   });
 
   test("an undefined variable stops several places at once", async () => {
-    const cwd = buildable({ "stack.yml": "services:\n  web:\n    image: $IMAGE\n    hostname: $ONE\n    user: $TWO\n" });
+    const cwd = buildable({
+      "stack.yml": "services:\n  web:\n    image: $IMAGE\n    hostname: $ONE\n    user: $TWO\n",
+    });
     const run = await runAction({ cwd, inputs: {} });
     expect(run.log.match(/^::error/gm)).toHaveLength(2);
   });
 
   test("a secret in a bad input is not shown", async () => {
     const cwd = buildable({ "stack.yml": STACK });
-    const run = await runAction({ cwd, inputs: { ...CONNECTION, secrets: "GOOD=hunter2hunter2\nBAD hunter3hunter3" } });
+    const run = await runAction({
+      cwd,
+      inputs: { ...CONNECTION, secrets: "GOOD=hunter2hunter2\nBAD hunter3hunter3" },
+    });
     expect(run.code).toBe(1);
     expect(run.log).not.toMatch(/hunter[23]/);
   });

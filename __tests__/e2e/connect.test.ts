@@ -22,7 +22,9 @@ describe("ways to log in", () => {
   beforeAll(async () => {
     agent = spawn("ssh-agent", ["-D", "-a", agentSocket], { stdio: "ignore" });
     await new Promise((done) => setTimeout(done, 500));
-    execFileSync("ssh-add", ["-q", join(sandbox.keys, "id_ed25519")], { env: { ...process.env, SSH_AUTH_SOCK: agentSocket } });
+    execFileSync("ssh-add", ["-q", join(sandbox.keys, "id_ed25519")], {
+      env: { ...process.env, SSH_AUTH_SOCK: agentSocket },
+    });
   });
   afterAll(() => void agent.kill());
 
@@ -32,12 +34,24 @@ describe("ways to log in", () => {
     ["an ECDSA key", { "ssh-private-key": key("id_ecdsa") }, {}],
     ["an RSA key in PEM form", { "ssh-private-key": key("id_rsa") }, {}],
     ["a key with a passphrase", { "ssh-private-key": key("id_pass"), "ssh-passphrase": "passphrase" }, {}],
-    ["a key with CRLF, indented and without a final newline", { "ssh-private-key": `  ${key("id_ed25519").trim().replaceAll("\n", "\r\n  ")}` }, {}],
+    [
+      "a key with CRLF, indented and without a final newline",
+      { "ssh-private-key": `  ${key("id_ed25519").trim().replaceAll("\n", "\r\n  ")}` },
+      {},
+    ],
     ["a password", { ...none, "ssh-user": "deploy", "ssh-password": sandbox.sshPassword }, {}],
     ["the agent", none, { SSH_AUTH_SOCK: agentSocket }],
     ["another user, in the host", { "ssh-host": `deploy@${sandbox.manager}:22` }, {}],
-    ["a fingerprint instead of known hosts", { "ssh-known-hosts": "", "ssh-fingerprint": sandbox.fingerprint }, {}],
-    ["docker-host and no SSH", { "ssh-host": "", "docker-host": sandbox.managerDockerHost, ...none, "ssh-known-hosts": "" }, {}],
+    [
+      "a fingerprint instead of known hosts",
+      { "ssh-known-hosts": "", "ssh-fingerprint": sandbox.fingerprint },
+      {},
+    ],
+    [
+      "docker-host and no SSH",
+      { "ssh-host": "", "docker-host": sandbox.managerDockerHost, ...none, "ssh-known-hosts": "" },
+      {},
+    ],
   ])("%s", async (_name, own: Record<string, string>, environment: Record<string, string>) => {
     const run = await runAction({ cwd, inputs: { ...inputs, ...own }, environment });
     expect(run.log).toMatch(/Status: (deployed|unchanged)\./);
@@ -58,26 +72,60 @@ describe("what goes wrong", () => {
 
   test("a host key that is not the pinned one is refused, with both fingerprints", async () => {
     const wrong = readFileSync(join(otherKey, "k.pub"), "utf8").split(" ").slice(0, 2).join(" ");
-    const run = await runAction({ cwd, inputs: { ...inputs, "ssh-known-hosts": `${sandbox.manager} ${wrong}` } });
+    const run = await runAction({
+      cwd,
+      inputs: { ...inputs, "ssh-known-hosts": `${sandbox.manager} ${wrong}` },
+    });
     expect(run.outputs).toMatchObject({ status: "failed", reason: "connect" });
     expect(run.log).toContain(`it offered ssh-ed25519 ${sandbox.fingerprint}, expected SHA256:`);
     expect(run.log.match(/^::error/gm)).toHaveLength(1);
   });
 
   test("a pinned fingerprint of another key is refused", async () => {
-    const run = await runAction({ cwd, inputs: { ...inputs, "ssh-known-hosts": "", "ssh-fingerprint": `SHA256:${"A".repeat(43)}` } });
+    const run = await runAction({
+      cwd,
+      inputs: { ...inputs, "ssh-known-hosts": "", "ssh-fingerprint": `SHA256:${"A".repeat(43)}` },
+    });
     expect(run.outputs.reason).toBe("connect");
     expect(run.log).toContain(sandbox.fingerprint);
   });
 
   const cases: [string, () => Record<string, string>, RegExp][] = [
-    ["a key that the server does not know", () => ({ "ssh-private-key": readFileSync(join(otherKey, "k"), "utf8") }), /root@\S+:22 refused the login \(tried the given key\)/],
-    ["a port that nobody listens on", () => ({ "ssh-port": "1", "ssh-known-hosts": "", "ssh-fingerprint": sandbox.fingerprint }), /Nothing listens at \S+:1\. Check the host/],
-    ["a name that does not resolve", () => ({ "ssh-host": "no-such-host.invalid", "ssh-known-hosts": "", "ssh-fingerprint": sandbox.fingerprint }), /The host name no-such-host\.invalid can't be resolved/],
-    ["a user who may not open Docker's socket", () => ({ "ssh-user": "nodocker" }), /The SSH login at \S+ works, but Docker's socket there can't be reached/],
+    [
+      "a key that the server does not know",
+      () => ({ "ssh-private-key": readFileSync(join(otherKey, "k"), "utf8") }),
+      /root@\S+:22 refused the login \(tried the given key\)/,
+    ],
+    [
+      "a port that nobody listens on",
+      () => ({ "ssh-port": "1", "ssh-known-hosts": "", "ssh-fingerprint": sandbox.fingerprint }),
+      /Nothing listens at \S+:1\. Check the host/,
+    ],
+    [
+      "a name that does not resolve",
+      () => ({
+        "ssh-host": "no-such-host.invalid",
+        "ssh-known-hosts": "",
+        "ssh-fingerprint": sandbox.fingerprint,
+      }),
+      /The host name no-such-host\.invalid can't be resolved/,
+    ],
+    [
+      "a user who may not open Docker's socket",
+      () => ({ "ssh-user": "nodocker" }),
+      /The SSH login at \S+ works, but Docker's socket there can't be reached/,
+    ],
     ["a worker", () => ({ "ssh-host": sandbox.worker }), /is a worker, and only a manager can deploy/],
-    ["an engine that is in no swarm", () => ({ "ssh-host": "", "docker-host": sandbox.runnerDockerHost }), /is in no swarm \(its state is "inactive"\)\. Make it a manager there: docker swarm init/],
-    ["a socket that is not there", () => ({ "ssh-host": "", "docker-host": "unix:///nowhere.sock" }), /No Docker engine can be reached at unix:\/\/\/nowhere\.sock: there is no such socket/],
+    [
+      "an engine that is in no swarm",
+      () => ({ "ssh-host": "", "docker-host": sandbox.runnerDockerHost }),
+      /is in no swarm \(its state is "inactive"\)\. Make it a manager there: docker swarm init/,
+    ],
+    [
+      "a socket that is not there",
+      () => ({ "ssh-host": "", "docker-host": "unix:///nowhere.sock" }),
+      /No Docker engine can be reached at unix:\/\/\/nowhere\.sock: there is no such socket/,
+    ],
   ];
   test.each(cases)("%s", async (_name, own, says) => {
     const run = await runAction({ cwd, inputs: { ...inputs, ...own() } });
@@ -90,7 +138,11 @@ describe("what goes wrong", () => {
 
   test("a port that accepts and says nothing ends in words, not in silence", async () => {
     const { port } = silent.address() as { port: number };
-    const own = { "ssh-host": `127.0.0.1:${port}`, "ssh-known-hosts": "", "ssh-fingerprint": sandbox.fingerprint };
+    const own = {
+      "ssh-host": `127.0.0.1:${port}`,
+      "ssh-known-hosts": "",
+      "ssh-fingerprint": sandbox.fingerprint,
+    };
     const run = await runAction({ cwd, inputs: { ...inputs, ...own } });
     expect(run.log).toMatch(/did not complete the SSH handshake within 20 s/);
     expect(run.outputs.reason).toBe("connect");

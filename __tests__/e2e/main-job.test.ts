@@ -1,5 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { buildable, cleanUp, docker, imageOf, inContainer, inspect, runAction, sandbox, service, sshLogins, stackName } from "./rig.ts";
+import {
+  buildable,
+  cleanUp,
+  docker,
+  imageOf,
+  inContainer,
+  inspect,
+  runAction,
+  sandbox,
+  service,
+  sshLogins,
+  stackName,
+} from "./rig.ts";
 
 afterAll(cleanUp);
 
@@ -36,7 +48,10 @@ describe("a stack's life", () => {
   test("a push builds, pushes and deploys, with one SSH login", async () => {
     const logins = sshLogins();
     const cwd = buildable({ "stack.yml": STACK_FILE, ".env": ENV_FILE });
-    const run = await runAction({ cwd, inputs: { ...inputs, version: "v1", tags: "latest", "build-args": "RELEASE=v1" } });
+    const run = await runAction({
+      cwd,
+      inputs: { ...inputs, version: "v1", tags: "latest", "build-args": "RELEASE=v1" },
+    });
     expect(run.log).toContain("Status: deployed.");
     expect(run.code).toBe(0);
     expect(sshLogins() - logins).toBe(1);
@@ -51,14 +66,22 @@ describe("a stack's life", () => {
   });
 
   test("the defaults are written where the file is silent, and nowhere else", () => {
-    expect(service(`${stack}_web`).Spec.UpdateConfig).toMatchObject({ Order: "start-first", FailureAction: "rollback" });
-    expect(service(`${stack}_quiet`).Spec.UpdateConfig).toMatchObject({ Order: "stop-first", FailureAction: "rollback" });
+    expect(service(`${stack}_web`).Spec.UpdateConfig).toMatchObject({
+      Order: "start-first",
+      FailureAction: "rollback",
+    });
+    expect(service(`${stack}_quiet`).Spec.UpdateConfig).toMatchObject({
+      Order: "stop-first",
+      FailureAction: "rollback",
+    });
   });
 
   test("the .env arrives byte for byte, in a config that says where it comes from", () => {
     const name = service(`${stack}_web`).Spec.TaskTemplate.ContainerSpec.Configs?.[0]?.ConfigName ?? "";
     expect(name).toMatch(new RegExp(`^${stack}_settings_[0-9a-f]{12}$`));
-    expect(inContainer(`${stack}_web`, ["/bin/busybox", "cat", "/app/.env"])).toBe(Buffer.from(ENV_FILE).toString("latin1"));
+    expect(inContainer(`${stack}_web`, ["/bin/busybox", "cat", "/app/.env"])).toBe(
+      Buffer.from(ENV_FILE).toString("latin1"),
+    );
     const { Spec } = inspect<{ Spec: { Labels: Record<string, string> } }>("config", name);
     expect(Spec.Labels).toMatchObject({
       "swarm-stack-deploy.stack": stack,
@@ -75,7 +98,9 @@ describe("a stack's life", () => {
     const run = await runAction({ cwd, inputs: { ...inputs, version: "v1", build: "false" } });
     expect(run.outputs).toMatchObject({ status: "unchanged", digest: firstDigest });
     expect(run.code).toBe(0);
-    expect([service(`${stack}_web`), service(`${stack}_quiet`)].map(({ Version }) => Version.Index)).toEqual(before);
+    expect([service(`${stack}_web`), service(`${stack}_quiet`)].map(({ Version }) => Version.Index)).toEqual(
+      before,
+    );
   });
 
   test("a changed .env makes a new config and rolls only the service that uses it", async () => {
@@ -84,18 +109,30 @@ describe("a stack's life", () => {
     const run = await runAction({ cwd, inputs: { ...inputs, version: "v1", build: "false" } });
     expect(run.outputs.status).toBe("deployed");
     expect(service(`${stack}_quiet`).Version.Index).toBe(quiet.Version.Index);
-    const plan = JSON.parse(run.outputs.plan ?? "") as { services: { name: string; change: string; fields: string[] }[] };
-    expect(plan.services.find(({ name }) => name === "web")).toMatchObject({ change: "update", fields: ["configs"] });
+    const plan = JSON.parse(run.outputs.plan ?? "") as {
+      services: { name: string; change: string; fields: string[] }[];
+    };
+    expect(plan.services.find(({ name }) => name === "web")).toMatchObject({
+      change: "update",
+      fields: ["configs"],
+    });
     expect(plan.services.find(({ name }) => name === "quiet")).toMatchObject({ change: "unchanged" });
     const name = service(`${stack}_web`).Spec.TaskTemplate.ContainerSpec.Configs?.[0]?.ConfigName;
     expect(run.outputs["config-name"]).toBe(name);
-    expect(inContainer(`${stack}_web`, ["/bin/busybox", "cat", "/app/.env"])).toBe(Buffer.from(`${ENV_FILE}\n`).toString("latin1"));
-    expect(docker(["config", "ls", "-q", "--filter", `label=swarm-stack-deploy.stack=${stack}`]).split("\n")).toHaveLength(2);
+    expect(inContainer(`${stack}_web`, ["/bin/busybox", "cat", "/app/.env"])).toBe(
+      Buffer.from(`${ENV_FILE}\n`).toString("latin1"),
+    );
+    expect(
+      docker(["config", "ls", "-q", "--filter", `label=swarm-stack-deploy.stack=${stack}`]).split("\n"),
+    ).toHaveLength(2);
   });
 
   test("a release that crashes is red, tells the task's last words, and leaves what ran before", async () => {
     const cwd = buildable({ "stack.yml": STACK_FILE, ".env": ENV_FILE });
-    const run = await runAction({ cwd, inputs: { ...inputs, version: "v3", "build-args": "RELEASE=v3\nFAIL=start" } });
+    const run = await runAction({
+      cwd,
+      inputs: { ...inputs, version: "v3", "build-args": "RELEASE=v3\nFAIL=start" },
+    });
     expect(run.code).toBe(1);
     expect(run.outputs).toMatchObject({ status: "failed", reason: "rollout", version: "v3" });
     expect(run.log).toContain("  | FATAL: no database");
@@ -123,7 +160,10 @@ describe("the first deployment of a stack that crashes", () => {
   let run: Awaited<ReturnType<typeof runAction>>;
   beforeAll(async () => {
     const cwd = buildable({ "stack.yml": "services:\n  web:\n    image: $IMAGE\n" });
-    run = await runAction({ cwd, inputs: { "stack-name": stack, project: stack, version: "v1", "build-args": "FAIL=start" } });
+    run = await runAction({
+      cwd,
+      inputs: { "stack-name": stack, project: stack, version: "v1", "build-args": "FAIL=start" },
+    });
   });
   test("is red", () => {
     expect(run.code).toBe(1);

@@ -1,5 +1,14 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parse } from "yaml";
@@ -11,7 +20,10 @@ const DIST = join(ROOT, "dist/index.js");
 
 function setting(name: string): string {
   const value = process.env[name];
-  if (value === undefined) throw new Error(`${name} is not set: run these tests with script/test, or eval "$(script/sandbox env)" first.`);
+  if (value === undefined)
+    throw new Error(
+      `${name} is not set: run these tests with script/test, or eval "$(script/sandbox env)" first.`,
+    );
   return value;
 }
 
@@ -22,7 +34,9 @@ export const sandbox = {
   key: readFileSync(setting("SANDBOX_SSH_KEY"), "utf8"),
   knownHosts: readFileSync(setting("SANDBOX_KNOWN_HOSTS"), "utf8"),
   /** `ssh-ed25519 AAAA…` */
-  hostKey: readFileSync(setting("SANDBOX_KNOWN_HOSTS"), "utf8").split("\n")[0]?.split(" ").slice(1, 3).join(" ") ?? "",
+  hostKey:
+    readFileSync(setting("SANDBOX_KNOWN_HOSTS"), "utf8").split("\n")[0]?.split(" ").slice(1, 3).join(" ") ??
+    "",
   fingerprint: setting("SANDBOX_SSH_FINGERPRINT"),
   sshPassword: setting("SANDBOX_SSH_PASSWORD"),
   registry: setting("SANDBOX_REGISTRY"),
@@ -122,7 +136,9 @@ export async function runAction(options: RunOptions): Promise<Run> {
   );
   for (const path of Object.values(paths)) writeFileSync(path, "");
   const given = { ...defaults(), ...(options.bare === true ? {} : CONNECTION), ...options.inputs };
-  const inputs = Object.fromEntries(Object.entries(given).map(([name, value]) => [`INPUT_${name.toUpperCase()}`, value]));
+  const inputs = Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [`INPUT_${name.toUpperCase()}`, value]),
+  );
   const environment = {
     PATH: process.env.PATH ?? "",
     HOME: files,
@@ -140,7 +156,11 @@ export async function runAction(options: RunOptions): Promise<Run> {
     ...options.environment,
   };
   const started = Date.now();
-  const action = spawn(options.node ?? process.execPath, [DIST], { cwd: options.cwd, env: environment, stdio: ["ignore", "pipe", "pipe"] });
+  const action = spawn(options.node ?? process.execPath, [DIST], {
+    cwd: options.cwd,
+    env: environment,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let raw = "";
   action.stdout.on("data", (chunk: Buffer) => (raw += chunk.toString()));
   action.stderr.on("data", (chunk: Buffer) => (raw += chunk.toString()));
@@ -158,21 +178,31 @@ export async function runAction(options: RunOptions): Promise<Run> {
 }
 
 function defaults(): Record<string, string> {
-  const action = parse(readFileSync(join(ROOT, "action.yml"), "utf8")) as { inputs: Record<string, { default?: string }> };
+  const action = parse(readFileSync(join(ROOT, "action.yml"), "utf8")) as {
+    inputs: Record<string, { default?: string }>;
+  };
   return Object.fromEntries(
-    Object.entries(action.inputs).map(([name, { default: value = "" }]) => [name, value.startsWith("${{") ? "" : value]),
+    Object.entries(action.inputs).map(([name, { default: value = "" }]) => [
+      name,
+      value.startsWith("${{") ? "" : value,
+    ]),
   );
 }
 
 function readOutputs(text: string): Record<string, string> {
   const found: Record<string, string> = {};
-  for (const [, name = "", , value = ""] of text.matchAll(/^([\w-]+)<<(\S+)\n([\s\S]*?)\n\2$/gm)) found[name] = value;
+  for (const [, name = "", , value = ""] of text.matchAll(/^([\w-]+)<<(\S+)\n([\s\S]*?)\n\2$/gm))
+    found[name] = value;
   return found;
 }
 
 /** Docker on the manager; its standard output. */
 export function docker(argv: readonly string[], host = sandbox.managerDockerHost): string {
-  return execFileSync("docker", argv, { env: { PATH: process.env.PATH, DOCKER_HOST: host, HOME: workshop }, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim();
+  return execFileSync("docker", argv, {
+    env: { PATH: process.env.PATH, DOCKER_HOST: host, HOME: workshop },
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  }).trim();
 }
 
 export function inspect<T>(kind: string, name: string): T {
@@ -210,14 +240,26 @@ export function serviceNames(stack: string): string[] {
 
 /** Runs a command in a running container of the service, on the manager. */
 export function inContainer(name: string, command: readonly string[]): string {
-  const id = docker(["ps", "-q", "--filter", `label=com.docker.swarm.service.name=${name}`, "--filter", "status=running"]).split("\n")[0] ?? "";
-  return execFileSync("docker", ["exec", id, ...command], { env: { PATH: process.env.PATH, DOCKER_HOST: sandbox.managerDockerHost }, encoding: "buffer" }).toString("latin1");
+  const id =
+    docker([
+      "ps",
+      "-q",
+      "--filter",
+      `label=com.docker.swarm.service.name=${name}`,
+      "--filter",
+      "status=running",
+    ]).split("\n")[0] ?? "";
+  return execFileSync("docker", ["exec", id, ...command], {
+    env: { PATH: process.env.PATH, DOCKER_HOST: sandbox.managerDockerHost },
+    encoding: "buffer",
+  }).toString("latin1");
 }
 
 /** How often somebody has logged in to the manager by SSH since the sandbox started. */
 export function sshLogins(node = "n1"): number {
   const log = join(sandbox.state, "nodes", node, "sshd.log");
-  return (readFileSync(log, "utf8").match(/Accepted (publickey|password|keyboard-interactive)/g) ?? []).length;
+  return (readFileSync(log, "utf8").match(/Accepted (publickey|password|keyboard-interactive)/g) ?? [])
+    .length;
 }
 
 /** Builds and pushes the test image once per tag, outside of the action, for tests that are not about building. */
@@ -226,9 +268,22 @@ export function pushImage(project: string, tag: string, args: readonly string[] 
   const folder = buildable({});
   const host = sandbox.runnerDockerHost;
   const env = { PATH: process.env.PATH, DOCKER_HOST: host, HOME: workshop };
-  const run = (argv: readonly string[], input = ""): string => execFileSync("docker", argv, { env, input, encoding: "utf8", stdio: ["pipe", "pipe", "pipe"] });
-  run(["login", "--username", sandbox.registryUser, "--password-stdin", sandbox.registry], sandbox.registryPassword);
-  run(["build", "-q", "-t", reference, "--build-arg", `RELEASE=${tag}`, ...args.flatMap((arg) => ["--build-arg", arg]), folder]);
+  const run = (argv: readonly string[], input = ""): string =>
+    execFileSync("docker", argv, { env, input, encoding: "utf8", stdio: ["pipe", "pipe", "pipe"] });
+  run(
+    ["login", "--username", sandbox.registryUser, "--password-stdin", sandbox.registry],
+    sandbox.registryPassword,
+  );
+  run([
+    "build",
+    "-q",
+    "-t",
+    reference,
+    "--build-arg",
+    `RELEASE=${tag}`,
+    ...args.flatMap((arg) => ["--build-arg", arg]),
+    folder,
+  ]);
   const pushed = run(["push", reference]);
   return /digest: (sha256:[0-9a-f]{64})/.exec(pushed)?.[1] ?? "";
 }

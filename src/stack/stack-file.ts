@@ -91,6 +91,8 @@ class TreeBuilder {
   readonly #place: (offset: number) => Place;
   readonly #problems: Problem[];
   readonly #openAliases = new Set<unknown>();
+  /** To resolve an alias, `yaml` walks the whole document. */
+  readonly #targets = new Map<unknown, unknown>();
   #nodes = 0;
 
   constructor(
@@ -122,7 +124,8 @@ class TreeBuilder {
 
   #alias(alias: { source: string; range?: readonly number[] | null }): Node {
     const place = this.#place(alias.range?.[0] ?? 0);
-    const target = isAlias(alias) ? alias.resolve(this.#document) : undefined;
+    if (isAlias(alias) && !this.#targets.has(alias)) this.#targets.set(alias, alias.resolve(this.#document));
+    const target = this.#targets.get(alias);
     if (target === undefined || this.#openAliases.has(target)) {
       const what = target === undefined ? "names no anchor" : "contains itself";
       this.#problems.push({ message: `The alias *${alias.source} ${what}.`, place });
@@ -274,8 +277,15 @@ export function clone(node: Node): Node {
 export function printStackFile(root: Mapping): string {
   const document = new Document(null, { schema: "failsafe" });
   document.contents = toYaml(root) as typeof document.contents;
-  return document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
+  const text = document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
+  return text.replaceAll(
+    new RegExp(FOREIGN, "g"),
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
+
+/** Characters that docker's YAML takes for a line end, or refuses, where they are not escaped. */
+const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff]/;
 
 function toYaml(node: Node): YamlScalar | YAMLSeq | YAMLMap {
   if (node.kind === "scalar") return yamlScalar(node, node.text.replaceAll("$", "$$$$"));
@@ -296,7 +306,7 @@ function toYaml(node: Node): YamlScalar | YAMLSeq | YAMLMap {
 
 function yamlScalar(node: Scalar, text: string): YamlScalar {
   const made = new YamlScalar(text);
-  made.type = node.plain ? "PLAIN" : "QUOTE_DOUBLE";
+  made.type = node.plain && !FOREIGN.test(text) ? "PLAIN" : "QUOTE_DOUBLE"; // Only double quotes know escapes.
   if (node.tag !== undefined) made.tag = node.tag;
   return made;
 }

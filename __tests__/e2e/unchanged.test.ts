@@ -1,0 +1,39 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { buildable, cleanUp, docker, pushImage, runAction, service, serviceNames, stackName } from "./rig.ts";
+
+/** What docker would send and what the engine stored must be known to be the same, or every deployment would touch every service. */
+
+const stack = stackName("same");
+const file = readFileSync(join(import.meta.dirname, "../stacks/everything.yml"), "utf8");
+const inputs = { "stack-name": stack, project: stack, version: "v1", build: "false", "env-file": ".env" };
+const cwd = buildable({ "stack.yml": file, ".env": "A=1\n", "inline.txt": "inline $content\n" });
+
+beforeAll(() => void pushImage(stack, "v1"));
+afterAll(cleanUp);
+
+test("a stack that uses everything is deployed", async () => {
+  const run = await runAction({ cwd, inputs });
+  expect(run.log).toContain("Status: deployed.");
+  expect(serviceNames(stack)).toHaveLength(5);
+});
+
+test("deployed again, it plans nothing and touches no service", async () => {
+  const before = serviceNames(stack).map((name) => service(name).Version.Index);
+  const run = await runAction({ cwd, inputs });
+  const plan = JSON.parse(run.outputs.plan ?? "{}") as {
+    services: { name: string; change: string; fields: string[] }[];
+  };
+  expect(plan.services.filter(({ change }) => change !== "unchanged")).toEqual([]);
+  expect(run.outputs.status).toBe("unchanged");
+  expect(serviceNames(stack).map((name) => service(name).Version.Index)).toEqual(before);
+});
+
+test("a change made behind our back is seen, and undone", async () => {
+  docker(["service", "update", "--detach", "--env-add", "ALPHA=second", `${stack}_web`]);
+  const run = await runAction({ cwd, inputs });
+  expect(run.outputs.status).toBe("deployed");
+  expect(run.log).toMatch(/^~ web .*\(environment\)$/m);
+  expect(service(`${stack}_web`).Spec.TaskTemplate.ContainerSpec.Env).toContain("ALPHA=first");
+});
