@@ -1,4 +1,4 @@
-import { type Place, type Problem } from "../errors.ts";
+import { type Place, type Problem, describe } from "../errors.ts";
 import { type Lookup, type Unresolved, interpolate, nearest } from "./interpolate.ts";
 import {
   type Mapping,
@@ -50,8 +50,13 @@ export function resolveTemplate(root: Mapping, scope: Scope, strict: boolean): F
   };
   walk(root, []);
   for (const service of entriesOf(get(root, "services")))
-    fillBareEnvironment(get(service.value, "environment"), scope);
-  return findings;
+    fillBareEnvironment(get(service.value, "environment"), scope, findings);
+  return { problems: once(findings.problems), warnings: once(findings.warnings) };
+}
+
+/** The text of an anchor stands at each of its aliases too; what is wrong with it is one mistake. */
+function once(problems: readonly Problem[]): Problem[] {
+  return [...new Map(problems.map((problem) => [describe(problem), problem])).values()];
 }
 
 function resolveScalar(
@@ -112,18 +117,29 @@ function explain(unresolved: Unresolved, place: Place, scope: Scope, tolerated: 
 }
 
 /** `environment: [TOKEN]` takes its value from outside. Docker would ask its own process, which must not know our secrets. */
-function fillBareEnvironment(environment: Node | undefined, scope: Scope): void {
+function fillBareEnvironment(environment: Node | undefined, scope: Scope, findings: Findings): void {
+  const valueOf = (name: string, place: Place): string | undefined => {
+    const value = scope.lookup(name);
+    if (value === undefined && HIDDEN.test(name)) findings.problems.push(hidden(name, place));
+    return value;
+  };
   if (environment?.kind === "sequence") {
     for (const item of environment.items) {
       if (item.kind !== "scalar" || item.text.includes("=")) continue;
-      const value = scope.lookup(item.text);
+      const value = valueOf(item.text, item.place);
       if (value !== undefined) Object.assign(item, { text: `${item.text}=${value}`, plain: false });
     }
   }
   for (const entry of entriesOf(environment)) {
-    const value = isNull(entry.value) ? scope.lookup(entry.key.text) : undefined;
+    const value = isNull(entry.value) ? valueOf(entry.key.text, entry.key.place) : undefined;
     if (value !== undefined) entry.value = scalar(value, entry.value.place);
   }
+}
+
+/** Left bare, docker itself would fill it, from the step's environment. */
+function hidden(name: string, place: Place): Problem {
+  const hint = 'If the service needs a value of this name, give it in "secrets".';
+  return { place, message: `The variable ${name} belongs to the runner, and no service gets it.`, hint };
 }
 
 interface Cast {
