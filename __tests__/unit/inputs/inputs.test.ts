@@ -449,6 +449,16 @@ test.each(["ssh-private-key", "ssh-passphrase", "ssh-password", "password", "pul
   },
 );
 
+function inputsRead(): Set<string> {
+  const asked = new Set<string>();
+  const raw = (given: Given) => (name: string) => {
+    asked.add(name);
+    return given[name] ?? "";
+  };
+  parseInputs(raw(LEAST), RUN);
+  return asked;
+}
+
 describe("action.yml", () => {
   interface Manifest {
     readonly inputs: Readonly<
@@ -460,16 +470,6 @@ describe("action.yml", () => {
   }
   const manifest = parse(readFileSync("action.yml", "utf8")) as Manifest;
   const declared = Object.keys(manifest.inputs);
-
-  function inputsRead(): Set<string> {
-    const asked = new Set<string>();
-    const raw = (given: Given) => (name: string) => {
-      asked.add(name);
-      return given[name] ?? "";
-    };
-    parseInputs(raw(LEAST), RUN);
-    return asked;
-  }
 
   test("declares every input that the code reads", () => {
     expect([...inputsRead()].filter((name) => !declared.includes(name))).toEqual([]);

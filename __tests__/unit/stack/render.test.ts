@@ -1,0 +1,251 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "@jest/globals";
+import { StackFileError, describe as inWords } from "../../../src/errors.ts";
+import { type RenderRequest, pinned, printed, render } from "../../../src/stack/render.ts";
+import { parseStackFile } from "../../../src/stack/stack-file.ts";
+
+const DIGEST = `sha256:${"0a".repeat(32)}`;
+const ENV = "APP_KEY=$2b$10$abc\n";
+
+function request(text: string, changes: Partial<RenderRequest> = {}): RenderRequest {
+  return {
+    template: parseStackFile(text, "stack.yml"),
+    stack: "shop",
+    variables: new Map(),
+    secrets: new Map(),
+    environment: {},
+    strict: true,
+    defaults: { updateOrder: "start-first", failureAction: "rollback" },
+    envFile: undefined,
+    envConfig: undefined,
+    read: () => undefined,
+    image: {
+      registry: "r.io/acme",
+      project: "shop",
+      repository: "r.io/acme/shop",
+      version: "v1",
+      tags: ["latest"],
+      digest: DIGEST,
+    },
+    commit: "abc",
+    dockerMajor: 28,
+    ...changes,
+  };
+}
+
+function problems(text: string, changes: Partial<RenderRequest> = {}): string[] {
+  try {
+    render(request(text, changes));
+    return [];
+  } catch (error) {
+    return error instanceof StackFileError ? error.problems.map(inWords) : [String(error)];
+  }
+}
+
+describe("a stack file of years ago deploys as it stands", () => {
+  const text = readFileSync("__tests__/stacks/hyperf.yml", "utf8");
+  const image = {
+    registry: "r.io/acme",
+    project: "hyperf-demo",
+    repository: "r.io/acme/hyperf-demo",
+    version: "test",
+    tags: [],
+    digest: DIGEST,
+  };
+  const stack = render(
+    request(text, { stack: "hyperf", image, envFile: { path: ".env", bytes: Buffer.from(ENV) } }),
+  );
+  const configName = `hyperf_hyperf_v1.0_${createHash("sha256").update(ENV).digest("hex").slice(0, 12)}`;
+
+  test("with the pushed image, pinned", () => {
+    expect(stack.services).toEqual([{ name: "hyperf", image: `r.io/acme/hyperf-demo:test@${DIGEST}` }]);
+  });
+
+  test("with the env file as a config named after its content", () => {
+    expect(stack.envConfigName).toBe(configName);
+    expect(stack.configs).toMatchObject([{ key: "hyperf_v1.0", name: configName, bytes: Buffer.from(ENV) }]);
+  });
+
+  test("and otherwise as its author wrote it", () => {
+    expect(printed(stack)).toBe(`version: "3.9"
+services:
+  hyperf:
+    image: "r.io/acme/hyperf-demo:test@${DIGEST}"
+    environment:
+      - "APP_PROJECT=hyperf"
+      - "APP_ENV=test"
+    ports:
+      - 9501:9501
+    deploy:
+      replicas: 1
+      restart_policy:
+        condition: on-failure
+        delay: 5s
+        max_attempts: 5
+      update_config:
+        parallelism: 2
+        delay: 5s
+        order: start-first
+        failure_action: rollback # set by Swarm Stack Deploy
+      labels:
+        swarm-stack-deploy.managed: "true" # set by Swarm Stack Deploy
+    networks:
+      - hyperf_net
+    configs:
+      - source: hyperf_v1.0
+        target: /opt/www/.env
+configs:
+  hyperf_v1.0:
+    external: true
+    name: "${configName}" # versioned by content
+networks:
+  hyperf_net:
+    external: true
+`);
+  });
+
+  test("without a warning", () => {
+    expect(stack.warnings).toEqual([]);
+  });
+});
+
+test.each([
+  ["REGISTRY_URL", "r.io/acme"],
+  ["PROJECT_NAME", "shop"],
+  ["VERSION", "v1"],
+  ["STACK_NAME", "shop"],
+  ["IMAGE", `r.io/acme/shop:v1@${DIGEST}`],
+  ["IMAGE_DIGEST", DIGEST],
+  ["GIT_SHA", "abc"],
+])("the action's own variable %s", (name, value) => {
+  const stack = render(request(`services: {web: {image: a, environment: {V: $${name}}}}`));
+  expect(printed(stack)).toContain(`V: "${value}"`);
+});
+
+test("ENV_CONFIG is the config's name on the swarm, and undefined without an env file", () => {
+  const text =
+    "services: {web: {image: a, configs: [{source: c, target: /.env}], environment: {V: $ENV_CONFIG}}}\nconfigs: {c: {external: true}}";
+  const stack = render(request(text, { envFile: { path: ".env", bytes: Buffer.from(ENV) } }));
+  expect(printed(stack)).toContain(`V: "${stack.envConfigName}"`);
+  expect(problems(text)).toEqual([expect.stringContaining("The variable ENV_CONFIG is not defined.")]);
+});
+
+test("secrets beat variables, which beat the action's own, which beat the environment", () => {
+  const stack = render(
+    request("services: {web: {image: a, environment: {V: '$A $B $VERSION $C'}}}", {
+      secrets: new Map([["A", "secret"]]),
+      variables: new Map([
+        ["A", "var"],
+        ["B", "var"],
+        ["VERSION", "var"],
+      ]),
+      environment: { A: "env", B: "env", VERSION: "env", C: "env" },
+    }),
+  );
+  expect(printed(stack)).toContain('V: "secret var var env"');
+});
+
+test("a secret full of dollars arrives as it is: docker reads two as one", () => {
+  const stack = render(
+    request("services: {web: {image: a, environment: {V: $S}}}", {
+      secrets: new Map([["S", '$2b$10$x ${HOME} "q"\n$$']]),
+    }),
+  );
+  expect(printed(stack)).toContain(
+    String.raw`V: "$$2b$$10$$x $\${HOME} \"q\"\n$$$$"`.replace("$\\$", "$$$$"),
+  );
+});
+
+describe("which images are pinned to what was pushed", () => {
+  test.each([
+    ["the version", "r.io/acme/shop:v1", true],
+    ["a further tag", "r.io/acme/shop:latest", true],
+    ["no tag, where latest was pushed", "r.io/acme/shop", true],
+    ["$IMAGE, which has the digest already", "$IMAGE", true],
+    ["another tag of the same repository", "r.io/acme/shop:v0", false],
+    ["another repository", "r.io/acme/web:v1", false],
+    ["another registry", "shop:v1", false],
+  ])("%s", (_fact, image, pin) => {
+    const [service] = render(request(`services: {web: {image: "${image}"}}`)).services;
+    expect(service?.image.endsWith(`@${DIGEST}`)).toBe(pin);
+    expect(service?.image.split("@")).toHaveLength(pin ? 2 : 1);
+  });
+
+  test("another digest stays", () => {
+    const image = `r.io/acme/shop:v1@sha256:${"f".repeat(64)}`;
+    expect(render(request(`services: {web: {image: "${image}"}}`)).services).toEqual([
+      { name: "web", image },
+    ]);
+  });
+
+  test("other images are pinned by what their registry says", () => {
+    const stack = pinned(
+      render(request("services: {web: {image: nginx:1}, db: {image: pg:1}}")),
+      new Map([["nginx:1", `nginx:1@${DIGEST}`]]),
+    );
+    expect(stack.services).toEqual([
+      { name: "web", image: `nginx:1@${DIGEST}` },
+      { name: "db", image: "pg:1" },
+    ]);
+    expect(printed(stack)).toContain(`image: "nginx:1@${DIGEST}"`);
+  });
+});
+
+describe("what can't be deployed", () => {
+  test.each([
+    [
+      "a service without image",
+      "services:\n  web: {}",
+      [
+        "stack.yml:2:3: Service web has no image. Swarm builds nothing: write image: $IMAGE for the one this step builds.",
+      ],
+    ],
+    [
+      "an empty image",
+      "services:\n  web:\n    image:",
+      [expect.stringContaining("Service web has no image.")],
+    ],
+    [
+      "an image that is none",
+      "services:\n  web:\n    image: A B",
+      ['stack.yml:3:12: "A B", the image of service web, is no image reference.'],
+    ],
+    ["no services", "services: {}", [expect.stringContaining("The stack file has no services.")]],
+    ["no services at all", "networks: {}", [expect.stringContaining("The stack file has no services.")]],
+    [
+      "two mistakes",
+      "services: {a: {image: $NIL}, b: {image: $NIX}}",
+      [expect.stringContaining("NIL"), expect.stringContaining("NIX")],
+    ],
+  ])("%s", (_fact, text, expected) => {
+    expect(problems(text)).toEqual(expected);
+  });
+
+  test("an env file that no config wants", () => {
+    const envFile = { path: ".env", bytes: Buffer.from(ENV) };
+    expect(problems("services: {web: {image: a}}", { envFile })).toEqual([
+      expect.stringContaining("No config is mounted"),
+    ]);
+  });
+});
+
+test("the template stays as it is, so that it can be rendered again with the real digest", () => {
+  const template = parseStackFile("services: {web: {image: $IMAGE}}\nconfigs: {c: {content: $VERSION}}", "f");
+  const first = printed(render(request("a: b", { template })));
+  expect(printed(render(request("a: b", { template })))).toBe(first);
+});
+
+test("docker can be given some of the services only, with all else", () => {
+  const stack = render(request("services: {a: {image: x}, b: {image: y}}\nnetworks: {n: {external: true}}"));
+  const some = printed(stack, new Set(["b"]));
+  expect(some).not.toContain("image: x");
+  expect(some).toContain("image: y");
+  expect(some).toContain("networks:");
+  expect(printed(stack)).toContain("image: x");
+});
+
+test("printing what was rendered leaves nothing for docker to substitute", () => {
+  const stack = render(request('services: {web: {image: a, command: "echo $$HOME $${X}"}}'));
+  expect(printed(stack)).toContain('command: "echo $$HOME $${X}"');
+});
