@@ -65,7 +65,7 @@ plug() {
 	END
   nsenter -t "$pid" -n ip -batch - <<-END
 	link set lo up
-	addr add $(address "$n")/24 dev eth0
 	link set eth0 up
+	addr add $(address "$n")/24 dev eth0
 	END
 }

@@ -49,7 +49,7 @@ node() {
   if [ "$engine" = host ]; then engine=; else engine=$engines/$engine; fi
   exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
     name="$n" folder="$state/nodes/$n" state="$state" cgroup="/sandbox-$id/$n" registry_ip="$registry_ip" engine="$engine" \
-    "$@" bash -s "$what" <"$here/node" 9<&-
+    "$@" bash -s "$what" "$id/$n" <"$here/node" 9<&- # the last word is for readers of `ps`
 }
 in_node() {
   local pid
@@ -61,14 +61,11 @@ in_node() {
 # On a node that is up already: brings back whatever of it is dead, frozen or unplugged.
 boot() {
   local n=$1 folder=$state/nodes/$1 pid outer
-  if pid=$(pid "$n"); then
-    cable "$n" up 2>/dev/null || plug "$n" "$pid"
-    in_node "$n" start-dockerd
-    in_node "$n" resume
-    [ "$n" = runner ] || in_node "$n" start-sshd
-    return
+  if pid "$n" >/dev/null; then
+    if cable "$n" up 2>/dev/null && in_node "$n" revive; then return; fi
+    stop "$n" # half started
   fi
-  rm -f "$folder/docker.sock" "$folder/plugged"
+  rm -f "$folder/docker.sock"
   node "$n" boot setsid unshare --mount --net --pid --uts --ipc --fork --mount-proc --propagation private >>"$folder/init.log" 2>&1 &
   outer=$!
   for _ in {1..500}; do
@@ -80,10 +77,9 @@ boot() {
     sleep 0.01
   done
   [ -n "${pid:-}" ] || die "$n did not start, see $folder/init.log"
-  # First write down, then plug in: a node gives up without the cable, so a crash here leaves no stray one.
+  # In this order: a node gives up without the cable, so a crash here leaves no stray one.
   record "$n" "$pid" "$folder/init.log"
   plug "$n" "$pid"
-  touch "$folder/plugged"
 }
 
 # dockerd opens its socket early and answers when it is ready, so one question waits for long.
