@@ -1,4 +1,4 @@
-import { type Json, type JsonObject, isObject } from "./json.ts";
+import { type Json, type JsonObject, isObject, objectAt } from "./json.ts";
 import { type ServiceSpec } from "./swarm.ts";
 
 /**
@@ -10,13 +10,16 @@ export function canonicalSpec(spec: ServiceSpec, networkIds: ReadonlyMap<string,
   return isObject(found) ? found : {};
 }
 
-/** The dotted paths at which two canonical specs differ, in order. */
+/** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
 export function differences(a: Json | undefined, b: Json | undefined, path = ""): string[] {
-  if (isObject(a) && isObject(b)) {
-    const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])].toSorted();
-    return keys.flatMap((key) => differences(a[key], b[key], path === "" ? key : `${path}.${key}`));
-  }
-  return JSON.stringify(a) === JSON.stringify(b) ? [] : [path];
+  if (JSON.stringify(a) === JSON.stringify(b)) return [];
+  if (!isObject(a ?? b) || !isObject(b ?? a)) return [path];
+  const [left, right] = [objectAt(a), objectAt(b)];
+  const keys = [...new Set([...Object.keys(left), ...Object.keys(right)])].toSorted();
+  const found = keys.flatMap((key) =>
+    differences(left[key], right[key], path === "" ? key : `${path}.${key}`),
+  );
+  return found.length === 0 ? [path] : found; // One of them is empty, the other one missing.
 }
 
 /** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
@@ -91,6 +94,7 @@ function canonicalScalar(
   path: readonly string[],
   networkIds: ReadonlyMap<string, string>,
 ): Json | undefined {
+  if (path.at(-2) === "Labels") return value; // An empty label is a label.
   const fallback = engineDefault(path);
   if (value === null || value === "" || value === fallback) return undefined;
   // Nought says nothing, except where leaving it out would mean something else: no replicas, all at once, no delay.
