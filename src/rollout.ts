@@ -110,7 +110,9 @@ function running(live: Service, current: readonly Task[], all: readonly Task[], 
   const leftover = all.filter(
     (task) => !task.current && task.desiredState === "running" && task.state === "running",
   );
+  const surplus = job ? 0 : Math.max(up.length - wanted, 0);
   const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : "running"}`;
+  if (surplus > 0) return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
   if (good >= wanted && leftover.length === 0 && !updating) return { kind: "converged", detail };
   if (good >= wanted && leftover.length === 0)
     return { kind: "progressing", detail: `${detail}, watched by Swarm` };
