@@ -61140,6 +61140,8 @@ class TreeBuilder {
     #place;
     #problems;
     #openAliases = new Set();
+    /** To resolve an alias, `yaml` walks the whole document. */
+    #targets = new Map();
     #nodes = 0;
     constructor(document, text, place, problems) {
         this.#document = document;
@@ -61167,7 +61169,9 @@ class TreeBuilder {
     }
     #alias(alias) {
         const place = this.#place(alias.range?.[0] ?? 0);
-        const target = (0,dist/* isAlias */.Vj)(alias) ? alias.resolve(this.#document) : undefined;
+        if ((0,dist/* isAlias */.Vj)(alias) && !this.#targets.has(alias))
+            this.#targets.set(alias, alias.resolve(this.#document));
+        const target = this.#targets.get(alias);
         if (target === undefined || this.#openAliases.has(target)) {
             const what = target === undefined ? "names no anchor" : "contains itself";
             this.#problems.push({ message: `The alias *${alias.source} ${what}.`, place });
@@ -61303,8 +61307,11 @@ function clone(node) {
 function printStackFile(root) {
     const document = new dist/* Document */.yo(null, { schema: "failsafe" });
     document.contents = toYaml(root);
-    return document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
+    const text = document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
+    return text.replaceAll(new RegExp(FOREIGN, "g"), (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
+/** Characters that docker's YAML takes for a line end, or refuses, where they are not escaped. */
+const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff]/;
 function toYaml(node) {
     if (node.kind === "scalar")
         return yamlScalar(node, node.text.replaceAll("$", "$$$$"));
@@ -61325,7 +61332,7 @@ function toYaml(node) {
 }
 function yamlScalar(node, text) {
     const made = new dist/* Scalar */.X5(text);
-    made.type = node.plain ? "PLAIN" : "QUOTE_DOUBLE";
+    made.type = node.plain && !FOREIGN.test(text) ? "PLAIN" : "QUOTE_DOUBLE"; // Only double quotes know escapes.
     if (node.tag !== undefined)
         made.tag = node.tag;
     return made;
@@ -61443,13 +61450,16 @@ function canonicalSpec(spec, networkIds) {
     const found = canonical(spec, [], networkIds);
     return isObject(found) ? found : {};
 }
-/** The dotted paths at which two canonical specs differ, in order. */
+/** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
 function differences(a, b, path = "") {
-    if (isObject(a) && isObject(b)) {
-        const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])].toSorted();
-        return keys.flatMap((key) => differences(a[key], b[key], path === "" ? key : `${path}.${key}`));
-    }
-    return JSON.stringify(a) === JSON.stringify(b) ? [] : [path];
+    if (JSON.stringify(a) === JSON.stringify(b))
+        return [];
+    if (!isObject(a ?? b) || !isObject(b ?? a))
+        return [path];
+    const [left, right] = [objectAt(a), objectAt(b)];
+    const keys = [...new Set([...Object.keys(left), ...Object.keys(right)])].toSorted();
+    const found = keys.flatMap((key) => differences(left[key], right[key], path === "" ? key : `${path}.${key}`));
+    return found.length === 0 ? [path] : found; // One of them is empty, the other one missing.
 }
 /** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
 const UNORDERED = new Set([
@@ -61471,6 +61481,8 @@ const UNORDERED = new Set([
 /** What the engine writes, or does, where docker sends nothing. */
 const ENGINE_DEFAULTS = [
     ["Mode.Replicated.Replicas", 1],
+    ["Mode.ReplicatedJob.MaxConcurrent", 1],
+    ["Mode.ReplicatedJob.TotalCompletions", 1],
     ["EndpointSpec.Mode", "vip"],
     ["Ports.[].PublishMode", "ingress"],
     ["Ports.[].Protocol", "tcp"],
@@ -61506,13 +61518,17 @@ function canonical(value, path, networkIds) {
             .map(([key, child]) => [key, canonical(child, [...path, key], networkIds)])
             .filter((entry) => entry[1] !== undefined)
             .toSorted(([a], [b]) => compare(a, b));
-        if (entries.length === 0 && path.join(".") !== "Mode.Global")
-            return path.length === 0 ? {} : undefined;
+        // An empty object says nothing, but for the mode: `Global: {}` is all there is to say.
+        const says = path.length === 0 || (path.length === 2 && path[0] === "Mode" && path[1] !== "Replicated");
+        if (entries.length === 0 && !says)
+            return undefined;
         return Object.fromEntries(entries);
     }
     return canonicalScalar(value, path, networkIds);
 }
 function canonicalScalar(value, path, networkIds) {
+    if (path.at(-2) === "Labels")
+        return value; // An empty label is a label.
     const fallback = engineDefault(path);
     if (value === null || value === "" || value === fallback)
         return undefined;
@@ -61983,8 +61999,12 @@ function resolveTemplate(root, scope, strict) {
     };
     walk(root, []);
     for (const service of entriesOf(get(root, "services")))
-        fillBareEnvironment(get(service.value, "environment"), scope);
-    return findings;
+        fillBareEnvironment(get(service.value, "environment"), scope, findings);
+    return { problems: once(findings.problems), warnings: once(findings.warnings) };
+}
+/** The text of an anchor stands at each of its aliases too; what is wrong with it is one mistake. */
+function once(problems) {
+    return [...new Map(problems.map((problem) => [describe(problem), problem])).values()];
 }
 function resolveScalar(node, path, scope, strict, findings) {
     const template = node.text;
@@ -62032,21 +62052,32 @@ function explain(unresolved, place, scope, tolerated) {
     }
 }
 /** `environment: [TOKEN]` takes its value from outside. Docker would ask its own process, which must not know our secrets. */
-function fillBareEnvironment(environment, scope) {
+function fillBareEnvironment(environment, scope, findings) {
+    const valueOf = (name, place) => {
+        const value = scope.lookup(name);
+        if (value === undefined && HIDDEN.test(name))
+            findings.problems.push(template_hidden(name, place));
+        return value;
+    };
     if (environment?.kind === "sequence") {
         for (const item of environment.items) {
             if (item.kind !== "scalar" || item.text.includes("="))
                 continue;
-            const value = scope.lookup(item.text);
+            const value = valueOf(item.text, item.place);
             if (value !== undefined)
                 Object.assign(item, { text: `${item.text}=${value}`, plain: false });
         }
     }
     for (const entry of entriesOf(environment)) {
-        const value = isNull(entry.value) ? scope.lookup(entry.key.text) : undefined;
+        const value = isNull(entry.value) ? valueOf(entry.key.text, entry.key.place) : undefined;
         if (value !== undefined)
             entry.value = scalar(value, entry.value.place);
     }
+}
+/** Left bare, docker itself would fill it, from the step's environment. */
+function template_hidden(name, place) {
+    const hint = 'If the service needs a value of this name, give it in "secrets".';
+    return { place, message: `The variable ${name} belongs to the runner, and no service gets it.`, hint };
 }
 const WHOLE = {
     what: "a whole number",
@@ -62725,6 +62756,7 @@ async function tellStory(swarm, service, task) {
         swarm.taskLogs(task.id, LINES),
     ]);
     const { slot, image, state, exitCode, error } = task;
+    const lines = logs.status === "fulfilled" ? logs.value : [];
     return {
         service,
         slot,
@@ -62733,7 +62765,8 @@ async function tellStory(swarm, service, task) {
         exitCode,
         error,
         node: node.status === "fulfilled" ? node.value : task.nodeId,
-        logs: logs.status === "fulfilled" ? logs.value : [],
+        logs: lines.map(({ text }) => text),
+        lastWords: (lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "",
         logsMissing: logs.status === "rejected" ? messageOf(logs.reason) : undefined,
     };
 }
@@ -63113,7 +63146,10 @@ function running(live, current, all, updating) {
     const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
     const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
     const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
+    const surplus = job ? 0 : Math.max(up.length - wanted, 0);
     const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : "running"}`;
+    if (surplus > 0)
+        return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
     if (good >= wanted && leftover.length === 0 && !updating)
         return { kind: "converged", detail };
     if (good >= wanted && leftover.length === 0)
@@ -63397,19 +63433,29 @@ function servicesTable(facts) {
         restored: "↩️",
     };
     const rows = facts.services.map((service) => {
-        const images = [service.imageBefore, service.imageSent, service.imageAfter].filter((image, at, all) => image !== "" && image !== all[at - 1]);
         const took = service.durationMs === undefined ? "" : formatDuration(service.durationMs);
         const cells = [
             `${icons[service.state] ?? ""} ${service.state}`,
             code(service.name),
             service.change,
-            images.map((image) => code(shortImage(image))).join(" → "),
+            imageCell(service),
             escapeMarkdown(service.detail),
             took,
         ];
         return `| ${cells.join(" | ")} |`;
     });
     return ["| | service | change | image | tasks | took |", "|---|---|---|---|---|---|", ...rows].join("\n");
+}
+/** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
+function imageCell(service) {
+    const stages = [service.imageBefore, service.imageSent, service.imageAfter].map(shortImage);
+    const images = stages.filter((image, index) => image !== "" && image !== stages[index - 1]);
+    const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
+    const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
+    return images
+        .map((image, index) => index > 0 && image.startsWith(repository) && sameName(image) ? image.slice(repository.length) : image)
+        .map(code)
+        .join(" → ");
 }
 /** A picture of who took how long; GitHub draws Mermaid in summaries. */
 function timeline(services) {
@@ -63931,10 +63977,10 @@ function rolloutProblems(seen, timeoutMs) {
             return {
                 message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${verdict.detail}.`,
             };
-        const last = story?.logs.at(-1);
+        const last = story?.lastWords;
         const cause = story === undefined
             ? ""
-            : ` ${headline(story)}.${last === undefined ? "" : ` Its last words: ${last}`}`;
+            : ` ${headline(story)}.${last === undefined || last === "" ? "" : ` Its last words: ${last}`}`;
         return { message: `Service ${name} failed: ${verdict.detail}.${cause}` };
     });
 }
@@ -67511,9 +67557,9 @@ class EngineSwarm {
     async taskLogs(taskId, lines) {
         const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
         const bytes = await this.#api.bytes(`/tasks/${taskId}/logs`, { query, deadlineMs: LOGS_DEADLINE_MS });
-        // The two streams come separately; the timestamps, all of one length, put their lines back in order.
-        const stamped = linesOf(demultiplexed(bytes)).toSorted((a, b) => compareStamps(a, b));
-        return stamped.slice(-lines).map((line) => line.slice(line.indexOf(" ") + 1));
+        // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
+        const stamped = demultiplexed(bytes).toSorted((a, b) => engine_compare(a.stamp, b.stamp));
+        return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
     }
     async updateService(service, spec, auth) {
         const query = { version: String(service.version) };
@@ -67573,27 +67619,31 @@ function toStoredConfig(raw) {
 }
 /** Without a terminal, the engine frames each piece of output: one byte for the stream, three of nothing, four for the length. */
 function demultiplexed(bytes) {
-    const pieces = [];
+    const streams = { stdout: [], stderr: [] };
     let offset = 0;
     while (offset + 8 <= bytes.length) {
         const framed = (bytes[offset] ?? 9) <= 2 && bytes.readUIntBE(offset + 1, 3) === 0;
         if (!framed)
-            return bytes; // A task with a terminal is not framed.
+            return linesOf(bytes, false); // A task with a terminal is not framed.
         const length = bytes.readUInt32BE(offset + 4);
-        pieces.push(bytes.subarray(offset + 8, offset + 8 + length));
+        const stream = bytes[offset] === 2 ? streams.stderr : streams.stdout;
+        stream.push(bytes.subarray(offset + 8, offset + 8 + length));
         offset += 8 + length;
     }
-    return Buffer.concat(pieces);
+    return [...linesOf(Buffer.concat(streams.stdout), false), ...linesOf(Buffer.concat(streams.stderr), true)];
 }
-function compareStamps(a, b) {
-    const [first, second] = [a.slice(0, a.indexOf(" ")), b.slice(0, b.indexOf(" "))];
-    return first < second ? -1 : Number(first > second);
+function linesOf(bytes, stderr) {
+    const lines = bytes.toString("utf8").split(/\r\n|\r|\n/);
+    return lines
+        .filter((line) => line !== "")
+        .map((line) => ({
+        stamp: line.slice(0, line.indexOf(" ")),
+        text: line.slice(line.indexOf(" ") + 1),
+        stderr,
+    }));
 }
-function linesOf(bytes) {
-    return bytes
-        .toString("utf8")
-        .split(/\r\n|\r|\n/)
-        .filter((line) => line !== "");
+function engine_compare(a, b) {
+    return a < b ? -1 : Number(a > b);
 }
 
 // EXTERNAL MODULE: external "node:events"
@@ -67817,7 +67867,7 @@ function refuseOtherThings(text) {
         throw refuse("is no private key: the line -----BEGIN … PRIVATE KEY----- is missing.", "Paste the whole file, first and last line included.");
     }
 }
-/** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read. */
+/** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read, and Ed25519 has only OpenSSH's own. */
 function fromPkcs8(text, passphrase) {
     try {
         const key = (0,external_node_crypto_.createPrivateKey)({
@@ -67827,6 +67877,8 @@ function fromPkcs8(text, passphrase) {
         });
         if (key.asymmetricKeyType === "rsa")
             return key.export({ type: "pkcs1", format: "pem" }).toString();
+        if (key.asymmetricKeyType === "ed25519")
+            return openSshEd25519(key.export({ format: "jwk" }));
         if (key.asymmetricKeyType === "ec")
             return key.export({ type: "sec1", format: "pem" }).toString();
     }
@@ -67834,7 +67886,31 @@ function fromPkcs8(text, passphrase) {
         const message = error instanceof Error ? error.message : "";
         throw private_key_explain(/passphrase|decrypt/i.test(message) ? `encrypted: ${message}` : message, passphrase);
     }
-    throw refuse("is an Ed25519 key in PKCS#8 form, which is not supported yet.", "Convert it: ssh-keygen -p -f KEY.");
+    throw refuse("is a key of a kind that SSH does not use.", "Make one: ssh-keygen -t ed25519.");
+}
+/** The file format of OpenSSH's PROTOCOL.key, without encryption: it never leaves this process. */
+function openSshEd25519(jwk) {
+    const [seed, publicKey] = [Buffer.from(jwk.d ?? "", "base64url"), Buffer.from(jwk.x ?? "", "base64url")];
+    const type = Buffer.from("ssh-ed25519");
+    const secret = Buffer.concat([
+        Buffer.alloc(8), // Two equal check numbers.
+        ...[type, publicKey, Buffer.concat([seed, publicKey]), Buffer.alloc(0)].map(withLength),
+    ]);
+    const padding = Buffer.from(Array.from({ length: (8 - (secret.length % 8)) % 8 }, (_, index) => index + 1));
+    const file = Buffer.concat([
+        Buffer.from("openssh-key-v1\0"),
+        ...[Buffer.from("none"), Buffer.from("none"), Buffer.alloc(0)].map(withLength),
+        Buffer.from([0, 0, 0, 1]),
+        withLength(Buffer.concat([type, publicKey].map(withLength))),
+        withLength(Buffer.concat([secret, padding])),
+    ]);
+    const lines = file.toString("base64").match(/.{1,70}/g) ?? [];
+    return ["-----BEGIN OPENSSH PRIVATE KEY-----", ...lines, "-----END OPENSSH PRIVATE KEY-----", ""].join("\n");
+}
+function withLength(bytes) {
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(bytes.length);
+    return Buffer.concat([length, bytes]);
 }
 function private_key_explain(message, passphrase) {
     if (/encrypted|passphrase|integrity check/i.test(message)) {
@@ -68114,7 +68190,7 @@ async function reachEngine(dockerHost, address, request) {
         if (error instanceof ConnectError || request.signal.aborted)
             throw error;
         if (request.target.kind === "ssh") {
-            throw new ConnectError(`The SSH login at ${address} works, but Docker's socket there can't be reached.`, `Check that Docker runs, that ${request.target.user} may open /var/run/docker.sock (group docker), and that sshd allows stream-local forwarding.`, error);
+            throw new ConnectError(`The SSH login at ${address} works, but Docker's socket there can't be reached.`, `Check that Docker runs, that ${request.target.user} may open /var/run/docker.sock (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen).`, error);
         }
         const { code } = error;
         const why = code === "ENOENT"

@@ -277,11 +277,11 @@ function rolloutProblems(seen: Watch, timeoutMs: number): Problem[] {
       return {
         message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${verdict.detail}.`,
       };
-    const last = story?.logs.at(-1);
+    const last = story?.lastWords;
     const cause =
       story === undefined
         ? ""
-        : ` ${headline(story)}.${last === undefined ? "" : ` Its last words: ${last}`}`;
+        : ` ${headline(story)}.${last === undefined || last === "" ? "" : ` Its last words: ${last}`}`;
     return { message: `Service ${name} failed: ${verdict.detail}.${cause}` };
   });
 }

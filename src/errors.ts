@@ -86,7 +86,7 @@ export function describe(problem: Problem): string {
   return `${where}${problem.message}${problem.hint === undefined ? "" : ` ${problem.hint}`}`;
 }
 
-export function at(place: Place): string {
+function at(place: Place): string {
   return `${place.file}:${place.line}:${place.column}`;
 }
 

@@ -14,6 +14,11 @@ export interface TaskStory {
   readonly error: string;
   /** The last lines that this very task wrote. */
   readonly logs: readonly string[];
+  /**
+   * The last line of standard error, or else of standard output: the two come by separate ways, so that which of them was really
+   * last can't be told. Empty without any.
+   */
+  readonly lastWords: string;
   /** Why there are no lines, where the swarm could not tell them. */
   readonly logsMissing: string | undefined;
 }
@@ -27,6 +32,7 @@ export async function tellStory(swarm: Swarm, service: string, task: Task): Prom
     swarm.taskLogs(task.id, LINES),
   ]);
   const { slot, image, state, exitCode, error } = task;
+  const lines = logs.status === "fulfilled" ? logs.value : [];
   return {
     service,
     slot,
@@ -35,7 +41,8 @@ export async function tellStory(swarm: Swarm, service: string, task: Task): Prom
     exitCode,
     error,
     node: node.status === "fulfilled" ? node.value : task.nodeId,
-    logs: logs.status === "fulfilled" ? logs.value : [],
+    logs: lines.map(({ text }) => text),
+    lastWords: (lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "",
     logsMissing: logs.status === "rejected" ? messageOf(logs.reason) : undefined,
   };
 }

@@ -3,7 +3,7 @@ import { canonicalSpec, differences } from "./spec.ts";
 import { textAt } from "./json.ts";
 import { type Service, type ServiceSpec } from "./swarm.ts";
 
-export type ServiceChange = "create" | "update" | "unchanged" | "remove" | "foreign";
+type ServiceChange = "create" | "update" | "unchanged" | "remove" | "foreign";
 
 export interface PlannedService {
   /** As the stack file calls it. */
@@ -28,7 +28,7 @@ export interface Plan {
 }
 
 /** What docker wants for one service: found out by rehearsal. */
-export interface WantedService {
+interface WantedService {
   readonly spec: ServiceSpec;
   readonly auth: string | undefined;
 }

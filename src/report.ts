@@ -5,7 +5,7 @@ import { formatDuration } from "./inputs/duration.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService } from "./plan.ts";
 
-export type Status = "deployed" | "unchanged" | "failed";
+type Status = "deployed" | "unchanged" | "failed";
 
 /** What became of one service. */
 export interface ServiceResult {
@@ -159,21 +159,32 @@ function servicesTable(facts: Facts): string {
     restored: "↩️",
   };
   const rows = facts.services.map((service) => {
-    const images = [service.imageBefore, service.imageSent, service.imageAfter].filter(
-      (image, at, all) => image !== "" && image !== all[at - 1],
-    );
     const took = service.durationMs === undefined ? "" : formatDuration(service.durationMs);
     const cells = [
       `${icons[service.state] ?? ""} ${service.state}`,
       code(service.name),
       service.change,
-      images.map((image) => code(shortImage(image))).join(" → "),
+      imageCell(service),
       escapeMarkdown(service.detail),
       took,
     ];
     return `| ${cells.join(" | ")} |`;
   });
   return ["| | service | change | image | tasks | took |", "|---|---|---|---|---|---|", ...rows].join("\n");
+}
+
+/** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
+function imageCell(service: ServiceResult): string {
+  const stages = [service.imageBefore, service.imageSent, service.imageAfter].map(shortImage);
+  const images = stages.filter((image, index) => image !== "" && image !== stages[index - 1]);
+  const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
+  const sameName = (image: string): boolean => /^[:@]/.test(image.slice(repository.length));
+  return images
+    .map((image, index) =>
+      index > 0 && image.startsWith(repository) && sameName(image) ? image.slice(repository.length) : image,
+    )
+    .map(code)
+    .join(" → ");
 }
 
 /** A picture of who took how long; GitHub draws Mermaid in summaries. */

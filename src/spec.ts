@@ -43,6 +43,8 @@ const UNORDERED = new Set([
 /** What the engine writes, or does, where docker sends nothing. */
 const ENGINE_DEFAULTS: readonly (readonly [string, Json])[] = [
   ["Mode.Replicated.Replicas", 1],
+  ["Mode.ReplicatedJob.MaxConcurrent", 1],
+  ["Mode.ReplicatedJob.TotalCompletions", 1],
   ["EndpointSpec.Mode", "vip"],
   ["Ports.[].PublishMode", "ingress"],
   ["Ports.[].Protocol", "tcp"],
@@ -83,7 +85,9 @@ function canonical(
       .map(([key, child]) => [key, canonical(child, [...path, key], networkIds)] as const)
       .filter((entry): entry is readonly [string, Json] => entry[1] !== undefined)
       .toSorted(([a], [b]) => compare(a, b));
-    if (entries.length === 0 && path.join(".") !== "Mode.Global") return path.length === 0 ? {} : undefined;
+    // An empty object says nothing, but for the mode: `Global: {}` is all there is to say.
+    const says = path.length === 0 || (path.length === 2 && path[0] === "Mode" && path[1] !== "Replicated");
+    if (entries.length === 0 && !says) return undefined;
     return Object.fromEntries(entries);
   }
   return canonicalScalar(value, path, networkIds);

@@ -43,6 +43,12 @@ export interface Task {
   readonly current: boolean;
 }
 
+export interface LogLine {
+  readonly text: string;
+  /** Written to standard error, where programs put what went wrong. */
+  readonly stderr: boolean;
+}
+
 export interface Named {
   readonly id: string;
   readonly name: string;
@@ -91,7 +97,7 @@ export interface Swarm {
   tasks(stack: string): Promise<readonly Task[]>;
   nodeName(id: string): Promise<string>;
   /** The last lines a task wrote; empty where the node can't tell in time. */
-  taskLogs(taskId: string, lines: number): Promise<readonly string[]>;
+  taskLogs(taskId: string, lines: number): Promise<readonly LogLine[]>;
   updateService(service: Service, spec: ServiceSpec, auth: string | undefined): Promise<void>;
   removeService(id: string): Promise<void>;
 }

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createPrivateKey } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, symlinkSync } from "node:fs";
 import { type Server, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -12,6 +13,10 @@ const stack = stackName("connect");
 const inputs = { "stack-name": stack, project: stack, version: "v1", build: "false", "stable-for": "1s" };
 const cwd = buildable({ "stack.yml": "services:\n  web:\n    image: $IMAGE\n" });
 const key = (name: string): string => readFileSync(join(sandbox.keys, name), "utf8");
+
+function pkcs8(name: string): string {
+  return createPrivateKey(key(name)).export({ type: "pkcs8", format: "pem" }).toString();
+}
 
 beforeAll(() => void pushImage(stack, "v1"));
 afterAll(cleanUp);
@@ -33,6 +38,7 @@ describe("ways to log in", () => {
     ["an Ed25519 key", { "ssh-private-key": key("id_ed25519") }, {}],
     ["an ECDSA key", { "ssh-private-key": key("id_ecdsa") }, {}],
     ["an RSA key in PEM form", { "ssh-private-key": key("id_rsa") }, {}],
+    ["an RSA key in PKCS#8 form", { "ssh-private-key": pkcs8("id_rsa") }, {}],
     ["a key with a passphrase", { "ssh-private-key": key("id_pass"), "ssh-passphrase": "passphrase" }, {}],
     [
       "a key with CRLF, indented and without a final newline",

@@ -82,7 +82,7 @@ describe("a stack's life", () => {
     expect(inContainer(`${stack}_web`, ["/bin/busybox", "cat", "/app/.env"])).toBe(
       Buffer.from(ENV_FILE).toString("latin1"),
     );
-    const { Spec } = inspect<{ Spec: { Labels: Record<string, string> } }>("config", name);
+    const { Spec } = inspect("config", name) as { Spec: { Labels: Record<string, string> } };
     expect(Spec.Labels).toMatchObject({
       "swarm-stack-deploy.stack": stack,
       "swarm-stack-deploy.key": "settings",

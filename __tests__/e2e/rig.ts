@@ -15,7 +15,7 @@ import { parse } from "yaml";
 
 /** The committed action, run as the runner runs it, against the sandbox that `script/test` has started. */
 
-export const ROOT = resolve(import.meta.dirname, "../..");
+const ROOT = resolve(import.meta.dirname, "../..");
 const DIST = join(ROOT, "dist/index.js");
 
 function setting(name: string): string {
@@ -97,9 +97,13 @@ export interface Run {
   /** Both streams as they came. */
   readonly raw: string;
   readonly outputs: Readonly<Record<string, string>>;
+  /** What it keeps for its post step. */
+  readonly state: Readonly<Record<string, string>>;
   readonly summary: string;
   readonly ms: number;
-  /** What was left in the runner's temporary folder. */
+  /** The runner's temporary folder. */
+  readonly temp: string;
+  /** What was left in it. */
   readonly leftovers: readonly string[];
 }
 
@@ -171,8 +175,10 @@ export async function runAction(options: RunOptions): Promise<Run> {
     raw,
     log: raw.replace(/^::(add-mask|debug)::.*\n/gm, ""),
     outputs: readOutputs(readFileSync(paths.GITHUB_OUTPUT ?? "", "utf8")),
+    state: readOutputs(readFileSync(paths.GITHUB_STATE ?? "", "utf8")),
     summary: readFileSync(paths.GITHUB_STEP_SUMMARY ?? "", "utf8"),
     ms: Date.now() - started,
+    temp,
     leftovers: readdirSync(temp).filter((name) => !name.startsWith("swarm-stack-file-")),
   };
 }
@@ -205,8 +211,8 @@ export function docker(argv: readonly string[], host = sandbox.managerDockerHost
   }).trim();
 }
 
-export function inspect<T>(kind: string, name: string): T {
-  return (JSON.parse(docker([kind, "inspect", name])) as T[])[0] as T;
+export function inspect(kind: string, name: string): unknown {
+  return (JSON.parse(docker([kind, "inspect", name])) as unknown[])[0];
 }
 
 export interface InspectedService {
@@ -227,7 +233,7 @@ export interface InspectedService {
 }
 
 export function service(name: string): InspectedService {
-  return inspect<InspectedService>("service", name);
+  return inspect("service", name) as InspectedService;
 }
 
 export function imageOf(name: string): string {

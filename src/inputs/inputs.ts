@@ -73,7 +73,7 @@ export interface SshTarget {
   readonly fingerprints: readonly string[];
 }
 
-export interface SocketTarget {
+interface SocketTarget {
   readonly kind: "socket";
   /** `unix://…` or `tcp://…`. */
   readonly dockerHost: string;

@@ -6,6 +6,7 @@ import { ConnectError } from "../errors.ts";
 import { type Json, type JsonObject, at, numberAt, objectAt, textAt } from "../json.ts";
 import {
   type ImageAnswer,
+  type LogLine,
   type Named,
   type NewConfig,
   type Service,
@@ -22,7 +23,7 @@ const CALL_DEADLINE_MS = 30_000;
 const LOGS_DEADLINE_MS = 8000;
 
 /** The engine answered with something other than success. */
-export class EngineError extends Error {
+class EngineError extends Error {
   readonly status: number;
 
   constructor(status: number, message: string) {
@@ -275,12 +276,12 @@ export class EngineSwarm implements Swarm {
     return textAt(node, "Description", "Hostname") || id;
   }
 
-  async taskLogs(taskId: string, lines: number): Promise<readonly string[]> {
+  async taskLogs(taskId: string, lines: number): Promise<readonly LogLine[]> {
     const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
     const bytes = await this.#api.bytes(`/tasks/${taskId}/logs`, { query, deadlineMs: LOGS_DEADLINE_MS });
-    // The two streams come separately; the timestamps, all of one length, put their lines back in order.
-    const stamped = linesOf(demultiplexed(bytes)).toSorted((a, b) => compareStamps(a, b));
-    return stamped.slice(-lines).map((line) => line.slice(line.indexOf(" ") + 1));
+    // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
+    const stamped = demultiplexed(bytes).toSorted((a, b) => compare(a.stamp, b.stamp));
+    return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
   }
 
   async updateService(service: Service, spec: ServiceSpec, auth: string | undefined): Promise<void> {
@@ -346,28 +347,37 @@ function toStoredConfig(raw: JsonObject): StoredConfig {
   };
 }
 
+interface StampedLine extends LogLine {
+  /** RFC 3339 with nanoseconds, all of one length. */
+  readonly stamp: string;
+}
+
 /** Without a terminal, the engine frames each piece of output: one byte for the stream, three of nothing, four for the length. */
-function demultiplexed(bytes: Buffer): Buffer {
-  const pieces: Buffer[] = [];
+function demultiplexed(bytes: Buffer): StampedLine[] {
+  const streams = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
   let offset = 0;
   while (offset + 8 <= bytes.length) {
     const framed = (bytes[offset] ?? 9) <= 2 && bytes.readUIntBE(offset + 1, 3) === 0;
-    if (!framed) return bytes; // A task with a terminal is not framed.
+    if (!framed) return linesOf(bytes, false); // A task with a terminal is not framed.
     const length = bytes.readUInt32BE(offset + 4);
-    pieces.push(bytes.subarray(offset + 8, offset + 8 + length));
+    const stream = bytes[offset] === 2 ? streams.stderr : streams.stdout;
+    stream.push(bytes.subarray(offset + 8, offset + 8 + length));
     offset += 8 + length;
   }
-  return Buffer.concat(pieces);
+  return [...linesOf(Buffer.concat(streams.stdout), false), ...linesOf(Buffer.concat(streams.stderr), true)];
 }
 
-function compareStamps(a: string, b: string): number {
-  const [first, second] = [a.slice(0, a.indexOf(" ")), b.slice(0, b.indexOf(" "))];
-  return first < second ? -1 : Number(first > second);
+function linesOf(bytes: Buffer, stderr: boolean): StampedLine[] {
+  const lines = bytes.toString("utf8").split(/\r\n|\r|\n/);
+  return lines
+    .filter((line) => line !== "")
+    .map((line) => ({
+      stamp: line.slice(0, line.indexOf(" ")),
+      text: line.slice(line.indexOf(" ") + 1),
+      stderr,
+    }));
 }
 
-function linesOf(bytes: Buffer): string[] {
-  return bytes
-    .toString("utf8")
-    .split(/\r\n|\r|\n/)
-    .filter((line) => line !== "");
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
 }

@@ -51,7 +51,7 @@ function refuseOtherThings(text: string): void {
   }
 }
 
-/** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read. */
+/** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read, and Ed25519 has only OpenSSH's own. */
 function fromPkcs8(text: string, passphrase: string | undefined): string {
   try {
     const key = createPrivateKey({
@@ -60,15 +60,41 @@ function fromPkcs8(text: string, passphrase: string | undefined): string {
       ...(passphrase === undefined ? {} : { passphrase }),
     });
     if (key.asymmetricKeyType === "rsa") return key.export({ type: "pkcs1", format: "pem" }).toString();
+    if (key.asymmetricKeyType === "ed25519") return openSshEd25519(key.export({ format: "jwk" }));
     if (key.asymmetricKeyType === "ec") return key.export({ type: "sec1", format: "pem" }).toString();
   } catch (error) {
     const message = error instanceof Error ? error.message : "";
     throw explain(/passphrase|decrypt/i.test(message) ? `encrypted: ${message}` : message, passphrase);
   }
-  throw refuse(
-    "is an Ed25519 key in PKCS#8 form, which is not supported yet.",
-    "Convert it: ssh-keygen -p -f KEY.",
+  throw refuse("is a key of a kind that SSH does not use.", "Make one: ssh-keygen -t ed25519.");
+}
+
+/** The file format of OpenSSH's PROTOCOL.key, without encryption: it never leaves this process. */
+function openSshEd25519(jwk: { readonly d?: string; readonly x?: string }): string {
+  const [seed, publicKey] = [Buffer.from(jwk.d ?? "", "base64url"), Buffer.from(jwk.x ?? "", "base64url")];
+  const type = Buffer.from("ssh-ed25519");
+  const secret = Buffer.concat([
+    Buffer.alloc(8), // Two equal check numbers.
+    ...[type, publicKey, Buffer.concat([seed, publicKey]), Buffer.alloc(0)].map(withLength),
+  ]);
+  const padding = Buffer.from(Array.from({ length: (8 - (secret.length % 8)) % 8 }, (_, index) => index + 1));
+  const file = Buffer.concat([
+    Buffer.from("openssh-key-v1\0"),
+    ...[Buffer.from("none"), Buffer.from("none"), Buffer.alloc(0)].map(withLength),
+    Buffer.from([0, 0, 0, 1]),
+    withLength(Buffer.concat([type, publicKey].map(withLength))),
+    withLength(Buffer.concat([secret, padding])),
+  ]);
+  const lines = file.toString("base64").match(/.{1,70}/g) ?? [];
+  return ["-----BEGIN OPENSSH PRIVATE KEY-----", ...lines, "-----END OPENSSH PRIVATE KEY-----", ""].join(
+    "\n",
   );
+}
+
+function withLength(bytes: Buffer): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return Buffer.concat([length, bytes]);
 }
 
 function explain(message: string, passphrase: string | undefined): InputError {

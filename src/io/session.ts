@@ -93,7 +93,7 @@ async function reachEngine(dockerHost: string, address: string, request: Session
     if (request.target.kind === "ssh") {
       throw new ConnectError(
         `The SSH login at ${address} works, but Docker's socket there can't be reached.`,
-        `Check that Docker runs, that ${request.target.user} may open /var/run/docker.sock (group docker), and that sshd allows stream-local forwarding.`,
+        `Check that Docker runs, that ${request.target.user} may open /var/run/docker.sock (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen).`,
         error,
       );
     }
@@ -113,7 +113,7 @@ async function reachEngine(dockerHost: string, address: string, request: Session
 }
 
 /** Refuses an engine that can't deploy a stack, in words that say what to do. */
-export function requireManager(info: Json, address: string): void {
+function requireManager(info: Json, address: string): void {
   const state = textAt(info, "Swarm", "LocalNodeState");
   const error = textAt(info, "Swarm", "Error");
   if (state === "locked") {

@@ -48,7 +48,7 @@ export interface RenderedStack {
   readonly warnings: readonly Problem[];
 }
 
-export interface RenderedService {
+interface RenderedService {
   readonly name: string;
   /** As docker gets it; with a digest where it is the image just pushed. */
   readonly image: string;

@@ -31,7 +31,7 @@ export interface Scalar {
   readonly dollars: readonly Place[];
 }
 
-export interface Sequence {
+interface Sequence {
   readonly kind: "sequence";
   readonly items: Node[];
   readonly place: Place;
