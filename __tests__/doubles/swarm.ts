@@ -1,0 +1,110 @@
+import {
+  type NewConfig,
+  type Service,
+  type ServiceSpec,
+  type Survey,
+  type Swarm,
+  type Task,
+} from "../../src/swarm.ts";
+
+/** What the swarm looks like at one moment; an error stands for a manager that does not answer. */
+export type Frame = { readonly services: readonly Service[]; readonly tasks?: readonly Task[] } | Error;
+
+export interface ScriptedSwarm extends Swarm {
+  /** What was asked of it, in order; reading is not noted. */
+  readonly heard: string[];
+  /** The specs that were sent, by service id. */
+  readonly sent: Map<string, ServiceSpec>;
+}
+
+/** A swarm whose future is already written, frame by frame; the last one stays. */
+export function scriptedSwarm(frames: readonly Frame[], changes: Partial<Swarm> = {}): ScriptedSwarm {
+  const left = [...frames];
+  const heard: string[] = [];
+  const sent = new Map<string, ServiceSpec>();
+  let present: Frame = { services: [] };
+  const looked = (): Exclude<Frame, Error> => {
+    if (present instanceof Error) throw present;
+    return present;
+  };
+  return {
+    address: "m1",
+    heard,
+    sent,
+    survey: async () => await Promise.resolve(emptySurvey()),
+    askRegistry: async () => await Promise.resolve({ kind: "refused", status: 404, message: "not found" }),
+    networks: async () => await Promise.resolve([]),
+    createNetwork: async (name) =>
+      await Promise.resolve((heard.push(`create network ${name}`), `id-${name}`)),
+    createConfig: async ({ name }: NewConfig) =>
+      await Promise.resolve((heard.push(`create config ${name}`), `id-${name}`)),
+    // A look asks for the services first, and that turns the page.
+    services: async () =>
+      await Promise.resolve().then(() => ((present = left.shift() ?? present), looked().services)),
+    tasks: async () => await Promise.resolve().then(() => looked().tasks ?? []),
+    nodeName: async (id) => await Promise.resolve(`name-of-${id}`),
+    taskLogs: async () => await Promise.resolve([]),
+    updateService: async (each, spec) =>
+      await Promise.resolve(
+        void (heard.push(`update ${each.name} at ${each.version}`), sent.set(each.id, spec)),
+      ),
+    removeService: async (id) => await Promise.resolve(void heard.push(`remove ${id}`)),
+    ...changes,
+  };
+}
+
+export function emptySurvey(changes: Partial<Survey> = {}): Survey {
+  return {
+    info: {},
+    networks: [],
+    rawConfigs: [],
+    secrets: [],
+    rawServices: [],
+    services: [],
+    configs: [],
+    ...changes,
+  };
+}
+
+/** A replicated service of the stack `shop`, as the engine stores it. */
+export function serviceSpec(image = "app:v1", changes: ServiceSpec = {}): ServiceSpec {
+  return {
+    Name: "shop_web",
+    Labels: { "com.docker.stack.namespace": "shop", "com.docker.stack.image": image },
+    TaskTemplate: { ContainerSpec: { Image: image } },
+    Mode: { Replicated: { Replicas: 1 } },
+    ...changes,
+  };
+}
+
+export function service(changes: Partial<Service> = {}): Service {
+  const spec = changes.spec ?? serviceSpec();
+  return {
+    id: "s1",
+    name: "shop_web",
+    version: 7,
+    spec,
+    update: undefined,
+    desiredTasks: 1,
+    jobIteration: 0,
+    ...changes,
+  };
+}
+
+export function task(changes: Partial<Task> = {}): Task {
+  return {
+    id: "t1",
+    serviceId: "s1",
+    slot: 1,
+    nodeId: "n1",
+    state: "running",
+    desiredState: "running",
+    error: "",
+    exitCode: undefined,
+    image: "app:v1",
+    createdAt: "2026-08-01T10:00:00Z",
+    jobIteration: 0,
+    current: true,
+    ...changes,
+  };
+}

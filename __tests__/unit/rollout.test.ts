@@ -1,0 +1,351 @@
+import { describe, expect, test } from "@jest/globals";
+import { type ServiceSnapshot, type Verdict, judge } from "../../src/rollout.ts";
+import { type ServiceSpec } from "../../src/swarm.ts";
+import { service, serviceSpec, task } from "../doubles/swarm.ts";
+
+const V2 = serviceSpec("app:v2");
+const NEW = service({ spec: V2, desiredTasks: 2 });
+/** Swarm put the old spec back. */
+const OLD = service({ desiredTasks: 2 });
+
+const one = task({ id: "a", slot: 1 });
+const two = task({ id: "b", slot: 2 });
+const oldOne = task({ id: "c", slot: 1, current: false });
+const oldTwo = task({ id: "d", slot: 2, current: false });
+const gone = task({ id: "e", slot: 2, current: false, state: "shutdown", desiredState: "shutdown" });
+const crashed = task({
+  id: "x",
+  slot: 2,
+  state: "failed",
+  desiredState: "shutdown",
+  error: "task: non-zero exit (3)",
+  exitCode: 3,
+});
+
+function update(state: string, message = ""): { update: { state: string; message: string } } {
+  return { update: { state, message } };
+}
+
+function verdict(
+  live: ServiceSnapshot["live"],
+  tasks: ServiceSnapshot["tasks"],
+  changes: Partial<ServiceSnapshot> = {},
+): Verdict {
+  return judge({
+    name: "web",
+    sent: V2,
+    live,
+    tasks,
+    oldFailures: new Set(),
+    networkIds: new Map(),
+    ...changes,
+  });
+}
+
+/** `converged: 2/2 running` */
+function words({ kind, detail }: Verdict): string {
+  return `${kind}: ${detail}`;
+}
+
+describe("a service that runs what was sent", () => {
+  test.each<[string, Verdict, string]>([
+    ["all replicas run", verdict(NEW, [one, two]), "converged: 2/2 running"],
+    [
+      "after an update",
+      verdict({ ...NEW, ...update("completed", "update completed") }, [one, two, gone]),
+      "converged: 2/2 running",
+    ],
+    [
+      "no update was needed, so there is no word of one",
+      verdict(NEW, [one, two, gone]),
+      "converged: 2/2 running",
+    ],
+    [
+      "no replicas are wanted and none run",
+      verdict({ ...NEW, desiredTasks: 0 }, [gone]),
+      "converged: 0/0 running",
+    ],
+    [
+      "an old task on a node that is down is a ghost: it should not run",
+      verdict(NEW, [one, two, { ...oldOne, desiredState: "shutdown" }]),
+      "converged: 2/2 running",
+    ],
+    [
+      "words that an earlier rollback left, where nothing was sent this time",
+      verdict({ ...NEW, ...update("rollback_completed") }, [one, two]),
+      "converged: 2/2 running",
+    ],
+    [
+      "a task that had failed before we sent anything",
+      verdict(NEW, [one, two, crashed], { oldFailures: new Set(["x"]) }),
+      "converged: 2/2 running",
+    ],
+    [
+      "a task of the old version that failed on its way out",
+      verdict(NEW, [one, two, { ...crashed, current: false }]),
+      "converged: 2/2 running",
+    ],
+  ])("%s", (_fact, found, expected) => {
+    expect(words(found)).toBe(expected);
+  });
+});
+
+describe("a service on its way", () => {
+  test.each<[string, Verdict, string]>([
+    ["just sent, nothing seen yet", verdict(NEW, []), "progressing: 0/2 running"],
+    [
+      "the old version runs, the new one is not made yet",
+      verdict(NEW, [oldOne, oldTwo]),
+      "progressing: 0/2 running, 2 of the old version still up",
+    ],
+    [
+      "still pulling",
+      verdict({ ...NEW, ...update("updating") }, [{ ...one, state: "preparing" }, oldOne, oldTwo]),
+      "progressing: 0/2 running (preparing), 2 of the old version still up",
+    ],
+    [
+      "waiting for its health check",
+      verdict(NEW, [one, { ...two, state: "starting" }]),
+      "progressing: 1/2 running (starting)",
+    ],
+    [
+      "all run, and Swarm still watches them",
+      verdict({ ...NEW, ...update("updating") }, [one, two]),
+      "progressing: 2/2 running, watched by Swarm",
+    ],
+    [
+      "all run, and so does an old one",
+      verdict(NEW, [one, two, oldOne]),
+      "progressing: 2/2 running, 1 of the old version still up",
+    ],
+    [
+      "completed, says Swarm, with no task running",
+      verdict({ ...NEW, ...update("completed") }, []),
+      "progressing: 0/2 running",
+    ],
+    [
+      "completed, says Swarm, though all nodes are drained",
+      verdict({ ...NEW, ...update("completed") }, [
+        { ...one, state: "pending", error: "no suitable node (3 nodes not available for new tasks)" },
+      ]),
+      "progressing: 0/2 running: no suitable node (3 nodes not available for new tasks)",
+    ],
+    [
+      "nowhere to go",
+      verdict({ ...NEW, ...update("updating") }, [
+        { ...one, state: "pending", error: "no suitable node (host-mode port already in use on 1 node)" },
+        oldOne,
+      ]),
+      "progressing: 0/2 running: no suitable node (host-mode port already in use on 1 node), 1 of the old version still up",
+    ],
+    [
+      "a running task that is about to be stopped does not count",
+      verdict(NEW, [one, { ...two, desiredState: "shutdown" }]),
+      "progressing: 1/2 running",
+    ],
+    [
+      "scaled down, and what is too many still runs",
+      verdict({ ...NEW, desiredTasks: 1 }, [one, two]),
+      "progressing: 1/1 running, 1 too many",
+    ],
+    [
+      "no replicas are wanted and one still runs",
+      verdict({ ...NEW, desiredTasks: 0 }, [one]),
+      "progressing: 0/0 running, 1 too many",
+    ],
+  ])("%s", (_fact, found, expected) => {
+    expect(words(found)).toBe(expected);
+  });
+});
+
+describe("a service that failed", () => {
+  test.each<[string, Verdict, string]>([
+    [
+      "a rollback is a failure though every task is running",
+      verdict({ ...OLD, ...update("rollback_completed", "rollback completed") }, [one, two]),
+      "failed: Swarm rolled the service back: rollback completed",
+    ],
+    [
+      "a rollback under way",
+      verdict(
+        {
+          ...OLD,
+          ...update("rollback_started", "update rolled back due to failure or early termination of task x"),
+        },
+        [one, two],
+      ),
+      "failed: Swarm rolled the service back: update rolled back due to failure or early termination of task x",
+    ],
+    [
+      "a rollback that says completed in the end",
+      verdict({ ...OLD, ...update("completed", "update completed") }, [
+        one,
+        two,
+        { ...crashed, current: false },
+      ]),
+      "failed: Swarm rolled the service back",
+    ],
+    [
+      "a rollback that got stuck",
+      verdict(
+        {
+          ...OLD,
+          ...update("rollback_paused", "update paused due to failure or early termination of task x"),
+        },
+        [one],
+      ),
+      "failed: Swarm rolled the service back: update paused due to failure or early termination of task x",
+    ],
+    [
+      "somebody deployed over it",
+      verdict({ ...NEW, spec: serviceSpec("app:v3") }, [one, two]),
+      "failed: its spec is not the one that was sent: somebody else changed it",
+    ],
+    [
+      "somebody scaled it",
+      verdict({ ...NEW, spec: serviceSpec("app:v2", { Mode: { Replicated: { Replicas: 9 } } }) }, [one, two]),
+      "failed: its spec is not the one that was sent: somebody else changed it",
+    ],
+    ["somebody removed it", verdict(undefined, []), "failed: the service was removed by somebody else"],
+    [
+      "a task crashed",
+      verdict({ ...NEW, ...update("updating") }, [one, crashed, oldTwo]),
+      "failed: task: non-zero exit (3)",
+    ],
+    [
+      "a task crashed, though another took its place and all run",
+      verdict({ ...NEW, ...update("completed") }, [one, two, crashed]),
+      "failed: task: non-zero exit (3)",
+    ],
+    [
+      "a task crashed long after Swarm had stopped watching",
+      verdict(NEW, [one, two, crashed]),
+      "failed: task: non-zero exit (3)",
+    ],
+    [
+      "a first deployment that crashes: there is no word of an update",
+      verdict(NEW, [crashed]),
+      "failed: task: non-zero exit (3)",
+    ],
+    [
+      "no such image",
+      verdict(NEW, [{ ...crashed, state: "rejected", error: "No such image: app:v2@sha256:0" }]),
+      "failed: No such image: app:v2@sha256:0",
+    ],
+    [
+      "a task ended well, which a service must not; a failing health check can look like this",
+      verdict(NEW, [one, { ...crashed, state: "complete", error: "", exitCode: 0 }]),
+      "failed: a task ended by itself with exit code 0 (a failing health check can look like this too)",
+    ],
+    [
+      "paused",
+      verdict(
+        { ...NEW, ...update("paused", "update paused due to failure or early termination of task x") },
+        [one, oldTwo],
+      ),
+      "failed: update paused due to failure or early termination of task x",
+    ],
+    ["paused, without words", verdict({ ...NEW, ...update("paused") }, [one, two]), "failed: paused"],
+  ])("%s", (_fact, found, expected) => {
+    expect(words(found)).toBe(expected);
+  });
+
+  test("the culprits are named", () => {
+    const found = verdict(NEW, [one, crashed]);
+    expect(found.kind === "failed" && found.tasks).toEqual([crashed]);
+  });
+
+  test("after a rollback the culprits are no longer of the present spec, and named all the same", () => {
+    const culprit = { ...crashed, current: false };
+    const found = verdict({ ...OLD, ...update("completed") }, [one, two, culprit]);
+    expect(found.kind === "failed" && found.tasks).toEqual([culprit]);
+  });
+});
+
+describe("a node that refuses a task", () => {
+  const refused = task({
+    id: "r",
+    slot: 2,
+    state: "rejected",
+    desiredState: "shutdown",
+    error: "Pool overlaps with other one on this address space",
+  });
+
+  test.each<[string, Verdict, Verdict["kind"]]>([
+    ["once is Swarm's to try again", verdict(NEW, [one, refused]), "progressing"],
+    ["once, and the second try runs", verdict(NEW, [one, two, refused]), "converged"],
+    ["twice in one slot is hopeless", verdict(NEW, [one, refused, { ...refused, id: "q" }]), "failed"],
+    [
+      "once in each of two slots is not",
+      verdict(NEW, [refused, { ...refused, id: "q", slot: 1 }]),
+      "progressing",
+    ],
+    [
+      "twice on one node is hopeless in a global service",
+      verdict(NEW, [
+        { ...refused, slot: 0 },
+        { ...refused, id: "q", slot: 0 },
+      ]),
+      "failed",
+    ],
+    [
+      "once on each of two nodes is not",
+      verdict(NEW, [
+        { ...refused, slot: 0 },
+        { ...refused, id: "q", slot: 0, nodeId: "n2" },
+      ]),
+      "progressing",
+    ],
+    [
+      "before we sent anything does not count",
+      verdict(NEW, [one, refused, { ...refused, id: "q" }], { oldFailures: new Set(["q"]) }),
+      "progressing",
+    ],
+  ])("%s", (_fact, found, kind) => {
+    expect(found.kind).toBe(kind);
+  });
+});
+
+describe("tasks that may end", () => {
+  const done = task({ id: "a", state: "complete", desiredState: "shutdown", exitCode: 0 });
+  const oneShot = (condition: string): ServiceSpec =>
+    serviceSpec("app:v2", { TaskTemplate: { RestartPolicy: { Condition: condition } } });
+  const judged = (spec: ServiceSpec, tasks: ServiceSnapshot["tasks"], jobIteration = 0): string =>
+    words(verdict(service({ spec, jobIteration }), tasks, { sent: spec }));
+  const job = (mode: ServiceSpec): ServiceSpec => serviceSpec("app:v2", { Mode: { ReplicatedJob: mode } });
+
+  test.each<[string, string, string]>([
+    ["with restart condition none", judged(oneShot("none"), [done]), "converged: 1/1 running"],
+    ["with restart condition on-failure", judged(oneShot("on-failure"), [done]), "converged: 1/1 running"],
+    [
+      "not with restart condition any",
+      judged(oneShot("any"), [done]),
+      "failed: a task ended by itself with exit code 0 (a failing health check can look like this too)",
+    ],
+    [
+      "but not badly",
+      judged(oneShot("none"), [{ ...done, state: "failed", error: "task: non-zero exit (1)" }]),
+      "failed: task: non-zero exit (1)",
+    ],
+    ["a job is done when its tasks are", judged(job({}), [done]), "converged: 1/1 complete"],
+    [
+      "a job that runs",
+      judged(job({}), [{ ...done, state: "running", desiredState: "complete" }]),
+      "progressing: 0/1 complete",
+    ],
+    ["an earlier run of a job proves nothing", judged(job({}), [done], 1), "progressing: 0/1 complete"],
+    ["this run does", judged(job({}), [{ ...done, jobIteration: 1 }], 1), "converged: 1/1 complete"],
+    [
+      "a job of several completions",
+      judged(job({ TotalCompletions: 3 }), [done, { ...done, id: "b" }]),
+      "progressing: 2/3 complete",
+    ],
+    [
+      "a job that fails",
+      judged(job({}), [{ ...done, state: "failed", error: "task: non-zero exit (1)" }]),
+      "failed: task: non-zero exit (1)",
+    ],
+  ])("%s", (_fact, found, expected) => {
+    expect(found).toMatch(expected);
+  });
+});
