@@ -1,0 +1,198 @@
+import { describe, expect, test } from "@jest/globals";
+import {
+  createNeeds,
+  dockersReason,
+  refuseForeignConfigs,
+  sendServices,
+  stackDeploy,
+} from "../../src/apply.ts";
+import { DeployError, PreflightError } from "../../src/errors.ts";
+import { type Plan } from "../../src/plan.ts";
+import { type RenderedStack } from "../../src/stack/render.ts";
+import { parseStackFile } from "../../src/stack/stack-file.ts";
+import { type NewConfig } from "../../src/swarm.ts";
+import {
+  type Docker,
+  type DockerAnswer,
+  type DockerCall,
+  type Session,
+  type Stage,
+} from "../../src/world.ts";
+import { emptySurvey, scriptedSwarm, serviceSpec } from "../doubles/swarm.ts";
+import { recordedVoice } from "../doubles/voice.ts";
+
+const OK: DockerAnswer = { code: 0, stdout: "", stderr: "" };
+const STAGE: Stage = { survey: emptySurvey(), images: new Map(), networks: new Map(), configs: new Map() };
+
+function config(name: string, content = "x"): NewConfig {
+  return { name, bytes: Buffer.from(content), labels: new Map(), templateDriver: undefined };
+}
+
+function plan(changes: Partial<Plan> = {}): Plan {
+  return { stack: "shop", services: [], networks: [], configs: [], ...changes };
+}
+
+interface Heard {
+  readonly argv: readonly string[];
+  readonly call: DockerCall | undefined;
+}
+
+function recordedDocker(answer: DockerAnswer): Docker & { readonly calls: Heard[] } {
+  const calls: Heard[] = [];
+  return {
+    calls,
+    run: async (argv, call) => await Promise.resolve((calls.push({ argv, call }), answer)),
+  };
+}
+
+function session(
+  docker: Docker,
+  lost?: string,
+): Session & { readonly swarm: ReturnType<typeof scriptedSwarm> } {
+  return {
+    swarm: scriptedSwarm([]),
+    docker,
+    registryAuth: () => undefined,
+    rehearse: async () => await Promise.resolve([]),
+    perform: async (_stage, deploy) => await deploy(docker).then(() => []),
+    lost: () => lost,
+    [Symbol.asyncDispose]: async () => await Promise.resolve(),
+  };
+}
+
+describe("what services need", () => {
+  test("is created where the swarm does not have it: networks first", async () => {
+    const open = session(recordedDocker(OK));
+    const created = await createNeeds(
+      plan({ networks: ["proxy"], configs: ["shop_a"] }),
+      [config("shop_a"), config("shop_b")],
+      open,
+      recordedVoice(),
+    );
+    expect(open.swarm.heard).toEqual(["create network proxy", "create config shop_a"]);
+    expect(created).toEqual({
+      networks: new Map([["proxy", "id-proxy"]]),
+      configs: new Map([["shop_a", "id-shop_a"]]),
+    });
+  });
+
+  test("is left alone where it is there", async () => {
+    const open = session(recordedDocker(OK));
+    await createNeeds(plan(), [config("shop_a")], open, recordedVoice());
+    expect(open.swarm.heard).toEqual([]);
+  });
+});
+
+describe("a config of the same name", () => {
+  const existing = (content: string) =>
+    emptySurvey({ configs: [{ id: "1", name: "shop_a", bytes: Buffer.from(content) }] });
+
+  test("with the same content is ours", () => {
+    expect(() => refuseForeignConfigs([config("shop_a", "x")], existing("x"))).not.toThrow();
+  });
+
+  test("with another content stops the deployment", () => {
+    expect(() => refuseForeignConfigs([config("shop_a", "y")], existing("x"))).toThrow(PreflightError);
+    expect(() => refuseForeignConfigs([config("shop_a", "y")], existing("x"))).toThrow(
+      "docker config inspect shop_a",
+    );
+  });
+});
+
+describe("docker stack deploy", () => {
+  test.each([
+    [28, true],
+    [26, true],
+    [25, false],
+    [20, false],
+    [0, false],
+  ])("version %d is told not to wait: %s", async (major, detach) => {
+    const docker = recordedDocker(OK);
+    await stackDeploy(docker, "shop", "services: {}", ".", major, () => undefined);
+    expect(docker.calls[0]?.argv.includes("--detach=true")).toBe(detach);
+  });
+
+  test("gets the file through standard input, since it may hold secrets", async () => {
+    const docker = recordedDocker(OK);
+    await stackDeploy(docker, "shop", "PASSWORD: hunter2", "deploy", 28, () => undefined);
+    expect(docker.calls[0]?.argv.join(" ")).toBe(
+      "stack deploy --with-registry-auth --resolve-image always --detach=true --compose-file - shop",
+    );
+    expect(docker.calls[0]?.call).toMatchObject({ input: "PASSWORD: hunter2", cwd: "deploy" });
+  });
+
+  test.each([
+    [
+      "its last words",
+      "Ignoring unsupported options: build\n\nSince --detach=false was not specified, x\nIn a future release, y\nfailed to create service web: no\n",
+      "failed to create service web: no",
+    ],
+    ["several lines", "a\r\nb\n", "a b"],
+    ["none", 'time="x" level=warning msg="y"\n', "docker gave no reason"],
+  ])("says why it refuses: %s", (_fact, stderr, reason) => {
+    expect(dockersReason({ code: 1, stdout: "", stderr })).toBe(reason);
+  });
+});
+
+describe("sending", () => {
+  const root = parseStackFile(
+    "services: {web: {image: a}, db: {image: b}, new: {image: c}}\nnetworks: {n: {external: true}}",
+    "f",
+  );
+  const stack: RenderedStack = {
+    name: "shop",
+    root,
+    services: [],
+    configs: [],
+    envConfigName: "",
+    warnings: [],
+  };
+  const service = (name: string, change: Plan["services"][number]["change"]): Plan["services"][number] => ({
+    name,
+    change,
+    fields: [],
+    wanted: serviceSpec(),
+    before: undefined,
+    auth: undefined,
+  });
+  const changes = plan({
+    services: [service("web", "update"), service("db", "unchanged"), service("new", "create")],
+  });
+
+  async function send(what: Plan, docker: Docker, lost?: string): Promise<void> {
+    await sendServices(what, stack, ".", 28, STAGE, session(docker, lost), recordedVoice());
+  }
+
+  test("docker gets the services that change, and no other: the same spec again would disarm Swarm's own rollback", async () => {
+    const docker = recordedDocker(OK);
+    await send(changes, docker);
+    const file = docker.calls[0]?.call?.input ?? "";
+    expect(file).toContain("web:");
+    expect(file).toContain("new:");
+    expect(file).not.toContain("db:");
+    expect(file).toContain("networks:");
+  });
+
+  test("docker is not asked where nothing changes", async () => {
+    const docker = recordedDocker(OK);
+    await send(
+      plan({ services: [service("db", "unchanged"), service("old", "remove"), service("x", "foreign")] }),
+      docker,
+    );
+    expect(docker.calls).toEqual([]);
+  });
+
+  test.each([
+    ["docker's own reason", undefined, "docker stack deploy failed (exit code 1): update out of sequence"],
+    [
+      "the lost connection, where that is why",
+      "keepalive timeout",
+      "docker stack deploy failed (exit code 1): keepalive timeout",
+    ],
+  ])("a failure tells %s, and what state the swarm is in", async (_fact, lost, message) => {
+    const docker = recordedDocker({ code: 1, stdout: "", stderr: "update out of sequence\n" });
+    await expect(send(changes, docker, lost)).rejects.toThrow(DeployError);
+    await expect(send(changes, docker, lost)).rejects.toThrow(message);
+    await expect(send(changes, docker, lost)).rejects.toThrow("the others are untouched");
+  });
+});

@@ -1,0 +1,90 @@
+import { describe, expect, test } from "@jest/globals";
+import { headline, tellStory } from "../../src/failing-task.ts";
+import { type LogLine, type Swarm } from "../../src/swarm.ts";
+import { scriptedSwarm, task } from "../doubles/swarm.ts";
+
+const CRASHED = task({ state: "failed", error: "task: non-zero exit (3)", exitCode: 3, slot: 2 });
+const out = (text: string): LogLine => ({ text, stderr: false });
+const err = (text: string): LogLine => ({ text, stderr: true });
+
+async function story(changes: Partial<Swarm> = {}, failed = CRASHED): ReturnType<typeof tellStory> {
+  return await tellStory(scriptedSwarm([], changes), "web", failed);
+}
+
+const logging = (...lines: LogLine[]): Partial<Swarm> => ({
+  taskLogs: async () => await Promise.resolve(lines),
+});
+
+test("a story has all that is known of the task", async () => {
+  expect(await story(logging(out("starting"), err("no database"), out("bye")))).toEqual({
+    service: "web",
+    slot: 2,
+    node: "name-of-n1",
+    image: "app:v1",
+    state: "failed",
+    exitCode: 3,
+    error: "task: non-zero exit (3)",
+    logs: ["starting", "no database", "bye"],
+    lastWords: "no database",
+    logsMissing: undefined,
+  });
+});
+
+describe("the last words", () => {
+  test.each([
+    ["standard error's, since the two streams come by separate ways", [err("why"), out("bye")], "why"],
+    ["standard output's where there is no other", [out("a"), out("b")], "b"],
+    ["none", [], ""],
+  ])("are %s", async (_fact, lines, words) => {
+    expect((await story(logging(...lines))).lastWords).toBe(words);
+  });
+});
+
+describe("what can't be learned costs nothing else", () => {
+  test("logs of a node that is down", async () => {
+    const told = await story({
+      taskLogs: async () => await Promise.reject(new Error("node n1 is not available")),
+    });
+    expect(told).toMatchObject({ logs: [], logsMissing: "node n1 is not available", node: "name-of-n1" });
+  });
+
+  test("a node that is gone keeps its id", async () => {
+    expect(
+      await story({
+        nodeName: async () => await Promise.reject(new Error("not found")),
+        ...logging(out("x")),
+      }),
+    ).toMatchObject({ node: "n1", logs: ["x"] });
+  });
+
+  test("a task that never had a node", async () => {
+    expect(await story({}, { ...CRASHED, nodeId: "" })).toMatchObject({ node: "" });
+  });
+});
+
+test.each([
+  ["the swarm's own words", CRASHED, "Task web.2 on name-of-n1 (app:v1): task: non-zero exit (3)"],
+  [
+    "a task that ended by itself",
+    { ...CRASHED, state: "complete", error: "", exitCode: 0 },
+    "Task web.2 on name-of-n1 (app:v1): complete with exit code 0",
+  ],
+  [
+    "a task that never started",
+    { ...CRASHED, state: "rejected", error: "", exitCode: undefined },
+    "Task web.2 on name-of-n1 (app:v1): rejected",
+  ],
+  [
+    "a global service has no slots",
+    { ...CRASHED, slot: 0 },
+    "Task web on name-of-n1 (app:v1): task: non-zero exit (3)",
+  ],
+  ["no node", { ...CRASHED, nodeId: "" }, "Task web.2 (app:v1): task: non-zero exit (3)"],
+  [
+    "a digest is told as people know it",
+    { ...CRASHED, image: `app:v1@sha256:${"ab".repeat(32)}` },
+    "Task web.2 on name-of-n1 (app:v1@sha256:abababababab): task: non-zero exit (3)",
+  ],
+])("the headline: %s", async (_fact, failed, line) => {
+  expect(headline(await story({}, failed))).toBe(line);
+});

@@ -1,0 +1,147 @@
+import { describe, expect, test } from "@jest/globals";
+import { DeployError } from "../../src/errors.ts";
+import { type Observation, type WatchRequest, observe, watched } from "../../src/observe.ts";
+import { fakeClock } from "../doubles/clock.ts";
+import { type Frame, scriptedSwarm, service, serviceSpec, task } from "../doubles/swarm.ts";
+
+const V2 = serviceSpec("app:v2");
+const NEW = service({ spec: V2 });
+const PULLING: Frame = { services: [NEW], tasks: [task({ state: "preparing" })] };
+const RUNNING: Frame = { services: [NEW], tasks: [task()] };
+const CRASHED: Frame = {
+  services: [NEW],
+  tasks: [task({ state: "failed", error: "task: non-zero exit (3)" })],
+};
+const DEAF = new Error("connect ECONNREFUSED");
+
+function times<T>(count: number, item: T): T[] {
+  return Array.from({ length: count }, () => item);
+}
+
+async function seen(frames: readonly Frame[], changes: Partial<WatchRequest> = {}): Promise<Observation[]> {
+  const request: WatchRequest = {
+    stack: "shop",
+    services: [{ name: "web", serviceName: "shop_web", sent: V2 }],
+    oldFailures: new Set(),
+    networkIds: new Map(),
+    timeoutMs: 600_000,
+    stableForMs: 15_000,
+    endOnFailure: true,
+    ...changes,
+  };
+  const observations: Observation[] = [];
+  for await (const each of observe(scriptedSwarm(frames), fakeClock(1_000_000), request))
+    observations.push(each);
+  return observations;
+}
+
+async function last(
+  frames: readonly Frame[],
+  changes: Partial<WatchRequest> = {},
+): Promise<Observation | undefined> {
+  return (await seen(frames, changes)).at(-1);
+}
+
+describe("the end", () => {
+  test("comes when everything has been as sent for long enough", async () => {
+    const end = await last([PULLING, PULLING, RUNNING]);
+    expect(end).toMatchObject({ end: "stable" });
+    expect(end?.stableMs).toBeGreaterThanOrEqual(15_000);
+    expect(end?.stableMs).toBeLessThan(17_000);
+  });
+
+  test("a break starts the wait anew", async () => {
+    const observations = await seen([...times(10, RUNNING), PULLING, RUNNING]);
+    expect(observations.map(({ stableMs }) => stableMs === undefined).filter(Boolean)).toHaveLength(1);
+    expect(observations.at(-1)?.elapsedMs).toBeGreaterThanOrEqual(15_000 + 11 * 700);
+  });
+
+  test("comes at once where nothing has to be waited for", async () => {
+    expect(await seen([RUNNING], { stableForMs: 0 })).toMatchObject([{ end: "stable", elapsedMs: 0 }]);
+  });
+
+  test("comes at once when a service has failed", async () => {
+    expect(await seen([PULLING, CRASHED, RUNNING])).toMatchObject([{ end: undefined }, { end: "failed" }]);
+  });
+
+  test("does not come with a failure while things are put back", async () => {
+    expect(await last([CRASHED, RUNNING], { endOnFailure: false })).toMatchObject({ end: "stable" });
+  });
+
+  test("comes when time is up", async () => {
+    const end = await last([PULLING], { timeoutMs: 60_000 });
+    expect(end).toMatchObject({ end: "timeout", stableMs: undefined });
+    expect(end?.elapsedMs).toBeGreaterThanOrEqual(60_000);
+    expect(end?.elapsedMs).toBeLessThan(62_000);
+  });
+
+  test("of time does not cut off a proof of stability that is complete", async () => {
+    expect(await last([RUNNING], { timeoutMs: 15_001, stableForMs: 15_000 })).toMatchObject({
+      end: "stable",
+    });
+  });
+
+  test("is marked on the last observation only", async () => {
+    const observations = await seen([PULLING, RUNNING]);
+    expect(observations.filter(({ end }) => end !== undefined)).toHaveLength(1);
+  });
+});
+
+test("one service that fails is enough", async () => {
+  const db = service({ id: "s2", name: "shop_db", spec: serviceSpec("pg:1") });
+  const frame: Frame = {
+    services: [NEW, db],
+    tasks: [task(), task({ id: "t2", serviceId: "s2", state: "failed", error: "no space" })],
+  };
+  const services = [
+    { name: "web", serviceName: "shop_web", sent: V2 },
+    { name: "db", serviceName: "shop_db", sent: serviceSpec("pg:1") },
+  ];
+  const end = await last([frame], { services });
+  expect(Object.fromEntries([...(end?.verdicts ?? [])].map(([name, { kind }]) => [name, kind]))).toEqual({
+    web: "converged",
+    db: "failed",
+  });
+});
+
+test("a stack without services is stable", async () => {
+  expect(await last([{ services: [] }], { services: [] })).toMatchObject({ end: "stable" });
+});
+
+describe("a manager that does not answer", () => {
+  test("for a minute is waited for: it may be electing a leader", async () => {
+    expect(await last([PULLING, ...times(80, DEAF), RUNNING])).toMatchObject({ end: "stable" });
+  });
+
+  test("for longer ends the watch with an error that says what goes on", async () => {
+    await expect(seen([PULLING, DEAF])).rejects.toThrow(DeployError);
+    await expect(seen([PULLING, DEAF])).rejects.toThrow(
+      /The manager m1 stopped answering while the rollout was watched: connect ECONNREFUSED\. .*goes on rolling out/,
+    );
+  });
+
+  test("from the start is given up after a minute too", async () => {
+    await expect(seen([DEAF])).rejects.toThrow(DeployError);
+  });
+
+  test("is not waited for beyond the time there is", async () => {
+    await expect(seen([PULLING, ...times(50, DEAF), RUNNING], { timeoutMs: 20_000 })).rejects.toThrow(
+      DeployError,
+    );
+  });
+
+  test("interrupts no stability: it is not known what happened meanwhile, only that all is well again", async () => {
+    const observations = await seen([RUNNING, DEAF, RUNNING]);
+    expect(observations.at(-1)?.end).toBe("stable");
+  });
+});
+
+test("what is watched is what docker would send", () => {
+  const planned = { name: "web", change: "update" as const, fields: [], before: undefined, auth: undefined };
+  expect(
+    watched([
+      { ...planned, wanted: V2 },
+      { ...planned, name: "old", wanted: undefined },
+    ]),
+  ).toEqual([{ name: "web", serviceName: "shop_web", sent: V2 }]);
+});

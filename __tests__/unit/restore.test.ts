@@ -1,0 +1,144 @@
+import { describe, expect, test } from "@jest/globals";
+import { type Plan, type PlannedService } from "../../src/plan.ts";
+import { type Restored, restore } from "../../src/restore.ts";
+import { type Swarm } from "../../src/swarm.ts";
+import { fakeClock } from "../doubles/clock.ts";
+import { type Frame, type ScriptedSwarm, scriptedSwarm, service, serviceSpec } from "../doubles/swarm.ts";
+import { recordedVoice } from "../doubles/voice.ts";
+
+const V1 = serviceSpec("app:v1");
+const V2 = serviceSpec("app:v2");
+const BEFORE = service({ spec: V1, version: 7 });
+const SENT = service({ spec: V2, version: 12 });
+
+function planned(changes: Partial<PlannedService> = {}): PlannedService {
+  return {
+    name: "web",
+    change: "update",
+    fields: ["image"],
+    wanted: V2,
+    before: BEFORE,
+    auth: undefined,
+    ...changes,
+  };
+}
+
+const NEW = planned({
+  name: "new",
+  change: "create",
+  wanted: serviceSpec("a", { Name: "shop_new" }),
+  before: undefined,
+});
+
+async function restored(
+  services: readonly PlannedService[],
+  frames: readonly Frame[],
+  changes: Partial<Swarm> = {},
+): Promise<{ result: Restored; swarm: ScriptedSwarm; said: readonly string[] }> {
+  const swarm = scriptedSwarm(frames, changes);
+  const voice = recordedVoice();
+  const plan: Plan = { stack: "shop", services, networks: [], configs: [] };
+  return { result: await restore(plan, swarm, fakeClock(), voice), swarm, said: voice.said };
+}
+
+test("a service gets back the spec it had, at its present version", async () => {
+  const { result, swarm, said } = await restored([planned()], [{ services: [SENT] }]);
+  expect(swarm.heard).toEqual(["update shop_web at 12"]);
+  expect(swarm.sent.get("s1")).toEqual(V1);
+  expect(result).toEqual({
+    services: [{ name: "web", serviceName: "shop_web", sent: V1 }],
+    removed: [],
+    failures: [],
+  });
+  expect(said).toEqual(["web: back to what ran before."]);
+});
+
+test("a service that Swarm has put back already is not sent the same again, which would disarm its rollback", async () => {
+  const { result, swarm } = await restored([planned()], [{ services: [{ ...SENT, spec: V1 }] }]);
+  expect(swarm.heard).toEqual([]);
+  expect(result.services).toHaveLength(1);
+});
+
+test("a service that this deployment created is removed", async () => {
+  const { result, swarm } = await restored([NEW], [{ services: [service({ id: "s9", name: "shop_new" })] }]);
+  expect(swarm.heard).toEqual(["remove s9"]);
+  expect(result).toEqual({ services: [], removed: ["new"], failures: [] });
+});
+
+test("a service that never came to be needs no removal", async () => {
+  const { result, swarm } = await restored([NEW], [{ services: [] }]);
+  expect(swarm.heard).toEqual([]);
+  expect(result.removed).toEqual([]);
+});
+
+test("what did not change is not touched", async () => {
+  const untouched = (["unchanged", "foreign", "remove"] as const).map((change) => planned({ change }));
+  const { swarm } = await restored(untouched, [{ services: [SENT] }]);
+  expect(swarm.heard).toEqual([]);
+});
+
+describe("the orchestrator writes to a service under update", () => {
+  const outOfSequence = new Error("rpc error: code = Unknown desc = update out of sequence");
+
+  test("so a stale version is tried again with the present one", async () => {
+    const tried: number[] = [];
+    const { result } = await restored(
+      [planned()],
+      [{ services: [SENT] }, { services: [{ ...SENT, version: 13 }] }],
+      {
+        updateService: async ({ version }) => {
+          tried.push(version);
+          if (version === 12) throw outOfSequence;
+          await Promise.resolve();
+        },
+      },
+    );
+    expect(tried).toEqual([12, 13]);
+    expect(result.failures).toEqual([]);
+  });
+
+  test("but not for ever", async () => {
+    let tries = 0;
+    const { result } = await restored([planned()], [{ services: [SENT] }], {
+      updateService: async () => {
+        tries += 1;
+        await Promise.reject(outOfSequence);
+      },
+    });
+    expect(tries).toBe(5);
+    expect(result).toMatchObject({
+      services: [],
+      failures: ["web: rpc error: code = Unknown desc = update out of sequence"],
+    });
+  });
+});
+
+describe("one failure does not keep the others from being put back", () => {
+  const other = planned({
+    name: "api",
+    wanted: { ...V2, Name: "shop_api" },
+    before: { ...BEFORE, id: "s2", name: "shop_api" },
+  });
+
+  test.each<[string, readonly Frame[], Partial<Swarm>, string]>([
+    [
+      "it was removed",
+      [{ services: [{ ...SENT, id: "s2", name: "shop_api" }] }],
+      {},
+      "web: it was removed meanwhile",
+    ],
+    [
+      "the engine refuses it",
+      [{ services: [SENT, { ...SENT, id: "s2", name: "shop_api" }] }],
+      {
+        updateService: async ({ id }) =>
+          await (id === "s1" ? Promise.reject(new Error("config not found")) : Promise.resolve()),
+      },
+      "web: config not found",
+    ],
+  ])("%s", async (_fact, frames, changes, failure) => {
+    const { result } = await restored([planned(), other], frames, changes);
+    expect(result.failures).toEqual([failure]);
+    expect(result.services.map(({ name }) => name)).toEqual(["api"]);
+  });
+});
