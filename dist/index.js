@@ -63194,6 +63194,8 @@ async function* observe(swarm, clock, request) {
             seenAt = clock.now();
         }
         catch (error) {
+            if (error instanceof Cancelled)
+                throw error;
             if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
                 throw lostSight(swarm, error);
             await clock.sleep(POLL_MS);
@@ -67234,7 +67236,7 @@ function makeDockerConfig(folder, ownDomains) {
     const ambient = process.env.DOCKER_CONFIG || (0,external_node_path_namespaceObject.join)((0,external_node_os_namespaceObject.homedir)(), ".docker");
     (0,external_node_fs_namespaceObject.mkdirSync)(folder, { mode: 0o700 });
     const config = readConfig((0,external_node_path_namespaceObject.join)(ambient, "config.json"));
-    // An empty helper sends a login to this file instead of the machine's own credential store, where it would outlive us.
+    // For the registries this step logs in to: an empty helper sends a login to this file instead of the machine's own credential store, where it would outlive us.
     const ours = Object.fromEntries(ownDomains.map((domain) => [credentialKey(domain), ""]));
     if (config.credsStore !== undefined || config.credHelpers !== undefined)
         config.credHelpers = { ...config.credHelpers, ...ours };
@@ -68281,16 +68283,17 @@ function makeWorld(runner, inputs, run, folder, signal) {
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
         : { kind: "socket", dockerHost: inputs.target.dockerHost };
     const own = (0,external_node_path_namespaceObject.join)(folder, "docker");
-    const domains = [inputs.image.registryHost];
+    const { login, pullLogin, registryHost } = inputs.image;
+    const domains = login === undefined && pullLogin === undefined ? [] : [registryHost];
     makeDockerConfig(own, domains);
     // Where the swarm is to keep another credential than the push needs, it gets a configuration that never knew the latter.
-    const configFolder = inputs.image.pullLogin === undefined ? own : (0,external_node_path_namespaceObject.join)(folder, "docker-pull");
+    const configFolder = pullLogin === undefined ? own : (0,external_node_path_namespaceObject.join)(folder, "docker-pull");
     if (configFolder !== own)
         makeDockerConfig(configFolder, domains);
     const docker = new DockerCli({ DOCKER_CONFIG: own }, signal);
     return {
         voice: runner,
-        clock: { now: () => Date.now(), sleep: async (ms) => await (0,promises_namespaceObject.setTimeout)(ms, undefined, { signal }) },
+        clock: { now: () => Date.now(), sleep: async (ms) => await sleepUnlessStopped(ms, signal) },
         files: makeFiles(runner, folder),
         docker,
         environment: process.env,
@@ -68304,6 +68307,9 @@ function makeWorld(runner, inputs, run, folder, signal) {
             signal,
         }),
     };
+}
+async function sleepUnlessStopped(ms, signal) {
+    await (0,promises_namespaceObject.setTimeout)(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 function makeFiles(runner, folder) {
     return {

@@ -66,15 +66,16 @@ function makeWorld(
       ? { kind: "ssh", login: prepareLogin(inputs.target) }
       : { kind: "socket", dockerHost: inputs.target.dockerHost };
   const own = join(folder, "docker");
-  const domains = [inputs.image.registryHost];
+  const { login, pullLogin, registryHost } = inputs.image;
+  const domains = login === undefined && pullLogin === undefined ? [] : [registryHost];
   makeDockerConfig(own, domains);
   // Where the swarm is to keep another credential than the push needs, it gets a configuration that never knew the latter.
-  const configFolder = inputs.image.pullLogin === undefined ? own : join(folder, "docker-pull");
+  const configFolder = pullLogin === undefined ? own : join(folder, "docker-pull");
   if (configFolder !== own) makeDockerConfig(configFolder, domains);
   const docker = new DockerCli({ DOCKER_CONFIG: own }, signal);
   return {
     voice: runner,
-    clock: { now: () => Date.now(), sleep: async (ms) => await sleep(ms, undefined, { signal }) },
+    clock: { now: () => Date.now(), sleep: async (ms) => await sleepUnlessStopped(ms, signal) },
     files: makeFiles(runner, folder),
     docker,
     environment: process.env,
@@ -89,6 +90,10 @@ function makeWorld(
         signal,
       }),
   };
+}
+
+async function sleepUnlessStopped(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
 function makeFiles(runner: Runner, folder: string): Files {

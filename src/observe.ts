@@ -1,4 +1,4 @@
-import { DeployError, messageOf } from "./errors.ts";
+import { Cancelled, DeployError, messageOf } from "./errors.ts";
 import { textAt } from "./json.ts";
 import { type PlannedService } from "./plan.ts";
 import { type ServiceSnapshot, type Verdict, judge } from "./rollout.ts";
@@ -55,6 +55,7 @@ export async function* observe(
       verdicts = await look(swarm, request);
       seenAt = clock.now();
     } catch (error) {
+      if (error instanceof Cancelled) throw error;
       if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
         throw lostSight(swarm, error);
       await clock.sleep(POLL_MS);

@@ -126,7 +126,7 @@ test("what a killed step could not remove, the post step removes", async () => {
     },
     during: (action, log) => {
       const timer = setInterval(() => {
-        if (!log().includes("::group::Deploy and watch")) return;
+        if (!/::group::Deploy and watch[\s\S]*\[ *0s\]/.test(log())) return;
         clearInterval(timer);
         action.kill("SIGKILL");
       }, 50);

@@ -18,7 +18,7 @@ export function makeDockerConfig(folder: string, ownDomains: readonly string[]):
   const ambient = process.env.DOCKER_CONFIG || join(homedir(), ".docker");
   mkdirSync(folder, { mode: 0o700 });
   const config = readConfig(join(ambient, "config.json"));
-  // An empty helper sends a login to this file instead of the machine's own credential store, where it would outlive us.
+  // For the registries this step logs in to: an empty helper sends a login to this file instead of the machine's own credential store, where it would outlive us.
   const ours = Object.fromEntries(ownDomains.map((domain) => [credentialKey(domain), ""]));
   if (config.credsStore !== undefined || config.credHelpers !== undefined)
     config.credHelpers = { ...config.credHelpers, ...ours };
