@@ -207,7 +207,7 @@ function timeline(services: readonly ServiceResult[]): string {
 
 function storyMarkdown(story: TaskStory): string {
   const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
-  return `<details open><summary>${escapeHtml(headline(story))}</summary>\n\n${fenced(lines)}\n\n</details>`;
+  return `<details open><summary>${oneLine(escapeHtml(headline(story)))}</summary>\n\n${fenced(lines)}\n\n</details>`;
 }
 
 /** What to say in place of a task's last words. */
@@ -240,8 +240,10 @@ function printable(line: string): string {
   return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
 }
 
+/** Between HTML's inline tags GitHub still reads Markdown, but not in entities. */
 function code(text: string): string {
-  return `<code>${escapeHtml(text).replaceAll("|", "&#124;").replaceAll("`", "&#96;")}</code>`;
+  const inert = escapeHtml(text).replace(/[\\`*_[\]|~!]/g, (char) => `&#${char.charCodeAt(0)};`);
+  return `<code>${oneLine(inert)}</code>`;
 }
 
 function escapeHtml(text: string): string {
@@ -250,8 +252,13 @@ function escapeHtml(text: string): string {
 
 /** Text from elsewhere must not become a link, an image, a mention or a table cell of its own. */
 function escapeMarkdown(text: string): string {
-  return escapeHtml(text)
-    .replace(/[\\`*_[\]|~#!]/g, "\\$&")
-    .replaceAll("@", "@\u200b")
-    .replace(/[\r\n]+/g, " ");
+  const inert = escapeHtml(text)
+    .replace(/[\\`*_[\]|~#!]|:(?=\/\/)|(?<=\bwww)\./gi, "\\$&")
+    .replaceAll("@", "@\u200b");
+  return oneLine(inert);
+}
+
+/** A blank line would end a table, an item or an HTML block. */
+function oneLine(text: string): string {
+  return text.replace(/[\r\n]+/g, " ");
 }
