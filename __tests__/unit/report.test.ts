@@ -1,0 +1,365 @@
+import { describe, expect, test } from "@jest/globals";
+import { type TaskStory } from "../../src/failing-task.ts";
+import {
+  type Facts,
+  type ServiceResult,
+  imageOf,
+  noFacts,
+  noLogs,
+  outputs,
+  planLines,
+  summary,
+} from "../../src/report.ts";
+import { service, serviceSpec } from "../doubles/swarm.ts";
+
+const CONTRACT = [
+  "status",
+  "reason",
+  "stack-name",
+  "version",
+  "release",
+  "image",
+  "digest",
+  "config-name",
+  "rendered-file",
+  "plan",
+  "services",
+  "deployment-id",
+];
+
+function facts(changes: Partial<Facts> = {}): Facts {
+  return { ...noFacts(), stackName: "shop", version: "v2", ...changes };
+}
+
+function result(changes: Partial<ServiceResult> = {}): ServiceResult {
+  return {
+    name: "web",
+    change: "update",
+    imageBefore: "r.io/app:v1",
+    imageSent: "r.io/app:v2",
+    imageAfter: "r.io/app:v2",
+    state: "converged",
+    detail: "2/2 running",
+    durationMs: 4200,
+    ...changes,
+  };
+}
+
+function story(changes: Partial<TaskStory> = {}): TaskStory {
+  return {
+    service: "web",
+    slot: 1,
+    node: "n1",
+    image: "r.io/app:v2",
+    state: "failed",
+    exitCode: 3,
+    error: "task: non-zero exit (3)",
+    logs: ["no database"],
+    lastWords: "no database",
+    logsMissing: undefined,
+    ...changes,
+  };
+}
+
+/** The one line of the summary that has `words` in it. */
+function line(text: string, words: string): string {
+  const found = text.split("\n").filter((each) => each.includes(words));
+  expect(found).toHaveLength(1);
+  return found[0] ?? "";
+}
+
+describe("outputs", () => {
+  test("are complete before anything is known", () => {
+    const written = outputs(noFacts());
+    expect(Object.keys(written)).toEqual(CONTRACT);
+    expect(Object.values(written).every((value) => typeof value === "string")).toBe(true);
+    expect(written).toMatchObject({ status: "failed", plan: "{}", services: "[]" });
+  });
+
+  test("are complete in the end", () => {
+    const before = service();
+    const plan = {
+      stack: "shop",
+      services: [
+        {
+          name: "web",
+          change: "update" as const,
+          fields: ["image"],
+          wanted: serviceSpec("r.io/app:v2"),
+          before,
+          auth: "c2VjcmV0",
+        },
+      ],
+      networks: ["proxy"],
+      configs: ["shop_env_0a"],
+    };
+    const written = outputs(
+      facts({
+        status: "deployed",
+        plan,
+        services: [result()],
+        digest: "sha256:0a",
+        configName: "shop_env_0a",
+      }),
+    );
+    expect(Object.keys(written)).toEqual(CONTRACT);
+    expect(written).toMatchObject({
+      status: "deployed",
+      version: "v2",
+      release: "v2",
+      digest: "sha256:0a",
+      "config-name": "shop_env_0a",
+    });
+    expect(JSON.parse(written.plan ?? "")).toEqual({
+      stack: "shop",
+      services: [{ name: "web", change: "update", fields: ["image"] }],
+      networks: ["proxy"],
+      configs: ["shop_env_0a"],
+    });
+    expect(JSON.parse(written.services ?? "")).toMatchObject([
+      { name: "web", state: "converged", detail: "2/2 running", durationMs: 4200, failingTasks: [] },
+    ]);
+  });
+
+  test("hold no credentials and no spec, which may hold secrets", () => {
+    const plan = {
+      stack: "s",
+      services: [
+        {
+          name: "web",
+          change: "create" as const,
+          fields: [],
+          wanted: serviceSpec("x"),
+          before: undefined,
+          auth: "c2VjcmV0",
+        },
+      ],
+      networks: [],
+      configs: [],
+    };
+    expect(outputs(facts({ plan })).plan).not.toMatch(/c2VjcmV0|TaskTemplate/);
+  });
+
+  test("name each service's own failing tasks", () => {
+    const written = outputs(
+      facts({
+        services: [result(), result({ name: "db" })],
+        stories: [story(), story({ service: "db", slot: 0, exitCode: undefined, error: 'a "quote"\n' })],
+      }),
+    );
+    expect(JSON.parse(written.services ?? "")).toMatchObject([
+      {
+        name: "web",
+        failingTasks: [
+          { slot: 1, node: "n1", state: "failed", exitCode: 3, error: "task: non-zero exit (3)" },
+        ],
+      },
+      { name: "db", failingTasks: [{ slot: 0, error: 'a "quote"\n' }] },
+    ]);
+  });
+});
+
+describe("the summary says what happened", () => {
+  test.each<[string, Partial<Facts>, string]>([
+    ["deployed", { status: "deployed" }, "## ✅ <code>shop</code> <code>v2</code> is deployed"],
+    [
+      "unchanged",
+      { status: "unchanged" },
+      "## ✅ <code>shop</code> <code>v2</code> was already running: nothing changed",
+    ],
+    [
+      "failed",
+      { status: "failed", reason: "rollout" },
+      "## ❌ <code>shop</code> <code>v2</code> was not deployed (rollout)",
+    ],
+    [
+      "failed before anything was known",
+      { ...noFacts(), reason: "input" },
+      "## ❌ <code>stack</code> was not deployed (input)",
+    ],
+  ])("%s", (_fact, changes, title) => {
+    expect(summary(facts(changes)).split("\n")[0]).toBe(title);
+  });
+
+  test("with a row for every service", () => {
+    const services = [
+      result(),
+      result({
+        name: "db",
+        change: "unchanged",
+        imageBefore: "pg:1",
+        imageSent: "pg:1",
+        imageAfter: "pg:1",
+        durationMs: undefined,
+      }),
+      result({
+        name: "api",
+        state: "failed",
+        detail: "Swarm rolled the service back",
+        imageAfter: "r.io/app:v1",
+        durationMs: undefined,
+      }),
+    ];
+    const text = summary(facts({ services }));
+    expect(line(text, "<code>web</code>")).toBe(
+      "| ✅ converged | <code>web</code> | update | <code>r.io/app:v1</code> → <code>:v2</code> | 2/2 running | 4.2s |",
+    );
+    expect(line(text, "<code>db</code>")).toBe(
+      "| ✅ converged | <code>db</code> | unchanged | <code>pg:1</code> | 2/2 running |  |",
+    );
+    expect(line(text, "<code>api</code>")).toContain(
+      "<code>r.io/app:v1</code> → <code>:v2</code> → <code>:v1</code>",
+    );
+  });
+
+  test("with each cause, and what was done about it", () => {
+    const text = summary(
+      facts({
+        problems: [
+          { message: "It broke.", hint: "Mend it.", place: { file: "stack.yml", line: 3, column: 5 } },
+        ],
+        aftermath: ["Put back.", "Removed."],
+      }),
+    );
+    expect(text).toContain("- stack.yml:3:5: It broke. Mend it.");
+    expect(text).toContain("Put back.  \nRemoved.");
+  });
+
+  test("with the last words of a failing task", () => {
+    const text = summary(facts({ stories: [story()] }));
+    expect(text).toContain(
+      "<summary>Task web.1 on n1 (r.io/app:v2): task: non-zero exit (3)</summary>\n\n```text\nno database\n```\n\n</details>",
+    );
+  });
+
+  test.each([
+    ["nothing", story({ logs: [] }), "(this task wrote nothing)"],
+    [
+      "nothing that could be read",
+      story({ logs: [], logsMissing: "node down" }),
+      "(its log could not be read: node down)",
+    ],
+  ])("a task wrote %s", (_fact, told, words) => {
+    expect(noLogs(told)).toBe(words);
+    expect(summary(facts({ stories: [told] }))).toContain(words);
+  });
+
+  test("a timeline only where something was sent and converged", () => {
+    expect(summary(facts({ services: [result()] }))).toContain("    web : 0, 4200");
+    expect(
+      summary(facts({ services: [result({ change: "unchanged" }), result({ durationMs: undefined })] })),
+    ).not.toContain("mermaid");
+  });
+});
+
+/** What GitHub would make of the text if it were taken for Markdown or HTML. */
+const HOSTILE =
+  "</code></details><img src=x onerror=y><script>z</script> **b** _i_ ~~s~~ [l](http://evil) ![i](http://evil) `c` | cell # h @octocat #1";
+
+/** The summary without its code blocks, in which nothing is Markdown. */
+function outsideFences(text: string): string {
+  return text.replace(/^(`{3,})[^\n]*\n[^]*?\n\1$/gm, "");
+}
+
+describe("text from elsewhere stays text", () => {
+  test.each<[string, Partial<Facts>]>([
+    ["an error", { problems: [{ message: HOSTILE }] }],
+    ["a hint", { problems: [{ message: "x", hint: HOSTILE }] }],
+    ["a file's name", { problems: [{ message: "x", place: { file: HOSTILE, line: 1, column: 1 } }] }],
+    ["what was done", { aftermath: [HOSTILE] }],
+    ["a task's state", { services: [result({ detail: HOSTILE })] }],
+    ["a service's name", { services: [result({ name: HOSTILE })] }],
+    ["an image", { services: [result({ imageAfter: HOSTILE })], image: HOSTILE }],
+    ["a node's name", { stories: [story({ node: HOSTILE })] }],
+    ["a task's error", { stories: [story({ error: HOSTILE })] }],
+    ["a manager's name", { manager: HOSTILE }],
+    ["a log line", { stories: [story({ logs: [HOSTILE] })] }],
+  ])("%s", (_fact, changes) => {
+    const text = outsideFences(summary(facts(changes)));
+    expect(text).not.toMatch(/<(?!\/?(code|details|details open|summary|sub)>)/);
+    expect((text.match(/<details/g) ?? []).length).toBe((text.match(/<\/details/g) ?? []).length);
+    const markdown = text.replace(/<summary>.*<\/summary>/g, ""); // HTML's own ground: no Markdown there.
+    expect(markdown).not.toMatch(/(?<!\\)\*\*b|(?<!\\)_i|(?<!\\)~~s|(?<!\\)\[l|(?<!\\)`c/);
+    expect(markdown).not.toContain(" | cell");
+    expect(markdown).not.toMatch(/(^|[^<]code>)@octocat/);
+  });
+
+  test.each(["http://evil.example", "https://evil.example", "www.evil.example"])(
+    "%s does not become a link by itself",
+    (url) => {
+      const text = summary(
+        facts({ problems: [{ message: `see ${url}/x` }], services: [result({ detail: url })] }),
+      );
+      expect(text).not.toContain(url);
+      expect(text.replaceAll("\\", "")).toContain(url);
+    },
+  );
+
+  test.each([
+    ["an error of several lines", { problems: [{ message: "a\n\n# Deployed\n\n- b" }] }],
+    ["a state of several lines", { services: [result({ detail: "a\n\n# Deployed" })] }],
+    ["a task's error of several lines", { stories: [story({ error: "a\n\n# Deployed\n" })] }],
+    ["what was done, in several lines", { aftermath: ["a\n\n# Deployed"] }],
+  ])("%s is one line", (_fact, changes) => {
+    expect(summary(facts(changes))).not.toMatch(/^# Deployed/m);
+  });
+
+  test.each([
+    ["three backticks", ["```", "# x", "</details>"], "````"],
+    ["five", ["a ````` b"], "``````"],
+    ["fences of tildes", ["~~~"], "```"],
+  ])("a log with %s can't close its fence", (_fact, logs, fence) => {
+    const text = summary(facts({ stories: [story({ logs })] }));
+    expect(text).toContain(`\n${fence}text\n${logs.join("\n")}\n${fence}\n`);
+  });
+
+  test("colours and control characters of a log are left out", () => {
+    const text = summary(
+      facts({ stories: [story({ logs: ["\u001b[31mred\u001b[0m\u0007\r", "tab\there"] })] }),
+    );
+    expect(text).toContain("```text\nred\ntab\there\n```");
+  });
+});
+
+describe("the plan in the log", () => {
+  test("tells every service, network and config, and why", () => {
+    const before = service({ spec: serviceSpec("app:v1") });
+    const planned = { fields: [], wanted: undefined, before, auth: undefined };
+    expect(
+      planLines({
+        stack: "shop",
+        services: [
+          { ...planned, name: "new", change: "create", wanted: serviceSpec("app:v2"), before: undefined },
+          {
+            ...planned,
+            name: "web",
+            change: "update",
+            fields: ["image", "deploy.replicas"],
+            wanted: serviceSpec("app:v2"),
+          },
+          { ...planned, name: "db", change: "unchanged", wanted: serviceSpec("app:v1") },
+          { ...planned, name: "old", change: "remove" },
+          { ...planned, name: "theirs", change: "foreign" },
+        ],
+        networks: ["proxy"],
+        configs: ["shop_env_0a"],
+      }),
+    ).toEqual([
+      "+ network proxy",
+      "+ config shop_env_0a",
+      "+ new  app:v2  (new)",
+      "~ web  app:v2  (image, deploy.replicas)",
+      "= db  app:v1  (unchanged)",
+      "- old  app:v1  (no longer in the file)",
+      "? theirs  app:v1  (not in the file and not ours: left alone)",
+    ]);
+  });
+});
+
+test.each([
+  ["a spec", serviceSpec("a:1"), "a:1"],
+  ["none", undefined, ""],
+  ["a spec of another kind", { TaskTemplate: {} }, ""],
+])("the image of %s", (_fact, spec, image) => {
+  expect(imageOf(spec)).toBe(image);
+});
