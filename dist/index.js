@@ -61096,6 +61096,36 @@ function messageOf(error) {
     return error instanceof Error ? error.message : String(error);
 }
 
+;// CONCATENATED MODULE: ./src/json.ts
+function isObject(value) {
+    return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+/** What stands at a path; undefined where the path leads nowhere. */
+function json_at(value, ...path) {
+    let current = value;
+    for (const key of path)
+        current = isObject(current) ? current[key] : undefined;
+    return current;
+}
+function objectAt(value, ...path) {
+    const found = json_at(value, ...path);
+    return isObject(found) ? found : {};
+}
+function listAt(value, ...path) {
+    const found = json_at(value, ...path);
+    return Array.isArray(found) ? found : [];
+}
+/** Empty where there is no text. */
+function textAt(value, ...path) {
+    const found = json_at(value, ...path);
+    return typeof found === "string" ? found : "";
+}
+/** Zero where there is no number. */
+function numberAt(value, ...path) {
+    const found = json_at(value, ...path);
+    return typeof found === "number" ? found : 0;
+}
+
 // EXTERNAL MODULE: ./node_modules/yaml/dist/index.js
 var dist = __nccwpck_require__(8815);
 ;// CONCATENATED MODULE: ./src/stack/stack-file.ts
@@ -61409,36 +61439,6 @@ function setFormatVersion(root, dockerMajor) {
         set(root, "version", node);
 }
 
-;// CONCATENATED MODULE: ./src/json.ts
-function isObject(value) {
-    return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-/** What stands at a path; undefined where the path leads nowhere. */
-function json_at(value, ...path) {
-    let current = value;
-    for (const key of path)
-        current = isObject(current) ? current[key] : undefined;
-    return current;
-}
-function objectAt(value, ...path) {
-    const found = json_at(value, ...path);
-    return isObject(found) ? found : {};
-}
-function listAt(value, ...path) {
-    const found = json_at(value, ...path);
-    return Array.isArray(found) ? found : [];
-}
-/** Empty where there is no text. */
-function textAt(value, ...path) {
-    const found = json_at(value, ...path);
-    return typeof found === "string" ? found : "";
-}
-/** Zero where there is no number. */
-function numberAt(value, ...path) {
-    const found = json_at(value, ...path);
-    return typeof found === "number" ? found : 0;
-}
-
 ;// CONCATENATED MODULE: ./src/spec.ts
 
 
@@ -61625,6 +61625,111 @@ function fieldsOf(paths) {
     return [...new Set(words)];
 }
 
+;// CONCATENATED MODULE: ./src/rollout.ts
+
+
+
+/** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
+function judge(snapshot) {
+    const { live, sent, tasks, networkIds } = snapshot;
+    if (live === undefined)
+        return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
+    const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
+    const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
+    const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
+    if (drift.length > 0)
+        return superseded(live, fresh.filter((task) => hasFailed(task)));
+    const current = culprits.filter((task) => task.current);
+    if (current.length > 0)
+        return { kind: "failed", detail: failure(current), tasks: current };
+    const state = live.update?.state ?? "";
+    // Other words may be left from an earlier update of a service that this deployment did not send anything to.
+    if (state === "paused" || state === "rollback_paused") {
+        return { kind: "failed", detail: live.update?.message || state, tasks: culprits };
+    }
+    return running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
+}
+function superseded(live, tasks) {
+    const state = live.update?.state ?? "";
+    const message = live.update?.message ?? "";
+    const rolledBack = state.startsWith("rollback") || (state === "completed" && tasks.length > 0);
+    const detail = rolledBack
+        ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
+        : "its spec is not the one that was sent: somebody else changed it";
+    return { kind: "failed", detail, tasks };
+}
+const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
+/** Whether a task has come to its end, good or bad. */
+function isOver(task) {
+    return OVER.has(task.state);
+}
+function hasFailed(task) {
+    return task.state === "failed" || task.state === "rejected";
+}
+/** A finished task is a failure where the service is meant to run for ever. */
+function failed(task, spec, all) {
+    if (task.state === "rejected")
+        return isHopeless(task, all);
+    return task.state === "failed" || (task.state === "complete" && !mayFinish(spec));
+}
+/**
+ * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
+ * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
+ */
+function isHopeless(task, all) {
+    const here = all.filter(({ state, slot, nodeId }) => state === "rejected" && slot === task.slot && (slot > 0 || nodeId === task.nodeId));
+    return here.length > 1 || /no such image|not found/i.test(task.error);
+}
+/** Jobs, and one-shot services (`restart_policy: none` or `on-failure`), may end well. */
+function mayFinish(spec) {
+    const condition = json_at(spec, "TaskTemplate", "RestartPolicy", "Condition");
+    return isJob(spec) || condition === "none" || condition === "on-failure";
+}
+function isJob(spec) {
+    return json_at(spec, "Mode", "ReplicatedJob") !== undefined || json_at(spec, "Mode", "GlobalJob") !== undefined;
+}
+function failure(tasks) {
+    const [task] = tasks;
+    if (task === undefined)
+        return "a task failed";
+    if (task.state === "complete")
+        return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
+    return task.error || `a task is ${task.state}`;
+}
+function running(live, current, all, updating) {
+    const job = isJob(live.spec);
+    const wanted = job ? jobCompletions(live) : live.desiredTasks;
+    const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
+    const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
+    const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
+    const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
+    const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
+    const surplus = job ? 0 : Math.max(up.length - wanted, 0);
+    const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : "running"}`;
+    if (surplus > 0)
+        return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
+    if (good >= wanted && leftover.length === 0 && !updating)
+        return { kind: "converged", detail };
+    if (good >= wanted && leftover.length === 0)
+        return { kind: "progressing", detail: `${detail}, watched by Swarm` };
+    const waiting = mine.find((task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running");
+    const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
+    return {
+        kind: "progressing",
+        detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
+    };
+}
+function jobCompletions(live) {
+    const completions = json_at(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
+        json_at(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
+    return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
+}
+function states(tasks) {
+    const open = tasks.filter((task) => task.state !== "running" && task.desiredState !== "shutdown");
+    const names = [...new Set(open.map((task) => task.state))];
+    return names.length === 0 ? "" : ` (${names.join(", ")})`;
+}
+
 ;// CONCATENATED MODULE: ./src/image/reference.ts
 const DOMAIN = /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::\d+)?$|^\[[0-9a-fA-F:]+\](?::\d+)?$/;
 const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
@@ -61671,6 +61776,493 @@ function credentialKey(domain) {
 /** With the first 12 digits of the digest, as people recognise it. */
 function shortImage(image) {
     return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
+}
+
+;// CONCATENATED MODULE: ./src/inputs/duration.ts
+/** `90s`, `10m`, `1h30m` → milliseconds; undefined for anything else ("10" could mean seconds or minutes, so it means neither). */
+function parseDuration(text) {
+    const parts = /^(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?$/.exec(text);
+    if (parts === null || text === "")
+        return undefined;
+    const [, hours = "0", minutes = "0", seconds = "0"] = parts;
+    return (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * 1000;
+}
+/** 92_000 → "1m32s"; below a minute with one decimal: "4.2s". */
+function formatDuration(ms) {
+    if (ms < 59_950)
+        return `${(ms / 1000).toFixed(1).replace(/\.0$/, "")}s`;
+    const seconds = Math.round(ms / 1000);
+    const [hours, minutes, rest] = [
+        Math.floor(seconds / 3600),
+        Math.floor((seconds % 3600) / 60),
+        seconds % 60,
+    ];
+    return `${hours > 0 ? `${hours}h` : ""}${minutes > 0 ? `${minutes}m` : ""}${rest > 0 ? `${rest}s` : ""}`;
+}
+
+;// CONCATENATED MODULE: ./src/inputs/key-values.ts
+const KEY = /^[A-Za-z_][A-Za-z0-9_]*$/;
+/**
+ * Reads `variables` and `secrets`: `KEY=value` lines, `KEY<<EOF` blocks, or one JSON object.
+ * The values are bytes to us: nothing in them is expanded.
+ */
+function parseKeyValues(input, text) {
+    return text.trimStart().startsWith("{") ? parseJson(input, text) : parseLines(input, text);
+}
+function parseJson(input, text) {
+    const values = new Map();
+    let parsed;
+    try {
+        parsed = JSON.parse(text);
+    }
+    catch {
+        // The parser's own message quotes the text, which may hold secrets.
+        return {
+            values,
+            problems: [{ message: `"${input}" starts like JSON but is none.`, hint: "Use toJSON(…)." }],
+        };
+    }
+    const problems = [];
+    for (const [key, value] of Object.entries(parsed)) {
+        if (!KEY.test(key))
+            problems.push({ message: `"${input}": "${key}" is no variable name.` });
+        else if (typeof value === "string")
+            values.set(key, value);
+        else if (typeof value === "number" || typeof value === "boolean")
+            values.set(key, String(value));
+        else
+            problems.push({ message: `"${input}": the value of ${key} is neither text, number nor boolean.` });
+    }
+    return { values, problems };
+}
+function parseLines(input, text) {
+    const values = new Map();
+    const problems = [];
+    const lines = text.split(/\r?\n/);
+    for (let index = 0; index < lines.length; index += 1) {
+        const line = lines[index] ?? "";
+        const complain = (message) => {
+            problems.push({ message: `"${input}", line ${index + 1}: ${message}` });
+        };
+        if (/^\s*(#|$)/.test(line))
+            continue;
+        const head = /^\s*([^=<\s]*)\s*(=|<<)(.*)$/s.exec(line);
+        const [, key = "", separator, rest = ""] = head ?? [];
+        if (!KEY.test(key)) {
+            complain("expected KEY=value, KEY<<EOF or a comment.");
+            continue;
+        }
+        if (values.has(key))
+            complain(`${key} is given twice.`);
+        if (separator === "=") {
+            const value = unquote(rest);
+            if (value === undefined)
+                complain(`the quotes of ${key} don't close, or text follows them.`);
+            else
+                values.set(key, value);
+            continue;
+        }
+        const delimiter = rest.trim();
+        const end = lines.findIndex((candidate, at) => at > index && candidate.trim() === delimiter);
+        if (delimiter === "" || end === -1) {
+            complain(`the block of ${key} has no closing line "${delimiter}".`);
+            break;
+        }
+        values.set(key, lines.slice(index + 1, end).join("\n"));
+        index = end;
+    }
+    return { values, problems };
+}
+const ESCAPES = { n: "\n", r: "\r", t: "\t", '"': '"', "\\": "\\" };
+/** Single quotes keep everything; double quotes know \n \r \t \" \\; without quotes ` #` starts a comment. */
+function unquote(rest) {
+    const text = rest.trim();
+    if (text.startsWith("'"))
+        return /^'([^']*)'\s*(?:#.*)?$/s.exec(text)?.[1];
+    if (text.startsWith('"')) {
+        const inner = /^"((?:[^"\\]|\\.)*)"\s*(?:#.*)?$/s.exec(text)?.[1];
+        return inner?.replace(/\\(.)/gs, (whole, char) => ESCAPES[char] ?? whole);
+    }
+    return rest.replace(/\s#.*$/s, "").trim();
+}
+
+;// CONCATENATED MODULE: ./src/inputs/inputs.ts
+
+
+
+
+/** The values that stand where a workflow says nothing; action.yml says the same, and a test holds the two together. */
+const DEFAULTS = {
+    mode: "deploy",
+    "ssh-user": "root",
+    "ssh-port": "22",
+    "ssh-sudo": "false",
+    registry: "docker.io",
+    build: "true",
+    context: ".",
+    "no-cache": "false",
+    pull: "false",
+    strict: "true",
+    "update-order": "start-first",
+    "failure-action": "rollback",
+    prune: "true",
+    timeout: "10m",
+    "stable-for": "15s",
+    "on-failure": "rollback",
+    "lock-timeout": "10m",
+    "keep-releases": "5",
+};
+/** Tried in this order where `stack-file` is not given. */
+const STACK_FILES = [
+    "stack.yml",
+    "stack.yaml",
+    "docker-stack.yml",
+    "docker-stack.yaml",
+    "deploy.yml",
+    "compose.yml",
+    "compose.yaml",
+    "docker-compose.yml",
+];
+/** Reads every input, or throws an `InputError` that lists all that is wrong with them. */
+function parseInputs(raw, run) {
+    const reader = new Reader(raw);
+    const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
+    if (mode !== "deploy") {
+        reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
+    }
+    reader.refuseForNow("lock-timeout", "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.");
+    reader.refuseForNow("keep-releases", "No release records are kept yet.");
+    reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
+    reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
+    const inputs = {
+        target: parseTarget(reader, run),
+        image: parseImage(reader, run),
+        stack: parseStack(reader, run),
+        rollout: {
+            timeoutMs: reader.duration("timeout"),
+            stableForMs: reader.duration("stable-for"),
+            onFailure: reader.oneOf("on-failure", ["rollback", "keep"]),
+        },
+    };
+    if (inputs.rollout.timeoutMs === 0)
+        reader.complain('"timeout" is zero: no rollout can be that fast.');
+    else if (inputs.rollout.stableForMs >= inputs.rollout.timeoutMs) {
+        reader.complain('"stable-for" is not shorter than "timeout": no rollout could ever be called good.');
+    }
+    if (reader.problems.length > 0)
+        throw new InputError(reader.problems);
+    return inputs;
+}
+class Reader {
+    problems = [];
+    #raw;
+    constructor(raw) {
+        this.#raw = raw;
+    }
+    complain(message, hint) {
+        this.problems.push({ message, hint });
+    }
+    adopt(parsed) {
+        this.problems.push(...parsed.problems);
+        return parsed.values;
+    }
+    /** As given, blanks included: keys and passwords. */
+    verbatim(name) {
+        return this.#raw(name);
+    }
+    text(name) {
+        return this.#raw(name).trim() || (DEFAULTS[name] ?? "");
+    }
+    optional(name) {
+        return this.text(name) || undefined;
+    }
+    lines(name) {
+        return split(this.text(name), /\r?\n/);
+    }
+    /** Separated by newlines or commas. */
+    list(name) {
+        return split(this.text(name), /\r?\n|,/);
+    }
+    boolean(name) {
+        const value = this.text(name);
+        if (/^(true|True|TRUE)$/.test(value))
+            return true;
+        if (!/^(false|False|FALSE)$/.test(value))
+            this.complain(`"${name}" is "${value}".`, "Give true or false.");
+        return false;
+    }
+    duration(name) {
+        const value = this.text(name);
+        const ms = parseDuration(value);
+        if (ms === undefined)
+            this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
+        return ms ?? Number.NaN;
+    }
+    oneOf(name, choices) {
+        const value = this.text(name);
+        const choice = choices.find((candidate) => candidate === value);
+        if (choice === undefined)
+            this.complain(`"${name}" is "${value}".`, `Give one of: ${choices.join(", ")}.`);
+        return choice ?? choices[0];
+    }
+    /** An input of the contract whose behaviour is still to come: never silently ignored. */
+    refuseForNow(name, meanwhile) {
+        const value = this.text(name);
+        if (value !== (DEFAULTS[name] ?? ""))
+            this.complain(`"${name}" is not supported yet in this version.`, meanwhile);
+    }
+}
+function split(text, separator) {
+    return text
+        .split(separator)
+        .map((part) => part.trim())
+        .filter((part) => part !== "");
+}
+function parseTarget(reader, run) {
+    const hosts = reader.list("ssh-host");
+    const dockerHost = reader.text("docker-host");
+    reader.refuseForNow("ssh-jump", "Give a host that the runner reaches by itself.");
+    if (reader.boolean("ssh-sudo")) {
+        reader.complain('"ssh-sudo" is not supported yet in this version.', "Use a user that may open the Docker socket.");
+    }
+    if (hosts.length > 0 === (dockerHost !== "")) {
+        reader.complain(dockerHost === ""
+            ? 'Neither "ssh-host" nor "docker-host" is given.'
+            : 'Both "ssh-host" and "docker-host" are given.', 'Give exactly one: "ssh-host" for a manager reached by SSH, "docker-host" for a runner that stands on a manager.');
+    }
+    if (dockerHost !== "") {
+        if (!/^(unix:\/\/\/.|tcp:\/\/.)/.test(dockerHost)) {
+            const hint = dockerHost.startsWith("ssh://")
+                ? 'Use "ssh-host" for SSH.'
+                : "Give unix:///path or tcp://host:port.";
+            reader.complain(`"docker-host" is "${dockerHost}".`, hint);
+        }
+        return { kind: "socket", dockerHost };
+    }
+    if (hosts.length > 1)
+        reader.complain('Several managers in "ssh-host" are not supported yet in this version.', "Give one.");
+    return {
+        kind: "ssh",
+        ...parseSshHost(reader, hosts[0] ?? ""),
+        ...parseSshTrust(reader, hosts.length > 0, run),
+    };
+}
+const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
+function parseSshHost(reader, entry) {
+    const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
+    const host = bracketed ?? plain ?? "";
+    if (entry !== "" && host === "") {
+        reader.complain(`"ssh-host" is "${entry}".`, "Give [user@]host[:port]; an IPv6 address stands in brackets.");
+    }
+    const number = port ?? reader.text("ssh-port");
+    if (!/^\d{1,5}$/.test(number) || Number(number) < 1 || Number(number) > 65_535) {
+        reader.complain(`The SSH port is "${number}".`, "Give a number from 1 to 65535.");
+    }
+    return { host, port: Number(number), user: user ?? reader.text("ssh-user") };
+}
+function parseSshTrust(reader, wanted, run) {
+    const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
+    const password = reader.verbatim("ssh-password") || undefined;
+    const knownHosts = nonBlank(reader.verbatim("ssh-known-hosts"));
+    const fingerprints = reader.list("ssh-fingerprint");
+    const agent = privateKey === undefined && password === undefined ? run.sshAgent : undefined;
+    if (wanted && privateKey === undefined && password === undefined && agent === undefined) {
+        reader.complain('No way to log in: neither "ssh-private-key" nor "ssh-password" is given, and there is no SSH agent.', "If the key comes from a secret, check the secret's name: an undefined secret is empty.");
+    }
+    if (wanted && knownHosts === undefined && fingerprints.length === 0) {
+        reader.complain('Neither "ssh-known-hosts" nor "ssh-fingerprint" is given, so the host\'s key could not be checked.', "Give the output of `ssh-keyscan HOST`, compared with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host.");
+    }
+    for (const fingerprint of fingerprints) {
+        if (!/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(fingerprint)) {
+            reader.complain(`"ssh-fingerprint" has "${fingerprint}".`, "Give SHA256: and 43 characters, as `ssh-keygen -l` prints it.");
+        }
+    }
+    const passphrase = reader.verbatim("ssh-passphrase") || undefined;
+    return { privateKey, passphrase, password, agent, knownHosts, fingerprints };
+}
+function nonBlank(text) {
+    return text.trim() === "" ? undefined : text;
+}
+function parseImage(reader, run) {
+    const registry = reader.text("registry").replace(/\/+$/, "");
+    const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
+    if (project === "")
+        reader.complain('"project" is empty and there is no repository name to take its place.');
+    const repository = `${registry}/${project}`;
+    const reference = parseImageReference(repository);
+    if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
+        reader.complain(`"${repository}" (registry/project) is no image name.`, "Give the registry as host or host/namespace without https://, and both in lower case.");
+    }
+    const version = parseVersion(reader, run);
+    const tags = reader
+        .list("tags")
+        .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
+    for (const tag of tags.filter((candidate) => !isTag(candidate))) {
+        reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
+    }
+    const login = parseCredential(reader, "username", "password");
+    return {
+        registry,
+        registryHost: reference?.domain ?? registry,
+        project,
+        repository,
+        version,
+        tags: [...new Set(tags)].filter((tag) => tag !== version),
+        login,
+        pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
+        build: reader.boolean("build") ? parseBuild(reader) : undefined,
+    };
+}
+function parseVersion(reader, run) {
+    const given = reader.text("version");
+    if (given !== "") {
+        if (!isTag(given)) {
+            reader.complain(`"version" is "${given}", which is no image tag.`, "Use letters, digits, _ . and -, at most 128, not starting with . or -.");
+        }
+        return given;
+    }
+    if (run.refType === "tag") {
+        if (!isTag(run.refName)) {
+            reader.complain(`The Git tag "${run.refName}" is no image tag.`, 'Set "version" to one made from it.');
+        }
+        return run.refName;
+    }
+    if (run.sha === "")
+        reader.complain('"version" is not given and there is no commit to name it after.');
+    return `sha-${run.sha.slice(0, 7)}`;
+}
+/** What is missing of a pair that is given in part comes from `others`. */
+function parseCredential(reader, userInput, passwordInput, others) {
+    const givenUser = reader.text(userInput);
+    const givenPassword = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
+    if (givenUser === "" && givenPassword === "")
+        return undefined;
+    const username = givenUser || (others?.username ?? "");
+    const password = givenPassword || (others?.password ?? "");
+    if (username === "" || password === "") {
+        const [given, missing] = username === "" ? [passwordInput, userInput] : [userInput, passwordInput];
+        reader.complain(`"${given}" is given and "${missing}" is empty.`, "If it comes from a secret, check the secret's name.");
+    }
+    return { username, password };
+}
+function parseBuild(reader) {
+    return {
+        context: reader.text("context"),
+        file: reader.optional("file"),
+        target: reader.optional("target"),
+        platforms: reader.list("platforms"),
+        buildArgs: reader.lines("build-args"),
+        secrets: reader.lines("build-secrets"),
+        labels: reader.lines("labels"),
+        cacheFrom: reader.lines("cache-from"),
+        cacheTo: reader.lines("cache-to"),
+        noCache: reader.boolean("no-cache"),
+        pull: reader.boolean("pull"),
+    };
+}
+function parseStack(reader, run) {
+    const files = reader.lines("stack-file");
+    if (files.length > 1)
+        reader.complain('Several files in "stack-file" are not supported yet in this version.', "Give one.");
+    const name = reader.text("stack-name") ||
+        reader.text("project") ||
+        (run.repository.split("/").pop() ?? "").toLowerCase();
+    // Networks are named after the stack, and those must be DNS name components: no dots (SWARM: "must be valid as a DNS name component").
+    if (name !== "" && !/^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/.test(name)) {
+        reader.complain(`The stack name "${name}" is none.`, 'Set "stack-name": letters, digits, - and _, at most 63.');
+    }
+    const networks = reader.list("networks");
+    for (const network of networks.filter((candidate) => !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(candidate))) {
+        reader.complain(`"networks" has "${network}", which is no network name.`);
+    }
+    return {
+        name,
+        file: files[0],
+        variables: reader.adopt(parseKeyValues("variables", reader.verbatim("variables"))),
+        secrets: reader.adopt(parseKeyValues("secrets", reader.verbatim("secrets"))),
+        strict: reader.boolean("strict"),
+        envFile: reader.optional("env-file"),
+        envConfig: reader.optional("env-config"),
+        updateOrder: reader.oneOf("update-order", ["start-first", "stop-first"]),
+        failureAction: reader.oneOf("failure-action", ["rollback", "pause", "continue"]),
+        networks: [...new Set(networks)],
+        prune: reader.boolean("prune"),
+    };
+}
+
+;// CONCATENATED MODULE: ./src/world.ts
+
+
+
+
+
+;// CONCATENATED MODULE: ./src/observe.ts
+
+
+
+
+
+
+const POLL_MS = 700;
+/** Long enough for a swarm to elect a new leader (SANDBOX: 9 to 16 s, and answers that hang for 20 s). */
+const BLIND_MS = 60_000;
+/** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
+async function* observe(swarm, clock, request) {
+    const start = clock.now();
+    let stableSince;
+    let seenAt = start;
+    for (;;) {
+        let verdicts;
+        try {
+            verdicts = await look(swarm, request);
+            seenAt = clock.now();
+        }
+        catch (error) {
+            if (error instanceof Cancelled)
+                throw error;
+            if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
+                throw lostSight(swarm, error);
+            await clock.sleep(POLL_MS);
+            continue;
+        }
+        const now = clock.now();
+        const kinds = [...verdicts.values()].map(({ kind }) => kind);
+        stableSince = kinds.every((kind) => kind === "converged") ? (stableSince ?? now) : undefined;
+        const stableMs = stableSince === undefined ? undefined : now - stableSince;
+        const end = ending(kinds, stableMs, now - start, request);
+        yield { elapsedMs: now - start, verdicts, stableMs, end };
+        if (end !== undefined)
+            return;
+        await clock.sleep(POLL_MS);
+    }
+}
+function ending(kinds, stableMs, elapsedMs, request) {
+    if (request.endOnFailure && kinds.includes("failed"))
+        return "failed";
+    if (stableMs !== undefined && stableMs >= request.stableForMs)
+        return "stable";
+    return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
+}
+async function look(swarm, request) {
+    const [services, tasks] = await Promise.all([swarm.services(request.stack), swarm.tasks(request.stack)]);
+    return new Map(request.services.map((each) => {
+        const live = services.find((service) => service.name === each.serviceName);
+        const snapshot = {
+            name: each.name,
+            sent: each.sent,
+            live,
+            tasks: tasks.filter((task) => task.serviceId === live?.id),
+            oldFailures: request.oldFailures,
+            networkIds: request.networkIds,
+        };
+        return [each.name, judge(snapshot)];
+    }));
+}
+function lostSight(swarm, error) {
+    return new DeployError(`The manager ${swarm.address} stopped answering while the rollout was watched: ${messageOf(error)}.`, "What was sent goes on rolling out on the swarm; look at it with `docker stack ps`, then run this job again.", error);
+}
+function watched(services) {
+    return services.flatMap(({ name, wanted }) => wanted === undefined ? [] : [{ name, serviceName: textAt(wanted, "Name"), sent: wanted }]);
 }
 
 // EXTERNAL MODULE: external "node:crypto"
@@ -62250,424 +62842,6 @@ function printed(stack, services) {
     return printStackFile(root);
 }
 
-;// CONCATENATED MODULE: ./src/inputs/duration.ts
-/** `90s`, `10m`, `1h30m` → milliseconds; undefined for anything else ("10" could mean seconds or minutes, so it means neither). */
-function parseDuration(text) {
-    const parts = /^(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?$/.exec(text);
-    if (parts === null || text === "")
-        return undefined;
-    const [, hours = "0", minutes = "0", seconds = "0"] = parts;
-    return (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * 1000;
-}
-/** 92_000 → "1m32s"; below a minute with one decimal: "4.2s". */
-function formatDuration(ms) {
-    if (ms < 59_950)
-        return `${(ms / 1000).toFixed(1).replace(/\.0$/, "")}s`;
-    const seconds = Math.round(ms / 1000);
-    const [hours, minutes, rest] = [
-        Math.floor(seconds / 3600),
-        Math.floor((seconds % 3600) / 60),
-        seconds % 60,
-    ];
-    return `${hours > 0 ? `${hours}h` : ""}${minutes > 0 ? `${minutes}m` : ""}${rest > 0 ? `${rest}s` : ""}`;
-}
-
-;// CONCATENATED MODULE: ./src/inputs/key-values.ts
-const KEY = /^[A-Za-z_][A-Za-z0-9_]*$/;
-/**
- * Reads `variables` and `secrets`: `KEY=value` lines, `KEY<<EOF` blocks, or one JSON object.
- * The values are bytes to us: nothing in them is expanded.
- */
-function parseKeyValues(input, text) {
-    return text.trimStart().startsWith("{") ? parseJson(input, text) : parseLines(input, text);
-}
-function parseJson(input, text) {
-    const values = new Map();
-    let parsed;
-    try {
-        parsed = JSON.parse(text);
-    }
-    catch {
-        // The parser's own message quotes the text, which may hold secrets.
-        return {
-            values,
-            problems: [{ message: `"${input}" starts like JSON but is none.`, hint: "Use toJSON(…)." }],
-        };
-    }
-    const problems = [];
-    for (const [key, value] of Object.entries(parsed)) {
-        if (!KEY.test(key))
-            problems.push({ message: `"${input}": "${key}" is no variable name.` });
-        else if (typeof value === "string")
-            values.set(key, value);
-        else if (typeof value === "number" || typeof value === "boolean")
-            values.set(key, String(value));
-        else
-            problems.push({ message: `"${input}": the value of ${key} is neither text, number nor boolean.` });
-    }
-    return { values, problems };
-}
-function parseLines(input, text) {
-    const values = new Map();
-    const problems = [];
-    const lines = text.split(/\r?\n/);
-    for (let index = 0; index < lines.length; index += 1) {
-        const line = lines[index] ?? "";
-        const complain = (message) => {
-            problems.push({ message: `"${input}", line ${index + 1}: ${message}` });
-        };
-        if (/^\s*(#|$)/.test(line))
-            continue;
-        const head = /^\s*([^=<\s]*)\s*(=|<<)(.*)$/s.exec(line);
-        const [, key = "", separator, rest = ""] = head ?? [];
-        if (!KEY.test(key)) {
-            complain("expected KEY=value, KEY<<EOF or a comment.");
-            continue;
-        }
-        if (values.has(key))
-            complain(`${key} is given twice.`);
-        if (separator === "=") {
-            const value = unquote(rest);
-            if (value === undefined)
-                complain(`the quotes of ${key} don't close, or text follows them.`);
-            else
-                values.set(key, value);
-            continue;
-        }
-        const delimiter = rest.trim();
-        const end = lines.findIndex((candidate, at) => at > index && candidate.trim() === delimiter);
-        if (delimiter === "" || end === -1) {
-            complain(`the block of ${key} has no closing line "${delimiter}".`);
-            break;
-        }
-        values.set(key, lines.slice(index + 1, end).join("\n"));
-        index = end;
-    }
-    return { values, problems };
-}
-const ESCAPES = { n: "\n", r: "\r", t: "\t", '"': '"', "\\": "\\" };
-/** Single quotes keep everything; double quotes know \n \r \t \" \\; without quotes ` #` starts a comment. */
-function unquote(rest) {
-    const text = rest.trim();
-    if (text.startsWith("'"))
-        return /^'([^']*)'\s*(?:#.*)?$/s.exec(text)?.[1];
-    if (text.startsWith('"')) {
-        const inner = /^"((?:[^"\\]|\\.)*)"\s*(?:#.*)?$/s.exec(text)?.[1];
-        return inner?.replace(/\\(.)/gs, (whole, char) => ESCAPES[char] ?? whole);
-    }
-    return rest.replace(/\s#.*$/s, "").trim();
-}
-
-;// CONCATENATED MODULE: ./src/inputs/inputs.ts
-
-
-
-
-/** The values that stand where a workflow says nothing; action.yml says the same, and a test holds the two together. */
-const DEFAULTS = {
-    mode: "deploy",
-    "ssh-user": "root",
-    "ssh-port": "22",
-    "ssh-sudo": "false",
-    registry: "docker.io",
-    build: "true",
-    context: ".",
-    "no-cache": "false",
-    pull: "false",
-    strict: "true",
-    "update-order": "start-first",
-    "failure-action": "rollback",
-    prune: "true",
-    timeout: "10m",
-    "stable-for": "15s",
-    "on-failure": "rollback",
-    "lock-timeout": "10m",
-    "keep-releases": "5",
-};
-/** Tried in this order where `stack-file` is not given. */
-const STACK_FILES = [
-    "stack.yml",
-    "stack.yaml",
-    "docker-stack.yml",
-    "docker-stack.yaml",
-    "deploy.yml",
-    "compose.yml",
-    "compose.yaml",
-    "docker-compose.yml",
-];
-/** Reads every input, or throws an `InputError` that lists all that is wrong with them. */
-function parseInputs(raw, run) {
-    const reader = new Reader(raw);
-    const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
-    if (mode !== "deploy") {
-        reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
-    }
-    reader.refuseForNow("lock-timeout", "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.");
-    reader.refuseForNow("keep-releases", "No release records are kept yet.");
-    reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
-    reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
-    const inputs = {
-        target: parseTarget(reader, run),
-        image: parseImage(reader, run),
-        stack: parseStack(reader, run),
-        rollout: {
-            timeoutMs: reader.duration("timeout"),
-            stableForMs: reader.duration("stable-for"),
-            onFailure: reader.oneOf("on-failure", ["rollback", "keep"]),
-        },
-    };
-    if (inputs.rollout.timeoutMs === 0)
-        reader.complain('"timeout" is zero: no rollout can be that fast.');
-    else if (inputs.rollout.stableForMs >= inputs.rollout.timeoutMs) {
-        reader.complain('"stable-for" is not shorter than "timeout": no rollout could ever be called good.');
-    }
-    if (reader.problems.length > 0)
-        throw new InputError(reader.problems);
-    return inputs;
-}
-class Reader {
-    problems = [];
-    #raw;
-    constructor(raw) {
-        this.#raw = raw;
-    }
-    complain(message, hint) {
-        this.problems.push({ message, hint });
-    }
-    adopt(parsed) {
-        this.problems.push(...parsed.problems);
-        return parsed.values;
-    }
-    /** As given, blanks included: keys and passwords. */
-    verbatim(name) {
-        return this.#raw(name);
-    }
-    text(name) {
-        return this.#raw(name).trim() || (DEFAULTS[name] ?? "");
-    }
-    optional(name) {
-        return this.text(name) || undefined;
-    }
-    lines(name) {
-        return split(this.text(name), /\r?\n/);
-    }
-    /** Separated by newlines or commas. */
-    list(name) {
-        return split(this.text(name), /\r?\n|,/);
-    }
-    boolean(name) {
-        const value = this.text(name);
-        if (/^(true|True|TRUE)$/.test(value))
-            return true;
-        if (!/^(false|False|FALSE)$/.test(value))
-            this.complain(`"${name}" is "${value}".`, "Give true or false.");
-        return false;
-    }
-    duration(name) {
-        const value = this.text(name);
-        const ms = parseDuration(value);
-        if (ms === undefined)
-            this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
-        return ms ?? Number.NaN;
-    }
-    oneOf(name, choices) {
-        const value = this.text(name);
-        const choice = choices.find((candidate) => candidate === value);
-        if (choice === undefined)
-            this.complain(`"${name}" is "${value}".`, `Give one of: ${choices.join(", ")}.`);
-        return choice ?? choices[0];
-    }
-    /** An input of the contract whose behaviour is still to come: never silently ignored. */
-    refuseForNow(name, meanwhile) {
-        const value = this.text(name);
-        if (value !== (DEFAULTS[name] ?? ""))
-            this.complain(`"${name}" is not supported yet in this version.`, meanwhile);
-    }
-}
-function split(text, separator) {
-    return text
-        .split(separator)
-        .map((part) => part.trim())
-        .filter((part) => part !== "");
-}
-function parseTarget(reader, run) {
-    const hosts = reader.list("ssh-host");
-    const dockerHost = reader.text("docker-host");
-    reader.refuseForNow("ssh-jump", "Give a host that the runner reaches by itself.");
-    if (reader.boolean("ssh-sudo")) {
-        reader.complain('"ssh-sudo" is not supported yet in this version.', "Use a user that may open the Docker socket.");
-    }
-    if (hosts.length > 0 === (dockerHost !== "")) {
-        reader.complain(dockerHost === ""
-            ? 'Neither "ssh-host" nor "docker-host" is given.'
-            : 'Both "ssh-host" and "docker-host" are given.', 'Give exactly one: "ssh-host" for a manager reached by SSH, "docker-host" for a runner that stands on a manager.');
-    }
-    if (dockerHost !== "") {
-        if (!/^(unix:\/\/\/.|tcp:\/\/.)/.test(dockerHost)) {
-            const hint = dockerHost.startsWith("ssh://")
-                ? 'Use "ssh-host" for SSH.'
-                : "Give unix:///path or tcp://host:port.";
-            reader.complain(`"docker-host" is "${dockerHost}".`, hint);
-        }
-        return { kind: "socket", dockerHost };
-    }
-    if (hosts.length > 1)
-        reader.complain('Several managers in "ssh-host" are not supported yet in this version.', "Give one.");
-    return {
-        kind: "ssh",
-        ...parseSshHost(reader, hosts[0] ?? ""),
-        ...parseSshTrust(reader, hosts.length > 0, run),
-    };
-}
-const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
-function parseSshHost(reader, entry) {
-    const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
-    const host = bracketed ?? plain ?? "";
-    if (entry !== "" && host === "") {
-        reader.complain(`"ssh-host" is "${entry}".`, "Give [user@]host[:port]; an IPv6 address stands in brackets.");
-    }
-    const number = port ?? reader.text("ssh-port");
-    if (!/^\d{1,5}$/.test(number) || Number(number) < 1 || Number(number) > 65_535) {
-        reader.complain(`The SSH port is "${number}".`, "Give a number from 1 to 65535.");
-    }
-    return { host, port: Number(number), user: user ?? reader.text("ssh-user") };
-}
-function parseSshTrust(reader, wanted, run) {
-    const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
-    const password = reader.verbatim("ssh-password") || undefined;
-    const knownHosts = nonBlank(reader.verbatim("ssh-known-hosts"));
-    const fingerprints = reader.list("ssh-fingerprint");
-    const agent = privateKey === undefined && password === undefined ? run.sshAgent : undefined;
-    if (wanted && privateKey === undefined && password === undefined && agent === undefined) {
-        reader.complain('No way to log in: neither "ssh-private-key" nor "ssh-password" is given, and there is no SSH agent.', "If the key comes from a secret, check the secret's name: an undefined secret is empty.");
-    }
-    if (wanted && knownHosts === undefined && fingerprints.length === 0) {
-        reader.complain('Neither "ssh-known-hosts" nor "ssh-fingerprint" is given, so the host\'s key could not be checked.', "Give the output of `ssh-keyscan HOST`, compared with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host.");
-    }
-    for (const fingerprint of fingerprints) {
-        if (!/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(fingerprint)) {
-            reader.complain(`"ssh-fingerprint" has "${fingerprint}".`, "Give SHA256: and 43 characters, as `ssh-keygen -l` prints it.");
-        }
-    }
-    const passphrase = reader.verbatim("ssh-passphrase") || undefined;
-    return { privateKey, passphrase, password, agent, knownHosts, fingerprints };
-}
-function nonBlank(text) {
-    return text.trim() === "" ? undefined : text;
-}
-function parseImage(reader, run) {
-    const registry = reader.text("registry").replace(/\/+$/, "");
-    const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
-    if (project === "")
-        reader.complain('"project" is empty and there is no repository name to take its place.');
-    const repository = `${registry}/${project}`;
-    const reference = parseImageReference(repository);
-    if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
-        reader.complain(`"${repository}" (registry/project) is no image name.`, "Give the registry as host or host/namespace without https://, and both in lower case.");
-    }
-    const version = parseVersion(reader, run);
-    const tags = reader
-        .list("tags")
-        .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
-    for (const tag of tags.filter((candidate) => !isTag(candidate))) {
-        reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
-    }
-    const login = parseCredential(reader, "username", "password");
-    return {
-        registry,
-        registryHost: reference?.domain ?? registry,
-        project,
-        repository,
-        version,
-        tags: [...new Set(tags)].filter((tag) => tag !== version),
-        login,
-        pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
-        build: reader.boolean("build") ? parseBuild(reader) : undefined,
-    };
-}
-function parseVersion(reader, run) {
-    const given = reader.text("version");
-    if (given !== "") {
-        if (!isTag(given)) {
-            reader.complain(`"version" is "${given}", which is no image tag.`, "Use letters, digits, _ . and -, at most 128, not starting with . or -.");
-        }
-        return given;
-    }
-    if (run.refType === "tag") {
-        if (!isTag(run.refName)) {
-            reader.complain(`The Git tag "${run.refName}" is no image tag.`, 'Set "version" to one made from it.');
-        }
-        return run.refName;
-    }
-    if (run.sha === "")
-        reader.complain('"version" is not given and there is no commit to name it after.');
-    return `sha-${run.sha.slice(0, 7)}`;
-}
-/** What is missing of a pair that is given in part comes from `others`. */
-function parseCredential(reader, userInput, passwordInput, others) {
-    const givenUser = reader.text(userInput);
-    const givenPassword = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
-    if (givenUser === "" && givenPassword === "")
-        return undefined;
-    const username = givenUser || (others?.username ?? "");
-    const password = givenPassword || (others?.password ?? "");
-    if (username === "" || password === "") {
-        const [given, missing] = username === "" ? [passwordInput, userInput] : [userInput, passwordInput];
-        reader.complain(`"${given}" is given and "${missing}" is empty.`, "If it comes from a secret, check the secret's name.");
-    }
-    return { username, password };
-}
-function parseBuild(reader) {
-    return {
-        context: reader.text("context"),
-        file: reader.optional("file"),
-        target: reader.optional("target"),
-        platforms: reader.list("platforms"),
-        buildArgs: reader.lines("build-args"),
-        secrets: reader.lines("build-secrets"),
-        labels: reader.lines("labels"),
-        cacheFrom: reader.lines("cache-from"),
-        cacheTo: reader.lines("cache-to"),
-        noCache: reader.boolean("no-cache"),
-        pull: reader.boolean("pull"),
-    };
-}
-function parseStack(reader, run) {
-    const files = reader.lines("stack-file");
-    if (files.length > 1)
-        reader.complain('Several files in "stack-file" are not supported yet in this version.', "Give one.");
-    const name = reader.text("stack-name") ||
-        reader.text("project") ||
-        (run.repository.split("/").pop() ?? "").toLowerCase();
-    // Networks are named after the stack, and those must be DNS name components: no dots (SWARM: "must be valid as a DNS name component").
-    if (name !== "" && !/^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/.test(name)) {
-        reader.complain(`The stack name "${name}" is none.`, 'Set "stack-name": letters, digits, - and _, at most 63.');
-    }
-    const networks = reader.list("networks");
-    for (const network of networks.filter((candidate) => !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(candidate))) {
-        reader.complain(`"networks" has "${network}", which is no network name.`);
-    }
-    return {
-        name,
-        file: files[0],
-        variables: reader.adopt(parseKeyValues("variables", reader.verbatim("variables"))),
-        secrets: reader.adopt(parseKeyValues("secrets", reader.verbatim("secrets"))),
-        strict: reader.boolean("strict"),
-        envFile: reader.optional("env-file"),
-        envConfig: reader.optional("env-config"),
-        updateOrder: reader.oneOf("update-order", ["start-first", "stop-first"]),
-        failureAction: reader.oneOf("failure-action", ["rollback", "pause", "continue"]),
-        networks: [...new Set(networks)],
-        prune: reader.boolean("prune"),
-    };
-}
-
-;// CONCATENATED MODULE: ./src/world.ts
-
-
-
-
-
 ;// CONCATENATED MODULE: ./src/apply.ts
 
 
@@ -62697,7 +62871,7 @@ async function sendServices(plan, stack, folder, dockerMajor, stage, session, vo
         if (answer.code === 0)
             return;
         const reason = session.lost() ?? dockersReason(answer);
-        throw new DeployError(`docker stack deploy failed (exit code ${answer.code}): ${reason}`, "Services that docker had sent before this are rolling out; the others are untouched.");
+        throw new DeployError(`docker stack deploy failed (exit code ${answer.code}): ${reason}`, "Docker's own words are in the log above.");
     });
 }
 /**
@@ -62744,6 +62918,182 @@ function refuseForeignConfigs(configs, survey) {
         throw new PreflightError(problems);
 }
 
+;// CONCATENATED MODULE: ./src/image/resolve.ts
+
+
+
+
+
+
+/** The digest of an image that must exist; asked of the registry by the manager, with what the swarm will later pull with. */
+async function requireImage(image, session) {
+    const answer = await session.swarm.askRegistry(image, authFor(image, session));
+    if (answer.kind === "found")
+        return answer.digest;
+    throw new PreflightError([
+        { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
+    ]);
+}
+/** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
+async function resolveImages(stack, session, live, own) {
+    const images = [...new Set(stack.services.map(({ image }) => image))];
+    const asked = await Promise.all(images.map(async (image) => [image, await session.swarm.askRegistry(image, authFor(image, session))]));
+    const answers = new Map();
+    const pins = new Map();
+    const warnings = [];
+    for (const [image, answer] of asked) {
+        const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
+        if (answer.kind === "found") {
+            const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
+            pins.set(image, pin);
+            answers.set(pin, answer);
+        }
+        else if (isOwn(image, own)) {
+            throw new PreflightError([
+                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
+            ]);
+        }
+        else if (fallback !== undefined) {
+            // Losing the pin would change the spec, and so restart what runs.
+            pins.set(image, fallback.image);
+            answers.set(fallback.image, fallback.answer);
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
+            });
+        }
+        else {
+            answers.set(image, answer);
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
+                hint: hintFor(answer),
+            });
+        }
+    }
+    return { answers, pins, warnings };
+}
+function authFor(image, session) {
+    const reference = parseImageReference(image);
+    return reference === undefined ? undefined : session.registryAuth(reference.domain);
+}
+function isOwn(image, own) {
+    const [a, b] = [parseImageReference(image), parseImageReference(own)];
+    return a !== undefined && a.domain === b?.domain && a.path === b.path;
+}
+/** What a registry's refusal means (SWARM 6). */
+function inWords(answer) {
+    const { message, status } = answer;
+    if (status === 404 || /manifest unknown|not found/i.test(message))
+        return "the registry has no such image";
+    if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
+        return `the registry refuses to show it (${message})`;
+    return `the manager's registry look-up failed (${message})`;
+}
+function hintFor(answer) {
+    const words = inWords(answer);
+    if (words.startsWith("the registry has"))
+        return 'Check "registry", "project" and "version", and that it was pushed.';
+    if (words.startsWith("the registry refuses"))
+        return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
+    return "Check that the manager reaches the registry and trusts its certificate.";
+}
+/** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
+function runningPin(image, live) {
+    for (const { spec } of live) {
+        const running = textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
+        if (!running.startsWith(`${image}@`))
+            continue;
+        const platforms = listAt(spec, "TaskTemplate", "Placement", "Platforms");
+        const digest = running.slice(image.length + 1);
+        const body = {
+            Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
+            Platforms: platforms.map((platform) => ({
+                architecture: textAt(platform, "Architecture"),
+                os: textAt(platform, "OS"),
+            })),
+        };
+        return { image: running, answer: { kind: "found", digest, body } };
+    }
+    return undefined;
+}
+
+;// CONCATENATED MODULE: ./src/planning.ts
+
+
+
+
+
+
+
+
+/** Rehearses the deployment and compares what docker would send with what runs. */
+async function planning_plan(request, session, voice) {
+    const { stack, survey, folder, dockerMajor } = request;
+    const networks = request.networks.filter((name) => !survey.networks.some((network) => network.Name === name));
+    const configs = stack.configs
+        .map(({ name }) => name)
+        .filter((name) => !survey.configs.some((config) => config.name === name));
+    const stage = {
+        survey,
+        images: request.images,
+        networks: futures(networks),
+        configs: futures(configs),
+    };
+    const writes = await session.rehearse(stage, async (docker) => {
+        const answer = await stackDeploy(docker, stack.name, printed(stack), folder, dockerMajor, () => undefined);
+        sayWarnings(answer.stderr, voice);
+        if (answer.code !== 0)
+            throw planning_refusal(dockersReason(answer), stack);
+    });
+    const wanted = writes
+        .filter(({ path }) => /^\/services\/(create|[^/]+\/update)$/.test(path))
+        .map(({ body, auth }) => ({ spec: body, auth }));
+    return planDeployment({
+        stack: stack.name,
+        wanted,
+        live: survey.services,
+        networkIds: new Map(survey.networks.map((network) => [textAt(network, "Name"), textAt(network, "Id")])),
+        prune: request.prune,
+        networks,
+        configs,
+    });
+}
+function futures(names) {
+    return new Map(names.map((name) => [name, futureId(name)]));
+}
+/** Lets docker read the file without any engine, so that a wrong key is found before anything is contacted. Old docker can't. */
+async function checkByDocker(docker, stack, folder) {
+    const answer = await docker.run(["stack", "config", "--compose-file", "-"], {
+        input: printed(stack),
+        cwd: folder,
+    });
+    if (answer.code !== 0 && !/unknown (shorthand )?flag|unknown command|Usage:/.test(answer.stderr))
+        throw planning_refusal(dockersReason(answer), stack);
+}
+function sayWarnings(stderr, voice) {
+    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
+        voice.quote(line);
+}
+/** Docker's own objection to the file, at the place it speaks of, as far as that can be told. */
+function planning_refusal(reason, stack) {
+    const place = placeIn(reason, stack);
+    return new StackFileError([
+        { message: `Docker refuses the stack file: ${reason}`, ...(place === undefined ? {} : { place }) },
+    ]);
+}
+function placeIn(reason, stack) {
+    const path = /\b(services|networks|volumes|configs|secrets)(\.[\w-]+)+/.exec(reason)?.[0].split(".") ?? [];
+    const named = /service "?([\w.-]+)"?:/.exec(reason)?.[1];
+    const candidates = [path, ...(named === undefined ? [] : [["services", named]])];
+    for (const candidate of candidates) {
+        for (let length = candidate.length; length > 1; length -= 1) {
+            const node = get(stack.root, ...candidate.slice(0, length));
+            if (node !== undefined)
+                return node.place;
+        }
+    }
+    return undefined;
+}
+
 ;// CONCATENATED MODULE: ./src/failing-task.ts
 
 
@@ -62775,6 +63125,699 @@ function headline(story) {
     const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
     const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
     return `Task ${where} (${shortImage(story.image)}): ${story.error === "" ? ended : story.error}`;
+}
+
+;// CONCATENATED MODULE: ./src/report.ts
+
+
+
+
+
+
+function noFacts() {
+    return {
+        status: "failed",
+        reason: "",
+        stackName: "",
+        version: "",
+        image: "",
+        digest: "",
+        configName: "",
+        renderedFile: "",
+        manager: "",
+        plan: undefined,
+        services: [],
+        stories: [],
+        aftermath: [],
+        problems: [],
+    };
+}
+/** The outputs of the contract; every one of them is always written. */
+function outputs(facts) {
+    return {
+        status: facts.status,
+        reason: facts.reason,
+        "stack-name": facts.stackName,
+        version: facts.version,
+        release: facts.version,
+        image: facts.image,
+        digest: facts.digest,
+        "config-name": facts.configName,
+        "rendered-file": facts.renderedFile,
+        plan: JSON.stringify(planJson(facts.plan)),
+        services: JSON.stringify(facts.services.map((service) => serviceJson(service, facts.stories))),
+        "deployment-id": "",
+    };
+}
+function planJson(plan) {
+    if (plan === undefined)
+        return {};
+    const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
+    return { stack: plan.stack, services, networks: plan.networks, configs: plan.configs };
+}
+function serviceJson(service, stories) {
+    const failingTasks = stories
+        .filter((story) => story.service === service.name)
+        .map(({ slot, node, image, state, exitCode, error }) => ({ slot, node, image, state, exitCode, error }));
+    return { ...service, failingTasks };
+}
+/** The image of a service spec; empty without one. */
+function imageOf(spec) {
+    return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
+}
+/** The plan as log lines. */
+function planLines(plan) {
+    const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
+    const services = plan.services.map(({ name, change, fields, wanted, before }) => {
+        const image = shortImage(imageOf(wanted ?? before?.spec));
+        const why = {
+            create: "new",
+            update: fields.join(", "),
+            remove: "no longer in the file",
+            unchanged: "unchanged",
+            foreign: "not in the file and not ours: left alone",
+        };
+        return `${sign[change]} ${name}  ${image}  (${why[change]})`;
+    });
+    return [
+        ...plan.networks.map((name) => `+ network ${name}`),
+        ...plan.configs.map((name) => `+ config ${name}`),
+        ...services,
+    ];
+}
+/** The job summary, in GitHub's Markdown. */
+function summary(facts) {
+    return [
+        `## ${title(facts)}`,
+        facts.problems.length > 0
+            ? facts.problems.map((problem) => `- ${escapeMarkdown(describe(problem))}`).join("\n")
+            : "",
+        facts.aftermath.map(escapeMarkdown).join("  \n"),
+        servicesTable(facts),
+        timeline(facts.services),
+        ...facts.stories.map(storyMarkdown),
+        footer(facts),
+    ]
+        .filter((part) => part !== "")
+        .join("\n\n");
+}
+function title(facts) {
+    const what = `${code(facts.stackName || "stack")}${facts.version === "" ? "" : ` ${code(facts.version)}`}`;
+    switch (facts.status) {
+        case "deployed":
+            return `✅ ${what} is deployed`;
+        case "unchanged":
+            return `✅ ${what} was already running: nothing changed`;
+        case "failed":
+            return `❌ ${what} was not deployed${facts.reason === "" ? "" : ` (${facts.reason})`}`;
+    }
+}
+function servicesTable(facts) {
+    if (facts.services.length === 0)
+        return "";
+    const icons = {
+        converged: "✅",
+        failed: "❌",
+        progressing: "⏳",
+        removed: "➖",
+        restored: "↩️",
+    };
+    const rows = facts.services.map((service) => {
+        const took = service.durationMs === undefined ? "" : formatDuration(service.durationMs);
+        const cells = [
+            `${icons[service.state] ?? ""} ${service.state}`,
+            code(service.name),
+            service.change,
+            imageCell(service),
+            escapeMarkdown(service.detail),
+            took,
+        ];
+        return `| ${cells.join(" | ")} |`;
+    });
+    return ["| | service | change | image | tasks | took |", "|---|---|---|---|---|---|", ...rows].join("\n");
+}
+/** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
+function imageCell(service) {
+    const stages = [service.imageBefore, service.imageSent, service.imageAfter].map(shortImage);
+    const images = stages.filter((image, index) => image !== "" && image !== stages[index - 1]);
+    const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
+    const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
+    return images
+        .map((image, index) => index > 0 && image.startsWith(repository) && sameName(image) ? image.slice(repository.length) : image)
+        .map(code)
+        .join(" → ");
+}
+/** A picture of who took how long; GitHub draws Mermaid in summaries. */
+function timeline(services) {
+    const bars = services.flatMap(({ name, durationMs, change }) => {
+        if (durationMs === undefined || (change !== "create" && change !== "update"))
+            return [];
+        return [`    ${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
+    });
+    if (bars.length === 0)
+        return "";
+    return [
+        "```mermaid",
+        "gantt",
+        "    title Seconds from sending to running",
+        "    dateFormat x",
+        "    axisFormat %S",
+        ...bars,
+        "```",
+    ].join("\n");
+}
+function storyMarkdown(story) {
+    const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
+    return `<details open><summary>${oneLine(escapeHtml(headline(story)))}</summary>\n\n${fenced(lines)}\n\n</details>`;
+}
+/** What to say in place of a task's last words. */
+function noLogs(story) {
+    return story.logsMissing === undefined
+        ? "(this task wrote nothing)"
+        : `(its log could not be read: ${story.logsMissing})`;
+}
+function footer(facts) {
+    const parts = [
+        facts.image === "" ? "" : `Image ${code(facts.image)}`,
+        facts.configName === "" ? "" : `env config ${code(facts.configName)}`,
+        facts.manager === "" ? "" : `manager ${code(facts.manager)}`,
+    ].filter((part) => part !== "");
+    return parts.length === 0 ? "" : `<sub>${parts.join(" · ")}</sub>`;
+}
+/** A fence longer than any run of backticks inside can't be closed from inside. */
+function fenced(lines) {
+    const text = lines.map(printable).join("\n");
+    const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
+    const fence = "`".repeat(longest + 1);
+    return `${fence}text\n${text}\n${fence}`;
+}
+/** Without colours and other control characters. */
+function printable(line) {
+    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
+}
+/** Between HTML's inline tags GitHub still reads Markdown, but not in entities. */
+function code(text) {
+    const inert = escapeHtml(text).replace(/[\\`*_[\]|~!]/g, (char) => `&#${char.charCodeAt(0)};`);
+    return `<code>${oneLine(inert)}</code>`;
+}
+function escapeHtml(text) {
+    return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+/** Text from elsewhere must not become a link, an image, a mention or a table cell of its own. */
+function escapeMarkdown(text) {
+    const inert = escapeHtml(text)
+        .replace(/[\\`*_[\]|~#!]|:(?=\/\/)|(?<=\bwww)\./gi, "\\$&")
+        .replaceAll("@", "@\u200b");
+    return oneLine(inert);
+}
+/** A blank line would end a table, an item or an HTML block. */
+function oneLine(text) {
+    return text.replace(/[\r\n]+/g, " ");
+}
+
+;// CONCATENATED MODULE: ./src/sources.ts
+
+
+
+
+
+
+/** Reads the stack file and the env file; what can't be read is named, with what stands there instead. */
+function readSources(stack, files) {
+    const problems = [];
+    const stackFile = stack.file ?? STACK_FILES.find((name) => files.read(name) !== undefined);
+    const bytes = stackFile === undefined ? undefined : files.read(stackFile);
+    if (stackFile === undefined) {
+        const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
+        problems.push({ message: `There is no stack file: none of ${STACK_FILES.join(", ")} exists.`, hint });
+    }
+    else if (bytes === undefined) {
+        problems.push(unreadable("stack-file", stackFile, files));
+    }
+    const envFile = readEnvFile(stack.envFile, files, problems);
+    if (bytes === undefined || stackFile === undefined || problems.length > 0)
+        throw new InputError(problems);
+    const template = parseStackFile(Buffer.from(bytes).toString("utf8"), stackFile);
+    return { template, stackFile, folder: folderOf(stackFile), envFile };
+}
+function readEnvFile(path, files, problems) {
+    if (path === undefined)
+        return undefined;
+    const bytes = files.read(path);
+    if (bytes === undefined) {
+        problems.push(unreadable("env-file", path, files));
+        return undefined;
+    }
+    const refused = refusedBySwarm(bytes.byteLength);
+    if (refused !== undefined)
+        problems.push({ message: `The env file "${path}" ${refused}.` });
+    return { path, bytes };
+}
+function unreadable(input, path, files) {
+    const folder = folderOf(path);
+    const names = files.list(folder);
+    const near = nearest(path.split("/").pop() ?? path, names);
+    const exists = files.exists(path);
+    const what = exists ? "can't be read as a file" : "does not exist";
+    const prefix = folder === "." ? "" : `${folder}/`;
+    const hint = near !== undefined && !exists
+        ? `Did you mean ${prefix}${near}?`
+        : "Paths start at the workspace; is actions/checkout missing before this step?";
+    return { message: `"${input}" is "${path}", which ${what}.`, hint };
+}
+function folderOf(path) {
+    const slash = path.lastIndexOf("/");
+    return slash === -1 ? "." : path.slice(0, slash) || "/";
+}
+
+;// CONCATENATED MODULE: ./src/prepare.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
+function renderWith(digest, { inputs, sources, world, dockerMajor }) {
+    const { stack, image } = inputs;
+    const { folder } = sources;
+    return render({
+        template: sources.template,
+        stack: stack.name,
+        variables: stack.variables,
+        secrets: stack.secrets,
+        environment: world.environment,
+        strict: stack.strict,
+        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
+        envFile: sources.envFile,
+        envConfig: stack.envConfig,
+        read: (path) => world.files.read(path.startsWith("/") || folder === "." ? path : `${folder}/${path}`),
+        image: { ...image, digest },
+        commit: world.run.sha,
+        dockerMajor,
+    });
+}
+/** Reads what exists, resolves every image, and plans; refuses what can't work. */
+async function prepare(digest, deployment, session) {
+    const { inputs, sources, world, dockerMajor, facts } = deployment;
+    const { voice } = world;
+    const rendered = renderWith(digest, deployment);
+    facts.configName = rendered.envConfigName;
+    const survey = await settledSurvey(deployment, session);
+    const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
+    const stack = pinned(rendered, images.pins);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
+    for (const warning of [...rendered.warnings, ...images.warnings])
+        voice.warn(warning);
+    const configs = stack.configs.map((config) => ({ ...config, labels: configLabels(config, deployment) }));
+    refuseForeignConfigs(configs, survey);
+    const { networks, prune } = inputs.stack;
+    const request = {
+        stack,
+        survey,
+        images: images.answers,
+        networks,
+        prune,
+        folder: sources.folder,
+        dockerMajor,
+    };
+    const plan = await planning_plan(request, session, voice);
+    facts.plan = plan;
+    facts.services = plan.services.map(plannedResult);
+    voice.group("Plan");
+    planLines(plan).forEach((line) => voice.say(line));
+    refusePaused(plan);
+    voice.endGroup();
+    return { stack, survey, plan, configs, images };
+}
+function plannedResult({ name, change, before, wanted }) {
+    return {
+        name,
+        change,
+        imageBefore: imageOf(before?.spec),
+        imageSent: imageOf(wanted),
+        imageAfter: imageOf(wanted ?? before?.spec),
+        state: change,
+        detail: "",
+        durationMs: undefined,
+    };
+}
+const AGAIN_MS = 1000;
+/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
+async function settledSurvey({ inputs, world }, session) {
+    const deadline = world.clock.now() + inputs.rollout.timeoutMs;
+    for (let told = false;; told = true) {
+        const survey = await session.swarm.survey(inputs.stack.name);
+        const busy = survey.services.filter(({ update }) => update?.state === "updating" || update?.state === "rollback_started");
+        const [first] = busy;
+        if (first === undefined)
+            return survey;
+        const names = busy.map(({ name }) => name).join(", ");
+        if (!told)
+            world.voice.say(`Waiting for an earlier update of ${names} to end.`);
+        if (world.clock.now() >= deadline) {
+            const message = `An earlier update of ${names} is still in flight after ${formatDuration(inputs.rollout.timeoutMs)}.`;
+            const hint = `See what holds it up: docker service ps ${first.name}; end it with docker service rollback ${first.name}.`;
+            throw new PreflightError([{ message, hint }]);
+        }
+        await world.clock.sleep(AGAIN_MS);
+    }
+}
+/** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
+function refusePaused(plan) {
+    const problems = changed(plan).flatMap(({ before, fields }) => {
+        const sameTemplate = fields.every((field) => field.startsWith("deploy."));
+        if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
+            return [];
+        const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
+        return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
+    });
+    if (problems.length > 0)
+        throw new PreflightError(problems);
+}
+function configLabels(config, { inputs, world }) {
+    const labels = new Map(config.labels);
+    labels.set("com.docker.stack.namespace", inputs.stack.name); // `docker stack rm` takes it along.
+    const own = {
+        stack: inputs.stack.name,
+        key: config.key,
+        version: inputs.image.version,
+        commit: world.run.sha,
+        run: world.run.runUrl,
+    };
+    for (const [key, value] of Object.entries(own))
+        labels.set(`swarm-stack-deploy.${key}`, value);
+    return labels;
+}
+
+;// CONCATENATED MODULE: ./src/restore.ts
+
+
+
+
+
+
+
+/** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
+const TRIES = 5;
+const restore_AGAIN_MS = 400;
+/** Puts the whole stack back as it was before the plan: earlier specs return, new services go. Nothing else is touched. */
+async function restore(plan, swarm, clock, voice) {
+    const services = [];
+    const removed = [];
+    const failures = [];
+    for (const { name, before, wanted } of changed(plan)) {
+        const serviceName = textAt(wanted, "Name");
+        try {
+            if (before === undefined) {
+                if (await removeNew(swarm, plan.stack, serviceName))
+                    removed.push(name);
+            }
+            else {
+                await putBack(swarm, plan.stack, before, clock);
+                services.push({ name, serviceName, sent: before.spec });
+                voice.say(`${name}: back to what ran before.`);
+            }
+        }
+        catch (error) {
+            failures.push(`${name}: ${messageOf(error)}`);
+            voice.say(`${name}: could not be put back: ${messageOf(error)}`);
+        }
+    }
+    for (const name of removed)
+        voice.say(`${name}: removed, since this deployment created it.`);
+    return { services, removed, failures };
+}
+async function removeNew(swarm, stack, serviceName) {
+    const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
+    if (live !== undefined)
+        await swarm.removeService(live.id);
+    return live !== undefined;
+}
+async function putBack(swarm, stack, before, clock) {
+    for (let attempt = 1;; attempt += 1) {
+        const live = (await swarm.services(stack)).find((service) => service.id === before.id);
+        if (live === undefined)
+            throw new Error("it was removed meanwhile");
+        if (same(live, before))
+            return; // Swarm's own rollback was faster; the same spec again would only disarm it.
+        try {
+            await swarm.updateService(live, before.spec, undefined);
+            return;
+        }
+        catch (error) {
+            if (attempt === TRIES || !/out of sequence/.test(messageOf(error)))
+                throw error;
+            await clock.sleep(restore_AGAIN_MS);
+        }
+    }
+}
+/** Both are the engine's own words, so there are no names to translate. */
+function same(a, b) {
+    return (JSON.stringify(canonicalSpec(a.spec, new Map())) === JSON.stringify(canonicalSpec(b.spec, new Map())));
+}
+
+;// CONCATENATED MODULE: ./src/watch.ts
+
+
+
+
+
+
+
+/** Watches until the end, telling every change as it happens and, of a failed task, all that can be known. */
+async function watch(swarm, clock, voice, request) {
+    const said = new Map();
+    const convergedAt = new Map();
+    const stories = [];
+    let last = { elapsedMs: 0, verdicts: new Map(), stableMs: undefined, end: undefined };
+    for await (last of observe(swarm, clock, request)) {
+        for (const [name, verdict] of last.verdicts) {
+            if (verdict.kind === "converged")
+                convergedAt.set(name, convergedAt.get(name) ?? last.elapsedMs);
+            else
+                convergedAt.delete(name);
+            const line = `${name}: ${verdict.kind === "converged" ? "✓ " : verdict.kind === "failed" ? "✗ " : ""}${verdict.detail}`;
+            if (said.get(name) !== line)
+                voice.say(`[${formatDuration(last.elapsedMs).padStart(6)}] ${line}`);
+            said.set(name, line);
+            if (last.end === "failed" && verdict.kind === "failed")
+                stories.push(...(await tellStories(swarm, name, verdict, voice)));
+        }
+    }
+    return {
+        end: last.end ?? "timeout",
+        elapsedMs: last.elapsedMs,
+        verdicts: last.verdicts,
+        convergedAt,
+        stories,
+    };
+}
+/** The first culprit and the latest one: between them lie only repetitions. */
+async function tellStories(swarm, service, verdict, voice) {
+    const byAge = verdict.tasks.toSorted((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+    const chosen = [...new Set([byAge[0], byAge.at(-1)])].filter((task) => task !== undefined);
+    const stories = await Promise.all(chosen.map(async (task) => await tellStory(swarm, service, task)));
+    for (const story of stories) {
+        voice.say(headline(story));
+        for (const line of story.logs.length > 0 ? story.logs : [noLogs(story)])
+            voice.quote(line);
+    }
+    return stories;
+}
+
+;// CONCATENATED MODULE: ./src/aftermath.ts
+
+
+
+
+
+
+
+
+
+/** Long enough to see a service that was put back fall over again; its release has been good for longer than that. */
+const STABLE_AGAIN_MS = 5000;
+/**
+ * What becomes of the stack after a failure: put back, or kept, as the workflow says. `error` is what interrupted the rollout, if
+ * anything did; it stays the story, and that putting things back failed as well is told beside it.
+ */
+async function aftermath(plan, deployment, session, error) {
+    const { facts, inputs, world } = deployment;
+    world.voice.endGroup();
+    if (error instanceof Cancelled) {
+        facts.aftermath = [
+            "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
+        ];
+    }
+    else if (changed(plan).length === 0) {
+        facts.aftermath = ["Nothing was sent to the swarm."];
+    }
+    else if (inputs.rollout.onFailure === "keep") {
+        facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
+    }
+    else {
+        try {
+            facts.aftermath = await aftermath_putBack(plan, deployment, session);
+        }
+        catch (second) {
+            facts.aftermath = [
+                `The stack could not be put back: ${messageOf(second)} Look at it with \`docker stack ps\`.`,
+            ];
+        }
+    }
+    facts.aftermath.forEach((line) => world.voice.say(line));
+}
+async function aftermath_putBack(plan, deployment, session) {
+    const { facts, world } = deployment;
+    world.voice.group("Put the stack back as it was");
+    const { services, removed, failures } = await restore(plan, session.swarm, world.clock, world.voice);
+    const good = await runsAgain(services, plan, deployment, session);
+    world.voice.endGroup();
+    const names = services.map(({ name }) => name);
+    facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+    return [
+        names.length > 0
+            ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
+            : "",
+        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
+        good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
+        ...failures.map((failure) => `Could not be put back: ${failure}.`),
+    ].filter((line) => line !== "");
+}
+async function runsAgain(services, plan, { inputs, world }, session) {
+    if (services.length === 0)
+        return true;
+    const { timeoutMs, stableForMs } = inputs.rollout;
+    const { end } = await watch(session.swarm, world.clock, world.voice, {
+        stack: plan.stack,
+        services,
+        oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
+        networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
+        timeoutMs,
+        stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
+        endOnFailure: false,
+    });
+    return end === "stable";
+}
+/** The table goes on saying which service was to blame. */
+function afterRestore(service, restored, removed) {
+    const state = (otherwise) => (service.state === "failed" ? "failed" : otherwise);
+    if (removed.includes(service.name))
+        return { ...service, state: state("removed"), imageAfter: "" };
+    if (restored.includes(service.name))
+        return { ...service, state: state("restored"), imageAfter: service.imageBefore };
+    return service;
+}
+
+;// CONCATENATED MODULE: ./src/carry-out.ts
+
+
+
+
+
+
+
+
+
+
+
+
+/** Sends, watches and judges; afterwards prunes, or deals with the failure. */
+async function carryOut(prepared, deployment, session) {
+    const { facts, inputs, world } = deployment;
+    const { plan } = prepared;
+    const oldFailures = new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id));
+    world.voice.group(isEmpty(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
+    let seen;
+    try {
+        seen = await sendAndWatch(prepared, oldFailures, deployment, session);
+    }
+    catch (error) {
+        await aftermath(plan, deployment, session, error);
+        throw error;
+    }
+    facts.services = facts.services.map((service) => withVerdict(service, seen));
+    facts.stories = seen.stories;
+    if (seen.end === "stable") {
+        facts.status = isEmpty(plan) ? "unchanged" : "deployed";
+        await prune(plan, deployment, session);
+        return;
+    }
+    facts.reason = "rollout";
+    facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
+    await aftermath(plan, deployment, session, undefined);
+}
+async function sendAndWatch({ plan, stack, survey, configs, images }, oldFailures, { inputs, sources, world, dockerMajor }, session) {
+    const { swarm } = session;
+    const created = await createNeeds(plan, configs, session, world.voice);
+    const stage = { survey, images: images.answers, ...created };
+    await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice);
+    const ids = new Map([...created.networks, ...created.configs]);
+    const { timeoutMs, stableForMs } = inputs.rollout;
+    return await watch(swarm, world.clock, world.voice, {
+        stack: plan.stack,
+        services: watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, ids) })),
+        oldFailures,
+        networkIds: new Map((await swarm.networks()).map(({ name, id }) => [name, id])),
+        timeoutMs,
+        stableForMs: isEmpty(plan) ? 0 : stableForMs,
+        endOnFailure: true,
+    });
+}
+function withVerdict(service, seen) {
+    const verdict = seen.verdicts.get(service.name);
+    if (verdict === undefined)
+        return service;
+    return {
+        ...service,
+        state: verdict.kind,
+        detail: verdict.detail,
+        durationMs: seen.convergedAt.get(service.name),
+    };
+}
+/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
+function rolloutProblems(seen, timeoutMs) {
+    const blamed = [...seen.verdicts].filter(([, { kind }]) => seen.end === "failed" ? kind === "failed" : kind !== "converged");
+    if (blamed.length === 0)
+        return [
+            {
+                message: `The stack did not stay as it was sent for long enough within ${formatDuration(timeoutMs)}.`,
+            },
+        ];
+    return blamed.map(([name, { detail }]) => {
+        if (seen.end === "timeout")
+            return { message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${detail}.` };
+        const story = seen.stories.find(({ service }) => service === name);
+        const lastWords = story === undefined || story.lastWords === "" ? "" : ` Its last words: ${story.lastWords}`;
+        return {
+            message: `Service ${name} failed: ${detail}.${story === undefined ? "" : ` ${headline(story)}.`}${lastWords}`,
+        };
+    });
+}
+/** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
+async function prune(plan, { world, facts }, session) {
+    for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
+        if (before === undefined)
+            continue;
+        try {
+            await session.swarm.removeService(before.id);
+        }
+        catch (error) {
+            const message = `The service ${before.name}, which the stack file no longer has, could not be removed: ${messageOf(error)}`;
+            world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
+            continue;
+        }
+        world.voice.say(`${name}: removed, since the stack file no longer has it.`);
+        facts.services = facts.services.map((service) => service.name === name ? { ...service, state: "removed", imageAfter: "" } : service);
+    }
 }
 
 ;// CONCATENATED MODULE: ./src/image/build.ts
@@ -62974,725 +64017,6 @@ function lastLine(answer) {
     return lines.at(-1)?.trim() ?? "no output";
 }
 
-;// CONCATENATED MODULE: ./src/image/resolve.ts
-
-
-
-
-
-
-/** The digest of an image that must exist; asked of the registry by the manager, with what the swarm will later pull with. */
-async function requireImage(image, session) {
-    const answer = await session.swarm.askRegistry(image, authFor(image, session));
-    if (answer.kind === "found")
-        return answer.digest;
-    throw new PreflightError([
-        { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
-    ]);
-}
-/** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
-async function resolveImages(stack, session, live, own) {
-    const images = [...new Set(stack.services.map(({ image }) => image))];
-    const asked = await Promise.all(images.map(async (image) => [image, await session.swarm.askRegistry(image, authFor(image, session))]));
-    const answers = new Map();
-    const pins = new Map();
-    const warnings = [];
-    for (const [image, answer] of asked) {
-        const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
-        if (answer.kind === "found") {
-            const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
-            pins.set(image, pin);
-            answers.set(pin, answer);
-        }
-        else if (isOwn(image, own)) {
-            throw new PreflightError([
-                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
-            ]);
-        }
-        else if (fallback !== undefined) {
-            // Losing the pin would change the spec, and so restart what runs.
-            pins.set(image, fallback.image);
-            answers.set(fallback.image, fallback.answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
-            });
-        }
-        else {
-            answers.set(image, answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
-                hint: hintFor(answer),
-            });
-        }
-    }
-    return { answers, pins, warnings };
-}
-function authFor(image, session) {
-    const reference = parseImageReference(image);
-    return reference === undefined ? undefined : session.registryAuth(reference.domain);
-}
-function isOwn(image, own) {
-    const [a, b] = [parseImageReference(image), parseImageReference(own)];
-    return a !== undefined && a.domain === b?.domain && a.path === b.path;
-}
-/** What a registry's refusal means (SWARM 6). */
-function inWords(answer) {
-    const { message, status } = answer;
-    if (status === 404 || /manifest unknown|not found/i.test(message))
-        return "the registry has no such image";
-    if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
-        return `the registry refuses to show it (${message})`;
-    return `the manager's registry look-up failed (${message})`;
-}
-function hintFor(answer) {
-    const words = inWords(answer);
-    if (words.startsWith("the registry has"))
-        return 'Check "registry", "project" and "version", and that it was pushed.';
-    if (words.startsWith("the registry refuses"))
-        return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
-    return "Check that the manager reaches the registry and trusts its certificate.";
-}
-/** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
-function runningPin(image, live) {
-    for (const { spec } of live) {
-        const running = textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
-        if (!running.startsWith(`${image}@`))
-            continue;
-        const platforms = listAt(spec, "TaskTemplate", "Placement", "Platforms");
-        const digest = running.slice(image.length + 1);
-        const body = {
-            Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
-            Platforms: platforms.map((platform) => ({
-                architecture: textAt(platform, "Architecture"),
-                os: textAt(platform, "OS"),
-            })),
-        };
-        return { image: running, answer: { kind: "found", digest, body } };
-    }
-    return undefined;
-}
-
-;// CONCATENATED MODULE: ./src/rollout.ts
-
-
-
-/** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
-function judge(snapshot) {
-    const { live, sent, tasks, networkIds } = snapshot;
-    if (live === undefined)
-        return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
-    const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-    const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
-    const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
-    if (drift.length > 0)
-        return superseded(live, fresh.filter((task) => hasFailed(task)));
-    const current = culprits.filter((task) => task.current);
-    if (current.length > 0)
-        return { kind: "failed", detail: failure(current), tasks: current };
-    const state = live.update?.state ?? "";
-    // Other words may be left from an earlier update of a service that this deployment did not send anything to.
-    if (state === "paused" || state === "rollback_paused") {
-        return { kind: "failed", detail: live.update?.message || state, tasks: culprits };
-    }
-    return running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
-}
-function superseded(live, tasks) {
-    const state = live.update?.state ?? "";
-    const message = live.update?.message ?? "";
-    const rolledBack = state.startsWith("rollback") || (state === "completed" && tasks.length > 0);
-    const detail = rolledBack
-        ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
-        : "its spec is not the one that was sent: somebody else changed it";
-    return { kind: "failed", detail, tasks };
-}
-function hasFailed(task) {
-    return task.state === "failed" || task.state === "rejected";
-}
-/** A finished task is a failure where the service is meant to run for ever. */
-function failed(task, spec, all) {
-    if (task.state === "rejected")
-        return isHopeless(task, all);
-    return task.state === "failed" || (task.state === "complete" && !mayFinish(spec));
-}
-/**
- * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
- * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
- */
-function isHopeless(task, all) {
-    const here = all.filter(({ state, slot, nodeId }) => state === "rejected" && slot === task.slot && (slot > 0 || nodeId === task.nodeId));
-    return here.length > 1 || /no such image|not found/i.test(task.error);
-}
-/** Jobs, and one-shot services (`restart_policy: none` or `on-failure`), may end well. */
-function mayFinish(spec) {
-    const condition = json_at(spec, "TaskTemplate", "RestartPolicy", "Condition");
-    return isJob(spec) || condition === "none" || condition === "on-failure";
-}
-function isJob(spec) {
-    return json_at(spec, "Mode", "ReplicatedJob") !== undefined || json_at(spec, "Mode", "GlobalJob") !== undefined;
-}
-function failure(tasks) {
-    const [task] = tasks;
-    if (task === undefined)
-        return "a task failed";
-    if (task.state === "complete")
-        return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
-    return task.error || `a task is ${task.state}`;
-}
-function running(live, current, all, updating) {
-    const job = isJob(live.spec);
-    const wanted = job ? jobCompletions(live) : live.desiredTasks;
-    const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
-    const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
-    const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
-    const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
-    const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
-    const surplus = job ? 0 : Math.max(up.length - wanted, 0);
-    const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : "running"}`;
-    if (surplus > 0)
-        return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
-    if (good >= wanted && leftover.length === 0 && !updating)
-        return { kind: "converged", detail };
-    if (good >= wanted && leftover.length === 0)
-        return { kind: "progressing", detail: `${detail}, watched by Swarm` };
-    const waiting = mine.find((task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running");
-    const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
-    return {
-        kind: "progressing",
-        detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
-    };
-}
-function jobCompletions(live) {
-    const completions = json_at(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
-        json_at(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
-    return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
-}
-function states(tasks) {
-    const open = tasks.filter((task) => task.state !== "running" && task.desiredState !== "shutdown");
-    const names = [...new Set(open.map((task) => task.state))];
-    return names.length === 0 ? "" : ` (${names.join(", ")})`;
-}
-
-;// CONCATENATED MODULE: ./src/observe.ts
-
-
-
-
-
-
-const POLL_MS = 700;
-/** Long enough for a swarm to elect a new leader (SANDBOX: 9 to 16 s, and answers that hang for 20 s). */
-const BLIND_MS = 60_000;
-/** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
-async function* observe(swarm, clock, request) {
-    const start = clock.now();
-    let stableSince;
-    let seenAt = start;
-    for (;;) {
-        let verdicts;
-        try {
-            verdicts = await look(swarm, request);
-            seenAt = clock.now();
-        }
-        catch (error) {
-            if (error instanceof Cancelled)
-                throw error;
-            if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
-                throw lostSight(swarm, error);
-            await clock.sleep(POLL_MS);
-            continue;
-        }
-        const now = clock.now();
-        const kinds = [...verdicts.values()].map(({ kind }) => kind);
-        stableSince = kinds.every((kind) => kind === "converged") ? (stableSince ?? now) : undefined;
-        const stableMs = stableSince === undefined ? undefined : now - stableSince;
-        const end = ending(kinds, stableMs, now - start, request);
-        yield { elapsedMs: now - start, verdicts, stableMs, end };
-        if (end !== undefined)
-            return;
-        await clock.sleep(POLL_MS);
-    }
-}
-function ending(kinds, stableMs, elapsedMs, request) {
-    if (request.endOnFailure && kinds.includes("failed"))
-        return "failed";
-    if (stableMs !== undefined && stableMs >= request.stableForMs)
-        return "stable";
-    return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
-}
-async function look(swarm, request) {
-    const [services, tasks] = await Promise.all([swarm.services(request.stack), swarm.tasks(request.stack)]);
-    return new Map(request.services.map((each) => {
-        const live = services.find((service) => service.name === each.serviceName);
-        const snapshot = {
-            name: each.name,
-            sent: each.sent,
-            live,
-            tasks: tasks.filter((task) => task.serviceId === live?.id),
-            oldFailures: request.oldFailures,
-            networkIds: request.networkIds,
-        };
-        return [each.name, judge(snapshot)];
-    }));
-}
-function lostSight(swarm, error) {
-    return new DeployError(`The manager ${swarm.address} stopped answering while the rollout was watched: ${messageOf(error)}.`, "What was sent goes on rolling out on the swarm; look at it with `docker stack ps`, then run this job again.", error);
-}
-function watched(services) {
-    return services.flatMap(({ name, wanted }) => wanted === undefined ? [] : [{ name, serviceName: textAt(wanted, "Name"), sent: wanted }]);
-}
-
-;// CONCATENATED MODULE: ./src/planning.ts
-
-
-
-
-
-
-
-
-/** Rehearses the deployment and compares what docker would send with what runs. */
-async function planning_plan(request, session, voice) {
-    const { stack, survey, folder, dockerMajor } = request;
-    const networks = request.networks.filter((name) => !survey.networks.some((network) => network.Name === name));
-    const configs = stack.configs
-        .map(({ name }) => name)
-        .filter((name) => !survey.configs.some((config) => config.name === name));
-    const stage = {
-        survey,
-        images: request.images,
-        networks: futures(networks),
-        configs: futures(configs),
-    };
-    const writes = await session.rehearse(stage, async (docker) => {
-        const answer = await stackDeploy(docker, stack.name, printed(stack), folder, dockerMajor, () => undefined);
-        sayWarnings(answer.stderr, voice);
-        if (answer.code !== 0)
-            throw planning_refusal(dockersReason(answer), stack);
-    });
-    const wanted = writes
-        .filter(({ path }) => /^\/services\/(create|[^/]+\/update)$/.test(path))
-        .map(({ body, auth }) => ({ spec: body, auth }));
-    return planDeployment({
-        stack: stack.name,
-        wanted,
-        live: survey.services,
-        networkIds: new Map(survey.networks.map((network) => [textAt(network, "Name"), textAt(network, "Id")])),
-        prune: request.prune,
-        networks,
-        configs,
-    });
-}
-function futures(names) {
-    return new Map(names.map((name) => [name, futureId(name)]));
-}
-/** Lets docker read the file without any engine, so that a wrong key is found before anything is contacted. Old docker can't. */
-async function checkByDocker(docker, stack, folder) {
-    const answer = await docker.run(["stack", "config", "--compose-file", "-"], {
-        input: printed(stack),
-        cwd: folder,
-    });
-    if (answer.code !== 0 && !/unknown (shorthand )?flag|unknown command|Usage:/.test(answer.stderr))
-        throw planning_refusal(dockersReason(answer), stack);
-}
-function sayWarnings(stderr, voice) {
-    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
-        voice.quote(line);
-}
-/** Docker's own objection to the file, at the place it speaks of, as far as that can be told. */
-function planning_refusal(reason, stack) {
-    const place = placeIn(reason, stack);
-    return new StackFileError([
-        { message: `Docker refuses the stack file: ${reason}`, ...(place === undefined ? {} : { place }) },
-    ]);
-}
-function placeIn(reason, stack) {
-    const path = /\b(services|networks|volumes|configs|secrets)(\.[\w-]+)+/.exec(reason)?.[0].split(".") ?? [];
-    const named = /service "?([\w.-]+)"?:/.exec(reason)?.[1];
-    const candidates = [path, ...(named === undefined ? [] : [["services", named]])];
-    for (const candidate of candidates) {
-        for (let length = candidate.length; length > 1; length -= 1) {
-            const node = get(stack.root, ...candidate.slice(0, length));
-            if (node !== undefined)
-                return node.place;
-        }
-    }
-    return undefined;
-}
-
-;// CONCATENATED MODULE: ./src/report.ts
-
-
-
-
-
-
-function noFacts() {
-    return {
-        status: "failed",
-        reason: "",
-        stackName: "",
-        version: "",
-        image: "",
-        digest: "",
-        configName: "",
-        renderedFile: "",
-        manager: "",
-        plan: undefined,
-        services: [],
-        stories: [],
-        aftermath: [],
-        problems: [],
-    };
-}
-/** The outputs of the contract; every one of them is always written. */
-function outputs(facts) {
-    return {
-        status: facts.status,
-        reason: facts.reason,
-        "stack-name": facts.stackName,
-        version: facts.version,
-        release: facts.version,
-        image: facts.image,
-        digest: facts.digest,
-        "config-name": facts.configName,
-        "rendered-file": facts.renderedFile,
-        plan: JSON.stringify(planJson(facts.plan)),
-        services: JSON.stringify(facts.services.map((service) => serviceJson(service, facts.stories))),
-        "deployment-id": "",
-    };
-}
-function planJson(plan) {
-    if (plan === undefined)
-        return {};
-    const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
-    return { stack: plan.stack, services, networks: plan.networks, configs: plan.configs };
-}
-function serviceJson(service, stories) {
-    const failingTasks = stories
-        .filter((story) => story.service === service.name)
-        .map(({ slot, node, image, state, exitCode, error }) => ({ slot, node, image, state, exitCode, error }));
-    return { ...service, failingTasks };
-}
-/** The image of a service spec; empty without one. */
-function imageOf(spec) {
-    return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
-}
-/** The plan as log lines. */
-function planLines(plan) {
-    const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
-    const services = plan.services.map(({ name, change, fields, wanted, before }) => {
-        const image = shortImage(imageOf(wanted ?? before?.spec));
-        const why = {
-            create: "new",
-            update: fields.join(", "),
-            remove: "no longer in the file",
-            unchanged: "unchanged",
-            foreign: "not in the file and not ours: left alone",
-        };
-        return `${sign[change]} ${name}  ${image}  (${why[change]})`;
-    });
-    return [
-        ...plan.networks.map((name) => `+ network ${name}`),
-        ...plan.configs.map((name) => `+ config ${name}`),
-        ...services,
-    ];
-}
-/** The job summary, in GitHub's Markdown. */
-function summary(facts) {
-    return [
-        `## ${title(facts)}`,
-        facts.problems.length > 0
-            ? facts.problems.map((problem) => `- ${escapeMarkdown(describe(problem))}`).join("\n")
-            : "",
-        facts.aftermath.map(escapeMarkdown).join("  \n"),
-        servicesTable(facts),
-        timeline(facts.services),
-        ...facts.stories.map(storyMarkdown),
-        footer(facts),
-    ]
-        .filter((part) => part !== "")
-        .join("\n\n");
-}
-function title(facts) {
-    const what = `${code(facts.stackName || "stack")}${facts.version === "" ? "" : ` ${code(facts.version)}`}`;
-    switch (facts.status) {
-        case "deployed":
-            return `✅ ${what} is deployed`;
-        case "unchanged":
-            return `✅ ${what} was already running: nothing changed`;
-        case "failed":
-            return `❌ ${what} was not deployed${facts.reason === "" ? "" : ` (${facts.reason})`}`;
-    }
-}
-function servicesTable(facts) {
-    if (facts.services.length === 0)
-        return "";
-    const icons = {
-        converged: "✅",
-        failed: "❌",
-        progressing: "⏳",
-        removed: "➖",
-        restored: "↩️",
-    };
-    const rows = facts.services.map((service) => {
-        const took = service.durationMs === undefined ? "" : formatDuration(service.durationMs);
-        const cells = [
-            `${icons[service.state] ?? ""} ${service.state}`,
-            code(service.name),
-            service.change,
-            imageCell(service),
-            escapeMarkdown(service.detail),
-            took,
-        ];
-        return `| ${cells.join(" | ")} |`;
-    });
-    return ["| | service | change | image | tasks | took |", "|---|---|---|---|---|---|", ...rows].join("\n");
-}
-/** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
-function imageCell(service) {
-    const stages = [service.imageBefore, service.imageSent, service.imageAfter].map(shortImage);
-    const images = stages.filter((image, index) => image !== "" && image !== stages[index - 1]);
-    const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
-    const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
-    return images
-        .map((image, index) => index > 0 && image.startsWith(repository) && sameName(image) ? image.slice(repository.length) : image)
-        .map(code)
-        .join(" → ");
-}
-/** A picture of who took how long; GitHub draws Mermaid in summaries. */
-function timeline(services) {
-    const bars = services.flatMap(({ name, durationMs, change }) => {
-        if (durationMs === undefined || (change !== "create" && change !== "update"))
-            return [];
-        return [`    ${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
-    });
-    if (bars.length === 0)
-        return "";
-    return [
-        "```mermaid",
-        "gantt",
-        "    title Seconds from sending to running",
-        "    dateFormat x",
-        "    axisFormat %S",
-        ...bars,
-        "```",
-    ].join("\n");
-}
-function storyMarkdown(story) {
-    const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
-    return `<details open><summary>${escapeHtml(headline(story))}</summary>\n\n${fenced(lines)}\n\n</details>`;
-}
-/** What to say in place of a task's last words. */
-function noLogs(story) {
-    return story.logsMissing === undefined
-        ? "(this task wrote nothing)"
-        : `(its log could not be read: ${story.logsMissing})`;
-}
-function footer(facts) {
-    const parts = [
-        facts.image === "" ? "" : `Image ${code(facts.image)}`,
-        facts.configName === "" ? "" : `env config ${code(facts.configName)}`,
-        facts.manager === "" ? "" : `manager ${code(facts.manager)}`,
-    ].filter((part) => part !== "");
-    return parts.length === 0 ? "" : `<sub>${parts.join(" · ")}</sub>`;
-}
-/** A fence longer than any run of backticks inside can't be closed from inside. */
-function fenced(lines) {
-    const text = lines.map(printable).join("\n");
-    const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
-    const fence = "`".repeat(longest + 1);
-    return `${fence}text\n${text}\n${fence}`;
-}
-/** Without colours and other control characters. */
-function printable(line) {
-    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
-}
-function code(text) {
-    return `<code>${escapeHtml(text).replaceAll("|", "&#124;").replaceAll("`", "&#96;")}</code>`;
-}
-function escapeHtml(text) {
-    return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-}
-/** Text from elsewhere must not become a link, an image, a mention or a table cell of its own. */
-function escapeMarkdown(text) {
-    return escapeHtml(text)
-        .replace(/[\\`*_[\]|~#!]/g, "\\$&")
-        .replaceAll("@", "@\u200b")
-        .replace(/[\r\n]+/g, " ");
-}
-
-;// CONCATENATED MODULE: ./src/restore.ts
-
-
-
-
-
-
-
-/** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
-const TRIES = 5;
-const AGAIN_MS = 400;
-/** Puts the whole stack back as it was before the plan: earlier specs return, new services go. Nothing else is touched. */
-async function restore(plan, swarm, clock, voice) {
-    const services = [];
-    const removed = [];
-    const failures = [];
-    for (const { name, before, wanted } of changed(plan)) {
-        const serviceName = textAt(wanted, "Name");
-        try {
-            if (before === undefined) {
-                if (await removeNew(swarm, plan.stack, serviceName))
-                    removed.push(name);
-            }
-            else {
-                await putBack(swarm, plan.stack, before, clock);
-                services.push({ name, serviceName, sent: before.spec });
-                voice.say(`${name}: back to what ran before.`);
-            }
-        }
-        catch (error) {
-            failures.push(`${name}: ${messageOf(error)}`);
-            voice.say(`${name}: could not be put back: ${messageOf(error)}`);
-        }
-    }
-    for (const name of removed)
-        voice.say(`${name}: removed, since this deployment created it.`);
-    return { services, removed, failures };
-}
-async function removeNew(swarm, stack, serviceName) {
-    const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
-    if (live !== undefined)
-        await swarm.removeService(live.id);
-    return live !== undefined;
-}
-async function putBack(swarm, stack, before, clock) {
-    for (let attempt = 1;; attempt += 1) {
-        const live = (await swarm.services(stack)).find((service) => service.id === before.id);
-        if (live === undefined)
-            throw new Error("it was removed meanwhile");
-        if (same(live, before))
-            return; // Swarm's own rollback was faster; the same spec again would only disarm it.
-        try {
-            await swarm.updateService(live, before.spec, undefined);
-            return;
-        }
-        catch (error) {
-            if (attempt === TRIES || !/out of sequence/.test(messageOf(error)))
-                throw error;
-            await clock.sleep(AGAIN_MS);
-        }
-    }
-}
-/** Both are the engine's own words, so there are no names to translate. */
-function same(a, b) {
-    return (JSON.stringify(canonicalSpec(a.spec, new Map())) === JSON.stringify(canonicalSpec(b.spec, new Map())));
-}
-
-;// CONCATENATED MODULE: ./src/sources.ts
-
-
-
-
-
-
-/** Reads the stack file and the env file; what can't be read is named, with what stands there instead. */
-function readSources(stack, files) {
-    const problems = [];
-    const stackFile = stack.file ?? STACK_FILES.find((name) => files.read(name) !== undefined);
-    const bytes = stackFile === undefined ? undefined : files.read(stackFile);
-    if (stackFile === undefined) {
-        const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
-        problems.push({ message: `There is no stack file: none of ${STACK_FILES.join(", ")} exists.`, hint });
-    }
-    else if (bytes === undefined) {
-        problems.push(unreadable("stack-file", stackFile, files));
-    }
-    const envFile = readEnvFile(stack.envFile, files, problems);
-    if (bytes === undefined || stackFile === undefined || problems.length > 0)
-        throw new InputError(problems);
-    const template = parseStackFile(Buffer.from(bytes).toString("utf8"), stackFile);
-    return { template, stackFile, folder: folderOf(stackFile), envFile };
-}
-function readEnvFile(path, files, problems) {
-    if (path === undefined)
-        return undefined;
-    const bytes = files.read(path);
-    if (bytes === undefined) {
-        problems.push(unreadable("env-file", path, files));
-        return undefined;
-    }
-    const refused = refusedBySwarm(bytes.byteLength);
-    if (refused !== undefined)
-        problems.push({ message: `The env file "${path}" ${refused}.` });
-    return { path, bytes };
-}
-function unreadable(input, path, files) {
-    const folder = folderOf(path);
-    const names = files.list(folder);
-    const near = nearest(path.split("/").pop() ?? path, names);
-    const exists = files.exists(path);
-    const what = exists ? "can't be read as a file" : "does not exist";
-    const prefix = folder === "." ? "" : `${folder}/`;
-    const hint = near !== undefined && !exists
-        ? `Did you mean ${prefix}${near}?`
-        : "Paths start at the workspace; is actions/checkout missing before this step?";
-    return { message: `"${input}" is "${path}", which ${what}.`, hint };
-}
-function folderOf(path) {
-    const slash = path.lastIndexOf("/");
-    return slash === -1 ? "." : path.slice(0, slash) || "/";
-}
-
-;// CONCATENATED MODULE: ./src/watch.ts
-
-
-
-
-
-
-
-/** Watches until the end, telling every change as it happens and, of a failed task, all that can be known. */
-async function watch(swarm, clock, voice, request) {
-    const said = new Map();
-    const convergedAt = new Map();
-    const stories = [];
-    let last = { elapsedMs: 0, verdicts: new Map(), stableMs: undefined, end: undefined };
-    for await (last of observe(swarm, clock, request)) {
-        for (const [name, verdict] of last.verdicts) {
-            if (verdict.kind === "converged")
-                convergedAt.set(name, convergedAt.get(name) ?? last.elapsedMs);
-            else
-                convergedAt.delete(name);
-            const line = `${name}: ${verdict.kind === "converged" ? "✓ " : verdict.kind === "failed" ? "✗ " : ""}${verdict.detail}`;
-            if (said.get(name) !== line)
-                voice.say(`[${formatDuration(last.elapsedMs).padStart(6)}] ${line}`);
-            said.set(name, line);
-            if (last.end === "failed" && verdict.kind === "failed")
-                stories.push(...(await tellStories(swarm, name, verdict, voice)));
-        }
-    }
-    return {
-        end: last.end ?? "timeout",
-        elapsedMs: last.elapsedMs,
-        verdicts: last.verdicts,
-        convergedAt,
-        stories,
-    };
-}
-/** The first culprit and the latest one: between them lie only repetitions. */
-async function tellStories(swarm, service, verdict, voice) {
-    const byAge = verdict.tasks.toSorted((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
-    const chosen = [...new Set([byAge[0], byAge.at(-1)])].filter((task) => task !== undefined);
-    const stories = await Promise.all(chosen.map(async (task) => await tellStory(swarm, service, task)));
-    for (const story of stories) {
-        voice.say(headline(story));
-        for (const line of story.logs.length > 0 ? story.logs : [noLogs(story)])
-            voice.quote(line);
-    }
-    return stories;
-}
-
 ;// CONCATENATED MODULE: ./src/deploy.ts
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -63755,41 +64079,27 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
-
-
-
-
-
-
-
-
 /** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
 const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
 async function deploy(inputs, world, facts) {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
-        const { voice } = world;
         facts.stackName = inputs.stack.name;
         facts.version = inputs.image.version;
-        const dockerMajor = await dockerVersion(world);
-        const sources = readSources(inputs.stack, world.files);
-        checkBuildFiles(inputs.image, world.files);
-        const draft = renderWith(NO_DIGEST_YET, inputs, sources, world, dockerMajor);
-        await checkByDocker(world.docker, draft, sources.folder);
+        const deployment = await begin(inputs, world, facts);
         const pushed = inputs.image.build === undefined ? undefined : await publish(inputs.image, world);
         if (pushed !== undefined)
-            nameImage(pushed, inputs, facts);
-        voice.group("Connect");
+            nameImage(pushed, deployment);
+        world.voice.group("Connect");
         const session = __addDisposableResource(env_1, await world.connect(), true);
         facts.manager = session.swarm.address;
-        voice.say(`Connected to the manager ${session.swarm.address}.`);
-        await loginSwarm(inputs, session, world);
-        const digest = pushed ?? (await requireImage(`${inputs.image.repository}:${inputs.image.version}`, session));
-        nameImage(digest, inputs, facts);
-        const prepared = await prepare(digest, inputs, sources, session, world, dockerMajor, facts);
-        voice.endGroup();
-        await rollOut(prepared, inputs, sources, session, world, dockerMajor, facts);
+        world.voice.say(`Connected to the manager ${session.swarm.address}.`);
+        await loginSwarm(deployment, session);
+        const digest = pushed ?? (await requireImage(referenceOf(inputs), session));
+        nameImage(digest, deployment);
+        const prepared = await prepare(digest, deployment, session);
+        await carryOut(prepared, deployment, session);
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -63801,277 +64111,33 @@ async function deploy(inputs, world, facts) {
             await result_1;
     }
 }
-async function dockerVersion(world) {
-    const { stdout } = await world.docker.run(["--version"]);
+/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
+async function begin(inputs, world, facts) {
+    const dockerMajor = await majorVersion(world.docker);
+    const sources = readSources(inputs.stack, world.files);
+    checkBuildFiles(inputs.image, world.files);
+    const deployment = { inputs, sources, dockerMajor, world, facts };
+    await checkByDocker(world.docker, renderWith(NO_DIGEST_YET, deployment), sources.folder);
+    return deployment;
+}
+async function majorVersion(docker) {
+    const { stdout } = await docker.run(["--version"]);
     return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
 }
-function nameImage(digest, inputs, facts) {
-    facts.digest = digest;
-    facts.image = `${inputs.image.repository}:${inputs.image.version}@${digest}`;
+function referenceOf(inputs) {
+    return `${inputs.image.repository}:${inputs.image.version}`;
 }
-function renderWith(digest, inputs, sources, world, dockerMajor) {
-    const { stack, image } = inputs;
-    const { folder } = sources;
-    return render({
-        template: sources.template,
-        stack: stack.name,
-        variables: stack.variables,
-        secrets: stack.secrets,
-        environment: world.environment,
-        strict: stack.strict,
-        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
-        envFile: sources.envFile,
-        envConfig: stack.envConfig,
-        read: (path) => world.files.read(path.startsWith("/") || folder === "." ? path : `${folder}/${path}`),
-        image: { ...image, digest },
-        commit: world.run.sha,
-        dockerMajor,
-    });
+function nameImage(digest, { inputs, facts }) {
+    facts.digest = digest;
+    facts.image = `${referenceOf(inputs)}@${digest}`;
 }
 /** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
-async function loginSwarm(inputs, session, world) {
+async function loginSwarm({ inputs, world }, session) {
     const { build, login: own, pullLogin, registryHost } = inputs.image;
     const credential = pullLogin ?? (build === undefined ? own : undefined);
-    if (credential !== undefined)
-        await login(session.docker, registryHost, credential, world.voice, "preflight");
-}
-async function prepare(digest, inputs, sources, session, world, dockerMajor, facts) {
-    const { voice } = world;
-    const rendered = renderWith(digest, inputs, sources, world, dockerMajor);
-    facts.configName = rendered.envConfigName;
-    const survey = await settledSurvey(inputs, session, world);
-    const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
-    const stack = pinned(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
-    for (const warning of [...rendered.warnings, ...images.warnings])
-        voice.warn(warning);
-    const configs = stack.configs.map((config) => ({ ...config, labels: configLabels(config, inputs, world) }));
-    refuseForeignConfigs(configs, survey);
-    const request = { stack, survey, images: images.answers, folder: sources.folder, dockerMajor };
-    const plan = await planning_plan({ ...request, networks: inputs.stack.networks, prune: inputs.stack.prune }, session, voice);
-    facts.plan = plan;
-    facts.services = plan.services.map((service) => ({
-        name: service.name,
-        change: service.change,
-        imageBefore: imageOf(service.before?.spec),
-        imageSent: imageOf(service.wanted),
-        imageAfter: imageOf(service.wanted ?? service.before?.spec),
-        state: service.change,
-        detail: "",
-        durationMs: undefined,
-    }));
-    voice.group("Plan");
-    planLines(plan).forEach((line) => voice.say(line));
-    refusePaused(plan);
-    return { stack, survey, plan, configs, images };
-}
-/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
-async function settledSurvey(inputs, session, world) {
-    const deadline = world.clock.now() + inputs.rollout.timeoutMs;
-    for (let told = false;; told = true) {
-        const survey = await session.swarm.survey(inputs.stack.name);
-        const busy = survey.services.filter(({ update }) => update?.state === "updating" || update?.state === "rollback_started");
-        if (busy.length === 0)
-            return survey;
-        const names = busy.map(({ name }) => name).join(", ");
-        if (!told)
-            world.voice.say(`Waiting for an earlier update of ${names} to end.`);
-        if (world.clock.now() >= deadline) {
-            const hint = `See what holds it up: docker service ps ${busy[0]?.name ?? ""}; end it with docker service rollback ${busy[0]?.name ?? ""}.`;
-            throw new PreflightError([
-                {
-                    message: `An earlier update of ${names} is still in flight after ${formatDuration(inputs.rollout.timeoutMs)}.`,
-                    hint,
-                },
-            ]);
-        }
-        await world.clock.sleep(1000);
-    }
-}
-/** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
-function refusePaused(plan) {
-    const problems = changed(plan).flatMap(({ before, wanted }) => {
-        const state = before?.update?.state ?? "";
-        const sameTemplate = JSON.stringify(before?.spec.TaskTemplate) === JSON.stringify(wanted?.TaskTemplate);
-        if (!state.endsWith("paused") || !sameTemplate)
-            return [];
-        const message = `The service ${before?.name ?? ""} is paused in the middle of an earlier update to this very version (${before?.update?.message ?? ""}).`;
-        return [{ message, hint: `Bring it back first: docker service rollback ${before?.name ?? ""}` }];
-    });
-    if (problems.length > 0)
-        throw new PreflightError(problems);
-}
-function configLabels(config, inputs, world) {
-    const labels = new Map(config.labels);
-    labels.set("com.docker.stack.namespace", inputs.stack.name); // `docker stack rm` takes it along.
-    const own = {
-        stack: inputs.stack.name,
-        key: config.key,
-        version: inputs.image.version,
-        commit: world.run.sha,
-        run: world.run.runUrl,
-    };
-    for (const [key, value] of Object.entries(own))
-        labels.set(`swarm-stack-deploy.${key}`, value);
-    return labels;
-}
-async function rollOut(prepared, inputs, sources, session, world, dockerMajor, facts) {
-    const { voice, clock } = world;
-    const { plan, survey } = prepared;
-    const empty = isEmpty(plan);
-    const oldFailures = new Set((await session.swarm.tasks(plan.stack)).filter(({ state }) => state !== "running").map(({ id }) => id));
-    voice.group(empty ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
-    try {
-        const ids = await createNeeds(plan, prepared.configs, session, voice);
-        const stage = { survey, images: prepared.images.answers, networks: ids.networks, configs: ids.configs };
-        await sendServices(plan, prepared.stack, sources.folder, dockerMajor, stage, session, voice);
-        const networkIds = new Map((await session.swarm.networks()).map(({ name, id }) => [name, id]));
-        const services = watched(plan.services).map((each) => ({
-            ...each,
-            sent: withRealIds(each.sent, new Map([...ids.networks, ...ids.configs])),
-        }));
-        const { timeoutMs, stableForMs } = inputs.rollout;
-        const request = {
-            stack: plan.stack,
-            services,
-            oldFailures,
-            networkIds,
-            timeoutMs,
-            stableForMs: empty ? 0 : stableForMs,
-            endOnFailure: true,
-        };
-        const seen = await watch(session.swarm, clock, voice, request);
-        facts.services = facts.services.map((service) => withVerdict(service, seen));
-        facts.stories = seen.stories;
-        if (seen.end === "stable") {
-            facts.status = empty ? "unchanged" : "deployed";
-            await prune(plan, session, world, facts);
-            return;
-        }
-        facts.reason = "rollout";
-        facts.problems = rolloutProblems(seen, timeoutMs);
-        voice.endGroup();
-    }
-    catch (error) {
-        voice.endGroup();
-        await afterInterruption(error, async () => await afterFailure(inputs, prepared, oldFailures, session, world, facts), facts);
-        throw error;
-    }
-    await afterFailure(inputs, prepared, oldFailures, session, world, facts);
-}
-function withVerdict(service, seen) {
-    const verdict = seen.verdicts.get(service.name);
-    if (verdict === undefined)
-        return service;
-    return {
-        ...service,
-        state: verdict.kind,
-        detail: verdict.detail,
-        durationMs: seen.convergedAt.get(service.name),
-    };
-}
-/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
-function rolloutProblems(seen, timeoutMs) {
-    const blamed = [...seen.verdicts].filter(([, { kind }]) => kind === (seen.end === "failed" ? "failed" : "progressing"));
-    return blamed.map(([name, verdict]) => {
-        const story = seen.stories.find(({ service }) => service === name);
-        if (seen.end === "timeout")
-            return {
-                message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${verdict.detail}.`,
-            };
-        const last = story?.lastWords;
-        const cause = story === undefined
-            ? ""
-            : ` ${headline(story)}.${last === undefined || last === "" ? "" : ` Its last words: ${last}`}`;
-        return { message: `Service ${name} failed: ${verdict.detail}.${cause}` };
-    });
-}
-/** The last step of its own, once the verdict is in. */
-async function prune(plan, session, world, facts) {
-    for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
-        if (before === undefined)
-            continue;
-        await session.swarm.removeService(before.id);
-        world.voice.say(`${name}: removed, since the stack file no longer has it.`);
-        facts.services = facts.services.map((service) => service.name === name ? { ...service, state: "removed" } : service);
-    }
-}
-/** The first error is the story; that putting things back failed as well is told beside it. */
-async function afterInterruption(error, putBack, facts) {
-    if (error instanceof Cancelled) {
-        facts.aftermath = [
-            "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
-        ];
+    if (credential === undefined)
         return;
-    }
-    try {
-        await putBack();
-    }
-    catch (second) {
-        facts.aftermath = [
-            `The stack could not be put back: ${messageOf(second)}. Look at it with \`docker stack ps\`.`,
-        ];
-    }
-}
-async function afterFailure(inputs, prepared, oldFailures, session, world, facts) {
-    const { plan } = prepared;
-    if (isEmpty(plan) || changed(plan).length === 0) {
-        facts.aftermath = ["Nothing was sent to the swarm."];
-        return;
-    }
-    if (inputs.rollout.onFailure === "keep") {
-        facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
-        return;
-    }
-    const { voice, clock } = world;
-    voice.group("Put the stack back as it was");
-    const back = await restore(plan, session.swarm, clock, voice);
-    const good = await watchRestored(back.services, inputs, prepared, oldFailures, session, world);
-    voice.endGroup();
-    const restored = new Set(back.services.map(({ name }) => name));
-    facts.services = facts.services.map((service) => afterRestore(service, restored, new Set(back.removed)));
-    facts.aftermath = [
-        back.services.length > 0
-            ? `Put back to what ran before: ${back.services.map(({ name }) => name).join(", ")}${good ? "; all of it runs." : "."}`
-            : "",
-        back.removed.length > 0 ? `Removed, since this deployment created it: ${back.removed.join(", ")}.` : "",
-        good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
-        ...back.failures.map((failure) => `Could not be put back: ${failure}.`),
-    ].filter((line) => line !== "");
-    facts.aftermath.forEach((line) => voice.say(line));
-}
-async function watchRestored(services, inputs, prepared, oldFailures, session, world) {
-    if (services.length === 0)
-        return true;
-    const failedBefore = new Set([
-        ...oldFailures,
-        ...(await session.swarm.tasks(prepared.plan.stack))
-            .filter(({ state }) => state !== "running")
-            .map(({ id }) => id),
-    ]);
-    const { timeoutMs, stableForMs } = inputs.rollout;
-    const request = {
-        stack: prepared.plan.stack,
-        services,
-        oldFailures: failedBefore,
-        networkIds: new Map(),
-        timeoutMs,
-        stableForMs: Math.min(stableForMs, 5000),
-        endOnFailure: false,
-    };
-    const seen = await watch(session.swarm, world.clock, world.voice, request);
-    return seen.end === "stable";
-}
-function afterRestore(service, restored, removed) {
-    if (removed.has(service.name))
-        return { ...service, state: service.state === "failed" ? "failed" : "removed", imageAfter: "" };
-    if (!restored.has(service.name))
-        return service;
-    return {
-        ...service,
-        state: service.state === "failed" ? "failed" : "restored",
-        imageAfter: service.imageBefore,
-    };
+    await login(session.docker, registryHost, credential, world.voice, "preflight");
 }
 
 ;// CONCATENATED MODULE: external "node:os"
@@ -67350,12 +67416,15 @@ const STACK_LABEL = "com.docker.stack.namespace";
 const CALL_DEADLINE_MS = 30_000;
 const LOGS_DEADLINE_MS = 8000;
 /** The engine answered with something other than success. */
-class EngineError extends Error {
+class EngineError extends DeployError {
     status;
-    constructor(status, message) {
-        super(message);
+    /** The engine's own words. */
+    said;
+    constructor(status, what, said) {
+        super(`The manager refused ${what}: ${said}.`, "The engine's log on the manager may say more.");
         this.name = "EngineError";
         this.status = status;
+        this.said = said;
     }
 }
 /** The Engine API at one address, over kept-alive connections. */
@@ -67399,10 +67468,14 @@ class EngineApi {
         return { status, body: body.length === 0 ? {} : JSON.parse(body.toString("utf8")) };
     }
     async bytes(path, call = {}) {
-        const answer = await this.#send(`/v${this.apiVersion}${path}`, call);
+        const answer = await this.#send(`/v${this.apiVersion}${path}`, call).catch((error) => {
+            if (error instanceof Cancelled)
+                throw error;
+            throw new ConnectError(`The manager does not answer (${messageOf(error)}).`, "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.", error);
+        });
         if (answer.status >= 200 && answer.status < 300)
             return answer.body;
-        throw new EngineError(answer.status, messageIn(answer.body) || `status ${answer.status}`);
+        throw new EngineError(answer.status, `${call.method ?? "GET"} ${path}`, messageIn(answer.body) || `status ${answer.status}`);
     }
     async #send(path, call) {
         const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
@@ -67505,7 +67578,7 @@ class EngineSwarm {
         catch (error) {
             if (!(error instanceof EngineError))
                 throw error;
-            return { kind: "refused", status: error.status, message: error.message };
+            return { kind: "refused", status: error.status, message: error.said };
         }
     }
     async networks() {
@@ -67528,16 +67601,24 @@ class EngineSwarm {
         return textAt(created, "Id");
     }
     async createConfig(config) {
-        const created = await this.#api.json("/configs/create", {
-            method: "POST",
-            body: {
-                Name: config.name,
-                Labels: Object.fromEntries(config.labels),
-                Data: Buffer.from(config.bytes).toString("base64"),
-                ...(config.templateDriver === undefined ? {} : { Templating: { Name: config.templateDriver } }),
-            },
-        });
-        return textAt(created, "ID");
+        const body = {
+            Name: config.name,
+            Labels: Object.fromEntries(config.labels),
+            Data: Buffer.from(config.bytes).toString("base64"),
+            ...(config.templateDriver === undefined ? {} : { Templating: { Name: config.templateDriver } }),
+        };
+        try {
+            return textAt(await this.#api.json("/configs/create", { method: "POST", body }), "ID");
+        }
+        catch (error) {
+            // Another deployment was faster; a name made from the content means the same content.
+            const existing = error instanceof EngineError && error.status === 409
+                ? (await this.#list("/configs")).find((raw) => textAt(raw, "Spec", "Name") === config.name)
+                : undefined;
+            if (existing === undefined)
+                throw error;
+            return textAt(existing, "ID");
+        }
     }
     async services(stack) {
         return (await this.#rawServices(stack)).map(toService);

@@ -49,7 +49,7 @@ export async function sendServices(
     const reason = session.lost() ?? dockersReason(answer);
     throw new DeployError(
       `docker stack deploy failed (exit code ${answer.code}): ${reason}`,
-      "Services that docker had sent before this are rolling out; the others are untouched.",
+      "Docker's own words are in the log above.",
     );
   });
 }

@@ -31,7 +31,7 @@ export interface Observation {
 export interface WatchRequest {
   readonly stack: string;
   readonly services: readonly Watched[];
-  /** Ids of tasks that had failed before anything was sent. */
+  /** Ids of tasks that were over before anything was sent. */
   readonly oldFailures: ReadonlySet<string>;
   readonly networkIds: ReadonlyMap<string, string>;
   readonly timeoutMs: number;

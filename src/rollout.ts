@@ -11,7 +11,7 @@ export interface ServiceSnapshot {
   readonly live: Service | undefined;
   /** All of its tasks that the swarm still remembers. */
   readonly tasks: readonly Task[];
-  /** Tasks that had failed before we sent anything. */
+  /** Tasks that were over before we sent anything: no fault of what was sent. */
   readonly oldFailures: ReadonlySet<string>;
   readonly networkIds: ReadonlyMap<string, string>;
 }
@@ -58,6 +58,13 @@ function superseded(live: Service, tasks: readonly Task[]): Verdict {
     ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
     : "its spec is not the one that was sent: somebody else changed it";
   return { kind: "failed", detail, tasks };
+}
+
+const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
+
+/** Whether a task has come to its end, good or bad. */
+export function isOver(task: Task): boolean {
+  return OVER.has(task.state);
 }
 
 function hasFailed(task: Task): boolean {

@@ -2,7 +2,7 @@ import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
 import { readFileSync } from "node:fs";
 import { Agent as TlsAgent, request as httpsRequest } from "node:https";
 import { join } from "node:path";
-import { ConnectError } from "../errors.ts";
+import { Cancelled, ConnectError, DeployError, messageOf } from "../errors.ts";
 import { type Json, type JsonObject, at, numberAt, objectAt, textAt } from "../json.ts";
 import {
   type ImageAnswer,
@@ -23,13 +23,16 @@ const CALL_DEADLINE_MS = 30_000;
 const LOGS_DEADLINE_MS = 8000;
 
 /** The engine answered with something other than success. */
-class EngineError extends Error {
+class EngineError extends DeployError {
   readonly status: number;
+  /** The engine's own words. */
+  readonly said: string;
 
-  constructor(status: number, message: string) {
-    super(message);
+  constructor(status: number, what: string, said: string) {
+    super(`The manager refused ${what}: ${said}.`, "The engine's log on the manager may say more.");
     this.name = "EngineError";
     this.status = status;
+    this.said = said;
   }
 }
 
@@ -93,9 +96,20 @@ export class EngineApi {
   }
 
   async bytes(path: string, call: Call = {}): Promise<Buffer> {
-    const answer = await this.#send(`/v${this.apiVersion}${path}`, call);
+    const answer = await this.#send(`/v${this.apiVersion}${path}`, call).catch((error: unknown) => {
+      if (error instanceof Cancelled) throw error;
+      throw new ConnectError(
+        `The manager does not answer (${messageOf(error)}).`,
+        "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.",
+        error,
+      );
+    });
     if (answer.status >= 200 && answer.status < 300) return answer.body;
-    throw new EngineError(answer.status, messageIn(answer.body) || `status ${answer.status}`);
+    throw new EngineError(
+      answer.status,
+      `${call.method ?? "GET"} ${path}`,
+      messageIn(answer.body) || `status ${answer.status}`,
+    );
   }
 
   async #send(
@@ -218,7 +232,7 @@ export class EngineSwarm implements Swarm {
       return { kind: "found", digest: textAt(body, "Descriptor", "digest"), body };
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
-      return { kind: "refused", status: error.status, message: error.message };
+      return { kind: "refused", status: error.status, message: error.said };
     }
   }
 
@@ -244,16 +258,23 @@ export class EngineSwarm implements Swarm {
   }
 
   async createConfig(config: NewConfig): Promise<string> {
-    const created = await this.#api.json("/configs/create", {
-      method: "POST",
-      body: {
-        Name: config.name,
-        Labels: Object.fromEntries(config.labels),
-        Data: Buffer.from(config.bytes).toString("base64"),
-        ...(config.templateDriver === undefined ? {} : { Templating: { Name: config.templateDriver } }),
-      },
-    });
-    return textAt(created, "ID");
+    const body = {
+      Name: config.name,
+      Labels: Object.fromEntries(config.labels),
+      Data: Buffer.from(config.bytes).toString("base64"),
+      ...(config.templateDriver === undefined ? {} : { Templating: { Name: config.templateDriver } }),
+    };
+    try {
+      return textAt(await this.#api.json("/configs/create", { method: "POST", body }), "ID");
+    } catch (error) {
+      // Another deployment was faster; a name made from the content means the same content.
+      const existing =
+        error instanceof EngineError && error.status === 409
+          ? (await this.#list("/configs")).find((raw) => textAt(raw, "Spec", "Name") === config.name)
+          : undefined;
+      if (existing === undefined) throw error;
+      return textAt(existing, "ID");
+    }
   }
 
   async services(stack: string): Promise<readonly Service[]> {

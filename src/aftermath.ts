@@ -1,0 +1,95 @@
+import { Cancelled, messageOf } from "./errors.ts";
+import { type Watched } from "./observe.ts";
+import { type Plan, changed } from "./plan.ts";
+import { type Deployment } from "./prepare.ts";
+import { type ServiceResult } from "./report.ts";
+import { restore } from "./restore.ts";
+import { isOver } from "./rollout.ts";
+import { watch } from "./watch.ts";
+import { type Session } from "./world.ts";
+
+/** Long enough to see a service that was put back fall over again; its release has been good for longer than that. */
+const STABLE_AGAIN_MS = 5000;
+
+/**
+ * What becomes of the stack after a failure: put back, or kept, as the workflow says. `error` is what interrupted the rollout, if
+ * anything did; it stays the story, and that putting things back failed as well is told beside it.
+ */
+export async function aftermath(
+  plan: Plan,
+  deployment: Deployment,
+  session: Session,
+  error: unknown,
+): Promise<void> {
+  const { facts, inputs, world } = deployment;
+  world.voice.endGroup();
+  if (error instanceof Cancelled) {
+    facts.aftermath = [
+      "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
+    ];
+  } else if (changed(plan).length === 0) {
+    facts.aftermath = ["Nothing was sent to the swarm."];
+  } else if (inputs.rollout.onFailure === "keep") {
+    facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
+  } else {
+    try {
+      facts.aftermath = await putBack(plan, deployment, session);
+    } catch (second) {
+      facts.aftermath = [
+        `The stack could not be put back: ${messageOf(second)} Look at it with \`docker stack ps\`.`,
+      ];
+    }
+  }
+  facts.aftermath.forEach((line) => world.voice.say(line));
+}
+
+async function putBack(plan: Plan, deployment: Deployment, session: Session): Promise<string[]> {
+  const { facts, world } = deployment;
+  world.voice.group("Put the stack back as it was");
+  const { services, removed, failures } = await restore(plan, session.swarm, world.clock, world.voice);
+  const good = await runsAgain(services, plan, deployment, session);
+  world.voice.endGroup();
+  const names = services.map(({ name }) => name);
+  facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+  return [
+    names.length > 0
+      ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
+      : "",
+    removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
+    good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
+    ...failures.map((failure) => `Could not be put back: ${failure}.`),
+  ].filter((line) => line !== "");
+}
+
+async function runsAgain(
+  services: readonly Watched[],
+  plan: Plan,
+  { inputs, world }: Deployment,
+  session: Session,
+): Promise<boolean> {
+  if (services.length === 0) return true;
+  const { timeoutMs, stableForMs } = inputs.rollout;
+  const { end } = await watch(session.swarm, world.clock, world.voice, {
+    stack: plan.stack,
+    services,
+    oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
+    networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
+    timeoutMs,
+    stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
+    endOnFailure: false,
+  });
+  return end === "stable";
+}
+
+/** The table goes on saying which service was to blame. */
+function afterRestore(
+  service: ServiceResult,
+  restored: readonly string[],
+  removed: readonly string[],
+): ServiceResult {
+  const state = (otherwise: string): string => (service.state === "failed" ? "failed" : otherwise);
+  if (removed.includes(service.name)) return { ...service, state: state("removed"), imageAfter: "" };
+  if (restored.includes(service.name))
+    return { ...service, state: state("restored"), imageAfter: service.imageBefore };
+  return service;
+}

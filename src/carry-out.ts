@@ -1,0 +1,112 @@
+import { aftermath } from "./aftermath.ts";
+import { createNeeds, sendServices } from "./apply.ts";
+import { type Problem, messageOf } from "./errors.ts";
+import { headline } from "./failing-task.ts";
+import { formatDuration } from "./inputs/duration.ts";
+import { watched } from "./observe.ts";
+import { type Plan, isEmpty, withRealIds } from "./plan.ts";
+import { type Deployment, type Prepared } from "./prepare.ts";
+import { type ServiceResult } from "./report.ts";
+import { isOver } from "./rollout.ts";
+import { type Watch, watch } from "./watch.ts";
+import { type Session } from "./world.ts";
+
+/** Sends, watches and judges; afterwards prunes, or deals with the failure. */
+export async function carryOut(prepared: Prepared, deployment: Deployment, session: Session): Promise<void> {
+  const { facts, inputs, world } = deployment;
+  const { plan } = prepared;
+  const oldFailures = new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id));
+  world.voice.group(isEmpty(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
+  let seen: Watch;
+  try {
+    seen = await sendAndWatch(prepared, oldFailures, deployment, session);
+  } catch (error) {
+    await aftermath(plan, deployment, session, error);
+    throw error;
+  }
+  facts.services = facts.services.map((service) => withVerdict(service, seen));
+  facts.stories = seen.stories;
+  if (seen.end === "stable") {
+    facts.status = isEmpty(plan) ? "unchanged" : "deployed";
+    await prune(plan, deployment, session);
+    return;
+  }
+  facts.reason = "rollout";
+  facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
+  await aftermath(plan, deployment, session, undefined);
+}
+
+async function sendAndWatch(
+  { plan, stack, survey, configs, images }: Prepared,
+  oldFailures: ReadonlySet<string>,
+  { inputs, sources, world, dockerMajor }: Deployment,
+  session: Session,
+): Promise<Watch> {
+  const { swarm } = session;
+  const created = await createNeeds(plan, configs, session, world.voice);
+  const stage = { survey, images: images.answers, ...created };
+  await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice);
+  const ids = new Map([...created.networks, ...created.configs]);
+  const { timeoutMs, stableForMs } = inputs.rollout;
+  return await watch(swarm, world.clock, world.voice, {
+    stack: plan.stack,
+    services: watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, ids) })),
+    oldFailures,
+    networkIds: new Map((await swarm.networks()).map(({ name, id }) => [name, id])),
+    timeoutMs,
+    stableForMs: isEmpty(plan) ? 0 : stableForMs,
+    endOnFailure: true,
+  });
+}
+
+function withVerdict(service: ServiceResult, seen: Watch): ServiceResult {
+  const verdict = seen.verdicts.get(service.name);
+  if (verdict === undefined) return service;
+  return {
+    ...service,
+    state: verdict.kind,
+    detail: verdict.detail,
+    durationMs: seen.convergedAt.get(service.name),
+  };
+}
+
+/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
+function rolloutProblems(seen: Watch, timeoutMs: number): Problem[] {
+  const blamed = [...seen.verdicts].filter(([, { kind }]) =>
+    seen.end === "failed" ? kind === "failed" : kind !== "converged",
+  );
+  if (blamed.length === 0)
+    return [
+      {
+        message: `The stack did not stay as it was sent for long enough within ${formatDuration(timeoutMs)}.`,
+      },
+    ];
+  return blamed.map(([name, { detail }]) => {
+    if (seen.end === "timeout")
+      return { message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${detail}.` };
+    const story = seen.stories.find(({ service }) => service === name);
+    const lastWords =
+      story === undefined || story.lastWords === "" ? "" : ` Its last words: ${story.lastWords}`;
+    return {
+      message: `Service ${name} failed: ${detail}.${story === undefined ? "" : ` ${headline(story)}.`}${lastWords}`,
+    };
+  });
+}
+
+/** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
+async function prune(plan: Plan, { world, facts }: Deployment, session: Session): Promise<void> {
+  for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
+    if (before === undefined) continue;
+    try {
+      await session.swarm.removeService(before.id);
+    } catch (error) {
+      const message = `The service ${before.name}, which the stack file no longer has, could not be removed: ${messageOf(error)}`;
+      world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
+      continue;
+    }
+    world.voice.say(`${name}: removed, since the stack file no longer has it.`);
+    facts.services = facts.services.map((service) =>
+      service.name === name ? { ...service, state: "removed", imageAfter: "" } : service,
+    );
+  }
+}

@@ -1,0 +1,151 @@
+import { refuseForeignConfigs } from "./apply.ts";
+import { type Problem, PreflightError } from "./errors.ts";
+import { type ResolvedImages, resolveImages } from "./image/resolve.ts";
+import { formatDuration } from "./inputs/duration.ts";
+import { type Inputs } from "./inputs/inputs.ts";
+import { type Plan, type PlannedService, changed } from "./plan.ts";
+import { plan as makePlan } from "./planning.ts";
+import { type Facts, type ServiceResult, imageOf, planLines } from "./report.ts";
+import { type VersionedConfig } from "./stack/configs.ts";
+import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
+import { type Sources } from "./sources.ts";
+import { type NewConfig, type Survey } from "./swarm.ts";
+import { type Session, type World } from "./world.ts";
+
+/** One deployment on its way: what was asked, what was read, and the world it happens in. */
+export interface Deployment {
+  readonly inputs: Inputs;
+  readonly sources: Sources;
+  /** Major version of the docker CLI. */
+  readonly dockerMajor: number;
+  readonly world: World;
+  /** Filled as the deployment goes. */
+  readonly facts: Facts;
+}
+
+/** All that is needed to carry it out, decided. Nothing has been written to the swarm. */
+export interface Prepared {
+  readonly stack: RenderedStack;
+  readonly survey: Survey;
+  readonly plan: Plan;
+  readonly configs: readonly NewConfig[];
+  readonly images: ResolvedImages;
+}
+
+export function renderWith(
+  digest: string,
+  { inputs, sources, world, dockerMajor }: Deployment,
+): RenderedStack {
+  const { stack, image } = inputs;
+  const { folder } = sources;
+  return render({
+    template: sources.template,
+    stack: stack.name,
+    variables: stack.variables,
+    secrets: stack.secrets,
+    environment: world.environment,
+    strict: stack.strict,
+    defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
+    envFile: sources.envFile,
+    envConfig: stack.envConfig,
+    read: (path) => world.files.read(path.startsWith("/") || folder === "." ? path : `${folder}/${path}`),
+    image: { ...image, digest },
+    commit: world.run.sha,
+    dockerMajor,
+  });
+}
+
+/** Reads what exists, resolves every image, and plans; refuses what can't work. */
+export async function prepare(digest: string, deployment: Deployment, session: Session): Promise<Prepared> {
+  const { inputs, sources, world, dockerMajor, facts } = deployment;
+  const { voice } = world;
+  const rendered = renderWith(digest, deployment);
+  facts.configName = rendered.envConfigName;
+  const survey = await settledSurvey(deployment, session);
+  const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
+  const stack = pinned(rendered, images.pins);
+  facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
+  for (const warning of [...rendered.warnings, ...images.warnings]) voice.warn(warning);
+
+  const configs = stack.configs.map((config) => ({ ...config, labels: configLabels(config, deployment) }));
+  refuseForeignConfigs(configs, survey);
+  const { networks, prune } = inputs.stack;
+  const request = {
+    stack,
+    survey,
+    images: images.answers,
+    networks,
+    prune,
+    folder: sources.folder,
+    dockerMajor,
+  };
+  const plan = await makePlan(request, session, voice);
+  facts.plan = plan;
+  facts.services = plan.services.map(plannedResult);
+  voice.group("Plan");
+  planLines(plan).forEach((line) => voice.say(line));
+  refusePaused(plan);
+  voice.endGroup();
+  return { stack, survey, plan, configs, images };
+}
+
+function plannedResult({ name, change, before, wanted }: PlannedService): ServiceResult {
+  return {
+    name,
+    change,
+    imageBefore: imageOf(before?.spec),
+    imageSent: imageOf(wanted),
+    imageAfter: imageOf(wanted ?? before?.spec),
+    state: change,
+    detail: "",
+    durationMs: undefined,
+  };
+}
+
+const AGAIN_MS = 1000;
+
+/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
+async function settledSurvey({ inputs, world }: Deployment, session: Session): Promise<Survey> {
+  const deadline = world.clock.now() + inputs.rollout.timeoutMs;
+  for (let told = false; ; told = true) {
+    const survey = await session.swarm.survey(inputs.stack.name);
+    const busy = survey.services.filter(
+      ({ update }) => update?.state === "updating" || update?.state === "rollback_started",
+    );
+    const [first] = busy;
+    if (first === undefined) return survey;
+    const names = busy.map(({ name }) => name).join(", ");
+    if (!told) world.voice.say(`Waiting for an earlier update of ${names} to end.`);
+    if (world.clock.now() >= deadline) {
+      const message = `An earlier update of ${names} is still in flight after ${formatDuration(inputs.rollout.timeoutMs)}.`;
+      const hint = `See what holds it up: docker service ps ${first.name}; end it with docker service rollback ${first.name}.`;
+      throw new PreflightError([{ message, hint }]);
+    }
+    await world.clock.sleep(AGAIN_MS);
+  }
+}
+
+/** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
+function refusePaused(plan: Plan): void {
+  const problems = changed(plan).flatMap(({ before, fields }): Problem[] => {
+    const sameTemplate = fields.every((field) => field.startsWith("deploy."));
+    if (before?.update?.state.endsWith("paused") !== true || !sameTemplate) return [];
+    const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
+    return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
+  });
+  if (problems.length > 0) throw new PreflightError(problems);
+}
+
+function configLabels(config: VersionedConfig, { inputs, world }: Deployment): Map<string, string> {
+  const labels = new Map(config.labels);
+  labels.set("com.docker.stack.namespace", inputs.stack.name); // `docker stack rm` takes it along.
+  const own = {
+    stack: inputs.stack.name,
+    key: config.key,
+    version: inputs.image.version,
+    commit: world.run.sha,
+    run: world.run.runUrl,
+  };
+  for (const [key, value] of Object.entries(own)) labels.set(`swarm-stack-deploy.${key}`, value);
+  return labels;
+}
