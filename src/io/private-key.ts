@@ -1,6 +1,6 @@
 import { createPrivateKey } from "node:crypto";
 import { utils } from "ssh2";
-import { InputError } from "../errors.ts";
+import { InputError, messageOf } from "../errors.ts";
 
 /** A private key that ssh2 takes, from what people paste into a secret; an `InputError` says what else it is. Nothing is contacted. */
 export function readPrivateKey(pasted: string, passphrase: string | undefined): string {
@@ -63,8 +63,9 @@ function fromPkcs8(text: string, passphrase: string | undefined): string {
     if (key.asymmetricKeyType === "ed25519") return openSshEd25519(key.export({ format: "jwk" }));
     if (key.asymmetricKeyType === "ec") return key.export({ type: "sec1", format: "pem" }).toString();
   } catch (error) {
-    const message = error instanceof Error ? error.message : "";
-    throw explain(/passphrase|decrypt/i.test(message) ? `encrypted: ${message}` : message, passphrase);
+    // OpenSSL has many words for a missing or wrong passphrase, "interrupted or cancelled" among them.
+    const encrypted = text.includes("BEGIN ENCRYPTED PRIVATE KEY");
+    throw explain(encrypted ? `encrypted: ${messageOf(error)}` : messageOf(error), passphrase);
   }
   throw refuse("is a key of a kind that SSH does not use.", "Make one: ssh-keygen -t ed25519.");
 }
