@@ -106,21 +106,30 @@ function forward(client: Client, local: Socket, lost: () => string | undefined):
   });
 }
 
-/** ssh2's default order; pinned key types restrict it, since a server shows only one of its keys. */
+/** What ssh2 can check, in its own order. */
+const HOST_KEY_ALGORITHMS: readonly ServerHostKeyAlgorithm[] = [
+  "ssh-ed25519",
+  "ecdsa-sha2-nistp256",
+  "ecdsa-sha2-nistp384",
+  "ecdsa-sha2-nistp521",
+  "rsa-sha2-512",
+  "rsa-sha2-256",
+  "ssh-rsa",
+];
+
+/** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
 function hostKeyAlgorithms(trusted: readonly HostKey[]): ServerHostKeyAlgorithm[] {
-  const types = [...new Set(trusted.map((key) => key.type))];
-  return types.flatMap((type) =>
-    type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] : [type],
-  ) as ServerHostKeyAlgorithm[];
+  const isKnown = (algorithm: string): boolean =>
+    trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
+  return [
+    ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
+    ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
+  ];
 }
 
 async function connect(client: Client, login: SshLogin, signal: AbortSignal): Promise<void> {
   const { target } = login;
   const offered: { key: Buffer | undefined } = { key: undefined };
-  const algorithms =
-    target.fingerprints.length === 0
-      ? { algorithms: { serverHostKey: hostKeyAlgorithms(login.trusted) } }
-      : {};
   const options: ConnectConfig = {
     host: target.host,
     port: target.port,
@@ -132,7 +141,7 @@ async function connect(client: Client, login: SshLogin, signal: AbortSignal): Pr
       offered.key = key;
       return isTrusted(key, login);
     },
-    ...algorithms,
+    algorithms: { serverHostKey: hostKeyAlgorithms(login.trusted) },
     ...(login.privateKey === undefined ? {} : { privateKey: login.privateKey }),
     ...(target.passphrase === undefined ? {} : { passphrase: target.passphrase }),
     ...(target.password === undefined ? {} : { password: target.password, tryKeyboard: true }),
