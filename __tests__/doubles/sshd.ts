@@ -1,0 +1,81 @@
+import { type AddressInfo, type Socket } from "node:net";
+import { once } from "node:events";
+import {
+  type AuthContext,
+  type Connection,
+  type KeyboardAuthContext,
+  type ServerChannel,
+  Server,
+  utils,
+} from "ssh2";
+
+export interface Sshd extends AsyncDisposable {
+  readonly port: number;
+  /** A line of `known_hosts` for it. */
+  readonly knownHost: string;
+  readonly hostKey: Buffer;
+  /** What clients asked for, in order: logins with their methods, and sockets. */
+  readonly heard: string[];
+  /** Ends every session, as a rebooting manager does. */
+  hangUp(): void;
+}
+
+export interface SshdRequest {
+  /** Which logins are good; a key offered without signature is not asked about. */
+  readonly accepts: (login: AuthContext) => boolean;
+  /** The right answer where the server asks for a password in a dialogue. */
+  readonly dialogue?: string;
+  /** Serves a forwarded unix socket; without it forwarding is refused. */
+  readonly serve?: (channel: ServerChannel) => void;
+}
+
+/** ECDSA: ssh2's Ed25519 generator makes an unreadable key now and then (mscdex/ssh2#1513). */
+export function keyPair(): { readonly private: string; readonly public: string; readonly blob: Buffer } {
+  const pair = utils.generateKeyPairSync("ecdsa", { bits: 256 });
+  return { ...pair, blob: Buffer.from(pair.public.split(" ")[1] ?? "", "base64") };
+}
+
+function ask(login: KeyboardAuthContext, right: string): void {
+  login.prompt([{ prompt: "Password: ", echo: false }], ([answer]) => {
+    if (answer === right) login.accept();
+    else login.reject();
+  });
+}
+
+/** A real SSH server in this process. */
+export async function sshd(request: SshdRequest): Promise<Sshd> {
+  const host = keyPair();
+  const heard: string[] = [];
+  const clients = new Set<Connection>();
+  const server = new Server({ hostKeys: [host.private] }, (client) => {
+    clients.add(client);
+    client.on("error", () => undefined);
+    client.on("close", () => clients.delete(client));
+    client.on("authentication", (login) => {
+      heard.push(`${login.method} ${login.username}`);
+      if (login.method === "keyboard-interactive" && request.dialogue !== undefined)
+        ask(login, request.dialogue);
+      else if (request.accepts(login)) login.accept();
+      else login.reject(["publickey", "password", "keyboard-interactive"]);
+    });
+    client.on("openssh.streamlocal", (accept, refuse, { socketPath }) => {
+      heard.push(`socket ${socketPath}`);
+      if (request.serve === undefined) refuse();
+      else request.serve(accept());
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    heard,
+    hostKey: host.blob,
+    knownHost: `[127.0.0.1]:${port} ${host.public}`,
+    hangUp: () => clients.forEach((client) => client.end()),
+    [Symbol.asyncDispose]: async () => {
+      clients.forEach((client) => (client as Connection & { _sock?: Socket })._sock?.destroy());
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}

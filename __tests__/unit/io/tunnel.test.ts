@@ -1,0 +1,312 @@
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { type AddressInfo, type Socket, connect, createServer } from "node:net";
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { type AuthContext, type ServerChannel } from "ssh2";
+import { Cancelled, ConnectError, InputError } from "../../../src/errors.ts";
+import { type SshTarget } from "../../../src/inputs/inputs.ts";
+import { fingerprint } from "../../../src/io/known-hosts.ts";
+import { type Tunnel, openTunnel, prepareLogin } from "../../../src/io/tunnel.ts";
+import { temporaryFolder } from "../../doubles/folder.ts";
+import { type Sshd, keyPair, sshd } from "../../doubles/sshd.ts";
+
+const KEY = keyPair();
+const NEVER = new AbortController().signal;
+let folder = temporaryFolder();
+beforeEach(() => {
+  folder = temporaryFolder();
+});
+afterEach(() => folder[Symbol.dispose]());
+
+function target(port: number, changes: Partial<SshTarget> = {}): SshTarget {
+  return {
+    kind: "ssh",
+    host: "127.0.0.1",
+    port,
+    user: "deploy",
+    privateKey: KEY.private,
+    passphrase: undefined,
+    password: undefined,
+    agent: undefined,
+    knownHosts: undefined,
+    fingerprints: [],
+    ...changes,
+  };
+}
+
+async function open(server: Sshd, changes: Partial<SshTarget> = {}, signal = NEVER): Promise<Tunnel> {
+  return await openTunnel(
+    prepareLogin(target(server.port, { knownHosts: server.knownHost, ...changes })),
+    folder.path,
+    signal,
+  );
+}
+
+const withKey = (login: AuthContext): boolean =>
+  login.method === "publickey" && login.key.data.equals(KEY.blob);
+/** Says everything back in capitals. */
+const shout = (channel: ServerChannel): void =>
+  void channel.on("data", (data: Buffer) => channel.write(data.toString().toUpperCase()));
+
+async function refused(opening: Promise<Tunnel>): Promise<string> {
+  try {
+    await (await opening)[Symbol.asyncDispose]();
+    return "";
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConnectError);
+    return error instanceof Error ? error.message : "";
+  }
+}
+
+async function said(socket: Socket): Promise<string> {
+  const [data] = (await once(socket, "data")) as [Buffer];
+  return data.toString();
+}
+
+describe("a tunnel", () => {
+  test("ends at the manager's Docker socket, both ways, for several connections at once", async () => {
+    await using server = await sshd({ accepts: withKey, serve: shout });
+    await using tunnel = await open(server);
+    const path = tunnel.dockerHost.replace("unix://", "");
+    const [a, b] = [connect(path), connect(path)];
+    a.write("get /a");
+    b.write("get /b");
+    expect(await Promise.all([said(a), said(b)])).toEqual(["GET /A", "GET /B"]);
+    expect(server.heard.filter((line) => line.startsWith("socket"))).toEqual([
+      "socket /var/run/docker.sock",
+      "socket /var/run/docker.sock",
+    ]);
+    expect(tunnel.lost()).toBeUndefined();
+    a.destroy();
+    b.destroy();
+  });
+
+  test("keeps the other direction open when one side has said all", async () => {
+    await using server = await sshd({
+      accepts: withKey,
+      serve: (channel) => {
+        let heard = "";
+        channel.on("data", (data: Buffer) => (heard += data.toString()));
+        channel.on("end", () => channel.end(`heard ${heard}`));
+      },
+    });
+    await using tunnel = await open(server);
+    const socket = connect({ path: tunnel.dockerHost.replace("unix://", ""), allowHalfOpen: true });
+    socket.end("all of it");
+    expect(await said(socket)).toBe("heard all of it");
+  });
+
+  test("leaves no socket behind", async () => {
+    await using server = await sshd({ accepts: withKey, serve: shout });
+    const tunnel = await open(server);
+    const path = tunnel.dockerHost.replace("unix://", "");
+    expect(existsSync(path)).toBe(true);
+    await tunnel[Symbol.asyncDispose]();
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test("that is lost says so, and hangs nobody up in the air", async () => {
+    await using server = await sshd({ accepts: withKey, serve: shout });
+    await using tunnel = await open(server);
+    const socket = connect(tunnel.dockerHost.replace("unix://", ""));
+    socket.write("x");
+    await said(socket);
+    const closed = once(socket, "close");
+    server.hangUp();
+    await closed;
+    expect(tunnel.lost()).toBe("the server closed the session");
+    const late = connect(tunnel.dockerHost.replace("unix://", ""));
+    late.on("error", () => undefined);
+    await once(late, "close");
+  });
+
+  test("to a server that forwards no sockets closes the connection", async () => {
+    await using server = await sshd({ accepts: withKey });
+    await using tunnel = await open(server);
+    const socket = connect(tunnel.dockerHost.replace("unix://", ""));
+    socket.on("error", () => undefined);
+    await once(socket, "close");
+    expect(tunnel.lost()).toBeUndefined();
+  });
+});
+
+describe("the host key", () => {
+  const other = keyPair();
+
+  test("that is not the known one ends the connection before any credential is sent, and is shown", async () => {
+    await using server = await sshd({ accepts: () => true });
+    const message = await refused(
+      open(server, { knownHosts: `[127.0.0.1]:${server.port} ${other.public}`, password: "p" }),
+    );
+    expect(message).toContain(
+      `it offered ecdsa-sha2-nistp256 ${fingerprint(server.hostKey)}, expected ${fingerprint(other.blob)}`,
+    );
+    expect(message).toContain("Nothing was sent to it.");
+    expect(server.heard).toEqual([]);
+  });
+
+  test("that has not the pinned fingerprint, too", async () => {
+    await using server = await sshd({ accepts: () => true });
+    const message = await refused(
+      open(server, { knownHosts: undefined, fingerprints: [fingerprint(other.blob)] }),
+    );
+    expect(message).toContain(fingerprint(server.hostKey));
+    expect(server.heard).toEqual([]);
+  });
+
+  test("that is revoked is refused though its fingerprint is pinned", async () => {
+    await using server = await sshd({ accepts: () => true });
+    const message = await refused(
+      open(server, {
+        knownHosts: `@revoked * ${server.knownHost.split(" ").slice(1).join(" ")}`,
+        fingerprints: [fingerprint(server.hostKey)],
+      }),
+    );
+    expect(message).toContain("is revoked: it offered");
+    expect(server.heard).toEqual([]);
+  });
+
+  test("of another type than the known ones is shown as well", async () => {
+    await using server = await sshd({ accepts: () => true });
+    const message = await refused(
+      open(server, {
+        knownHosts: `[127.0.0.1]:${server.port} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS`,
+      }),
+    );
+    expect(message).toContain(`it offered ecdsa-sha2-nistp256 ${fingerprint(server.hostKey)}`);
+    expect(server.heard).toEqual([]);
+  });
+
+  test.each([
+    ["one of several fingerprints", (print: string) => [`SHA256:${"a".repeat(43)}`, print]],
+    ["a fingerprint with padding", (print: string) => [`${print}=`]],
+  ])("may be known by %s", async (_fact, fingerprints) => {
+    await using server = await sshd({ accepts: withKey });
+    await using tunnel = await open(server, {
+      knownHosts: undefined,
+      fingerprints: fingerprints(fingerprint(server.hostKey)),
+    });
+    expect(tunnel.lost()).toBeUndefined();
+  });
+});
+
+describe("a login", () => {
+  test.each<[string, Partial<SshTarget>, (login: AuthContext) => boolean]>([
+    ["with a key", {}, withKey],
+    [
+      "with a password",
+      { privateKey: undefined, password: " p " },
+      (login) => login.method === "password" && login.password === " p ",
+    ],
+  ])("%s", async (_fact, changes, accepts) => {
+    await using server = await sshd({ accepts });
+    await using tunnel = await open(server, changes);
+    expect(tunnel.lost()).toBeUndefined();
+    expect(server.heard.every((line) => line.endsWith(" deploy"))).toBe(true);
+  });
+
+  test("with the password where the server asks for it in a dialogue", async () => {
+    await using server = await sshd({ accepts: () => false, dialogue: "p" });
+    await using tunnel = await open(server, { privateKey: undefined, password: "p" });
+    expect(tunnel.lost()).toBeUndefined();
+    expect(server.heard).toContain("keyboard-interactive deploy");
+  });
+
+  test.each<[string, Partial<SshTarget>, string]>([
+    ["the key", {}, "(tried the given key)"],
+    ["the password", { privateKey: undefined, password: "p" }, "(tried the given password)"],
+    ["both", { password: "p" }, "(tried the given key and the given password)"],
+  ])("that is refused says what was tried: %s", async (_fact, changes, tried) => {
+    await using server = await sshd({ accepts: () => false });
+    const message = await refused(open(server, changes));
+    expect(message).toContain(`deploy@127.0.0.1:${server.port} refused the login ${tried}`);
+    expect(message).not.toContain(KEY.private.split("\n")[1]);
+  });
+});
+
+describe("a manager that can't be reached", () => {
+  async function plainServer(
+    onConnection: (socket: Socket) => void,
+  ): Promise<{ port: number } & AsyncDisposable> {
+    const server = createServer((socket) => onConnection(socket.resume().on("error", () => undefined)));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return {
+      port: (server.address() as AddressInfo).port,
+      [Symbol.asyncDispose]: async () => await new Promise<void>((resolve) => server.close(() => resolve())),
+    };
+  }
+
+  const trusting = { fingerprints: [fingerprint(KEY.blob)] };
+
+  test("nothing listens", async () => {
+    const gone = await plainServer(() => undefined);
+    await gone[Symbol.asyncDispose]();
+    const message = await refused(openTunnel(prepareLogin(target(gone.port, trusting)), folder.path, NEVER));
+    expect(message).toContain(`Nothing listens at 127.0.0.1:${gone.port}.`);
+  });
+
+  test("its name does not exist", async () => {
+    const message = await refused(
+      openTunnel(prepareLogin(target(22, { ...trusting, host: "manager.invalid" })), folder.path, NEVER),
+    );
+    expect(message).toContain("The host name manager.invalid can't be resolved.");
+  });
+
+  test.each<[string, (socket: Socket) => void]>([
+    ["it hangs up at once", (socket) => void socket.end()],
+    ["it speaks HTTP", (socket) => void socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")],
+  ])("%s", async (_fact, behave) => {
+    await using server = await plainServer(behave);
+    const message = await refused(
+      openTunnel(prepareLogin(target(server.port, trusting)), folder.path, NEVER),
+    );
+    expect(message).toContain(`No SSH session with 127.0.0.1:${server.port}`);
+  });
+
+  test("and the job is cancelled meanwhile", async () => {
+    const sockets: Socket[] = [];
+    await using server = await plainServer((socket) => void sockets.push(socket));
+    const stop = new AbortController();
+    const opening = openTunnel(prepareLogin(target(server.port, trusting)), folder.path, stop.signal);
+    stop.abort(new Cancelled("SIGTERM"));
+    await expect(opening).rejects.toThrow(Cancelled);
+    sockets.forEach((socket) => socket.destroy());
+  });
+
+  test("since the job was cancelled before", async () => {
+    const login = prepareLogin(target(22, trusting));
+    await expect(openTunnel(login, folder.path, AbortSignal.abort(new Cancelled("SIGINT")))).rejects.toThrow(
+      Cancelled,
+    );
+  });
+});
+
+describe("what can be said before anything is contacted", () => {
+  test.each<[string, Partial<SshTarget>, string]>([
+    [
+      "no key for the host",
+      { knownHosts: `other ${KEY.public}`, port: 22 },
+      '"ssh-known-hosts" has no key for 127.0.0.1. Add the lines of `ssh-keyscan 127.0.0.1`',
+    ],
+    [
+      "no key for the port",
+      { knownHosts: `127.0.0.1 ${KEY.public}` },
+      '"ssh-known-hosts" has no key for [127.0.0.1]:2222. Add the lines of `ssh-keyscan -p 2222 127.0.0.1`',
+    ],
+    [
+      "a certificate authority",
+      { knownHosts: `@cert-authority * ${KEY.public}` },
+      "trusts [127.0.0.1]:2222 through @cert-authority, which is not supported.",
+    ],
+    ["a revoked key and no other", { knownHosts: `@revoked * ${KEY.public}` }, "has no key for"],
+    [
+      "a key that is none",
+      { privateKey: "x", fingerprints: ["SHA256:x"] },
+      '"ssh-private-key" is no private key',
+    ],
+  ])("%s", (_fact, changes, words) => {
+    expect(() => prepareLogin(target(2222, changes))).toThrow(InputError);
+    expect(() => prepareLogin(target(2222, changes))).toThrow(words);
+  });
+});
