@@ -62,7 +62,7 @@ export class Runner {
   /** Starts a folded section of the log; the next one, or `endGroup`, ends it. */
   group(title: string): void {
     this.endGroup();
-    core.startGroup(title);
+    core.startGroup(harmless(this.redact(title)));
     this.#group = true;
   }
 
@@ -86,7 +86,15 @@ export class Runner {
   }
 
   output(name: string, value: string): void {
-    core.setOutput(name, this.redact(value));
+    const isJson = /^(\{|\[[{\]])/.test(value);
+    core.setOutput(name, isJson ? this.#redactJson(value) : this.redact(value));
+  }
+
+  /** In its texts only: a secret such as "null" or "200" would otherwise leave something that is no JSON. */
+  #redactJson(json: string): string {
+    const redacted = (_key: string, part: unknown): unknown =>
+      typeof part === "string" ? this.redact(part) : part;
+    return JSON.stringify(JSON.parse(json, redacted));
   }
 
   summary(markdown: string): void {

@@ -69,6 +69,7 @@ function hostOf(name: string): string {
 function fromHelper(helper: string, key: string): Auth | undefined {
   const { status, stdout } = spawnSync(`docker-credential-${helper}`, ["get"], {
     input: key,
+    env: process.env,
     encoding: "utf8",
     timeout: 20_000,
   });
