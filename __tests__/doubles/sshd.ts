@@ -1,4 +1,4 @@
-import { type AddressInfo, type Socket } from "node:net";
+import { type AddressInfo } from "node:net";
 import { once } from "node:events";
 import {
   type AuthContext,
@@ -74,7 +74,7 @@ export async function sshd(request: SshdRequest): Promise<Sshd> {
     knownHost: `[127.0.0.1]:${port} ${host.public}`,
     hangUp: () => clients.forEach((client) => client.end()),
     [Symbol.asyncDispose]: async () => {
-      clients.forEach((client) => (client as Connection & { _sock?: Socket })._sock?.destroy());
+      clients.forEach((client) => client.end());
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
