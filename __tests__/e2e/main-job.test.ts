@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import {
   buildable,
@@ -41,20 +43,24 @@ configs:
 const ENV_FILE = "PASSWORD=pa$word \"quoted\" 'single' # hash\nEMPTY=\nUNICODE=é😀\r\nNO_FINAL_NEWLINE=yes";
 
 describe("a stack's life", () => {
+  const ecdsa = {
+    "ssh-user": "deploy",
+    "ssh-private-key": readFileSync(join(sandbox.keys, "id_ecdsa"), "utf8"),
+  };
   const stack = stackName("life");
   const project = stack;
   const inputs = { "stack-name": stack, project, "env-file": ".env", networks: `${stack}-net` };
   let firstDigest = "";
   test("a push builds, pushes and deploys, with one SSH login", async () => {
-    const logins = sshLogins();
+    const logins = sshLogins("deploy", "ECDSA");
     const cwd = buildable({ "stack.yml": STACK_FILE, ".env": ENV_FILE });
     const run = await runAction({
       cwd,
-      inputs: { ...inputs, version: "v1", tags: "latest", "build-args": "RELEASE=v1" },
+      inputs: { ...inputs, version: "v1", tags: "latest", "build-args": "RELEASE=v1", ...ecdsa },
     });
     expect(run.log).toContain("Status: deployed.");
     expect(run.code).toBe(0);
-    expect(sshLogins() - logins).toBe(1);
+    expect(sshLogins("deploy", "ECDSA") - logins).toBe(1);
     expect(run.outputs).toMatchObject({ status: "deployed", reason: "", "stack-name": stack, version: "v1" });
     firstDigest = run.outputs.digest ?? "";
     expect(firstDigest).toMatch(/^sha256:[0-9a-f]{64}$/);

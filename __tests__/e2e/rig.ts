@@ -261,11 +261,10 @@ export function inContainer(name: string, command: readonly string[]): string {
   }).toString("latin1");
 }
 
-/** How often somebody has logged in to the manager by SSH since the sandbox started. */
-export function sshLogins(node = "n1"): number {
-  const log = join(sandbox.state, "nodes", node, "sshd.log");
-  return (readFileSync(log, "utf8").match(/Accepted (publickey|password|keyboard-interactive)/g) ?? [])
-    .length;
+/** How often this user has logged in to the manager with a key of this kind; tests run side by side, so each counts its own. */
+export function sshLogins(user: string, kind: string): number {
+  const log = readFileSync(join(sandbox.state, "nodes/n1/sshd.log"), "utf8");
+  return (log.match(new RegExp(`Accepted publickey for ${user} .*${kind}`, "g")) ?? []).length;
 }
 
 /** Builds and pushes the test image once per tag, outside of the action, for tests that are not about building. */
