@@ -49,9 +49,10 @@ async function main(runner: Runner): Promise<void> {
 /** Before anything else is read or said. */
 function maskSecrets(runner: Runner): void {
   for (const name of SECRET_INPUTS) runner.mask(runner.input(name));
-  for (const name of ["secrets", "build-secrets"]) {
-    for (const value of parseKeyValues(name, runner.input(name)).values.values()) runner.mask(value);
-  }
+  for (const value of parseKeyValues("secrets", runner.input("secrets")).values.values()) runner.mask(value);
+  // Their ids may be more than names of variables: `npm-token=…`.
+  for (const line of runner.input("build-secrets").split(/\r?\n/))
+    runner.mask(line.slice(line.indexOf("=") + 1));
 }
 
 function makeWorld(
