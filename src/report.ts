@@ -242,7 +242,10 @@ function printable(line: string): string {
 
 /** Between HTML's inline tags GitHub still reads Markdown, but not in entities. */
 function code(text: string): string {
-  const inert = escapeHtml(text).replace(/[\\`*_[\]|~!]/g, (char) => `&#${char.charCodeAt(0)};`);
+  const inert = escapeHtml(text).replace(
+    /[\\`*[\]|~!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])/g,
+    (char) => `&#${char.charCodeAt(0)};`,
+  );
   return `<code>${oneLine(inert)}</code>`;
 }
 
