@@ -1,0 +1,117 @@
+import { type JsonObject } from "../../src/json.ts";
+import { type ServiceSpec, type Swarm } from "../../src/swarm.ts";
+import {
+  type Docker,
+  type DockerAnswer,
+  type DockerCall,
+  type Session,
+  type World,
+} from "../../src/world.ts";
+import { fakeClock } from "./clock.ts";
+import { type Frame, scriptedSwarm } from "./swarm.ts";
+import { recordedVoice } from "./voice.ts";
+
+export interface Script {
+  /** The workspace: paths to texts. */
+  readonly files: Readonly<Record<string, string>>;
+  /** What docker makes of the stack file: the specs it would send. */
+  readonly specs: readonly ServiceSpec[];
+  /** What the swarm looks like, look by look. */
+  readonly frames: readonly Frame[];
+  /** What a docker command answers, by its first words; without an entry it succeeds in silence. */
+  readonly docker?: Readonly<Record<string, Partial<DockerAnswer>>>;
+  readonly swarm?: Partial<Swarm>;
+  /** Why the connection was lost, if it was. */
+  readonly lost?: string;
+}
+
+export interface RecordedWorld extends World {
+  /** What was said, and what was asked of docker and of the swarm, in one order. */
+  readonly transcript: string[];
+}
+
+/** A small world in which everything that will happen is written in advance, and everything that is done is noted. */
+export function scriptedWorld(script: Script): RecordedWorld {
+  const transcript: string[] = [];
+  const noted = <T extends object>(target: T, list: string[], prefix: string): T => {
+    list.push = (...lines) => transcript.push(...lines.map((line) => `${prefix}${line}`));
+    return target;
+  };
+  const voice = recordedVoice();
+  noted(voice, voice.said, "");
+  const swarm = scriptedSwarm(script.frames, script.swarm);
+  noted(swarm, swarm.heard, "  > swarm: ");
+  const files = new Map(Object.entries(script.files));
+
+  const docker = (where: string): Docker => ({
+    run: async (argv: readonly string[], call?: DockerCall) => {
+      const line = argv.join(" ");
+      transcript.push(`  > docker${where}: ${line}`);
+      const [, answer] =
+        Object.entries(script.docker ?? {}).find(([start]) => `${where} ${line}`.trim().startsWith(start)) ??
+        [];
+      const full = { code: 0, stdout: "", stderr: "", ...answer };
+      full.stderr
+        .split("\n")
+        .filter((each) => each !== "")
+        .forEach((each) => call?.onLine?.(each));
+      return await Promise.resolve(full);
+    },
+  });
+
+  const session: Session = {
+    swarm,
+    docker: docker(" (manager)"),
+    registryAuth: () => undefined,
+    rehearse: async (_stage, deploy) => {
+      await deploy(docker(" (rehearsal)"));
+      return script.specs.map((body: JsonObject) => ({
+        method: "POST",
+        path: "/services/create",
+        body,
+        auth: undefined,
+      }));
+    },
+    perform: async (_stage, deploy) => {
+      await deploy(docker(" (in earnest)"));
+      return [];
+    },
+    lost: () => script.lost,
+    [Symbol.asyncDispose]: async () => {
+      transcript.push("  > disconnect");
+      await Promise.resolve();
+    },
+  };
+
+  return {
+    transcript,
+    voice,
+    clock: fakeClock(Date.parse("2026-08-01T10:00:00Z")),
+    files: {
+      read: (path) => {
+        const text = files.get(path.replace(/^\.\//, ""));
+        return text === undefined ? undefined : Buffer.from(text);
+      },
+      exists: (path) => path === "." || files.has(path.replace(/^\.\//, "")),
+      list: () => [...files.keys()],
+      keep: (name, text) => (files.set(`/tmp/${name}`, text), `/tmp/${name}`),
+      scratch: (name) => name,
+    },
+    docker: docker(""),
+    environment: {},
+    run: {
+      repository: "acme/shop",
+      sha: "0123456789abcdef",
+      refType: "branch",
+      refName: "main",
+      actor: "dev",
+      runUrl: "https://github.com/acme/shop/actions/runs/1",
+      repositoryUrl: "https://github.com/acme/shop",
+      sshAgent: undefined,
+    },
+    connect: async () => {
+      transcript.push("  > connect");
+      return await Promise.resolve(session);
+    },
+  };
+}

@@ -1,0 +1,378 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "@jest/globals";
+import { deploy } from "../../src/deploy.ts";
+import { Cancelled, StopError, describe as inWords } from "../../src/errors.ts";
+import { parseInputs } from "../../src/inputs/inputs.ts";
+import { type Facts, noFacts, outputs, summary } from "../../src/report.ts";
+import { type ServiceSpec, type Task } from "../../src/swarm.ts";
+import { type Frame, emptySurvey, service, serviceSpec, task } from "../doubles/swarm.ts";
+import { type Script, scriptedWorld } from "../doubles/world.ts";
+
+const DIGEST = `sha256:${"0a".repeat(32)}`;
+const V1 = spec("r.io/acme/shop:v1");
+const V2 = spec(`r.io/acme/shop:v2@${DIGEST}`);
+const STACK = `services:
+  web:
+    image: $IMAGE
+    configs: [{ source: app_env, target: /opt/www/.env }]
+configs:
+  app_env:
+    external: true
+`;
+const FILES = { "stack.yml": STACK, Dockerfile: "FROM scratch\n", ".env": "APP_ENV=prod\n" };
+const GIVEN: Readonly<Record<string, string>> = {
+  "docker-host": "unix:///d.sock",
+  registry: "r.io/acme",
+  username: "u",
+  password: "p",
+  version: "v2",
+  "env-file": ".env",
+};
+
+function spec(image: string): ServiceSpec {
+  return serviceSpec(image, {
+    Labels: { "swarm-stack-deploy.managed": "true", "com.docker.stack.image": image },
+  });
+}
+
+const BEFORE = service({ spec: V1, version: 7 });
+const AFTER = service({ spec: V2, version: 9 });
+const UP = task({ id: "new", image: "r.io/acme/shop:v2", createdAt: "2026-08-01T10:00:05Z" });
+/** The old version's task: after a rollback it is of the present spec again. */
+const OLD_UP = task({ id: "old", image: "r.io/acme/shop:v1" });
+const LEFT = { ...OLD_UP, current: false };
+const CRASHED = task({
+  id: "dead",
+  image: "r.io/acme/shop:v2",
+  state: "failed",
+  desiredState: "shutdown",
+  error: "task: non-zero exit (3)",
+  exitCode: 3,
+  createdAt: "2026-08-01T10:00:05Z",
+});
+
+const DOCKER = {
+  "--version": { stdout: "Docker version 28.2.2, build e6534b4\n" },
+  "buildx version": { code: 1 },
+  push: { stdout: `v2: digest: ${DIGEST} size: 528\n` },
+};
+
+function script(
+  frames: readonly Frame[],
+  changes: Partial<Script> & { readonly before?: readonly ReturnType<typeof service>[] } = {},
+): Script {
+  const { before = [BEFORE], swarm, docker, ...rest } = changes;
+  return {
+    files: FILES,
+    specs: [V2],
+    frames,
+    ...rest,
+    docker: { ...DOCKER, ...docker },
+    swarm: {
+      survey: async () => await Promise.resolve(emptySurvey({ services: before })),
+      askRegistry: async () => await Promise.resolve({ kind: "found", digest: DIGEST, body: {} }),
+      ...swarm,
+    },
+  };
+}
+
+function crash(tasks: readonly Task[]): Frame {
+  return { services: [{ ...AFTER, update: { state: "updating", message: "update in progress" } }], tasks };
+}
+
+const WENT_WELL = script([
+  { services: [AFTER], tasks: [LEFT] },
+  { services: [AFTER], tasks: [{ ...UP, state: "preparing" }] },
+  { services: [AFTER], tasks: [UP] },
+]);
+const CRASHES = {
+  taskLogs: async () =>
+    await Promise.resolve([
+      { text: "starting", stderr: false },
+      { text: "no database", stderr: true },
+    ]),
+};
+
+async function told(
+  played: Script,
+  given: Readonly<Record<string, string>> = {},
+): Promise<{ facts: Facts; transcript: readonly string[] }> {
+  const world = scriptedWorld(played);
+  const facts = noFacts();
+  const all: Readonly<Record<string, string>> = { ...GIVEN, ...given };
+  try {
+    await deploy(
+      parseInputs((name) => all[name] ?? "", world.run),
+      world,
+      facts,
+    );
+  } catch (error) {
+    // As main.ts does it.
+    if (error instanceof StopError) Object.assign(facts, { reason: error.reason, problems: error.problems });
+    else if (error instanceof Cancelled) facts.problems = [{ message: error.message }];
+    else throw error;
+  }
+  return { facts, transcript: world.transcript };
+}
+
+/** What a reviewer reads: all that was said and done, then what was reported. `UPDATE_GOLDEN=1` writes it anew. */
+async function story(
+  name: string,
+  played: Script,
+  given: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const { facts, transcript } = await told(played, given);
+  const written = Object.entries(outputs(facts)).map(([key, value]) => `${key}=${value}`);
+  const parts = [
+    ["# said and done", ...transcript],
+    ["# outputs", ...written],
+    ["# problems", ...facts.problems.map(inWords)],
+    ["# summary", summary(facts)],
+  ];
+  const text = parts.map((lines) => `${lines.join("\n")}\n`).join("\n");
+  if (process.env.UPDATE_GOLDEN === "1") writeFileSync(`__tests__/golden/${name}.txt`, text);
+  return text;
+}
+
+function golden(name: string): string {
+  return readFileSync(`__tests__/golden/${name}.txt`, "utf8");
+}
+
+describe("stories", () => {
+  test("a first deployment", async () => {
+    expect(
+      await story(
+        "first-deployment",
+        script(
+          [
+            { services: [AFTER], tasks: [{ ...UP, state: "starting" }] },
+            { services: [AFTER], tasks: [UP] },
+          ],
+          { before: [] },
+        ),
+      ),
+    ).toBe(golden("first-deployment"));
+  });
+
+  test("an update", async () => {
+    expect(await story("update", WENT_WELL)).toBe(golden("update"));
+  });
+
+  test("nothing to do", async () => {
+    const played = script([{ services: [AFTER], tasks: [UP] }], {
+      before: [AFTER],
+      swarm: { survey: async () => await Promise.resolve(emptySurvey({ services: [AFTER] })) },
+      files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
+    });
+    expect(await story("unchanged", played, { "env-file": "", build: "false" })).toBe(golden("unchanged"));
+  });
+
+  test("a new version crashes, and the stack goes back", async () => {
+    const back = { services: [{ ...BEFORE, version: 12 }], tasks: [OLD_UP] };
+    expect(
+      await story(
+        "crashed",
+        script([crash([LEFT]), crash([LEFT, CRASHED]), crash([LEFT, CRASHED]), back], { swarm: CRASHES }),
+      ),
+    ).toBe(golden("crashed"));
+  });
+
+  test("Swarm rolls back by itself, and says completed", async () => {
+    const rolledBack: Frame = {
+      services: [{ ...BEFORE, version: 15, update: { state: "completed", message: "update completed" } }],
+      tasks: [OLD_UP, { ...CRASHED, current: false }],
+    };
+    expect(await story("rolled-back", script([crash([LEFT]), rolledBack], { swarm: CRASHES }))).toBe(
+      golden("rolled-back"),
+    );
+  });
+
+  test("a first deployment crashes, and what it created goes again", async () => {
+    expect(
+      await story(
+        "first-deployment-crashed",
+        script([{ services: [AFTER], tasks: [CRASHED] }], { before: [], swarm: CRASHES }),
+      ),
+    ).toBe(golden("first-deployment-crashed"));
+  });
+
+  test("a rollout that never ends", async () => {
+    const pending = { ...UP, state: "pending", error: "no suitable node (insufficient resources on 1 node)" };
+    const stuck: Frame = {
+      services: [{ ...AFTER, update: { state: "updating", message: "" } }],
+      tasks: [LEFT, pending],
+    };
+    expect(
+      await story(
+        "timeout",
+        script([stuck], { swarm: { updateService: async () => await Promise.resolve() } }),
+        { timeout: "20s", "on-failure": "keep" },
+      ),
+    ).toBe(golden("timeout"));
+  });
+});
+
+describe("what is found out before anybody is contacted", () => {
+  test.each<[string, Partial<Script>, Readonly<Record<string, string>>, string]>([
+    [
+      "an undefined variable",
+      { files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $NIL\n" } },
+      { "env-file": "" },
+      "stack.yml:3:12: The variable NIL is not defined.",
+    ],
+    ["no stack file", { files: { Dockerfile: "" } }, { "env-file": "" }, "There is no stack file"],
+    [
+      "a stack file by a wrong name",
+      {},
+      { "stack-file": "stak.yml" },
+      '"stack-file" is "stak.yml", which does not exist. Did you mean stack.yml?',
+    ],
+    [
+      "no env file",
+      {},
+      { "env-file": ".envv" },
+      '"env-file" is ".envv", which does not exist. Did you mean .env?',
+    ],
+    [
+      "no Dockerfile",
+      { files: { "stack.yml": STACK, ".env": "A=1" } },
+      {},
+      'There is no Dockerfile at "./Dockerfile".',
+    ],
+    [
+      "docker refuses the file",
+      {
+        docker: {
+          "stack config": { code: 1, stderr: "services.web Additional property foo is not allowed\n" },
+        },
+      },
+      {},
+      "stack.yml:3:5: Docker refuses the stack file: services.web Additional property foo is not allowed",
+    ],
+  ])("%s", async (_fact, changes, given, problem) => {
+    const { facts, transcript } = await told(script([], changes), given);
+    expect(facts.problems.map(inWords).join("\n")).toContain(problem);
+    expect(transcript.filter((line) => /> (connect|swarm|docker: (login|build|push))/.test(line))).toEqual(
+      [],
+    );
+  });
+});
+
+describe("what stops before the swarm is touched", () => {
+  const untouched = (transcript: readonly string[]): void => {
+    expect(transcript.filter((line) => /> swarm|in earnest/.test(line))).toEqual([]);
+  };
+
+  test("a build that fails, and then nobody is contacted either", async () => {
+    const { facts, transcript } = await told(
+      script([], { docker: { "build ": { code: 1, stderr: "no such stage\n" } } }),
+    );
+    expect(facts).toMatchObject({
+      reason: "build",
+      problems: [{ message: "The build failed (docker build, exit code 1): no such stage" }],
+    });
+    expect(transcript).not.toContain("  > connect");
+    untouched(transcript);
+  });
+
+  test("an image that the manager can't read", async () => {
+    const { facts, transcript } = await told(
+      script([], {
+        swarm: {
+          askRegistry: async () =>
+            await Promise.resolve({ kind: "refused", status: 401, message: "authentication required" }),
+        },
+      }),
+      { build: "false" },
+    );
+    expect(facts.reason).toBe("preflight");
+    untouched(transcript);
+  });
+
+  test("a service that is paused half way to the very same version: sending it again would end the tasks that are left", async () => {
+    const paused = service({
+      spec: { ...V2, Mode: { Replicated: { Replicas: 3 } } },
+      update: { state: "paused", message: "update paused due to failure" },
+    });
+    const { facts, transcript } = await told(script([], { before: [paused] }));
+    expect(facts.problems.map(inWords)).toEqual([
+      expect.stringContaining("docker service rollback shop_web"),
+    ]);
+    untouched(transcript);
+  });
+
+  test("an earlier update that does not end", async () => {
+    const { facts, transcript } = await told(
+      script([], { before: [{ ...BEFORE, update: { state: "updating", message: "" } }] }),
+    );
+    expect(facts).toMatchObject({ reason: "preflight" });
+    expect(transcript).toContain("Waiting for an earlier update of shop_web to end.");
+    untouched(transcript);
+  });
+});
+
+describe("an interruption", () => {
+  test("docker fails half way: what had been sent is put back", async () => {
+    const played = script(
+      [{ services: [AFTER] }, { services: [{ ...BEFORE, version: 12 }], tasks: [OLD_UP] }],
+      {
+        docker: {
+          "(in earnest)": { code: 1, stderr: "failed to update service shop_web: update out of sequence\n" },
+        },
+      },
+    );
+    const { facts, transcript } = await told(played);
+    expect(facts.reason).toBe("deploy");
+    expect(transcript).toContain("  > swarm: update shop_web at 9");
+    expect(facts.aftermath).toEqual(["Put back to what ran before: web; all of it runs."]);
+  });
+
+  test("a cancelled job puts nothing back, and says what goes on", async () => {
+    const { facts, transcript } = await told(script([new Cancelled("SIGTERM")]));
+    expect(facts.aftermath.join()).toContain("nothing was put back");
+    expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
+    expect(transcript.at(-1)).toBe("  > disconnect");
+  });
+
+  test("the connection is left in order, whatever happens", async () => {
+    const { transcript } = await told(
+      script([crash([CRASHED])], {
+        swarm: { ...CRASHES, updateService: async () => await Promise.reject(new Error("no")) },
+      }),
+    );
+    expect(transcript.at(-1)).toBe("  > disconnect");
+  });
+});
+
+test("the password of the registry goes to docker through standard input only", async () => {
+  const { transcript } = await told(WENT_WELL, { password: "hunter2", secrets: "TOKEN=hunter3" });
+  expect(transcript.join("\n")).not.toMatch(/hunter/);
+});
+
+describe("pruning", () => {
+  const stale = service({ id: "s9", name: "shop_old", spec: { ...spec("old:1"), Name: "shop_old" } });
+
+  test("happens when the verdict is good", async () => {
+    const { transcript, facts } = await told(script(WENT_WELL.frames, { before: [BEFORE, stale] }));
+    expect(transcript.at(-3)).toBe("  > swarm: remove s9");
+    expect(facts.services).toMatchObject([{ name: "web" }, { name: "old", state: "removed" }]);
+  });
+
+  test("does not happen otherwise", async () => {
+    const { transcript } = await told(
+      script([crash([CRASHED])], { before: [BEFORE, stale], swarm: CRASHES }),
+      { "on-failure": "keep" },
+    );
+    expect(transcript).not.toContain("  > swarm: remove s9");
+  });
+
+  test("that fails makes the deployment no worse", async () => {
+    const { facts } = await told(
+      script(WENT_WELL.frames, {
+        before: [BEFORE, stale],
+        swarm: { removeService: async () => await Promise.reject(new Error("no")) },
+      }),
+    );
+    expect(facts.status).toBe("deployed");
+  });
+});
