@@ -1,30 +1,37 @@
 import { DeployError, PreflightError } from "./errors.ts";
 import { type Plan, changed } from "./plan.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
-import { type NewConfig, type Survey } from "./swarm.ts";
+import { type NewObject, type Survey, type Swarm } from "./swarm.ts";
 import { type Docker, type DockerAnswer, type Session, type Stage, type Voice } from "./world.ts";
 
 /** Names to ids. */
 export interface Created {
   readonly networks: ReadonlyMap<string, string>;
   readonly configs: ReadonlyMap<string, string>;
+  readonly secrets: ReadonlyMap<string, string>;
 }
 
 /** Creates what the services need and the swarm does not have. */
 export async function createNeeds(
-  plan: Plan,
-  configs: readonly NewConfig[],
-  session: Session,
+  { needs }: Plan,
+  objects: readonly NewObject[],
+  swarm: Swarm,
   voice: Voice,
 ): Promise<Created> {
-  const created = { networks: new Map<string, string>(), configs: new Map<string, string>() };
-  for (const network of plan.networks) {
-    created.networks.set(network, await session.swarm.createNetwork(network));
+  const created = {
+    networks: new Map<string, string>(),
+    configs: new Map<string, string>(),
+    secrets: new Map<string, string>(),
+  };
+  for (const network of needs.networks) {
+    created.networks.set(network, await swarm.createNetwork(network));
     voice.say(`Created the network ${network}.`);
   }
-  for (const config of configs.filter(({ name }) => plan.configs.includes(name))) {
-    created.configs.set(config.name, await session.swarm.createConfig(config));
-    voice.say(`Created the config ${config.name} (${config.bytes.byteLength} bytes).`);
+  for (const object of objects) {
+    const kinds = object.kind === "config" ? "configs" : "secrets";
+    if (!needs[kinds].includes(object.name)) continue;
+    created[kinds].set(object.name, await swarm.createObject(object));
+    voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
   }
   return created;
 }
@@ -93,8 +100,9 @@ export function dockersReason(answer: DockerAnswer): string {
 }
 
 /** A config of the same name with other bytes: nobody but us makes such names, so this is worth a stop. */
-export function refuseForeignConfigs(configs: readonly NewConfig[], survey: Survey): void {
-  const problems = configs.flatMap(({ name, bytes }) => {
+export function refuseForeignConfigs(objects: readonly NewObject[], survey: Survey): void {
+  const problems = objects.flatMap(({ kind, name, bytes }) => {
+    if (kind === "secret") return []; // Nobody can read one back.
     const existing = survey.configs.find((stored) => stored.name === name);
     if (existing === undefined || Buffer.from(existing.bytes).equals(bytes)) return [];
     return [

@@ -37,16 +37,16 @@ export async function carryOut(prepared: Prepared, deployment: Deployment, sessi
 }
 
 async function sendAndWatch(
-  { plan, stack, survey, configs, images }: Prepared,
+  { plan, stack, survey, objects, images }: Prepared,
   oldFailures: ReadonlySet<string>,
   { inputs, sources, world, dockerMajor }: Deployment,
   session: Session,
 ): Promise<Watch> {
   const { swarm } = session;
-  const created = await createNeeds(plan, configs, session, world.voice);
+  const created = await createNeeds(plan, objects, swarm, world.voice);
   const stage = { survey, images: images.answers, ...created };
   await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice);
-  const ids = new Map([...created.networks, ...created.configs]);
+  const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
   const { timeoutMs, stableForMs } = inputs.rollout;
   return await watch(swarm, world.clock, world.voice, {
     stack: plan.stack,

@@ -3,7 +3,7 @@ import { checkBuildFiles, login, publish } from "./image/publish.ts";
 import { requireImage } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { checkByDocker } from "./planning.ts";
-import { type Deployment, prepare, renderWith } from "./prepare.ts";
+import { type Deployment, NO_KEY, prepare, renderWith } from "./prepare.ts";
 import { type Facts } from "./report.ts";
 import { readSources } from "./sources.ts";
 import { type Docker, type Session, type World } from "./world.ts";
@@ -36,9 +36,10 @@ async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deploy
   const dockerMajor = await majorVersion(world.docker);
   const sources = readSources(inputs.stack, world.files);
   checkBuildFiles(inputs.image, world.files);
-  const deployment: Deployment = { inputs, sources, dockerMajor, world, facts };
-  await checkByDocker(world.docker, renderWith(NO_DIGEST_YET, deployment), sources.folder);
-  return deployment;
+  const begun = { inputs, sources, dockerMajor, world, facts };
+  const draft = renderWith(NO_DIGEST_YET, NO_KEY, begun);
+  await checkByDocker(world.docker, draft, sources.folder);
+  return { ...begun, draft };
 }
 
 async function majorVersion(docker: Docker): Promise<number> {

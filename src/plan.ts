@@ -22,9 +22,14 @@ export interface PlannedService {
 export interface Plan {
   readonly stack: string;
   readonly services: readonly PlannedService[];
-  /** Names of networks and configs to create. */
+  readonly needs: Needs;
+}
+
+/** What has to be created before the services: names. */
+export interface Needs {
   readonly networks: readonly string[];
   readonly configs: readonly string[];
+  readonly secrets: readonly string[];
 }
 
 /** What docker wants for one service: found out by rehearsal. */
@@ -55,8 +60,7 @@ export interface PlanRequest {
   /** Network names to ids, since the engine stores ids. */
   readonly networkIds: ReadonlyMap<string, string>;
   readonly prune: boolean;
-  readonly networks: readonly string[];
-  readonly configs: readonly string[];
+  readonly needs: Needs;
 }
 
 /** Compares what docker would send with what runs. */
@@ -80,7 +84,7 @@ export function planDeployment(request: PlanRequest): Plan {
       const change = request.prune && isManaged(before) ? "remove" : "foreign";
       return { name: short(before.name), change, fields: [], wanted: undefined, before, auth: undefined };
     });
-  return { stack, services: [...present, ...absent], networks: request.networks, configs: request.configs };
+  return { stack, services: [...present, ...absent], needs: request.needs };
 }
 
 function isManaged(service: Service): boolean {
@@ -90,7 +94,7 @@ function isManaged(service: Service): boolean {
 /** Whether the deployment has anything to send or to create. */
 export function isEmpty(plan: Plan): boolean {
   const settled = plan.services.every(({ change }) => change === "unchanged" || change === "foreign");
-  return settled && plan.networks.length === 0 && plan.configs.length === 0;
+  return settled && Object.values(plan.needs).every((names) => names.length === 0);
 }
 
 export function changed(plan: Plan): readonly PlannedService[] {

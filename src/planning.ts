@@ -1,10 +1,11 @@
 import { dockersReason, stackDeploy } from "./apply.ts";
 import { type Place, StackFileError } from "./errors.ts";
 import { textAt } from "./json.ts";
-import { type Plan, futureId, planDeployment } from "./plan.ts";
+import { type Needs, type Plan, futureId, planDeployment } from "./plan.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
 import { get } from "./stack/stack-file.ts";
-import { type ImageAnswer, type Survey } from "./swarm.ts";
+import { type Kind } from "./stack/configs.ts";
+import { type ImageAnswer, type Named, type Survey } from "./swarm.ts";
 import { type Docker, type Session, type Stage, type Voice } from "./world.ts";
 
 export interface PlanningRequest {
@@ -21,17 +22,21 @@ export interface PlanningRequest {
 /** Rehearses the deployment and compares what docker would send with what runs. */
 export async function plan(request: PlanningRequest, session: Session, voice: Voice): Promise<Plan> {
   const { stack, survey, folder, dockerMajor } = request;
-  const networks = request.networks.filter(
-    (name) => !survey.networks.some((network) => network.Name === name),
-  );
-  const configs = stack.configs
-    .map(({ name }) => name)
-    .filter((name) => !survey.configs.some((config) => config.name === name));
+  const missing = (kind: Kind, existing: readonly Named[]): string[] =>
+    stack.objects
+      .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
+      .map(({ name }) => name);
+  const needs: Needs = {
+    networks: request.networks.filter((name) => !survey.networks.some((network) => network.Name === name)),
+    configs: missing("config", survey.configs),
+    secrets: missing("secret", survey.secrets),
+  };
   const stage: Stage = {
     survey,
     images: request.images,
-    networks: futures(networks),
-    configs: futures(configs),
+    networks: futures(needs.networks),
+    configs: futures(needs.configs),
+    secrets: futures(needs.secrets),
   };
   const writes = await session.rehearse(stage, async (docker) => {
     const answer = await stackDeploy(
@@ -54,8 +59,7 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     live: survey.services,
     networkIds: new Map(survey.networks.map((network) => [textAt(network, "Name"), textAt(network, "Id")])),
     prune: request.prune,
-    networks,
-    configs,
+    needs,
   });
 }
 

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
 import { type Problem, PreflightError } from "./errors.ts";
 import { type ResolvedImages, resolveImages } from "./image/resolve.ts";
@@ -6,16 +7,21 @@ import { type Inputs } from "./inputs/inputs.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
 import { type Facts, type ServiceResult, imageOf, planLines } from "./report.ts";
-import { type VersionedConfig } from "./stack/configs.ts";
+import { type VersionedObject } from "./stack/configs.ts";
 import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
 import { type Sources } from "./sources.ts";
-import { type NewConfig, type Survey } from "./swarm.ts";
+import { type NewObject, type Survey } from "./swarm.ts";
 import { type Session, type World } from "./world.ts";
+
+/** Where no name depends on it. */
+export const NO_KEY = new Uint8Array(32);
 
 /** One deployment on its way: what was asked, what was read, and the world it happens in. */
 export interface Deployment {
   readonly inputs: Inputs;
   readonly sources: Sources;
+  /** The stack as far as it is known without the image's digest. */
+  readonly draft: RenderedStack;
   /** Major version of the docker CLI. */
   readonly dockerMajor: number;
   readonly world: World;
@@ -28,13 +34,14 @@ export interface Prepared {
   readonly stack: RenderedStack;
   readonly survey: Survey;
   readonly plan: Plan;
-  readonly configs: readonly NewConfig[];
+  readonly objects: readonly NewObject[];
   readonly images: ResolvedImages;
 }
 
 export function renderWith(
   digest: string,
-  { inputs, sources, world, dockerMajor }: Deployment,
+  namingKey: Uint8Array,
+  { inputs, sources, world, dockerMajor }: Omit<Deployment, "draft">,
 ): RenderedStack {
   const { stack, image } = inputs;
   const { folder } = sources;
@@ -48,6 +55,7 @@ export function renderWith(
     defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
     envFile: sources.envFile,
     envConfig: stack.envConfig,
+    namingKey,
     read: (path) => world.files.read(path.startsWith("/") || folder === "." ? path : `${folder}/${path}`),
     image: { ...image, digest },
     commit: world.run.sha,
@@ -59,16 +67,17 @@ export function renderWith(
 export async function prepare(digest: string, deployment: Deployment, session: Session): Promise<Prepared> {
   const { inputs, sources, world, dockerMajor, facts } = deployment;
   const { voice } = world;
-  const rendered = renderWith(digest, deployment);
-  facts.configName = rendered.envConfigName;
   const survey = await settledSurvey(deployment, session);
+  const namingKey = await namingKeyOf(survey, deployment.draft, session);
+  const rendered = renderWith(digest, namingKey, deployment);
+  facts.configName = rendered.envConfigName;
   const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
   const stack = pinned(rendered, images.pins);
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
   for (const warning of [...rendered.warnings, ...images.warnings]) voice.warn(warning);
 
-  const configs = stack.configs.map((config) => ({ ...config, labels: configLabels(config, deployment) }));
-  refuseForeignConfigs(configs, survey);
+  const objects = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
+  refuseForeignConfigs(objects, survey);
   const { networks, prune } = inputs.stack;
   const request = {
     stack,
@@ -86,7 +95,30 @@ export async function prepare(digest: string, deployment: Deployment, session: S
   planLines(plan).forEach((line) => voice.say(line));
   refusePaused(plan);
   voice.endGroup();
-  return { stack, survey, plan, configs, images };
+  return { stack, survey, plan, objects, images };
+}
+
+/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
+const NAMING_KEY = "swarm-stack-deploy_naming-key";
+
+/**
+ * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. Made on the first
+ * deployment that has secrets; read back, since another deployment may have been faster.
+ */
+async function namingKeyOf(survey: Survey, draft: RenderedStack, { swarm }: Session): Promise<Uint8Array> {
+  if (!draft.objects.some(({ kind }) => kind === "secret")) return NO_KEY;
+  const find = (seen: Survey): Uint8Array | undefined =>
+    seen.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
+  const existing = find(survey);
+  if (existing !== undefined) return existing;
+  const made = {
+    kind: "config",
+    name: NAMING_KEY,
+    bytes: randomBytes(32),
+    templateDriver: undefined,
+  } as const;
+  await swarm.createObject({ ...made, labels: new Map([["swarm-stack-deploy.managed", "true"]]) });
+  return find(await swarm.survey(draft.name)) ?? made.bytes;
 }
 
 function plannedResult({ name, change, before, wanted }: PlannedService): ServiceResult {
@@ -125,10 +157,19 @@ async function settledSurvey({ inputs, world }: Deployment, session: Session): P
   }
 }
 
+/** What a service can change without new tasks. */
+const OUTSIDE_THE_TEMPLATE = new Set([
+  "deploy.replicas",
+  "deploy.mode",
+  "deploy.labels",
+  "deploy.update_config",
+  "deploy.rollback_config",
+]);
+
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
 function refusePaused(plan: Plan): void {
   const problems = changed(plan).flatMap(({ before, fields }): Problem[] => {
-    const sameTemplate = fields.every((field) => field.startsWith("deploy."));
+    const sameTemplate = fields.every((field) => OUTSIDE_THE_TEMPLATE.has(field));
     if (before?.update?.state.endsWith("paused") !== true || !sameTemplate) return [];
     const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
     return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
@@ -136,12 +177,12 @@ function refusePaused(plan: Plan): void {
   if (problems.length > 0) throw new PreflightError(problems);
 }
 
-function configLabels(config: VersionedConfig, { inputs, world }: Deployment): Map<string, string> {
-  const labels = new Map(config.labels);
+function objectLabels(object: VersionedObject, { inputs, world }: Deployment): Map<string, string> {
+  const labels = new Map(object.labels);
   labels.set("com.docker.stack.namespace", inputs.stack.name); // `docker stack rm` takes it along.
   const own = {
     stack: inputs.stack.name,
-    key: config.key,
+    key: object.key,
     version: inputs.image.version,
     commit: world.run.sha,
     run: world.run.runUrl,

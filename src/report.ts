@@ -84,7 +84,7 @@ export function outputs(facts: Facts): Readonly<Record<string, string>> {
 function planJson(plan: Plan | undefined): unknown {
   if (plan === undefined) return {};
   const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
-  return { stack: plan.stack, services, networks: plan.networks, configs: plan.configs };
+  return { stack: plan.stack, services, ...plan.needs };
 }
 
 function serviceJson(service: ServiceResult, stories: readonly TaskStory[]): unknown {
@@ -109,13 +109,14 @@ export function planLines(plan: Plan): string[] {
       update: fields.join(", "),
       remove: "no longer in the file",
       unchanged: "unchanged",
-      foreign: "not in the file and not ours: left alone",
+      foreign: "not in the file: left alone",
     };
     return `${sign[change]} ${name}  ${image}  (${why[change]})`;
   });
   return [
-    ...plan.networks.map((name) => `+ network ${name}`),
-    ...plan.configs.map((name) => `+ config ${name}`),
+    ...plan.needs.networks.map((name) => `+ network ${name}`),
+    ...plan.needs.configs.map((name) => `+ config ${name}`),
+    ...plan.needs.secrets.map((name) => `+ secret ${name}`),
     ...services,
   ];
 }

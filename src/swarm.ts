@@ -64,11 +64,12 @@ export interface Survey {
   readonly info: Json;
   readonly networks: readonly JsonObject[];
   readonly rawConfigs: readonly JsonObject[];
-  readonly secrets: readonly JsonObject[];
+  readonly rawSecrets: readonly JsonObject[];
   readonly rawServices: readonly JsonObject[];
   /** The services of this stack. */
   readonly services: readonly Service[];
   readonly configs: readonly StoredConfig[];
+  readonly secrets: readonly Named[];
 }
 
 /** A registry's answer about an image, asked by the manager. */
@@ -76,7 +77,8 @@ export type ImageAnswer =
   | { readonly kind: "found"; readonly digest: string; readonly body: JsonObject }
   | { readonly kind: "refused"; readonly status: number; readonly message: string };
 
-export interface NewConfig {
+export interface NewObject {
+  readonly kind: "config" | "secret";
   readonly name: string;
   readonly bytes: Uint8Array;
   readonly labels: ReadonlyMap<string, string>;
@@ -92,7 +94,8 @@ export interface Swarm {
   networks(): Promise<readonly Named[]>;
   /** An attachable overlay network; its id. */
   createNetwork(name: string): Promise<string>;
-  createConfig(config: NewConfig): Promise<string>;
+  /** Creates a config or secret, or finds the one that somebody else has just created; its id. */
+  createObject(object: NewObject): Promise<string>;
   services(stack: string): Promise<readonly Service[]>;
   tasks(stack: string): Promise<readonly Task[]>;
   nodeName(id: string): Promise<string>;

@@ -87,6 +87,7 @@ export interface Stage {
   /** What was created since the survey, or will have been: names to ids. */
   readonly networks: ReadonlyMap<string, string>;
   readonly configs: ReadonlyMap<string, string>;
+  readonly secrets: ReadonlyMap<string, string>;
 }
 
 /** One connection to one manager. */

@@ -8,7 +8,7 @@ import {
   type ImageAnswer,
   type LogLine,
   type Named,
-  type NewConfig,
+  type NewObject,
   type Service,
   type ServiceSpec,
   type StoredConfig,
@@ -215,11 +215,12 @@ export class EngineSwarm implements Swarm {
     return {
       info,
       networks,
-      secrets,
+      rawSecrets: secrets,
       rawConfigs: configs,
       rawServices: services,
       services: services.map(toService),
       configs: configs.map(toStoredConfig),
+      secrets: secrets.map((raw) => ({ id: textAt(raw, "ID"), name: textAt(raw, "Spec", "Name") })),
     };
   }
 
@@ -257,21 +258,22 @@ export class EngineSwarm implements Swarm {
     return textAt(created, "Id");
   }
 
-  async createConfig(config: NewConfig): Promise<string> {
+  async createObject(created: NewObject): Promise<string> {
+    const { kind, name, labels, bytes, templateDriver } = created;
     const body = {
-      Name: config.name,
-      Labels: Object.fromEntries(config.labels),
-      Data: Buffer.from(config.bytes).toString("base64"),
-      ...(config.templateDriver === undefined ? {} : { Templating: { Name: config.templateDriver } }),
+      Name: name,
+      Labels: Object.fromEntries(labels),
+      Data: Buffer.from(bytes).toString("base64"),
+      ...(templateDriver === undefined ? {} : { Templating: { Name: templateDriver } }),
     };
     try {
-      return textAt(await this.#api.json("/configs/create", { method: "POST", body }), "ID");
+      return textAt(await this.#api.json(`/${kind}s/create`, { method: "POST", body }), "ID");
     } catch (error) {
       // Another deployment was faster; a name made from the content means the same content.
-      const existing =
-        error instanceof EngineError && error.status === 409
-          ? (await this.#list("/configs")).find((raw) => textAt(raw, "Spec", "Name") === config.name)
-          : undefined;
+      const conflict = error instanceof EngineError && error.status === 409;
+      const existing = conflict
+        ? (await this.#list(`/${kind}s`)).find((raw) => textAt(raw, "Spec", "Name") === name)
+        : undefined;
       if (existing === undefined) throw error;
       return textAt(existing, "ID");
     }

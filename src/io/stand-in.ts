@@ -77,7 +77,8 @@ async function answer(
 function read(stage: Stage, path: string, query: URLSearchParams): Answer {
   const { survey } = stage;
   const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
-  const configs = [...survey.rawConfigs, ...[...stage.configs].map(([Name, ID]) => ({ ID, Spec: { Name } }))];
+  const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject)];
+  const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject)];
   const [, kind = "", ...rest] = path.split("/");
   const name = rest.join("/");
   switch (kind) {
@@ -90,9 +91,7 @@ function read(stage: Stage, path: string, query: URLSearchParams): Answer {
     case "configs":
       return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
     case "secrets":
-      return name === ""
-        ? { status: 200, body: labelled(survey.secrets, query) }
-        : one(survey.secrets, name, "secret");
+      return name === "" ? { status: 200, body: labelled(secrets, query) } : one(secrets, name, "secret");
     case "services":
       return name === ""
         ? { status: 200, body: survey.rawServices }
@@ -114,6 +113,10 @@ function image(stage: Stage, name: string): Answer {
   return known.kind === "found"
     ? { status: 200, body: known.body }
     : { status: known.status, body: { message: known.message } };
+}
+
+function newObject([name, id]: readonly [string, string]): JsonObject {
+  return { ID: id, Spec: { Name: name } };
 }
 
 function newNetwork([name, id]: readonly [string, string]): JsonObject {

@@ -2,9 +2,10 @@ import { type Problem, StackFileError } from "../errors.ts";
 import { parseImageReference, sameTag } from "../image/reference.ts";
 import {
   type EnvFile,
-  type VersionedConfig,
+  type Kind,
+  type VersionedObject,
   envConfigKey,
-  versionConfigs,
+  versionObjects,
   versionedName,
 } from "./configs.ts";
 import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
@@ -21,6 +22,8 @@ export interface RenderRequest {
   readonly defaults: Defaults;
   readonly envFile: EnvFile | undefined;
   readonly envConfig: string | undefined;
+  /** Makes the digests in the names of secrets; any will do where the names don't matter yet. */
+  readonly namingKey: Uint8Array;
   /** Reads a file relative to the stack file; undefined where there is none. */
   readonly read: (path: string) => Uint8Array | undefined;
   readonly image: {
@@ -42,8 +45,8 @@ export interface RenderedStack {
   readonly name: string;
   readonly root: Mapping;
   readonly services: readonly RenderedService[];
-  readonly configs: readonly VersionedConfig[];
-  /** The swarm's name of the config made from the env file; empty without one. */
+  readonly objects: readonly VersionedObject[];
+  /** The swarm's name of the config (or secret) made from the env file; empty without one. */
   readonly envConfigName: string;
   readonly warnings: readonly Problem[];
 }
@@ -59,7 +62,7 @@ export function render(request: RenderRequest): RenderedStack {
   const root = clone(request.template);
   const problems: Problem[] = [];
   const env = findEnvConfig(root, request, problems);
-  const envConfigName = env === undefined ? "" : versionedName(request.stack, env.key, env.file.bytes);
+  const envConfigName = env === undefined ? "" : nameOf(env, request);
   const scope = scopeOf(
     [request.secrets, request.variables, ownVariables(request, envConfigName)],
     request.environment,
@@ -68,8 +71,9 @@ export function render(request: RenderRequest): RenderedStack {
   problems.push(...resolved.problems);
   if (problems.length > 0) throw new StackFileError(problems);
 
-  const versioned = versionConfigs(root, {
+  const versioned = versionObjects(root, {
     stack: request.stack,
+    namingKey: request.namingKey,
     env,
     lookup: scope.lookup,
     read: request.read,
@@ -80,21 +84,27 @@ export function render(request: RenderRequest): RenderedStack {
 
   const warnings = [...resolved.warnings, ...addDefaults(root, request.defaults)];
   setFormatVersion(root, request.dockerMajor);
-  return { name: request.stack, root, services, configs: versioned.configs, envConfigName, warnings };
+  return { name: request.stack, root, services, objects: versioned.objects, envConfigName, warnings };
 }
 
-function findEnvConfig(
-  root: Mapping,
-  request: RenderRequest,
-  problems: Problem[],
-): { key: string; file: EnvFile } | undefined {
+interface EnvTarget {
+  readonly kind: Kind;
+  readonly key: string;
+  readonly file: EnvFile;
+}
+
+function findEnvConfig(root: Mapping, request: RenderRequest, problems: Problem[]): EnvTarget | undefined {
   if (request.envFile === undefined) return undefined;
   const found = envConfigKey(root, request.envFile.path, request.envConfig);
   if ("problem" in found) {
     problems.push(found.problem);
     return undefined;
   }
-  return { key: found.key, file: request.envFile };
+  return { ...found, file: request.envFile };
+}
+
+function nameOf({ kind, key, file }: EnvTarget, { stack, namingKey }: RenderRequest): string {
+  return versionedName(stack, key, file.bytes, kind === "secret" ? namingKey : undefined);
 }
 
 function ownVariables(request: RenderRequest, envConfigName: string): Map<string, string> {
