@@ -61578,7 +61578,7 @@ function planDeployment(request) {
         const change = request.prune && isManaged(before) ? "remove" : "foreign";
         return { name: short(before.name), change, fields: [], wanted: undefined, before, auth: undefined };
     });
-    return { stack, services: [...present, ...absent], networks: request.networks, configs: request.configs };
+    return { stack, services: [...present, ...absent], needs: request.needs };
 }
 function isManaged(service) {
     return textAt(service.spec, "Labels", MANAGED_LABEL) === "true";
@@ -61586,7 +61586,7 @@ function isManaged(service) {
 /** Whether the deployment has anything to send or to create. */
 function isEmpty(plan) {
     const settled = plan.services.every(({ change }) => change === "unchanged" || change === "foreign");
-    return settled && plan.networks.length === 0 && plan.configs.length === 0;
+    return settled && Object.values(plan.needs).every((names) => names.length === 0);
 }
 function changed(plan) {
     return plan.services.filter(({ change }) => change === "create" || change === "update");
@@ -62272,21 +62272,25 @@ var external_node_crypto_ = __nccwpck_require__(7598);
 
 
 
-/** Swarm's own limit: "config data must be larger than 0 and less than 1024000 bytes". */
-const CONFIG_LIMIT = 1_024_000;
-/** Swarm's own limit for the name of a config. */
+/** Swarm's own limits: "config data must be larger than 0 and less than 1024000 bytes", and half of that for a secret. */
+const LIMIT = { config: 1_024_000, secret: 512_000 };
+/** Swarm's own limit for the name of either. */
 const NAME_LIMIT = 64;
-/** Why Swarm would refuse these bytes as a config, or undefined. */
-function refusedBySwarm(size) {
+/** Why Swarm would refuse these bytes, or undefined. */
+function refusedBySwarm(size, kind = "config") {
     if (size === 0)
-        return "is empty, and Swarm keeps no empty config";
-    return size < CONFIG_LIMIT
+        return `is empty, and Swarm keeps no empty ${kind}`;
+    return size < LIMIT[kind]
         ? undefined
-        : `has ${size} bytes, and Swarm's configs must be smaller than ${CONFIG_LIMIT}`;
+        : `has ${size} bytes, and Swarm's ${kind}s must be smaller than ${LIMIT[kind]}`;
 }
-/** `<stack>_<key>_<first 12 of the SHA-256>`. A name that would be too long keeps its start and gains a digest of what was cut. */
-function versionedName(stack, key, bytes) {
-    const digest = sha256(bytes).slice(0, 12);
+/**
+ * `<stack>_<key>_<first 12 of the digest>`. A name that would be too long keeps its start and gains a digest of what was cut.
+ * With a naming key the digest is keyed (HMAC): the name of a secret must not help to guess its value.
+ */
+function versionedName(stack, key, bytes, namingKey) {
+    const whole = namingKey === undefined ? sha256(bytes) : (0,external_node_crypto_.createHmac)("sha256", namingKey).update(bytes).digest("hex");
+    const digest = whole.slice(0, 12);
     const head = `${stack}_${key}`;
     const room = NAME_LIMIT - digest.length - 1;
     const fitting = head.length <= room ? head : `${head.slice(0, room - 9)}_${sha256(Buffer.from(head)).slice(0, 8)}`;
@@ -62295,7 +62299,7 @@ function versionedName(stack, key, bytes) {
 function sha256(bytes) {
     return (0,external_node_crypto_.createHash)("sha256").update(bytes).digest("hex");
 }
-/** The key under `configs:` that the env file fills: the one asked for, else the one mounted at a path that ends in the file's name. */
+/** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
 function envConfigKey(root, envFile, asked) {
     const keys = entriesOf(get(root, "configs")).map((entry) => entry.key.text);
     const known = keys.length === 0
@@ -62303,12 +62307,12 @@ function envConfigKey(root, envFile, asked) {
         : `The stack file has the configs ${keys.join(", ")}.`;
     if (asked !== undefined) {
         if (keys.includes(asked))
-            return { key: asked };
-        const isSecret = get(root, "secrets", asked) !== undefined;
-        const message = isSecret
-            ? `"env-config" is "${asked}", a secret; filling secrets is not supported yet in this version.`
-            : `"env-config" is "${asked}", which is no key under configs. ${known}`;
-        return { problem: { message } };
+            return { kind: "config", key: asked };
+        if (get(root, "secrets", asked) !== undefined)
+            return { kind: "secret", key: asked };
+        return {
+            problem: { message: `"env-config" is "${asked}", which is no key under configs or secrets. ${known}` },
+        };
     }
     const name = envFile.split("/").pop() ?? envFile;
     const mounted = new Set(mounts(root)
@@ -62316,7 +62320,7 @@ function envConfigKey(root, envFile, asked) {
         .map((mount) => mount.source));
     const [key] = mounted;
     if (mounted.size === 1 && key !== undefined && keys.includes(key))
-        return { key };
+        return { kind: "config", key };
     const what = mounted.size > 1 ? `Several configs (${[...mounted].join(", ")}) are` : "No config is";
     return {
         problem: {
@@ -62336,57 +62340,60 @@ function mounts(root) {
         });
     });
 }
-/** Gives every config with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
-function versionConfigs(root, sources) {
-    const configs = [];
+/** Gives every config and secret with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
+function versionObjects(root, sources) {
+    const objects = [];
     const problems = [];
-    const all = get(root, "configs");
-    for (const entry of entriesOf(all)) {
-        const key = entry.key.text;
-        const content = contentOf(key, entry.value, sources);
-        if (content === undefined)
-            continue;
-        const refused = "problem" in content ? content.problem : refusal(content.bytes, content.what, entry.key.place);
-        if ("problem" in content || refused !== undefined) {
-            problems.push(refused ?? { message: "" });
-            continue;
+    for (const kind of ["config", "secret"]) {
+        for (const entry of entriesOf(get(root, `${kind}s`))) {
+            const key = entry.key.text;
+            const content = contentOf(kind, key, entry.value, sources);
+            if (content === undefined)
+                continue;
+            const problem = "problem" in content ? content.problem : refusal(kind, content, entry.key.place);
+            if ("problem" in content || problem !== undefined) {
+                if (problem !== undefined)
+                    problems.push(problem);
+                continue;
+            }
+            const name = versionedName(sources.stack, key, content.bytes, kind === "secret" ? sources.namingKey : undefined);
+            const templateDriver = textOf(get(entry.value, "template_driver"));
+            objects.push({ kind, key, name, bytes: content.bytes, labels: labelsOf(entry.value), templateDriver });
+            entry.value = external(name, entry.key.place);
         }
-        const name = versionedName(sources.stack, key, content.bytes);
-        const templateDriver = textOf(get(entry.value, "template_driver"));
-        configs.push({ key, name, bytes: content.bytes, labels: labelsOf(entry.value), templateDriver });
-        entry.value = external(name, entry.key.place);
     }
-    return { configs, problems };
+    return { objects, problems };
 }
-function refusal(bytes, what, place) {
-    const why = refusedBySwarm(bytes.byteLength);
+function refusal(kind, { bytes, what }, place) {
+    const why = refusedBySwarm(bytes.byteLength, kind);
     return why === undefined ? undefined : { message: `${what} ${why}.`, place };
 }
-function contentOf(key, definition, sources) {
-    if (sources.env?.key === key)
+function contentOf(kind, key, definition, sources) {
+    const whose = `of ${kind} ${key}`;
+    if (sources.env?.key === key && sources.env.kind === kind)
         return { bytes: sources.env.file.bytes, what: `The env file ${sources.env.file.path}` };
     const file = get(definition, "file");
     const path = textOf(file);
     if (file !== undefined && path !== undefined) {
         const bytes = sources.read(path);
-        const problem = { message: `The file "${path}" of config ${key} can't be read.`, place: file.place };
-        return bytes === undefined ? { problem } : { bytes, what: `The file "${path}" of config ${key}` };
+        const problem = { message: `The file "${path}" ${whose} can't be read.`, place: file.place };
+        return bytes === undefined ? { problem } : { bytes, what: `The file "${path}" ${whose}` };
     }
     const content = get(definition, "content");
     if (content?.kind === "scalar" && !isNull(content))
-        return { bytes: Buffer.from(content.text), what: `The content of config ${key}` };
+        return { bytes: Buffer.from(content.text), what: `The content ${whose}` };
     const environment = get(definition, "environment");
     const variable = textOf(environment);
     if (environment === undefined || variable === undefined)
         return undefined;
     const value = sources.lookup(variable);
     const problem = {
-        message: `The variable ${variable} of config ${key} is not defined.`,
+        message: `The variable ${variable} ${whose} is not defined.`,
         place: environment.place,
     };
     return value === undefined
         ? { problem }
-        : { bytes: Buffer.from(value), what: `The variable ${variable} of config ${key}` };
+        : { bytes: Buffer.from(value), what: `The variable ${variable} ${whose}` };
 }
 function labelsOf(definition) {
     const labels = get(definition, "labels");
@@ -62744,14 +62751,15 @@ function render(request) {
     const root = clone(request.template);
     const problems = [];
     const env = findEnvConfig(root, request, problems);
-    const envConfigName = env === undefined ? "" : versionedName(request.stack, env.key, env.file.bytes);
+    const envConfigName = env === undefined ? "" : nameOf(env, request);
     const scope = scopeOf([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
     const resolved = resolveTemplate(root, scope, request.strict);
     problems.push(...resolved.problems);
     if (problems.length > 0)
         throw new StackFileError(problems);
-    const versioned = versionConfigs(root, {
+    const versioned = versionObjects(root, {
         stack: request.stack,
+        namingKey: request.namingKey,
         env,
         lookup: scope.lookup,
         read: request.read,
@@ -62762,7 +62770,7 @@ function render(request) {
         throw new StackFileError(problems);
     const warnings = [...resolved.warnings, ...addDefaults(root, request.defaults)];
     setFormatVersion(root, request.dockerMajor);
-    return { name: request.stack, root, services, configs: versioned.configs, envConfigName, warnings };
+    return { name: request.stack, root, services, objects: versioned.objects, envConfigName, warnings };
 }
 function findEnvConfig(root, request, problems) {
     if (request.envFile === undefined)
@@ -62772,7 +62780,10 @@ function findEnvConfig(root, request, problems) {
         problems.push(found.problem);
         return undefined;
     }
-    return { key: found.key, file: request.envFile };
+    return { ...found, file: request.envFile };
+}
+function nameOf({ kind, key, file }, { stack, namingKey }) {
+    return versionedName(stack, key, file.bytes, kind === "secret" ? namingKey : undefined);
 }
 function ownVariables(request, envConfigName) {
     const { registry, project, repository, version, digest } = request.image;
@@ -62849,15 +62860,22 @@ function printed(stack, services) {
 
 
 /** Creates what the services need and the swarm does not have. */
-async function createNeeds(plan, configs, session, voice) {
-    const created = { networks: new Map(), configs: new Map() };
-    for (const network of plan.networks) {
-        created.networks.set(network, await session.swarm.createNetwork(network));
+async function createNeeds({ needs }, objects, swarm, voice) {
+    const created = {
+        networks: new Map(),
+        configs: new Map(),
+        secrets: new Map(),
+    };
+    for (const network of needs.networks) {
+        created.networks.set(network, await swarm.createNetwork(network));
         voice.say(`Created the network ${network}.`);
     }
-    for (const config of configs.filter(({ name }) => plan.configs.includes(name))) {
-        created.configs.set(config.name, await session.swarm.createConfig(config));
-        voice.say(`Created the config ${config.name} (${config.bytes.byteLength} bytes).`);
+    for (const object of objects) {
+        const kinds = object.kind === "config" ? "configs" : "secrets";
+        if (!needs[kinds].includes(object.name))
+            continue;
+        created[kinds].set(object.name, await swarm.createObject(object));
+        voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
     }
     return created;
 }
@@ -62902,8 +62920,10 @@ function dockersReason(answer) {
     return lines.join(" ").trim() || "docker gave no reason";
 }
 /** A config of the same name with other bytes: nobody but us makes such names, so this is worth a stop. */
-function refuseForeignConfigs(configs, survey) {
-    const problems = configs.flatMap(({ name, bytes }) => {
+function refuseForeignConfigs(objects, survey) {
+    const problems = objects.flatMap(({ kind, name, bytes }) => {
+        if (kind === "secret")
+            return []; // Nobody can read one back.
         const existing = survey.configs.find((stored) => stored.name === name);
         if (existing === undefined || Buffer.from(existing.bytes).equals(bytes))
             return [];
@@ -63025,18 +63045,24 @@ function runningPin(image, live) {
 
 
 
+
 /** Rehearses the deployment and compares what docker would send with what runs. */
 async function planning_plan(request, session, voice) {
     const { stack, survey, folder, dockerMajor } = request;
-    const networks = request.networks.filter((name) => !survey.networks.some((network) => network.Name === name));
-    const configs = stack.configs
-        .map(({ name }) => name)
-        .filter((name) => !survey.configs.some((config) => config.name === name));
+    const missing = (kind, existing) => stack.objects
+        .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
+        .map(({ name }) => name);
+    const needs = {
+        networks: request.networks.filter((name) => !survey.networks.some((network) => network.Name === name)),
+        configs: missing("config", survey.configs),
+        secrets: missing("secret", survey.secrets),
+    };
     const stage = {
         survey,
         images: request.images,
-        networks: futures(networks),
-        configs: futures(configs),
+        networks: futures(needs.networks),
+        configs: futures(needs.configs),
+        secrets: futures(needs.secrets),
     };
     const writes = await session.rehearse(stage, async (docker) => {
         const answer = await stackDeploy(docker, stack.name, printed(stack), folder, dockerMajor, () => undefined);
@@ -63053,8 +63079,7 @@ async function planning_plan(request, session, voice) {
         live: survey.services,
         networkIds: new Map(survey.networks.map((network) => [textAt(network, "Name"), textAt(network, "Id")])),
         prune: request.prune,
-        networks,
-        configs,
+        needs,
     });
 }
 function futures(names) {
@@ -63173,7 +63198,7 @@ function planJson(plan) {
     if (plan === undefined)
         return {};
     const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
-    return { stack: plan.stack, services, networks: plan.networks, configs: plan.configs };
+    return { stack: plan.stack, services, ...plan.needs };
 }
 function serviceJson(service, stories) {
     const failingTasks = stories
@@ -63195,13 +63220,14 @@ function planLines(plan) {
             update: fields.join(", "),
             remove: "no longer in the file",
             unchanged: "unchanged",
-            foreign: "not in the file and not ours: left alone",
+            foreign: "not in the file: left alone",
         };
         return `${sign[change]} ${name}  ${image}  (${why[change]})`;
     });
     return [
-        ...plan.networks.map((name) => `+ network ${name}`),
-        ...plan.configs.map((name) => `+ config ${name}`),
+        ...plan.needs.networks.map((name) => `+ network ${name}`),
+        ...plan.needs.configs.map((name) => `+ config ${name}`),
+        ...plan.needs.secrets.map((name) => `+ secret ${name}`),
         ...services,
     ];
 }
@@ -63318,7 +63344,7 @@ function printable(line) {
 }
 /** Between HTML's inline tags GitHub still reads Markdown, but not in entities. */
 function code(text) {
-    const inert = escapeHtml(text).replace(/[\\`*_[\]|~!]/g, (char) => `&#${char.charCodeAt(0)};`);
+    const inert = escapeHtml(text).replace(/[\\`*[\]|~!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])/g, (char) => `&#${char.charCodeAt(0)};`);
     return `<code>${oneLine(inert)}</code>`;
 }
 function escapeHtml(text) {
@@ -63405,7 +63431,10 @@ function folderOf(path) {
 
 
 
-function renderWith(digest, { inputs, sources, world, dockerMajor }) {
+
+/** Where no name depends on it. */
+const NO_KEY = new Uint8Array(32);
+function renderWith(digest, namingKey, { inputs, sources, world, dockerMajor }) {
     const { stack, image } = inputs;
     const { folder } = sources;
     return render({
@@ -63418,6 +63447,7 @@ function renderWith(digest, { inputs, sources, world, dockerMajor }) {
         defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
         envFile: sources.envFile,
         envConfig: stack.envConfig,
+        namingKey,
         read: (path) => world.files.read(path.startsWith("/") || folder === "." ? path : `${folder}/${path}`),
         image: { ...image, digest },
         commit: world.run.sha,
@@ -63428,16 +63458,17 @@ function renderWith(digest, { inputs, sources, world, dockerMajor }) {
 async function prepare(digest, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
     const { voice } = world;
-    const rendered = renderWith(digest, deployment);
-    facts.configName = rendered.envConfigName;
     const survey = await settledSurvey(deployment, session);
+    const namingKey = await namingKeyOf(survey, deployment.draft, session);
+    const rendered = renderWith(digest, namingKey, deployment);
+    facts.configName = rendered.envConfigName;
     const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
     const stack = pinned(rendered, images.pins);
     facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
     for (const warning of [...rendered.warnings, ...images.warnings])
         voice.warn(warning);
-    const configs = stack.configs.map((config) => ({ ...config, labels: configLabels(config, deployment) }));
-    refuseForeignConfigs(configs, survey);
+    const objects = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
+    refuseForeignConfigs(objects, survey);
     const { networks, prune } = inputs.stack;
     const request = {
         stack,
@@ -63455,7 +63486,29 @@ async function prepare(digest, deployment, session) {
     planLines(plan).forEach((line) => voice.say(line));
     refusePaused(plan);
     voice.endGroup();
-    return { stack, survey, plan, configs, images };
+    return { stack, survey, plan, objects, images };
+}
+/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
+const NAMING_KEY = "swarm-stack-deploy_naming-key";
+/**
+ * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. Made on the first
+ * deployment that has secrets; read back, since another deployment may have been faster.
+ */
+async function namingKeyOf(survey, draft, { swarm }) {
+    if (!draft.objects.some(({ kind }) => kind === "secret"))
+        return NO_KEY;
+    const find = (seen) => seen.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
+    const existing = find(survey);
+    if (existing !== undefined)
+        return existing;
+    const made = {
+        kind: "config",
+        name: NAMING_KEY,
+        bytes: (0,external_node_crypto_.randomBytes)(32),
+        templateDriver: undefined,
+    };
+    await swarm.createObject({ ...made, labels: new Map([["swarm-stack-deploy.managed", "true"]]) });
+    return find(await swarm.survey(draft.name)) ?? made.bytes;
 }
 function plannedResult({ name, change, before, wanted }) {
     return {
@@ -63490,10 +63543,18 @@ async function settledSurvey({ inputs, world }, session) {
         await world.clock.sleep(AGAIN_MS);
     }
 }
+/** What a service can change without new tasks. */
+const OUTSIDE_THE_TEMPLATE = new Set([
+    "deploy.replicas",
+    "deploy.mode",
+    "deploy.labels",
+    "deploy.update_config",
+    "deploy.rollback_config",
+]);
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
 function refusePaused(plan) {
     const problems = changed(plan).flatMap(({ before, fields }) => {
-        const sameTemplate = fields.every((field) => field.startsWith("deploy."));
+        const sameTemplate = fields.every((field) => OUTSIDE_THE_TEMPLATE.has(field));
         if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
             return [];
         const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
@@ -63502,12 +63563,12 @@ function refusePaused(plan) {
     if (problems.length > 0)
         throw new PreflightError(problems);
 }
-function configLabels(config, { inputs, world }) {
-    const labels = new Map(config.labels);
+function objectLabels(object, { inputs, world }) {
+    const labels = new Map(object.labels);
     labels.set("com.docker.stack.namespace", inputs.stack.name); // `docker stack rm` takes it along.
     const own = {
         stack: inputs.stack.name,
-        key: config.key,
+        key: object.key,
         version: inputs.image.version,
         commit: world.run.sha,
         run: world.run.runUrl,
@@ -63755,12 +63816,12 @@ async function carryOut(prepared, deployment, session) {
     facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
     await aftermath(plan, deployment, session, undefined);
 }
-async function sendAndWatch({ plan, stack, survey, configs, images }, oldFailures, { inputs, sources, world, dockerMajor }, session) {
+async function sendAndWatch({ plan, stack, survey, objects, images }, oldFailures, { inputs, sources, world, dockerMajor }, session) {
     const { swarm } = session;
-    const created = await createNeeds(plan, configs, session, world.voice);
+    const created = await createNeeds(plan, objects, swarm, world.voice);
     const stage = { survey, images: images.answers, ...created };
     await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice);
-    const ids = new Map([...created.networks, ...created.configs]);
+    const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
     const { timeoutMs, stableForMs } = inputs.rollout;
     return await watch(swarm, world.clock, world.voice, {
         stack: plan.stack,
@@ -64116,9 +64177,10 @@ async function begin(inputs, world, facts) {
     const dockerMajor = await majorVersion(world.docker);
     const sources = readSources(inputs.stack, world.files);
     checkBuildFiles(inputs.image, world.files);
-    const deployment = { inputs, sources, dockerMajor, world, facts };
-    await checkByDocker(world.docker, renderWith(NO_DIGEST_YET, deployment), sources.folder);
-    return deployment;
+    const begun = { inputs, sources, dockerMajor, world, facts };
+    const draft = renderWith(NO_DIGEST_YET, NO_KEY, begun);
+    await checkByDocker(world.docker, draft, sources.folder);
+    return { ...begun, draft };
 }
 async function majorVersion(docker) {
     const { stdout } = await docker.run(["--version"]);
@@ -67146,7 +67208,7 @@ class Runner {
     /** Starts a folded section of the log; the next one, or `endGroup`, ends it. */
     group(title) {
         this.endGroup();
-        startGroup(title);
+        startGroup(harmless(this.redact(title)));
         this.#group = true;
     }
     endGroup() {
@@ -67166,7 +67228,13 @@ class Runner {
         core_debug(this.redact(text));
     }
     output(name, value) {
-        setOutput(name, this.redact(value));
+        const isJson = /^(\{|\[[{\]])/.test(value);
+        setOutput(name, isJson ? this.#redactJson(value) : this.redact(value));
+    }
+    /** In its texts only: a secret such as "null" or "200" would otherwise leave something that is no JSON. */
+    #redactJson(json) {
+        const redacted = (_key, part) => typeof part === "string" ? this.redact(part) : part;
+        return JSON.stringify(JSON.parse(json, redacted));
     }
     summary(markdown) {
         const file = process.env.GITHUB_STEP_SUMMARY;
@@ -67351,6 +67419,7 @@ function hostOf(name) {
 function fromHelper(helper, key) {
     const { status, stdout } = (0,external_node_child_process_namespaceObject.spawnSync)(`docker-credential-${helper}`, ["get"], {
         input: key,
+        env: process.env,
         encoding: "utf8",
         timeout: 20_000,
     });
@@ -67560,11 +67629,12 @@ class EngineSwarm {
         return {
             info,
             networks,
-            secrets,
+            rawSecrets: secrets,
             rawConfigs: configs,
             rawServices: services,
             services: services.map(toService),
             configs: configs.map(toStoredConfig),
+            secrets: secrets.map((raw) => ({ id: textAt(raw, "ID"), name: textAt(raw, "Spec", "Name") })),
         };
     }
     async askRegistry(image, auth) {
@@ -67600,20 +67670,22 @@ class EngineSwarm {
         });
         return textAt(created, "Id");
     }
-    async createConfig(config) {
+    async createObject(created) {
+        const { kind, name, labels, bytes, templateDriver } = created;
         const body = {
-            Name: config.name,
-            Labels: Object.fromEntries(config.labels),
-            Data: Buffer.from(config.bytes).toString("base64"),
-            ...(config.templateDriver === undefined ? {} : { Templating: { Name: config.templateDriver } }),
+            Name: name,
+            Labels: Object.fromEntries(labels),
+            Data: Buffer.from(bytes).toString("base64"),
+            ...(templateDriver === undefined ? {} : { Templating: { Name: templateDriver } }),
         };
         try {
-            return textAt(await this.#api.json("/configs/create", { method: "POST", body }), "ID");
+            return textAt(await this.#api.json(`/${kind}s/create`, { method: "POST", body }), "ID");
         }
         catch (error) {
             // Another deployment was faster; a name made from the content means the same content.
-            const existing = error instanceof EngineError && error.status === 409
-                ? (await this.#list("/configs")).find((raw) => textAt(raw, "Spec", "Name") === config.name)
+            const conflict = error instanceof EngineError && error.status === 409;
+            const existing = conflict
+                ? (await this.#list(`/${kind}s`)).find((raw) => textAt(raw, "Spec", "Name") === name)
                 : undefined;
             if (existing === undefined)
                 throw error;
@@ -67789,7 +67861,8 @@ async function answer(stage, request, writes, forward) {
 function read(stage, path, query) {
     const { survey } = stage;
     const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
-    const configs = [...survey.rawConfigs, ...[...stage.configs].map(([Name, ID]) => ({ ID, Spec: { Name } }))];
+    const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject)];
+    const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject)];
     const [, kind = "", ...rest] = path.split("/");
     const name = rest.join("/");
     switch (kind) {
@@ -67802,9 +67875,7 @@ function read(stage, path, query) {
         case "configs":
             return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
         case "secrets":
-            return name === ""
-                ? { status: 200, body: labelled(survey.secrets, query) }
-                : one(survey.secrets, name, "secret");
+            return name === "" ? { status: 200, body: labelled(secrets, query) } : one(secrets, name, "secret");
         case "services":
             return name === ""
                 ? { status: 200, body: survey.rawServices }
@@ -67825,6 +67896,9 @@ function stand_in_image(stage, name) {
     return known.kind === "found"
         ? { status: 200, body: known.body }
         : { status: known.status, body: { message: known.message } };
+}
+function newObject([name, id]) {
+    return { ID: id, Spec: { Name: name } };
 }
 function newNetwork([name, id]) {
     return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
@@ -67966,8 +68040,9 @@ function fromPkcs8(text, passphrase) {
             return key.export({ type: "sec1", format: "pem" }).toString();
     }
     catch (error) {
-        const message = error instanceof Error ? error.message : "";
-        throw private_key_explain(/passphrase|decrypt/i.test(message) ? `encrypted: ${message}` : message, passphrase);
+        // OpenSSL has many words for a missing or wrong passphrase, "interrupted or cancelled" among them.
+        const encrypted = text.includes("BEGIN ENCRYPTED PRIVATE KEY");
+        throw private_key_explain(encrypted ? `encrypted: ${messageOf(error)}` : messageOf(error), passphrase);
     }
     throw refuse("is a key of a kind that SSH does not use.", "Make one: ssh-keygen -t ed25519.");
 }
@@ -68098,17 +68173,27 @@ function forward(client, local, lost) {
         local.pipe(channel).pipe(local);
     });
 }
-/** ssh2's default order; pinned key types restrict it, since a server shows only one of its keys. */
+/** What ssh2 can check, in its own order. */
+const HOST_KEY_ALGORITHMS = [
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+    "ssh-rsa",
+];
+/** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
 function hostKeyAlgorithms(trusted) {
-    const types = [...new Set(trusted.map((key) => key.type))];
-    return types.flatMap((type) => type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] : [type]);
+    const isKnown = (algorithm) => trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
+    return [
+        ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
+        ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
+    ];
 }
 async function connect(client, login, signal) {
     const { target } = login;
     const offered = { key: undefined };
-    const algorithms = target.fingerprints.length === 0
-        ? { algorithms: { serverHostKey: hostKeyAlgorithms(login.trusted) } }
-        : {};
     const options = {
         host: target.host,
         port: target.port,
@@ -68120,7 +68205,7 @@ async function connect(client, login, signal) {
             offered.key = key;
             return isTrusted(key, login);
         },
-        ...algorithms,
+        algorithms: { serverHostKey: hostKeyAlgorithms(login.trusted) },
         ...(login.privateKey === undefined ? {} : { privateKey: login.privateKey }),
         ...(target.passphrase === undefined ? {} : { passphrase: target.passphrase }),
         ...(target.password === undefined ? {} : { password: target.password, tryKeyboard: true }),
@@ -68354,10 +68439,11 @@ async function main(runner) {
 function maskSecrets(runner) {
     for (const name of SECRET_INPUTS)
         runner.mask(runner.input(name));
-    for (const name of ["secrets", "build-secrets"]) {
-        for (const value of parseKeyValues(name, runner.input(name)).values.values())
-            runner.mask(value);
-    }
+    for (const value of parseKeyValues("secrets", runner.input("secrets")).values.values())
+        runner.mask(value);
+    // Their ids may be more than names of variables: `npm-token=…`.
+    for (const line of runner.input("build-secrets").split(/\r?\n/))
+        runner.mask(line.slice(line.indexOf("=") + 1));
 }
 function makeWorld(runner, inputs, run, folder, signal) {
     const route = inputs.target.kind === "ssh"
