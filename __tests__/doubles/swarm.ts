@@ -1,5 +1,5 @@
 import {
-  type NewConfig,
+  type NewObject,
   type Service,
   type ServiceSpec,
   type Survey,
@@ -36,8 +36,8 @@ export function scriptedSwarm(frames: readonly Frame[], changes: Partial<Swarm> 
     networks: async () => await Promise.resolve([]),
     createNetwork: async (name) =>
       await Promise.resolve((heard.push(`create network ${name}`), `id-${name}`)),
-    createConfig: async ({ name }: NewConfig) =>
-      await Promise.resolve((heard.push(`create config ${name}`), `id-${name}`)),
+    createObject: async ({ kind, name }: NewObject) =>
+      await Promise.resolve((heard.push(`create ${kind} ${name}`), `id-${name}`)),
     // A look asks for the services first, and that turns the page.
     services: async () =>
       await Promise.resolve().then(() => ((present = left.shift() ?? present), looked().services)),
@@ -58,10 +58,11 @@ export function emptySurvey(changes: Partial<Survey> = {}): Survey {
     info: {},
     networks: [],
     rawConfigs: [],
-    secrets: [],
+    rawSecrets: [],
     rawServices: [],
     services: [],
     configs: [],
+    secrets: [],
     ...changes,
   };
 }

@@ -7,10 +7,10 @@ import {
   stackDeploy,
 } from "../../src/apply.ts";
 import { DeployError, PreflightError } from "../../src/errors.ts";
-import { type Plan } from "../../src/plan.ts";
+import { type Needs, type Plan } from "../../src/plan.ts";
 import { type RenderedStack } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
-import { type NewConfig } from "../../src/swarm.ts";
+import { type NewObject } from "../../src/swarm.ts";
 import {
   type Docker,
   type DockerAnswer,
@@ -22,14 +22,26 @@ import { emptySurvey, scriptedSwarm, serviceSpec } from "../doubles/swarm.ts";
 import { recordedVoice } from "../doubles/voice.ts";
 
 const OK: DockerAnswer = { code: 0, stdout: "", stderr: "" };
-const STAGE: Stage = { survey: emptySurvey(), images: new Map(), networks: new Map(), configs: new Map() };
+const STAGE: Stage = {
+  survey: emptySurvey(),
+  images: new Map(),
+  networks: new Map(),
+  configs: new Map(),
+  secrets: new Map(),
+};
 
-function config(name: string, content = "x"): NewConfig {
-  return { name, bytes: Buffer.from(content), labels: new Map(), templateDriver: undefined };
+function config(name: string, content = "x"): NewObject {
+  return { kind: "config", name, bytes: Buffer.from(content), labels: new Map(), templateDriver: undefined };
 }
 
+function secret(name: string, content = "x"): NewObject {
+  return { ...config(name, content), kind: "secret" };
+}
+
+const NO_NEEDS: Needs = { networks: [], configs: [], secrets: [] };
+
 function plan(changes: Partial<Plan> = {}): Plan {
-  return { stack: "shop", services: [], networks: [], configs: [], ...changes };
+  return { stack: "shop", services: [], needs: NO_NEEDS, ...changes };
 }
 
 interface Heard {
@@ -63,23 +75,45 @@ function session(
 describe("what services need", () => {
   test("is created where the swarm does not have it: networks first", async () => {
     const open = session(recordedDocker(OK));
+    const voice = recordedVoice();
     const created = await createNeeds(
-      plan({ networks: ["proxy"], configs: ["shop_a"] }),
-      [config("shop_a"), config("shop_b")],
-      open,
-      recordedVoice(),
+      plan({ needs: { networks: ["proxy"], configs: ["shop_a"], secrets: ["shop_s"] } }),
+      [config("shop_a"), config("shop_b"), secret("shop_s", "hunter2"), secret("shop_t")],
+      open.swarm,
+      voice,
     );
-    expect(open.swarm.heard).toEqual(["create network proxy", "create config shop_a"]);
+    expect(open.swarm.heard).toEqual([
+      "create network proxy",
+      "create config shop_a",
+      "create secret shop_s",
+    ]);
     expect(created).toEqual({
       networks: new Map([["proxy", "id-proxy"]]),
       configs: new Map([["shop_a", "id-shop_a"]]),
+      secrets: new Map([["shop_s", "id-shop_s"]]),
     });
+    expect(voice.said).toEqual([
+      "Created the network proxy.",
+      "Created the config shop_a (1 bytes).",
+      "Created the secret shop_s (7 bytes).",
+    ]);
   });
 
   test("is left alone where it is there", async () => {
     const open = session(recordedDocker(OK));
-    await createNeeds(plan(), [config("shop_a")], open, recordedVoice());
+    await createNeeds(plan(), [config("shop_a"), secret("shop_s")], open.swarm, recordedVoice());
     expect(open.swarm.heard).toEqual([]);
+  });
+
+  test("a config and a secret of one name are two things", async () => {
+    const open = session(recordedDocker(OK));
+    await createNeeds(
+      plan({ needs: { ...NO_NEEDS, secrets: ["shop_a"] } }),
+      [config("shop_a"), secret("shop_a")],
+      open.swarm,
+      recordedVoice(),
+    );
+    expect(open.swarm.heard).toEqual(["create secret shop_a"]);
   });
 });
 
@@ -96,6 +130,10 @@ describe("a config of the same name", () => {
     expect(() => refuseForeignConfigs([config("shop_a", "y")], existing("x"))).toThrow(
       "docker config inspect shop_a",
     );
+  });
+
+  test("says nothing about a secret, which nobody can read back", () => {
+    expect(() => refuseForeignConfigs([secret("shop_a", "y")], existing("x"))).not.toThrow();
   });
 });
 
@@ -143,7 +181,7 @@ describe("sending", () => {
     name: "shop",
     root,
     services: [],
-    configs: [],
+    objects: [],
     envConfigName: "",
     warnings: [],
   };

@@ -1,10 +1,11 @@
+import { createHmac } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import { deploy } from "../../src/deploy.ts";
 import { Cancelled, StopError, describe as inWords } from "../../src/errors.ts";
 import { parseInputs } from "../../src/inputs/inputs.ts";
 import { type Facts, noFacts, outputs, summary } from "../../src/report.ts";
-import { type ServiceSpec, type Task } from "../../src/swarm.ts";
+import { type NewObject, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";
 import { type Frame, emptySurvey, service, serviceSpec, task } from "../doubles/swarm.ts";
 import { type Script, scriptedWorld } from "../doubles/world.ts";
 
@@ -212,6 +213,136 @@ describe("stories", () => {
   });
 });
 
+describe("secrets", () => {
+  const HELD = "TOKEN=hunter2\n";
+  const stack = `services:
+  web:
+    image: $IMAGE
+    secrets: [{ source: app_env, target: /run/.env }, theirs]
+secrets:
+  app_env:
+    external: true
+  theirs:
+    external: true
+`;
+  const given = { "env-config": "app_env" };
+  const stored = (fill: number) => ({
+    id: "k1",
+    name: "swarm-stack-deploy_naming-key",
+    bytes: Buffer.alloc(32, fill),
+  });
+  const secretName = (fill: number): string =>
+    `shop_app_env_${createHmac("sha256", Buffer.alloc(32, fill)).update(HELD).digest("hex").slice(0, 12)}`;
+  /** The manager answers each survey with the next; the last one stays. */
+  const played = (...surveys: readonly Partial<Survey>[]): Script => {
+    const left = [...surveys];
+    let present: Partial<Survey> = {};
+    const survey = async () => {
+      present = left.shift() ?? present;
+      return await Promise.resolve(emptySurvey({ services: [BEFORE], ...present }));
+    };
+    return script(WENT_WELL.frames, {
+      files: { ...FILES, "stack.yml": stack, ".env": HELD },
+      swarm: { survey },
+    });
+  };
+  const created = (transcript: readonly string[]): string[] =>
+    transcript.filter((line) => line.startsWith("  > swarm: create"));
+
+  test("are planned and created like configs, and nowhere told", async () => {
+    const text = await story("secret", played({ configs: [stored(1)] }), given);
+    expect(text).toBe(golden("secret"));
+    expect(text).toContain(`+ secret ${secretName(1)}`);
+    expect(text).not.toContain("hunter2");
+  });
+
+  test("are named with the key that the swarm keeps", async () => {
+    const one = await told(played({ configs: [stored(1)] }), given);
+    const again = await told(played({ configs: [stored(1)] }), given);
+    const two = await told(played({ configs: [stored(2)] }), given);
+    expect(one.facts.configName).toBe(secretName(1));
+    expect(again.facts.configName).toBe(secretName(1));
+    expect(two.facts.configName).toBe(secretName(2));
+    expect(secretName(2)).not.toBe(secretName(1));
+  });
+
+  test("that the swarm has already are not created again", async () => {
+    const { facts, transcript } = await told(
+      played({ configs: [stored(1)], secrets: [{ id: "x1", name: secretName(1) }] }),
+      given,
+    );
+    expect(facts.status).toBe("deployed");
+    expect(facts.plan?.needs).toEqual({ networks: [], configs: [], secrets: [] });
+    expect(created(transcript)).toEqual([]);
+  });
+
+  test("make the first naming key, and read it back: another deployment may have been faster", async () => {
+    const { facts, transcript } = await told(played({}, { configs: [stored(3)] }), given);
+    expect(facts.configName).toBe(secretName(3));
+    expect(created(transcript)).toEqual([
+      "  > swarm: create config swarm-stack-deploy_naming-key",
+      `  > swarm: create secret ${secretName(3)}`,
+    ]);
+  });
+
+  test("of a swarm without a naming key get one that nobody can guess", async () => {
+    const made: NewObject[] = [];
+    const createObject = async (object: NewObject) =>
+      await Promise.resolve((made.push(object), `id-${object.name}`));
+    const run = async () => {
+      const { swarm, ...rest } = played({});
+      return await told({ ...rest, swarm: { ...swarm, createObject } }, given);
+    };
+    const [one, two] = [await run(), await run()];
+    const keys = made.filter(({ kind }) => kind === "config");
+    expect(keys.map(({ name, bytes }) => [name, bytes.byteLength])).toEqual([
+      ["swarm-stack-deploy_naming-key", 32],
+      ["swarm-stack-deploy_naming-key", 32],
+    ]);
+    expect(Buffer.from(keys[0]?.bytes ?? []).equals(Buffer.from(keys[1]?.bytes ?? []))).toBe(false);
+    // It serves all stacks: `docker stack rm` must not take it along.
+    expect(Object.fromEntries(keys[0]?.labels ?? [])).toEqual({ "swarm-stack-deploy.managed": "true" });
+    expect(one.facts.configName).not.toBe(two.facts.configName);
+  });
+
+  test("carry the labels that a config has", async () => {
+    const made: NewObject[] = [];
+    const { swarm, ...rest } = played({ configs: [stored(1)] });
+    const createObject = async (object: NewObject) =>
+      await Promise.resolve((made.push(object), `id-${object.name}`));
+    await told({ ...rest, swarm: { ...swarm, createObject } }, given);
+    expect(made.map(({ kind, labels }) => [kind, Object.fromEntries(labels)])).toEqual([
+      [
+        "secret",
+        {
+          "com.docker.stack.namespace": "shop",
+          "swarm-stack-deploy.stack": "shop",
+          "swarm-stack-deploy.key": "app_env",
+          "swarm-stack-deploy.version": "v2",
+          "swarm-stack-deploy.commit": "0123456789abcdef",
+          "swarm-stack-deploy.run": "https://github.com/acme/shop/actions/runs/1",
+        },
+      ],
+    ]);
+  });
+
+  test.each([
+    ["no secrets", STACK, {}],
+    [
+      "external secrets only",
+      "services: {web: {image: $IMAGE, secrets: [theirs]}}\nsecrets: {theirs: {external: true}}",
+      { "env-file": "" },
+    ],
+  ])("%s, no naming key", async (_fact, text, inputs) => {
+    const { facts, transcript } = await told(
+      script(WENT_WELL.frames, { files: { ...FILES, "stack.yml": text } }),
+      inputs,
+    );
+    expect(facts.status).toBe("deployed");
+    expect(created(transcript).join()).not.toContain("naming-key");
+  });
+});
+
 describe("what is found out before anybody is contacted", () => {
   test.each<[string, Partial<Script>, Readonly<Record<string, string>>, string]>([
     [
@@ -219,6 +350,24 @@ describe("what is found out before anybody is contacted", () => {
       { files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $NIL\n" } },
       { "env-file": "" },
       "stack.yml:3:12: The variable NIL is not defined.",
+    ],
+    [
+      "an env-config that is of neither kind",
+      {},
+      { "env-config": "app_enw" },
+      '"env-config" is "app_enw", which is no key under configs or secrets. The stack file has the configs app_env.',
+    ],
+    [
+      "a secret too big for Swarm",
+      {
+        files: {
+          ...FILES,
+          "stack.yml": "services:\n  web:\n    image: a\nsecrets:\n  s:\n    file: big",
+          big: "x".repeat(512_000),
+        },
+      },
+      { "env-file": "" },
+      `stack.yml:5:3: The file "big" of secret s has 512000 bytes, and Swarm's secrets must be smaller than 512000.`,
     ],
     ["no stack file", { files: { Dockerfile: "" } }, { "env-file": "" }, "There is no stack file"],
     [
@@ -289,16 +438,45 @@ describe("what stops before the swarm is touched", () => {
     untouched(transcript);
   });
 
-  test("a service that is paused half way to the very same version: sending it again would end the tasks that are left", async () => {
-    const paused = service({
-      spec: { ...V2, Mode: { Replicated: { Replicas: 3 } } },
+  const paused = (changes: ServiceSpec) =>
+    service({
+      spec: { ...V2, ...changes },
       update: { state: "paused", message: "update paused due to failure" },
     });
-    const { facts, transcript } = await told(script([], { before: [paused] }));
-    expect(facts.problems.map(inWords)).toEqual([
-      expect.stringContaining("docker service rollback shop_web"),
-    ]);
-    untouched(transcript);
+  const REPLICAS: ServiceSpec = { Mode: { Replicated: { Replicas: 3 } } };
+  const RESOURCES: ServiceSpec = {
+    TaskTemplate: { ...(V2.TaskTemplate as object), Resources: { Limits: { NanoCPUs: 1 } } },
+  };
+
+  test.each<[string, ServiceSpec]>([
+    ["deploy.replicas", REPLICAS],
+    ["deploy.mode", { Mode: { Global: {} } }],
+    ["deploy.labels", { Labels: { ...(V2.Labels as object), old: "label" } }],
+    ["deploy.update_config", { UpdateConfig: { Parallelism: 2 } }],
+    ["deploy.rollback_config", { RollbackConfig: { Parallelism: 2 } }],
+    ["deploy.replicas, deploy.update_config", { ...REPLICAS, UpdateConfig: { Parallelism: 2 } }],
+  ])(
+    "a service that is paused half way to the very same version, but for %s: sending it again would end the tasks that are left",
+    async (fields, changes) => {
+      const { facts, transcript } = await told(script([], { before: [paused(changes)] }));
+      expect(facts.reason).toBe("preflight");
+      expect(facts.plan?.services[0]?.fields.toSorted().join(", ")).toBe(fields);
+      expect(facts.problems.map(inWords)).toEqual([
+        expect.stringContaining("docker service rollback shop_web"),
+      ]);
+      untouched(transcript);
+    },
+  );
+
+  test.each<[string, ServiceSpec]>([
+    ["deploy.resources", RESOURCES],
+    ["deploy.replicas, deploy.resources", { ...RESOURCES, ...REPLICAS }],
+    ["image", V1],
+  ])("but not a paused service that gets new tasks anyway: another %s", async (fields, changes) => {
+    const { facts, transcript } = await told(script(WENT_WELL.frames, { before: [paused(changes)] }));
+    expect(facts.plan?.services[0]?.fields.toSorted().join(", ")).toBe(fields);
+    expect(facts).toMatchObject({ status: "deployed", problems: [] });
+    expect(transcript.join("\n")).toContain("> docker (in earnest): stack deploy");
   });
 
   test("an earlier update that does not end", async () => {

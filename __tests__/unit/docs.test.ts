@@ -176,6 +176,7 @@ describe("the stack file of README.md", () => {
     defaults: { updateOrder: "start-first", failureAction: "rollback" },
     envFile: { path: ".env", bytes: Buffer.from("GREETING=hello\n") },
     envConfig: undefined,
+    namingKey: new Uint8Array(32),
     read: () => undefined,
     image: {
       registry: "ghcr.io/acme",

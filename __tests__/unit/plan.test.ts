@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import {
+  type Needs,
   type PlanRequest,
   type PlannedService,
   changed,
@@ -12,6 +13,7 @@ import { type Service, type ServiceSpec } from "../../src/swarm.ts";
 import { service, serviceSpec } from "../doubles/swarm.ts";
 
 const OURS = { "swarm-stack-deploy.managed": "true" };
+const NO_NEEDS: Needs = { networks: [], configs: [], secrets: [] };
 
 function plan(
   wanted: readonly ServiceSpec[],
@@ -24,8 +26,7 @@ function plan(
     live,
     networkIds: new Map(),
     prune: true,
-    networks: [],
-    configs: [],
+    needs: NO_NEEDS,
     ...changes,
   });
 }
@@ -86,6 +87,11 @@ test.each<[string, ServiceSpec, string]>([
     { TaskTemplate: { ContainerSpec: { Image: "app:v1", Configs: [{ ConfigName: "c" }] } } },
     "configs",
   ],
+  [
+    "secrets",
+    { TaskTemplate: { ContainerSpec: { Image: "app:v1", Secrets: [{ SecretName: "s" }] } } },
+    "secrets",
+  ],
   ["command", { TaskTemplate: { ContainerSpec: { Image: "app:v1", Args: ["x"] } } }, "command"],
   ["entrypoint", { TaskTemplate: { ContainerSpec: { Image: "app:v1", Command: ["x"] } } }, "entrypoint"],
   [
@@ -140,8 +146,9 @@ describe("is there anything to do?", () => {
     ["all as wanted", [serviceSpec()], {}, true, 0],
     ["a service nobody deployed through us", [], {}, true, 0],
     ["an update", update, {}, false, 1],
-    ["a network to create", [serviceSpec()], { networks: ["proxy"] }, false, 0],
-    ["a config to create", [serviceSpec()], { configs: ["c"] }, false, 0],
+    ["a network to create", [serviceSpec()], { needs: { ...NO_NEEDS, networks: ["proxy"] } }, false, 0],
+    ["a config to create", [serviceSpec()], { needs: { ...NO_NEEDS, configs: ["c"] } }, false, 0],
+    ["a secret to create", [serviceSpec()], { needs: { ...NO_NEEDS, secrets: ["s"] } }, false, 0],
   ])("%s", (_fact, wanted, changes, empty, count) => {
     const made = plan(wanted, [service()], changes);
     expect(isEmpty(made)).toBe(empty);
@@ -159,7 +166,11 @@ test("what did not exist when the plan was made gets its real id", () => {
   const spec: ServiceSpec = {
     TaskTemplate: {
       Networks: [{ Target: futureId("proxy") }],
-      ContainerSpec: { Configs: [{ ConfigID: futureId("c"), ConfigName: "c" }], Env: [`A=${futureId("c")}`] },
+      ContainerSpec: {
+        Configs: [{ ConfigID: futureId("c"), ConfigName: "c" }],
+        Secrets: [{ SecretID: futureId("s"), SecretName: "s" }],
+        Env: [`A=${futureId("c")}`],
+      },
     },
   };
   expect(
@@ -168,12 +179,17 @@ test("what did not exist when the plan was made gets its real id", () => {
       new Map([
         ["proxy", "n1"],
         ["c", "c1"],
+        ["s", "s1"],
       ]),
     ),
   ).toEqual({
     TaskTemplate: {
       Networks: [{ Target: "n1" }],
-      ContainerSpec: { Configs: [{ ConfigID: "c1", ConfigName: "c" }], Env: ["A=future:c"] },
+      ContainerSpec: {
+        Configs: [{ ConfigID: "c1", ConfigName: "c" }],
+        Secrets: [{ SecretID: "s1", SecretName: "s" }],
+        Env: ["A=future:c"],
+      },
     },
   });
 });

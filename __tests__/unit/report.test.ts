@@ -90,8 +90,7 @@ describe("outputs", () => {
           auth: "c2VjcmV0",
         },
       ],
-      networks: ["proxy"],
-      configs: ["shop_env_0a"],
+      needs: { networks: ["proxy"], configs: ["shop_env_0a"], secrets: ["shop_key_0b"] },
     };
     const written = outputs(
       facts({
@@ -115,6 +114,7 @@ describe("outputs", () => {
       services: [{ name: "web", change: "update", fields: ["image"] }],
       networks: ["proxy"],
       configs: ["shop_env_0a"],
+      secrets: ["shop_key_0b"],
     });
     expect(JSON.parse(written.services ?? "")).toMatchObject([
       { name: "web", state: "converged", detail: "2/2 running", durationMs: 4200, failingTasks: [] },
@@ -134,8 +134,7 @@ describe("outputs", () => {
           auth: "c2VjcmV0",
         },
       ],
-      networks: [],
-      configs: [],
+      needs: { networks: [], configs: [], secrets: [] },
     };
     expect(outputs(facts({ plan })).plan).not.toMatch(/c2VjcmV0|TaskTemplate/);
   });
@@ -322,7 +321,7 @@ describe("text from elsewhere stays text", () => {
 });
 
 describe("the plan in the log", () => {
-  test("tells every service, network and config, and why", () => {
+  test("tells every service, network, config and secret, and why", () => {
     const before = service({ spec: serviceSpec("app:v1") });
     const planned = { fields: [], wanted: undefined, before, auth: undefined };
     expect(
@@ -341,17 +340,17 @@ describe("the plan in the log", () => {
           { ...planned, name: "old", change: "remove" },
           { ...planned, name: "theirs", change: "foreign" },
         ],
-        networks: ["proxy"],
-        configs: ["shop_env_0a"],
+        needs: { networks: ["proxy"], configs: ["shop_env_0a"], secrets: ["shop_key_0b"] },
       }),
     ).toEqual([
       "+ network proxy",
       "+ config shop_env_0a",
+      "+ secret shop_key_0b",
       "+ new  app:v2  (new)",
       "~ web  app:v2  (image, deploy.replicas)",
       "= db  app:v1  (unchanged)",
       "- old  app:v1  (no longer in the file)",
-      "? theirs  app:v1  (not in the file and not ours: left alone)",
+      "? theirs  app:v1  (not in the file: left alone)",
     ]);
   });
 });

@@ -37,7 +37,7 @@ async function restored(
 ): Promise<{ result: Restored; swarm: ScriptedSwarm; said: readonly string[] }> {
   const swarm = scriptedSwarm(frames, changes);
   const voice = recordedVoice();
-  const plan: Plan = { stack: "shop", services, networks: [], configs: [] };
+  const plan: Plan = { stack: "shop", services, needs: { networks: [], configs: [], secrets: [] } };
   return { result: await restore(plan, swarm, fakeClock(), voice), swarm, said: voice.said };
 }
 

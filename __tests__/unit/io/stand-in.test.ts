@@ -21,7 +21,10 @@ const STAGE: Stage = {
       { Name: "proxy", Id: "net2", Scope: "swarm" },
     ],
     rawConfigs: [{ ID: "c1", Spec: { Name: "shop_env", Labels: LABELS } }],
-    secrets: [{ ID: "k1", Spec: { Name: "token" } }],
+    rawSecrets: [
+      { ID: "k1", Spec: { Name: "token" } },
+      { ID: "k2", Spec: { Name: "shop_key", Labels: LABELS } },
+    ],
     rawServices: [{ ID: "s1", Spec: { Name: "shop_web", Labels: LABELS } }],
   }),
   images: new Map([
@@ -33,6 +36,7 @@ const STAGE: Stage = {
   ]),
   networks: new Map([["new_net", "future:new_net"]]),
   configs: new Map([["new_config", "future:new_config"]]),
+  secrets: new Map([["new_secret", "future:new_secret"]]),
 };
 
 interface Reply {
@@ -83,6 +87,7 @@ describe("docker's questions are answered from the survey", () => {
     ["a config", "/v1.41/configs/shop_env", { ID: "c1" }],
     ["a config to be made", "/v1.41/configs/new_config", { ID: "future:new_config" }],
     ["a secret", "/v1.41/secrets/token", { ID: "k1" }],
+    ["a secret to be made", "/v1.41/secrets/new_secret", { ID: "future:new_secret" }],
     ["a service", "/v1.41/services/s1?insertDefaults=false", { ID: "s1" }],
     ["an image", "/v1.41/distribution/r.io/app:v1@sha256:0a/json", { Descriptor: { digest: "sha256:0a" } }],
     ["without an API version", "/info", { ID: "x" }],
@@ -95,7 +100,8 @@ describe("docker's questions are answered from the survey", () => {
     ["those of the stack", filtered("/networks", "com.docker.stack.namespace=shop"), ["net1"]],
     ["those of another stack", filtered("/networks", "com.docker.stack.namespace=other"), []],
     ["configs of the stack", filtered("/configs", "com.docker.stack.namespace=shop"), ["c1"]],
-    ["secrets of the stack", filtered("/secrets", "com.docker.stack.namespace=shop"), []],
+    ["secrets of the stack", filtered("/secrets", "com.docker.stack.namespace=shop"), ["k2"]],
+    ["all secrets", "/v1.41/secrets", ["k1", "k2", "future:new_secret"]],
     ["services of the stack", filtered("/services", "com.docker.stack.namespace=shop"), ["s1"]],
   ])("%s", async (_fact, path, ids) => {
     const { body } = await answered("GET", path);
@@ -112,6 +118,7 @@ describe("docker's questions are answered from the survey", () => {
     ],
     ["a network that is not there", "/v1.41/networks/nope", 404, "network nope not found"],
     ["a config that is not there", "/v1.41/configs/nope", 404, "config nope not found"],
+    ["a secret that is not there", "/v1.41/secrets/new_config", 404, "secret new_config not found"],
     [
       "something else altogether",
       "/v1.41/containers/json",

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import { StackFileError, describe as inWords } from "../../../src/errors.ts";
@@ -19,6 +19,7 @@ function request(text: string, changes: Partial<RenderRequest> = {}): RenderRequ
     defaults: { updateOrder: "start-first", failureAction: "rollback" },
     envFile: undefined,
     envConfig: undefined,
+    namingKey: Buffer.alloc(32, 1),
     read: () => undefined,
     image: {
       registry: "r.io/acme",
@@ -64,7 +65,9 @@ describe("a stack file of years ago deploys as it stands", () => {
 
   test("with the env file as a config named after its content", () => {
     expect(stack.envConfigName).toBe(configName);
-    expect(stack.configs).toMatchObject([{ key: "hyperf_v1.0", name: configName, bytes: Buffer.from(ENV) }]);
+    expect(stack.objects).toMatchObject([
+      { kind: "config", key: "hyperf_v1.0", name: configName, bytes: Buffer.from(ENV) },
+    ]);
   });
 
   test("and otherwise as its author wrote it", () => {
@@ -129,6 +132,49 @@ test("ENV_CONFIG is the config's name on the swarm, and undefined without an env
   const stack = render(request(text, { envFile: { path: ".env", bytes: Buffer.from(ENV) } }));
   expect(printed(stack)).toContain(`V: "${stack.envConfigName}"`);
   expect(problems(text)).toEqual([expect.stringContaining("The variable ENV_CONFIG is not defined.")]);
+});
+
+describe("ENV_CONFIG of an env file that fills a secret", () => {
+  const text =
+    "services: {web: {image: a, secrets: [s], environment: {V: $ENV_CONFIG}}}\nsecrets: {s: {external: true}}";
+  const filled = (key: number, content = ENV) =>
+    render(
+      request(text, {
+        envFile: { path: ".env", bytes: Buffer.from(content) },
+        envConfig: "s",
+        namingKey: Buffer.alloc(32, key),
+      }),
+    );
+
+  test("is the secret's name on the swarm, made with the naming key", () => {
+    const digest = createHmac("sha256", Buffer.alloc(32, 1)).update(ENV).digest("hex").slice(0, 12);
+    const stack = filled(1);
+    expect(stack.envConfigName).toBe(`shop_s_${digest}`);
+    expect(stack.objects).toMatchObject([
+      { kind: "secret", key: "s", name: stack.envConfigName, bytes: Buffer.from(ENV) },
+    ]);
+    expect(printed(stack)).toContain(`V: "${stack.envConfigName}"`);
+    expect(printed(stack)).toContain(
+      `secrets:\n  s:\n    external: true\n    name: "${stack.envConfigName}"`,
+    );
+  });
+
+  test("depends on the content and on the key", () => {
+    expect(filled(1).envConfigName).toBe(filled(1).envConfigName);
+    expect(filled(2).envConfigName).not.toBe(filled(1).envConfigName);
+    expect(filled(1, "APP_KEY=other\n").envConfigName).not.toBe(filled(1).envConfigName);
+  });
+
+  test("says nothing of the content, which the file that docker gets does not hold either", () => {
+    expect(printed(filled(1))).not.toContain("APP_KEY");
+  });
+});
+
+test("a config's name does not depend on the naming key", () => {
+  const text = "services: {web: {image: a}}\nconfigs: {c: {content: x}}";
+  const [one] = render(request(text)).objects;
+  const [two] = render(request(text, { namingKey: Buffer.alloc(32, 2) })).objects;
+  expect(one?.name).toBe(two?.name);
 });
 
 test("secrets beat variables, which beat the action's own, which beat the environment", () => {
