@@ -2,7 +2,7 @@ import { Cancelled, messageOf } from "./errors.ts";
 import { type Watched } from "./observe.ts";
 import { type Plan, changed } from "./plan.ts";
 import { type Deployment } from "./prepare.ts";
-import { type ServiceResult } from "./report.ts";
+import { type ServiceResult, imageOf } from "./report.ts";
 import { restore } from "./restore.ts";
 import { isOver } from "./rollout.ts";
 import { watch } from "./watch.ts";
@@ -31,6 +31,7 @@ export async function aftermath(
     facts.aftermath = ["Nothing was sent to the swarm."];
   } else if (inputs.rollout.onFailure === "keep") {
     facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
+    facts.services = await asTheyAre(facts.services, plan, session);
   } else {
     try {
       facts.aftermath = await putBack(plan, deployment, session);
@@ -41,6 +42,19 @@ export async function aftermath(
     }
   }
   facts.aftermath.forEach((line) => world.voice.say(line));
+}
+
+/** What runs now, which may be what Swarm itself has put back. */
+async function asTheyAre(
+  services: readonly ServiceResult[],
+  plan: Plan,
+  session: Session,
+): Promise<readonly ServiceResult[]> {
+  const live = await session.swarm.services(plan.stack);
+  return services.map((service) => {
+    const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
+    return { ...service, imageAfter: imageOf(now?.spec) };
+  });
 }
 
 async function putBack(plan: Plan, deployment: Deployment, session: Session): Promise<string[]> {
@@ -71,6 +85,7 @@ async function runsAgain(
   const { timeoutMs, stableForMs } = inputs.rollout;
   const { end } = await watch(session.swarm, world.clock, world.voice, {
     stack: plan.stack,
+    startedAt: world.clock.now(),
     services,
     oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
     networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.

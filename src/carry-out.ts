@@ -43,6 +43,7 @@ async function sendAndWatch(
   session: Session,
 ): Promise<Watch> {
   const { swarm } = session;
+  const startedAt = world.clock.now();
   const created = await createNeeds(plan, objects, swarm, world.voice);
   const stage = { survey, images: images.answers, ...created };
   await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice);
@@ -50,6 +51,7 @@ async function sendAndWatch(
   const { timeoutMs, stableForMs } = inputs.rollout;
   return await watch(swarm, world.clock, world.voice, {
     stack: plan.stack,
+    startedAt,
     services: watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, ids) })),
     oldFailures,
     networkIds: new Map((await swarm.networks()).map(({ name, id }) => [name, id])),

@@ -1,4 +1,4 @@
-/** Where a deployment stopped. The values of the output `reason`; `cancelled` never comes from a room, only from the runner. */
+/** Where a deployment stopped: the values of the output `reason`. */
 export type Reason = "input" | "render" | "build" | "connect" | "preflight" | "lock" | "deploy" | "rollout";
 
 /** A spot in one of the user's files. Line and column start at 1, as editors and annotations count. */
@@ -69,6 +69,21 @@ export class PreflightError extends StopError {
 export class DeployError extends StopError {
   constructor(message: string, hint: string, cause?: unknown) {
     super("deploy", [{ message, hint }], cause);
+  }
+}
+
+/** The manager's engine answered with something other than success. */
+export class ManagerRefusal extends DeployError {
+  /** Of HTTP. */
+  readonly status: number;
+  /** The engine's own words. */
+  readonly said: string;
+
+  constructor(status: number, what: string, said: string) {
+    super(`The manager refused ${what}: ${said}.`, "The engine's log on the manager may say more.");
+    this.name = "ManagerRefusal";
+    this.status = status;
+    this.said = said;
   }
 }
 

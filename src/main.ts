@@ -24,6 +24,8 @@ const SECRET_INPUTS = [
   "github-token",
 ];
 const FOLDER = "private-folder";
+/** Kept for the post step, which is the same program: it must never deploy. */
+const PHASE = "phase";
 
 /** The door: makes the world, runs the story, publishes whatever came of it. The only catch-all. */
 async function main(runner: Runner): Promise<void> {
@@ -31,19 +33,28 @@ async function main(runner: Runner): Promise<void> {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.on(signal, () => stop.abort(new Cancelled(signal)));
-  const folder = makePrivateFolder();
-  runner.remember(FOLDER, folder);
+  let folder: string | undefined;
   try {
     maskSecrets(runner);
+    folder = makePrivateFolder();
+    runner.remember(FOLDER, folder);
     const run = runContext(process.env);
     const inputs = parseInputs((name) => runner.input(name), run);
     await deploy(inputs, makeWorld(runner, inputs, run, folder, stop.signal), facts);
   } catch (error) {
     blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
-  } finally {
-    removeFolder(folder);
   }
+  if (folder !== undefined) discard(folder, runner);
   publish(facts, runner);
+}
+
+/** What can't be removed now is left to the post step, and changes nothing about the deployment. */
+function discard(folder: string, runner: Runner): void {
+  try {
+    removeFolder(folder);
+  } catch (error) {
+    runner.warn({ message: `The private folder ${folder} could not be removed: ${messageOf(error)}.` });
+  }
 }
 
 /** Before anything else is read or said. */
@@ -148,14 +159,15 @@ function publish(facts: Facts, runner: Runner): void {
 }
 
 /** After the job, and after a kill that left us no time: what the main step could not remove goes now. */
-function post(runner: Runner, folder: string): void {
-  if (existsSync(folder)) {
-    removeFolder(folder);
-    runner.say("Removed the private folder that the interrupted step had left.");
-  }
+function post(runner: Runner): void {
+  const folder = runner.recall(FOLDER);
+  if (folder === "" || !existsSync(folder)) return;
+  removeFolder(folder);
+  runner.say("Removed the private folder that the interrupted step had left.");
 }
 
 const runner = new Runner();
-const left = runner.recall(FOLDER);
-if (left === "") void main(runner);
-else post(runner, left);
+if (runner.recall(PHASE) === "") {
+  runner.remember(PHASE, "post");
+  void main(runner);
+} else post(runner);

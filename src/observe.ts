@@ -1,4 +1,4 @@
-import { Cancelled, DeployError, messageOf } from "./errors.ts";
+import { ConnectError, DeployError, ManagerRefusal, messageOf } from "./errors.ts";
 import { textAt } from "./json.ts";
 import { type PlannedService } from "./plan.ts";
 import { type ServiceSnapshot, type Verdict, judge } from "./rollout.ts";
@@ -19,7 +19,7 @@ export interface Watched {
 }
 
 export interface Observation {
-  /** Milliseconds since the watch began. */
+  /** Milliseconds since `startedAt`. */
   readonly elapsedMs: number;
   readonly verdicts: ReadonlyMap<string, Verdict>;
   /** How long everything has been converged without a break; undefined while something is not. */
@@ -30,6 +30,8 @@ export interface Observation {
 
 export interface WatchRequest {
   readonly stack: string;
+  /** When the first service was sent, by the clock; all times count from there. */
+  readonly startedAt: number;
   readonly services: readonly Watched[];
   /** Ids of tasks that were over before anything was sent. */
   readonly oldFailures: ReadonlySet<string>;
@@ -46,16 +48,16 @@ export async function* observe(
   clock: Clock,
   request: WatchRequest,
 ): AsyncGenerator<Observation> {
-  const start = clock.now();
+  const start = request.startedAt;
   let stableSince: number | undefined;
-  let seenAt = start;
+  let seenAt = clock.now();
   for (;;) {
     let verdicts: ReadonlyMap<string, Verdict>;
     try {
       verdicts = await look(swarm, request);
       seenAt = clock.now();
     } catch (error) {
-      if (error instanceof Cancelled) throw error;
+      if (!mayPass(error)) throw error;
       if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
         throw lostSight(swarm, error);
       await clock.sleep(POLL_MS);
@@ -81,6 +83,11 @@ function ending(
   if (request.endOnFailure && kinds.includes("failed")) return "failed";
   if (stableMs !== undefined && stableMs >= request.stableForMs) return "stable";
   return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
+}
+
+/** A manager that does not answer, or has no leader just now, may do so again; anything else will not mend itself. */
+function mayPass(error: unknown): boolean {
+  return error instanceof ConnectError || (error instanceof ManagerRefusal && error.status >= 500);
 }
 
 async function look(swarm: Swarm, request: WatchRequest): Promise<ReadonlyMap<string, Verdict>> {

@@ -11,6 +11,8 @@ export interface PlannedService {
   readonly change: ServiceChange;
   /** For an update: what differs, in the stack file's words. */
   readonly fields: readonly string[];
+  /** For an update: whether its tasks stay as they are, because only what surrounds them changes (replicas, labels, policies). */
+  readonly sameTemplate: boolean;
   /** What docker would send; undefined for services the file does not have. */
   readonly wanted: ServiceSpec | undefined;
   /** What runs before the deployment; undefined for a new service. */
@@ -76,13 +78,16 @@ export function planDeployment(request: PlanRequest): Plan {
         ? []
         : differences(canonicalSpec(before.spec, networkIds), canonicalSpec(spec, networkIds));
     const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
-    return { name: short(textAt(spec, "Name")), change, fields: fieldsOf(paths), wanted: spec, before, auth };
+    const sameTemplate = !paths.some((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
+    const name = short(textAt(spec, "Name"));
+    return { name, change, fields: fieldsOf(paths), sameTemplate, wanted: spec, before, auth };
   });
   const absent = live
     .filter((service) => !wantedNames.has(service.name))
     .map((before): PlannedService => {
       const change = request.prune && isManaged(before) ? "remove" : "foreign";
-      return { name: short(before.name), change, fields: [], wanted: undefined, before, auth: undefined };
+      const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
+      return { name: short(before.name), change, before, ...rest };
     });
   return { stack, services: [...present, ...absent], needs: request.needs };
 }

@@ -29,6 +29,8 @@ export interface Deployment {
   readonly facts: Facts;
 }
 
+type BegunDeployment = Omit<Deployment, "draft">;
+
 /** All that is needed to carry it out, decided. Nothing has been written to the swarm. */
 export interface Prepared {
   readonly stack: RenderedStack;
@@ -41,7 +43,7 @@ export interface Prepared {
 export function renderWith(
   digest: string,
   namingKey: Uint8Array,
-  { inputs, sources, world, dockerMajor }: Omit<Deployment, "draft">,
+  { inputs, sources, world, dockerMajor }: BegunDeployment,
 ): RenderedStack {
   const { stack, image } = inputs;
   const { folder } = sources;
@@ -135,17 +137,17 @@ function plannedResult({ name, change, before, wanted }: PlannedService): Servic
 }
 
 const AGAIN_MS = 1000;
+const IN_FLIGHT = new Set(["updating", "rollback_started"]);
 
 /** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
-async function settledSurvey({ inputs, world }: Deployment, session: Session): Promise<Survey> {
+async function settledSurvey({ inputs, world }: Deployment, { swarm }: Session): Promise<Survey> {
   const deadline = world.clock.now() + inputs.rollout.timeoutMs;
   for (let told = false; ; told = true) {
-    const survey = await session.swarm.survey(inputs.stack.name);
-    const busy = survey.services.filter(
-      ({ update }) => update?.state === "updating" || update?.state === "rollback_started",
+    const busy = (await swarm.services(inputs.stack.name)).filter(({ update }) =>
+      IN_FLIGHT.has(update?.state ?? ""),
     );
     const [first] = busy;
-    if (first === undefined) return survey;
+    if (first === undefined) return await swarm.survey(inputs.stack.name);
     const names = busy.map(({ name }) => name).join(", ");
     if (!told) world.voice.say(`Waiting for an earlier update of ${names} to end.`);
     if (world.clock.now() >= deadline) {
@@ -157,19 +159,9 @@ async function settledSurvey({ inputs, world }: Deployment, session: Session): P
   }
 }
 
-/** What a service can change without new tasks. */
-const OUTSIDE_THE_TEMPLATE = new Set([
-  "deploy.replicas",
-  "deploy.mode",
-  "deploy.labels",
-  "deploy.update_config",
-  "deploy.rollback_config",
-]);
-
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
 function refusePaused(plan: Plan): void {
-  const problems = changed(plan).flatMap(({ before, fields }): Problem[] => {
-    const sameTemplate = fields.every((field) => OUTSIDE_THE_TEMPLATE.has(field));
+  const problems = changed(plan).flatMap(({ before, sameTemplate }): Problem[] => {
     if (before?.update?.state.endsWith("paused") !== true || !sameTemplate) return [];
     const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
     return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];

@@ -1,5 +1,5 @@
 import { canonicalSpec, differences } from "./spec.ts";
-import { at } from "./json.ts";
+import { at, listAt, objectAt } from "./json.ts";
 import { type Service, type ServiceSpec, type Task } from "./swarm.ts";
 
 /** One service at one moment, beside what we want of it. */
@@ -89,10 +89,17 @@ function isHopeless(task: Task, all: readonly Task[]): boolean {
   return here.length > 1 || /no such image|not found/i.test(task.error);
 }
 
-/** Jobs, and one-shot services (`restart_policy: none` or `on-failure`), may end well. */
+/**
+ * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it
+ * is, or that listens on a port, is meant to stay: an unhealthy one that obeys its TERM ends with 0, too (SWARM 2.3).
+ */
 function mayFinish(spec: ServiceSpec): boolean {
+  if (isJob(spec)) return true;
   const condition = at(spec, "TaskTemplate", "RestartPolicy", "Condition");
-  return isJob(spec) || condition === "none" || condition === "on-failure";
+  const stays =
+    objectAt(spec, "TaskTemplate", "ContainerSpec", "Healthcheck").Test !== undefined ||
+    listAt(spec, "EndpointSpec", "Ports").length > 0;
+  return (condition === "none" || condition === "on-failure") && !stays;
 }
 
 function isJob(spec: ServiceSpec): boolean {
@@ -118,7 +125,8 @@ function running(live: Service, current: readonly Task[], all: readonly Task[], 
     (task) => !task.current && task.desiredState === "running" && task.state === "running",
   );
   const surplus = job ? 0 : Math.max(up.length - wanted, 0);
-  const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : "running"}`;
+  const ended = !job && up.length < wanted && done.length > 0;
+  const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : ended ? "running or ended well" : "running"}`;
   if (surplus > 0) return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
   if (good >= wanted && leftover.length === 0 && !updating) return { kind: "converged", detail };
   if (good >= wanted && leftover.length === 0)

@@ -8,9 +8,8 @@ import { type Clock, type Voice } from "./world.ts";
 
 export interface Watch {
   readonly end: NonNullable<Observation["end"]>;
-  readonly elapsedMs: number;
   readonly verdicts: ReadonlyMap<string, Verdict>;
-  /** When each service converged, in milliseconds since the watch began. */
+  /** When each service converged, in milliseconds since it was sent. */
   readonly convergedAt: ReadonlyMap<string, number>;
   readonly stories: readonly TaskStory[];
 }
@@ -34,7 +33,6 @@ export async function watch(swarm: Swarm, clock: Clock, voice: Voice, request: W
   }
   return {
     end: last.end ?? "timeout",
-    elapsedMs: last.elapsedMs,
     verdicts: last.verdicts,
     convergedAt,
     stories,

@@ -2,7 +2,7 @@ import { appendFileSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as core from "@actions/core";
-import { type Problem, describe } from "../errors.ts";
+import { type Problem, describe, messageOf } from "../errors.ts";
 
 /** Shorter values are masked by the runner alone: to replace every "1" ourselves would ruin what we print. */
 const SHORTEST_REDACTED = 4;
@@ -85,21 +85,29 @@ export class Runner {
     core.debug(this.redact(text));
   }
 
+  /**
+   * JSON loses its secrets, in its texts only: a secret such as "null" or "200" would otherwise leave something that is no JSON.
+   * Names, tags and digests stay whole, since later steps work with them; whoever calls a stack like a secret has no secret.
+   */
   output(name: string, value: string): void {
-    const isJson = /^(\{|\[[{\]])/.test(value);
-    core.setOutput(name, isJson ? this.#redactJson(value) : this.redact(value));
+    core.setOutput(name, /^[[{]/.test(value) ? this.#redactJson(value) : value);
   }
 
-  /** In its texts only: a secret such as "null" or "200" would otherwise leave something that is no JSON. */
   #redactJson(json: string): string {
     const redacted = (_key: string, part: unknown): unknown =>
       typeof part === "string" ? this.redact(part) : part;
     return JSON.stringify(JSON.parse(json, redacted));
   }
 
+  /** A summary that can't be written changes nothing about the deployment. */
   summary(markdown: string): void {
-    const file = process.env.GITHUB_STEP_SUMMARY;
-    if (file !== undefined && file !== "") appendFileSync(file, `${this.redact(markdown)}\n`);
+    const file = process.env.GITHUB_STEP_SUMMARY ?? "";
+    if (file === "") return;
+    try {
+      appendFileSync(file, `${this.redact(markdown)}\n`);
+    } catch (error) {
+      this.warn({ message: `The job summary could not be written: ${messageOf(error)}.` });
+    }
   }
 
   /** For the post step, which runs even where this one was killed. */

@@ -2,7 +2,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { PreflightError } from "../errors.ts";
 import { credentialKey } from "../image/reference.ts";
+import { stepEnvironment } from "./docker.ts";
 
 interface ConfigFile {
   auths?: Record<string, { auth?: string; username?: string; password?: string; identitytoken?: string }>;
@@ -42,7 +44,19 @@ export function registryAuth(folder: string, domain: string): string | undefined
 }
 
 function readConfig(path: string): ConfigFile {
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as ConfigFile) : {};
+  return existsSync(path) ? (parseJson(readFileSync(path, "utf8"), path) as ConfigFile) : {};
+}
+
+/** The parser's own message quotes what it read, and that may be half a password. */
+function parseJson(text: string, whence: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    const hint = "Look at it, or leave it to docker login to write it anew.";
+    throw new PreflightError([
+      { message: `${whence} is no JSON, so its registry credentials can't be read.`, hint },
+    ]);
+  }
 }
 
 type Auth = { username: string; password: string } | { identitytoken: string };
@@ -69,11 +83,14 @@ function hostOf(name: string): string {
 function fromHelper(helper: string, key: string): Auth | undefined {
   const { status, stdout } = spawnSync(`docker-credential-${helper}`, ["get"], {
     input: key,
-    env: process.env,
+    env: stepEnvironment(process.env),
     encoding: "utf8",
     timeout: 20_000,
   });
   if (status !== 0) return undefined;
-  const { Username = "", Secret = "" } = JSON.parse(stdout) as { Username?: string; Secret?: string };
+  const { Username = "", Secret = "" } = parseJson(stdout, `What docker-credential-${helper} prints`) as {
+    Username?: string;
+    Secret?: string;
+  };
   return Username === "<token>" ? { identitytoken: Secret } : { username: Username, password: Secret };
 }

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { Cancelled, PreflightError } from "../errors.ts";
 import { type Docker, type DockerAnswer, type DockerCall } from "../world.ts";
 
@@ -28,11 +28,12 @@ export class DockerCli implements Docker {
     const child = spawn("docker", argv, {
       env: Object.fromEntries(Object.entries(env).filter(([, value]) => value !== "")),
       stdio: ["pipe", "pipe", "pipe"],
+      detached: true, // A group of its own, so that its plug-ins end with it.
       ...(call.cwd === undefined ? {} : { cwd: call.cwd }),
     });
     const end = (): void => {
-      child.kill("SIGTERM");
-      setTimeout(() => child.kill("SIGKILL"), 3000).unref();
+      killGroup(child, "SIGTERM");
+      setTimeout(() => killGroup(child, "SIGKILL"), GRACE_MS).unref();
     };
     this.#signal.addEventListener("abort", end, { once: true });
     const stdout = collect(child.stdout, call.onLine);
@@ -45,13 +46,33 @@ export class DockerCli implements Docker {
           reject(error.code === "ENOENT" ? dockerMissing(error) : error);
         });
         child.on("close", (exit) => resolve(exit ?? 255));
+        // Whoever else holds the pipes open must not hold up the end of a cancelled step.
+        child.on("exit", (exit) => {
+          if (this.#signal.aborted) resolve(exit ?? 255);
+        });
       });
       if (this.#signal.aborted)
         throw this.#signal.reason instanceof Error ? this.#signal.reason : new Cancelled("a signal");
       return { code, stdout: stdout(), stderr: stderr() };
     } finally {
       this.#signal.removeEventListener("abort", end);
+      if (this.#signal.aborted) {
+        killGroup(child, "SIGKILL"); // Docker itself has ended; what it started has no business left.
+        child.stdout.destroy();
+        child.stderr.destroy();
+      }
     }
+  }
+}
+
+/** Long enough for docker to tell its engine that the build is off. */
+const GRACE_MS = 3000;
+
+function killGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, signal);
+  } catch {
+    // ESRCH: all of it has ended already.
   }
 }
 
@@ -61,7 +82,7 @@ function dockerMissing(cause: unknown): PreflightError {
 }
 
 /** Our inputs hold keys and passwords, and docker's plug-ins need none of them. */
-function stepEnvironment(environment: NodeJS.ProcessEnv): Record<string, string> {
+export function stepEnvironment(environment: NodeJS.ProcessEnv): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(environment)) {
     if (value !== undefined && !name.startsWith("INPUT_") && !name.startsWith("STATE_")) kept[name] = value;

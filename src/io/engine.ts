@@ -1,8 +1,9 @@
 import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { Agent as TlsAgent, request as httpsRequest } from "node:https";
 import { join } from "node:path";
-import { Cancelled, ConnectError, DeployError, messageOf } from "../errors.ts";
+import { Cancelled, ConnectError, ManagerRefusal, messageOf } from "../errors.ts";
 import { type Json, type JsonObject, at, numberAt, objectAt, textAt } from "../json.ts";
 import {
   type ImageAnswer,
@@ -17,24 +18,12 @@ import {
   type Task,
 } from "../swarm.ts";
 
+/** Of Docker 20.10, the first that says how many tasks a service should have. */
+const OLDEST_API = "1.41";
 const STACK_LABEL = "com.docker.stack.namespace";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
 const LOGS_DEADLINE_MS = 8000;
-
-/** The engine answered with something other than success. */
-class EngineError extends DeployError {
-  readonly status: number;
-  /** The engine's own words. */
-  readonly said: string;
-
-  constructor(status: number, what: string, said: string) {
-    super(`The manager refused ${what}: ${said}.`, "The engine's log on the manager may say more.");
-    this.name = "EngineError";
-    this.status = status;
-    this.said = said;
-  }
-}
 
 export interface Call {
   readonly method?: string;
@@ -76,6 +65,12 @@ export class EngineApi {
         "Check the address.",
       );
     }
+    if (isOlder(apiVersion, OLDEST_API)) {
+      throw new ConnectError(
+        `The engine at ${dockerHost} speaks API ${apiVersion}, which is too old.`,
+        `Update Docker there to 20.10 or newer (API ${OLDEST_API}).`,
+      );
+    }
     return new EngineApi(address, agent, apiVersion, signal);
   }
 
@@ -83,7 +78,7 @@ export class EngineApi {
     this.#agent.destroy();
   }
 
-  /** The JSON of a successful answer; an `EngineError` for any other. */
+  /** The JSON of a successful answer; an `ManagerRefusal` for any other. */
   async json(path: string, call: Call = {}): Promise<Json> {
     const bytes = await this.bytes(path, call);
     return bytes.length === 0 ? null : (JSON.parse(bytes.toString("utf8")) as Json);
@@ -105,7 +100,7 @@ export class EngineApi {
       );
     });
     if (answer.status >= 200 && answer.status < 300) return answer.body;
-    throw new EngineError(
+    throw new ManagerRefusal(
       answer.status,
       `${call.method ?? "GET"} ${path}`,
       messageIn(answer.body) || `status ${answer.status}`,
@@ -157,32 +152,43 @@ export class EngineApi {
   }
 }
 
-interface Address {
-  readonly where: { readonly socketPath: string } | { readonly host: string; readonly port: number };
-  readonly tls: { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer } | undefined;
+function isOlder(version: string, than: string): boolean {
+  const [a = 0, b = 0] = version.split(".").map(Number);
+  const [c = 0, d = 0] = than.split(".").map(Number);
+  return a < c || (a === c && b < d);
 }
 
-/** For `tcp://`, docker's own variables say whether TLS is spoken: DOCKER_TLS_VERIFY or DOCKER_CERT_PATH. */
+interface Address {
+  readonly where: { readonly socketPath: string } | { readonly host: string; readonly port: number };
+  readonly tls:
+    | { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer; readonly servername?: string }
+    | undefined;
+}
+
+/** For `tcp://`, docker's own variables say whether TLS is spoken and with which certificates. */
 function addressOf(dockerHost: string): Address {
   if (dockerHost.startsWith("unix://"))
     return { where: { socketPath: dockerHost.slice("unix://".length) }, tls: undefined };
   const url = new URL(dockerHost.replace(/^tcp:/, "http:"));
-  const certificates = process.env.DOCKER_CERT_PATH;
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const folder = process.env.DOCKER_CERT_PATH ?? "";
   const tls =
-    certificates === undefined || certificates === ""
-      ? undefined
-      : {
-          ca: readFileSync(join(certificates, "ca.pem")),
-          cert: readFileSync(join(certificates, "cert.pem")),
-          key: readFileSync(join(certificates, "key.pem")),
-        };
-  return {
-    where: {
-      host: url.hostname.replace(/^\[|\]$/g, ""),
-      port: Number(url.port || (tls === undefined ? 2375 : 2376)),
-    },
-    tls,
-  };
+    folder === "" ? undefined : { ...certificates(folder), ...(isIP(host) > 0 ? {} : { servername: host }) };
+  return { where: { host, port: Number(url.port || (tls === undefined ? 2375 : 2376)) }, tls };
+}
+
+function certificates(folder: string): { ca: Buffer; cert: Buffer; key: Buffer } {
+  try {
+    const [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map((name) => readFileSync(join(folder, name)));
+    if (ca !== undefined && cert !== undefined && key !== undefined) return { ca, cert, key };
+    throw new Error("there are no certificates");
+  } catch (error) {
+    throw new ConnectError(
+      `The certificates in DOCKER_CERT_PATH (${folder}) can't be read: ${messageOf(error)}.`,
+      "Docker expects ca.pem, cert.pem and key.pem there.",
+      error,
+    );
+  }
 }
 
 function messageIn(body: Buffer): string {
@@ -232,7 +238,7 @@ export class EngineSwarm implements Swarm {
       })) as JsonObject;
       return { kind: "found", digest: textAt(body, "Descriptor", "digest"), body };
     } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
+      if (!(error instanceof ManagerRefusal)) throw error;
       return { kind: "refused", status: error.status, message: error.said };
     }
   }
@@ -270,7 +276,7 @@ export class EngineSwarm implements Swarm {
       return textAt(await this.#api.json(`/${kind}s/create`, { method: "POST", body }), "ID");
     } catch (error) {
       // Another deployment was faster; a name made from the content means the same content.
-      const conflict = error instanceof EngineError && error.status === 409;
+      const conflict = error instanceof ManagerRefusal && error.status === 409;
       const existing = conflict
         ? (await this.#list(`/${kind}s`)).find((raw) => textAt(raw, "Spec", "Name") === name)
         : undefined;
@@ -390,15 +396,15 @@ function demultiplexed(bytes: Buffer): StampedLine[] {
   return [...linesOf(Buffer.concat(streams.stdout), false), ...linesOf(Buffer.concat(streams.stderr), true)];
 }
 
+/** The engine stamps at each line feed only; of a line that was written over (`\r`, as progress bars do), the last state counts. */
 function linesOf(bytes: Buffer, stderr: boolean): StampedLine[] {
-  const lines = bytes.toString("utf8").split(/\r\n|\r|\n/);
+  const lines = bytes.toString("utf8").split(/\r?\n/);
   return lines
     .filter((line) => line !== "")
-    .map((line) => ({
-      stamp: line.slice(0, line.indexOf(" ")),
-      text: line.slice(line.indexOf(" ") + 1),
-      stderr,
-    }));
+    .map((line) => {
+      const [, stamp = "", text = ""] = /^(\S*) ?([\s\S]*)$/.exec(line) ?? [];
+      return { stamp, text: text.split("\r").findLast((state) => state !== "") ?? "", stderr };
+    });
 }
 
 function compare(a: string, b: string): number {

@@ -74,7 +74,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
   return {
     swarm: new EngineSwarm(engine, address),
     docker,
-    registryAuth: (domain) => registryAuth(request.configFolder, domain),
+    registryAuth: remembered((domain) => registryAuth(request.configFolder, domain)),
     rehearse: async (stage, deploy) => await play("plan.sock", stage, false, deploy),
     perform: async (stage, deploy) => await play("send.sock", stage, true, deploy),
     lost: () => tunnel?.lost(),
@@ -82,6 +82,15 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       engine.close();
       await tunnel?.[Symbol.asyncDispose]();
     },
+  };
+}
+
+/** A credential helper may take seconds: each registry is asked for once. */
+function remembered<T>(ask: (domain: string) => T): (domain: string) => T {
+  const answers = new Map<string, T>();
+  return (domain) => {
+    if (!answers.has(domain)) answers.set(domain, ask(domain));
+    return answers.get(domain) as T;
   };
 }
 

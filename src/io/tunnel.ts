@@ -52,22 +52,22 @@ export function prepareLogin(target: SshTarget): SshLogin {
 /** Connects, checks the host key before any credential is sent, logs in, and listens on `folder`/docker.sock. */
 export async function openTunnel(login: SshLogin, folder: string, signal: AbortSignal): Promise<Tunnel> {
   const client = new Client();
-  const state: { lost: string | undefined; closing: boolean } = { lost: undefined, closing: false };
+  const state: SessionState = { lost: undefined };
+  const lose = (why: string): void => void (state.lost ??= why);
+  // One listener for life: an `error` of a session that nobody listens to ends the process.
+  client.on("error", (error) => lose(error.message));
+  client.on("end", () => lose("the server ended the session"));
+  client.on("close", () => lose("the server closed the session"));
   await connect(client, login, signal);
-  // From here on a lost session is the caller's to notice: it shows in `lost()` and as broken calls.
-  client.on("error", (error) => (state.lost ??= error.message));
-  client.on("close", () => {
-    if (!state.closing) state.lost ??= "the server closed the session";
-  });
   const path = join(folder, "docker.sock");
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (local) => {
     sockets.add(local);
     local.on("close", () => sockets.delete(local));
-    forward(client, local, () => state.lost);
+    forward(client, local, state);
   });
   const close = async (): Promise<void> => {
-    state.closing = true;
+    lose("this step closed the session");
     for (const local of sockets) local.destroy();
     await closeServer(server);
     client.end();
@@ -88,13 +88,14 @@ async function closeServer(server: Server): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-function forward(client: Client, local: Socket, lost: () => string | undefined): void {
+/** Why the session is gone, once it is. */
+interface SessionState {
+  lost: string | undefined;
+}
+
+function forward(client: Client, local: Socket, state: SessionState): void {
   local.on("error", () => local.destroy());
-  if (lost() !== undefined) {
-    local.destroy();
-    return;
-  }
-  client.openssh_forwardOutStreamLocal(REMOTE_SOCKET, (error: Error | undefined, channel: ClientChannel) => {
+  const opened = (error: Error | undefined, channel: ClientChannel): void => {
     if (error !== undefined) {
       local.destroy();
       return;
@@ -102,8 +103,16 @@ function forward(client: Client, local: Socket, lost: () => string | undefined):
     channel.on("error", () => local.destroy());
     channel.on("close", () => local.destroy());
     local.on("close", () => channel.destroy());
-    local.pipe(channel).pipe(local);
-  });
+    if (local.destroyed) channel.destroy();
+    else local.pipe(channel).pipe(local);
+  };
+  try {
+    client.openssh_forwardOutStreamLocal(REMOTE_SOCKET, opened);
+  } catch (error) {
+    // ssh2 throws where the session has just gone, before it tells its listeners.
+    state.lost ??= messageOf(error);
+    local.destroy();
+  }
 }
 
 /** What ssh2 can check, in its own order. */
@@ -128,6 +137,7 @@ function hostKeyAlgorithms(trusted: readonly HostKey[]): ServerHostKeyAlgorithm[
 }
 
 async function connect(client: Client, login: SshLogin, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
   const { target } = login;
   const offered: { key: Buffer | undefined } = { key: undefined };
   const options: ConnectConfig = {
@@ -156,19 +166,20 @@ async function connect(client: Client, login: SshLogin, signal: AbortSignal): Pr
     const abort = (): void =>
       fail(signal.reason instanceof Error ? signal.reason : new Cancelled("a signal"));
     signal.addEventListener("abort", abort, { once: true });
-    client.on("error", (error) => fail(explain(error, login, offered.key)));
-    client.on("end", () => fail(explain(new Error("the server closed the connection"), login, offered.key)));
+    const failed = (error: Error): void => fail(explain(error, login, offered.key));
+    const ended = (): void => failed(new Error("the server closed the connection"));
+    client.on("error", failed);
+    client.on("end", ended);
     client.on("connect", () => client.setNoDelay(true)); // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
     client.on("keyboard-interactive", (_name, _instructions, _language, prompts, finish) => {
       finish(prompts.map(() => target.password ?? ""));
     });
     client.on("ready", () => {
       signal.removeEventListener("abort", abort);
-      client.removeAllListeners("error");
-      client.removeAllListeners("end");
+      client.off("error", failed);
+      client.off("end", ended);
       resolve();
     });
-    if (signal.aborted) abort();
     try {
       client.connect(options); // Throws on options it can't use.
     } catch (error) {
