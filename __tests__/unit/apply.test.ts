@@ -189,6 +189,7 @@ describe("sending", () => {
     name,
     change,
     fields: [],
+    sameTemplate: false,
     wanted: serviceSpec(),
     before: undefined,
     auth: undefined,

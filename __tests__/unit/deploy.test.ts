@@ -66,7 +66,8 @@ function script(
   return {
     files: FILES,
     specs: [V2],
-    frames,
+    // The first look is for an update in flight.
+    frames: [{ services: before }, ...frames],
     ...rest,
     docker: { ...DOCKER, ...docker },
     swarm: {
@@ -81,11 +82,12 @@ function crash(tasks: readonly Task[]): Frame {
   return { services: [{ ...AFTER, update: { state: "updating", message: "update in progress" } }], tasks };
 }
 
-const WENT_WELL = script([
+const GOES_WELL: readonly Frame[] = [
   { services: [AFTER], tasks: [LEFT] },
   { services: [AFTER], tasks: [{ ...UP, state: "preparing" }] },
   { services: [AFTER], tasks: [UP] },
-]);
+];
+const WENT_WELL = script(GOES_WELL);
 const CRASHES = {
   taskLogs: async () =>
     await Promise.resolve([
@@ -241,7 +243,7 @@ secrets:
       present = left.shift() ?? present;
       return await Promise.resolve(emptySurvey({ services: [BEFORE], ...present }));
     };
-    return script(WENT_WELL.frames, {
+    return script(GOES_WELL, {
       files: { ...FILES, "stack.yml": stack, ".env": HELD },
       swarm: { survey },
     });
@@ -335,7 +337,7 @@ secrets:
     ],
   ])("%s, no naming key", async (_fact, text, inputs) => {
     const { facts, transcript } = await told(
-      script(WENT_WELL.frames, { files: { ...FILES, "stack.yml": text } }),
+      script(GOES_WELL, { files: { ...FILES, "stack.yml": text } }),
       inputs,
     );
     expect(facts.status).toBe("deployed");
@@ -473,7 +475,7 @@ describe("what stops before the swarm is touched", () => {
     ["deploy.replicas, deploy.resources", { ...RESOURCES, ...REPLICAS }],
     ["image", V1],
   ])("but not a paused service that gets new tasks anyway: another %s", async (fields, changes) => {
-    const { facts, transcript } = await told(script(WENT_WELL.frames, { before: [paused(changes)] }));
+    const { facts, transcript } = await told(script(GOES_WELL, { before: [paused(changes)] }));
     expect(facts.plan?.services[0]?.fields.toSorted().join(", ")).toBe(fields);
     expect(facts).toMatchObject({ status: "deployed", problems: [] });
     expect(transcript.join("\n")).toContain("> docker (in earnest): stack deploy");
@@ -531,7 +533,7 @@ describe("pruning", () => {
   const stale = service({ id: "s9", name: "shop_old", spec: { ...spec("old:1"), Name: "shop_old" } });
 
   test("happens when the verdict is good", async () => {
-    const { transcript, facts } = await told(script(WENT_WELL.frames, { before: [BEFORE, stale] }));
+    const { transcript, facts } = await told(script(GOES_WELL, { before: [BEFORE, stale] }));
     expect(transcript.at(-3)).toBe("  > swarm: remove s9");
     expect(facts.services).toMatchObject([{ name: "web" }, { name: "old", state: "removed" }]);
   });
@@ -546,7 +548,7 @@ describe("pruning", () => {
 
   test("that fails makes the deployment no worse", async () => {
     const { facts } = await told(
-      script(WENT_WELL.frames, {
+      script(GOES_WELL, {
         before: [BEFORE, stale],
         swarm: { removeService: async () => await Promise.reject(new Error("no")) },
       }),

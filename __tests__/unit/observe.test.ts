@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { DeployError } from "../../src/errors.ts";
+import { Cancelled, ConnectError, DeployError, ManagerRefusal } from "../../src/errors.ts";
 import { type Observation, type WatchRequest, observe, watched } from "../../src/observe.ts";
 import { fakeClock } from "../doubles/clock.ts";
 import { type Frame, scriptedSwarm, service, serviceSpec, task } from "../doubles/swarm.ts";
@@ -12,7 +12,7 @@ const CRASHED: Frame = {
   services: [NEW],
   tasks: [task({ state: "failed", error: "task: non-zero exit (3)" })],
 };
-const DEAF = new Error("connect ECONNREFUSED");
+const DEAF = new ConnectError("connect ECONNREFUSED.", "Check the address.");
 
 function times<T>(count: number, item: T): T[] {
   return Array.from({ length: count }, () => item);
@@ -21,6 +21,7 @@ function times<T>(count: number, item: T): T[] {
 async function seen(frames: readonly Frame[], changes: Partial<WatchRequest> = {}): Promise<Observation[]> {
   const request: WatchRequest = {
     stack: "shop",
+    startedAt: 1_000_000,
     services: [{ name: "web", serviceName: "shop_web", sent: V2 }],
     oldFailures: new Set(),
     networkIds: new Map(),
@@ -73,6 +74,14 @@ describe("the end", () => {
     expect(end).toMatchObject({ end: "timeout", stableMs: undefined });
     expect(end?.elapsedMs).toBeGreaterThanOrEqual(60_000);
     expect(end?.elapsedMs).toBeLessThan(62_000);
+  });
+
+  test("counts from the first service sent, which may be earlier than the first look", async () => {
+    const startedAt = 1_000_000 - 59_000;
+    const observations = await seen([PULLING], { startedAt, timeoutMs: 60_000 });
+    expect(observations[0]?.elapsedMs).toBe(59_000);
+    expect(observations.at(-1)).toMatchObject({ end: "timeout" });
+    expect(observations.at(-1)?.elapsedMs).toBeLessThan(62_000);
   });
 
   test("of time does not cut off a proof of stability that is complete", async () => {
@@ -130,6 +139,19 @@ describe("a manager that does not answer", () => {
     );
   });
 
+  test("has no leader just now, and is waited for as well", async () => {
+    const leaderless = new ManagerRefusal(503, "GET /services", "The swarm does not have a leader");
+    expect(await last([PULLING, ...times(80, leaderless), RUNNING])).toMatchObject({ end: "stable" });
+  });
+
+  test.each([
+    ["a refusal", new ManagerRefusal(404, "GET /services", "page not found")],
+    ["a mistake of our own", new TypeError("x is undefined")],
+    ["the end of the job", new Cancelled("SIGTERM")],
+  ])("is not waited for after %s: that will not mend itself", async (_fact, error) => {
+    await expect(seen([PULLING, error, RUNNING])).rejects.toBe(error);
+  });
+
   test("interrupts no stability: it is not known what happened meanwhile, only that all is well again", async () => {
     const observations = await seen([RUNNING, DEAF, RUNNING]);
     expect(observations.at(-1)?.end).toBe("stable");
@@ -137,7 +159,14 @@ describe("a manager that does not answer", () => {
 });
 
 test("what is watched is what docker would send", () => {
-  const planned = { name: "web", change: "update" as const, fields: [], before: undefined, auth: undefined };
+  const planned = {
+    name: "web",
+    change: "update" as const,
+    fields: [],
+    sameTemplate: false,
+    before: undefined,
+    auth: undefined,
+  };
   expect(
     watched([
       { ...planned, wanted: V2 },

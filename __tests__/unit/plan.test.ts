@@ -138,6 +138,44 @@ test.each<[string, ServiceSpec, string]>([
 ])("a difference is told in the stack file's words: %s", (_fact, change, words) => {
   const [planned] = plan([serviceSpec("app:v1", change)], [service()]).services;
   expect(planned?.fields).toEqual([words]);
+  expect(planned?.sameTemplate).toBe(AROUND_THE_TASKS.has(words));
+});
+
+/** What a service can change without new tasks. */
+const AROUND_THE_TASKS = new Set([
+  "deploy.replicas",
+  "deploy.mode",
+  "deploy.labels",
+  "deploy.update_config",
+  "deploy.rollback_config",
+]);
+
+test.each<[string, ServiceSpec, string[], boolean]>([
+  [
+    "labels",
+    { Labels: { "com.docker.stack.namespace": "shop", "com.docker.stack.image": "app:v1", a: "b" } },
+    ["deploy.labels"],
+    true,
+  ],
+  [
+    "replicas and update settings",
+    { Mode: { Replicated: { Replicas: 3 } }, UpdateConfig: { Order: "start-first" } },
+    ["deploy.replicas", "deploy.update_config"],
+    true,
+  ],
+  [
+    "replicas and resources",
+    {
+      Mode: { Replicated: { Replicas: 3 } },
+      TaskTemplate: { ContainerSpec: { Image: "app:v1" }, Resources: { Limits: { NanoCPUs: 1 } } },
+    },
+    ["deploy.replicas", "deploy.resources"],
+    false,
+  ],
+])("whether the tasks stay as they are: %s", (_fact, change, words, same) => {
+  const [planned] = plan([serviceSpec("app:v1", change)], [service()]).services;
+  expect(planned).toMatchObject({ change: "update", sameTemplate: same });
+  expect(planned?.fields.toSorted()).toEqual(words);
 });
 
 describe("is there anything to do?", () => {

@@ -85,6 +85,7 @@ describe("outputs", () => {
           name: "web",
           change: "update" as const,
           fields: ["image"],
+          sameTemplate: false,
           wanted: serviceSpec("r.io/app:v2"),
           before,
           auth: "c2VjcmV0",
@@ -129,6 +130,7 @@ describe("outputs", () => {
           name: "web",
           change: "create" as const,
           fields: [],
+          sameTemplate: false,
           wanted: serviceSpec("x"),
           before: undefined,
           auth: "c2VjcmV0",
@@ -323,7 +325,7 @@ describe("text from elsewhere stays text", () => {
 describe("the plan in the log", () => {
   test("tells every service, network, config and secret, and why", () => {
     const before = service({ spec: serviceSpec("app:v1") });
-    const planned = { fields: [], wanted: undefined, before, auth: undefined };
+    const planned = { fields: [], sameTemplate: false, wanted: undefined, before, auth: undefined };
     expect(
       planLines({
         stack: "shop",

@@ -1,9 +1,17 @@
 import { describe, expect, test } from "@jest/globals";
-import { type Plan, type PlannedService } from "../../src/plan.ts";
+import { Cancelled, ConnectError } from "../../src/errors.ts";
+import { type Plan, type PlannedService, futureId } from "../../src/plan.ts";
 import { type Restored, restore } from "../../src/restore.ts";
 import { type Swarm } from "../../src/swarm.ts";
 import { fakeClock } from "../doubles/clock.ts";
-import { type Frame, type ScriptedSwarm, scriptedSwarm, service, serviceSpec } from "../doubles/swarm.ts";
+import {
+  type Frame,
+  type ScriptedSwarm,
+  emptySurvey,
+  scriptedSwarm,
+  service,
+  serviceSpec,
+} from "../doubles/swarm.ts";
 import { recordedVoice } from "../doubles/voice.ts";
 
 const V1 = serviceSpec("app:v1");
@@ -16,6 +24,7 @@ function planned(changes: Partial<PlannedService> = {}): PlannedService {
     name: "web",
     change: "update",
     fields: ["image"],
+    sameTemplate: false,
     wanted: V2,
     before: BEFORE,
     auth: undefined,
@@ -23,10 +32,11 @@ function planned(changes: Partial<PlannedService> = {}): PlannedService {
   };
 }
 
+const NEW_SPEC = serviceSpec("a", { Name: "shop_new" });
 const NEW = planned({
   name: "new",
   change: "create",
-  wanted: serviceSpec("a", { Name: "shop_new" }),
+  wanted: NEW_SPEC,
   before: undefined,
 });
 
@@ -60,7 +70,10 @@ test("a service that Swarm has put back already is not sent the same again, whic
 });
 
 test("a service that this deployment created is removed", async () => {
-  const { result, swarm } = await restored([NEW], [{ services: [service({ id: "s9", name: "shop_new" })] }]);
+  const { result, swarm } = await restored(
+    [NEW],
+    [{ services: [service({ id: "s9", name: "shop_new", spec: NEW_SPEC })] }],
+  );
   expect(swarm.heard).toEqual(["remove s9"]);
   expect(result).toEqual({ services: [], removed: ["new"], failures: [] });
 });
@@ -69,6 +82,82 @@ test("a service that never came to be needs no removal", async () => {
   const { result, swarm } = await restored([NEW], [{ services: [] }]);
   expect(swarm.heard).toEqual([]);
   expect(result.removed).toEqual([]);
+});
+
+describe("what somebody else has changed since is theirs", () => {
+  const THEIRS = "somebody else has changed it meanwhile, so it was left alone";
+
+  test("a service that was updated", async () => {
+    const theirs = { ...SENT, version: 20, spec: serviceSpec("app:v3") };
+    const { result, swarm, said } = await restored([planned()], [{ services: [theirs] }]);
+    expect(swarm.heard).toEqual([]);
+    expect(result).toEqual({ services: [], removed: [], failures: [`web: ${THEIRS}`] });
+    expect(said).toEqual([`web: could not be put back: ${THEIRS}`]);
+  });
+
+  test("a service that was created", async () => {
+    const theirs = service({ id: "s9", name: "shop_new", spec: { ...NEW_SPEC, Mode: { Global: {} } } });
+    const { result, swarm } = await restored([NEW], [{ services: [theirs] }]);
+    expect(swarm.heard).toEqual([]);
+    expect(result).toEqual({ services: [], removed: [], failures: [`new: ${THEIRS}`] });
+  });
+
+  test("even between two tries", async () => {
+    const { result } = await restored(
+      [planned()],
+      [{ services: [SENT] }, { services: [{ ...SENT, version: 13, spec: serviceSpec("app:v3") }] }],
+      { updateService: async () => await Promise.reject(new Error("update out of sequence")) },
+    );
+    expect(result.failures).toEqual([`web: ${THEIRS}`]);
+  });
+});
+
+test("what was sent is known again by the ids that the swarm gave to its networks, configs and secrets", async () => {
+  const spec = (network: string, config: string, secret: string) =>
+    serviceSpec("app:v2", {
+      TaskTemplate: {
+        ContainerSpec: {
+          Image: "app:v2",
+          Configs: [{ ConfigName: "c", ConfigID: config }],
+          Secrets: [{ SecretName: "s", SecretID: secret }],
+        },
+        Networks: [{ Target: network }],
+      },
+    });
+  const survey = async () =>
+    await Promise.resolve(
+      emptySurvey({
+        networks: [{ Name: "proxy", Id: "n1" }],
+        configs: [{ id: "c1", name: "c", bytes: Buffer.from("x") }],
+        secrets: [{ id: "s1", name: "s" }],
+      }),
+    );
+  for (const network of ["proxy", futureId("proxy")]) {
+    const { result, swarm } = await restored(
+      [planned({ wanted: spec(network, futureId("c"), futureId("s")) })],
+      [{ services: [{ ...SENT, spec: spec("n1", "c1", "s1") }] }],
+      { survey },
+    );
+    expect(result.failures).toEqual([]);
+    expect(swarm.heard).toEqual(["update shop_web at 12"]);
+  }
+});
+
+test.each([
+  ["the job is ended", new Cancelled("SIGTERM")],
+  ["the manager is gone", new ConnectError("The manager does not answer.", "")],
+])("nothing more is tried once %s", async (_fact, error) => {
+  const other = planned({ name: "api", before: { ...BEFORE, id: "s2" } });
+  const tried: string[] = [];
+  const { result } = await restored([planned(), other], [{ services: [SENT, { ...SENT, id: "s2" }] }], {
+    updateService: async ({ id }) => {
+      tried.push(id);
+      await Promise.reject(error);
+    },
+  });
+  expect(tried).toEqual(["s1"]);
+  expect(result.services).toEqual([]);
+  expect(result.failures).toHaveLength(1);
 });
 
 test("what did not change is not touched", async () => {
@@ -114,22 +203,23 @@ describe("the orchestrator writes to a service under update", () => {
 });
 
 describe("one failure does not keep the others from being put back", () => {
+  const API = { ...V2, Name: "shop_api" };
   const other = planned({
     name: "api",
-    wanted: { ...V2, Name: "shop_api" },
+    wanted: API,
     before: { ...BEFORE, id: "s2", name: "shop_api" },
   });
 
   test.each<[string, readonly Frame[], Partial<Swarm>, string]>([
     [
       "it was removed",
-      [{ services: [{ ...SENT, id: "s2", name: "shop_api" }] }],
+      [{ services: [{ ...SENT, id: "s2", name: "shop_api", spec: API }] }],
       {},
       "web: it was removed meanwhile",
     ],
     [
       "the engine refuses it",
-      [{ services: [SENT, { ...SENT, id: "s2", name: "shop_api" }] }],
+      [{ services: [SENT, { ...SENT, id: "s2", name: "shop_api", spec: API }] }],
       {
         updateService: async ({ id }) =>
           await (id === "s1" ? Promise.reject(new Error("config not found")) : Promise.resolve()),

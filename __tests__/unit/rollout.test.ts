@@ -315,8 +315,41 @@ describe("tasks that may end", () => {
   const job = (mode: ServiceSpec): ServiceSpec => serviceSpec("app:v2", { Mode: { ReplicatedJob: mode } });
 
   test.each<[string, string, string]>([
-    ["with restart condition none", judged(oneShot("none"), [done]), "converged: 1/1 running"],
-    ["with restart condition on-failure", judged(oneShot("on-failure"), [done]), "converged: 1/1 running"],
+    ["with restart condition none", judged(oneShot("none"), [done]), "converged: 1/1 running or ended well"],
+    [
+      "with restart condition on-failure",
+      judged(oneShot("on-failure"), [done]),
+      "converged: 1/1 running or ended well",
+    ],
+    [
+      "not where somebody asks how it is: it is meant to stay",
+      judged(
+        serviceSpec("app:v2", {
+          TaskTemplate: {
+            RestartPolicy: { Condition: "on-failure" },
+            ContainerSpec: { Healthcheck: { Test: ["CMD", "true"] } },
+          },
+        }),
+        [done],
+      ),
+      "failed: a task ended by itself with exit code 0",
+    ],
+    [
+      "not where it listens on a port",
+      judged({ ...oneShot("none"), EndpointSpec: { Ports: [{ TargetPort: 80 }] } }, [done]),
+      "failed: a task ended by itself with exit code 0",
+    ],
+    [
+      "a job with a health check",
+      judged(
+        {
+          ...job({}),
+          TaskTemplate: { ContainerSpec: { Healthcheck: { Test: ["CMD", "true"] } } },
+        },
+        [done],
+      ),
+      "converged: 1/1 complete",
+    ],
     [
       "not with restart condition any",
       judged(oneShot("any"), [done]),

@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { PreflightError } from "../../../src/errors.ts";
 import { makeDockerConfig, registryAuth } from "../../../src/io/docker-config.ts";
 import { temporaryFolder } from "../../doubles/folder.ts";
 
@@ -97,6 +98,32 @@ describe("a docker configuration of our own", () => {
 });
 
 describe("the credentials that go along with a spec", () => {
+  test("of a file that is no JSON stop the deployment, without a word of what is in it", () => {
+    given({});
+    made([]);
+    writeFileSync(join(own, "config.json"), '{"auths": {"r.io": {"auth": hunter2');
+    expect(() => auth("r.io")).toThrow(PreflightError);
+    expect(() => auth("r.io")).toThrow(/config\.json is no JSON/);
+    expect(() => auth("r.io")).not.toThrow(/hunter2/);
+  });
+
+  test("of a helper that prints no JSON, too", () => {
+    helper("broken", "echo '{\"Secret\": hunter2'");
+    given({ credsStore: "broken" });
+    made([]);
+    expect(() => auth("r.io")).toThrow(PreflightError);
+    expect(() => auth("r.io")).toThrow(/docker-credential-broken prints is no JSON/);
+    expect(() => auth("r.io")).not.toThrow(/hunter2/);
+  });
+
+  test("are asked for without this step's inputs", () => {
+    process.env.INPUT_PASSWORD = "hunter2";
+    helper("nosy", `echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"[$INPUT_PASSWORD]\\"}"`);
+    given({ credsStore: "nosy" });
+    made([]);
+    expect(auth("r.io")).toEqual({ username: "u", password: "[]", serveraddress: "r.io" });
+  });
+
   test.each<[string, object, string, unknown]>([
     [
       "of a login",

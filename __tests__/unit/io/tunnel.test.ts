@@ -114,7 +114,7 @@ describe("a tunnel", () => {
     const closed = once(socket, "close");
     server.hangUp();
     await closed;
-    expect(tunnel.lost()).toBe("the server closed the session");
+    expect(tunnel.lost()).toBe("the server ended the session");
     const late = connect(tunnel.dockerHost.replace("unix://", ""));
     late.on("error", () => undefined);
     await once(late, "close");
