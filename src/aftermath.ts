@@ -1,6 +1,6 @@
 import { Cancelled, messageOf } from "./errors.ts";
 import { type Watched } from "./observe.ts";
-import { type Plan, changed } from "./plan.ts";
+import { type Plan } from "./plan.ts";
 import { type Deployment } from "./prepare.ts";
 import { type ServiceResult, imageOf } from "./report.ts";
 import { restore } from "./restore.ts";
@@ -17,6 +17,7 @@ const STABLE_AGAIN_MS = 5000;
  */
 export async function aftermath(
   plan: Plan,
+  sent: ReadonlySet<string>,
   deployment: Deployment,
   session: Session,
   error: unknown,
@@ -27,14 +28,14 @@ export async function aftermath(
     facts.aftermath = [
       "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
     ];
-  } else if (changed(plan).length === 0) {
+  } else if (sent.size === 0) {
     facts.aftermath = ["Nothing was sent to the swarm."];
   } else if (inputs.rollout.onFailure === "keep") {
     facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
     facts.services = await asTheyAre(facts.services, plan, session);
   } else {
     try {
-      facts.aftermath = await putBack(plan, deployment, session);
+      facts.aftermath = await putBack(plan, sent, deployment, session);
     } catch (second) {
       facts.aftermath = [
         `The stack could not be put back: ${messageOf(second)} Look at it with \`docker stack ps\`.`,
@@ -57,10 +58,15 @@ async function asTheyAre(
   });
 }
 
-async function putBack(plan: Plan, deployment: Deployment, session: Session): Promise<string[]> {
+async function putBack(
+  plan: Plan,
+  sent: ReadonlySet<string>,
+  deployment: Deployment,
+  session: Session,
+): Promise<string[]> {
   const { facts, world } = deployment;
   world.voice.group("Put the stack back as it was");
-  const { services, removed, failures } = await restore(plan, session.swarm, world.clock, world.voice);
+  const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
   const good = await runsAgain(services, plan, deployment, session);
   world.voice.endGroup();
   const names = services.map(({ name }) => name);

@@ -45,20 +45,22 @@ export async function sendServices(
   stage: Stage,
   session: Session,
   voice: Voice,
+  onSent: (serviceName: string) => void,
 ): Promise<void> {
   const names = new Set(changed(plan).map(({ name }) => name));
   if (names.size === 0) return;
-  await session.perform(stage, async (docker) => {
+  const run = async (docker: Docker): Promise<void> => {
     const answer = await stackDeploy(docker, stack.name, printed(stack, names), folder, dockerMajor, (line) =>
       voice.quote(line),
     );
     if (answer.code === 0) return;
     const reason = session.lost() ?? dockersReason(answer);
-    throw new DeployError(
-      `docker stack deploy failed (exit code ${answer.code}): ${reason}`,
-      "Docker's own words are in the log above.",
-    );
-  });
+    const hint = /out of sequence|already exists|name conflicts/.test(reason)
+      ? "Somebody else changes this stack at the same time: run this job again when they are done."
+      : "Docker's own words are in the log above.";
+    throw new DeployError(`docker stack deploy failed (exit code ${answer.code}): ${reason}.`, hint);
+  };
+  await session.perform(stage, run, onSent);
 }
 
 /**

@@ -7,7 +7,8 @@ import { watched } from "./observe.ts";
 import { type Plan, isEmpty, withRealIds } from "./plan.ts";
 import { type Deployment, type Prepared } from "./prepare.ts";
 import { type ServiceResult } from "./report.ts";
-import { isOver } from "./rollout.ts";
+import { endedByItself, isOver } from "./rollout.ts";
+import { networkIdsOf } from "./spec.ts";
 import { type Watch, watch } from "./watch.ts";
 import { type Session } from "./world.ts";
 
@@ -15,13 +16,14 @@ import { type Session } from "./world.ts";
 export async function carryOut(prepared: Prepared, deployment: Deployment, session: Session): Promise<void> {
   const { facts, inputs, world } = deployment;
   const { plan } = prepared;
-  const oldFailures = new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id));
+  /** Full names of the services that this run itself has created or updated. */
+  const sent = new Set<string>();
   world.voice.group(isEmpty(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
   let seen: Watch;
   try {
-    seen = await sendAndWatch(prepared, oldFailures, deployment, session);
+    seen = await sendAndWatch(prepared, sent, deployment, session);
   } catch (error) {
-    await aftermath(plan, deployment, session, error);
+    await aftermath(plan, sent, deployment, session, error);
     throw error;
   }
   facts.services = facts.services.map((service) => withVerdict(service, seen));
@@ -33,30 +35,34 @@ export async function carryOut(prepared: Prepared, deployment: Deployment, sessi
   }
   facts.reason = "rollout";
   facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
-  await aftermath(plan, deployment, session, undefined);
+  await aftermath(plan, sent, deployment, session, undefined);
 }
 
 async function sendAndWatch(
   { plan, stack, survey, objects, images }: Prepared,
-  oldFailures: ReadonlySet<string>,
+  sent: Set<string>,
   { inputs, sources, world, dockerMajor }: Deployment,
   session: Session,
 ): Promise<Watch> {
   const { swarm } = session;
+  const tasks = await swarm.tasks(plan.stack);
   const startedAt = world.clock.now();
   const created = await createNeeds(plan, objects, swarm, world.voice);
   const stage = { survey, images: images.answers, ...created };
-  await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice);
+  await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice, (name) =>
+    sent.add(name),
+  );
   const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
   const { timeoutMs, stableForMs } = inputs.rollout;
   return await watch(swarm, world.clock, world.voice, {
     stack: plan.stack,
     startedAt,
     services: watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, ids) })),
-    oldFailures,
-    networkIds: new Map((await swarm.networks()).map(({ name, id }) => [name, id])),
+    oldFailures: new Set(tasks.filter(isOver).map(({ id }) => id)),
+    networkIds: networkIdsOf(await swarm.networks()),
     timeoutMs,
-    stableForMs: isEmpty(plan) ? 0 : stableForMs,
+    // One look proves that a quiet stack runs. Where tasks have ended before, only time tells a crash loop from a scar.
+    stableForMs: isEmpty(plan) && !tasks.some(endedByItself) ? 0 : stableForMs,
     endOnFailure: true,
   });
 }

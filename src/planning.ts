@@ -1,7 +1,7 @@
 import { dockersReason, stackDeploy } from "./apply.ts";
 import { type Place, StackFileError } from "./errors.ts";
-import { textAt } from "./json.ts";
 import { type Needs, type Plan, futureId, planDeployment } from "./plan.ts";
+import { networkIdsOf } from "./spec.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
 import { get } from "./stack/stack-file.ts";
 import { type Kind } from "./stack/configs.ts";
@@ -57,7 +57,7 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     stack: stack.name,
     wanted,
     live: survey.services,
-    networkIds: new Map(survey.networks.map((network) => [textAt(network, "Name"), textAt(network, "Id")])),
+    networkIds: networkIdsOf(survey.networks),
     prune: request.prune,
     needs,
   });

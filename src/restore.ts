@@ -1,7 +1,7 @@
 import { Cancelled, ConnectError, messageOf } from "./errors.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, changed, withRealIds } from "./plan.ts";
-import { canonicalSpec } from "./spec.ts";
+import { canonicalSpec, networkIdsOf } from "./spec.ts";
 import { type Service, type ServiceSpec, type Swarm } from "./swarm.ts";
 import { type Clock, type Voice } from "./world.ts";
 import { type Watched } from "./observe.ts";
@@ -20,23 +20,29 @@ const TRIES = 5;
 const AGAIN_MS = 400;
 
 /**
- * Puts the whole stack back as it was before the plan: earlier specs return, new services go. Only what still is as this deployment
- * sent it is touched: what somebody else has changed since is theirs.
+ * Puts back what this run has sent: earlier specs return, new services go. Only what still is as it was sent is touched: what
+ * somebody else has changed since is theirs. `sent` holds full names.
  */
-export async function restore(plan: Plan, swarm: Swarm, clock: Clock, voice: Voice): Promise<Restored> {
+export async function restore(
+  plan: Plan,
+  sent: ReadonlySet<string>,
+  swarm: Swarm,
+  clock: Clock,
+  voice: Voice,
+): Promise<Restored> {
   const services: Watched[] = [];
   const removed: string[] = [];
   const failures: string[] = [];
   const names = await namesOf(plan.stack, swarm);
-  for (const planned of changed(plan)) {
-    const { name, before } = planned;
-    const sent = canonicalSpec(withRealIds(planned.wanted ?? {}, names), names);
-    const serviceName = textAt(planned.wanted, "Name");
+  for (const { name, before, wanted } of changed(plan)) {
+    const serviceName = textAt(wanted, "Name");
+    if (!sent.has(serviceName)) continue;
+    const asSent = canonicalSpec(withRealIds(wanted ?? {}, names.ids), names.networkIds);
     try {
       if (before === undefined) {
-        if (await removeNew(swarm, plan.stack, serviceName, sent)) removed.push(name);
+        if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds)) removed.push(name);
       } else {
-        await putBack(swarm, plan.stack, before, sent, clock);
+        await putBack(swarm, plan.stack, before, asSent, names.networkIds, clock);
         services.push({ name, serviceName, sent: before.spec });
         voice.say(`${name}: back to what ran before.`);
       }
@@ -52,13 +58,14 @@ export async function restore(plan: Plan, swarm: Swarm, clock: Clock, voice: Voi
 }
 
 /** Names to ids of everything that a spec may refer to, as they are now. */
-async function namesOf(stack: string, swarm: Swarm): Promise<ReadonlyMap<string, string>> {
+async function namesOf(
+  stack: string,
+  swarm: Swarm,
+): Promise<{ ids: ReadonlyMap<string, string>; networkIds: ReadonlyMap<string, string> }> {
   const { networks, configs, secrets } = await swarm.survey(stack);
-  const known = [...configs, ...secrets].map(({ name, id }): [string, string] => [name, id]);
-  return new Map([
-    ...known,
-    ...networks.map((raw): [string, string] => [textAt(raw, "Name"), textAt(raw, "Id")]),
-  ]);
+  const networkIds = networkIdsOf(networks);
+  const objects = [...configs, ...secrets].map(({ name, id }): [string, string] => [name, id]);
+  return { networkIds, ids: new Map([...networkIds, ...objects]) };
 }
 
 const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
@@ -68,10 +75,11 @@ async function removeNew(
   stack: string,
   serviceName: string,
   sent: JsonObject,
+  networkIds: ReadonlyMap<string, string>,
 ): Promise<boolean> {
   const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
   if (live === undefined) return false;
-  if (!same(live.spec, sent)) throw new Error(SOMEBODY_ELSE);
+  if (!same(live.spec, sent, networkIds)) throw new Error(SOMEBODY_ELSE);
   await swarm.removeService(live.id);
   return true;
 }
@@ -81,14 +89,15 @@ async function putBack(
   stack: string,
   before: Service,
   sent: JsonObject,
+  networkIds: ReadonlyMap<string, string>,
   clock: Clock,
 ): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     const live = (await swarm.services(stack)).find((service) => service.id === before.id);
     if (live === undefined) throw new Error("it was removed meanwhile");
     // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
-    if (same(live.spec, canonicalSpec(before.spec, new Map()))) return;
-    if (!same(live.spec, sent)) throw new Error(SOMEBODY_ELSE);
+    if (same(live.spec, canonicalSpec(before.spec, networkIds), networkIds)) return;
+    if (!same(live.spec, sent, networkIds)) throw new Error(SOMEBODY_ELSE);
     try {
       await swarm.updateService(live, before.spec, undefined);
       return;
@@ -99,6 +108,6 @@ async function putBack(
   }
 }
 
-function same(live: ServiceSpec, canonical: JsonObject): boolean {
-  return JSON.stringify(canonicalSpec(live, new Map())) === JSON.stringify(canonical);
+function same(live: ServiceSpec, canonical: JsonObject, networkIds: ReadonlyMap<string, string>): boolean {
+  return JSON.stringify(canonicalSpec(live, networkIds)) === JSON.stringify(canonical);
 }

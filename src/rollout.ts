@@ -1,5 +1,5 @@
 import { canonicalSpec, differences } from "./spec.ts";
-import { at, listAt, objectAt } from "./json.ts";
+import { at, listAt, objectAt, textAt } from "./json.ts";
 import { type Service, type ServiceSpec, type Task } from "./swarm.ts";
 
 /** One service at one moment, beside what we want of it. */
@@ -30,11 +30,7 @@ export function judge(snapshot: ServiceSnapshot): Verdict {
   const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
   const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
   const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
-  if (drift.length > 0)
-    return superseded(
-      live,
-      fresh.filter((task) => hasFailed(task)),
-    );
+  if (drift.length > 0) return superseded(live, culpritsOfRollback(live, sent, fresh));
   const current = culprits.filter((task) => task.current);
   if (current.length > 0) return { kind: "failed", detail: failure(current), tasks: current };
   const state = live.update?.state ?? "";
@@ -65,6 +61,24 @@ const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "o
 /** Whether a task has come to its end, good or bad. */
 export function isOver(task: Task): boolean {
   return OVER.has(task.state);
+}
+
+/**
+ * Swarm names the first culprit in its message. A task that an unhealthy container ended with 0 is `complete`, like one that was told
+ * to stop; beside the named one, only those of the sent image are suspects.
+ */
+function culpritsOfRollback(live: Service, sent: ServiceSpec, fresh: readonly Task[]): Task[] {
+  const image = textAt(sent, "TaskTemplate", "ContainerSpec", "Image");
+  const other = image !== textAt(live.spec, "TaskTemplate", "ContainerSpec", "Image");
+  return fresh.filter((task) => {
+    if (hasFailed(task) || live.update?.message.includes(task.id) === true) return true;
+    return task.state === "complete" && !task.current && other && task.image === image;
+  });
+}
+
+/** Not because somebody told it to. */
+export function endedByItself(task: Task): boolean {
+  return hasFailed(task) || (task.current && task.state === "complete");
 }
 
 function hasFailed(task: Task): boolean {
@@ -128,7 +142,10 @@ function running(live: Service, current: readonly Task[], all: readonly Task[], 
   const ended = !job && up.length < wanted && done.length > 0;
   const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : ended ? "running or ended well" : "running"}`;
   if (surplus > 0) return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
-  if (good >= wanted && leftover.length === 0 && !updating) return { kind: "converged", detail };
+  if (good >= wanted && leftover.length === 0 && !updating) {
+    const nowhere = wanted === 0 && at(live.spec, "Mode", "Global") !== undefined;
+    return { kind: "converged", detail: nowhere ? `${detail}: no node is eligible` : detail };
+  }
   if (good >= wanted && leftover.length === 0)
     return { kind: "progressing", detail: `${detail}, watched by Swarm` };
   const waiting = mine.find(

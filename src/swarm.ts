@@ -91,7 +91,8 @@ export interface Swarm {
   survey(stack: string): Promise<Survey>;
   /** The manager's registry look-up; `auth` is an X-Registry-Auth value. */
   askRegistry(image: string, auth: string | undefined): Promise<ImageAnswer>;
-  networks(): Promise<readonly Named[]>;
+  /** In the engine's own words. */
+  networks(): Promise<readonly JsonObject[]>;
   /** An attachable overlay network; its id. */
   createNetwork(name: string): Promise<string>;
   /** Creates a config or secret, or finds the one that somebody else has just created; its id. */

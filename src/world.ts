@@ -100,7 +100,12 @@ export interface Session extends AsyncDisposable {
   /** Lets docker deploy against a stand-in for the manager; what it would have written. Nothing is touched. */
   rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
   /** The same in earnest: docker's questions are answered as in the rehearsal, and what it writes goes to the manager. */
-  perform(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
+  perform(
+    stage: Stage,
+    deploy: (docker: Docker) => Promise<void>,
+    /** Called with the full name of each service that the manager took, or may have taken before it fell silent. */
+    onSent: (serviceName: string) => void,
+  ): Promise<void>;
   /** Why the connection ended, if it did so by itself. */
   lost(): string | undefined;
 }

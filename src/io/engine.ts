@@ -8,7 +8,6 @@ import { type Json, type JsonObject, at, numberAt, objectAt, textAt } from "../j
 import {
   type ImageAnswer,
   type LogLine,
-  type Named,
   type NewObject,
   type Service,
   type ServiceSpec,
@@ -243,25 +242,23 @@ export class EngineSwarm implements Swarm {
     }
   }
 
-  async networks(): Promise<readonly Named[]> {
-    return (await this.#list("/networks")).map((raw) => ({
-      id: textAt(raw, "Id"),
-      name: textAt(raw, "Name"),
-    }));
+  async networks(): Promise<readonly JsonObject[]> {
+    return await this.#list("/networks");
   }
 
   async createNetwork(name: string): Promise<string> {
-    const created = await this.#api.json("/networks/create", {
-      method: "POST",
-      body: {
-        Name: name,
-        Driver: "overlay",
-        Attachable: true,
-        CheckDuplicate: true,
-        Labels: { "swarm-stack-deploy.managed": "true" },
-      },
-    });
-    return textAt(created, "Id");
+    const Labels = { "swarm-stack-deploy.managed": "true" };
+    const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
+    try {
+      return textAt(await this.#api.json("/networks/create", { method: "POST", body }), "Id");
+    } catch (error) {
+      const conflict = error instanceof ManagerRefusal && /already exists|conflicts/.test(error.said);
+      const existing = conflict
+        ? (await this.networks()).find((raw) => textAt(raw, "Name") === name)
+        : undefined;
+      if (existing === undefined) throw error;
+      return textAt(existing, "Id"); // Another deployment was faster.
+    }
   }
 
   async createObject(created: NewObject): Promise<string> {

@@ -3,10 +3,11 @@ import { ConnectError, messageOf } from "../errors.ts";
 import { type Json, at, textAt } from "../json.ts";
 import { type Inputs } from "../inputs/inputs.ts";
 import { type Docker, type Session, type Stage, type Write } from "../world.ts";
+import { isHidden } from "../stack/template.ts";
 import { type DockerCli } from "./docker.ts";
 import { registryAuth } from "./docker-config.ts";
 import { EngineApi, EngineSwarm } from "./engine.ts";
-import { type Answer, standIn } from "./stand-in.ts";
+import { type Answer, type OnWrite, rehearsed, standIn } from "./stand-in.ts";
 import { type SshLogin, openTunnel } from "./tunnel.ts";
 
 /** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
@@ -24,8 +25,14 @@ export interface SessionRequest {
   readonly signal: AbortSignal;
 }
 
-/** Variables that would send docker elsewhere than DOCKER_HOST says; an empty one is not passed on. */
-const ELSEWHERE = { DOCKER_CONTEXT: "" };
+/**
+ * What docker must not see when it deploys; an empty variable is not passed on. A context would send it elsewhere than DOCKER_HOST
+ * says, and a bare name in an `env_file:` would take the runner's own credentials into a container.
+ */
+function withheld(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const hidden = Object.keys(environment).filter(isHidden);
+  return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
+}
 
 /** Connects and makes sure that a manager with a working swarm answers. */
 export async function openSession(request: SessionRequest): Promise<Session> {
@@ -46,43 +53,62 @@ export async function openSession(request: SessionRequest): Promise<Session> {
   const docker = request.docker.with({
     DOCKER_HOST: dockerHost,
     DOCKER_CONFIG: request.configFolder,
-    ...ELSEWHERE,
+    ...withheld(process.env),
   });
   const play = async (
     name: string,
     stage: Stage,
-    earnest: boolean,
+    onWrite: OnWrite,
     deploy: (docker: Docker) => Promise<void>,
-  ): Promise<readonly Write[]> => {
+  ): Promise<void> => {
     // The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs.
-    const forward = async (write: Write, query: string): Promise<Answer> =>
-      await engine.answer(`${write.path}${query}`, {
-        method: write.method,
-        body: write.body,
-        auth: write.auth,
-      });
-    return await standIn(
-      stage,
-      engine.apiVersion,
-      join(privateFolder, name),
-      earnest ? forward : undefined,
-      async (host) => {
-        await deploy(docker.with({ DOCKER_HOST: host, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" }));
-      },
-    );
+    const own = { DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" };
+    await standIn(stage, engine.apiVersion, join(privateFolder, name), onWrite, async (host) => {
+      await deploy(docker.with({ DOCKER_HOST: host, ...own }));
+    });
   };
   return {
     swarm: new EngineSwarm(engine, address),
     docker,
     registryAuth: remembered((domain) => registryAuth(request.configFolder, domain)),
-    rehearse: async (stage, deploy) => await play("plan.sock", stage, false, deploy),
-    perform: async (stage, deploy) => await play("send.sock", stage, true, deploy),
+    rehearse: async (stage, deploy) => {
+      const writes: Write[] = [];
+      await play("plan.sock", stage, async (write) => rehearsed(writes.push(write), write), deploy);
+      return writes;
+    },
+    perform: async (stage, deploy, onSent) => {
+      await play(
+        "send.sock",
+        stage,
+        async (write, query) => await forward(engine, write, query, onSent),
+        deploy,
+      );
+    },
     lost: () => tunnel?.lost(),
     [Symbol.asyncDispose]: async () => {
       engine.close();
       await tunnel?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Passes a write on to the manager, and notes which services it took. One that got no answer may have been taken. */
+async function forward(
+  engine: EngineApi,
+  write: Write,
+  query: string,
+  onSent: (serviceName: string) => void,
+): Promise<Answer> {
+  const { method, path, body, auth } = write;
+  const isService = /^\/services\/(create|[^/]+\/update)$/.test(path);
+  try {
+    const answer = await engine.answer(`${path}${query}`, { method, body, auth });
+    if (isService && answer.status < 300) onSent(textAt(body, "Name"));
+    return answer;
+  } catch (error) {
+    if (isService) onSent(textAt(body, "Name"));
+    throw error;
+  }
 }
 
 /** A credential helper may take seconds: each registry is asked for once. */

@@ -4,24 +4,23 @@ import { type Json, type JsonObject, objectAt, textAt } from "../json.ts";
 import { messageOf } from "../errors.ts";
 import { type Stage, type Write } from "../world.ts";
 
-/** Passes a write on to the real manager; its answer goes back to docker. */
-export type Forward = (write: Write, query: string) => Promise<Answer>;
+/** What becomes of a write: noted down, or passed on to the real manager. Its answer goes back to docker. */
+export type OnWrite = (write: Write, query: string) => Promise<Answer>;
 
 /**
- * Lets docker deploy against a stand-in for the manager, which answers its questions from the survey. Without `forward` it writes
- * down what docker would change: docker itself says what it makes of a stack file, spec by spec, and nothing is touched. With
- * `forward` the same run happens in earnest, so that what is sent is what was planned.
+ * Lets docker deploy against a stand-in for the manager, which answers its questions from the survey. Where writes are only noted
+ * down, docker itself says what it makes of a stack file, spec by spec, and nothing is touched; where they are passed on, the same
+ * run happens in earnest, so that what is sent is what was planned.
  */
 export async function standIn(
   stage: Stage,
   apiVersion: string,
   socket: string,
-  forward: Forward | undefined,
+  onWrite: OnWrite,
   deploy: (dockerHost: string) => Promise<void>,
-): Promise<readonly Write[]> {
-  const writes: Write[] = [];
+): Promise<void> {
   const server = createServer((request, response) => {
-    void answer(stage, request, writes, forward).then(
+    void answer(stage, request, onWrite).then(
       ({ status, body }) => reply(apiVersion, response, status, body),
       (error: unknown) => reply(apiVersion, response, 502, { message: messageOf(error) }),
     );
@@ -34,7 +33,14 @@ export async function standIn(
     server.closeAllConnections();
     server.close();
   }
-  return writes;
+}
+
+/** What a manager would answer to the nth write. */
+export function rehearsed(n: number, write: Write): Answer {
+  const id = `rehearsed${n}`;
+  return write.path.endsWith("/create")
+    ? { status: 201, body: { ID: id, Id: id } }
+    : { status: 200, body: {} };
 }
 
 function reply(apiVersion: string, response: ServerResponse, status: number, body: Json): void {
@@ -52,12 +58,7 @@ export interface Answer {
   readonly body: Json;
 }
 
-async function answer(
-  stage: Stage,
-  request: IncomingMessage,
-  writes: Write[],
-  forward: Forward | undefined,
-): Promise<Answer> {
+async function answer(stage: Stage, request: IncomingMessage, onWrite: OnWrite): Promise<Answer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   const url = new URL(request.url ?? "/", "http://docker");
@@ -67,11 +68,7 @@ async function answer(
   const text = Buffer.concat(chunks).toString("utf8");
   const auth = request.headers["x-registry-auth"];
   const body = text === "" ? {} : (JSON.parse(text) as JsonObject);
-  const write: Write = { method, path, body, auth: typeof auth === "string" ? auth : undefined };
-  writes.push(write);
-  if (forward !== undefined) return await forward(write, url.search);
-  const id = `rehearsed${writes.length}`;
-  return path.endsWith("/create") ? { status: 201, body: { ID: id, Id: id } } : { status: 200, body: {} };
+  return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
 }
 
 function read(stage: Stage, path: string, query: URLSearchParams): Answer {

@@ -27,6 +27,11 @@ export interface Findings {
 const HIDDEN =
   /^(INPUT_|STATE_|ACTIONS_)|^(GITHUB_TOKEN|GITHUB_(ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|SSH_AUTH_SOCK)$/;
 
+/** Whether a variable of the step's environment must stay out of every stack file, and out of what docker reads for it. */
+export function isHidden(name: string): boolean {
+  return HIDDEN.test(name);
+}
+
 /** In falling priority: `secrets`, `variables`, the action's own variables, the step's environment. */
 export function scopeOf(
   layers: readonly ReadonlyMap<string, string>[],
