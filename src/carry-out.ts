@@ -93,11 +93,10 @@ function rolloutProblems(seen: Watch, timeoutMs: number): Problem[] {
     if (seen.end === "timeout")
       return { message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${detail}.` };
     const story = seen.stories.find(({ service }) => service === name);
-    const lastWords =
-      story === undefined || story.lastWords === "" ? "" : ` Its last words: ${story.lastWords}`;
-    return {
-      message: `Service ${name} failed: ${detail}.${story === undefined ? "" : ` ${headline(story)}.`}${lastWords}`,
-    };
+    if (story === undefined) return { message: `Service ${name} failed: ${detail}.` };
+    const what = story.error === detail ? "" : `: ${detail}`; // The headline says it already.
+    const lastWords = story.lastWords === "" ? "" : ` Its last words: ${story.lastWords}`;
+    return { message: `Service ${name} failed${what}. ${headline(story)}.${lastWords}` };
   });
 }
 

@@ -24,6 +24,13 @@ export interface TaskStory {
 }
 
 const LINES = 50;
+/** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
+const LINE_LENGTH = 1000;
+const LAST_WORDS_LENGTH = 300;
+
+function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
+}
 
 /** Asks at once: Swarm forgets a task, and its logs, after four more attempts. A node that can't tell costs seconds, not the verdict. */
 export async function tellStory(swarm: Swarm, service: string, task: Task): Promise<TaskStory> {
@@ -41,8 +48,8 @@ export async function tellStory(swarm: Swarm, service: string, task: Task): Prom
     exitCode,
     error,
     node: node.status === "fulfilled" ? node.value : task.nodeId,
-    logs: lines.map(({ text }) => text),
-    lastWords: (lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "",
+    logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
+    lastWords: cut((lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "", LAST_WORDS_LENGTH),
     logsMissing: logs.status === "rejected" ? messageOf(logs.reason) : undefined,
   };
 }

@@ -1,7 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { deploy } from "./deploy.ts";
 import { Cancelled, StopError, messageOf } from "./errors.ts";
 import { type Inputs, type RunContext, parseInputs } from "./inputs/inputs.ts";
 import { parseKeyValues } from "./inputs/key-values.ts";
@@ -10,8 +9,7 @@ import { DockerCli } from "./io/docker.ts";
 import { makeDockerConfig } from "./io/docker-config.ts";
 import { runContext } from "./io/github.ts";
 import { makePrivateFolder, removeFolder } from "./io/private-folder.ts";
-import { type Route, openSession } from "./io/session.ts";
-import { prepareLogin } from "./io/tunnel.ts";
+import { type Route } from "./io/session.ts";
 import { type Facts, noFacts, outputs, summary } from "./report.ts";
 import { type Files, type World } from "./world.ts";
 
@@ -40,7 +38,8 @@ async function main(runner: Runner): Promise<void> {
     runner.remember(FOLDER, folder);
     const run = runContext(process.env);
     const inputs = parseInputs((name) => runner.input(name), run);
-    await deploy(inputs, makeWorld(runner, inputs, run, folder, stop.signal), facts);
+    const { deploy } = await import(/* webpackMode: "eager" */ "./deploy.ts");
+    await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
   } catch (error) {
     blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
   }
@@ -66,13 +65,16 @@ function maskSecrets(runner: Runner): void {
     runner.mask(line.slice(line.indexOf("=") + 1));
 }
 
-function makeWorld(
+/** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
+async function makeWorld(
   runner: Runner,
   inputs: Inputs,
   run: RunContext,
   folder: string,
   signal: AbortSignal,
-): World {
+): Promise<World> {
+  const { prepareLogin } = await import(/* webpackMode: "eager" */ "./io/tunnel.ts");
+  const { openSession } = await import(/* webpackMode: "eager" */ "./io/session.ts");
   const route: Route =
     inputs.target.kind === "ssh"
       ? { kind: "ssh", login: prepareLogin(inputs.target) }
@@ -147,7 +149,13 @@ function blame(error: unknown, facts: Facts, runner: Runner): void {
 
 function publish(facts: Facts, runner: Runner): void {
   runner.endGroup();
-  for (const problem of facts.problems) runner.fail(problem);
+  // An annotation stands alone: it says what state the swarm is in, too.
+  const state = facts.aftermath.join(" ");
+  for (const problem of facts.problems)
+    runner.fail({
+      ...problem,
+      hint: [problem.hint, state].filter((part) => part !== undefined && part !== "").join(" "),
+    });
   if (facts.status === "failed") process.exitCode = 1;
   for (const [name, value] of Object.entries(outputs(facts))) runner.output(name, value);
   runner.summary(summary(facts));

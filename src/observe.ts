@@ -110,7 +110,7 @@ async function look(swarm: Swarm, request: WatchRequest): Promise<ReadonlyMap<st
 
 function lostSight(swarm: Swarm, error: unknown): DeployError {
   return new DeployError(
-    `The manager ${swarm.address} stopped answering while the rollout was watched: ${messageOf(error)}.`,
+    `The manager ${swarm.address} stopped answering while the rollout was watched: ${messageOf(error)}`,
     "What was sent goes on rolling out on the swarm; look at it with `docker stack ps`, then run this job again.",
     error,
   );

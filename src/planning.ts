@@ -5,11 +5,13 @@ import { networkIdsOf } from "./spec.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
 import { get } from "./stack/stack-file.ts";
 import { type Kind } from "./stack/configs.ts";
-import { type ImageAnswer, type Named, type Survey } from "./swarm.ts";
+import { type ImageAnswer, type Named, type NewObject, type Survey } from "./swarm.ts";
 import { type Docker, type Session, type Stage, type Voice } from "./world.ts";
 
 export interface PlanningRequest {
   readonly stack: RenderedStack;
+  /** Configs and secrets that must exist. */
+  readonly objects: readonly NewObject[];
   readonly survey: Survey;
   readonly images: ReadonlyMap<string, ImageAnswer>;
   /** Networks that must exist. */
@@ -23,7 +25,7 @@ export interface PlanningRequest {
 export async function plan(request: PlanningRequest, session: Session, voice: Voice): Promise<Plan> {
   const { stack, survey, folder, dockerMajor } = request;
   const missing = (kind: Kind, existing: readonly Named[]): string[] =>
-    stack.objects
+    request.objects
       .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
       .map(({ name }) => name);
   const needs: Needs = {

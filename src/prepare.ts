@@ -70,19 +70,21 @@ export async function prepare(digest: string, deployment: Deployment, session: S
   const { inputs, sources, world, dockerMajor, facts } = deployment;
   const { voice } = world;
   const survey = await settledSurvey(deployment, session);
-  const namingKey = await namingKeyOf(survey, deployment.draft, session);
-  const rendered = renderWith(digest, namingKey, deployment);
+  const namingKey = namingKeyOf(survey, deployment.draft);
+  const rendered = renderWith(digest, namingKey.bytes, deployment);
   facts.configName = rendered.envConfigName;
   const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
   const stack = pinned(rendered, images.pins);
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
   for (const warning of [...rendered.warnings, ...images.warnings]) voice.warn(warning);
 
-  const objects = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
+  const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
+  const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
   refuseForeignConfigs(objects, survey);
   const { networks, prune } = inputs.stack;
   const request = {
     stack,
+    objects,
     survey,
     images: images.answers,
     networks,
@@ -104,23 +106,20 @@ export async function prepare(digest: string, deployment: Deployment, session: S
 const NAMING_KEY = "swarm-stack-deploy_naming-key";
 
 /**
- * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. Made on the first
- * deployment that has secrets; read back, since another deployment may have been faster.
+ * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
+ * has secrets makes it and creates it with its other configs. Should two do so at once, the slower one's secrets get new names the
+ * next time: one roll too many, nothing lost.
  */
-async function namingKeyOf(survey: Survey, draft: RenderedStack, { swarm }: Session): Promise<Uint8Array> {
-  if (!draft.objects.some(({ kind }) => kind === "secret")) return NO_KEY;
-  const find = (seen: Survey): Uint8Array | undefined =>
-    seen.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
-  const existing = find(survey);
-  if (existing !== undefined) return existing;
-  const made = {
-    kind: "config",
-    name: NAMING_KEY,
-    bytes: randomBytes(32),
-    templateDriver: undefined,
-  } as const;
-  await swarm.createObject({ ...made, labels: new Map([["swarm-stack-deploy.managed", "true"]]) });
-  return find(await swarm.survey(draft.name)) ?? made.bytes;
+function namingKeyOf(survey: Survey, draft: RenderedStack): { bytes: Uint8Array; isNew: boolean } {
+  const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
+  if (existing !== undefined) return { bytes: existing, isNew: false };
+  const isNew = draft.objects.some(({ kind }) => kind === "secret");
+  return { bytes: isNew ? randomBytes(32) : NO_KEY, isNew };
+}
+
+function namingKeyObject(bytes: Uint8Array): NewObject {
+  const labels = new Map([["swarm-stack-deploy.managed", "true"]]);
+  return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
 }
 
 function plannedResult({ name, change, before, wanted }: PlannedService): ServiceResult {

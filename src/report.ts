@@ -121,6 +121,9 @@ export function planLines(plan: Plan): string[] {
   ];
 }
 
+/** GitHub drops a summary of more than a megabyte. */
+const MOST_STORIES = 10;
+
 /** The job summary, in GitHub's Markdown. */
 export function summary(facts: Facts): string {
   return [
@@ -131,7 +134,10 @@ export function summary(facts: Facts): string {
     facts.aftermath.map(escapeMarkdown).join("  \n"),
     servicesTable(facts),
     timeline(facts.services),
-    ...facts.stories.map(storyMarkdown),
+    ...facts.stories.slice(0, MOST_STORIES).map(storyMarkdown),
+    facts.stories.length > MOST_STORIES
+      ? `${facts.stories.length - MOST_STORIES} more failed tasks are in the log.`
+      : "",
     footer(facts),
   ]
     .filter((part) => part !== "")
@@ -176,8 +182,8 @@ function servicesTable(facts: Facts): string {
 
 /** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
 function imageCell(service: ServiceResult): string {
-  const stages = [service.imageBefore, service.imageSent, service.imageAfter].map(shortImage);
-  const images = stages.filter((image, index) => image !== "" && image !== stages[index - 1]);
+  const stages = [service.imageBefore, service.imageSent, service.imageAfter].filter((image) => image !== "");
+  const images = stages.map(shortImage).filter((image, index, all) => image !== all[index - 1]);
   const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
   const sameName = (image: string): boolean => /^[:@]/.test(image.slice(repository.length));
   return images

@@ -244,17 +244,24 @@ export function serviceNames(stack: string): string[] {
   return docker(["stack", "services", "--format", "{{.Name}}", stack]).split("\n").filter(Boolean).toSorted();
 }
 
-/** Runs a command in a running container of the service, on whichever node it is. */
+/** Runs a command in the container of a task that is to run, on whichever node it is; one of an earlier version may still be ending. */
 export function inContainer(name: string, command: readonly string[]): string {
+  const tasks = docker(["service", "ps", "--no-trunc", "-q", "-f", "desired-state=running", name]).split(
+    "\n",
+  );
   for (const node of ["n1", "n2"]) {
     const host = `unix://${sandbox.state}/nodes/${node}/docker.sock`;
-    const filters = ["--filter", `label=com.docker.swarm.service.name=${name}`, "--filter", "status=running"];
-    const [id = ""] = docker(["ps", "-q", ...filters], host).split("\n");
-    if (id === "") continue;
-    const env = { PATH: process.env.PATH, DOCKER_HOST: host };
-    return execFileSync("docker", ["exec", id, ...command], { env, encoding: "buffer" }).toString("latin1");
+    for (const task of tasks) {
+      const [id = ""] = docker(
+        ["ps", "-q", "--filter", `label=com.docker.swarm.task.id=${task}`],
+        host,
+      ).split("\n");
+      if (id === "") continue;
+      const env = { PATH: process.env.PATH, DOCKER_HOST: host };
+      return execFileSync("docker", ["exec", id, ...command], { env, encoding: "buffer" }).toString("latin1");
+    }
   }
-  throw new Error(`no node runs a container of ${name}`);
+  throw new Error(`no node runs a container of ${name}: ${docker(["service", "ps", "--no-trunc", name])}`);
 }
 
 /** How often this user has logged in to the manager with a key of this kind; tests run side by side, so each counts its own. */

@@ -39,8 +39,8 @@ export function checkBuildFiles(image: Inputs["image"], files: Files): void {
 /** Logs in, builds and pushes; the digest of what was pushed. */
 export async function publish(image: Inputs["image"], world: World): Promise<string> {
   const { docker, voice, files } = world;
+  const plan = await planBuild(image, world.run, world); // Refuses what docker here can't build, before anybody is contacted.
   if (image.login !== undefined) await login(docker, image.registryHost, image.login, voice);
-  const plan = await planBuild(image, world.run, world);
   voice.group(`Build ${plan.references[0] ?? ""}`);
   await mustSucceed(
     docker,

@@ -211,6 +211,16 @@ class Reader {
     return split(this.text(name), /\r?\n/);
   }
 
+  /** `name=value` lines; a line without a name is a mistake. The line itself may hold a secret. */
+  named(name: string): string[] {
+    const lines = this.lines(name);
+    lines.forEach((line, index) => {
+      if (line.startsWith("="))
+        this.complain(`"${name}", line ${index + 1}: there is no name before the equals sign.`);
+    });
+    return lines;
+  }
+
   /** Separated by newlines or commas. */
   list(name: string): string[] {
     return split(this.text(name), /\r?\n|,/);
@@ -431,8 +441,8 @@ function parseBuild(reader: Reader): BuildInputs {
     file: reader.optional("file"),
     target: reader.optional("target"),
     platforms: reader.list("platforms"),
-    buildArgs: reader.lines("build-args"),
-    secrets: reader.lines("build-secrets"),
+    buildArgs: reader.named("build-args"),
+    secrets: reader.named("build-secrets"),
     labels: reader.lines("labels"),
     cacheFrom: reader.lines("cache-from"),
     cacheTo: reader.lines("cache-to"),

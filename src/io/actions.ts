@@ -7,6 +7,19 @@ import { type Problem, describe, messageOf } from "../errors.ts";
 /** Shorter values are masked by the runner alone: to replace every "1" ourselves would ruin what we print. */
 const SHORTEST_REDACTED = 4;
 
+/** Outputs made of clear inputs, paths and digests alone. Later steps work with them, so they must stay whole even where a secret looks alike. */
+const IDENTIFIERS = new Set([
+  "status",
+  "reason",
+  "stack-name",
+  "version",
+  "release",
+  "image",
+  "digest",
+  "config-name",
+  "rendered-file",
+]);
+
 /** The runner: its inputs, log, annotations, outputs and summary. Everything that leaves through it is freed of secrets first. */
 export class Runner {
   readonly #secrets = new Set<string>();
@@ -32,6 +45,7 @@ export class Runner {
       base64,
       base64.replace(/=+$/, ""),
       encodeURIComponent(value),
+      strictlyEncoded(value),
     ];
     for (const form of forms.map((each) => each.trim())) {
       if (form.length < SHORTEST_REDACTED || this.#secrets.has(form) || /^-----[A-Z0-9 ]+-----$/.test(form))
@@ -85,14 +99,16 @@ export class Runner {
     core.debug(this.redact(text));
   }
 
-  /**
-   * JSON loses its secrets, in its texts only: a secret such as "null" or "200" would otherwise leave something that is no JSON.
-   * Names, tags and digests stay whole, since later steps work with them; whoever calls a stack like a secret has no secret.
-   */
   output(name: string, value: string): void {
-    core.setOutput(name, /^[[{]/.test(value) ? this.#redactJson(value) : value);
+    core.setOutput(name, this.#publicForm(name, value));
   }
 
+  #publicForm(name: string, value: string): string {
+    if (IDENTIFIERS.has(name)) return value;
+    return /^(\{|\[[{\]])/.test(value) ? this.#redactJson(value) : this.redact(value);
+  }
+
+  /** In its texts only: a secret such as "null" or "200" would otherwise leave something that is no JSON. */
   #redactJson(json: string): string {
     const redacted = (_key: string, part: unknown): unknown =>
       typeof part === "string" ? this.redact(part) : part;
@@ -125,6 +141,14 @@ export class Runner {
     writeFileSync(path, text, { mode: 0o600 });
     return path;
   }
+}
+
+/** RFC 3986 leaves fewer characters alone than `encodeURIComponent` does. */
+function strictlyEncoded(value: string): string {
+  return encodeURIComponent(value).replace(
+    /[!'()*]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
 }
 
 function properties(problem: Problem): core.AnnotationProperties {

@@ -77,7 +77,7 @@ export class EngineApi {
     this.#agent.destroy();
   }
 
-  /** The JSON of a successful answer; an `ManagerRefusal` for any other. */
+  /** The JSON of a successful answer; a `ManagerRefusal` for any other. */
   async json(path: string, call: Call = {}): Promise<Json> {
     const bytes = await this.bytes(path, call);
     return bytes.length === 0 ? null : (JSON.parse(bytes.toString("utf8")) as Json);

@@ -26,6 +26,7 @@ export function knownKeys(text: string, host: string, port: number): KnownKeys {
     const [patterns = "", type = "", base64 = ""] = fields;
     if (patterns === "" || patterns.startsWith("#") || base64 === "" || !matches(patterns, name)) continue;
     const key = { type, blob: Buffer.from(base64, "base64") };
+    if (typeOfKey(key.blob) !== type) continue; // A key that was cut short is none.
     if (marker === "@revoked") revoked.push(key);
     else if (marker === "@cert-authority") certAuthority = true;
     else if (marker === undefined) accepted.push(key);

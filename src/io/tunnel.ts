@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { type Server, type Socket, createServer } from "node:net";
 import { join } from "node:path";
 import { Client, type ClientChannel, type ConnectConfig, type ServerHostKeyAlgorithm } from "ssh2";
@@ -29,6 +30,15 @@ export interface SshLogin {
 
 /** Reads the key and the host keys; throws an `InputError` where they can't serve. */
 export function prepareLogin(target: SshTarget): SshLogin {
+  if (target.agent !== undefined && !existsSync(target.agent)) {
+    const message = `Neither "ssh-private-key" nor "ssh-password" is given, and no SSH agent listens at SSH_AUTH_SOCK (${target.agent}).`;
+    throw new InputError([
+      {
+        message,
+        hint: "If the key comes from a secret, check the secret's name: an undefined secret is empty.",
+      },
+    ]);
+  }
   const privateKey =
     target.privateKey === undefined ? undefined : readPrivateKey(target.privateKey, target.passphrase);
   const known =
@@ -205,7 +215,9 @@ function explain(error: unknown, login: SshLogin, offered: Buffer | undefined): 
   if (level === "client-authentication") {
     return new ConnectError(
       `${user}@${at} refused the login (${ways(login)}).`,
-      `Check that the user is right and that the public half of the key is in ~${user}/.ssh/authorized_keys on the manager.`,
+      login.target.password === undefined
+        ? `Check that the user is right and that the public half of the key is in ~${user}/.ssh/authorized_keys on the manager.`
+        : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).",
       error,
     );
   }
@@ -264,7 +276,9 @@ function hostKeyError(at: string, login: SshLogin, offered: Buffer, cause: unkno
     : `The host key of ${at} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
   return new ConnectError(
     `${message} Nothing was sent to it.`,
-    "If the server was set up anew, check on it with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` and replace the pinned key; if not, somebody may stand in between.",
+    revoked
+      ? "The server must get a new host key; until then it may be anybody."
+      : "If the server was set up anew, check on it with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` and replace the pinned key; if not, somebody may stand in between.",
     cause,
   );
 }

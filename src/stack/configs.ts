@@ -74,13 +74,13 @@ export function envConfigKey(
   asked: string | undefined,
 ): { kind: Kind; key: string } | { problem: Problem } {
   const keys = entriesOf(get(root, "configs")).map((entry) => entry.key.text);
-  const known =
-    keys.length === 0
-      ? "The stack file has no configs."
-      : `The stack file has the configs ${keys.join(", ")}.`;
+  const secrets = entriesOf(get(root, "secrets")).map((entry) => entry.key.text);
+  const known = [listing("configs", keys), secrets.length > 0 ? listing("secrets", secrets) : ""]
+    .join(" ")
+    .trim();
   if (asked !== undefined) {
     if (keys.includes(asked)) return { kind: "config", key: asked };
-    if (get(root, "secrets", asked) !== undefined) return { kind: "secret", key: asked };
+    if (secrets.includes(asked)) return { kind: "secret", key: asked };
     return {
       problem: { message: `"env-config" is "${asked}", which is no key under configs or secrets. ${known}` },
     };
@@ -100,6 +100,12 @@ export function envConfigKey(
       hint: 'Say with "env-config" which key the env file fills.',
     },
   };
+}
+
+function listing(kind: string, keys: readonly string[]): string {
+  return keys.length === 0
+    ? `The stack file has no ${kind}.`
+    : `The stack file has the ${kind} ${keys.join(", ")}.`;
 }
 
 function mounts(root: Mapping): { source: string; target: string }[] {

@@ -177,6 +177,7 @@ function substitute(
 
 /** The defined name that the author most likely meant, if one is near. */
 export function nearest(name: string, defined: Iterable<string>): string | undefined {
+  if (name.length < 3) return undefined; // Everything is near to a letter or two.
   let best: { name: string; distance: number } | undefined;
   for (const candidate of defined) {
     const distance = editDistance(name.toUpperCase(), candidate.toUpperCase());

@@ -8,6 +8,7 @@ import {
   versionObjects,
   versionedName,
 } from "./configs.ts";
+import { undefinedReferences } from "./references.ts";
 import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
 import { type Mapping, clone, entriesOf, get, printStackFile, set } from "./stack-file.ts";
 import { imagesOf, resolveTemplate, scopeOf } from "./template.ts";
@@ -78,7 +79,7 @@ export function render(request: RenderRequest): RenderedStack {
     lookup: scope.lookup,
     read: request.read,
   });
-  problems.push(...versioned.problems);
+  problems.push(...versioned.problems, ...undefinedReferences(root));
   const services = pinImages(root, request, problems);
   if (problems.length > 0) throw new StackFileError(problems);
 

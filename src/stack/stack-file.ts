@@ -70,7 +70,14 @@ export function parseStackFile(text: string, file: string): Mapping {
   if (document.errors.length > 0) {
     const [first] = document.errors; // What follows a syntax error is mostly its echo.
     throw new StackFileError([
-      { message: first?.message ?? "", place: place(first?.pos[0] ?? 0), hint: "The YAML can't be read." },
+      {
+        message:
+          first?.code === "MULTIPLE_DOCS"
+            ? "A stack file is one YAML document, and here a second one starts."
+            : (first?.message ?? ""),
+        place: place(first?.pos[0] ?? 0),
+        hint: "The YAML can't be read.",
+      },
     ]);
   }
   const problems: Problem[] = [];
