@@ -81,7 +81,7 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s",
   beforeAll(() => void pushImage(stack, "v1"));
   const moments: [string, RegExp, Record<string, string>][] = [
     ["while it builds", /::group::Build/, { version: "v2", build: "true" }],
-    ["while it watches", /::group::Deploy and watch[\s\S]*\[ *0s\]/, { version: "v1", build: "false" }],
+    ["while it watches", /::group::Deploy and watch[\s\S]*\] web: /, { version: "v1", build: "false" }],
   ];
   test.each(moments)("%s leaves nothing behind, and says what it did", async (_moment, when, own) => {
     const cwd = buildable({ "stack.yml": STACK });
@@ -126,7 +126,7 @@ test("what a killed step could not remove, the post step removes", async () => {
     },
     during: (action, log) => {
       const timer = setInterval(() => {
-        if (!/::group::Deploy and watch[\s\S]*\[ *0s\]/.test(log())) return;
+        if (!/::group::Deploy and watch[\s\S]*\] web: /.test(log())) return;
         clearInterval(timer);
         action.kill("SIGKILL");
       }, 50);
@@ -139,7 +139,9 @@ test("what a killed step could not remove, the post step removes", async () => {
     cwd: "/",
     bare: true,
     inputs: {},
-    environment: { "STATE_private-folder": state },
+    environment: Object.fromEntries(
+      Object.entries(run.state).map(([name, value]) => [`STATE_${name}`, value]),
+    ),
   });
   expect(post.code).toBe(0);
   expect(() => statSync(state)).toThrow("ENOENT");

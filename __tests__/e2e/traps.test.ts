@@ -1,0 +1,152 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import {
+  buildable,
+  cleanUp,
+  docker,
+  imageOf,
+  inContainer,
+  pushImage,
+  runAction,
+  service,
+  serviceNames,
+  stackName,
+} from "./rig.ts";
+
+/** Where Swarm tells half the truth, or where two things that are right by themselves go wrong together. */
+
+afterAll(cleanUp);
+
+const REPOSITORY = "$REGISTRY_URL/$PROJECT_NAME";
+const stack = stackName("trap");
+const inputs = { "stack-name": stack, project: stack, version: "v1", build: "false" };
+
+function web(image: string, more = ""): string {
+  return `services:\n  web:\n    image: ${REPOSITORY}:${image}\n    deploy: { update_config: { monitor: 2s }, restart_policy: { condition: any, delay: 1s } }\n${more}`;
+}
+
+beforeAll(() => {
+  pushImage(stack, "v1");
+  pushImage(stack, "quits", ["FAIL=quits"]);
+  pushImage(stack, "slowcrash", ["FAIL=late"]);
+});
+
+describe("an update whose tasks end without an error", () => {
+  beforeAll(async () => {
+    const run = await runAction({ cwd: buildable({ "stack.yml": web("v1") }), inputs });
+    expect(run.outputs.status).toBe("deployed");
+  });
+
+  test.each([
+    ["because the program ends with 0", web("quits"), "bye for good"],
+    [
+      "because the container is unhealthy and obeys its TERM",
+      web(
+        "v1",
+        '    healthcheck: { test: ["CMD", "/bin/busybox", "false"], interval: 1s, timeout: 1s, retries: 2, start_period: 0s }\n',
+      ),
+      "app v1 starting",
+    ],
+  ])("%s is red, names the task and shows its lines", async (_why, file, line) => {
+    const run = await runAction({ cwd: buildable({ "stack.yml": file }), inputs });
+    expect(run.outputs).toMatchObject({ status: "failed", reason: "rollout" });
+    expect(run.log).toContain(`  | ${line}`);
+    const services = JSON.parse(run.outputs.services ?? "[]") as { failingTasks: { state: string }[] }[];
+    expect(services[0]?.failingTasks.length).toBeGreaterThan(0);
+    expect(run.log).toMatch(
+      /::error::Service web failed.*Put back to what ran before: web; all of it runs\./,
+    );
+    expect(imageOf(`${stack}_web`)).toContain(":v1@");
+  });
+});
+
+test("a crash loop that was left behind is not called unchanged", async () => {
+  const loop = stackName("loop");
+  const own = { ...inputs, "stack-name": loop, "on-failure": "keep", "stable-for": "8s" };
+  const cwd = buildable({ "stack.yml": web("slowcrash") });
+  const first = await runAction({ cwd, inputs: own });
+  expect(first.outputs.status).toBe("failed");
+  const again = await runAction({ cwd, inputs: own });
+  expect(again.outputs).toMatchObject({ status: "failed", reason: "rollout" });
+  expect(JSON.parse(again.outputs.plan ?? "{}")).toMatchObject({ services: [{ change: "unchanged" }] });
+});
+
+test("two first deployments of one stack at once: nobody removes what the other has made", async () => {
+  const twins = stackName("twins");
+  const own = { ...inputs, "stack-name": twins, networks: `${twins}-a` };
+  const cwd = buildable({ "stack.yml": web("v1") });
+  const runs = await Promise.all([runAction({ cwd, inputs: own }), runAction({ cwd, inputs: own })]);
+  expect(serviceNames(twins)).toEqual([`${twins}_web`]);
+  expect(runs.some(({ outputs }) => outputs.status === "deployed")).toBe(true);
+  docker(["stack", "rm", twins]);
+  docker(["network", "rm", `${twins}-a`]);
+});
+
+test("the host's network is a network", async () => {
+  const host = stackName("host");
+  const file = `${web("v1", "    networks: [host]\n")}networks:\n  host: { external: true, name: host }\n`;
+  const own = { ...inputs, "stack-name": host };
+  const run = await runAction({ cwd: buildable({ "stack.yml": file }), inputs: own });
+  expect(run.outputs.status).toBe("deployed");
+  const again = await runAction({ cwd: buildable({ "stack.yml": file }), inputs: own });
+  expect(again.outputs.status).toBe("unchanged");
+});
+
+test("an env_file keeps docker's meaning, and can't fetch the runner's credentials", async () => {
+  const env = stackName("env");
+  const cwd = buildable({
+    "stack.yml": web("v1", "    env_file: [deploy/app.env]\n"),
+    "deploy/app.env": 'QUOTED="kept"\nDOLLAR=pa$word\nFROM_STEP\nACTIONS_RUNTIME_TOKEN\nGITHUB_TOKEN\n',
+  });
+  const environment = { FROM_STEP: "yes", ACTIONS_RUNTIME_TOKEN: "leaked", GITHUB_TOKEN: "leaked" };
+  const run = await runAction({ cwd, inputs: { ...inputs, "stack-name": env }, environment });
+  expect(run.outputs.status).toBe("deployed");
+  const inside = inContainer(`${env}_web`, ["/bin/busybox", "env"]).split("\n");
+  expect(inside).toEqual(expect.arrayContaining(['QUOTED="kept"', "DOLLAR=pa$word", "FROM_STEP=yes"]));
+  expect(JSON.stringify(service(`${env}_web`))).not.toContain("leaked");
+});
+
+test.each([
+  ["config", "configs: [nope]"],
+  ["secret", "secrets: [nope]"],
+  ["network", "networks: [nope]"],
+  ["volume", "volumes: ['nope:/x']"],
+])("a %s that the file does not define is told before anything is built", async (_kind, line) => {
+  const run = await runAction({
+    cwd: buildable({ "stack.yml": web("v1", `    ${line}\n`) }),
+    inputs: { ...inputs, build: "true" },
+  });
+  expect(run.outputs.reason).toBe("render");
+  expect(run.log).toMatch(
+    /::error file=stack\.yml,line=5,col=\d+::stack\.yml:5:\d+: Service web uses \w+ "nope"/,
+  );
+  expect(run.log).not.toContain("::group::");
+});
+
+test("values arrive byte for byte, whatever they look like", async () => {
+  const values = stackName("values");
+  const file = `${web("v1")}    environment:
+      SECRET: $SECRET
+      MIXED: "a $\${x} $SECRET b"
+      NESTED: \${UNSET:-\${ALSO_UNSET:-deep $SECRET}}
+      QUOTED: '\${QUOTED}'
+      OCTAL: 0123
+`;
+  const secret = "pa$word$$ $apr1$x %s $& 'q' \"d\" \\ é😀 ";
+  const quoted = "line one\nline two\n";
+  const own = {
+    ...inputs,
+    "stack-name": values,
+    secrets: JSON.stringify({ SECRET: secret, QUOTED: quoted }),
+  };
+  const run = await runAction({ cwd: buildable({ "stack.yml": file }), inputs: own });
+  expect(run.outputs.status).toBe("deployed");
+  expect(service(`${values}_web`).Spec.TaskTemplate.ContainerSpec.Env?.toSorted()).toEqual(
+    [
+      `SECRET=${secret}`,
+      `MIXED=a \${x} ${secret} b`,
+      `NESTED=deep ${secret}`,
+      `QUOTED=${quoted}`,
+      "OCTAL=83",
+    ].toSorted(),
+  );
+});
