@@ -1,4 +1,5 @@
-import { type JsonObject } from "../../src/json.ts";
+import { type JsonObject, textAt } from "../../src/json.ts";
+import { get, parseStackFile } from "../../src/stack/stack-file.ts";
 import { type ServiceSpec, type Swarm } from "../../src/swarm.ts";
 import {
   type Docker,
@@ -21,6 +22,8 @@ export interface Script {
   /** What a docker command answers, by its first words; without an entry it succeeds in silence. */
   readonly docker?: Readonly<Record<string, Partial<DockerAnswer>>>;
   readonly swarm?: Partial<Swarm>;
+  /** Full names of the services that the manager takes; all that docker is given, where this is left out. */
+  readonly takes?: readonly string[];
   /** Why the connection was lost, if it was. */
   readonly lost?: string;
 }
@@ -72,9 +75,18 @@ export function scriptedWorld(script: Script): RecordedWorld {
         auth: undefined,
       }));
     },
-    perform: async (_stage, deploy) => {
-      await deploy(docker(" (in earnest)"));
-      return [];
+    perform: async (_stage, deploy, onSent) => {
+      const earnest = docker(" (in earnest)");
+      await deploy({
+        run: async (argv, call) => {
+          const file = parseStackFile(call?.input ?? "", "stdin");
+          const given = script.specs
+            .map((each) => textAt(each, "Name"))
+            .filter((name) => get(file, "services", name.replace(`${argv.at(-1)}_`, "")) !== undefined);
+          for (const name of given) if (script.takes?.includes(name) ?? true) onSent(name);
+          return await earnest.run(argv, call);
+        },
+      });
     },
     lost: () => script.lost,
     [Symbol.asyncDispose]: async () => {

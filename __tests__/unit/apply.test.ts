@@ -60,13 +60,17 @@ function recordedDocker(answer: DockerAnswer): Docker & { readonly calls: Heard[
 function session(
   docker: Docker,
   lost?: string,
+  takes: readonly string[] = [],
 ): Session & { readonly swarm: ReturnType<typeof scriptedSwarm> } {
   return {
     swarm: scriptedSwarm([]),
     docker,
     registryAuth: () => undefined,
     rehearse: async () => await Promise.resolve([]),
-    perform: async (_stage, deploy) => await deploy(docker).then(() => []),
+    perform: async (_stage, deploy, onSent) => {
+      for (const name of takes) onSent(name);
+      await deploy(docker);
+    },
     lost: () => lost,
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };
@@ -172,6 +176,13 @@ describe("docker stack deploy", () => {
   });
 });
 
+interface Outcome {
+  readonly lost?: string | undefined;
+  /** Full names of the services that the manager takes. */
+  readonly takes?: readonly string[];
+  readonly onSent?: (serviceName: string) => void;
+}
+
 describe("sending", () => {
   const root = parseStackFile(
     "services: {web: {image: a}, db: {image: b}, new: {image: c}}\nnetworks: {n: {external: true}}",
@@ -198,8 +209,12 @@ describe("sending", () => {
     services: [service("web", "update"), service("db", "unchanged"), service("new", "create")],
   });
 
-  async function send(what: Plan, docker: Docker, lost?: string): Promise<void> {
-    await sendServices(what, stack, ".", 28, STAGE, session(docker, lost), recordedVoice());
+  async function send(
+    what: Plan,
+    docker: Docker,
+    { lost, takes, onSent = () => undefined }: Outcome = {},
+  ): Promise<void> {
+    await sendServices(what, stack, ".", 28, STAGE, session(docker, lost, takes), recordedVoice(), onSent);
   }
 
   test("docker gets the services that change, and no other: the same spec again would disarm Swarm's own rollback", async () => {
@@ -221,17 +236,44 @@ describe("sending", () => {
     expect(docker.calls).toEqual([]);
   });
 
-  test.each([
-    ["docker's own reason", undefined, "docker stack deploy failed (exit code 1): update out of sequence"],
+  const BY_THE_LOG = "Docker's own words are in the log above.";
+  const SOMEBODY_ELSE =
+    "Somebody else changes this stack at the same time: run this job again when they are done.";
+  test.each<[string, string, string | undefined, string, string]>([
+    ["docker's own reason", "No such image: a", undefined, "No such image: a.", BY_THE_LOG],
+    ["the lost connection, where that is why", "EOF", "keepalive timeout", "keepalive timeout.", BY_THE_LOG],
+    ["a race for a service", "update out of sequence", undefined, "update out of sequence.", SOMEBODY_ELSE],
     [
-      "the lost connection, where that is why",
-      "keepalive timeout",
-      "docker stack deploy failed (exit code 1): keepalive timeout",
+      "a race for a network",
+      "network with name n already exists",
+      undefined,
+      "network with name n already exists.",
+      SOMEBODY_ELSE,
     ],
-  ])("a failure tells %s, and where the rest stands", async (_fact, lost, message) => {
-    const docker = recordedDocker({ code: 1, stdout: "", stderr: "update out of sequence\n" });
-    await expect(send(changes, docker, lost)).rejects.toThrow(DeployError);
-    await expect(send(changes, docker, lost)).rejects.toThrow(message);
-    await expect(send(changes, docker, lost)).rejects.toThrow("Docker's own words are in the log above.");
+    [
+      "a race for a name",
+      "name conflicts with an existing object",
+      undefined,
+      "name conflicts with an existing object.",
+      SOMEBODY_ELSE,
+    ],
+  ])("a failure tells %s, and where the rest stands", async (_fact, stderr, lost, reason, hint) => {
+    const docker = recordedDocker({ code: 1, stdout: "", stderr: `${stderr}\n` });
+    const sending = async (): Promise<void> => await send(changes, docker, { lost });
+    await expect(sending()).rejects.toThrow(DeployError);
+    await expect(sending()).rejects.toThrow(`docker stack deploy failed (exit code 1): ${reason}`);
+    await expect(sending()).rejects.toThrow(hint);
+  });
+
+  test.each([
+    ["that succeeds", 0],
+    ["that fails half way", 1],
+  ])("what the manager took is told, also of a deployment %s", async (_fact, code) => {
+    const told: string[] = [];
+    const onSent = (name: string): void => void told.push(name);
+    await send(changes, recordedDocker({ ...OK, code }), { takes: ["shop_new"], onSent }).catch(
+      () => undefined,
+    );
+    expect(told).toEqual(["shop_new"]);
   });
 });

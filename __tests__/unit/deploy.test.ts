@@ -170,6 +170,34 @@ describe("stories", () => {
     expect(await story("unchanged", played, { "env-file": "", build: "false" })).toBe(golden("unchanged"));
   });
 
+  test.each<[string, readonly Task[], Facts["status"]]>([
+    ["no task has ended before: one look is enough", [], "unchanged"],
+    ["an old version's task was told to stop", [{ ...LEFT, state: "complete" }], "unchanged"],
+    [
+      "a task has failed before, and crashes again within stable-for",
+      [{ ...CRASHED, id: "first" }],
+      "failed",
+    ],
+    [
+      "a task has ended by itself before, and crashes again",
+      [{ ...CRASHED, id: "first", state: "complete" }],
+      "failed",
+    ],
+  ])("nothing to do, and %s", async (_fact, ended, status) => {
+    const quiet: Frame = { services: [AFTER], tasks: [...ended, UP] };
+    const { facts, transcript } = await told(
+      script([], {
+        before: [AFTER],
+        frames: [quiet, quiet, quiet, { services: [AFTER], tasks: [...ended, CRASHED] }],
+        files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
+      }),
+      { "env-file": "", build: "false" },
+    );
+    expect(facts.status).toBe(status);
+    expect(facts.aftermath).toEqual(status === "failed" ? ["Nothing was sent to the swarm."] : []);
+    expect(transcript.filter((line) => /> swarm|in earnest/.test(line))).toEqual([]);
+  });
+
   test("a new version crashes, and the stack goes back", async () => {
     const back = { services: [{ ...BEFORE, version: 12 }], tasks: [OLD_UP] };
     expect(
@@ -233,8 +261,9 @@ secrets:
     name: "swarm-stack-deploy_naming-key",
     bytes: Buffer.alloc(32, fill),
   });
-  const secretName = (fill: number): string =>
-    `shop_app_env_${createHmac("sha256", Buffer.alloc(32, fill)).update(HELD).digest("hex").slice(0, 12)}`;
+  const nameBy = (key: Uint8Array): string =>
+    `shop_app_env_${createHmac("sha256", key).update(HELD).digest("hex").slice(0, 12)}`;
+  const secretName = (fill: number): string => nameBy(Buffer.alloc(32, fill));
   /** The manager answers each survey with the next; the last one stays. */
   const played = (...surveys: readonly Partial<Survey>[]): Script => {
     const left = [...surveys];
@@ -278,13 +307,33 @@ secrets:
     expect(created(transcript)).toEqual([]);
   });
 
-  test("make the first naming key, and read it back: another deployment may have been faster", async () => {
-    const { facts, transcript } = await told(played({}, { configs: [stored(3)] }), given);
-    expect(facts.configName).toBe(secretName(3));
-    expect(created(transcript)).toEqual([
-      "  > swarm: create config swarm-stack-deploy_naming-key",
-      `  > swarm: create secret ${secretName(3)}`,
+  test("make the first naming key with all else that is created, and do not read it back", async () => {
+    const made: NewObject[] = [];
+    const { swarm, ...rest } = played({}, { configs: [stored(3)] });
+    const createObject = async (object: NewObject) =>
+      await Promise.resolve((made.push(object), `id-${object.name}`));
+    const { facts } = await told({ ...rest, swarm: { ...swarm, createObject } }, given);
+    const name = nameBy(made[0]?.bytes ?? Buffer.alloc(0));
+    expect(facts).toMatchObject({ status: "deployed", configName: name });
+    expect(name).not.toBe(secretName(3));
+    expect(made.map((object) => `${object.kind} ${object.name}`)).toEqual([
+      "config swarm-stack-deploy_naming-key",
+      `secret ${name}`,
     ]);
+    expect(facts.plan?.needs).toEqual({
+      networks: [],
+      configs: ["swarm-stack-deploy_naming-key"],
+      secrets: [name],
+    });
+  });
+
+  test("make no naming key where the deployment stops before anything is created", async () => {
+    const { swarm, ...rest } = played({});
+    const askRegistry = async () =>
+      await Promise.resolve({ kind: "refused", status: 401, message: "no" } as const);
+    const { facts, transcript } = await told({ ...rest, swarm: { ...swarm, askRegistry } }, given);
+    expect(facts.reason).toBe("preflight");
+    expect(created(transcript)).toEqual([]);
   });
 
   test("of a swarm without a naming key get one that nobody can guess", async () => {
@@ -505,6 +554,17 @@ describe("an interruption", () => {
     expect(facts.reason).toBe("deploy");
     expect(transcript).toContain("  > swarm: update shop_web at 9");
     expect(facts.aftermath).toEqual(["Put back to what ran before: web; all of it runs."]);
+  });
+
+  test("docker fails before the manager took anything: there is nothing to put back", async () => {
+    const { facts, transcript } = await told(
+      script([{ services: [AFTER] }], {
+        takes: [],
+        docker: { "(in earnest)": { code: 1, stderr: "No such image\n" } },
+      }),
+    );
+    expect(facts).toMatchObject({ reason: "deploy", aftermath: ["Nothing was sent to the swarm."] });
+    expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
   });
 
   test("a cancelled job puts nothing back, and says what goes on", async () => {

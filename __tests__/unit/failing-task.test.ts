@@ -88,3 +88,9 @@ test.each([
 ])("the headline: %s", async (_fact, failed, line) => {
   expect(headline(await story({}, failed))).toBe(line);
 });
+
+test("a long line is cut, and says by how much", async () => {
+  const told = await story(logging(out("a".repeat(1000)), err("b".repeat(1_000_000))));
+  expect(told.logs).toEqual(["a".repeat(1000), `${"b".repeat(1000)}… (999000 more characters)`]);
+  expect(told.lastWords).toBe(`${"b".repeat(300)}… (999700 more characters)`);
+});

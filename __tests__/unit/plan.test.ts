@@ -9,6 +9,7 @@ import {
   planDeployment,
   withRealIds,
 } from "../../src/plan.ts";
+import { networkIdsOf } from "../../src/spec.ts";
 import { type Service, type ServiceSpec } from "../../src/swarm.ts";
 import { service, serviceSpec } from "../doubles/swarm.ts";
 
@@ -78,6 +79,24 @@ describe("what happens to a service", () => {
       lines(plan([template("shop_net")], [live], { networkIds: new Map([["shop_net", "id1"]]) }).services),
     ).toEqual(["unchanged web"]);
   });
+});
+
+const PREDEFINED = networkIdsOf([
+  { Name: "shop_net", Id: "id1", Scope: "swarm" },
+  { Name: "host", Id: "local1", Scope: "local" },
+  { Name: "bridge", Id: "local2", Scope: "local" },
+]);
+
+test.each<[string, string, string, string]>([
+  ["host, which the live spec has by an id that no list tells", "host", "unknown", "unchanged web"],
+  ["bridge, likewise", "bridge", "unknown", "unchanged web"],
+  ["from host to one of the swarm's", "shop_net", "unknown", "update web networks"],
+  ["from one of the swarm's to host", "host", "id1", "update web networks"],
+])("a network that every node has on its own: %s", (_fact, wanted, live, expected) => {
+  const template = (Target: string): ServiceSpec =>
+    serviceSpec("a", { TaskTemplate: { Networks: [{ Target }] } });
+  const made = plan([template(wanted)], [service({ spec: template(live) })], { networkIds: PREDEFINED });
+  expect(lines(made.services)).toEqual([expected]);
 });
 
 test.each<[string, ServiceSpec, string]>([

@@ -245,6 +245,16 @@ describe("the summary says what happened", () => {
     expect(summary(facts({ stories: [told] }))).toContain(words);
   });
 
+  test.each([
+    [10, 10, undefined],
+    [11, 10, "1 more failed tasks are in the log."],
+    [30, 10, "20 more failed tasks are in the log."],
+  ])("of %d failed tasks it tells %d", (count, shown, rest) => {
+    const text = summary(facts({ stories: Array.from({ length: count }, () => story()) }));
+    expect(text.match(/<summary>Task web/g)).toHaveLength(shown);
+    expect(/\d+ more failed tasks are in the log\./.exec(text)?.[0]).toBe(rest);
+  });
+
   test("a timeline only where something was sent and converged", () => {
     expect(summary(facts({ services: [result()] }))).toContain("    web : 0, 4200");
     expect(

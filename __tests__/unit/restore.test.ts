@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { Cancelled, ConnectError } from "../../src/errors.ts";
+import { textAt } from "../../src/json.ts";
 import { type Plan, type PlannedService, futureId } from "../../src/plan.ts";
 import { type Restored, restore } from "../../src/restore.ts";
 import { type Swarm } from "../../src/swarm.ts";
@@ -44,11 +45,13 @@ async function restored(
   services: readonly PlannedService[],
   frames: readonly Frame[],
   changes: Partial<Swarm> = {},
+  sent: readonly string[] = services.map(({ wanted }) => textAt(wanted, "Name")),
 ): Promise<{ result: Restored; swarm: ScriptedSwarm; said: readonly string[] }> {
   const swarm = scriptedSwarm(frames, changes);
   const voice = recordedVoice();
   const plan: Plan = { stack: "shop", services, needs: { networks: [], configs: [], secrets: [] } };
-  return { result: await restore(plan, swarm, fakeClock(), voice), swarm, said: voice.said };
+  const result = await restore(plan, new Set(sent), swarm, fakeClock(), voice);
+  return { result, swarm, said: voice.said };
 }
 
 test("a service gets back the spec it had, at its present version", async () => {
@@ -127,7 +130,7 @@ test("what was sent is known again by the ids that the swarm gave to its network
   const survey = async () =>
     await Promise.resolve(
       emptySurvey({
-        networks: [{ Name: "proxy", Id: "n1" }],
+        networks: [{ Name: "proxy", Id: "n1", Scope: "swarm" }],
         configs: [{ id: "c1", name: "c", bytes: Buffer.from("x") }],
         secrets: [{ id: "s1", name: "s" }],
       }),
@@ -158,6 +161,24 @@ test.each([
   expect(tried).toEqual(["s1"]);
   expect(result.services).toEqual([]);
   expect(result.failures).toHaveLength(1);
+});
+
+test.each<[string, readonly string[], readonly string[]]>([
+  ["none of them", [], []],
+  ["only the update", ["shop_web"], ["update shop_web at 12"]],
+  ["only the new one", ["shop_new"], ["remove s9"]],
+  ["both", ["shop_web", "shop_new"], ["update shop_web at 12", "remove s9"]],
+  ["another stack's", ["web", "other_web"], []],
+])("a service that this run did not send is left alone: it sent %s", async (_fact, sent, heard) => {
+  const live = [SENT, service({ id: "s9", name: "shop_new", spec: NEW_SPEC })];
+  const { result, swarm, said } = await restored([planned(), NEW], [{ services: live }], {}, sent);
+  expect(swarm.heard).toEqual(heard);
+  expect(result.services.map(({ serviceName }) => serviceName)).toEqual(
+    sent.filter((name) => name === "shop_web"),
+  );
+  expect(result.removed).toEqual(sent.includes("shop_new") ? ["new"] : []);
+  expect(result.failures).toEqual([]);
+  expect(said).toHaveLength(heard.length);
 });
 
 test("what did not change is not touched", async () => {

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "@jest/globals";
-import { type ServiceSnapshot, type Verdict, judge } from "../../src/rollout.ts";
-import { type ServiceSpec } from "../../src/swarm.ts";
+import { type ServiceSnapshot, type Verdict, endedByItself, judge } from "../../src/rollout.ts";
+import { type ServiceSpec, type Task } from "../../src/swarm.ts";
 import { service, serviceSpec, task } from "../doubles/swarm.ts";
 
 const V2 = serviceSpec("app:v2");
 const NEW = service({ spec: V2, desiredTasks: 2 });
+const GLOBAL = serviceSpec("app:v2", { Mode: { Global: {} } });
 /** Swarm put the old spec back. */
 const OLD = service({ desiredTasks: 2 });
 
@@ -64,6 +65,16 @@ describe("a service that runs what was sent", () => {
       "no replicas are wanted and none run",
       verdict({ ...NEW, desiredTasks: 0 }, [gone]),
       "converged: 0/0 running",
+    ],
+    [
+      "a global service that no node may run",
+      verdict({ ...NEW, spec: GLOBAL, desiredTasks: 0 }, [gone], { sent: GLOBAL }),
+      "converged: 0/0 running: no node is eligible",
+    ],
+    [
+      "a global service that nodes run",
+      verdict({ ...NEW, spec: GLOBAL }, [one, two], { sent: GLOBAL }),
+      "converged: 2/2 running",
     ],
     [
       "an old task on a node that is down is a ghost: it should not run",
@@ -250,6 +261,67 @@ describe("a service that failed", () => {
     expect(words(found)).toBe(expected);
   });
 
+  const unhealthy = task({
+    id: "unhealthy1",
+    slot: 1,
+    state: "complete",
+    desiredState: "shutdown",
+    exitCode: 0,
+    image: "app:v2",
+    current: false,
+  });
+  // Ids as long as Swarm's, which no word of a message holds.
+  const UP = [
+    { ...one, id: "running1" },
+    { ...two, id: "running2" },
+  ];
+  const BY_U = "update rolled back due to failure or early termination of task unhealthy1";
+  const sameImage = serviceSpec("app:v2", { UpdateConfig: { Parallelism: 2 } });
+  test.each<[string, ServiceSnapshot["live"], readonly Task[], readonly string[], readonly string[]]>([
+    [
+      "an unhealthy container that ended with 0, by the image that was sent",
+      { ...OLD, ...update("rollback_completed", "rollback completed") },
+      [unhealthy],
+      [],
+      ["unhealthy1"],
+    ],
+    [
+      "an unhealthy container that ended with 0, by Swarm's message",
+      { ...NEW, spec: sameImage, ...update("rollback_started", BY_U) },
+      [unhealthy, { ...unhealthy, id: "stopped2" }],
+      [],
+      ["unhealthy1"],
+    ],
+    [
+      "not a task of the old image that was told to stop",
+      { ...OLD, ...update("rollback_completed") },
+      [unhealthy, { ...unhealthy, id: "stopped2", image: "app:v1" }],
+      [],
+      ["unhealthy1"],
+    ],
+    [
+      "not one of the present spec",
+      { ...OLD, ...update("rollback_completed") },
+      [
+        { ...crashed, id: "crashed3" },
+        { ...unhealthy, current: true },
+      ],
+      [],
+      ["crashed3"],
+    ],
+    [
+      "not one that was over before we sent anything",
+      { ...OLD, ...update("rollback_completed") },
+      [unhealthy, { ...crashed, id: "crashed3" }],
+      ["unhealthy1"],
+      ["crashed3"],
+    ],
+  ])("the culprits of a rollback: %s", (_fact, live, tasks, old, culprits) => {
+    const found = verdict(live, [...UP, ...tasks], { oldFailures: new Set(old) });
+    expect(found.detail).toMatch(/^Swarm rolled the service back/);
+    expect(found.kind === "failed" && found.tasks.map(({ id }) => id)).toEqual(culprits);
+  });
+
   test("the culprits are named", () => {
     const found = verdict(NEW, [one, crashed]);
     expect(found.kind === "failed" && found.tasks).toEqual([crashed]);
@@ -381,4 +453,16 @@ describe("tasks that may end", () => {
   ])("%s", (_fact, found, expected) => {
     expect(found).toMatch(expected);
   });
+});
+
+test.each<[string, Partial<Task>, boolean]>([
+  ["failed", { state: "failed" }, true],
+  ["failed, of an old version", { state: "failed", current: false }, true],
+  ["rejected", { state: "rejected" }, true],
+  ["complete", { state: "complete" }, true],
+  ["complete, of an old version: it was told to stop", { state: "complete", current: false }, false],
+  ["shut down", { state: "shutdown" }, false],
+  ["running", {}, false],
+])("whether a task ended by itself: %s", (_fact, changes, byItself) => {
+  expect(endedByItself(task(changes))).toBe(byItself);
 });

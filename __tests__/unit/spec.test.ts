@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { canonicalSpec, differences } from "../../src/spec.ts";
+import { canonicalSpec, differences, networkIdsOf } from "../../src/spec.ts";
 import { type ServiceSpec } from "../../src/swarm.ts";
 
 const NETWORKS = new Map([["shop_default", "net1"]]);
@@ -210,4 +210,20 @@ test("comparing changes neither side", () => {
   const spec = container({ Env: ["B", "A"], Dir: "" });
   canonicalSpec(spec, NETWORKS);
   expect(spec).toEqual(container({ Env: ["B", "A"], Dir: "" }));
+});
+
+test("names of networks are mapped to the ids that specs hold; what every node has on its own is predefined", () => {
+  expect(
+    networkIdsOf([
+      { Name: "shop_default", Id: "net1", Scope: "swarm" },
+      { Name: "host", Id: "a", Scope: "local" },
+      { Name: "bridge", Id: "b", Scope: "local" },
+    ]),
+  ).toEqual(
+    new Map([
+      ["shop_default", "net1"],
+      ["host", "predefined"],
+      ["bridge", "predefined"],
+    ]),
+  );
 });

@@ -294,6 +294,16 @@ describe("one mistake, one complaint", () => {
       '"docker-host" is "/var/run/docker.sock".',
     ],
     [
+      "a build argument without a name",
+      { "build-args": "A=1\n=hunter2" },
+      '"build-args", line 2: there is no name before the equals sign.',
+    ],
+    [
+      "a build secret without a name",
+      { "build-secrets": "=hunter2" },
+      '"build-secrets", line 1: there is no name before the equals sign.',
+    ],
+    [
       "several managers",
       { "ssh-host": "m1, m2" },
       'Several managers in "ssh-host" are not supported yet in this version.',

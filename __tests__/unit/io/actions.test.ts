@@ -76,6 +76,7 @@ describe("a secret", () => {
   test.each([
     ["with a quote, as JSON spells it", 'pass"word\\x', '{"a":"pass\\"word\\\\x"}'],
     ["with signs, as a URL spells it", "p&ss w/rd", "https://u:p%26ss%20w%2Frd@h"],
+    ["with signs that RFC 3986 spells out", "p!ss'(word)*", "https://u:p%21ss%27%28word%29%2A@h"],
     ["line by line", "first line\nsecond line", "only the second line"],
     ["line by line, of Windows", "first line\r\nsecond line", "only the first line"],
     ["around which there are blanks", "  hunter2  ", "hunter2"],
@@ -129,6 +130,36 @@ describe("a secret", () => {
     expect(JSON.stringify(Object.values((JSON.parse(json) as object[])[0] ?? {}))).not.toContain(
       `a ${secret} b`,
     );
+  });
+});
+
+describe("an output", () => {
+  test.each([
+    "status",
+    "reason",
+    "stack-name",
+    "version",
+    "release",
+    "image",
+    "digest",
+    "config-name",
+    "rendered-file",
+  ])("%s stays whole, since later steps work with it", (name) => {
+    runner.mask(SECRET);
+    runner.output(name, `a-${SECRET}`);
+    expect(file("OUTPUT").split("\n")[1]).toBe(`a-${SECRET}`);
+  });
+
+  test.each([
+    ["plan", `{"a":"${SECRET}"}`, '{"a":"***"}'],
+    ["services", `[{"a":"${SECRET}"}]`, '[{"a":"***"}]'],
+    ["services", "[]", "[]"],
+    ["deployment-id", SECRET, "***"],
+    ["anything-else", `[${SECRET}] is no JSON`, "[***] is no JSON"],
+  ])("%s loses its secrets: %s", (name, value, shownValue) => {
+    runner.mask(SECRET);
+    runner.output(name, value);
+    expect(file("OUTPUT").split("\n")[1]).toBe(shownValue);
   });
 });
 

@@ -131,3 +131,12 @@ test.each([
 ])("the type of %s", (_fact, blob, type) => {
   expect(typeOfKey(blob)).toBe(type);
 });
+
+test.each([
+  ["cut short", `m1 ${ED.slice(0, 18)}`],
+  ["of another type than its line says", `m1 ecdsa-sha2-nistp256 ${ED.split(" ")[1]}`],
+])("a key %s is none, and the others count", (_fact, line) => {
+  expect(accepted(line, "m1")).toEqual([]);
+  expect(accepted(`${line}\nm1 ${EC}\n`, "m1")).toEqual(["ecdsa-sha2-nistp256"]);
+  expect(knownKeys(`@revoked ${line}`, "m1", 22).revoked).toEqual([]);
+});

@@ -1,7 +1,7 @@
 import { request } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { type Forward, standIn } from "../../../src/io/stand-in.ts";
+import { type OnWrite, rehearsed, standIn } from "../../../src/io/stand-in.ts";
 import { type Stage, type Write } from "../../../src/world.ts";
 import { temporaryFolder } from "../../doubles/folder.ts";
 import { emptySurvey } from "../../doubles/swarm.ts";
@@ -63,9 +63,9 @@ async function ask(host: string, method: string, path: string, body?: object, au
 
 async function playing(
   deploy: (host: string) => Promise<void>,
-  forward?: Forward,
-): Promise<readonly Write[]> {
-  return await standIn(STAGE, "1.41", join(folder.path, "d.sock"), forward, deploy);
+  onWrite: OnWrite = async () => await Promise.reject(new Error("nothing is written here")),
+): Promise<void> {
+  await standIn(STAGE, "1.41", join(folder.path, "d.sock"), onWrite, deploy);
 }
 
 async function answered(method: string, path: string): Promise<Reply> {
@@ -139,15 +139,22 @@ describe("docker's writes", () => {
 
   test("of a rehearsal are noted, with credentials, and go nowhere", async () => {
     const replies: Reply[] = [];
-    const writes = await playing(async (host) => {
-      replies.push(await ask(host, "POST", "/v1.41/services/create", spec, "auth"));
-      replies.push(await ask(host, "POST", "/v1.41/services/s1/update?version=7", spec));
-    });
+    const writes: Write[] = [];
+    await playing(
+      async (host) => {
+        replies.push(await ask(host, "POST", "/v1.41/services/create", spec, "auth"));
+        replies.push(await ask(host, "POST", "/v1.41/services/s1/update?version=7", spec));
+      },
+      async (write) => await Promise.resolve(rehearsed(writes.push(write), write)),
+    );
     expect(writes).toEqual([
       { method: "POST", path: "/services/create", body: spec, auth: "auth" },
       { method: "POST", path: "/services/s1/update", body: spec, auth: undefined },
     ]);
-    expect(replies.map(({ status }) => status)).toEqual([201, 200]);
+    expect(replies).toMatchObject([
+      { status: 201, body: { ID: "rehearsed1", Id: "rehearsed1" } },
+      { status: 200, body: {} },
+    ]);
   });
 
   test("in earnest go to the manager as they are, and its answer goes back", async () => {

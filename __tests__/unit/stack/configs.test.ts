@@ -151,7 +151,13 @@ describe("the config that the env file fills", () => {
       "the key asked for is of neither kind",
       "secrets: {s: {external: true}}",
       "t",
-      /^"env-config" is "t", which is no key under configs or secrets\. The stack file has no configs\.$/,
+      /^"env-config" is "t", which is no key under configs or secrets\. The stack file has no configs\. The stack file has the secrets s\.$/,
+    ],
+    [
+      "the key asked for is of neither kind, and there are both",
+      "configs: {a: {}}\nsecrets: {s: {external: true}, r: {external: true}}",
+      "t",
+      /The stack file has the configs a\. The stack file has the secrets s, r\.$/,
     ],
   ])("is a question where %s", (_fact, text, asked, words) => {
     expect(found(text, ".env", asked)).toMatch(words);

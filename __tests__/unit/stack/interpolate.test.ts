@@ -179,6 +179,9 @@ describe("the name that was meant", () => {
     ["letters swapped", "REGISTRY_ULR", "REGISTRY_URL"],
     ["another case", "version", "VERSION"],
     ["far off", "PASSWORD", undefined],
+    ["one letter, to which everything is near", "A", undefined],
+    ["two letters", "HO", undefined],
+    ["three", "HOM", "HOME"],
   ])("%s", (_fact, name, meant) => {
     expect(nearest(name, ["REGISTRY_URL", "VERSION", "HOME"])).toBe(meant);
   });
