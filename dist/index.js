@@ -25890,12 +25890,14 @@ class Reader {
     }
     /** `name=value` lines; a line without a name is a mistake. The line itself may hold a secret. */
     named(name) {
-        const lines = this.lines(name);
-        lines.forEach((line, index) => {
-            if (line.startsWith("="))
-                this.complain(`"${name}", line ${index + 1}: there is no name before the equals sign.`);
+        this.#raw(name)
+            .split(/\r?\n/)
+            .forEach((line, index) => {
+            if (!line.trim().startsWith("="))
+                return;
+            this.complain(`"${name}", line ${index + 1}: there is no name before the equals sign.`);
         });
-        return lines;
+        return this.lines(name);
     }
     /** Separated by newlines or commas. */
     list(name) {
@@ -26481,6 +26483,7 @@ const external_node_https_namespaceObject = require("node:https");
 
 /** Of Docker 20.10, the first that says how many tasks a service should have. */
 const OLDEST_API = "1.41";
+const PREDEFINED_NETWORKS = ["host", "bridge"];
 const STACK_LABEL = "com.docker.stack.namespace";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
@@ -26618,7 +26621,7 @@ class EngineSwarm {
     async survey(stack) {
         const [info, networks, configs, secrets, services] = await Promise.all([
             this.#api.json("/info"),
-            this.#list("/networks"),
+            this.networks(),
             this.#list("/configs"),
             this.#list("/secrets"),
             this.#rawServices(stack),
@@ -26649,7 +26652,24 @@ class EngineSwarm {
         }
     }
     async networks() {
-        return await this.#list("/networks");
+        const [listed, ...predefined] = await Promise.all([
+            this.#list("/networks"),
+            ...PREDEFINED_NETWORKS.map(async (name) => await this.#predefinedNetwork(name)),
+        ]);
+        const known = predefined.filter((raw) => raw !== undefined);
+        const names = new Set(known.map((raw) => (0,json/* textAt */.$6)(raw, "Name")));
+        return [...known, ...listed.filter((raw) => !names.has((0,json/* textAt */.$6)(raw, "Name")))];
+    }
+    /** A network that every node has on its own: specs hold the id that the swarm gives it, and the list shows only the manager's. */
+    async #predefinedNetwork(name) {
+        try {
+            return (0,json/* objectAt */.lJ)(await this.#api.json(`/networks/${name}`, { query: { scope: "swarm" } }));
+        }
+        catch (error) {
+            if (error instanceof errors/* ManagerRefusal */.oF && error.status === 404)
+                return undefined;
+            throw error;
+        }
     }
     async createNetwork(name) {
         const Labels = { "swarm-stack-deploy.managed": "true" };
@@ -27871,14 +27891,9 @@ function canonicalSpec(spec, networkIds) {
     const found = canonical(spec, [], networkIds);
     return (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(found) ? found : {};
 }
-/** Stands for a network that every node has on its own (`host`, `bridge`): the swarm knows it by an id that no list tells. */
-const PREDEFINED = "predefined";
-/** Network names to the ids that specs hold, from the engine's list of networks. */
+/** Network names to the ids that specs hold, from the swarm's networks. */
 function networkIdsOf(networks) {
-    return new Map(networks.map((raw) => [
-        (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Name"),
-        (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Scope") === "swarm" ? (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Id") : PREDEFINED,
-    ]));
+    return new Map(networks.map((raw) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Id")]));
 }
 /** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
 function differences(a, b, path = "") {
@@ -27967,15 +27982,8 @@ function canonicalScalar(value, path, networkIds) {
         return undefined;
     const key = path.at(-1);
     if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string")
-        return networkId(value, networkIds);
+        return networkIds.get(value) ?? value;
     return value;
-}
-/** Names become ids; an id that no network of the swarm has is that of a predefined one. Without a list nothing is known. */
-function networkId(target, networkIds) {
-    const known = networkIds.get(target);
-    if (known !== undefined || networkIds.size === 0)
-        return known ?? target;
-    return [...networkIds.values()].includes(target) ? target : PREDEFINED;
 }
 function compare(a, b) {
     return a < b ? -1 : Number(a > b);

@@ -10,17 +10,9 @@ export function canonicalSpec(spec: ServiceSpec, networkIds: ReadonlyMap<string,
   return isObject(found) ? found : {};
 }
 
-/** Stands for a network that every node has on its own (`host`, `bridge`): the swarm knows it by an id that no list tells. */
-const PREDEFINED = "predefined";
-
-/** Network names to the ids that specs hold, from the engine's list of networks. */
+/** Network names to the ids that specs hold, from the swarm's networks. */
 export function networkIdsOf(networks: readonly JsonObject[]): ReadonlyMap<string, string> {
-  return new Map(
-    networks.map((raw) => [
-      textAt(raw, "Name"),
-      textAt(raw, "Scope") === "swarm" ? textAt(raw, "Id") : PREDEFINED,
-    ]),
-  );
+  return new Map(networks.map((raw) => [textAt(raw, "Name"), textAt(raw, "Id")]));
 }
 
 /** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
@@ -118,15 +110,8 @@ function canonicalScalar(
   if ((value === 0 || value === false) && fallback === undefined) return undefined;
   const key = path.at(-1);
   if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string")
-    return networkId(value, networkIds);
+    return networkIds.get(value) ?? value;
   return value;
-}
-
-/** Names become ids; an id that no network of the swarm has is that of a predefined one. Without a list nothing is known. */
-function networkId(target: string, networkIds: ReadonlyMap<string, string>): string {
-  const known = networkIds.get(target);
-  if (known !== undefined || networkIds.size === 0) return known ?? target;
-  return [...networkIds.values()].includes(target) ? target : PREDEFINED;
 }
 
 function compare(a: string, b: string): number {

@@ -91,7 +91,7 @@ export interface Swarm {
   survey(stack: string): Promise<Survey>;
   /** The manager's registry look-up; `auth` is an X-Registry-Auth value. */
   askRegistry(image: string, auth: string | undefined): Promise<ImageAnswer>;
-  /** In the engine's own words. */
+  /** Those of the swarm, and the manager's own; in the engine's words. */
   networks(): Promise<readonly JsonObject[]>;
   /** An attachable overlay network; its id. */
   createNetwork(name: string): Promise<string>;

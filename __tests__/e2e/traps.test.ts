@@ -31,10 +31,7 @@ beforeAll(() => {
 });
 
 describe("an update whose tasks end without an error", () => {
-  beforeAll(async () => {
-    const run = await runAction({ cwd: buildable({ "stack.yml": web("v1") }), inputs });
-    expect(run.outputs.status).toBe("deployed");
-  });
+  beforeAll(async () => void (await runAction({ cwd: buildable({ "stack.yml": web("v1") }), inputs })));
 
   test.each([
     ["because the program ends with 0", web("quits"), "bye for good"],

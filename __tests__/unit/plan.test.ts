@@ -83,13 +83,15 @@ describe("what happens to a service", () => {
 
 const PREDEFINED = networkIdsOf([
   { Name: "shop_net", Id: "id1", Scope: "swarm" },
-  { Name: "host", Id: "local1", Scope: "local" },
-  { Name: "bridge", Id: "local2", Scope: "local" },
+  { Name: "host", Id: "id2", Scope: "swarm" },
+  { Name: "bridge", Id: "id3", Scope: "swarm" },
 ]);
 
 test.each<[string, string, string, string]>([
-  ["host, which the live spec has by an id that no list tells", "host", "unknown", "unchanged web"],
-  ["bridge, likewise", "bridge", "unknown", "unchanged web"],
+  ["host", "host", "id2", "unchanged web"],
+  ["bridge", "bridge", "id3", "unchanged web"],
+  ["from host to bridge", "bridge", "id2", "update web networks"],
+  ["from host to one that is yet to be made", "proxy", "id2", "update web networks"],
   ["from host to one of the swarm's", "shop_net", "unknown", "update web networks"],
   ["from one of the swarm's to host", "host", "id1", "update web networks"],
 ])("a network that every node has on its own: %s", (_fact, wanted, live, expected) => {

@@ -212,18 +212,18 @@ test("comparing changes neither side", () => {
   expect(spec).toEqual(container({ Env: ["B", "A"], Dir: "" }));
 });
 
-test("names of networks are mapped to the ids that specs hold; what every node has on its own is predefined", () => {
+test("names of networks are mapped to the ids that specs hold; those that every node has on its own come with the swarm's id", () => {
   expect(
     networkIdsOf([
       { Name: "shop_default", Id: "net1", Scope: "swarm" },
-      { Name: "host", Id: "a", Scope: "local" },
-      { Name: "bridge", Id: "b", Scope: "local" },
+      { Name: "host", Id: "a", Scope: "swarm" },
+      { Name: "bridge", Id: "b", Scope: "swarm" },
     ]),
   ).toEqual(
     new Map([
       ["shop_default", "net1"],
-      ["host", "predefined"],
-      ["bridge", "predefined"],
+      ["host", "a"],
+      ["bridge", "b"],
     ]),
   );
 });

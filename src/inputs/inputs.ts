@@ -213,12 +213,13 @@ class Reader {
 
   /** `name=value` lines; a line without a name is a mistake. The line itself may hold a secret. */
   named(name: string): string[] {
-    const lines = this.lines(name);
-    lines.forEach((line, index) => {
-      if (line.startsWith("="))
+    this.#raw(name)
+      .split(/\r?\n/)
+      .forEach((line, index) => {
+        if (!line.trim().startsWith("=")) return;
         this.complain(`"${name}", line ${index + 1}: there is no name before the equals sign.`);
-    });
-    return lines;
+      });
+    return this.lines(name);
   }
 
   /** Separated by newlines or commas. */

@@ -19,6 +19,7 @@ import {
 
 /** Of Docker 20.10, the first that says how many tasks a service should have. */
 const OLDEST_API = "1.41";
+const PREDEFINED_NETWORKS = ["host", "bridge"];
 const STACK_LABEL = "com.docker.stack.namespace";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
@@ -212,7 +213,7 @@ export class EngineSwarm implements Swarm {
   async survey(stack: string): Promise<Survey> {
     const [info, networks, configs, secrets, services] = await Promise.all([
       this.#api.json("/info"),
-      this.#list("/networks"),
+      this.networks(),
       this.#list("/configs"),
       this.#list("/secrets"),
       this.#rawServices(stack),
@@ -243,7 +244,23 @@ export class EngineSwarm implements Swarm {
   }
 
   async networks(): Promise<readonly JsonObject[]> {
-    return await this.#list("/networks");
+    const [listed, ...predefined] = await Promise.all([
+      this.#list("/networks"),
+      ...PREDEFINED_NETWORKS.map(async (name) => await this.#predefinedNetwork(name)),
+    ]);
+    const known = predefined.filter((raw) => raw !== undefined);
+    const names = new Set(known.map((raw) => textAt(raw, "Name")));
+    return [...known, ...listed.filter((raw) => !names.has(textAt(raw, "Name")))];
+  }
+
+  /** A network that every node has on its own: specs hold the id that the swarm gives it, and the list shows only the manager's. */
+  async #predefinedNetwork(name: string): Promise<JsonObject | undefined> {
+    try {
+      return objectAt(await this.#api.json(`/networks/${name}`, { query: { scope: "swarm" } }));
+    } catch (error) {
+      if (error instanceof ManagerRefusal && error.status === 404) return undefined;
+      throw error;
+    }
   }
 
   async createNetwork(name: string): Promise<string> {
