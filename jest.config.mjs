@@ -11,6 +11,6 @@ export default {
       },
     ],
   },
-  testTimeout: 20_000,
+  testTimeout: 120_000,
   reporters: ["default", "<rootDir>/__tests__/closing-line.cjs"],
 };

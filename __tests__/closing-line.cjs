@@ -4,6 +4,9 @@ module.exports = class ClosingLine {
     const failed = results.numFailedTests + results.numRuntimeErrorTestSuites;
     const skipped = results.numPendingTests + results.numTodoTests;
     const tail = skipped > 0 ? `, ${skipped} skipped` : "";
-    process.stdout.write(`\n${results.numPassedTests} passed, ${failed} failed${tail}\n`);
+    // At the very end, behind what the other reporters still have to say.
+    process.on("exit", () =>
+      process.stdout.write(`${results.numPassedTests} passed, ${failed} failed${tail}\n`),
+    );
   }
 };

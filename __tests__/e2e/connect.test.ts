@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { createPrivateKey } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync } from "node:fs";
 import { type Server, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,6 +64,15 @@ describe("ways to log in", () => {
     expect(run.code).toBe(0);
     expect(run.leftovers).toEqual([]);
   });
+});
+
+const node20 = join(import.meta.dirname, "../../node_modules/node20-linux-x64/bin/node");
+
+// There is a binary of the old Node for one architecture only.
+(existsSync(node20) ? test : test.skip)("the bundle also works on Node 20", async () => {
+  const run = await runAction({ cwd, inputs, node: node20 });
+  expect(run.log).toMatch(/Status: (deployed|unchanged)\./);
+  expect(run.leftovers).toEqual([]);
 });
 
 describe("what goes wrong", () => {
