@@ -25193,7 +25193,7 @@ function rolloutProblems(seen, timeoutMs) {
         if (story === undefined)
             return { message: `Service ${name} failed: ${detail}.` };
         const what = story.error === detail ? "" : `: ${detail}`; // The headline says it already.
-        const lastWords = story.lastWords === "" ? "" : ` Its last words: ${story.lastWords}`;
+        const lastWords = story.lastWords === "" ? "" : ` Its last words: “${story.lastWords}”.`;
         return { message: `Service ${name} failed${what}. ${(0,failing_task/* headline */.P)(story)}.${lastWords}` };
     });
 }

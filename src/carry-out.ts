@@ -95,7 +95,7 @@ function rolloutProblems(seen: Watch, timeoutMs: number): Problem[] {
     const story = seen.stories.find(({ service }) => service === name);
     if (story === undefined) return { message: `Service ${name} failed: ${detail}.` };
     const what = story.error === detail ? "" : `: ${detail}`; // The headline says it already.
-    const lastWords = story.lastWords === "" ? "" : ` Its last words: ${story.lastWords}`;
+    const lastWords = story.lastWords === "" ? "" : ` Its last words: “${story.lastWords}”.`;
     return { message: `Service ${name} failed${what}. ${headline(story)}.${lastWords}` };
   });
 }

@@ -142,7 +142,7 @@ describe("a stack's life", () => {
     expect(run.code).toBe(1);
     expect(run.outputs).toMatchObject({ status: "failed", reason: "rollout", version: "v3" });
     expect(run.log).toContain("  | FATAL: no database");
-    expect(run.log).toMatch(/::error::Service (web|quiet) failed: .*non-zero exit \(3\)/);
+    expect(run.log).toMatch(/::error::Service (web|quiet) failed.*non-zero exit \(3\)/);
     expect(run.summary).toContain("FATAL: no database");
     expect(run.summary).toContain("all of it runs");
     expect(imageOf(`${stack}_web`)).toContain(firstDigest);
