@@ -24736,6 +24736,7 @@ function folderOf(path) {
 
 
 
+
 /** Where no name depends on it. */
 const NO_KEY = new Uint8Array(32);
 function renderWith(digest, namingKey, { inputs, sources, world, dockerMajor }) {
@@ -24809,7 +24810,7 @@ function namingKeyOf(survey, draft) {
     return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : NO_KEY, isNew };
 }
 function namingKeyObject(bytes) {
-    const labels = new Map([["swarm-stack-deploy.managed", "true"]]);
+    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
     return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
 }
 function plannedResult({ name, change, before, wanted }) {
@@ -26472,7 +26473,10 @@ var external_node_fs_ = __nccwpck_require__(3024);
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:https"
 const external_node_https_namespaceObject = require("node:https");
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(7856);
 ;// CONCATENATED MODULE: ./src/io/engine.ts
+
 
 
 
@@ -26672,7 +26676,7 @@ class EngineSwarm {
         }
     }
     async createNetwork(name) {
-        const Labels = { "swarm-stack-deploy.managed": "true" };
+        const Labels = { [defaults/* MANAGED_LABEL */.bS]: "true" };
         const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
         try {
             return (0,json/* textAt */.$6)(await this.#api.json("/networks/create", { method: "POST", body }), "Id");
@@ -28005,7 +28009,7 @@ function compare(a, b) {
 /* harmony import */ var _stack_file_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1891);
 
 
-/** On every service this action deploys; a service without it is somebody else's and is never removed by us. */
+/** On everything this action makes; a service without it is somebody else's and is never removed by us. */
 const MANAGED_LABEL = "swarm-stack-deploy.managed";
 const OURS = "set by Swarm Stack Deploy";
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */

@@ -8,6 +8,7 @@ import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
 import { type Facts, type ServiceResult, imageOf, planLines } from "./report.ts";
 import { type VersionedObject } from "./stack/configs.ts";
+import { MANAGED_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
 import { type Sources } from "./sources.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
@@ -118,7 +119,7 @@ function namingKeyOf(survey: Survey, draft: RenderedStack): { bytes: Uint8Array;
 }
 
 function namingKeyObject(bytes: Uint8Array): NewObject {
-  const labels = new Map([["swarm-stack-deploy.managed", "true"]]);
+  const labels = new Map([[MANAGED_LABEL, "true"]]);
   return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
 }
 

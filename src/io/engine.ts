@@ -5,6 +5,7 @@ import { Agent as TlsAgent, request as httpsRequest } from "node:https";
 import { join } from "node:path";
 import { Cancelled, ConnectError, ManagerRefusal, messageOf } from "../errors.ts";
 import { type Json, type JsonObject, at, numberAt, objectAt, textAt } from "../json.ts";
+import { MANAGED_LABEL } from "../stack/defaults.ts";
 import {
   type ImageAnswer,
   type LogLine,
@@ -264,7 +265,7 @@ export class EngineSwarm implements Swarm {
   }
 
   async createNetwork(name: string): Promise<string> {
-    const Labels = { "swarm-stack-deploy.managed": "true" };
+    const Labels = { [MANAGED_LABEL]: "true" };
     const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
     try {
       return textAt(await this.#api.json("/networks/create", { method: "POST", body }), "Id");

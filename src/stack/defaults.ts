@@ -1,7 +1,7 @@
 import { type Problem } from "../errors.ts";
 import { type Mapping, type Node, ensureMapping, entriesOf, get, scalar, set, textOf } from "./stack-file.ts";
 
-/** On every service this action deploys; a service without it is somebody else's and is never removed by us. */
+/** On everything this action makes; a service without it is somebody else's and is never removed by us. */
 export const MANAGED_LABEL = "swarm-stack-deploy.managed";
 
 const OURS = "set by Swarm Stack Deploy";
