@@ -3,7 +3,7 @@ import { type Place, StackFileError } from "./errors.ts";
 import { type Needs, type Plan, futureId, planDeployment } from "./plan.ts";
 import { networkIdsOf } from "./spec.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
-import { get } from "./stack/stack-file.ts";
+import { get } from "./stack/tree.ts";
 import { type Kind } from "./stack/configs.ts";
 import { type ImageAnswer, type Named, type NewObject, type Survey } from "./swarm.ts";
 import { type Docker, type Session, type Stage, type Voice } from "./world.ts";

@@ -2,7 +2,8 @@ import { InputError, type Problem } from "./errors.ts";
 import { type Inputs, STACK_FILES } from "./inputs/inputs.ts";
 import { type EnvFile, refusedBySwarm } from "./stack/configs.ts";
 import { nearest } from "./stack/interpolate.ts";
-import { type Mapping, parseStackFile } from "./stack/stack-file.ts";
+import { parseStackFile } from "./stack/stack-file.ts";
+import { type Mapping } from "./stack/tree.ts";
 import { type Files } from "./world.ts";
 
 /** The user's files, read and understood as far as that goes without variables. */

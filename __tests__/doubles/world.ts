@@ -1,5 +1,6 @@
 import { type JsonObject, textAt } from "../../src/json.ts";
-import { get, parseStackFile } from "../../src/stack/stack-file.ts";
+import { parseStackFile } from "../../src/stack/stack-file.ts";
+import { get } from "../../src/stack/tree.ts";
 import { type ServiceSpec, type Swarm } from "../../src/swarm.ts";
 import {
   type Docker,

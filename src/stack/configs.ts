@@ -1,17 +1,7 @@
 import { createHash, createHmac } from "node:crypto";
 import { type Place, type Problem } from "../errors.ts";
 import { type Lookup } from "./interpolate.ts";
-import {
-  type Mapping,
-  type Node,
-  entriesOf,
-  get,
-  isNull,
-  mapping,
-  scalar,
-  set,
-  textOf,
-} from "./stack-file.ts";
+import { type Mapping, type Node, entriesOf, get, isNull, mapping, scalar, set, textOf } from "./tree.ts";
 
 export type Kind = "config" | "secret";
 

@@ -1,5 +1,5 @@
 import { type Problem } from "../errors.ts";
-import { type Mapping, type Node, ensureMapping, entriesOf, get, scalar, set, textOf } from "./stack-file.ts";
+import { type Mapping, type Node, ensureMapping, entriesOf, get, scalar, set, textOf } from "./tree.ts";
 
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
 export const MANAGED_LABEL = "swarm-stack-deploy.managed";

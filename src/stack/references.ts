@@ -1,5 +1,5 @@
 import { type Place, type Problem } from "../errors.ts";
-import { type Mapping, type Node, entriesOf, get, textOf } from "./stack-file.ts";
+import { type Mapping, type Node, entriesOf, get, textOf } from "./tree.ts";
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
 export function undefinedReferences(root: Mapping): Problem[] {

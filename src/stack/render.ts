@@ -10,7 +10,8 @@ import {
 } from "./configs.ts";
 import { undefinedReferences } from "./references.ts";
 import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
-import { type Mapping, clone, entriesOf, get, printStackFile, set } from "./stack-file.ts";
+import { printStackFile } from "./stack-file.ts";
+import { type Mapping, clone, entriesOf, get, set } from "./tree.ts";
 import { imagesOf, resolveTemplate, scopeOf } from "./template.ts";
 
 export interface RenderRequest {

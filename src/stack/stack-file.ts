@@ -12,43 +12,7 @@ import {
   parseDocument,
 } from "yaml";
 import { type Place, type Problem, StackFileError } from "../errors.ts";
-
-/**
- * A stack file as a tree of our own: aliases and merge keys are resolved, the order of the file is kept, and a scalar keeps its
- * spelling and whether it was quoted. What `0123` or `yes` mean is docker's decision; we never make it.
- */
-export type Node = Scalar | Sequence | Mapping;
-
-export interface Scalar {
-  readonly kind: "scalar";
-  text: string;
-  /** Without quotes, hence open to docker's reading as number, boolean or null. */
-  plain: boolean;
-  /** An explicit tag such as `!!str`, as written. */
-  readonly tag: string | undefined;
-  readonly place: Place;
-  /** Where each `$` of the text as written stands. */
-  readonly dollars: readonly Place[];
-}
-
-interface Sequence {
-  readonly kind: "sequence";
-  readonly items: Node[];
-  readonly place: Place;
-}
-
-export interface Entry {
-  readonly key: Scalar;
-  value: Node;
-  /** Printed behind the entry; marks what we wrote into the user's file. */
-  comment?: string;
-}
-
-export interface Mapping {
-  readonly kind: "mapping";
-  readonly entries: Entry[];
-  readonly place: Place;
-}
+import { type Entry, type Mapping, type Node, type Scalar, emptyScalar } from "./tree.ts";
 
 /** A file that unfolds its aliases into more nodes than this means harm (a "billion laughs"). */
 const MOST_NODES = 500_000;
@@ -208,76 +172,6 @@ class TreeBuilder {
 
 function rangeOf(node: unknown): readonly number[] | undefined {
   return (node as { range?: readonly number[] | null } | null)?.range ?? undefined;
-}
-
-function emptyScalar(place: Place): Scalar {
-  return { kind: "scalar", text: "", plain: true, tag: undefined, place, dollars: [] };
-}
-
-export function get(node: Node | undefined, ...path: readonly string[]): Node | undefined {
-  let current = node;
-  for (const key of path) {
-    if (current?.kind !== "mapping") return undefined;
-    current = current.entries.find((entry) => entry.key.text === key)?.value;
-  }
-  return current;
-}
-
-export function entriesOf(node: Node | undefined): readonly Entry[] {
-  return node?.kind === "mapping" ? node.entries : [];
-}
-
-/** The text of a scalar; undefined for lists, mappings and an empty value. */
-export function textOf(node: Node | undefined): string | undefined {
-  return node?.kind === "scalar" && !isNull(node) ? node.text : undefined;
-}
-
-export function isNull(node: Node): boolean {
-  return (
-    node.kind === "scalar" && node.plain && node.tag === undefined && /^(|~|null|Null|NULL)$/.test(node.text)
-  );
-}
-
-export function scalar(text: string, place: Place, style: "plain" | "quoted" = "quoted"): Scalar {
-  return { kind: "scalar", text, plain: style === "plain", tag: undefined, place, dollars: [] };
-}
-
-export function mapping(place: Place, entries: Entry[] = []): Mapping {
-  return { kind: "mapping", entries, place };
-}
-
-/** Replaces the value of `key`, or appends the entry. */
-export function set(target: Mapping, key: string, value: Node, comment?: string): void {
-  const existing = target.entries.find((entry) => entry.key.text === key);
-  if (existing !== undefined) {
-    existing.value = value;
-    if (comment !== undefined) existing.comment = comment;
-    return;
-  }
-  const entry: Entry = { key: scalar(key, value.place, "plain"), value };
-  target.entries.push(comment === undefined ? entry : { ...entry, comment });
-}
-
-/** The mapping at `key`, made where the file has none; undefined where the file has something else there. */
-export function ensureMapping(target: Mapping, key: string): Mapping | undefined {
-  const existing = get(target, key);
-  if (existing !== undefined && !isNull(existing)) return existing.kind === "mapping" ? existing : undefined;
-  const made = mapping(existing?.place ?? target.place);
-  set(target, key, made);
-  return made;
-}
-
-/** A copy that can be changed without changing the original: aliases and merge keys share nodes. */
-export function clone<T extends Node>(node: T): T;
-export function clone(node: Node): Node {
-  switch (node.kind) {
-    case "scalar":
-      return { ...node };
-    case "sequence":
-      return { ...node, items: node.items.map((item) => clone(item)) };
-    case "mapping":
-      return { ...node, entries: node.entries.map((entry) => ({ ...entry, value: clone(entry.value) })) };
-  }
 }
 
 /** YAML that docker reads with the meaning of this tree. Every `$` of a value is doubled: docker substitutes once more, and must find nothing. */

@@ -1,15 +1,6 @@
 import { type Place, type Problem, describe } from "../errors.ts";
 import { type Lookup, type Unresolved, interpolate, nearest } from "./interpolate.ts";
-import {
-  type Mapping,
-  type Node,
-  type Scalar,
-  entriesOf,
-  get,
-  isNull,
-  scalar,
-  textOf,
-} from "./stack-file.ts";
+import { type Mapping, type Node, type Scalar, entriesOf, get, isNull, scalar, textOf } from "./tree.ts";
 
 export interface Scope {
   readonly lookup: Lookup;

@@ -1,17 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import { StackFileError } from "../../../src/errors.ts";
-import {
-  type Node,
-  clone,
-  ensureMapping,
-  entriesOf,
-  get,
-  isNull,
-  parseStackFile,
-  printStackFile,
-  textOf,
-} from "../../../src/stack/stack-file.ts";
+import { parseStackFile, printStackFile } from "../../../src/stack/stack-file.ts";
+import { type Node, clone, ensureMapping, entriesOf, get, isNull, textOf } from "../../../src/stack/tree.ts";
 
 function stack(name: string): string {
   return readFileSync(`__tests__/stacks/${name}`, "utf8");

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { describe as inWords } from "../../../src/errors.ts";
-import { type Node, get, parseStackFile } from "../../../src/stack/stack-file.ts";
+import { parseStackFile } from "../../../src/stack/stack-file.ts";
+import { type Node, get } from "../../../src/stack/tree.ts";
 import { type Findings, resolveTemplate, scopeOf } from "../../../src/stack/template.ts";
 
 const VALUES: Readonly<Record<string, string>> = {
