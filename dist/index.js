@@ -23840,7 +23840,7 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 2472:
+/***/ 7233:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24069,170 +24069,19 @@ function watched(services) {
 var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: ./src/image/reference.ts
 var image_reference = __nccwpck_require__(3564);
-// EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1891);
-;// CONCATENATED MODULE: ./src/stack/configs.ts
-
-
-
-
-/** Swarm's own limits: "config data must be larger than 0 and less than 1024000 bytes", and half of that for a secret. */
-const LIMIT = { config: 1_024_000, secret: 512_000 };
-/** Swarm's own limit for the name of either. */
-const NAME_LIMIT = 64;
-/** Why Swarm would refuse these bytes, or undefined. */
-function refusedBySwarm(size, kind = "config") {
-    if (size === 0)
-        return `is empty, and Swarm keeps no empty ${kind}`;
-    return size < LIMIT[kind]
-        ? undefined
-        : `has ${size} bytes, and Swarm's ${kind}s must be smaller than ${LIMIT[kind]}`;
-}
-/**
- * `<stack>_<key>_<first 12 of the digest>`. A name that would be too long keeps its start and gains a digest of what was cut.
- * With a naming key the digest is keyed (HMAC): the name of a secret must not help to guess its value.
- */
-function versionedName(stack, key, bytes, namingKey) {
-    const whole = namingKey === undefined ? sha256(bytes) : (0,external_node_crypto_.createHmac)("sha256", namingKey).update(bytes).digest("hex");
-    const digest = whole.slice(0, 12);
-    const head = `${stack}_${key}`;
-    const room = NAME_LIMIT - digest.length - 1;
-    const fitting = head.length <= room ? head : `${head.slice(0, room - 9)}_${sha256(Buffer.from(head)).slice(0, 8)}`;
-    return `${fitting}_${digest}`;
-}
-function sha256(bytes) {
-    return (0,external_node_crypto_.createHash)("sha256").update(bytes).digest("hex");
-}
-/** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
-function envConfigKey(root, envFile, asked) {
-    const keys = (0,stack_file/* entriesOf */.Mc)((0,stack_file/* get */.Jt)(root, "configs")).map((entry) => entry.key.text);
-    const secrets = (0,stack_file/* entriesOf */.Mc)((0,stack_file/* get */.Jt)(root, "secrets")).map((entry) => entry.key.text);
-    const known = [listing("configs", keys), secrets.length > 0 ? listing("secrets", secrets) : ""]
-        .join(" ")
-        .trim();
-    if (asked !== undefined) {
-        if (keys.includes(asked))
-            return { kind: "config", key: asked };
-        if (secrets.includes(asked))
-            return { kind: "secret", key: asked };
-        return {
-            problem: { message: `"env-config" is "${asked}", which is no key under configs or secrets. ${known}` },
-        };
-    }
-    const name = envFile.split("/").pop() ?? envFile;
-    const mounted = new Set(mounts(root)
-        .filter((mount) => mount.target.split("/").pop() === name)
-        .map((mount) => mount.source));
-    const [key] = mounted;
-    if (mounted.size === 1 && key !== undefined && keys.includes(key))
-        return { kind: "config", key };
-    const what = mounted.size > 1 ? `Several configs (${[...mounted].join(", ")}) are` : "No config is";
-    return {
-        problem: {
-            message: `${what} mounted at a path that ends in "${name}". ${known}`,
-            hint: 'Say with "env-config" which key the env file fills.',
-        },
-    };
-}
-function listing(kind, keys) {
-    return keys.length === 0
-        ? `The stack file has no ${kind}.`
-        : `The stack file has the ${kind} ${keys.join(", ")}.`;
-}
-function mounts(root) {
-    return (0,stack_file/* entriesOf */.Mc)((0,stack_file/* get */.Jt)(root, "services")).flatMap((service) => {
-        const configs = (0,stack_file/* get */.Jt)(service.value, "configs");
-        if (configs?.kind !== "sequence")
-            return [];
-        return configs.items.flatMap((item) => {
-            const source = (0,stack_file/* textOf */.b6)(item) ?? (0,stack_file/* textOf */.b6)((0,stack_file/* get */.Jt)(item, "source"));
-            return source === undefined ? [] : [{ source, target: (0,stack_file/* textOf */.b6)((0,stack_file/* get */.Jt)(item, "target")) ?? `/${source}` }];
-        });
-    });
-}
-/** Gives every config and secret with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
-function versionObjects(root, sources) {
-    const objects = [];
-    const problems = [];
-    for (const kind of ["config", "secret"]) {
-        for (const entry of (0,stack_file/* entriesOf */.Mc)((0,stack_file/* get */.Jt)(root, `${kind}s`))) {
-            const key = entry.key.text;
-            const content = contentOf(kind, key, entry.value, sources);
-            if (content === undefined)
-                continue;
-            const problem = "problem" in content ? content.problem : refusal(kind, content, entry.key.place);
-            if ("problem" in content || problem !== undefined) {
-                if (problem !== undefined)
-                    problems.push(problem);
-                continue;
-            }
-            const name = versionedName(sources.stack, key, content.bytes, kind === "secret" ? sources.namingKey : undefined);
-            const templateDriver = (0,stack_file/* textOf */.b6)((0,stack_file/* get */.Jt)(entry.value, "template_driver"));
-            objects.push({ kind, key, name, bytes: content.bytes, labels: labelsOf(entry.value), templateDriver });
-            entry.value = external(name, entry.key.place);
-        }
-    }
-    return { objects, problems };
-}
-function refusal(kind, { bytes, what }, place) {
-    const why = refusedBySwarm(bytes.byteLength, kind);
-    return why === undefined ? undefined : { message: `${what} ${why}.`, place };
-}
-function contentOf(kind, key, definition, sources) {
-    const whose = `of ${kind} ${key}`;
-    if (sources.env?.key === key && sources.env.kind === kind)
-        return { bytes: sources.env.file.bytes, what: `The env file ${sources.env.file.path}` };
-    const file = (0,stack_file/* get */.Jt)(definition, "file");
-    const path = (0,stack_file/* textOf */.b6)(file);
-    if (file !== undefined && path !== undefined) {
-        const bytes = sources.read(path);
-        const problem = { message: `The file "${path}" ${whose} can't be read.`, place: file.place };
-        return bytes === undefined ? { problem } : { bytes, what: `The file "${path}" ${whose}` };
-    }
-    const content = (0,stack_file/* get */.Jt)(definition, "content");
-    if (content?.kind === "scalar" && !(0,stack_file/* isNull */.kZ)(content))
-        return { bytes: Buffer.from(content.text), what: `The content ${whose}` };
-    const environment = (0,stack_file/* get */.Jt)(definition, "environment");
-    const variable = (0,stack_file/* textOf */.b6)(environment);
-    if (environment === undefined || variable === undefined)
-        return undefined;
-    const value = sources.lookup(variable);
-    const problem = {
-        message: `The variable ${variable} ${whose} is not defined.`,
-        place: environment.place,
-    };
-    return value === undefined
-        ? { problem }
-        : { bytes: Buffer.from(value), what: `The variable ${variable} ${whose}` };
-}
-function labelsOf(definition) {
-    const labels = (0,stack_file/* get */.Jt)(definition, "labels");
-    const pairs = (0,stack_file/* entriesOf */.Mc)(labels).map((entry) => [
-        entry.key.text,
-        (0,stack_file/* textOf */.b6)(entry.value) ?? "",
-    ]);
-    const lines = labels?.kind === "sequence" ? labels.items.map((item) => (0,stack_file/* textOf */.b6)(item) ?? "") : [];
-    return new Map([
-        ...pairs,
-        ...lines.map((line) => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
-    ]);
-}
-function external(name, place) {
-    const made = (0,stack_file/* mapping */.pq)(place);
-    (0,stack_file/* set */.hZ)(made, "external", (0,stack_file/* scalar */.d_)("true", place, "plain"));
-    (0,stack_file/* set */.hZ)(made, "name", (0,stack_file/* scalar */.d_)(name, place), "versioned by content");
-    return made;
-}
-
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(6939);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(6546);
 ;// CONCATENATED MODULE: ./src/stack/references.ts
 
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
 function undefinedReferences(root) {
-    return (0,stack_file/* entriesOf */.Mc)((0,stack_file/* get */.Jt)(root, "services")).flatMap(({ key, value: service }) => [
+    return (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ key, value: service }) => [
         ...missing(root, "networks", networksOf(service), ["default"]),
-        ...missing(root, "configs", listed((0,stack_file/* get */.Jt)(service, "configs"))),
-        ...missing(root, "secrets", listed((0,stack_file/* get */.Jt)(service, "secrets"))),
+        ...missing(root, "configs", listed((0,tree/* get */.Jt)(service, "configs"))),
+        ...missing(root, "secrets", listed((0,tree/* get */.Jt)(service, "secrets"))),
         ...missing(root, "volumes", volumesOf(service)),
     ].map(({ kind, name, place }) => ({
         message: `Service ${key.text} uses ${kind} "${name}", which the file does not define under ${kind}.`,
@@ -24240,30 +24089,30 @@ function undefinedReferences(root) {
     })));
 }
 function missing(root, kind, references, always = []) {
-    const defined = new Set([...(0,stack_file/* entriesOf */.Mc)((0,stack_file/* get */.Jt)(root, kind)).map(({ key }) => key.text), ...always]);
+    const defined = new Set([...(0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind)).map(({ key }) => key.text), ...always]);
     return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
 }
 function listed(node) {
     if (node?.kind !== "sequence")
         return [];
     return node.items.flatMap((item) => {
-        const name = (0,stack_file/* textOf */.b6)(item) ?? (0,stack_file/* textOf */.b6)((0,stack_file/* get */.Jt)(item, "source"));
+        const name = (0,tree/* textOf */.b6)(item) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source"));
         return name === undefined ? [] : [{ name, place: item.place }];
     });
 }
 function networksOf(service) {
-    const networks = (0,stack_file/* get */.Jt)(service, "networks");
-    const keys = (0,stack_file/* entriesOf */.Mc)(networks).map(({ key }) => ({ name: key.text, place: key.place }));
+    const networks = (0,tree/* get */.Jt)(service, "networks");
+    const keys = (0,tree/* entriesOf */.Mc)(networks).map(({ key }) => ({ name: key.text, place: key.place }));
     return [...keys, ...listed(networks)];
 }
 /** Named volumes only: `data:/data`, or `type: volume` with a source. Paths and anonymous volumes need no definition. */
 function volumesOf(service) {
-    const volumes = (0,stack_file/* get */.Jt)(service, "volumes");
+    const volumes = (0,tree/* get */.Jt)(service, "volumes");
     if (volumes?.kind !== "sequence")
         return [];
     return volumes.items.flatMap((item) => {
-        const short = /^([A-Za-z0-9][\w.-]+):/.exec((0,stack_file/* textOf */.b6)(item) ?? "")?.[1];
-        const long = (0,stack_file/* textOf */.b6)((0,stack_file/* get */.Jt)(item, "type")) === "volume" ? (0,stack_file/* textOf */.b6)((0,stack_file/* get */.Jt)(item, "source")) : undefined;
+        const short = /^([A-Za-z0-9][\w.-]+):/.exec((0,tree/* textOf */.b6)(item) ?? "")?.[1];
+        const long = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "type")) === "volume" ? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source")) : undefined;
         const name = short ?? long;
         return name === undefined ? [] : [{ name, place: item.place }];
     });
@@ -24271,8 +24120,1229 @@ function volumesOf(service) {
 
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(7856);
+// EXTERNAL MODULE: ./node_modules/yaml/dist/index.js
+var dist = __nccwpck_require__(8815);
+;// CONCATENATED MODULE: ./src/stack/stack-file.ts
+
+
+
+/** A file that unfolds its aliases into more nodes than this means harm (a "billion laughs"). */
+const MOST_NODES = 500_000;
+/** Deeper than any stack, and far from what the call stack can bear. */
+const MOST_LEVELS = 200;
+/**
+ * Parses one stack file; throws a `StackFileError` with every mistake at its place. Docker reads the first document of a file and no
+ * other; a further one is named in `warnings`.
+ */
+function parseStackFile(source, file, warnings = []) {
+    const text = typeof source === "string" ? source : decode(source, file);
+    refuseControlCharacters(text, file);
+    const lines = new dist/* LineCounter */.HN();
+    const place = (offset) => {
+        const { line, col } = lines.linePos(offset);
+        return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
+    };
+    const [document, further] = documents(text, lines);
+    if (further !== undefined && further.contents !== null) {
+        warnings.push({
+            message: "A second YAML document starts here. Docker reads the first one only, and so does this action.",
+            place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
+        });
+    }
+    const [error] = document?.errors ?? []; // What follows a syntax error is mostly its echo.
+    if (error !== undefined) {
+        // The parser calls itself for each level.
+        const message = /call stack/.test(error.message) ? "The nesting is too deep." : inOneLine(error.message);
+        throw new errors/* StackFileError */.Ne([{ message, place: place(error.pos[0]), hint: "The YAML can't be read." }]);
+    }
+    const problems = [];
+    const root = document === undefined || document.contents === null
+        ? undefined
+        : new TreeBuilder(text, place, problems).build(document.contents);
+    if (problems.length > 0)
+        throw new errors/* StackFileError */.Ne(problems);
+    if (root?.kind !== "mapping") {
+        throw new errors/* StackFileError */.Ne([{ message: "A stack file is a mapping with services.", place: place(0) }]);
+    }
+    return root;
+}
+function documents(text, lines) {
+    // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
+    const options = { schema: "failsafe", lineCounter: lines, uniqueKeys: false, prettyErrors: false };
+    const parsed = (0,dist/* parseAllDocuments */.hR)(text, options);
+    return "empty" in parsed ? [] : parsed;
+}
+function inOneLine(message) {
+    return message.replace(/\s*\n\s*/g, " ");
+}
+/** Docker reads UTF-8, and UTF-16 behind a byte order mark. Anything else is refused at its first wrong byte. */
+function decode(bytes, file) {
+    const encoding = bytes[0] === 0xff && bytes[1] === 0xfe
+        ? "utf-16le"
+        : bytes[0] === 0xfe && bytes[1] === 0xff
+            ? "utf-16be"
+            : "utf-8";
+    const text = new TextDecoder(encoding).decode(bytes); // Takes the mark away.
+    if (encoding !== "utf-8" || !text.includes("\ufffd"))
+        return text;
+    const marked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+    const again = Buffer.from(text);
+    const wrong = again.findIndex((byte, index) => byte !== marked[index]);
+    if (wrong === -1 && again.byteLength === marked.byteLength)
+        return text; // The character U+FFFD itself.
+    const before = Buffer.from(marked.subarray(0, wrong)).toString("utf8");
+    throw new errors/* StackFileError */.Ne([{ message: "This is no UTF-8 text.", place: placeBehind(before, file) }]);
+}
+/** Not even a comment may hold one of these, as docker reads YAML. */
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\ufffe\uffff]/;
+function refuseControlCharacters(text, file) {
+    const found = CONTROL.exec(text);
+    if (found === null)
+        return;
+    const code = found[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
+    const message = `The control character U+${code} is not allowed in YAML.`;
+    const hint = `Between double quotes it can be written as \\u${code.toLowerCase()}.`;
+    throw new errors/* StackFileError */.Ne([{ message, place: placeBehind(text.slice(0, found.index), file), hint }]);
+}
+function placeBehind(before, file) {
+    const lines = before.split("\n");
+    return { file, line: lines.length, column: (lines.at(-1) ?? "").length + 1 };
+}
+class TreeBuilder {
+    #text;
+    #place;
+    #problems;
+    /** What each anchor stands for at this point of the file; a later one of the same name replaces it. */
+    #anchors = new Map();
+    /** From the root down to the node being built. */
+    #open = [];
+    /** How many aliases are being unfolded: the anchors within them were met before. */
+    #unfolding = 0;
+    #nodes = 0;
+    constructor(text, place, problems) {
+        this.#text = text;
+        this.#place = place;
+        this.#problems = problems;
+    }
+    build(node) {
+        this.#nodes += 1;
+        const place = this.#place(rangeOf(node)?.[0] ?? 0);
+        if ((0,dist/* isAlias */.Vj)(node))
+            return this.#alias(node.source, place);
+        if ((0,dist/* isNode */.Ll)(node) && node.anchor !== undefined && this.#unfolding === 0)
+            this.#anchors.set(node.anchor, node);
+        if ((0,dist/* isScalar */.jn)(node))
+            return this.#scalar(node, place);
+        if (this.#nodes > MOST_NODES) {
+            if (this.#nodes === MOST_NODES + 1)
+                this.#problems.push({ message: `The aliases unfold into more than ${MOST_NODES} nodes.`, place });
+            return (0,tree/* emptyScalar */.og)(place);
+        }
+        if (this.#open.length >= MOST_LEVELS) {
+            this.#problems.push({ message: `The YAML is nested deeper than ${MOST_LEVELS} levels.`, place });
+            return (0,tree/* emptyScalar */.og)(place);
+        }
+        this.#open.push(node);
+        const built = this.#collection(node, place);
+        this.#open.pop();
+        return built;
+    }
+    #collection(node, place) {
+        if ((0,dist/* isSeq */.oP)(node))
+            return { kind: "sequence", items: node.items.map((item) => this.build(item)), place };
+        if ((0,dist/* isMap */.jh)(node))
+            return this.#mapping(node, place);
+        return (0,tree/* emptyScalar */.og)(place);
+    }
+    #alias(name, place) {
+        const target = this.#anchors.get(name);
+        if (target === undefined || this.#open.includes(target)) {
+            const what = target === undefined ? "names no anchor" : "contains itself";
+            this.#problems.push({ message: `The alias *${name} ${what}.`, place });
+            return (0,tree/* emptyScalar */.og)(place);
+        }
+        this.#unfolding += 1;
+        const built = this.build(target);
+        this.#unfolding -= 1;
+        return built;
+    }
+    #scalar(node, place) {
+        const [start = 0, end = 0] = node.range ?? [];
+        const text = typeof node.value === "string" ? node.value : "";
+        if (/\p{Surrogate}/u.test(text))
+            this.#problems.push({
+                message: "This text has one half of a surrogate pair, which is no character.",
+                place,
+            });
+        const plain = node.type === "PLAIN" || node.type === undefined;
+        const dollars = text.includes("$") ? this.#dollars(text, start, end) : [];
+        return { kind: "scalar", text, plain, tag: node.tag, place, dollars };
+    }
+    /** The n-th `$` of the value is the n-th of the source, unless the source spells some of them with escapes. */
+    #dollars(text, start, end) {
+        const places = [];
+        for (let index = this.#text.indexOf("$", start); index !== -1 && index < end; index = this.#text.indexOf("$", index + 1)) {
+            places.push(this.#place(index));
+        }
+        return places.length === text.split("$").length - 1 ? places : [];
+    }
+    #mapping(map, place) {
+        const own = new Map();
+        const merged = new Map();
+        for (const pair of map.items) {
+            const key = this.build(pair.key);
+            if (key.kind !== "scalar") {
+                this.#problems.push({ message: "A key is text, not a list or mapping.", place: key.place });
+            }
+            else if (key.text === "<<" && key.plain) {
+                this.#merge(this.build(pair.value), merged);
+            }
+            else if (own.has(key.text)) {
+                this.#problems.push({
+                    message: `The key "${key.text}" is given twice in this mapping.`,
+                    place: key.place,
+                });
+            }
+            else {
+                own.set(key.text, {
+                    key,
+                    value: pair.value === null ? (0,tree/* emptyScalar */.og)(key.place) : this.build(pair.value),
+                });
+            }
+        }
+        const inherited = [...merged.values()].filter((entry) => !own.has(entry.key.text));
+        return { kind: "mapping", entries: [...inherited, ...own.values()], place };
+    }
+    /** The first of several merged mappings wins, as in YAML's merge key. */
+    #merge(source, into) {
+        const sources = source.kind === "sequence" ? source.items : [source];
+        for (const each of sources) {
+            if (each.kind !== "mapping") {
+                this.#problems.push({
+                    message: "A merge key (<<) takes a mapping or a list of mappings.",
+                    place: each.place,
+                });
+                continue;
+            }
+            for (const entry of each.entries)
+                if (!into.has(entry.key.text))
+                    into.set(entry.key.text, entry);
+        }
+    }
+}
+function rangeOf(node) {
+    return node?.range ?? undefined;
+}
+/** YAML that docker reads with the meaning of this tree. Every `$` of a value is doubled: docker substitutes once more, and must find nothing. */
+function printStackFile(root) {
+    const document = new dist/* Document */.yo(null, { schema: "failsafe" });
+    document.contents = toYaml(root);
+    const text = document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
+    return text.replaceAll(new RegExp(FOREIGN, "g"), (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+/** Characters that docker's YAML takes for a line end, or refuses, where they are not escaped. */
+const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/;
+function toYaml(node) {
+    if (node.kind === "scalar")
+        return yamlScalar(node, node.text.replaceAll("$", "$$$$"));
+    if (node.kind === "sequence") {
+        const sequence = new dist/* YAMLSeq */.Rw();
+        sequence.items = node.items.map(toYaml);
+        return sequence;
+    }
+    const map = new dist/* YAMLMap */.CA();
+    map.items = node.entries.map((entry) => {
+        // Docker substitutes in values only: a key keeps its `$`.
+        return new dist/* Pair */.Rm(yamlScalar(entry.key, entry.key.text), toYaml(entry.value));
+    });
+    return map;
+}
+function yamlScalar(node, text) {
+    const made = new dist/* Scalar */.X5(text);
+    made.type = node.plain && !FOREIGN.test(text) ? "PLAIN" : "QUOTE_DOUBLE"; // Only double quotes know escapes.
+    if (node.tag !== undefined)
+        made.tag = node.tag;
+    if (node.comment !== undefined)
+        made.comment = ` ${node.comment}`;
+    return made;
+}
+
+;// CONCATENATED MODULE: ./src/stack/ports.ts
+
+const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
+/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
+function portsOf(entry) {
+    if (entry.kind === "mapping") {
+        const published = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(entry, "published")) ?? "0";
+        return /^\d+$/.test(published) ? [{ published: Number(published), node: entry }] : undefined;
+    }
+    const parsed = entry.kind === "scalar" ? shortPort(entry.text) : undefined;
+    return parsed?.map(({ target, published, protocol }) => {
+        const node = (0,tree/* mapping */.pq)(entry.place);
+        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
+        add("mode", "ingress");
+        add("target", String(target));
+        if (published > 0)
+            add("published", String(published));
+        add("protocol", protocol);
+        return { published, node };
+    });
+}
+/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
+function hostAddress(entry) {
+    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
+    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
+}
+/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
+function partsOf(text) {
+    const parts = text.split(":");
+    const target = parts.pop() ?? "";
+    const host = parts.pop() ?? "";
+    return { address: parts.join(":"), host, target };
+}
+/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
+function shortPort(text) {
+    if (!SHORT.test(text))
+        return undefined;
+    const { host, target } = partsOf(text);
+    const [range = "", protocol = "tcp"] = target.split("/");
+    const targets = ports_rangeOf(range);
+    const published = host === "" ? [] : ports_rangeOf(host);
+    const one = targets.length === 1;
+    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
+        return undefined;
+    if (host !== "" && published.length === 0)
+        return undefined;
+    const ports = one && published.length > 1
+        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
+        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
+    const key = (port) => `${port.target}/${protocol}`;
+    return ports
+        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
+        .toSorted((a, b) => Number(key(a) > key(b)) - Number(key(a) < key(b)));
+}
+function ports_rangeOf(text) {
+    const [first = 0, last = first] = text.split("-").map(Number);
+    if (!(first >= 0 && first <= last && last <= 65_535))
+        return [];
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
 // EXTERNAL MODULE: ./src/stack/template.ts
-var template = __nccwpck_require__(4364);
+var stack_template = __nccwpck_require__(4364);
+;// CONCATENATED MODULE: ./src/stack/compose-keys.ts
+
+
+
+
+const service = (keys, fate, why, translate) => keys.split(" ").map((key) => ({
+    path: `services.*.${key}`,
+    fate,
+    why,
+    ...(translate === undefined ? {} : { translate }),
+}));
+const RESOURCES = "Set limits under deploy.resources.";
+const NOT_IN_SWARM = "Swarm's services have nothing like it.";
+/** Every key with a fate. The documentation's table is made from it. */
+const COMPOSE_KEYS = [
+    { path: "name", fate: "dropped", why: 'The stack is named by the input "stack-name".' },
+    {
+        path: "include",
+        fate: "refused",
+        why: 'List the files under "stack-file": they are merged in that order.',
+    },
+    { path: "models", fate: "refused", why: NOT_IN_SWARM },
+    ...service("mem_limit", "translated", "`deploy.resources.limits.memory`", toResource("limits", "memory")),
+    ...service("mem_reservation", "translated", "`deploy.resources.reservations.memory`", toResource("reservations", "memory")),
+    ...service("cpus", "translated", "`deploy.resources.limits.cpus`", toResource("limits", "cpus")),
+    ...service("pids_limit", "translated", "`deploy.resources.limits.pids`", toResource("limits", "pids")),
+    ...service("scale", "translated", "`deploy.replicas`", toReplicas),
+    ...service("restart", "translated", "`deploy.restart_policy`, as docker does it where the service has none. `restart: no` is dropped: docker does not heed it, Swarm starts the task again.", toRestartPolicy),
+    ...service("build", "dropped", "Swarm builds nothing: the image must be in a registry."),
+    ...service("container_name", "dropped", "Swarm names its tasks; other services reach them by the service's name."),
+    ...service("depends_on", "dropped", "Swarm starts all services at once; a service has to bear that another one is not there yet."),
+    ...service("expose", "dropped", "Services on one network reach each other on every port."),
+    ...service("links external_links", "dropped", "Services on one network find each other by name."),
+    ...service("network_mode", "dropped", "Docker ignores it for Swarm. For the host's network write networks: [host], and under networks host: {external: true}."),
+    ...service("tmpfs", "dropped", "Docker ignores it for Swarm. Write a volume of type: tmpfs."),
+    ...service("shm_size", "dropped", "Docker ignores it for Swarm. Write a volume of type: tmpfs with target: /dev/shm."),
+    ...service("privileged", "dropped", "Swarm runs no privileged containers; cap_add may do instead."),
+    ...service("devices", "dropped", "Docker ignores it for Swarm; a bind mount may do instead."),
+    ...service("cgroup_parent cgroupns_mode domainname ipc mac_address pid security_opt userns_mode", "dropped", "Docker ignores it for Swarm."),
+    ...service("develop attach", "dropped", "It is about development on one machine."),
+    ...service("pull_policy pull_refresh_after", "dropped", "Swarm pulls the image by its digest where a node lacks it."),
+    ...service("platform", "dropped", "Swarm picks the nodes by the image's own platforms. To choose, write deploy.placement.constraints: [node.platform.arch == x86_64]."),
+    ...service("annotations", "dropped", NOT_IN_SWARM),
+    ...service("networks.*.ipv4_address networks.*.ipv6_address", "dropped", "Docker ignores it for Swarm: tasks get their addresses from the network."),
+    ...service("networks.*.priority networks.*.gw_priority", "dropped", NOT_IN_SWARM),
+    ...service("ports.[].name ports.[].app_protocol", "dropped", "It only describes the port."),
+    ...service("volumes.[].bind.create_host_path", "dropped", "Docker ignores it for Swarm: the path must exist on the node."),
+    ...service("volumes.[].bind.selinux volumes.[].bind.recursive volumes.[].volume.labels volumes.[].tmpfs.mode", "dropped", "Docker ignores it for Swarm."),
+    ...service("extends", "refused", 'Use YAML anchors, or a second file under "stack-file".'),
+    ...service("volumes_from", "refused", "Define the volume under volumes and mount it in each service."),
+    ...service("volume_driver", "refused", "Define the volume under volumes, with its driver."),
+    ...service("label_file", "refused", "Write the labels under labels."),
+    ...service("cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpuset mem_swappiness memswap_limit oom_kill_disable blkio_config", "refused", `${NOT_IN_SWARM} ${RESOURCES}`),
+    ...service("gpus deploy.resources.reservations.devices", "refused", "Write deploy.resources.reservations.generic_resources, which the nodes have to offer."),
+    ...service("ports.[].host_ip", "refused", "Swarm publishes on every address of a node; a firewall has to narrow that."),
+    ...service("post_start pre_stop", "refused", "Swarm runs no hooks: do it in the container's own start."),
+    ...service("cgroup device_cgroup_rules dns_opt group_add log_driver log_opt models net networks.*.interface_name networks.*.link_local_ips networks.*.mac_address provider runtime storage_opt use_api_socket uts volumes.[].image", "refused", NOT_IN_SWARM),
+    {
+        path: "networks.*.enable_ipv4",
+        fate: "refused",
+        why: "Create the network by hand, and make it external here.",
+    },
+    {
+        path: "networks.*.enable_ipv6",
+        fate: "refused",
+        why: "Create the network by hand, and make it external here.",
+    },
+    ...["options", "config.[].gateway", "config.[].ip_range", "config.[].aux_addresses"].map((key) => ({
+        path: `networks.*.ipam.${key}`,
+        fate: "refused",
+        why: "Docker takes a network's subnet only. Create the network by hand, and make it external here.",
+    })),
+];
+/** Spellings, rather than keys, that Compose or older formats have; the last rows of the table. */
+const COMPOSE_SPELLINGS = [
+    {
+        what: "`services.*.profiles`",
+        fate: "translated",
+        why: "As in Compose: the service is left out, with a warning, unless the variable `COMPOSE_PROFILES` names one of its profiles.",
+    },
+    {
+        what: "`services.*.env_file` with `path`",
+        fate: "translated",
+        why: "Read as docker reads an env file (`format: raw`); one that is missing stops the deployment, unless it has `required: false`.",
+    },
+    {
+        what: "`configs.*`, `secrets.*` with `content` or `environment`",
+        fate: "translated",
+        why: "A config or secret on the swarm, named after its content.",
+    },
+    {
+        what: "`configs.*.name`, `secrets.*.name` beside a source of content",
+        fate: "dropped",
+        why: "It is named after its content, so that it can change.",
+    },
+    {
+        what: 'numbers and booleans in quotes, such as `replicas: "2"`, `published: "80"`, `mode: "0440"`',
+        fate: "translated",
+        why: "The number or boolean.",
+    },
+    {
+        what: '`ports: ["127.0.0.1:80:80"]`',
+        fate: "dropped",
+        why: "The address: Swarm publishes on every address of a node.",
+    },
+    {
+        what: "`version: 3.8` without quotes",
+        fate: "translated",
+        why: 'The format `"3.8"`; docker itself wants the quotes.',
+    },
+    {
+        what: "`version` of 1, 2, or anything that is not 3 or 3.0 to 3.13",
+        fate: "refused",
+        why: 'Write `version: "3.9"` once the keys that changed since are gone, or leave it out.',
+    },
+];
+/** Gives every Compose-only key its fate, in place. */
+function applyComposeKeys(root, scope, findings) {
+    leaveOutProfiles(root, scope, findings);
+    checkVersion(root, findings.problems);
+    walk(root, TREE, [], findings);
+    for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
+        for (const port of itemsOf((0,tree/* get */.Jt)(value, "ports"))) {
+            const address = hostAddress(port);
+            if (address === undefined)
+                continue;
+            const message = `Service ${key.text} publishes ${(0,tree/* textOf */.b6)(port)} on every address of the node: Swarm can't narrow it to ${address}.`;
+            findings.warnings.push({ message, hint: "A firewall has to.", place: port.place });
+        }
+    }
+}
+function itemsOf(node) {
+    return node?.kind === "sequence" ? node.items : [];
+}
+const TREE = branches();
+function branches() {
+    const root = { below: new Map() };
+    for (const key of COMPOSE_KEYS) {
+        let branch = root;
+        for (const part of key.path.split(".")) {
+            const next = branch.below.get(part) ?? { below: new Map() };
+            branch.below.set(part, next);
+            branch = next;
+        }
+        branch.key = key;
+    }
+    return root;
+}
+function walk(node, branch, path, findings) {
+    if (node.kind === "sequence") {
+        const items = branch.below.get("[]");
+        if (items !== undefined)
+            node.items.forEach((item) => walk(item, items, path, findings));
+    }
+    if (node.kind !== "mapping")
+        return;
+    for (const entry of [...node.entries]) {
+        const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
+        if (next === undefined)
+            continue;
+        const here = [...path, entry.key.text];
+        if (next.key === undefined)
+            walk(entry.value, next, here, findings);
+        else
+            meet(next.key, node, entry, here, findings);
+    }
+}
+function meet(key, parent, entry, path, findings) {
+    const place = entry.key.place;
+    if (key.fate === "refused") {
+        findings.problems.push({
+            message: `${path.join(".")} can't be deployed to a swarm.`,
+            hint: key.why,
+            place,
+        });
+        return;
+    }
+    (0,tree/* remove */.TF)(parent, entry.key.text);
+    if (key.translate !== undefined)
+        key.translate(parent, entry, path[1] ?? "", findings);
+    else
+        findings.warnings.push(dropped(path.join("."), key.why, place));
+}
+function dropped(what, why, place) {
+    return { message: `${what} is left out.`, hint: why, place };
+}
+function translated(entry) {
+    return `from ${entry.key.text}`;
+}
+/** `deploy.resources` wins over the older spelling, which may stand there for Compose. */
+function toResource(group, field) {
+    return (parent, entry, name, findings) => {
+        const { key, value } = entry;
+        const text = (0,tree/* textOf */.b6)(value);
+        if (text === undefined)
+            return;
+        const target = place(parent, ["deploy", "resources", group]);
+        if ((0,tree/* get */.Jt)(target, field) !== undefined) {
+            const why = `deploy.resources.${group}.${field} decides.`;
+            findings.warnings.push(dropped(`services.${name}.${key.text}`, why, key.place));
+        }
+        else if (field === "pids" && /^-?[01]$|^-/.test(text) && Number(text) <= 0)
+            return; // No limit, as without the key.
+        else if (target !== undefined)
+            (0,tree/* set */.hZ)(target, field, (0,tree/* ours */.Od)(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"));
+    };
+}
+function toReplicas(parent, entry, name, findings) {
+    const { key, value } = entry;
+    const text = (0,tree/* textOf */.b6)(value);
+    if (text === undefined)
+        return;
+    const deploy = place(parent, ["deploy"]);
+    if ((0,tree/* get */.Jt)(deploy, "replicas") !== undefined)
+        findings.warnings.push(dropped(`services.${name}.scale`, "deploy.replicas decides.", key.place));
+    else if (deploy !== undefined)
+        (0,tree/* set */.hZ)(deploy, "replicas", (0,tree/* ours */.Od)(text, value.place, translated(entry), "plain"));
+}
+/** What docker makes of `restart` (docker/cli, convertRestartPolicy), although it says that it ignores it. */
+function toRestartPolicy(parent, entry, name, findings) {
+    const { key, value } = entry;
+    const text = (0,tree/* textOf */.b6)(value) ?? "";
+    const [, condition, attempts = "0"] = /^(no|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text) ?? [];
+    const what = `services.${name}.restart`;
+    const policy = (0,tree/* get */.Jt)(parent, "deploy", "restart_policy");
+    if (policy !== undefined && !(0,tree/* isNull */.kZ)(policy)) {
+        findings.warnings.push(dropped(what, "deploy.restart_policy decides.", key.place));
+    }
+    else if (text === "" || text === "no") {
+        const why = "Docker does not heed it: Swarm starts the task again. To stop that write deploy.restart_policy: {condition: none}.";
+        if (text !== "")
+            findings.warnings.push(dropped(what, why, key.place));
+    }
+    else if (condition === undefined) {
+        const hint = "Write always, unless-stopped, on-failure or on-failure:3.";
+        findings.problems.push({
+            message: `${what} is "${text}", which docker refuses.`,
+            hint,
+            place: value.place,
+        });
+    }
+    else {
+        const made = place(parent, ["deploy", "restart_policy"]);
+        if (made === undefined)
+            return;
+        const onFailure = condition === "on-failure";
+        (0,tree/* set */.hZ)(made, "condition", (0,tree/* ours */.Od)(onFailure ? condition : "any", value.place, translated(entry), "plain"));
+        if (onFailure)
+            (0,tree/* set */.hZ)(made, "max_attempts", (0,tree/* ours */.Od)(attempts, value.place, translated(entry), "plain"));
+    }
+}
+/** The mapping at a path, made where there is none; undefined where something else stands in the way, which docker refuses. */
+function place(parent, path) {
+    let current = parent;
+    for (const key of path)
+        current = current === undefined ? undefined : (0,tree/* ensureMapping */.FB)(current, key);
+    return current;
+}
+/** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
+function leaveOutProfiles(root, scope, { warnings }) {
+    const services = (0,tree/* get */.Jt)(root, "services");
+    if (services?.kind !== "mapping")
+        return;
+    const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
+    for (const { key, value } of [...services.entries]) {
+        const profiles = (0,tree/* get */.Jt)(value, "profiles");
+        if (profiles === undefined || value.kind !== "mapping")
+            continue;
+        (0,tree/* remove */.TF)(value, "profiles");
+        const names = itemsOf(profiles).map((item) => (0,tree/* textOf */.b6)(item) ?? "");
+        if (names.length === 0 || active.has("*") || names.some((name) => active.has(name)))
+            continue;
+        (0,tree/* remove */.TF)(services, key.text);
+        const message = `Service ${key.text} is left out: it belongs to the profile ${names.join(", ")}.`;
+        const hint = "To deploy it, name the profile in the variable COMPOSE_PROFILES, or take profiles away.";
+        warnings.push({ message, hint, place: profiles.place });
+    }
+}
+/** Which 3.x there are is docker's to say, which grows. */
+function checkVersion(root, problems) {
+    const version = (0,tree/* get */.Jt)(root, "version");
+    if (version?.kind !== "scalar" || version.text === "")
+        return;
+    if (/^3(\.\d+)?$/.test(version.text)) {
+        version.plain = false; // Docker wants it as text.
+        return;
+    }
+    const message = `The format version "${version.text}" is none that docker stack deploy takes.`;
+    const hint = 'Write version: "3.9" once the keys that changed since are gone, or leave it out.';
+    problems.push({ message, hint, place: version.place });
+}
+
+;// CONCATENATED MODULE: ./src/stack/env-file.ts
+
+
+/**
+ * Reads a service's `env_file` as `docker stack deploy` does (docker/cli, pkg/kvfile): everything behind the first `=` is the value,
+ * quotes, comments and blanks included. Compose has another dialect; a line that was written for it gets a warning. No message repeats
+ * a value, which may be a secret.
+ */
+function readEnvFile(bytes, file, scope) {
+    const values = new Map();
+    const problems = [];
+    const warnings = [];
+    for (const { line, place } of linesOf(bytes, file, problems)) {
+        const equals = line.indexOf("=");
+        const name = equals === -1 ? line : line.slice(0, equals);
+        const problem = nameProblem(name, place);
+        if (problem !== undefined) {
+            problems.push(problem);
+            continue;
+        }
+        if (equals === -1) {
+            const value = scope.lookup(name);
+            if (value !== undefined)
+                values.set(name, value);
+            else
+                warnings.push(withoutValue(name, place));
+            continue;
+        }
+        const value = line.slice(equals + 1);
+        values.set(name, value);
+        const why = composeDialect(value, scope);
+        if (why === undefined)
+            continue;
+        const hint = "docker stack deploy takes everything behind the = as it is.";
+        warnings.push({
+            message: `${name}: ${why}`,
+            hint,
+            place: { ...place, column: place.column + equals + 1 },
+        });
+    }
+    return { values, problems, warnings };
+}
+/** The lines that say something, without the blanks in front of them. */
+function linesOf(bytes, file, problems) {
+    const text = new TextDecoder("utf-8").decode(bytes); // Takes a byte order mark away.
+    const strict = Buffer.from(text).toString("latin1");
+    const given = Buffer.from(bytes)
+        .toString("latin1")
+        .replace(/^\u00ef\u00bb\u00bf/, "");
+    const exact = strict === given;
+    const found = [];
+    text.split("\n").forEach((raw, index) => {
+        const whole = raw.replace(/\r$/, "");
+        const line = whole.replace(/^[\s\u0085]+/, "");
+        const place = { file, line: index + 1, column: whole.length - line.length + 1 };
+        if (!exact && line.includes("\ufffd"))
+            problems.push({ message: "This line of the env file is no UTF-8 text.", place });
+        else if (line !== "" && !line.startsWith("#"))
+            found.push({ line, place });
+    });
+    return found;
+}
+function nameProblem(name, place) {
+    if (name === "")
+        return { message: "There is no name before the equals sign.", place };
+    if (/^export[ \t]/.test(name))
+        return { message: 'Docker refuses "export" in an env file.', hint: "Take the word away.", place };
+    if (/[ \t]/.test(name))
+        return { message: "Docker refuses a name with blanks in it.", hint: "Write NAME=value.", place };
+    return undefined;
+}
+function withoutValue(name, place) {
+    const message = (0,stack_template/* isHidden */.dK)(name)
+        ? `The variable ${name} belongs to the runner, and no service gets it.`
+        : `${name} has no value here, and no variable of that name is defined: the service does not get it.`;
+    return { message, place, hint: `Write ${name}=value, or give it in "variables" or "secrets".` };
+}
+/** What the author seems to have meant, and docker does not do; undefined where both read the same. */
+function composeDialect(value, scope) {
+    const bare = value.trim();
+    if (/^(["']).*\1$/s.test(bare) && bare.length > 1)
+        return "the quotes become part of the value.";
+    if (/^(["'])(?!.*\1)/s.test(bare))
+        return "a quote opens here; a value can't go on in the next line.";
+    if (/^(["']).*\1\s+#/s.test(bare))
+        return "the quotes and the comment become part of the value.";
+    if (/\s#/.test(value))
+        return "what looks like a comment becomes part of the value.";
+    if (/\$\{[A-Za-z_]/.test(value))
+        return "variables are not replaced here.";
+    const names = [...value.matchAll(/\$([A-Za-z_]\w*)/g)].map(([, name = ""]) => name);
+    if (names.some((name) => scope.lookup(name) !== undefined))
+        return "variables are not replaced here.";
+    if (bare !== value)
+        return "the blanks around the value become part of it.";
+    return undefined;
+}
+
+;// CONCATENATED MODULE: ./src/stack/environment.ts
+
+
+
+
+/**
+ * Writes into `environment` what docker would read from elsewhere: the service's env files, and, for a name without a value, what the
+ * step knows. `folder` is that of the first stack file, with a slash, or empty. Docker itself would ask its own process, which must not know our secrets, but knows the runner's.
+ */
+function resolveEnvironment(root, scope, folder, read, findings) {
+    for (const { key, value: service } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
+        if (service.kind !== "mapping")
+            continue;
+        addEnvFiles(key.text, service, scope, folder, read, findings);
+        fillEmpty((0,tree/* get */.Jt)(service, "environment"), scope, findings);
+    }
+}
+function addEnvFiles(name, service, scope, folder, read, findings) {
+    const files = (0,tree/* get */.Jt)(service, "env_file");
+    if (files === undefined)
+        return;
+    (0,tree/* remove */.TF)(service, "env_file");
+    const values = new Map();
+    for (const file of files.kind === "sequence" ? files.items : [files]) {
+        const path = (0,tree/* textOf */.b6)(file) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "path"));
+        if (path === undefined) {
+            findings.problems.push({
+                message: `Service ${name} has an env_file without a path.`,
+                place: file.place,
+            });
+            continue;
+        }
+        const bytes = read(path);
+        if (bytes === undefined) {
+            (isOptional(file) ? findings.warnings : findings.problems).push(environment_missing(name, path, file));
+            continue;
+        }
+        const parsed = readEnvFile(bytes, path.startsWith("/") ? path : `${folder}${path}`, scope);
+        findings.problems.push(...parsed.problems);
+        findings.warnings.push(...parsed.warnings);
+        for (const [variable, value] of parsed.values)
+            values.set(variable, (0,tree/* ours */.Od)(value, file.place, `from ${path}`));
+    }
+    addBelow(service, values);
+}
+function isOptional(file) {
+    return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "required")) === "false";
+}
+function environment_missing(service, path, file) {
+    const what = `The env file "${path}" of service ${service} can't be read`;
+    return isOptional(file)
+        ? { message: `${what}; the service gets nothing from it, since it is not required.`, place: file.place }
+        : {
+            message: `${what}.`,
+            hint: "Its path starts at the folder of the first stack file.",
+            place: file.place,
+        };
+}
+/** What `environment` says itself stands above what comes from files. */
+function addBelow(service, values) {
+    if (values.size === 0)
+        return;
+    const existing = (0,tree/* get */.Jt)(service, "environment");
+    if (existing?.kind === "sequence") {
+        const own = new Set(existing.items.map((item) => ((0,tree/* textOf */.b6)(item) ?? "").split("=")[0]));
+        const lines = [...values].filter(([name]) => !own.has(name));
+        existing.items.unshift(...lines.map(([name, value]) => ({ ...value, text: `${name}=${value.text}` })));
+        return;
+    }
+    const environment = (0,tree/* ensureMapping */.FB)(service, "environment");
+    if (environment === undefined)
+        return; // Neither list nor mapping: docker's own check names it.
+    const own = new Set(environment.entries.map(({ key }) => key.text));
+    const entries = [...values].filter(([name]) => !own.has(name));
+    environment.entries.unshift(...entries.map(([name, value]) => ({ key: (0,tree/* scalar */.d_)(name, value.place), value })));
+}
+/** `TOKEN`, `TOKEN=` and `TOKEN: ""` all take their value from outside, where there is one: docker makes no difference between them. */
+function fillEmpty(environment, scope, findings) {
+    if (environment?.kind === "sequence") {
+        for (const item of environment.items) {
+            if (item.kind !== "scalar")
+                continue;
+            const [name = "", ...rest] = item.text.split("=");
+            const bare = rest.length === 0;
+            if (!bare && rest.join("=") !== "")
+                continue;
+            const value = valueFor(name, bare, item.place, scope, findings);
+            if (value !== undefined)
+                Object.assign(item, { text: `${name}=${value}`, plain: false });
+        }
+    }
+    for (const entry of (0,tree/* entriesOf */.Mc)(environment)) {
+        const bare = (0,tree/* isNull */.kZ)(entry.value);
+        if (!bare && (entry.value.kind !== "scalar" || entry.value.text !== ""))
+            continue;
+        const value = valueFor(entry.key.text, bare, entry.key.place, scope, findings);
+        if (value !== undefined)
+            entry.value = (0,tree/* scalar */.d_)(value, entry.value.place);
+    }
+}
+function valueFor(name, bare, place, scope, { problems, warnings }) {
+    const value = scope.lookup(name);
+    if (value === undefined && bare) {
+        if ((0,stack_template/* isHidden */.dK)(name))
+            problems.push(environment_hidden(name, place));
+        else
+            warnings.push(unset(name, place));
+    }
+    if (value === undefined || value === "")
+        return undefined;
+    if (!bare)
+        warnings.push(filled(name, place));
+    return value;
+}
+/** Left bare, docker itself would fill it, from the step's environment. */
+function environment_hidden(name, place) {
+    const hint = 'If the service needs a value of this name, give it in "secrets".';
+    return { place, message: `The variable ${name} belongs to the runner, and no service gets it.`, hint };
+}
+function unset(name, place) {
+    const message = `${name} has no value here, and no variable of that name is defined: the service does not get it.`;
+    return { place, message, hint: `Give it in "variables" or "secrets".` };
+}
+function filled(name, place) {
+    const message = `${name} is empty here, and takes the value of the variable ${name}, as docker does it.`;
+    return { place, message, hint: "Define no variable of that name where it has to stay empty." };
+}
+
+;// CONCATENATED MODULE: ./src/stack/volumes.ts
+
+/** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
+function volumeSections(text) {
+    const sections = [];
+    let section = "";
+    for (const char of text) {
+        if (char !== ":" || /^\p{L}$/u.test(section))
+            section += char;
+        else {
+            sections.push(section);
+            section = "";
+        }
+    }
+    return [...sections, section];
+}
+/** Where a volume is mounted, by docker's short or long spelling. */
+function volumeTarget(item) {
+    const text = (0,tree/* textOf */.b6)(item);
+    if (text === undefined)
+        return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "target"));
+    if (text.length <= 2)
+        return text;
+    const [source, target] = volumeSections(text);
+    return target ?? source;
+}
+
+;// CONCATENATED MODULE: ./src/stack/merge.ts
+
+
+
+
+
+/**
+ * Several stack files become one as `docker stack deploy -c a -c b` makes it (docker/cli, compose/loader/merge.go): a later file's
+ * definition of a network, volume, config or secret replaces the earlier one; its services are merged key by key. Where docker loses
+ * something on the way, so do we, and say so.
+ */
+function mergeFiles(files, { problems, warnings }) {
+    const [first, ...others] = files;
+    if (first === undefined)
+        throw new RangeError("there is no stack file to merge");
+    for (const other of others) {
+        problems.push(...otherVersion(first, other));
+        mergeFile(first, other, warnings);
+    }
+    return first;
+}
+/** The newest format is what a file without a version has, and one with "3". */
+function formatOf(root) {
+    const version = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(root, "version")) ?? "";
+    return version === "3" ? "" : version;
+}
+function otherVersion(first, other) {
+    if (formatOf(first) === formatOf(other))
+        return [];
+    const shown = (root) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(root, "version")) ?? "none";
+    const message = `The files differ in their version: ${shown(first)} in the first one, ${shown(other)} here.`;
+    const hint = "Docker merges files of one version only.";
+    return [{ message, hint, place: ((0,tree/* get */.Jt)(other, "version") ?? other).place }];
+}
+const SECTIONS = new Set(["networks", "volumes", "configs", "secrets"]);
+function mergeFile(into, from, warnings) {
+    for (const { key, value } of from.entries) {
+        const existing = (0,tree/* get */.Jt)(into, key.text);
+        if (key.text === "services")
+            mergeServices(sectionOf(into, "services", value), value, warnings);
+        else if (SECTIONS.has(key.text))
+            for (const each of (0,tree/* entriesOf */.Mc)(value))
+                (0,tree/* set */.hZ)(sectionOf(into, key.text, value), each.key.text, each.value);
+        // An extension means something to its own file only.
+        else if (existing === undefined && !key.text.startsWith("x-"))
+            into.entries.push({ key, value });
+    }
+}
+function sectionOf(root, name, from) {
+    const existing = (0,tree/* get */.Jt)(root, name);
+    if (existing?.kind === "mapping")
+        return existing;
+    const made = (0,tree/* mapping */.pq)(from.place);
+    (0,tree/* set */.hZ)(root, name, made);
+    return made;
+}
+function mergeServices(into, from, warnings) {
+    for (const { key, value } of (0,tree/* entriesOf */.Mc)(from)) {
+        const existing = (0,tree/* get */.Jt)(into, key.text);
+        const service = existing === undefined ? value : mergeService(key.text, existing, value, warnings);
+        (0,tree/* set */.hZ)(into, key.text, service);
+    }
+}
+function mergeService(name, base, over, warnings) {
+    const warn = ({ message, ...rest }) => {
+        warnings.push({ message: `Service ${name}: ${message}`, ...rest });
+    };
+    const service = mergeNodes(base, over, "", warn);
+    for (const [key, collapse] of KEYED) {
+        // Docker files these under a key of their own as soon as two files speak of the service, and what shares a key is lost.
+        const value = (0,tree/* get */.Jt)(base, key);
+        if (service.kind !== "mapping" || value?.kind !== "sequence")
+            continue;
+        const added = (0,tree/* get */.Jt)(over, key);
+        (0,tree/* set */.hZ)(service, key, collapse(value, added?.kind === "sequence" ? added.items : [], warn));
+    }
+    return service;
+}
+function mergeNodes(base, over, path, warn) {
+    if ((0,tree/* isNull */.kZ)(over))
+        return base;
+    if ((0,tree/* isNull */.kZ)(base))
+        return over;
+    const rule = RULES.get(path);
+    if (rule !== undefined)
+        return rule.merge(base, over, path, warn);
+    if (base.kind === "mapping" && over.kind === "mapping")
+        return mergeMappings(base, over, path, warn);
+    if (base.kind === "sequence" && over.kind === "sequence")
+        return appended(base, over, path);
+    return over.kind === "scalar" && saysNothing(over.text, over.plain, path) ? base : over;
+}
+function mergeMappings(base, over, path, warn) {
+    return merged(base, over, (mine, theirs, key) => mergeNodes(mine, theirs, below(path, key), warn));
+}
+/** The keys of both, in the order of the file that has them first; `both` decides what stands at a key that both have. */
+function merged(base, over, both) {
+    const entries = base.entries.map((entry) => {
+        const other = (0,tree/* get */.Jt)(over, entry.key.text);
+        return other === undefined ? entry : { ...entry, value: both(entry.value, other, entry.key.text) };
+    });
+    const known = new Set(entries.map(({ key }) => key.text));
+    return (0,tree/* mapping */.pq)(base.place, [...entries, ...over.entries.filter(({ key }) => !known.has(key.text))]);
+}
+function below(path, key) {
+    return path === "" ? key : `${path}.${key}`;
+}
+/** Numbers that docker can tell from nothing; every other nought in a later file leaves the earlier one as it is. */
+const COUNTED = new Set([
+    "deploy.replicas",
+    "deploy.update_config.parallelism",
+    "deploy.rollback_config.parallelism",
+    "deploy.restart_policy.max_attempts",
+    "healthcheck.retries",
+]);
+/** Text to YAML, but a length of time or a size to docker. */
+const MEASURED = /(^|\.)(stop_grace_period|delay|monitor|window|interval|timeout|start_period|start_interval|memory)$/;
+/** To docker, a value that is empty for its type is as good as none. */
+function saysNothing(text, plain, path) {
+    if (path.startsWith("x-"))
+        return false;
+    if (text === "")
+        return true;
+    if (COUNTED.has(path))
+        return false;
+    if (MEASURED.test(path))
+        return /^[+-]?(0*\.?0*)([a-zµμ]*)(0+[a-zµμ]+)*$/i.test(text);
+    return plain && (/^(false|False|FALSE)$/.test(text) || /^[+-]?(0x|0o|0b)?0*(\.0*)?(e\d+)?$/i.test(text));
+}
+/** Lists in which docker's schema allows nothing twice, although its merging puts it there. */
+const CONSTRAINED = "deploy.placement.constraints";
+function appended(base, over, path) {
+    const items = [...merge_listed(base), ...merge_listed(over)];
+    if (path === CONSTRAINED || path === "healthcheck.test")
+        return (0,tree/* sequence */.K2)(base.place, items);
+    const seen = new Set();
+    const once = items.filter((item) => {
+        if (item.kind !== "scalar" || seen.has(item.text))
+            return item.kind !== "scalar";
+        seen.add(item.text);
+        return true;
+    });
+    return (0,tree/* sequence */.K2)(base.place, once);
+}
+/** `dns: 1.1.1.1` is a list of one. */
+function merge_listed(node) {
+    return node.kind === "sequence" ? node.items : [node];
+}
+const APPENDED = { merge: appended };
+const REPLACED = {
+    merge: (base, over) => (isEmpty(over) ? base : over),
+};
+function isEmpty(node) {
+    switch (node.kind) {
+        case "scalar":
+            return node.text.trim() === "";
+        case "sequence":
+            return node.items.length === 0;
+        case "mapping":
+            return node.entries.length === 0;
+    }
+}
+/** `KEY=value` lines and mappings are the same to docker. */
+const PAIRS = { merge: (base, over) => mergePairs(base, over, (_mine, theirs) => theirs) };
+/** In an environment an empty value replaces none. */
+const ENVIRONMENT = {
+    merge: (base, over) => mergePairs(base, over, (mine, theirs) => (((0,tree/* textOf */.b6)(theirs) ?? "") === "" ? mine : theirs)),
+};
+function mergePairs(base, over, both) {
+    const [left, right] = [paired(base), paired(over)];
+    return left === undefined || right === undefined ? over : merged(left, right, both);
+}
+/** One limit replaces the other as a whole. */
+const LIMITS = {
+    merge: (base, over) => base.kind === "mapping" && over.kind === "mapping" ? merged(base, over, (_mine, theirs) => theirs) : over,
+};
+function paired(node) {
+    if (node.kind === "mapping")
+        return node;
+    if (node.kind !== "sequence")
+        return undefined;
+    const made = (0,tree/* mapping */.pq)(node.place);
+    for (const item of node.items) {
+        if (item.kind !== "scalar")
+            return undefined;
+        const [name = "", ...rest] = item.text.split("=");
+        const value = rest.length === 0 ? (0,tree/* scalar */.d_)("", item.place, "plain") : { ...item, text: rest.join("="), plain: false };
+        (0,tree/* set */.hZ)(made, name, value);
+    }
+    return made;
+}
+/** `host:address` lines; docker keeps one host's several addresses. */
+const HOSTS = {
+    merge: (base, over, path) => appended(hosts(base), hosts(over), path),
+};
+function hosts(node) {
+    if (node.kind !== "mapping")
+        return node;
+    const lines = node.entries.map(({ key, value }) => (0,tree/* scalar */.d_)(`${key.text}:${(0,tree/* textOf */.b6)(value) ?? ""}`, value.place));
+    return (0,tree/* sequence */.K2)(node.place, lines.toSorted((a, b) => Number(a.text > b.text) - Number(a.text < b.text)));
+}
+const NETWORKS = {
+    merge: (base, over) => {
+        const [left, right] = [named(base), named(over)];
+        return left === undefined || right === undefined ? over : merged(left, right, mergeNetwork);
+    },
+};
+function named(node) {
+    if (node.kind === "mapping")
+        return node;
+    if (node.kind !== "sequence")
+        return undefined;
+    const made = (0,tree/* mapping */.pq)(node.place);
+    for (const item of node.items)
+        (0,tree/* set */.hZ)(made, (0,tree/* textOf */.b6)(item) ?? "", (0,tree/* scalar */.d_)("", item.place, "plain"));
+    return made;
+}
+/** Of a network's options docker takes the later aliases, and an address where there is one. */
+function mergeNetwork(base, over) {
+    if ((0,tree/* isNull */.kZ)(over))
+        return base;
+    if (base.kind !== "mapping" || over.kind !== "mapping")
+        return over;
+    const network = (0,tree/* mapping */.pq)(base.place, base.entries.map((entry) => ({ ...entry })));
+    const aliases = (0,tree/* get */.Jt)(over, "aliases");
+    if (aliases === undefined)
+        (0,tree/* remove */.TF)(network, "aliases");
+    else
+        (0,tree/* set */.hZ)(network, "aliases", aliases);
+    for (const key of ["ipv4_address", "ipv6_address"]) {
+        const address = (0,tree/* get */.Jt)(over, key);
+        if (address !== undefined && !isEmpty(address))
+            (0,tree/* set */.hZ)(network, key, address);
+    }
+    return network;
+}
+const HEALTH_TEST = {
+    merge: (base, over, path, warn) => {
+        const message = "docker appends this test to the one of an earlier file.";
+        warn({ message, hint: "Write the test into one of the files only.", place: over.place });
+        return appended(command(base), command(over), path);
+    },
+};
+function command(test) {
+    if (test.kind !== "scalar")
+        return test;
+    return (0,tree/* sequence */.K2)(test.place, [(0,tree/* scalar */.d_)("CMD-SHELL", test.place), test]);
+}
+const LOGGING = {
+    merge: (base, over, _path, warn) => {
+        const [ours, theirs] = [(0,tree/* textOf */.b6)((0,tree/* get */.Jt)(base, "driver")) ?? "", (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(over, "driver")) ?? ""];
+        if (ours !== theirs && ours !== "" && theirs !== "")
+            return over;
+        if (base.kind !== "mapping")
+            return over;
+        const logging = (0,tree/* mapping */.pq)(base.place, base.entries.map((entry) => ({ ...entry })));
+        const driver = (0,tree/* get */.Jt)(over, "driver");
+        if (ours === "" && driver !== undefined)
+            (0,tree/* set */.hZ)(logging, "driver", driver);
+        const [options, added] = [(0,tree/* get */.Jt)(base, "options"), (0,tree/* get */.Jt)(over, "options")];
+        if (added === undefined)
+            return logging;
+        if (options === undefined || (0,tree/* isNull */.kZ)(options)) {
+            const message = "docker loses these logging options, since an earlier file has logging without options.";
+            warn({ message, hint: "Write them into the earlier file.", place: added.place });
+        }
+        else
+            (0,tree/* set */.hZ)(logging, "options", PAIRS.merge(options, added, "logging.options", warn));
+        return logging;
+    },
+};
+const RULES = rulesByPath();
+function rulesByPath() {
+    const pairs = ["labels", "sysctls", "deploy.labels", "build.args", "build.labels"];
+    const lists = ["dns", "dns_search", "tmpfs", "env_file"];
+    return new Map([
+        ...pairs.map((path) => [path, PAIRS]),
+        ...lists.map((path) => [path, APPENDED]),
+        ["environment", ENVIRONMENT],
+        ["command", REPLACED],
+        ["entrypoint", REPLACED],
+        ["extra_hosts", HOSTS],
+        ["healthcheck.test", HEALTH_TEST],
+        ["logging", LOGGING],
+        ["networks", NETWORKS],
+        ["ulimits", LIMITS],
+    ]);
+}
+/** Lists that docker files under a key: the last item of a key is the one that stays. */
+const KEYED = [
+    ["ports", collapsePorts],
+    ["volumes", collapseBy((item) => volumeTarget(item), "the same target")],
+    ["configs", collapseBy(sourceOf, "the same source")],
+    ["secrets", collapseBy(sourceOf, "the same source")],
+];
+function sourceOf(item) {
+    return (0,tree/* textOf */.b6)(item) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source"));
+}
+function collapseBy(keyOf, shared) {
+    return (base, added, warn) => {
+        const kept = new Map();
+        const own = merge_listed(base);
+        [...own, ...added].forEach((item, index) => {
+            const key = keyOf(item) ?? `?${index}`;
+            const lost = kept.get(key);
+            // That a later file replaces an item is what it is for; within one file docker loses one.
+            if (lost !== undefined && (index < own.length || !own.includes(lost)))
+                warn({ message: `docker loses this item, since a later one has ${shared}.`, place: lost.place });
+            kept.set(key, item);
+        });
+        return (0,tree/* sequence */.K2)(base.place, inOrder(kept));
+    };
+}
+function inOrder(kept) {
+    return [...kept].toSorted(([a], [b]) => Number(a > b) - Number(a < b)).map(([, item]) => item);
+}
+function collapsePorts(base, added, warn) {
+    const own = merge_listed(base);
+    const kept = new Map();
+    for (const entry of [...own, ...added]) {
+        const first = own.includes(entry);
+        const ports = portsOf(entry);
+        if (ports === undefined)
+            return (0,tree/* sequence */.K2)(base.place, [...own, ...added]); // Docker refuses it by itself.
+        for (const { published, node } of ports) {
+            const lost = kept.get(published);
+            if (lost !== undefined && lost.first === first) {
+                const which = published === 0 ? "without a published port" : `published as ${published}`;
+                const message = `docker loses this port: of several files it keeps one port ${which}.`;
+                warn({ message, hint: "Write all of the service's ports into one file.", place: lost.from.place });
+            }
+            kept.set(published, { node, from: entry, first });
+        }
+    }
+    const sorted = [...kept].toSorted(([a], [b]) => a - b);
+    return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { node }]) => node));
+}
+
+;// CONCATENATED MODULE: ./src/stack/resolve.ts
+
+
+
+
+
+
+/**
+ * One file made of one or several: every variable resolved, env files and Compose-only keys translated, merged as docker merges;
+ * nothing of ours added yet. Throws a `StackFileError` with all that is wrong in all of them, and with what was `known` to be wrong.
+ */
+function resolveStack(templates, scope, strict, read, known = []) {
+    const findings = { problems: [...known], warnings: [] };
+    const folder = /^.*\//.exec(templates[0]?.place.file ?? "")?.[0] ?? "";
+    const files = templates.map((template) => {
+        const root = (0,tree/* clone */.o8)(template);
+        const { problems, warnings } = (0,stack_template/* resolveTemplate */.XZ)(root, scope, strict);
+        findings.problems.push(...problems);
+        findings.warnings.push(...warnings);
+        resolveEnvironment(root, scope, folder, read, findings);
+        return root;
+    });
+    const root = mergeFiles(files, findings);
+    applyComposeKeys(root, scope, findings);
+    if (findings.problems.length > 0)
+        throw new errors/* StackFileError */.Ne((0,stack_template/* once */.Oo)(findings.problems));
+    return { root, warnings: (0,stack_template/* once */.Oo)(findings.warnings) };
+}
+
 ;// CONCATENATED MODULE: ./src/stack/render.ts
 
 
@@ -24281,44 +25351,38 @@ var template = __nccwpck_require__(4364);
 
 
 
-/** Resolves the template, versions its configs, adds defaults and pins the pushed image; throws a `StackFileError` with all that is wrong. */
+
+
+/** Resolves the templates, versions their configs, adds defaults and pins the pushed image; throws a `StackFileError` with all that is wrong. */
 function render(request) {
-    const root = (0,stack_file/* clone */.o8)(request.template);
-    const problems = [];
-    const env = findEnvConfig(root, request, problems);
+    const known = [];
+    const env = findEnvConfig(request, known);
     const envConfigName = env === undefined ? "" : nameOf(env, request);
-    const scope = (0,template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
-    const resolved = (0,template/* resolveTemplate */.XZ)(root, scope, request.strict);
-    problems.push(...resolved.problems);
-    if (problems.length > 0)
-        throw new errors/* StackFileError */.Ne(problems);
-    const versioned = versionObjects(root, {
-        stack: request.stack,
-        namingKey: request.namingKey,
-        env,
-        lookup: scope.lookup,
-        read: request.read,
-    });
-    problems.push(...versioned.problems, ...undefinedReferences(root));
+    const scope = (0,stack_template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
+    const { root, warnings } = resolveStack(request.templates, scope, request.strict, request.read, known);
+    const { stack, namingKey, taken, read } = request;
+    const versioned = (0,configs/* versionObjects */.jP)(root, { stack, namingKey, taken, env, lookup: scope.lookup, read });
+    const problems = [...versioned.problems, ...undefinedReferences(root)];
     const services = pinImages(root, request, problems);
     if (problems.length > 0)
         throw new errors/* StackFileError */.Ne(problems);
-    const warnings = [...resolved.warnings, ...(0,defaults/* addDefaults */.Kb)(root, request.defaults)];
+    const told = [...warnings, ...versioned.warnings, ...(0,defaults/* addDefaults */.Kb)(root, request.defaults)];
     (0,defaults/* setFormatVersion */._6)(root, request.dockerMajor);
-    return { name: request.stack, root, services, objects: versioned.objects, envConfigName, warnings };
+    return { name: stack, root, services, objects: versioned.objects, envConfigName, warnings: told };
 }
-function findEnvConfig(root, request, problems) {
-    if (request.envFile === undefined)
+function findEnvConfig({ templates, envFile, envConfig }, problems) {
+    if (envFile === undefined)
         return undefined;
-    const found = envConfigKey(root, request.envFile.path, request.envConfig);
+    const found = (0,configs/* envConfigKey */.rh)(templates, envFile.path, envConfig);
     if ("problem" in found) {
         problems.push(found.problem);
         return undefined;
     }
-    return { ...found, file: request.envFile };
+    return { ...found, file: envFile };
 }
-function nameOf({ kind, key, file }, { stack, namingKey }) {
-    return versionedName(stack, key, file.bytes, kind === "secret" ? namingKey : undefined);
+function nameOf({ kind, key, file }, { stack, namingKey, taken }) {
+    const keyed = kind === "secret" ? namingKey : undefined;
+    return (0,configs/* versionedName */.H9)(stack, key, file.bytes, keyed, (name) => taken(kind, name));
 }
 function ownVariables(request, envConfigName) {
     const { registry, project, repository, version, digest } = request.image;
@@ -24335,11 +25399,13 @@ function ownVariables(request, envConfigName) {
         own.set("ENV_CONFIG", envConfigName);
     return own;
 }
+/** Behind an image whose digest is ours. */
+const PINNED = "pinned by Swarm Stack Deploy";
 function pinImages(root, request, problems) {
     const { repository, version, tags, digest } = request.image;
     const pushed = [version, ...tags].map((tag) => (0,image_reference/* parseImageReference */.o_)(`${repository}:${tag}`));
     const services = [];
-    for (const { service, image, place, node } of (0,template/* imagesOf */.IC)(root)) {
+    for (const { service, image, place, node } of (0,stack_template/* imagesOf */.IC)(root)) {
         const reference = image === undefined ? undefined : (0,image_reference/* parseImageReference */.o_)(image);
         if (image === undefined || node?.kind !== "scalar") {
             problems.push({
@@ -24358,7 +25424,7 @@ function pinImages(root, request, problems) {
             const pin = reference.digest === undefined &&
                 pushed.some((each) => each !== undefined && (0,image_reference/* sameTag */.NE)(each, reference));
             if (pin)
-                Object.assign(node, { text: `${image}@${digest}`, plain: false });
+                Object.assign(node, { text: `${image}@${digest}`, plain: false, comment: PINNED });
             services.push({ name: service, image: node.text });
         }
     }
@@ -24369,11 +25435,11 @@ function pinImages(root, request, problems) {
 }
 /** Replaces images by their digest-pinned references. */
 function pinned(stack, pins) {
-    const root = (0,stack_file/* clone */.o8)(stack.root);
-    for (const { node } of (0,template/* imagesOf */.IC)(root)) {
+    const root = (0,tree/* clone */.o8)(stack.root);
+    for (const { node } of (0,stack_template/* imagesOf */.IC)(root)) {
         const pin = node?.kind === "scalar" ? pins.get(node.text) : undefined;
         if (pin !== undefined && node?.kind === "scalar")
-            Object.assign(node, { text: pin, plain: false });
+            Object.assign(node, { text: pin, plain: false, comment: PINNED });
     }
     const services = stack.services.map(({ name, image }) => ({ name, image: pins.get(image) ?? image }));
     return { ...stack, root, services };
@@ -24381,11 +25447,11 @@ function pinned(stack, pins) {
 /** The file as docker gets it: all services, or only those named. */
 function printed(stack, services) {
     if (services === undefined)
-        return (0,stack_file/* printStackFile */.m5)(stack.root);
+        return printStackFile(stack.root);
     const root = { ...stack.root, entries: stack.root.entries.map((entry) => ({ ...entry })) };
-    const chosen = (0,stack_file/* entriesOf */.Mc)((0,stack_file/* get */.Jt)(root, "services")).filter((entry) => services.has(entry.key.text));
-    (0,stack_file/* set */.hZ)(root, "services", { kind: "mapping", entries: chosen, place: root.place });
-    return (0,stack_file/* printStackFile */.m5)(root);
+    const chosen = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).filter((entry) => services.has(entry.key.text));
+    (0,tree/* set */.hZ)(root, "services", { kind: "mapping", entries: chosen, place: root.place });
+    return printStackFile(root);
 }
 
 ;// CONCATENATED MODULE: ./src/apply.ts
@@ -24420,7 +25486,9 @@ async function sendServices(plan, stack, folder, dockerMajor, stage, session, vo
     if (names.size === 0)
         return;
     const run = async (docker) => {
-        const answer = await stackDeploy(docker, stack.name, printed(stack, names), folder, dockerMajor, (line) => voice.quote(line));
+        const file = printed(stack, names);
+        const call = { stack: stack.name, file, folder, dockerMajor, flags: IN_EARNEST };
+        const answer = await stackDeploy(docker, call, (line) => voice.quote(line));
         if (answer.code === 0)
             return;
         const reason = session.lost() ?? dockersReason(answer);
@@ -24431,24 +25499,16 @@ async function sendServices(plan, stack, folder, dockerMajor, stage, session, vo
     };
     await session.perform(stage, run, onSent);
 }
+/** For the rehearsal, too: what is sent is what was planned. */
+const IN_EARNEST = ["--with-registry-auth", "--resolve-image", "always"];
 /**
  * The same command for the rehearsal and in earnest. The file comes through standard input, since it may hold secrets, and docker
  * runs in the stack file's folder, so that relative paths keep their meaning.
  */
-async function stackDeploy(docker, stack, file, folder, dockerMajor, onLine) {
+async function stackDeploy(docker, { stack, file, folder, dockerMajor, flags }, onLine = () => undefined) {
     // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
     const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
-    const argv = [
-        "stack",
-        "deploy",
-        "--with-registry-auth",
-        "--resolve-image",
-        "always",
-        ...detach,
-        "--compose-file",
-        "-",
-        stack,
-    ];
+    const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
     return await docker.run(argv, { input: file, cwd: folder, onLine });
 }
 /** What docker says on its way out, without the lines it says anyway. */
@@ -24579,7 +25639,118 @@ function runningPin(image, live) {
 var duration = __nccwpck_require__(1601);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(8028);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(4291);
+;// CONCATENATED MODULE: ./src/stack/objection.ts
+
+
+
+/** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
+function objection(reason, root) {
+    const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
+    const [, , property = ""] = unknown ?? [];
+    const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
+    return {
+        message: `Docker refuses the stack file: ${reason.replace(/\.$/, "")}.`,
+        place: placeOf(reason, root),
+        ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
+    };
+}
+function placeOf(reason, root) {
+    const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
+    if (unknown !== null) {
+        const [, path = "", property = ""] = unknown;
+        const parent = path === "(root)" ? root : follow(root, path);
+        return entryOf(parent, property)?.key.place ?? (parent ?? root).place;
+    }
+    if (/Compose file version/.test(reason))
+        return ((0,tree/* get */.Jt)(root, "version") ?? root).place;
+    const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
+    if (path !== undefined)
+        return (follow(root, path) ?? root).place;
+    return (decoded(reason, root) ?? objection_named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
+}
+/** As deep into the tree as a dotted path leads; a key may have dots of its own. */
+function follow(root, path) {
+    let node = root;
+    let rest = path;
+    while (rest !== "") {
+        const step = node.kind === "sequence" ? itemAt(node.items, rest) : valueAt((0,tree/* entriesOf */.Mc)(node), rest);
+        if (step === undefined)
+            return node;
+        node = step.node;
+        rest = rest.slice(step.length + 1);
+    }
+    return node;
+}
+function itemAt(items, path) {
+    const index = /^\d+/.exec(path)?.[0] ?? "";
+    const node = items[Number(index)];
+    return index === "" || node === undefined ? undefined : { node, length: index.length };
+}
+function valueAt(entries, path) {
+    const [entry] = entries
+        .filter(({ key }) => path === key.text || path.startsWith(`${key.text}.`))
+        .toSorted((a, b) => b.key.text.length - a.key.text.length);
+    return entry === undefined ? undefined : { node: entry.value, length: entry.key.text.length };
+}
+function entryOf(node, key) {
+    return (0,tree/* entriesOf */.Mc)(node).find((entry) => entry.key.text === key);
+}
+/** `error decoding 'Deploy.Resources.Limits.memory'` names Go's fields, and no service. */
+function decoded(reason, root) {
+    const fields = /(?:decoding|parse) '([\w.[\]]+)'/
+        .exec(reason)?.[1]
+        ?.split(/[.[\]]+/)
+        .filter(Boolean) ?? [];
+    if (fields.length === 0)
+        return undefined;
+    const found = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
+        let node = value;
+        for (const field of fields) {
+            node =
+                node?.kind === "sequence"
+                    ? node.items[Number(field)]
+                    : (0,tree/* entriesOf */.Mc)(node).find(({ key }) => goName(key.text) === goName(field))?.value;
+        }
+        return node === undefined ? [] : [node];
+    });
+    return found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ?? found[0];
+}
+function goName(key) {
+    return key.replaceAll("_", "").toLowerCase();
+}
+/** `service web: …`, `volume "data" …`: the key, and within it the value that is quoted. */
+function objection_named(reason, root) {
+    const [, kind = "", name = ""] = /\b(service|network|volume|config|secret) "?([\w.-]+?)"?(?::|$| is )/.exec(reason) ?? [];
+    const entry = entryOf((0,tree/* get */.Jt)(root, `${kind}s`), name);
+    return entry === undefined ? undefined : (quoted(reason, entry.value) ?? entry.key);
+}
+/** The longest value that the objection repeats. */
+function quoted(reason, node) {
+    const words = new Set(reason.split(/[\s"':;,]+/));
+    const found = scalarsOf(node)
+        .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
+        .toSorted((a, b) => b.text.length - a.text.length);
+    return found[0];
+}
+function scalarsOf(node) {
+    if (node.kind === "scalar")
+        return [node];
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+}
+/** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
+const KNOWN_KEYS = `version services networks volumes secrets configs
+  cap_add cap_drop command configs credential_spec deploy dns dns_search entrypoint env_file environment extra_hosts healthcheck hostname
+  image init isolation labels logging networks oom_score_adj ports read_only restart secrets stdin_open stop_grace_period stop_signal
+  sysctls tty ulimits user volumes working_dir
+  mode endpoint_mode replicas rollback_config update_config resources restart_policy placement parallelism delay failure_action monitor
+  max_failure_ratio order limits reservations cpus memory pids generic_resources condition max_attempts window constraints preferences
+  max_replicas_per_node disable interval retries test timeout start_period start_interval driver options target published protocol source
+  type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
+
 ;// CONCATENATED MODULE: ./src/planning.ts
+
 
 
 
@@ -24608,10 +25779,11 @@ async function planning_plan(request, session, voice) {
         secrets: futures(needs.secrets),
     };
     const writes = await session.rehearse(stage, async (docker) => {
-        const answer = await stackDeploy(docker, stack.name, printed(stack), folder, dockerMajor, () => undefined);
+        const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags: IN_EARNEST };
+        const answer = await stackDeploy(docker, call);
         sayWarnings(answer.stderr, voice);
         if (answer.code !== 0)
-            throw planning_refusal(dockersReason(answer), stack);
+            throw refusal(dockersReason(answer), stack);
     });
     const wanted = writes
         .filter(({ path }) => /^\/services\/(create|[^/]+\/update)$/.test(path))
@@ -24628,44 +25800,42 @@ async function planning_plan(request, session, voice) {
 function futures(names) {
     return new Map(names.map((name) => [name, (0,src_plan/* futureId */.vY)(name)]));
 }
-/** Lets docker read the file without any engine, so that a wrong key is found before anything is contacted. Old docker can't. */
-async function checkByDocker(docker, stack, folder) {
-    const answer = await docker.run(["stack", "config", "--compose-file", "-"], {
-        input: printed(stack),
-        cwd: folder,
+/**
+ * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
+ * anything is contacted.
+ */
+async function checkByDocker(world, stack, folder, dockerMajor) {
+    const flags = ["--resolve-image", "never"];
+    await world.rehearse(assumed(stack), async (docker) => {
+        const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags };
+        const answer = await stackDeploy(docker, call);
+        if (answer.code !== 0)
+            throw refusal(dockersReason(answer), stack);
     });
-    if (answer.code !== 0 && !/unknown (shorthand )?flag|unknown command|Usage:/.test(answer.stderr))
-        throw planning_refusal(dockersReason(answer), stack);
+}
+/** A swarm without services, on which every external network, config and secret exists. */
+function assumed({ root }) {
+    const named = (section) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section)).map(({ key, value }) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "name")) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "external", "name")) ?? key.text);
+    const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
+    const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
+    return {
+        survey: { info, ...nothing, services: [], configs: [], secrets: [] },
+        images: new Map(),
+        networks: futures(named("networks")),
+        configs: futures(named("configs")),
+        secrets: futures(named("secrets")),
+    };
 }
 function sayWarnings(stderr, voice) {
     for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
         voice.quote(line);
 }
-/** Docker's own objection to the file, at the place it speaks of, as far as that can be told. */
-function planning_refusal(reason, stack) {
-    const place = placeIn(reason, stack);
-    return new errors/* StackFileError */.Ne([
-        { message: `Docker refuses the stack file: ${reason}`, ...(place === undefined ? {} : { place }) },
-    ]);
-}
-function placeIn(reason, stack) {
-    const path = /\b(services|networks|volumes|configs|secrets)(\.[\w-]+)+/.exec(reason)?.[0].split(".") ?? [];
-    const named = /service "?([\w.-]+)"?:/.exec(reason)?.[1];
-    const candidates = [path, ...(named === undefined ? [] : [["services", named]])];
-    for (const candidate of candidates) {
-        for (let length = candidate.length; length > 1; length -= 1) {
-            const node = (0,stack_file/* get */.Jt)(stack.root, ...candidate.slice(0, length));
-            if (node !== undefined)
-                return node.place;
-        }
-    }
-    return undefined;
+function refusal(reason, { root }) {
+    return new errors/* StackFileError */.Ne([objection(reason, root)]);
 }
 
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(665);
-// EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
 ;// CONCATENATED MODULE: ./src/sources.ts
 
 
@@ -24673,25 +25843,51 @@ var interpolate = __nccwpck_require__(4291);
 
 
 
-/** Reads the stack file and the env file; what can't be read is named, with what stands there instead. */
+
+/** Reads the stack files and the env file; what can't be read is named, with what stands there instead. */
 function readSources(stack, files) {
     const problems = [];
-    const stackFile = stack.file ?? inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
-    const bytes = stackFile === undefined ? undefined : files.read(stackFile);
-    if (stackFile === undefined) {
-        const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
-        problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
-    }
-    else if (bytes === undefined) {
-        problems.push(unreadable("stack-file", stackFile, files));
-    }
-    const envFile = readEnvFile(stack.envFile, files, problems);
-    if (bytes === undefined || stackFile === undefined || problems.length > 0)
+    const found = stack.files.length > 0 ? stack.files : defaultFile(files, problems);
+    const read = found.map((path) => {
+        const bytes = files.read(path);
+        if (bytes === undefined)
+            problems.push(unreadable("stack-file", path, files));
+        return { path, bytes: bytes ?? new Uint8Array() };
+    });
+    const envFile = sources_readEnvFile(stack.envFile, files, problems);
+    if (problems.length > 0)
         throw new errors/* InputError */.dz(problems);
-    const template = (0,stack_file/* parseStackFile */.Sp)(Buffer.from(bytes).toString("utf8"), stackFile);
-    return { template, stackFile, folder: folderOf(stackFile), envFile };
+    const warnings = [];
+    const templates = parseAll(read, warnings);
+    return { templates, folder: folderOf(read[0]?.path ?? ""), envFile, warnings };
 }
-function readEnvFile(path, files, problems) {
+function defaultFile(files, problems) {
+    const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
+    if (path !== undefined)
+        return [path];
+    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
+    problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
+    return [];
+}
+/** The mistakes of all files are told at once. */
+function parseAll(files, warnings) {
+    const problems = [];
+    const templates = files.flatMap(({ path, bytes }) => {
+        try {
+            return [parseStackFile(bytes, path, warnings)];
+        }
+        catch (error) {
+            if (!(error instanceof errors/* StackFileError */.Ne))
+                throw error;
+            problems.push(...error.problems);
+            return [];
+        }
+    });
+    if (problems.length > 0)
+        throw new errors/* StackFileError */.Ne(problems);
+    return templates;
+}
+function sources_readEnvFile(path, files, problems) {
     if (path === undefined)
         return undefined;
     const bytes = files.read(path);
@@ -24699,7 +25895,7 @@ function readEnvFile(path, files, problems) {
         problems.push(unreadable("env-file", path, files));
         return undefined;
     }
-    const refused = refusedBySwarm(bytes.byteLength);
+    const refused = (0,configs/* refusedBySwarm */.Aw)(bytes.byteLength);
     if (refused !== undefined)
         problems.push({ message: `The env file "${path}" ${refused}.` });
     return { path, bytes };
@@ -24737,13 +25933,14 @@ function folderOf(path) {
 
 
 
-/** Where no name depends on it. */
-const NO_KEY = new Uint8Array(32);
-function renderWith(digest, namingKey, { inputs, sources, world, dockerMajor }) {
+
+/** Where no name matters yet. */
+const DRAFT_NAMES = { key: new Uint8Array(32), taken: () => false };
+function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
     const { stack, image } = inputs;
     const { folder } = sources;
     return render({
-        template: sources.template,
+        templates: sources.templates,
         stack: stack.name,
         variables: stack.variables,
         secrets: stack.secrets,
@@ -24752,7 +25949,8 @@ function renderWith(digest, namingKey, { inputs, sources, world, dockerMajor }) 
         defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
         envFile: sources.envFile,
         envConfig: stack.envConfig,
-        namingKey,
+        namingKey: naming.key,
+        taken: naming.taken,
         read: (path) => world.files.read(path.startsWith("/") || folder === "." ? path : `${folder}/${path}`),
         image: { ...image, digest },
         commit: world.run.sha,
@@ -24765,12 +25963,13 @@ async function prepare(digest, deployment, session) {
     const { voice } = world;
     const survey = await settledSurvey(deployment, session);
     const namingKey = namingKeyOf(survey, deployment.draft);
-    const rendered = renderWith(digest, namingKey.bytes, deployment);
+    const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
+    const rendered = renderWith(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
     const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
     const stack = pinned(rendered, images.pins);
     facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
-    for (const warning of [...rendered.warnings, ...images.warnings])
+    for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings])
         voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
@@ -24795,6 +25994,8 @@ async function prepare(digest, deployment, session) {
     voice.endGroup();
     return { stack, survey, plan, objects, images };
 }
+/** Docker's own label for what belongs to a stack. */
+const NAMESPACE = "com.docker.stack.namespace";
 /** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
 const NAMING_KEY = "swarm-stack-deploy_naming-key";
 /**
@@ -24807,7 +26008,15 @@ function namingKeyOf(survey, draft) {
     if (existing !== undefined)
         return { bytes: existing, isNew: false };
     const isNew = draft.objects.some(({ kind }) => kind === "secret");
-    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : NO_KEY, isNew };
+    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : DRAFT_NAMES.key, isNew };
+}
+/** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
+function takenByOthers(survey, stack) {
+    const others = (objects) => new Set(objects
+        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", NAMESPACE)))
+        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
+    const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
+    return (kind, name) => names[kind].has(name);
 }
 function namingKeyObject(bytes) {
     const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
@@ -24859,7 +26068,7 @@ function refusePaused(plan) {
 }
 function objectLabels(object, { inputs, world }) {
     const labels = new Map(object.labels);
-    labels.set("com.docker.stack.namespace", inputs.stack.name); // `docker stack rm` takes it along.
+    labels.set(NAMESPACE, inputs.stack.name); // `docker stack rm` takes it along.
     const own = {
         stack: inputs.stack.name,
         key: object.key,
@@ -25513,8 +26722,8 @@ async function begin(inputs, world, facts) {
     const sources = readSources(inputs.stack, world.files);
     checkBuildFiles(inputs.image, world.files);
     const begun = { inputs, sources, dockerMajor, world, facts };
-    const draft = renderWith(NO_DIGEST_YET, NO_KEY, begun);
-    await checkByDocker(world.docker, draft, sources.folder);
+    const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+    await checkByDocker(world, draft, sources.folder, dockerMajor);
     return { ...begun, draft };
 }
 async function majorVersion(docker) {
@@ -26082,9 +27291,6 @@ function parseBuild(reader) {
     };
 }
 function parseStack(reader, run) {
-    const files = reader.lines("stack-file");
-    if (files.length > 1)
-        reader.complain('Several files in "stack-file" are not supported yet in this version.', "Give one.");
     const name = reader.text("stack-name") ||
         reader.text("project") ||
         (run.repository.split("/").pop() ?? "").toLowerCase();
@@ -26098,7 +27304,7 @@ function parseStack(reader, run) {
     }
     return {
         name,
-        file: files[0],
+        files: reader.lines("stack-file"),
         variables: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("variables", reader.verbatim("variables"))),
         secrets: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("secrets", reader.verbatim("secrets"))),
         strict: reader.boolean("strict"),
@@ -26131,38 +27337,84 @@ function parseKeyValues(input, text) {
 }
 function parseJson(input, text) {
     const values = new Map();
+    const problems = [];
+    const complain = (line, message, hint) => {
+        problems.push({ message: `"${input}", line ${line}: ${message}`, hint });
+    };
     let parsed;
     try {
         parsed = JSON.parse(text);
     }
     catch {
         // The parser's own message quotes the text, which may hold secrets.
-        return {
-            values,
-            problems: [{ message: `"${input}" starts like JSON but is none.`, hint: "Use toJSON(…)." }],
-        };
+        complain(lineOfError(text), "this starts like JSON but is none.", "Use toJSON(…).");
+        return { values, problems };
     }
-    const problems = [];
     for (const [key, value] of Object.entries(parsed)) {
+        const line = lineOfKey(text, key);
         if (!KEY.test(key))
-            problems.push({ message: `"${input}": "${key}" is no variable name.` });
-        else if (typeof value === "string")
-            values.set(key, value);
+            complain(line, `"${key}" is no variable name.`);
         else if (typeof value === "number" || typeof value === "boolean")
             values.set(key, String(value));
+        else if (typeof value !== "string")
+            complain(line, `the value of ${key} is neither text, number nor boolean.`);
+        else if (IMPOSSIBLE.test(value))
+            complain(line, `the value of ${key} ${HOLDS_NO_TEXT}`);
         else
-            problems.push({ message: `"${input}": the value of ${key} is neither text, number nor boolean.` });
+            values.set(key, value);
     }
     return { values, problems };
+}
+/** What only JSON can spell, and no environment can hold: NUL, and half of a surrogate pair. */
+// oxlint-disable-next-line no-control-regex
+const IMPOSSIBLE = /\0|\p{Surrogate}/u;
+const HOLDS_NO_TEXT = "holds a NUL or half of a character, which no variable can.";
+/** The first line with which the text can't be the start of any JSON; V8 does not always tell the position. */
+function lineOfError(text) {
+    const lines = text.trimEnd().split("\n");
+    let good = 0;
+    let bad = lines.length;
+    while (bad - good > 1) {
+        const middle = Math.floor((good + bad) / 2);
+        if (couldGoOn(lines.slice(0, middle).join("\n").trimEnd()))
+            good = middle;
+        else
+            bad = middle;
+    }
+    return bad;
+}
+function couldGoOn(start) {
+    try {
+        JSON.parse(start);
+        return false; // It is whole, and yet more follows.
+    }
+    catch (error) {
+        const message = error instanceof Error ? error.message : "";
+        const position = / at position (\d+)/.exec(message)?.[1];
+        const brokenOff = /Unterminated string/.test(message); // No string goes on in the next line.
+        return !brokenOff && (/end of JSON input/.test(message) || Number(position) >= start.length);
+    }
+}
+function lineOfKey(text, key) {
+    const spelt = JSON.stringify(key);
+    for (let at = text.indexOf(spelt); at !== -1; at = text.indexOf(spelt, at + 1)) {
+        if (/^\s*:/.test(text.slice(at + spelt.length, at + spelt.length + 80)))
+            return lineAt(text, at);
+    }
+    return 1;
+}
+function lineAt(text, offset) {
+    return text.slice(0, offset).split("\n").length;
 }
 function parseLines(input, text) {
     const values = new Map();
     const problems = [];
-    const lines = text.split(/\r?\n/);
+    const lines = text.split("\n");
     for (let index = 0; index < lines.length; index += 1) {
-        const line = lines[index] ?? "";
-        const complain = (message) => {
-            problems.push({ message: `"${input}", line ${index + 1}: ${message}` });
+        // A carriage return is part of a line's end only here: in a block it may belong to the value.
+        const [line = "", ending = ""] = /^(.*?)(\r?)$/s.exec(lines[index] ?? "")?.slice(1) ?? [];
+        const complain = (message, hint) => {
+            problems.push({ message: `"${input}", line ${index + 1}: ${message}`, hint });
         };
         if (/^\s*(#|$)/.test(line))
             continue;
@@ -26176,22 +27428,28 @@ function parseLines(input, text) {
             complain(`${key} is given twice.`);
         if (separator === "=") {
             const value = unquote(rest);
-            if (value === undefined)
-                complain(`the quotes of ${key} don't close, or text follows them.`);
-            else
+            if (value !== undefined)
                 values.set(key, value);
+            else
+                complain(`the quotes of ${key} don't close, or text follows them.`, `For several lines write ${key}<<EOF.`);
             continue;
         }
         const delimiter = rest.trim();
-        const end = lines.findIndex((candidate, at) => at > index && candidate.trim() === delimiter);
+        const indent = /^\s*/.exec(line)?.[0] ?? "";
+        const closings = [delimiter, indent + delimiter]; // At the margin, or as far in as the block's first line.
+        const end = lines.findIndex((each, at) => at > index && closings.includes(withoutReturn(each)));
         if (delimiter === "" || end === -1) {
             complain(`the block of ${key} has no closing line "${delimiter}".`);
             break;
         }
-        values.set(key, lines.slice(index + 1, end).join("\n"));
+        const block = lines.slice(index + 1, end);
+        values.set(key, (ending === "" ? block : block.map(withoutReturn)).join("\n"));
         index = end;
     }
     return { values, problems };
+}
+function withoutReturn(line) {
+    return line.replace(/\r$/, "");
 }
 const ESCAPES = { n: "\n", r: "\r", t: "\t", '"': '"', "\\": "\\" };
 /** Single quotes keep everything; double quotes know \n \r \t \" \\; without quotes ` #` starts a comment. */
@@ -26439,14 +27697,15 @@ function collect(stream, onLine) {
 
 /***/ }),
 
-/***/ 7959:
+/***/ 2082:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
-  openSession: () => (/* binding */ openSession)
+  openSession: () => (/* binding */ openSession),
+  withheld: () => (/* binding */ withheld)
 });
 
 // EXTERNAL MODULE: external "node:path"
@@ -26465,8 +27724,8 @@ var template = __nccwpck_require__(4364);
 var docker = __nccwpck_require__(1870);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
 var docker_config = __nccwpck_require__(3753);
-;// CONCATENATED MODULE: external "node:http"
-const external_node_http_namespaceObject = require("node:http");
+// EXTERNAL MODULE: external "node:http"
+var external_node_http_ = __nccwpck_require__(7067);
 // EXTERNAL MODULE: external "node:fs"
 var external_node_fs_ = __nccwpck_require__(3024);
 // EXTERNAL MODULE: external "node:net"
@@ -26509,7 +27768,7 @@ class EngineApi {
     static async open(dockerHost, signal) {
         const address = addressOf(dockerHost);
         const agent = address.tls === undefined
-            ? new external_node_http_namespaceObject.Agent({ keepAlive: true })
+            ? new external_node_http_.Agent({ keepAlive: true })
             : new external_node_https_namespaceObject.Agent({ keepAlive: true, ...address.tls });
         const probe = new EngineApi(address, agent, "", signal);
         const answer = await probe.#send("/_ping", {});
@@ -26548,7 +27807,7 @@ class EngineApi {
     async #send(path, call) {
         const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
         const body = call.body === undefined ? undefined : JSON.stringify(call.body);
-        const send = this.#address.tls === undefined ? external_node_http_namespaceObject.request : external_node_https_namespaceObject.request;
+        const send = this.#address.tls === undefined ? external_node_http_.request : external_node_https_namespaceObject.request;
         const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
         return await new Promise((resolve, reject) => {
             const sent = send({
@@ -26822,126 +28081,8 @@ function compare(a, b) {
     return a < b ? -1 : Number(a > b);
 }
 
-// EXTERNAL MODULE: external "node:events"
-var external_node_events_ = __nccwpck_require__(8474);
-;// CONCATENATED MODULE: ./src/io/stand-in.ts
-
-
-
-
-
-/**
- * Lets docker deploy against a stand-in for the manager, which answers its questions from the survey. Where writes are only noted
- * down, docker itself says what it makes of a stack file, spec by spec, and nothing is touched; where they are passed on, the same
- * run happens in earnest, so that what is sent is what was planned.
- */
-async function standIn(stage, apiVersion, socket, onWrite, deploy) {
-    const server = (0,external_node_http_namespaceObject.createServer)((request, response) => {
-        void answer(stage, request, onWrite).then(({ status, body }) => reply(apiVersion, response, status, body), (error) => reply(apiVersion, response, 502, { message: (0,errors/* messageOf */.bD)(error) }));
-    });
-    server.listen(socket);
-    await (0,external_node_events_.once)(server, "listening");
-    try {
-        await deploy(`unix://${socket}`);
-    }
-    finally {
-        server.closeAllConnections();
-        server.close();
-    }
-}
-/** What a manager would answer to the nth write. */
-function rehearsed(n, write) {
-    const id = `rehearsed${n}`;
-    return write.path.endsWith("/create")
-        ? { status: 201, body: { ID: id, Id: id } }
-        : { status: 200, body: {} };
-}
-function reply(apiVersion, response, status, body) {
-    const text = JSON.stringify(body);
-    response.writeHead(status, {
-        "api-version": apiVersion,
-        ostype: "linux",
-        "content-type": "application/json",
-    });
-    response.end(text);
-}
-async function answer(stage, request, onWrite) {
-    const chunks = [];
-    for await (const chunk of request)
-        chunks.push(chunk);
-    const url = new URL(request.url ?? "/", "http://docker");
-    const path = decodeURIComponent(url.pathname.replace(/^\/v\d+\.\d+(?=\/)/, ""));
-    const method = request.method ?? "GET";
-    if (method === "GET" || method === "HEAD")
-        return read(stage, path, url.searchParams);
-    const text = Buffer.concat(chunks).toString("utf8");
-    const auth = request.headers["x-registry-auth"];
-    const body = text === "" ? {} : JSON.parse(text);
-    return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
-}
-function read(stage, path, query) {
-    const { survey } = stage;
-    const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
-    const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject)];
-    const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject)];
-    const [, kind = "", ...rest] = path.split("/");
-    const name = rest.join("/");
-    switch (kind) {
-        case "_ping":
-            return { status: 200, body: "OK" };
-        case "info":
-            return { status: 200, body: survey.info };
-        case "networks":
-            return name === "" ? { status: 200, body: labelled(networks, query) } : one(networks, name, "network");
-        case "configs":
-            return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
-        case "secrets":
-            return name === "" ? { status: 200, body: labelled(secrets, query) } : one(secrets, name, "secret");
-        case "services":
-            return name === ""
-                ? { status: 200, body: survey.rawServices }
-                : one(survey.rawServices, name, "service");
-        case "distribution":
-            return stand_in_image(stage, name.replace(/\/json$/, ""));
-        default:
-            return {
-                status: 404,
-                body: { message: `docker asked for ${path}, which this stand-in for the manager does not know` },
-            };
-    }
-}
-function stand_in_image(stage, name) {
-    const known = stage.images.get(name);
-    if (known === undefined)
-        return { status: 404, body: { message: `the registry was not asked about ${name}` } };
-    return known.kind === "found"
-        ? { status: 200, body: known.body }
-        : { status: known.status, body: { message: known.message } };
-}
-function newObject([name, id]) {
-    return { ID: id, Spec: { Name: name } };
-}
-function newNetwork([name, id]) {
-    return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
-}
-/** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
-function labelled(objects, query) {
-    const filters = JSON.parse(query.get("filters") ?? "{}");
-    const wanted = Array.isArray(filters.label)
-        ? filters.label
-        : Object.keys(filters.label ?? {});
-    return objects.filter((each) => {
-        const labels = { ...(0,json/* objectAt */.lJ)(each, "Labels"), ...(0,json/* objectAt */.lJ)(each, "Spec", "Labels") };
-        return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
-    });
-}
-function one(objects, name, kind) {
-    const found = objects.find((each) => [(0,json/* textAt */.$6)(each, "Name"), (0,json/* textAt */.$6)(each, "Spec", "Name"), (0,json/* textAt */.$6)(each, "ID"), (0,json/* textAt */.$6)(each, "Id")].includes(name));
-    return found === undefined
-        ? { status: 404, body: { message: `${kind} ${name} not found` } }
-        : { status: 200, body: found };
-}
-
+// EXTERNAL MODULE: ./src/io/stand-in.ts
+var stand_in = __nccwpck_require__(3050);
 // EXTERNAL MODULE: ./src/io/tunnel.ts + 2 modules
 var io_tunnel = __nccwpck_require__(5462);
 ;// CONCATENATED MODULE: ./src/io/session.ts
@@ -26986,24 +28127,16 @@ async function openSession(request) {
         DOCKER_CONFIG: request.configFolder,
         ...withheld(process.env),
     });
-    const play = async (name, stage, onWrite, deploy) => {
-        // The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs.
-        const own = { DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" };
-        await standIn(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, name), onWrite, async (host) => {
-            await deploy(docker.with({ DOCKER_HOST: host, ...own }));
-        });
-    };
     return {
         swarm: new EngineSwarm(engine, address),
         docker,
         registryAuth: remembered((domain) => (0,docker_config/* registryAuth */.I)(request.configFolder, domain)),
-        rehearse: async (stage, deploy) => {
-            const writes = [];
-            await play("plan.sock", stage, async (write) => rehearsed(writes.push(write), write), deploy);
-            return writes;
-        },
+        rehearse: async (stage, deploy) => await (0,stand_in.rehearse)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "plan.sock"), docker, deploy),
         perform: async (stage, deploy, onSent) => {
-            await play("send.sock", stage, async (write, query) => await forward(engine, write, query, onSent), deploy);
+            const pass = async (write, query) => await forward(engine, write, query, onSent);
+            await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), pass, async (host) => {
+                await deploy((0,stand_in/* facing */.j2)(docker, host));
+            });
         },
         lost: () => tunnel?.lost(),
         [Symbol.asyncDispose]: async () => {
@@ -27072,6 +28205,156 @@ function requireManager(info, address) {
     if (error !== "") {
         throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
     }
+}
+
+
+/***/ }),
+
+/***/ 3050:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   j2: () => (/* binding */ facing),
+/* harmony export */   rehearse: () => (/* binding */ rehearse),
+/* harmony export */   us: () => (/* binding */ standIn)
+/* harmony export */ });
+/* unused harmony export rehearsed */
+/* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8474);
+/* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
+/* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8301);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3916);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1870);
+
+
+
+
+
+
+/**
+ * Lets docker deploy against a stand-in for the manager, which answers its questions from the survey. Where writes are only noted
+ * down, docker itself says what it makes of a stack file, spec by spec, and nothing is touched; where they are passed on, the same
+ * run happens in earnest, so that what is sent is what was planned.
+ */
+async function standIn(stage, apiVersion, socket, onWrite, deploy) {
+    const server = (0,node_http__WEBPACK_IMPORTED_MODULE_1__.createServer)((request, response) => {
+        void answer(stage, request, onWrite).then(({ status, body }) => reply(apiVersion, response, status, body), (error) => reply(apiVersion, response, 502, { message: (0,_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .messageOf */ .bD)(error) }));
+    });
+    server.listen(socket);
+    await (0,node_events__WEBPACK_IMPORTED_MODULE_0__.once)(server, "listening");
+    try {
+        await deploy(`unix://${socket}`);
+    }
+    finally {
+        server.closeAllConnections();
+        server.close();
+    }
+}
+/** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
+function facing(docker, dockerHost) {
+    return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });
+}
+/** Lets docker deploy with nothing behind the stand-in; what it would have written. */
+async function rehearse(stage, apiVersion, socket, docker, deploy) {
+    const writes = [];
+    const note = async (write) => await Promise.resolve(rehearsed(writes.push(write), write));
+    await standIn(stage, apiVersion, socket, note, async (host) => await deploy(facing(docker, host)));
+    return writes;
+}
+/** What a manager would answer to the nth write. */
+function rehearsed(n, write) {
+    const id = `rehearsed${n}`;
+    return write.path.endsWith("/create")
+        ? { status: 201, body: { ID: id, Id: id } }
+        : { status: 200, body: {} };
+}
+function reply(apiVersion, response, status, body) {
+    const text = JSON.stringify(body);
+    response.writeHead(status, {
+        "api-version": apiVersion,
+        ostype: "linux",
+        "content-type": "application/json",
+    });
+    response.end(text);
+}
+async function answer(stage, request, onWrite) {
+    const chunks = [];
+    for await (const chunk of request)
+        chunks.push(chunk);
+    const url = new URL(request.url ?? "/", "http://docker");
+    const path = decodeURIComponent(url.pathname.replace(/^\/v\d+\.\d+(?=\/)/, ""));
+    const method = request.method ?? "GET";
+    if (method === "GET" || method === "HEAD")
+        return read(stage, path, url.searchParams);
+    const text = Buffer.concat(chunks).toString("utf8");
+    const auth = request.headers["x-registry-auth"];
+    const body = text === "" ? {} : JSON.parse(text);
+    return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
+}
+function read(stage, path, query) {
+    const { survey } = stage;
+    const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
+    const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject)];
+    const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject)];
+    const [, kind = "", ...rest] = path.split("/");
+    const name = rest.join("/");
+    switch (kind) {
+        case "_ping":
+            return { status: 200, body: "OK" };
+        case "info":
+            return { status: 200, body: survey.info };
+        case "networks":
+            return name === "" ? { status: 200, body: labelled(networks, query) } : one(networks, name, "network");
+        case "configs":
+            return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
+        case "secrets":
+            return name === "" ? { status: 200, body: labelled(secrets, query) } : one(secrets, name, "secret");
+        case "services":
+            return name === ""
+                ? { status: 200, body: survey.rawServices }
+                : one(survey.rawServices, name, "service");
+        case "distribution":
+            return image(stage, name.replace(/\/json$/, ""));
+        default:
+            return {
+                status: 404,
+                body: { message: `docker asked for ${path}, which this stand-in for the manager does not know` },
+            };
+    }
+}
+function image(stage, name) {
+    const known = stage.images.get(name);
+    if (known === undefined)
+        return { status: 404, body: { message: `the registry was not asked about ${name}` } };
+    return known.kind === "found"
+        ? { status: 200, body: known.body }
+        : { status: known.status, body: { message: known.message } };
+}
+function newObject([name, id]) {
+    return { ID: id, Spec: { Name: name } };
+}
+function newNetwork([name, id]) {
+    return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
+}
+/** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
+function labelled(objects, query) {
+    const filters = JSON.parse(query.get("filters") ?? "{}");
+    const wanted = Array.isArray(filters.label)
+        ? filters.label
+        : Object.keys(filters.label ?? {});
+    return objects.filter((each) => {
+        const labels = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
+        return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
+    });
+}
+function one(objects, name, kind) {
+    const found = objects.find((each) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(each, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(each, "Spec", "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(each, "ID"), (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(each, "Id")].includes(name));
+    return found === undefined
+        ? { status: 404, body: { message: `${kind} ${name} not found` } }
+        : { status: 200, body: found };
 }
 
 
@@ -27996,6 +29279,238 @@ function compare(a, b) {
 
 /***/ }),
 
+/***/ 6939:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Aw: () => (/* binding */ refusedBySwarm),
+/* harmony export */   H9: () => (/* binding */ versionedName),
+/* harmony export */   ge: () => (/* binding */ isExternal),
+/* harmony export */   jP: () => (/* binding */ versionObjects),
+/* harmony export */   rh: () => (/* binding */ envConfigKey)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
+
+
+
+
+/** Swarm's own limits: "config data must be larger than 0 and less than 1024000 bytes", and half of that for a secret. */
+const LIMIT = { config: 1_024_000, secret: 512_000 };
+/** Swarm's own limit for the name of either. */
+const NAME_LIMIT = 64;
+/** Why Swarm would refuse these bytes, or undefined. */
+function refusedBySwarm(size, kind = "config") {
+    if (size === 0)
+        return `is empty, and Swarm keeps no empty ${kind}`;
+    return size < LIMIT[kind]
+        ? undefined
+        : `has ${size} bytes, and Swarm's ${kind}s must be smaller than ${LIMIT[kind]}`;
+}
+/**
+ * `<stack>_<key>_<first 12 of the digest>`. A name that would be too long keeps its start and gains a digest of what was cut; so does
+ * one that another stack has (`a_b` with key `c`, `a` with key `b_c`). With a naming key the digest is keyed (HMAC): the name of a
+ * secret must not help to guess its value.
+ */
+function versionedName(stack, key, bytes, namingKey, taken = () => false) {
+    const whole = namingKey === undefined ? sha256(bytes) : (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHmac)("sha256", namingKey).update(bytes).digest("hex");
+    const digest = whole.slice(0, 12);
+    const head = `${stack}_${key}`;
+    const room = NAME_LIMIT - digest.length - 1;
+    const name = `${head}_${digest}`;
+    if (head.length <= room && !taken(name))
+        return name;
+    const own = sha256(Buffer.from(`${stack}\0${key}`)).slice(0, 8);
+    return `${head.slice(0, room - own.length - 1)}_${own}_${digest}`;
+}
+function sha256(bytes) {
+    return (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(bytes).digest("hex");
+}
+/** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
+function envConfigKey(roots, envFile, asked) {
+    const keysOf = (section) => [
+        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
+    ];
+    const keys = keysOf("configs");
+    const secrets = keysOf("secrets");
+    const known = [listing("configs", keys), secrets.length > 0 ? listing("secrets", secrets) : ""]
+        .join(" ")
+        .trim();
+    if (asked !== undefined) {
+        if (keys.includes(asked))
+            return { kind: "config", key: asked };
+        if (secrets.includes(asked))
+            return { kind: "secret", key: asked };
+        return {
+            problem: { message: `"env-config" is "${asked}", which is no key under configs or secrets. ${known}` },
+        };
+    }
+    const name = envFile.split("/").pop() ?? envFile;
+    const mounted = new Set(roots
+        .flatMap(mounts)
+        .filter((mount) => mount.target.split("/").pop() === name)
+        .map((mount) => mount.source));
+    const [key] = mounted;
+    if (mounted.size === 1 && key !== undefined && keys.includes(key))
+        return { kind: "config", key };
+    const what = mounted.size > 1 ? `Several configs (${[...mounted].join(", ")}) are` : "No config is";
+    return {
+        problem: {
+            message: `${what} mounted at a path that ends in "${name}". ${known}`,
+            hint: 'Say with "env-config" which key the env file fills.',
+        },
+    };
+}
+function listing(kind, keys) {
+    return keys.length === 0
+        ? `The stack file has no ${kind}.`
+        : `The stack file has the ${kind} ${keys.join(", ")}.`;
+}
+function mounts(root) {
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "services")).flatMap((service) => {
+        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service.value, "configs");
+        if (configs?.kind !== "sequence")
+            return [];
+        return configs.items.flatMap((item) => {
+            const source = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(item) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(item, "source"));
+            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
+        });
+    });
+}
+/** Gives every config and secret with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
+function versionObjects(root, sources) {
+    const objects = [];
+    const problems = [];
+    const warnings = [];
+    for (const kind of ["config", "secret"]) {
+        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, `${kind}s`))) {
+            const found = contentOf(kind, entry, sources);
+            if (found.kind === "none")
+                continue;
+            if (found.kind === "problem") {
+                problems.push(found.problem);
+                continue;
+            }
+            if (found.kind === "external") {
+                warnings.push(...unreadSources(kind, entry));
+                continue;
+            }
+            const why = refusedBySwarm(found.bytes.byteLength, kind);
+            if (why !== undefined) {
+                problems.push({ message: `${found.what} ${why}.`, place: entry.key.place });
+                continue;
+            }
+            warnings.push(...ownName(kind, entry));
+            objects.push(versioned(kind, entry, found.bytes, sources));
+        }
+    }
+    return { objects, problems, warnings };
+}
+function versioned(kind, entry, bytes, sources) {
+    const key = entry.key.text;
+    const namingKey = kind === "secret" ? sources.namingKey : undefined;
+    const name = versionedName(sources.stack, key, bytes, namingKey, (each) => sources.taken(kind, each));
+    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(entry.value, "template_driver"));
+    const labels = labelsOf(entry.value);
+    entry.value = external(name, entry.key.place);
+    return { kind, key, name, bytes, labels, templateDriver };
+}
+/** Where content may come from, by Compose and docker. */
+const SOURCES = ["file", "content", "environment"];
+function contentOf(kind, { key, value }, sources) {
+    const whose = `of ${kind} ${key.text}`;
+    const { env } = sources;
+    if (env?.key === key.text && env.kind === kind)
+        return { kind: "content", bytes: env.file.bytes, what: `The env file ${env.file.path}` };
+    if (isExternal(value))
+        return { kind: "external" };
+    if (value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(value, "driver") !== undefined)
+        return { kind: "none" };
+    const given = value.entries.filter((each) => SOURCES.some((source) => source === each.key.text));
+    const [source, second] = given;
+    if (source === undefined) {
+        const message = `The ${kind} ${key.text} has no content: neither ${SOURCES.join(", ")} nor external: true.`;
+        return { kind: "problem", problem: { message, place: key.place } };
+    }
+    if (second !== undefined) {
+        const message = `The ${kind} ${key.text} has both ${source.key.text} and ${second.key.text}.`;
+        return { kind: "problem", problem: { message, place: second.key.place } };
+    }
+    const { place } = source.value;
+    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
+    if (text === undefined) {
+        const message = `${source.key.text} ${whose} must be text.`;
+        return { kind: "problem", problem: { message, place } };
+    }
+    const read = READERS[source.key.text](text, whose, sources);
+    return typeof read === "string" ? { kind: "problem", problem: { message: read, place } } : read;
+}
+/** The content, or why there is none. */
+const READERS = {
+    file: (path, whose, { read }) => {
+        const bytes = read(path);
+        if (bytes === undefined)
+            return `The file "${path}" ${whose} can't be read.`;
+        return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
+    },
+    content: (text, whose) => ({ kind: "content", bytes: Buffer.from(text), what: `The content ${whose}` }),
+    environment: (name, whose, { lookup }) => {
+        const value = lookup(name);
+        if (value === undefined)
+            return `The variable ${name} ${whose} is not defined.`;
+        return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
+    },
+};
+/** Whether a definition names something that exists already, on the swarm or a node. */
+function isExternal(definition) {
+    const external = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(definition, "external");
+    return external !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(external) && (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(external) !== "false";
+}
+/** Docker ignores them in silence, or refuses those that only Compose knows. */
+function unreadSources(kind, { key, value }) {
+    if (value.kind !== "mapping")
+        return [];
+    return SOURCES.flatMap((source) => {
+        const given = value.entries.find((each) => each.key.text === source);
+        if (given === undefined)
+            return [];
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .remove */ .TF)(value, source);
+        const message = `The ${kind} ${key.text} is external, so its ${source} is not read.`;
+        return [{ message, place: given.key.place }];
+    });
+}
+function ownName(kind, { key, value }) {
+    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(value, "name");
+    if (name === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(name) || isExternal(value))
+        return [];
+    const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
+    return [{ message, place: name.place }];
+}
+function labelsOf(definition) {
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(definition, "labels");
+    const pairs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)(labels).map((entry) => [
+        entry.key.text,
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(entry.value) ?? "",
+    ]);
+    const lines = labels?.kind === "sequence" ? labels.items.map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(item) ?? "") : [];
+    return new Map([
+        ...pairs,
+        ...lines.map((line) => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
+    ]);
+}
+function external(name, place) {
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .mapping */ .pq)(place);
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .scalar */ .d_)("true", place, "plain"));
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(name, place, "versioned by content"));
+    return made;
+}
+
+
+/***/ }),
+
 /***/ 7856:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -28006,7 +29521,9 @@ function compare(a, b) {
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _stack_file_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1891);
+/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6939);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
+
 
 
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
@@ -28015,24 +29532,20 @@ const OURS = "set by Swarm Stack Deploy";
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
 function addDefaults(root, defaults) {
     const warnings = [];
-    for (const { key, value: service } of (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services"))) {
-        const deploy = service.kind === "mapping" ? (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
+    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "services"))) {
+        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
         if (service.kind !== "mapping" || deploy === undefined)
             continue; // Docker's own check names the wrong type.
         addManagedLabel(deploy);
-        if (((0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
+        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
             continue; // A job is run, not updated.
-        const update = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .ensureMapping */ .FB)(deploy, "update_config");
+        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ensureMapping */ .FB)(deploy, "update_config");
         if (update === undefined)
             continue;
-        if (defaults.updateOrder === "start-first" &&
-            (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(update, "order") === undefined &&
-            publishesOnHost(service)) {
-            // The new task would wait for ever for the port that the old one holds (SWARM: "host-mode port already in use").
-            warnings.push({
-                message: `Service ${key.text} publishes a port in host mode, so start-first can't work and stop-first stays.`,
-                place: key.place,
-            });
+        const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
+        if (defaults.updateOrder === "start-first" && obstacle !== undefined) {
+            const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
+            warnings.push({ message, place: key.place });
         }
         else
             addIfSilent(update, "order", defaults.updateOrder);
@@ -28040,41 +29553,72 @@ function addDefaults(root, defaults) {
     }
     return warnings;
 }
+/** Why a new task could not run beside the old one; it would wait for ever (SWARM: "host-mode port already in use"). */
+function obstacleToStartFirst(root, service) {
+    if (publishesOnHost(service))
+        return "publishes a port in host mode";
+    if (sharesHostNetwork(root, service))
+        return "shares the node's own network, where a port is free for one task only";
+    const most = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0);
+    const replicas = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1);
+    if (most > 0 && replicas >= most)
+        return "may fill its nodes (max_replicas_per_node)";
+    return undefined;
+}
+/** A port of which Swarm chooses the number is free for each task. */
+function publishesOnHost(service) {
+    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service, "ports");
+    if (ports?.kind !== "sequence")
+        return false;
+    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(port, "mode")) === "host" && Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
+}
+function sharesHostNetwork(root, service) {
+    const networks = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service, "networks");
+    const keys = networks?.kind === "sequence"
+        ? networks.items.map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(item) ?? "")
+        : (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)(networks).map(({ key }) => key.text);
+    return keys.some((key) => {
+        const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "networks", key);
+        if (!(0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network))
+            return false;
+        const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(network, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(network, "external", "name")) ?? key;
+        return name === "host";
+    });
+}
+function isSilent(target, key) {
+    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(target, key);
+    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(value);
+}
 function addIfSilent(target, key, value) {
-    if ((0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(target, key) === undefined)
-        (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .set */ .hZ)(target, key, (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(value, target.place, "plain"), OURS);
+    if (isSilent(target, key))
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(value, target.place, OURS, "plain"));
 }
 function addManagedLabel(deploy) {
-    const labels = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(deploy, "labels");
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(deploy, "labels");
     if (labels?.kind === "sequence") {
-        labels.items.push((0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(`${MANAGED_LABEL}=true`, labels.place));
+        labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(`${MANAGED_LABEL}=true`, labels.place, OURS));
         return;
     }
-    const made = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .ensureMapping */ .FB)(deploy, "labels");
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ensureMapping */ .FB)(deploy, "labels");
     if (made !== undefined)
-        (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)("true", made.place), OURS);
-}
-function publishesOnHost(service) {
-    const ports = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "ports");
-    return ports?.kind === "sequence" && ports.items.some((port) => (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(port, "mode")) === "host");
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)("true", made.place, OURS));
 }
 /**
- * The format version that docker needs to take the file. What we write (`order`, external names) needs 3.5, and every older 3.x file
- * means the same under 3.9. A file without a version, or with "3", has the newest schema since docker 25; before that docker
+ * The format version that docker reads the file by. What we write (`order`, external names) needs 3.5, and whatever an older 3.x file
+ * says means the same in a newer one. Since docker 25 a file with "3", or without a version, has the newest; before that docker
  * refuses it or reads it as 3.0, and 3.9 is the newest that 20.10 knows.
  */
 function setFormatVersion(root, dockerMajor) {
-    const version = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "version");
-    const given = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(version) ?? "";
-    const unquoted = version?.kind === "scalar" && version.plain && given !== "";
-    const raise = /^3\.[0-8]$/.test(given) || (dockerMajor < 25 && /^3?$/.test(given));
-    if (unquoted || !raise)
-        return; // What is wrong with `version: 3.8` or "2", docker says.
-    const node = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)("3.9", root.place);
+    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "version");
+    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(version) ?? "";
+    const [newest, older] = dockerMajor >= 25 ? ["3", /^3\.([0-9]|1[0-3])$/] : ["3.9", /^(3(\.[0-8])?)?$/];
+    if (!older.test(given))
+        return;
+    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(newest, root.place, OURS);
     if (version === undefined)
-        root.entries.unshift({ key: (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
+        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
     else
-        (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .set */ .hZ)(root, "version", node);
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(root, "version", node);
 }
 
 
@@ -28097,7 +29641,7 @@ function interpolate(template, lookup) {
     if (!template.includes("$"))
         return { text: template, changed: false, unresolved: [] };
     const unresolved = [];
-    const { segments } = parse(template, 0, false, unresolved);
+    const { segments } = parse(template, 0, 0, unresolved);
     return { text: evaluate(segments, lookup, unresolved), changed: true, unresolved };
 }
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
@@ -28106,8 +29650,11 @@ function nameAt(text, index) {
     NAME.lastIndex = index;
     return NAME.exec(text)?.[0];
 }
-/** Reads segments from `start` to the end, or, inside braces, to the `}` that closes them. */
-function parse(template, start, inBraces, unresolved) {
+/** Braces within braces; nobody writes more, and each level is a call. */
+const MOST_LEVELS = 1000;
+/** Reads segments from `start` to the end, or, at a level of braces, to the `}` that closes it. */
+function parse(template, start, level, unresolved) {
+    const inBraces = level > 0;
     const segments = [];
     let literal = "";
     let index = start;
@@ -28133,7 +29680,7 @@ function parse(template, start, inBraces, unresolved) {
         }
         else {
             flush();
-            const { segment, end } = parseVariable(template, index, unresolved);
+            const { segment, end } = parseVariable(template, index, level, unresolved);
             if (segment !== undefined)
                 segments.push(segment);
             index = end;
@@ -28150,7 +29697,7 @@ function nextSpecial(template, from, inBraces) {
     }
     return template.length;
 }
-function parseVariable(template, offset, unresolved) {
+function parseVariable(template, offset, level, unresolved) {
     const braced = template.charAt(offset + 1) === "{";
     const nameStart = offset + (braced ? 2 : 1);
     const name = nameAt(template, nameStart);
@@ -28169,20 +29716,35 @@ function parseVariable(template, offset, unresolved) {
     const operator = OPERATORS.find((candidate) => template.startsWith(candidate, afterName));
     if (operator === undefined)
         return malformed(template, offset, unresolved);
-    const operand = parse(template, afterName + operator.length, true, unresolved);
-    if (!operand.closed)
-        return malformed(template, offset, unresolved);
+    if (level === MOST_LEVELS)
+        return unclosed(template, offset, unresolved);
+    const known = unresolved.length;
+    const operand = parse(template, afterName + operator.length, level + 1, unresolved);
+    if (!operand.closed) {
+        unresolved.length = known; // The braces within don't close either: one mistake.
+        return unclosed(template, offset, unresolved);
+    }
     return {
         segment: { kind: "variable", name, offset, operator, operand: operand.segments },
         end: operand.end + 1,
     };
 }
 function malformed(template, offset, unresolved) {
-    const close = template.startsWith("${", offset) ? template.indexOf("}", offset) : -1;
+    const braced = template.startsWith("${", offset);
+    const close = braced ? template.indexOf("}", offset) : -1;
+    if (braced && close === -1)
+        return unclosed(template, offset, unresolved);
     const lone = template.charAt(offset + 1) === "}" ? 1 : 2; // A brace may close what stands around.
     const end = close === -1 ? Math.min(offset + lone, template.length) : close + 1;
     unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
     return { segment: undefined, end };
+}
+/** All that follows was meant to stand in the braces, so there is nothing left to read. */
+function unclosed(template, offset, unresolved) {
+    const shown = template.slice(offset, offset + 40);
+    const name = offset + 40 < template.length ? `${shown}…` : shown;
+    unresolved.push({ kind: "unclosed", offset, name, why: "" });
+    return { segment: undefined, end: template.length };
 }
 function evaluate(segments, lookup, unresolved) {
     return segments
@@ -28217,18 +29779,19 @@ function substitute(segment, lookup, unresolved) {
 function nearest(name, defined) {
     if (name.length < 3)
         return undefined; // Everything is near to a letter or two.
+    const meant = name.toUpperCase();
     let best;
     for (const candidate of defined) {
-        const distance = editDistance(name.toUpperCase(), candidate.toUpperCase());
-        if (distance <= Math.max(1, Math.floor(name.length / 3)) && distance < (best?.distance ?? Infinity)) {
+        const most = Math.min(Math.max(1, Math.floor(name.length / 3)), (best?.distance ?? Infinity) - 1);
+        const distance = editDistance(meant, candidate.toUpperCase(), most);
+        if (distance <= most)
             best = { name: candidate, distance };
-        }
     }
     return best?.name;
 }
-/** Levenshtein's distance. Far apart in length is far apart: those are not worth the table. */
-function editDistance(a, b) {
-    if (Math.abs(a.length - b.length) > 4)
+/** Levenshtein's distance, or anything larger than `most` where it is. */
+function editDistance(a, b, most) {
+    if (Math.abs(a.length - b.length) > most)
         return Infinity;
     let row = Array.from({ length: b.length + 1 }, (_, index) => index);
     for (let i = 1; i <= a.length; i += 1) {
@@ -28237,276 +29800,11 @@ function editDistance(a, b) {
             const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
             next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
         }
+        if (Math.min(...next) > most)
+            return Infinity;
         row = next;
     }
     return row[b.length] ?? Infinity;
-}
-
-
-/***/ }),
-
-/***/ 1891:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   FB: () => (/* binding */ ensureMapping),
-/* harmony export */   Jt: () => (/* binding */ get),
-/* harmony export */   Mc: () => (/* binding */ entriesOf),
-/* harmony export */   Sp: () => (/* binding */ parseStackFile),
-/* harmony export */   b6: () => (/* binding */ textOf),
-/* harmony export */   d_: () => (/* binding */ scalar),
-/* harmony export */   hZ: () => (/* binding */ set),
-/* harmony export */   kZ: () => (/* binding */ isNull),
-/* harmony export */   m5: () => (/* binding */ printStackFile),
-/* harmony export */   o8: () => (/* binding */ clone),
-/* harmony export */   pq: () => (/* binding */ mapping)
-/* harmony export */ });
-/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8815);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-
-
-/** A file that unfolds its aliases into more nodes than this means harm (a "billion laughs"). */
-const MOST_NODES = 500_000;
-/** Parses one stack file; throws a `StackFileError` with every mistake at its place. */
-function parseStackFile(text, file) {
-    const lines = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .LineCounter */ .HN();
-    // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
-    const document = (0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .parseDocument */ .Tp)(text, {
-        schema: "failsafe",
-        lineCounter: lines,
-        uniqueKeys: false,
-        prettyErrors: false,
-    });
-    const place = (offset) => {
-        const { line, col } = lines.linePos(offset);
-        return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
-    };
-    if (document.errors.length > 0) {
-        const [first] = document.errors; // What follows a syntax error is mostly its echo.
-        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([
-            {
-                message: first?.code === "MULTIPLE_DOCS"
-                    ? "A stack file is one YAML document, and here a second one starts."
-                    : (first?.message ?? ""),
-                place: place(first?.pos[0] ?? 0),
-                hint: "The YAML can't be read.",
-            },
-        ]);
-    }
-    const problems = [];
-    const root = document.contents === null
-        ? undefined
-        : new TreeBuilder(document, text, place, problems).build(document.contents);
-    if (problems.length > 0)
-        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne(problems);
-    if (root?.kind !== "mapping") {
-        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message: "A stack file is a mapping with services.", place: place(0) }]);
-    }
-    return root;
-}
-class TreeBuilder {
-    #document;
-    #text;
-    #place;
-    #problems;
-    #openAliases = new Set();
-    /** To resolve an alias, `yaml` walks the whole document. */
-    #targets = new Map();
-    #nodes = 0;
-    constructor(document, text, place, problems) {
-        this.#document = document;
-        this.#text = text;
-        this.#place = place;
-        this.#problems = problems;
-    }
-    build(node) {
-        this.#nodes += 1;
-        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isAlias */ .Vj)(node))
-            return this.#alias(node);
-        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isScalar */ .jn)(node))
-            return this.#scalar(node);
-        const place = this.#place(rangeOf(node)?.[0] ?? 0);
-        if (this.#nodes > MOST_NODES) {
-            if (this.#nodes === MOST_NODES + 1)
-                this.#problems.push({ message: `The aliases unfold into more than ${MOST_NODES} nodes.`, place });
-            return emptyScalar(place);
-        }
-        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isSeq */ .oP)(node))
-            return { kind: "sequence", items: node.items.map((item) => this.build(item)), place };
-        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isMap */ .jh)(node))
-            return this.#mapping(node, place);
-        return emptyScalar(place);
-    }
-    #alias(alias) {
-        const place = this.#place(alias.range?.[0] ?? 0);
-        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isAlias */ .Vj)(alias) && !this.#targets.has(alias))
-            this.#targets.set(alias, alias.resolve(this.#document));
-        const target = this.#targets.get(alias);
-        if (target === undefined || this.#openAliases.has(target)) {
-            const what = target === undefined ? "names no anchor" : "contains itself";
-            this.#problems.push({ message: `The alias *${alias.source} ${what}.`, place });
-            return emptyScalar(place);
-        }
-        this.#openAliases.add(target);
-        const built = this.build(target);
-        this.#openAliases.delete(target);
-        return built;
-    }
-    #scalar(node) {
-        const [start = 0, end = 0] = node.range ?? [];
-        const text = typeof node.value === "string" ? node.value : "";
-        const plain = node.type === "PLAIN" || node.type === undefined;
-        const dollars = text.includes("$") ? this.#dollars(text, start, end) : [];
-        return { kind: "scalar", text, plain, tag: node.tag, place: this.#place(start), dollars };
-    }
-    /** The n-th `$` of the value is the n-th of the source, unless the source spells some of them with escapes. */
-    #dollars(text, start, end) {
-        const places = [];
-        for (let index = this.#text.indexOf("$", start); index !== -1 && index < end; index = this.#text.indexOf("$", index + 1)) {
-            places.push(this.#place(index));
-        }
-        return places.length === text.split("$").length - 1 ? places : [];
-    }
-    #mapping(map, place) {
-        const own = new Map();
-        const merged = new Map();
-        for (const pair of map.items) {
-            const key = this.build(pair.key);
-            if (key.kind !== "scalar") {
-                this.#problems.push({ message: "A key is text, not a list or mapping.", place: key.place });
-            }
-            else if (key.text === "<<" && key.plain) {
-                this.#merge(this.build(pair.value), merged);
-            }
-            else if (own.has(key.text)) {
-                this.#problems.push({
-                    message: `The key "${key.text}" is given twice in this mapping.`,
-                    place: key.place,
-                });
-            }
-            else {
-                own.set(key.text, {
-                    key,
-                    value: pair.value === null ? emptyScalar(key.place) : this.build(pair.value),
-                });
-            }
-        }
-        const inherited = [...merged.values()].filter((entry) => !own.has(entry.key.text));
-        return { kind: "mapping", entries: [...inherited, ...own.values()], place };
-    }
-    /** The first of several merged mappings wins, as in YAML's merge key. */
-    #merge(source, into) {
-        const sources = source.kind === "sequence" ? source.items : [source];
-        for (const each of sources) {
-            if (each.kind !== "mapping") {
-                this.#problems.push({
-                    message: "A merge key (<<) takes a mapping or a list of mappings.",
-                    place: each.place,
-                });
-                continue;
-            }
-            for (const entry of each.entries)
-                if (!into.has(entry.key.text))
-                    into.set(entry.key.text, entry);
-        }
-    }
-}
-function rangeOf(node) {
-    return node?.range ?? undefined;
-}
-function emptyScalar(place) {
-    return { kind: "scalar", text: "", plain: true, tag: undefined, place, dollars: [] };
-}
-function get(node, ...path) {
-    let current = node;
-    for (const key of path) {
-        if (current?.kind !== "mapping")
-            return undefined;
-        current = current.entries.find((entry) => entry.key.text === key)?.value;
-    }
-    return current;
-}
-function entriesOf(node) {
-    return node?.kind === "mapping" ? node.entries : [];
-}
-/** The text of a scalar; undefined for lists, mappings and an empty value. */
-function textOf(node) {
-    return node?.kind === "scalar" && !isNull(node) ? node.text : undefined;
-}
-function isNull(node) {
-    return (node.kind === "scalar" && node.plain && node.tag === undefined && /^(|~|null|Null|NULL)$/.test(node.text));
-}
-function scalar(text, place, style = "quoted") {
-    return { kind: "scalar", text, plain: style === "plain", tag: undefined, place, dollars: [] };
-}
-function mapping(place, entries = []) {
-    return { kind: "mapping", entries, place };
-}
-/** Replaces the value of `key`, or appends the entry. */
-function set(target, key, value, comment) {
-    const existing = target.entries.find((entry) => entry.key.text === key);
-    if (existing !== undefined) {
-        existing.value = value;
-        if (comment !== undefined)
-            existing.comment = comment;
-        return;
-    }
-    const entry = { key: scalar(key, value.place, "plain"), value };
-    target.entries.push(comment === undefined ? entry : { ...entry, comment });
-}
-/** The mapping at `key`, made where the file has none; undefined where the file has something else there. */
-function ensureMapping(target, key) {
-    const existing = get(target, key);
-    if (existing !== undefined && !isNull(existing))
-        return existing.kind === "mapping" ? existing : undefined;
-    const made = mapping(existing?.place ?? target.place);
-    set(target, key, made);
-    return made;
-}
-function clone(node) {
-    switch (node.kind) {
-        case "scalar":
-            return { ...node };
-        case "sequence":
-            return { ...node, items: node.items.map((item) => clone(item)) };
-        case "mapping":
-            return { ...node, entries: node.entries.map((entry) => ({ ...entry, value: clone(entry.value) })) };
-    }
-}
-/** YAML that docker reads with the meaning of this tree. Every `$` of a value is doubled: docker substitutes once more, and must find nothing. */
-function printStackFile(root) {
-    const document = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .Document */ .yo(null, { schema: "failsafe" });
-    document.contents = toYaml(root);
-    const text = document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
-    return text.replaceAll(new RegExp(FOREIGN, "g"), (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
-/** Characters that docker's YAML takes for a line end, or refuses, where they are not escaped. */
-const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff]/;
-function toYaml(node) {
-    if (node.kind === "scalar")
-        return yamlScalar(node, node.text.replaceAll("$", "$$$$"));
-    if (node.kind === "sequence") {
-        const sequence = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .YAMLSeq */ .Rw();
-        sequence.items = node.items.map(toYaml);
-        return sequence;
-    }
-    const map = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .YAMLMap */ .CA();
-    map.items = node.entries.map((entry) => {
-        const value = toYaml(entry.value);
-        if (entry.comment !== undefined && (0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isScalar */ .jn)(value))
-            value.comment = ` ${entry.comment}`;
-        // Docker substitutes in values only: a key keeps its `$`.
-        return new yaml__WEBPACK_IMPORTED_MODULE_0__/* .Pair */ .Rm(yamlScalar(entry.key, entry.key.text), value);
-    });
-    return map;
-}
-function yamlScalar(node, text) {
-    const made = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .Scalar */ .X5(text);
-    made.type = node.plain && !FOREIGN.test(text) ? "PLAIN" : "QUOTE_DOUBLE"; // Only double quotes know escapes.
-    if (node.tag !== undefined)
-        made.tag = node.tag;
-    return made;
 }
 
 
@@ -28519,12 +29817,13 @@ function yamlScalar(node, text) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   IC: () => (/* binding */ imagesOf),
 /* harmony export */   Od: () => (/* binding */ scopeOf),
+/* harmony export */   Oo: () => (/* binding */ once),
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4291);
-/* harmony import */ var _stack_file_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1891);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
 
 
 
@@ -28558,8 +29857,6 @@ function resolveTemplate(root, scope, strict) {
             node.entries.forEach((entry) => walk(entry.value, [...path, entry.key.text]));
     };
     walk(root, []);
-    for (const service of (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")))
-        fillBareEnvironment((0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service.value, "environment"), scope, findings);
     return { problems: once(findings.problems), warnings: once(findings.warnings) };
 }
 /** The text of an anchor stands at each of its aliases too; what is wrong with it is one mistake. */
@@ -28568,33 +29865,73 @@ function once(problems) {
 }
 function resolveScalar(node, path, scope, strict, findings) {
     const template = node.text;
+    const cast = castOf(path);
     const { text, changed, unresolved } = (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_2__/* .interpolate */ .G)(template, scope.lookup);
+    if (!changed) {
+        if (cast !== undefined)
+            unquote(node, cast);
+        return;
+    }
+    const placed = unresolved.length === 0 ? [] : placesOf(node, template);
+    let understood = true;
     for (const each of unresolved) {
         const tolerated = !strict && each.kind === "undefined";
-        (tolerated ? findings.warnings : findings.problems).push(explain(each, placeOf(node, template, each.offset), scope, tolerated));
+        if (!tolerated)
+            understood = false;
+        const place = placed[each.offset] ?? node.place;
+        (tolerated ? findings.warnings : findings.problems).push(explain(each, place, scope, tolerated));
     }
-    if (!changed)
-        return;
-    const cast = unresolved.length === 0 ? castOf(path) : undefined;
-    const typed = cast?.read(text);
-    if (cast !== undefined && typed === undefined) {
-        const message = `${path.join(".").replaceAll(".[]", "")} must be ${cast.what}; the template makes it "${shown(text, template)}".`;
+    const typed = understood ? cast?.read(text) : undefined;
+    if (cast !== undefined && understood && typed === undefined) {
+        const message = `${inWords(path)} must be ${cast.what}; the template makes it "${shown(text, template)}".`;
         findings.problems.push({ message, place: node.place });
+    }
+    if (cast === MODE && typed !== undefined && /^0\d/.test(text)) {
+        const message = `Docker reads ${inWords(path)} as a decimal number where it comes from a variable: ${typed}, not octal.`;
+        const hint = "Write an octal mode into the file itself, such as mode: 0440.";
+        findings.warnings.push({ message, hint, place: node.place });
     }
     node.text = typed ?? text;
     node.plain = typed !== undefined;
+}
+/** A number in quotes, as Compose allows it and docker does not. */
+function unquote(node, cast) {
+    if (node.plain || node.tag !== undefined)
+        return;
+    const typed = cast === MODE ? octal(node.text) : cast.read(node.text);
+    if (typed !== undefined)
+        Object.assign(node, { text: typed, plain: true });
+}
+function octal(text) {
+    return /^[0-7]{1,5}$/.test(text) ? `0${text.replace(/^0+/, "")}` : undefined;
+}
+function inWords(path) {
+    return path.join(".").replaceAll(".[]", "");
 }
 /** A value may be a secret: only what was typed in the file itself is repeated. */
 function shown(text, template) {
     return text === "" ? "" : template;
 }
-function placeOf(node, template, offset) {
-    return node.dollars[template.slice(0, offset).split("$").length - 1] ?? node.place;
+/** By the offset of each `$` in the template: where it stands in the file. */
+function placesOf(node, template) {
+    const places = [];
+    let index = template.indexOf("$");
+    for (const place of node.dollars) {
+        places[index] = place;
+        index = template.indexOf("$", index + 1);
+    }
+    return places;
 }
 function explain(unresolved, place, scope, tolerated) {
     switch (unresolved.kind) {
         case "malformed":
             return { place, message: `"${unresolved.name}" is no variable.`, hint: "Write $$ for a dollar sign." };
+        case "unclosed":
+            return {
+                place,
+                message: `The braces of "${unresolved.name}" don't close.`,
+                hint: "Write $$ for a dollar sign.",
+            };
         case "required":
             return {
                 place,
@@ -28611,38 +29948,17 @@ function explain(unresolved, place, scope, tolerated) {
         }
     }
 }
-/** `environment: [TOKEN]` takes its value from outside. Docker would ask its own process, which must not know our secrets. */
-function fillBareEnvironment(environment, scope, findings) {
-    const valueOf = (name, place) => {
-        const value = scope.lookup(name);
-        if (value === undefined && HIDDEN.test(name))
-            findings.problems.push(hidden(name, place));
-        return value;
-    };
-    if (environment?.kind === "sequence") {
-        for (const item of environment.items) {
-            if (item.kind !== "scalar" || item.text.includes("="))
-                continue;
-            const value = valueOf(item.text, item.place);
-            if (value !== undefined)
-                Object.assign(item, { text: `${item.text}=${value}`, plain: false });
-        }
-    }
-    for (const entry of (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(environment)) {
-        const value = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .isNull */ .kZ)(entry.value) ? valueOf(entry.key.text, entry.key.place) : undefined;
-        if (value !== undefined)
-            entry.value = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(value, entry.value.place);
-    }
-}
-/** Left bare, docker itself would fill it, from the step's environment. */
-function hidden(name, place) {
-    const hint = 'If the service needs a value of this name, give it in "secrets".';
-    return { place, message: `The variable ${name} belongs to the runner, and no service gets it.`, hint };
-}
 const WHOLE = {
     what: "a whole number",
-    read: (text) => (/^[+-]?\d+$/.test(text) ? String(BigInt(text)) : undefined),
+    read: (text) => {
+        if (!/^[+-]?\d{1,19}$/.test(text))
+            return undefined;
+        const value = BigInt(text);
+        return BigInt.asIntN(64, value) === value ? String(value) : undefined;
+    },
 };
+/** As a whole number, but for its spelling in quotes. */
+const MODE = { ...WHOLE };
 const FRACTION = {
     what: "a number",
     read: (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? text : undefined),
@@ -28650,15 +29966,15 @@ const FRACTION = {
 const BOOLEAN = {
     what: "true or false",
     read: (text) => {
-        if (/^(1|true|y|yes|on)$/i.test(text))
+        if (/^(true|y|yes|on)$/i.test(text))
             return "true";
-        return /^(0|false|n|no|off)$/i.test(text) ? "false" : undefined;
+        return /^(false|n|no|off)$/i.test(text) ? "false" : undefined;
     },
 };
 /** What docker casts after substitution (docker/cli, cli/compose/loader/interpolate.go); everything else stays text. */
 const CASTS = [
-    ["services.*.configs.[].mode", WHOLE],
-    ["services.*.secrets.[].mode", WHOLE],
+    ["services.*.configs.[].mode", MODE],
+    ["services.*.secrets.[].mode", MODE],
     ["services.*.healthcheck.retries", WHOLE],
     ["services.*.healthcheck.disable", BOOLEAN],
     ["services.*.deploy.replicas", WHOLE],
@@ -28673,6 +29989,7 @@ const CASTS = [
     ["services.*.ulimits.*", WHOLE],
     ["services.*.ulimits.*.hard", WHOLE],
     ["services.*.ulimits.*.soft", WHOLE],
+    ["services.*.oom_score_adj", WHOLE],
     ["services.*.privileged", BOOLEAN],
     ["services.*.read_only", BOOLEAN],
     ["services.*.stdin_open", BOOLEAN],
@@ -28686,18 +30003,109 @@ const CASTS = [
     ["secrets.*.external", BOOLEAN],
     ["configs.*.external", BOOLEAN],
 ];
+const PATTERNS = CASTS.map(([pattern, cast]) => ({ parts: pattern.split("."), cast }));
 function castOf(path) {
-    return CASTS.find(([pattern]) => {
-        const parts = pattern.split(".");
-        return parts.length === path.length && parts.every((part, index) => part === "*" || part === path[index]);
-    })?.[1];
+    return PATTERNS.find(({ parts }) => parts.length === path.length && parts.every((part, index) => part === "*" || part === path[index]))?.cast;
 }
 /** The image of every service, as the file writes it. */
 function imagesOf(root) {
-    return (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).map((entry) => {
-        const node = (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(entry.value, "image");
-        return { service: entry.key.text, image: (0,_stack_file_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(node), place: node?.place ?? entry.key.place, node };
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).map((entry) => {
+        const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(entry.value, "image");
+        return { service: entry.key.text, image: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(node), place: node?.place ?? entry.key.place, node };
     });
+}
+
+
+/***/ }),
+
+/***/ 6546:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   FB: () => (/* binding */ ensureMapping),
+/* harmony export */   Jt: () => (/* binding */ get),
+/* harmony export */   K2: () => (/* binding */ sequence),
+/* harmony export */   Mc: () => (/* binding */ entriesOf),
+/* harmony export */   Od: () => (/* binding */ ours),
+/* harmony export */   TF: () => (/* binding */ remove),
+/* harmony export */   b6: () => (/* binding */ textOf),
+/* harmony export */   d_: () => (/* binding */ scalar),
+/* harmony export */   hZ: () => (/* binding */ set),
+/* harmony export */   kZ: () => (/* binding */ isNull),
+/* harmony export */   o8: () => (/* binding */ clone),
+/* harmony export */   og: () => (/* binding */ emptyScalar),
+/* harmony export */   pq: () => (/* binding */ mapping)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+
+function emptyScalar(place) {
+    return { kind: "scalar", text: "", plain: true, tag: undefined, place, dollars: [] };
+}
+function get(node, ...path) {
+    let current = node;
+    for (const key of path) {
+        if (current?.kind !== "mapping")
+            return undefined;
+        current = current.entries.find((entry) => entry.key.text === key)?.value;
+    }
+    return current;
+}
+function entriesOf(node) {
+    return node?.kind === "mapping" ? node.entries : [];
+}
+/** The text of a scalar; undefined for lists, mappings and an empty value. */
+function textOf(node) {
+    return node?.kind === "scalar" && !isNull(node) ? node.text : undefined;
+}
+function isNull(node) {
+    return (node.kind === "scalar" && node.plain && node.tag === undefined && /^(|~|null|Null|NULL)$/.test(node.text));
+}
+function scalar(text, place, style = "quoted") {
+    return { kind: "scalar", text, plain: style === "plain", tag: undefined, place, dollars: [] };
+}
+/** A scalar that we write into the user's file, with a comment that says so. */
+function ours(text, place, comment, style = "quoted") {
+    return { ...scalar(text, place, style), comment };
+}
+function mapping(place, entries = []) {
+    return { kind: "mapping", entries, place };
+}
+function sequence(place, items) {
+    return { kind: "sequence", items, place };
+}
+/** Replaces the value of `key`, or appends the entry. */
+function set(target, key, value) {
+    const existing = target.entries.find((entry) => entry.key.text === key);
+    if (existing === undefined)
+        target.entries.push({ key: scalar(key, value.place, "plain"), value });
+    else
+        existing.value = value;
+}
+/** Takes the entry out; whoever held it before goes on holding it. */
+function remove(target, key) {
+    const index = target.entries.findIndex((entry) => entry.key.text === key);
+    if (index !== -1)
+        target.entries.splice(index, 1);
+}
+/** The mapping at `key`, made where the file has none; undefined where the file has something else there. */
+function ensureMapping(target, key) {
+    const existing = get(target, key);
+    if (existing !== undefined && !isNull(existing))
+        return existing.kind === "mapping" ? existing : undefined;
+    const made = mapping(existing?.place ?? target.place);
+    set(target, key, made);
+    return made;
+}
+function clone(node) {
+    switch (node.kind) {
+        case "scalar":
+            return { ...node };
+        case "sequence":
+            return { ...node, items: node.items.map((item) => clone(item)) };
+        case "mapping":
+            return { ...node, entries: node.entries.map((entry) => ({ ...entry, value: clone(entry.value) })) };
+    }
 }
 
 
@@ -28842,6 +30250,14 @@ module.exports = require("node:events");
 
 "use strict";
 module.exports = require("node:fs");
+
+/***/ }),
+
+/***/ 7067:
+/***/ ((module) => {
+
+"use strict";
+module.exports = require("node:http");
 
 /***/ }),
 
@@ -31577,7 +32993,7 @@ exports.Vj = identity.isAlias;
 __webpack_unused_export__ = identity.isCollection;
 __webpack_unused_export__ = identity.isDocument;
 exports.jh = identity.isMap;
-__webpack_unused_export__ = identity.isNode;
+exports.Ll = identity.isNode;
 __webpack_unused_export__ = identity.isPair;
 exports.jn = identity.isScalar;
 exports.oP = identity.isSeq;
@@ -31590,8 +33006,8 @@ __webpack_unused_export__ = lexer.Lexer;
 exports.HN = lineCounter.LineCounter;
 __webpack_unused_export__ = parser.Parser;
 __webpack_unused_export__ = publicApi.parse;
-__webpack_unused_export__ = publicApi.parseAllDocuments;
-exports.Tp = publicApi.parseDocument;
+exports.hR = publicApi.parseAllDocuments;
+__webpack_unused_export__ = publicApi.parseDocument;
 __webpack_unused_export__ = publicApi.stringify;
 __webpack_unused_export__ = visit.visit;
 __webpack_unused_export__ = visit.visitAsync;
@@ -40782,8 +42198,8 @@ function removeFolder(path) {
     (0,external_node_fs_.rmSync)(path, { recursive: true, force: true });
 }
 
-// EXTERNAL MODULE: ./src/io/session.ts + 4 modules
-var session = __nccwpck_require__(7959);
+// EXTERNAL MODULE: ./src/io/session.ts + 2 modules
+var session = __nccwpck_require__(2082);
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(665);
 // EXTERNAL MODULE: ./src/world.ts
@@ -40812,6 +42228,8 @@ const SECRET_INPUTS = [
     "github-token",
 ];
 const FOLDER = "private-folder";
+/** Newer than every docker: each speaks its own newest to it. */
+const ANY_API_VERSION = "1.99";
 /** Kept for the post step, which is the same program: it must never deploy. */
 const PHASE = "phase";
 /** The door: makes the world, runs the story, publishes whatever came of it. The only catch-all. */
@@ -40827,7 +42245,7 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 2472));
+        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7233));
         await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
     }
     catch (error) {
@@ -40859,7 +42277,8 @@ function maskSecrets(runner) {
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function makeWorld(runner, inputs, run, folder, signal) {
     const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 5462));
-    const { openSession } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7959));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 2082));
+    const { rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
     const route = inputs.target.kind === "ssh"
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
         : { kind: "socket", dockerHost: inputs.target.dockerHost };
@@ -40879,6 +42298,10 @@ async function makeWorld(runner, inputs, run, folder, signal) {
         docker,
         environment: process.env,
         run,
+        rehearse: async (stage, deploy) => {
+            const alone = docker.with(withheld(process.env));
+            await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
+        },
         connect: async () => await openSession({
             route,
             target: inputs.target,

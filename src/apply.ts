@@ -50,9 +50,9 @@ export async function sendServices(
   const names = new Set(changed(plan).map(({ name }) => name));
   if (names.size === 0) return;
   const run = async (docker: Docker): Promise<void> => {
-    const answer = await stackDeploy(docker, stack.name, printed(stack, names), folder, dockerMajor, (line) =>
-      voice.quote(line),
-    );
+    const file = printed(stack, names);
+    const call = { stack: stack.name, file, folder, dockerMajor, flags: IN_EARNEST };
+    const answer = await stackDeploy(docker, call, (line) => voice.quote(line));
     if (answer.code === 0) return;
     const reason = session.lost() ?? dockersReason(answer);
     const hint = /out of sequence|already exists|name conflicts/.test(reason)
@@ -63,31 +63,33 @@ export async function sendServices(
   await session.perform(stage, run, onSent);
 }
 
+/** One run of `docker stack deploy`. */
+export interface StackDeploy {
+  readonly stack: string;
+  /** The stack file's text. */
+  readonly file: string;
+  /** Where relative paths in the file start. */
+  readonly folder: string;
+  /** Of the docker CLI. */
+  readonly dockerMajor: number;
+  readonly flags: readonly string[];
+}
+
+/** For the rehearsal, too: what is sent is what was planned. */
+export const IN_EARNEST: readonly string[] = ["--with-registry-auth", "--resolve-image", "always"];
+
 /**
  * The same command for the rehearsal and in earnest. The file comes through standard input, since it may hold secrets, and docker
  * runs in the stack file's folder, so that relative paths keep their meaning.
  */
 export async function stackDeploy(
   docker: Docker,
-  stack: string,
-  file: string,
-  folder: string,
-  dockerMajor: number,
-  onLine: (line: string) => void,
+  { stack, file, folder, dockerMajor, flags }: StackDeploy,
+  onLine: (line: string) => void = () => undefined,
 ): Promise<DockerAnswer> {
   // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
   const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
-  const argv = [
-    "stack",
-    "deploy",
-    "--with-registry-auth",
-    "--resolve-image",
-    "always",
-    ...detach,
-    "--compose-file",
-    "-",
-    stack,
-  ];
+  const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
   return await docker.run(argv, { input: file, cwd: folder, onLine });
 }
 

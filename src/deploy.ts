@@ -3,7 +3,7 @@ import { checkBuildFiles, login, publish } from "./image/publish.ts";
 import { requireImage } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { checkByDocker } from "./planning.ts";
-import { type Deployment, NO_KEY, prepare, renderWith } from "./prepare.ts";
+import { type Deployment, DRAFT_NAMES, prepare, renderWith } from "./prepare.ts";
 import { type Facts } from "./report.ts";
 import { readSources } from "./sources.ts";
 import { type Docker, type Session, type World } from "./world.ts";
@@ -37,8 +37,8 @@ async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deploy
   const sources = readSources(inputs.stack, world.files);
   checkBuildFiles(inputs.image, world.files);
   const begun = { inputs, sources, dockerMajor, world, facts };
-  const draft = renderWith(NO_DIGEST_YET, NO_KEY, begun);
-  await checkByDocker(world.docker, draft, sources.folder);
+  const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+  await checkByDocker(world, draft, sources.folder, dockerMajor);
   return { ...begun, draft };
 }
 

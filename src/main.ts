@@ -22,6 +22,8 @@ const SECRET_INPUTS = [
   "github-token",
 ];
 const FOLDER = "private-folder";
+/** Newer than every docker: each speaks its own newest to it. */
+const ANY_API_VERSION = "1.99";
 /** Kept for the post step, which is the same program: it must never deploy. */
 const PHASE = "phase";
 
@@ -74,7 +76,8 @@ async function makeWorld(
   signal: AbortSignal,
 ): Promise<World> {
   const { prepareLogin } = await import(/* webpackMode: "eager" */ "./io/tunnel.ts");
-  const { openSession } = await import(/* webpackMode: "eager" */ "./io/session.ts");
+  const { openSession, withheld } = await import(/* webpackMode: "eager" */ "./io/session.ts");
+  const { rehearse } = await import(/* webpackMode: "eager" */ "./io/stand-in.ts");
   const route: Route =
     inputs.target.kind === "ssh"
       ? { kind: "ssh", login: prepareLogin(inputs.target) }
@@ -94,6 +97,10 @@ async function makeWorld(
     docker,
     environment: process.env,
     run,
+    rehearse: async (stage, deploy) => {
+      const alone = docker.with(withheld(process.env));
+      await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy);
+    },
     connect: async () =>
       await openSession({
         route,

@@ -1,12 +1,13 @@
-import { dockersReason, stackDeploy } from "./apply.ts";
-import { type Place, StackFileError } from "./errors.ts";
+import { IN_EARNEST, dockersReason, stackDeploy } from "./apply.ts";
+import { StackFileError } from "./errors.ts";
 import { type Needs, type Plan, futureId, planDeployment } from "./plan.ts";
 import { networkIdsOf } from "./spec.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
-import { get } from "./stack/tree.ts";
 import { type Kind } from "./stack/configs.ts";
+import { objection } from "./stack/objection.ts";
+import { entriesOf, get, textOf } from "./stack/tree.ts";
 import { type ImageAnswer, type Named, type NewObject, type Survey } from "./swarm.ts";
-import { type Docker, type Session, type Stage, type Voice } from "./world.ts";
+import { type Session, type Stage, type Voice, type World } from "./world.ts";
 
 export interface PlanningRequest {
   readonly stack: RenderedStack;
@@ -41,14 +42,8 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     secrets: futures(needs.secrets),
   };
   const writes = await session.rehearse(stage, async (docker) => {
-    const answer = await stackDeploy(
-      docker,
-      stack.name,
-      printed(stack),
-      folder,
-      dockerMajor,
-      () => undefined,
-    );
+    const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags: IN_EARNEST };
+    const answer = await stackDeploy(docker, call);
     sayWarnings(answer.stderr, voice);
     if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
   });
@@ -69,14 +64,39 @@ function futures(names: readonly string[]): ReadonlyMap<string, string> {
   return new Map(names.map((name) => [name, futureId(name)]));
 }
 
-/** Lets docker read the file without any engine, so that a wrong key is found before anything is contacted. Old docker can't. */
-export async function checkByDocker(docker: Docker, stack: RenderedStack, folder: string): Promise<void> {
-  const answer = await docker.run(["stack", "config", "--compose-file", "-"], {
-    input: printed(stack),
-    cwd: folder,
+/**
+ * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
+ * anything is contacted.
+ */
+export async function checkByDocker(
+  world: World,
+  stack: RenderedStack,
+  folder: string,
+  dockerMajor: number,
+): Promise<void> {
+  const flags = ["--resolve-image", "never"];
+  await world.rehearse(assumed(stack), async (docker) => {
+    const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags };
+    const answer = await stackDeploy(docker, call);
+    if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
   });
-  if (answer.code !== 0 && !/unknown (shorthand )?flag|unknown command|Usage:/.test(answer.stderr))
-    throw refusal(dockersReason(answer), stack);
+}
+
+/** A swarm without services, on which every external network, config and secret exists. */
+function assumed({ root }: RenderedStack): Stage {
+  const named = (section: string): string[] =>
+    entriesOf(get(root, section)).map(
+      ({ key, value }) => textOf(get(value, "name")) ?? textOf(get(value, "external", "name")) ?? key.text,
+    );
+  const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
+  const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
+  return {
+    survey: { info, ...nothing, services: [], configs: [], secrets: [] },
+    images: new Map(),
+    networks: futures(named("networks")),
+    configs: futures(named("configs")),
+    secrets: futures(named("secrets")),
+  };
 }
 
 function sayWarnings(stderr: string, voice: Voice): void {
@@ -84,23 +104,6 @@ function sayWarnings(stderr: string, voice: Voice): void {
     voice.quote(line);
 }
 
-/** Docker's own objection to the file, at the place it speaks of, as far as that can be told. */
-function refusal(reason: string, stack: RenderedStack): StackFileError {
-  const place = placeIn(reason, stack);
-  return new StackFileError([
-    { message: `Docker refuses the stack file: ${reason}`, ...(place === undefined ? {} : { place }) },
-  ]);
-}
-
-function placeIn(reason: string, stack: RenderedStack): Place | undefined {
-  const path = /\b(services|networks|volumes|configs|secrets)(\.[\w-]+)+/.exec(reason)?.[0].split(".") ?? [];
-  const named = /service "?([\w.-]+)"?:/.exec(reason)?.[1];
-  const candidates = [path, ...(named === undefined ? [] : [["services", named]])];
-  for (const candidate of candidates) {
-    for (let length = candidate.length; length > 1; length -= 1) {
-      const node = get(stack.root, ...candidate.slice(0, length));
-      if (node !== undefined) return node.place;
-    }
-  }
-  return undefined;
+function refusal(reason: string, { root }: RenderedStack): StackFileError {
+  return new StackFileError([objection(reason, root)]);
 }

@@ -4,18 +4,27 @@ import { type Problem, PreflightError } from "./errors.ts";
 import { type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Inputs } from "./inputs/inputs.ts";
+import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
 import { type Facts, type ServiceResult, imageOf, planLines } from "./report.ts";
-import { type VersionedObject } from "./stack/configs.ts";
+import { type Kind, type VersionedObject } from "./stack/configs.ts";
 import { MANAGED_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
 import { type Sources } from "./sources.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
 import { type Session, type World } from "./world.ts";
 
-/** Where no name depends on it. */
-export const NO_KEY = new Uint8Array(32);
+/** What the names of configs and secrets depend on, beside their content. */
+interface Naming {
+  /** The swarm's key for the names of secrets. */
+  readonly key: Uint8Array;
+  /** Whether another stack has an object of this name. */
+  readonly taken: (kind: Kind, name: string) => boolean;
+}
+
+/** Where no name matters yet. */
+export const DRAFT_NAMES: Naming = { key: new Uint8Array(32), taken: () => false };
 
 /** One deployment on its way: what was asked, what was read, and the world it happens in. */
 export interface Deployment {
@@ -43,13 +52,13 @@ export interface Prepared {
 
 export function renderWith(
   digest: string,
-  namingKey: Uint8Array,
+  naming: Naming,
   { inputs, sources, world, dockerMajor }: BegunDeployment,
 ): RenderedStack {
   const { stack, image } = inputs;
   const { folder } = sources;
   return render({
-    template: sources.template,
+    templates: sources.templates,
     stack: stack.name,
     variables: stack.variables,
     secrets: stack.secrets,
@@ -58,7 +67,8 @@ export function renderWith(
     defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
     envFile: sources.envFile,
     envConfig: stack.envConfig,
-    namingKey,
+    namingKey: naming.key,
+    taken: naming.taken,
     read: (path) => world.files.read(path.startsWith("/") || folder === "." ? path : `${folder}/${path}`),
     image: { ...image, digest },
     commit: world.run.sha,
@@ -72,12 +82,13 @@ export async function prepare(digest: string, deployment: Deployment, session: S
   const { voice } = world;
   const survey = await settledSurvey(deployment, session);
   const namingKey = namingKeyOf(survey, deployment.draft);
-  const rendered = renderWith(digest, namingKey.bytes, deployment);
+  const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
+  const rendered = renderWith(digest, naming, deployment);
   facts.configName = rendered.envConfigName;
   const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
   const stack = pinned(rendered, images.pins);
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
-  for (const warning of [...rendered.warnings, ...images.warnings]) voice.warn(warning);
+  for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings]) voice.warn(warning);
 
   const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
   const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
@@ -103,6 +114,9 @@ export async function prepare(digest: string, deployment: Deployment, session: S
   return { stack, survey, plan, objects, images };
 }
 
+/** Docker's own label for what belongs to a stack. */
+const NAMESPACE = "com.docker.stack.namespace";
+
 /** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
 const NAMING_KEY = "swarm-stack-deploy_naming-key";
 
@@ -115,7 +129,19 @@ function namingKeyOf(survey: Survey, draft: RenderedStack): { bytes: Uint8Array;
   const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
   if (existing !== undefined) return { bytes: existing, isNew: false };
   const isNew = draft.objects.some(({ kind }) => kind === "secret");
-  return { bytes: isNew ? randomBytes(32) : NO_KEY, isNew };
+  return { bytes: isNew ? randomBytes(32) : DRAFT_NAMES.key, isNew };
+}
+
+/** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
+function takenByOthers(survey: Survey, stack: string): Naming["taken"] {
+  const others = (objects: readonly JsonObject[]): ReadonlySet<string> =>
+    new Set(
+      objects
+        .filter((raw) => ![stack, ""].includes(textAt(raw, "Spec", "Labels", NAMESPACE)))
+        .map((raw) => textAt(raw, "Spec", "Name")),
+    );
+  const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
+  return (kind, name) => names[kind].has(name);
 }
 
 function namingKeyObject(bytes: Uint8Array): NewObject {
@@ -171,7 +197,7 @@ function refusePaused(plan: Plan): void {
 
 function objectLabels(object: VersionedObject, { inputs, world }: Deployment): Map<string, string> {
   const labels = new Map(object.labels);
-  labels.set("com.docker.stack.namespace", inputs.stack.name); // `docker stack rm` takes it along.
+  labels.set(NAMESPACE, inputs.stack.name); // `docker stack rm` takes it along.
   const own = {
     stack: inputs.stack.name,
     key: object.key,

@@ -1,4 +1,4 @@
-import { InputError, type Problem } from "./errors.ts";
+import { InputError, type Problem, StackFileError } from "./errors.ts";
 import { type Inputs, STACK_FILES } from "./inputs/inputs.ts";
 import { type EnvFile, refusedBySwarm } from "./stack/configs.ts";
 import { nearest } from "./stack/interpolate.ts";
@@ -8,29 +8,52 @@ import { type Files } from "./world.ts";
 
 /** The user's files, read and understood as far as that goes without variables. */
 export interface Sources {
-  readonly template: Mapping;
-  /** As the workflow names it. */
-  readonly stackFile: string;
-  /** The folder that relative paths in the stack file start from. */
+  /** The stack files, in the order in which they are merged. */
+  readonly templates: readonly Mapping[];
+  /** The folder of the first stack file, which relative paths in all of them start from. */
   readonly folder: string;
   readonly envFile: EnvFile | undefined;
+  readonly warnings: readonly Problem[];
 }
 
-/** Reads the stack file and the env file; what can't be read is named, with what stands there instead. */
+/** Reads the stack files and the env file; what can't be read is named, with what stands there instead. */
 export function readSources(stack: Inputs["stack"], files: Files): Sources {
   const problems: Problem[] = [];
-  const stackFile = stack.file ?? STACK_FILES.find((name) => files.read(name) !== undefined);
-  const bytes = stackFile === undefined ? undefined : files.read(stackFile);
-  if (stackFile === undefined) {
-    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
-    problems.push({ message: `There is no stack file: none of ${STACK_FILES.join(", ")} exists.`, hint });
-  } else if (bytes === undefined) {
-    problems.push(unreadable("stack-file", stackFile, files));
-  }
+  const found = stack.files.length > 0 ? stack.files : defaultFile(files, problems);
+  const read = found.map((path) => {
+    const bytes = files.read(path);
+    if (bytes === undefined) problems.push(unreadable("stack-file", path, files));
+    return { path, bytes: bytes ?? new Uint8Array() };
+  });
   const envFile = readEnvFile(stack.envFile, files, problems);
-  if (bytes === undefined || stackFile === undefined || problems.length > 0) throw new InputError(problems);
-  const template = parseStackFile(Buffer.from(bytes).toString("utf8"), stackFile);
-  return { template, stackFile, folder: folderOf(stackFile), envFile };
+  if (problems.length > 0) throw new InputError(problems);
+  const warnings: Problem[] = [];
+  const templates = parseAll(read, warnings);
+  return { templates, folder: folderOf(read[0]?.path ?? ""), envFile, warnings };
+}
+
+function defaultFile(files: Files, problems: Problem[]): string[] {
+  const path = STACK_FILES.find((name) => files.read(name) !== undefined);
+  if (path !== undefined) return [path];
+  const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
+  problems.push({ message: `There is no stack file: none of ${STACK_FILES.join(", ")} exists.`, hint });
+  return [];
+}
+
+/** The mistakes of all files are told at once. */
+function parseAll(files: readonly { path: string; bytes: Uint8Array }[], warnings: Problem[]): Mapping[] {
+  const problems: Problem[] = [];
+  const templates = files.flatMap(({ path, bytes }) => {
+    try {
+      return [parseStackFile(bytes, path, warnings)];
+    } catch (error) {
+      if (!(error instanceof StackFileError)) throw error;
+      problems.push(...error.problems);
+      return [];
+    }
+  });
+  if (problems.length > 0) throw new StackFileError(problems);
+  return templates;
 }
 
 function readEnvFile(path: string | undefined, files: Files, problems: Problem[]): EnvFile | undefined {

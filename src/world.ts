@@ -13,6 +13,8 @@ export interface World {
   /** The step's environment. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly run: RunContext;
+  /** Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. */
+  rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<void>;
   /** Opens the one connection to a manager. */
   connect(): Promise<Session>;
 }

@@ -122,6 +122,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       repositoryUrl: "https://github.com/acme/shop",
       sshAgent: undefined,
     },
+    rehearse: async (_stage, deploy) => await deploy(docker(" (offline)")),
     connect: async () => {
       transcript.push("  > connect");
       return await Promise.resolve(session);

@@ -4,6 +4,7 @@ import {
   dockersReason,
   refuseForeignConfigs,
   sendServices,
+  IN_EARNEST,
   stackDeploy,
 } from "../../src/apply.ts";
 import { DeployError, PreflightError } from "../../src/errors.ts";
@@ -141,6 +142,8 @@ describe("a config of the same name", () => {
   });
 });
 
+const call = { stack: "shop", file: "", folder: ".", dockerMajor: 28, flags: IN_EARNEST };
+
 describe("docker stack deploy", () => {
   test.each([
     [28, true],
@@ -150,13 +153,13 @@ describe("docker stack deploy", () => {
     [0, false],
   ])("version %d is told not to wait: %s", async (major, detach) => {
     const docker = recordedDocker(OK);
-    await stackDeploy(docker, "shop", "services: {}", ".", major, () => undefined);
+    await stackDeploy(docker, { ...call, file: "services: {}", dockerMajor: major });
     expect(docker.calls[0]?.argv.includes("--detach=true")).toBe(detach);
   });
 
   test("gets the file through standard input, since it may hold secrets", async () => {
     const docker = recordedDocker(OK);
-    await stackDeploy(docker, "shop", "PASSWORD: hunter2", "deploy", 28, () => undefined);
+    await stackDeploy(docker, { ...call, file: "PASSWORD: hunter2", folder: "deploy" });
     expect(docker.calls[0]?.argv.join(" ")).toBe(
       "stack deploy --with-registry-auth --resolve-image always --detach=true --compose-file - shop",
     );

@@ -443,7 +443,10 @@ describe("what is found out before anybody is contacted", () => {
       "docker refuses the file",
       {
         docker: {
-          "stack config": { code: 1, stderr: "services.web Additional property foo is not allowed\n" },
+          "(offline) stack deploy": {
+            code: 1,
+            stderr: "services.web Additional property foo is not allowed\n",
+          },
         },
       },
       {},

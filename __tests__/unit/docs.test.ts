@@ -167,7 +167,8 @@ describe("the stack file of README.md", () => {
   const [fence] = fences("README.md", "yaml").filter(({ text }) => text.startsWith("services:"));
   const digest = `sha256:${"ab".repeat(32)}`;
   const rendered = render({
-    template: parseStackFile(fence?.text ?? "", "stack.yml"),
+    templates: [parseStackFile(fence?.text ?? "", "stack.yml")],
+    taken: () => false,
     stack: "shop",
     variables: new Map(),
     secrets: new Map(),

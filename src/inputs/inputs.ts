@@ -117,8 +117,8 @@ export interface Inputs {
   };
   readonly stack: {
     readonly name: string;
-    /** Undefined: the first of `STACK_FILES` that exists. */
-    readonly file: string | undefined;
+    /** In the order in which they are merged; none: the first of `STACK_FILES` that exists. */
+    readonly files: readonly string[];
     readonly variables: ReadonlyMap<string, string>;
     readonly secrets: ReadonlyMap<string, string>;
     readonly strict: boolean;
@@ -453,9 +453,6 @@ function parseBuild(reader: Reader): BuildInputs {
 }
 
 function parseStack(reader: Reader, run: RunContext): Inputs["stack"] {
-  const files = reader.lines("stack-file");
-  if (files.length > 1)
-    reader.complain('Several files in "stack-file" are not supported yet in this version.', "Give one.");
   const name =
     reader.text("stack-name") ||
     reader.text("project") ||
@@ -473,7 +470,7 @@ function parseStack(reader: Reader, run: RunContext): Inputs["stack"] {
   }
   return {
     name,
-    file: files[0],
+    files: reader.lines("stack-file"),
     variables: reader.adopt(parseKeyValues("variables", reader.verbatim("variables"))),
     secrets: reader.adopt(parseKeyValues("secrets", reader.verbatim("secrets"))),
     strict: reader.boolean("strict"),

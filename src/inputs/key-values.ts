@@ -18,34 +18,81 @@ export function parseKeyValues(input: string, text: string): KeyValues {
 
 function parseJson(input: string, text: string): KeyValues {
   const values = new Map<string, string>();
+  const problems: Problem[] = [];
+  const complain = (line: number, message: string, hint?: string): void => {
+    problems.push({ message: `"${input}", line ${line}: ${message}`, hint });
+  };
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch {
     // The parser's own message quotes the text, which may hold secrets.
-    return {
-      values,
-      problems: [{ message: `"${input}" starts like JSON but is none.`, hint: "Use toJSON(…)." }],
-    };
+    complain(lineOfError(text), "this starts like JSON but is none.", "Use toJSON(…).");
+    return { values, problems };
   }
-  const problems: Problem[] = [];
   for (const [key, value] of Object.entries(parsed as Record<string, unknown>)) {
-    if (!KEY.test(key)) problems.push({ message: `"${input}": "${key}" is no variable name.` });
-    else if (typeof value === "string") values.set(key, value);
+    const line = lineOfKey(text, key);
+    if (!KEY.test(key)) complain(line, `"${key}" is no variable name.`);
     else if (typeof value === "number" || typeof value === "boolean") values.set(key, String(value));
-    else problems.push({ message: `"${input}": the value of ${key} is neither text, number nor boolean.` });
+    else if (typeof value !== "string")
+      complain(line, `the value of ${key} is neither text, number nor boolean.`);
+    else if (IMPOSSIBLE.test(value)) complain(line, `the value of ${key} ${HOLDS_NO_TEXT}`);
+    else values.set(key, value);
   }
   return { values, problems };
+}
+
+/** What only JSON can spell, and no environment can hold: NUL, and half of a surrogate pair. */
+// oxlint-disable-next-line no-control-regex
+const IMPOSSIBLE = /\0|\p{Surrogate}/u;
+const HOLDS_NO_TEXT = "holds a NUL or half of a character, which no variable can.";
+
+/** The first line with which the text can't be the start of any JSON; V8 does not always tell the position. */
+function lineOfError(text: string): number {
+  const lines = text.trimEnd().split("\n");
+  let good = 0;
+  let bad = lines.length;
+  while (bad - good > 1) {
+    const middle = Math.floor((good + bad) / 2);
+    if (couldGoOn(lines.slice(0, middle).join("\n").trimEnd())) good = middle;
+    else bad = middle;
+  }
+  return bad;
+}
+
+function couldGoOn(start: string): boolean {
+  try {
+    JSON.parse(start);
+    return false; // It is whole, and yet more follows.
+  } catch (error) {
+    const message = error instanceof Error ? error.message : "";
+    const position = / at position (\d+)/.exec(message)?.[1];
+    const brokenOff = /Unterminated string/.test(message); // No string goes on in the next line.
+    return !brokenOff && (/end of JSON input/.test(message) || Number(position) >= start.length);
+  }
+}
+
+function lineOfKey(text: string, key: string): number {
+  const spelt = JSON.stringify(key);
+  for (let at = text.indexOf(spelt); at !== -1; at = text.indexOf(spelt, at + 1)) {
+    if (/^\s*:/.test(text.slice(at + spelt.length, at + spelt.length + 80))) return lineAt(text, at);
+  }
+  return 1;
+}
+
+function lineAt(text: string, offset: number): number {
+  return text.slice(0, offset).split("\n").length;
 }
 
 function parseLines(input: string, text: string): KeyValues {
   const values = new Map<string, string>();
   const problems: Problem[] = [];
-  const lines = text.split(/\r?\n/);
+  const lines = text.split("\n");
   for (let index = 0; index < lines.length; index += 1) {
-    const line = lines[index] ?? "";
-    const complain = (message: string): void => {
-      problems.push({ message: `"${input}", line ${index + 1}: ${message}` });
+    // A carriage return is part of a line's end only here: in a block it may belong to the value.
+    const [line = "", ending = ""] = /^(.*?)(\r?)$/s.exec(lines[index] ?? "")?.slice(1) ?? [];
+    const complain = (message: string, hint?: string): void => {
+      problems.push({ message: `"${input}", line ${index + 1}: ${message}`, hint });
     };
     if (/^\s*(#|$)/.test(line)) continue;
     const head = /^\s*([^=<\s]*)\s*(=|<<)(.*)$/s.exec(line);
@@ -57,20 +104,31 @@ function parseLines(input: string, text: string): KeyValues {
     if (values.has(key)) complain(`${key} is given twice.`);
     if (separator === "=") {
       const value = unquote(rest);
-      if (value === undefined) complain(`the quotes of ${key} don't close, or text follows them.`);
-      else values.set(key, value);
+      if (value !== undefined) values.set(key, value);
+      else
+        complain(
+          `the quotes of ${key} don't close, or text follows them.`,
+          `For several lines write ${key}<<EOF.`,
+        );
       continue;
     }
     const delimiter = rest.trim();
-    const end = lines.findIndex((candidate, at) => at > index && candidate.trim() === delimiter);
+    const indent = /^\s*/.exec(line)?.[0] ?? "";
+    const closings = [delimiter, indent + delimiter]; // At the margin, or as far in as the block's first line.
+    const end = lines.findIndex((each, at) => at > index && closings.includes(withoutReturn(each)));
     if (delimiter === "" || end === -1) {
       complain(`the block of ${key} has no closing line "${delimiter}".`);
       break;
     }
-    values.set(key, lines.slice(index + 1, end).join("\n"));
+    const block = lines.slice(index + 1, end);
+    values.set(key, (ending === "" ? block : block.map(withoutReturn)).join("\n"));
     index = end;
   }
   return { values, problems };
+}
+
+function withoutReturn(line: string): string {
+  return line.replace(/\r$/, "");
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t", '"': '"', "\\": "\\" };

@@ -2,12 +2,12 @@ import { join } from "node:path";
 import { ConnectError, messageOf } from "../errors.ts";
 import { type Json, at, textAt } from "../json.ts";
 import { type Inputs } from "../inputs/inputs.ts";
-import { type Docker, type Session, type Stage, type Write } from "../world.ts";
+import { type Session, type Write } from "../world.ts";
 import { isHidden } from "../stack/template.ts";
 import { type DockerCli } from "./docker.ts";
 import { registryAuth } from "./docker-config.ts";
 import { EngineApi, EngineSwarm } from "./engine.ts";
-import { type Answer, type OnWrite, rehearsed, standIn } from "./stand-in.ts";
+import { type Answer, type OnWrite, facing, rehearse, standIn } from "./stand-in.ts";
 import { type SshLogin, openTunnel } from "./tunnel.ts";
 
 /** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
@@ -29,7 +29,7 @@ export interface SessionRequest {
  * What docker must not see when it deploys; an empty variable is not passed on. A context would send it elsewhere than DOCKER_HOST
  * says, and a bare name in an `env_file:` would take the runner's own credentials into a container.
  */
-function withheld(environment: NodeJS.ProcessEnv): Record<string, string> {
+export function withheld(environment: NodeJS.ProcessEnv): Record<string, string> {
   const hidden = Object.keys(environment).filter(isHidden);
   return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
 }
@@ -55,34 +55,17 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     DOCKER_CONFIG: request.configFolder,
     ...withheld(process.env),
   });
-  const play = async (
-    name: string,
-    stage: Stage,
-    onWrite: OnWrite,
-    deploy: (docker: Docker) => Promise<void>,
-  ): Promise<void> => {
-    // The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs.
-    const own = { DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" };
-    await standIn(stage, engine.apiVersion, join(privateFolder, name), onWrite, async (host) => {
-      await deploy(docker.with({ DOCKER_HOST: host, ...own }));
-    });
-  };
   return {
     swarm: new EngineSwarm(engine, address),
     docker,
     registryAuth: remembered((domain) => registryAuth(request.configFolder, domain)),
-    rehearse: async (stage, deploy) => {
-      const writes: Write[] = [];
-      await play("plan.sock", stage, async (write) => rehearsed(writes.push(write), write), deploy);
-      return writes;
-    },
+    rehearse: async (stage, deploy) =>
+      await rehearse(stage, engine.apiVersion, join(privateFolder, "plan.sock"), docker, deploy),
     perform: async (stage, deploy, onSent) => {
-      await play(
-        "send.sock",
-        stage,
-        async (write, query) => await forward(engine, write, query, onSent),
-        deploy,
-      );
+      const pass: OnWrite = async (write, query) => await forward(engine, write, query, onSent);
+      await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), pass, async (host) => {
+        await deploy(facing(docker, host));
+      });
     },
     lost: () => tunnel?.lost(),
     [Symbol.asyncDispose]: async () => {

@@ -2,7 +2,8 @@ import { once } from "node:events";
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
 import { type Json, type JsonObject, objectAt, textAt } from "../json.ts";
 import { messageOf } from "../errors.ts";
-import { type Stage, type Write } from "../world.ts";
+import { type Docker, type Stage, type Write } from "../world.ts";
+import { type DockerCli } from "./docker.ts";
 
 /** What becomes of a write: noted down, or passed on to the real manager. Its answer goes back to docker. */
 export type OnWrite = (write: Write, query: string) => Promise<Answer>;
@@ -33,6 +34,25 @@ export async function standIn(
     server.closeAllConnections();
     server.close();
   }
+}
+
+/** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
+export function facing(docker: DockerCli, dockerHost: string): DockerCli {
+  return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });
+}
+
+/** Lets docker deploy with nothing behind the stand-in; what it would have written. */
+export async function rehearse(
+  stage: Stage,
+  apiVersion: string,
+  socket: string,
+  docker: DockerCli,
+  deploy: (docker: Docker) => Promise<void>,
+): Promise<readonly Write[]> {
+  const writes: Write[] = [];
+  const note: OnWrite = async (write) => await Promise.resolve(rehearsed(writes.push(write), write));
+  await standIn(stage, apiVersion, socket, note, async (host) => await deploy(facing(docker, host)));
+  return writes;
 }
 
 /** What a manager would answer to the nth write. */

@@ -1,7 +1,20 @@
 import { createHash, createHmac } from "node:crypto";
 import { type Place, type Problem } from "../errors.ts";
 import { type Lookup } from "./interpolate.ts";
-import { type Mapping, type Node, entriesOf, get, isNull, mapping, scalar, set, textOf } from "./tree.ts";
+import {
+  type Entry,
+  type Mapping,
+  type Node,
+  entriesOf,
+  get,
+  isNull,
+  mapping,
+  ours,
+  remove,
+  scalar,
+  set,
+  textOf,
+} from "./tree.ts";
 
 export type Kind = "config" | "secret";
 
@@ -39,18 +52,26 @@ export function refusedBySwarm(size: number, kind: Kind = "config"): string | un
 }
 
 /**
- * `<stack>_<key>_<first 12 of the digest>`. A name that would be too long keeps its start and gains a digest of what was cut.
- * With a naming key the digest is keyed (HMAC): the name of a secret must not help to guess its value.
+ * `<stack>_<key>_<first 12 of the digest>`. A name that would be too long keeps its start and gains a digest of what was cut; so does
+ * one that another stack has (`a_b` with key `c`, `a` with key `b_c`). With a naming key the digest is keyed (HMAC): the name of a
+ * secret must not help to guess its value.
  */
-export function versionedName(stack: string, key: string, bytes: Uint8Array, namingKey?: Uint8Array): string {
+export function versionedName(
+  stack: string,
+  key: string,
+  bytes: Uint8Array,
+  namingKey?: Uint8Array,
+  taken: (name: string) => boolean = () => false,
+): string {
   const whole =
     namingKey === undefined ? sha256(bytes) : createHmac("sha256", namingKey).update(bytes).digest("hex");
   const digest = whole.slice(0, 12);
   const head = `${stack}_${key}`;
   const room = NAME_LIMIT - digest.length - 1;
-  const fitting =
-    head.length <= room ? head : `${head.slice(0, room - 9)}_${sha256(Buffer.from(head)).slice(0, 8)}`;
-  return `${fitting}_${digest}`;
+  const name = `${head}_${digest}`;
+  if (head.length <= room && !taken(name)) return name;
+  const own = sha256(Buffer.from(`${stack}\0${key}`)).slice(0, 8);
+  return `${head.slice(0, room - own.length - 1)}_${own}_${digest}`;
 }
 
 function sha256(bytes: Uint8Array): string {
@@ -59,12 +80,15 @@ function sha256(bytes: Uint8Array): string {
 
 /** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
 export function envConfigKey(
-  root: Mapping,
+  roots: readonly Mapping[],
   envFile: string,
   asked: string | undefined,
 ): { kind: Kind; key: string } | { problem: Problem } {
-  const keys = entriesOf(get(root, "configs")).map((entry) => entry.key.text);
-  const secrets = entriesOf(get(root, "secrets")).map((entry) => entry.key.text);
+  const keysOf = (section: string): string[] => [
+    ...new Set(roots.flatMap((root) => entriesOf(get(root, section)).map((entry) => entry.key.text))),
+  ];
+  const keys = keysOf("configs");
+  const secrets = keysOf("secrets");
   const known = [listing("configs", keys), secrets.length > 0 ? listing("secrets", secrets) : ""]
     .join(" ")
     .trim();
@@ -77,7 +101,8 @@ export function envConfigKey(
   }
   const name = envFile.split("/").pop() ?? envFile;
   const mounted = new Set(
-    mounts(root)
+    roots
+      .flatMap(mounts)
       .filter((mount) => mount.target.split("/").pop() === name)
       .map((mount) => mount.source),
   );
@@ -113,6 +138,8 @@ export interface ObjectSources {
   readonly stack: string;
   /** Makes the digests in the names of secrets. */
   readonly namingKey: Uint8Array;
+  /** Whether another stack has an object of this name. */
+  readonly taken: (kind: Kind, name: string) => boolean;
   readonly env: { readonly kind: Kind; readonly key: string; readonly file: EnvFile } | undefined;
   readonly lookup: Lookup;
   /** Reads a file relative to the stack file; undefined where there is none. */
@@ -123,69 +150,121 @@ export interface ObjectSources {
 export function versionObjects(
   root: Mapping,
   sources: ObjectSources,
-): { objects: VersionedObject[]; problems: Problem[] } {
+): { objects: VersionedObject[]; problems: Problem[]; warnings: Problem[] } {
   const objects: VersionedObject[] = [];
   const problems: Problem[] = [];
+  const warnings: Problem[] = [];
   for (const kind of ["config", "secret"] as const) {
     for (const entry of entriesOf(get(root, `${kind}s`))) {
-      const key = entry.key.text;
-      const content = contentOf(kind, key, entry.value, sources);
-      if (content === undefined) continue;
-      const problem = "problem" in content ? content.problem : refusal(kind, content, entry.key.place);
-      if ("problem" in content || problem !== undefined) {
-        if (problem !== undefined) problems.push(problem);
+      const found = contentOf(kind, entry, sources);
+      if (found.kind === "none") continue;
+      if (found.kind === "problem") {
+        problems.push(found.problem);
         continue;
       }
-      const name = versionedName(
-        sources.stack,
-        key,
-        content.bytes,
-        kind === "secret" ? sources.namingKey : undefined,
-      );
-      const templateDriver = textOf(get(entry.value, "template_driver"));
-      objects.push({ kind, key, name, bytes: content.bytes, labels: labelsOf(entry.value), templateDriver });
-      entry.value = external(name, entry.key.place);
+      if (found.kind === "external") {
+        warnings.push(...unreadSources(kind, entry));
+        continue;
+      }
+      const why = refusedBySwarm(found.bytes.byteLength, kind);
+      if (why !== undefined) {
+        problems.push({ message: `${found.what} ${why}.`, place: entry.key.place });
+        continue;
+      }
+      warnings.push(...ownName(kind, entry));
+      objects.push(versioned(kind, entry, found.bytes, sources));
     }
   }
-  return { objects, problems };
+  return { objects, problems, warnings };
 }
 
-function refusal(
-  kind: Kind,
-  { bytes, what }: { bytes: Uint8Array; what: string },
-  place: Place,
-): Problem | undefined {
-  const why = refusedBySwarm(bytes.byteLength, kind);
-  return why === undefined ? undefined : { message: `${what} ${why}.`, place };
+function versioned(kind: Kind, entry: Entry, bytes: Uint8Array, sources: ObjectSources): VersionedObject {
+  const key = entry.key.text;
+  const namingKey = kind === "secret" ? sources.namingKey : undefined;
+  const name = versionedName(sources.stack, key, bytes, namingKey, (each) => sources.taken(kind, each));
+  const templateDriver = textOf(get(entry.value, "template_driver"));
+  const labels = labelsOf(entry.value);
+  entry.value = external(name, entry.key.place);
+  return { kind, key, name, bytes, labels, templateDriver };
 }
 
-type Content = { bytes: Uint8Array; what: string } | { problem: Problem } | undefined;
+/** Where content may come from, by Compose and docker. */
+const SOURCES = ["file", "content", "environment"] as const;
 
-function contentOf(kind: Kind, key: string, definition: Node, sources: ObjectSources): Content {
-  const whose = `of ${kind} ${key}`;
-  if (sources.env?.key === key && sources.env.kind === kind)
-    return { bytes: sources.env.file.bytes, what: `The env file ${sources.env.file.path}` };
-  const file = get(definition, "file");
-  const path = textOf(file);
-  if (file !== undefined && path !== undefined) {
-    const bytes = sources.read(path);
-    const problem = { message: `The file "${path}" ${whose} can't be read.`, place: file.place };
-    return bytes === undefined ? { problem } : { bytes, what: `The file "${path}" ${whose}` };
+type Found =
+  | { readonly kind: "content"; readonly bytes: Uint8Array; readonly what: string }
+  | { readonly kind: "problem"; readonly problem: Problem }
+  | { readonly kind: "external" }
+  /** Nothing for us to do: docker makes it, or refuses it. */
+  | { readonly kind: "none" };
+
+function contentOf(kind: Kind, { key, value }: Entry, sources: ObjectSources): Found {
+  const whose = `of ${kind} ${key.text}`;
+  const { env } = sources;
+  if (env?.key === key.text && env.kind === kind)
+    return { kind: "content", bytes: env.file.bytes, what: `The env file ${env.file.path}` };
+  if (isExternal(value)) return { kind: "external" };
+  if (value.kind !== "mapping" || get(value, "driver") !== undefined) return { kind: "none" };
+  const given = value.entries.filter((each) => SOURCES.some((source) => source === each.key.text));
+  const [source, second] = given;
+  if (source === undefined) {
+    const message = `The ${kind} ${key.text} has no content: neither ${SOURCES.join(", ")} nor external: true.`;
+    return { kind: "problem", problem: { message, place: key.place } };
   }
-  const content = get(definition, "content");
-  if (content?.kind === "scalar" && !isNull(content))
-    return { bytes: Buffer.from(content.text), what: `The content ${whose}` };
-  const environment = get(definition, "environment");
-  const variable = textOf(environment);
-  if (environment === undefined || variable === undefined) return undefined;
-  const value = sources.lookup(variable);
-  const problem = {
-    message: `The variable ${variable} ${whose} is not defined.`,
-    place: environment.place,
-  };
-  return value === undefined
-    ? { problem }
-    : { bytes: Buffer.from(value), what: `The variable ${variable} ${whose}` };
+  if (second !== undefined) {
+    const message = `The ${kind} ${key.text} has both ${source.key.text} and ${second.key.text}.`;
+    return { kind: "problem", problem: { message, place: second.key.place } };
+  }
+  const { place } = source.value;
+  const text = source.value.kind === "scalar" && !isNull(source.value) ? source.value.text : undefined;
+  if (text === undefined) {
+    const message = `${source.key.text} ${whose} must be text.`;
+    return { kind: "problem", problem: { message, place } };
+  }
+  const read = READERS[source.key.text as (typeof SOURCES)[number]](text, whose, sources);
+  return typeof read === "string" ? { kind: "problem", problem: { message: read, place } } : read;
+}
+
+type Reader = (text: string, whose: string, sources: ObjectSources) => Found | string;
+
+/** The content, or why there is none. */
+const READERS: Readonly<Record<(typeof SOURCES)[number], Reader>> = {
+  file: (path, whose, { read }) => {
+    const bytes = read(path);
+    if (bytes === undefined) return `The file "${path}" ${whose} can't be read.`;
+    return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
+  },
+  content: (text, whose) => ({ kind: "content", bytes: Buffer.from(text), what: `The content ${whose}` }),
+  environment: (name, whose, { lookup }) => {
+    const value = lookup(name);
+    if (value === undefined) return `The variable ${name} ${whose} is not defined.`;
+    return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
+  },
+};
+
+/** Whether a definition names something that exists already, on the swarm or a node. */
+export function isExternal(definition: Node | undefined): boolean {
+  const external = get(definition, "external");
+  return external !== undefined && !isNull(external) && textOf(external) !== "false";
+}
+
+/** Docker ignores them in silence, or refuses those that only Compose knows. */
+function unreadSources(kind: Kind, { key, value }: Entry): Problem[] {
+  if (value.kind !== "mapping") return [];
+  return SOURCES.flatMap((source) => {
+    const given = value.entries.find((each) => each.key.text === source);
+    if (given === undefined) return [];
+    remove(value, source);
+    const message = `The ${kind} ${key.text} is external, so its ${source} is not read.`;
+    return [{ message, place: given.key.place }];
+  });
+}
+
+function ownName(kind: Kind, { key, value }: Entry): Problem[] {
+  const name = get(value, "name");
+  if (name === undefined || isNull(name) || isExternal(value)) return [];
+  const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
+  return [{ message, place: name.place }];
 }
 
 function labelsOf(definition: Node): Map<string, string> {
@@ -204,6 +283,6 @@ function labelsOf(definition: Node): Map<string, string> {
 function external(name: string, place: Place): Mapping {
   const made = mapping(place);
   set(made, "external", scalar("true", place, "plain"));
-  set(made, "name", scalar(name, place), "versioned by content");
+  set(made, "name", ours(name, place, "versioned by content"));
   return made;
 }

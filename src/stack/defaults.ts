@@ -1,5 +1,17 @@
 import { type Problem } from "../errors.ts";
-import { type Mapping, type Node, ensureMapping, entriesOf, get, scalar, set, textOf } from "./tree.ts";
+import { isExternal } from "./configs.ts";
+import {
+  type Mapping,
+  type Node,
+  ensureMapping,
+  entriesOf,
+  get,
+  isNull,
+  ours,
+  scalar,
+  set,
+  textOf,
+} from "./tree.ts";
 
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
 export const MANAGED_LABEL = "swarm-stack-deploy.managed";
@@ -21,53 +33,80 @@ export function addDefaults(root: Mapping, defaults: Defaults): Problem[] {
     if ((textOf(get(deploy, "mode")) ?? "").endsWith("-job")) continue; // A job is run, not updated.
     const update = ensureMapping(deploy, "update_config");
     if (update === undefined) continue;
-    if (
-      defaults.updateOrder === "start-first" &&
-      get(update, "order") === undefined &&
-      publishesOnHost(service)
-    ) {
-      // The new task would wait for ever for the port that the old one holds (SWARM: "host-mode port already in use").
-      warnings.push({
-        message: `Service ${key.text} publishes a port in host mode, so start-first can't work and stop-first stays.`,
-        place: key.place,
-      });
+    const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
+    if (defaults.updateOrder === "start-first" && obstacle !== undefined) {
+      const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
+      warnings.push({ message, place: key.place });
     } else addIfSilent(update, "order", defaults.updateOrder);
     addIfSilent(update, "failure_action", defaults.failureAction);
   }
   return warnings;
 }
 
+/** Why a new task could not run beside the old one; it would wait for ever (SWARM: "host-mode port already in use"). */
+function obstacleToStartFirst(root: Mapping, service: Mapping): string | undefined {
+  if (publishesOnHost(service)) return "publishes a port in host mode";
+  if (sharesHostNetwork(root, service))
+    return "shares the node's own network, where a port is free for one task only";
+  const most = Number(textOf(get(service, "deploy", "placement", "max_replicas_per_node")) ?? 0);
+  const replicas = Number(textOf(get(service, "deploy", "replicas")) ?? 1);
+  if (most > 0 && replicas >= most) return "may fill its nodes (max_replicas_per_node)";
+  return undefined;
+}
+
+/** A port of which Swarm chooses the number is free for each task. */
+function publishesOnHost(service: Mapping): boolean {
+  const ports = get(service, "ports");
+  if (ports?.kind !== "sequence") return false;
+  return ports.items.some(
+    (port) => textOf(get(port, "mode")) === "host" && Number(textOf(get(port, "published")) ?? 0) > 0,
+  );
+}
+
+function sharesHostNetwork(root: Mapping, service: Mapping): boolean {
+  const networks = get(service, "networks");
+  const keys =
+    networks?.kind === "sequence"
+      ? networks.items.map((item) => textOf(item) ?? "")
+      : entriesOf(networks).map(({ key }) => key.text);
+  return keys.some((key) => {
+    const network = get(root, "networks", key);
+    if (!isExternal(network)) return false;
+    const name = textOf(get(network, "name")) ?? textOf(get(network, "external", "name")) ?? key;
+    return name === "host";
+  });
+}
+
+function isSilent(target: Node | undefined, key: string): boolean {
+  const value = get(target, key);
+  return value === undefined || isNull(value);
+}
+
 function addIfSilent(target: Mapping, key: string, value: string): void {
-  if (get(target, key) === undefined) set(target, key, scalar(value, target.place, "plain"), OURS);
+  if (isSilent(target, key)) set(target, key, ours(value, target.place, OURS, "plain"));
 }
 
 function addManagedLabel(deploy: Mapping): void {
   const labels = get(deploy, "labels");
   if (labels?.kind === "sequence") {
-    labels.items.push(scalar(`${MANAGED_LABEL}=true`, labels.place));
+    labels.items.push(ours(`${MANAGED_LABEL}=true`, labels.place, OURS));
     return;
   }
   const made = ensureMapping(deploy, "labels");
-  if (made !== undefined) set(made, MANAGED_LABEL, scalar("true", made.place), OURS);
-}
-
-function publishesOnHost(service: Node): boolean {
-  const ports = get(service, "ports");
-  return ports?.kind === "sequence" && ports.items.some((port) => textOf(get(port, "mode")) === "host");
+  if (made !== undefined) set(made, MANAGED_LABEL, ours("true", made.place, OURS));
 }
 
 /**
- * The format version that docker needs to take the file. What we write (`order`, external names) needs 3.5, and every older 3.x file
- * means the same under 3.9. A file without a version, or with "3", has the newest schema since docker 25; before that docker
+ * The format version that docker reads the file by. What we write (`order`, external names) needs 3.5, and whatever an older 3.x file
+ * says means the same in a newer one. Since docker 25 a file with "3", or without a version, has the newest; before that docker
  * refuses it or reads it as 3.0, and 3.9 is the newest that 20.10 knows.
  */
 export function setFormatVersion(root: Mapping, dockerMajor: number): void {
   const version = get(root, "version");
   const given = textOf(version) ?? "";
-  const unquoted = version?.kind === "scalar" && version.plain && given !== "";
-  const raise = /^3\.[0-8]$/.test(given) || (dockerMajor < 25 && /^3?$/.test(given));
-  if (unquoted || !raise) return; // What is wrong with `version: 3.8` or "2", docker says.
-  const node = scalar("3.9", root.place);
+  const [newest, older] = dockerMajor >= 25 ? ["3", /^3\.([0-9]|1[0-3])$/] : ["3.9", /^(3(\.[0-8])?)?$/];
+  if (!older.test(given)) return;
+  const node = ours(newest, root.place, OURS);
   if (version === undefined)
     root.entries.unshift({ key: scalar("version", root.place, "plain"), value: node });
   else set(root, "version", node);

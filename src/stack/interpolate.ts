@@ -21,10 +21,10 @@ export type Lookup = (name: string) => string | undefined;
 
 /** Something in a template that can't be resolved. */
 export interface Unresolved {
-  readonly kind: "undefined" | "required" | "malformed";
+  readonly kind: "undefined" | "required" | "malformed" | "unclosed";
   /** Of the `$` in the template. */
   readonly offset: number;
-  /** The variable's name; for `malformed` the text that is none. */
+  /** The variable's name; for `malformed` and `unclosed` the text that is none. */
   readonly name: string;
   /** The author's own words behind `:?`; empty where there are none. */
   readonly why: string;
@@ -41,7 +41,7 @@ export interface Interpolated {
 export function interpolate(template: string, lookup: Lookup): Interpolated {
   if (!template.includes("$")) return { text: template, changed: false, unresolved: [] };
   const unresolved: Unresolved[] = [];
-  const { segments } = parse(template, 0, false, unresolved);
+  const { segments } = parse(template, 0, 0, unresolved);
   return { text: evaluate(segments, lookup, unresolved), changed: true, unresolved };
 }
 
@@ -53,13 +53,17 @@ function nameAt(text: string, index: number): string | undefined {
   return NAME.exec(text)?.[0];
 }
 
-/** Reads segments from `start` to the end, or, inside braces, to the `}` that closes them. */
+/** Braces within braces; nobody writes more, and each level is a call. */
+const MOST_LEVELS = 1000;
+
+/** Reads segments from `start` to the end, or, at a level of braces, to the `}` that closes it. */
 function parse(
   template: string,
   start: number,
-  inBraces: boolean,
+  level: number,
   unresolved: Unresolved[],
 ): { segments: Segment[]; end: number; closed: boolean } {
+  const inBraces = level > 0;
   const segments: Segment[] = [];
   let literal = "";
   let index = start;
@@ -82,7 +86,7 @@ function parse(
       index += 2;
     } else {
       flush();
-      const { segment, end } = parseVariable(template, index, unresolved);
+      const { segment, end } = parseVariable(template, index, level, unresolved);
       if (segment !== undefined) segments.push(segment);
       index = end;
     }
@@ -102,6 +106,7 @@ function nextSpecial(template: string, from: number, inBraces: boolean): number 
 function parseVariable(
   template: string,
   offset: number,
+  level: number,
   unresolved: Unresolved[],
 ): { segment: Segment | undefined; end: number } {
   const braced = template.charAt(offset + 1) === "{";
@@ -120,8 +125,13 @@ function parseVariable(
   }
   const operator = OPERATORS.find((candidate) => template.startsWith(candidate, afterName));
   if (operator === undefined) return malformed(template, offset, unresolved);
-  const operand = parse(template, afterName + operator.length, true, unresolved);
-  if (!operand.closed) return malformed(template, offset, unresolved);
+  if (level === MOST_LEVELS) return unclosed(template, offset, unresolved);
+  const known = unresolved.length;
+  const operand = parse(template, afterName + operator.length, level + 1, unresolved);
+  if (!operand.closed) {
+    unresolved.length = known; // The braces within don't close either: one mistake.
+    return unclosed(template, offset, unresolved);
+  }
   return {
     segment: { kind: "variable", name, offset, operator, operand: operand.segments },
     end: operand.end + 1,
@@ -133,11 +143,25 @@ function malformed(
   offset: number,
   unresolved: Unresolved[],
 ): { segment: undefined; end: number } {
-  const close = template.startsWith("${", offset) ? template.indexOf("}", offset) : -1;
+  const braced = template.startsWith("${", offset);
+  const close = braced ? template.indexOf("}", offset) : -1;
+  if (braced && close === -1) return unclosed(template, offset, unresolved);
   const lone = template.charAt(offset + 1) === "}" ? 1 : 2; // A brace may close what stands around.
   const end = close === -1 ? Math.min(offset + lone, template.length) : close + 1;
   unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
   return { segment: undefined, end };
+}
+
+/** All that follows was meant to stand in the braces, so there is nothing left to read. */
+function unclosed(
+  template: string,
+  offset: number,
+  unresolved: Unresolved[],
+): { segment: undefined; end: number } {
+  const shown = template.slice(offset, offset + 40);
+  const name = offset + 40 < template.length ? `${shown}…` : shown;
+  unresolved.push({ kind: "unclosed", offset, name, why: "" });
+  return { segment: undefined, end: template.length };
 }
 
 function evaluate(segments: readonly Segment[], lookup: Lookup, unresolved: Unresolved[]): string {
@@ -178,19 +202,19 @@ function substitute(
 /** The defined name that the author most likely meant, if one is near. */
 export function nearest(name: string, defined: Iterable<string>): string | undefined {
   if (name.length < 3) return undefined; // Everything is near to a letter or two.
+  const meant = name.toUpperCase();
   let best: { name: string; distance: number } | undefined;
   for (const candidate of defined) {
-    const distance = editDistance(name.toUpperCase(), candidate.toUpperCase());
-    if (distance <= Math.max(1, Math.floor(name.length / 3)) && distance < (best?.distance ?? Infinity)) {
-      best = { name: candidate, distance };
-    }
+    const most = Math.min(Math.max(1, Math.floor(name.length / 3)), (best?.distance ?? Infinity) - 1);
+    const distance = editDistance(meant, candidate.toUpperCase(), most);
+    if (distance <= most) best = { name: candidate, distance };
   }
   return best?.name;
 }
 
-/** Levenshtein's distance. Far apart in length is far apart: those are not worth the table. */
-function editDistance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 4) return Infinity;
+/** Levenshtein's distance, or anything larger than `most` where it is. */
+function editDistance(a: string, b: string, most: number): number {
+  if (Math.abs(a.length - b.length) > most) return Infinity;
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i += 1) {
     const next = [i];
@@ -198,6 +222,7 @@ function editDistance(a: string, b: string): number {
       const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
       next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
     }
+    if (Math.min(...next) > most) return Infinity;
     row = next;
   }
   return row[b.length] ?? Infinity;

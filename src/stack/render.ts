@@ -12,10 +12,12 @@ import { undefinedReferences } from "./references.ts";
 import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
 import { printStackFile } from "./stack-file.ts";
 import { type Mapping, clone, entriesOf, get, set } from "./tree.ts";
-import { imagesOf, resolveTemplate, scopeOf } from "./template.ts";
+import { resolveStack } from "./resolve.ts";
+import { imagesOf, scopeOf } from "./template.ts";
 
 export interface RenderRequest {
-  readonly template: Mapping;
+  /** The stack files, in the order in which they are merged. */
+  readonly templates: readonly Mapping[];
   readonly stack: string;
   readonly variables: ReadonlyMap<string, string>;
   readonly secrets: ReadonlyMap<string, string>;
@@ -26,7 +28,9 @@ export interface RenderRequest {
   readonly envConfig: string | undefined;
   /** Makes the digests in the names of secrets; any will do where the names don't matter yet. */
   readonly namingKey: Uint8Array;
-  /** Reads a file relative to the stack file; undefined where there is none. */
+  /** Whether another stack has a config or secret of this name. */
+  readonly taken: (kind: Kind, name: string) => boolean;
+  /** Reads a file relative to the first stack file; undefined where there is none. */
   readonly read: (path: string) => Uint8Array | undefined;
   readonly image: {
     readonly registry: string;
@@ -59,34 +63,26 @@ interface RenderedService {
   readonly image: string;
 }
 
-/** Resolves the template, versions its configs, adds defaults and pins the pushed image; throws a `StackFileError` with all that is wrong. */
+/** Resolves the templates, versions their configs, adds defaults and pins the pushed image; throws a `StackFileError` with all that is wrong. */
 export function render(request: RenderRequest): RenderedStack {
-  const root = clone(request.template);
-  const problems: Problem[] = [];
-  const env = findEnvConfig(root, request, problems);
+  const known: Problem[] = [];
+  const env = findEnvConfig(request, known);
   const envConfigName = env === undefined ? "" : nameOf(env, request);
   const scope = scopeOf(
     [request.secrets, request.variables, ownVariables(request, envConfigName)],
     request.environment,
   );
-  const resolved = resolveTemplate(root, scope, request.strict);
-  problems.push(...resolved.problems);
-  if (problems.length > 0) throw new StackFileError(problems);
+  const { root, warnings } = resolveStack(request.templates, scope, request.strict, request.read, known);
 
-  const versioned = versionObjects(root, {
-    stack: request.stack,
-    namingKey: request.namingKey,
-    env,
-    lookup: scope.lookup,
-    read: request.read,
-  });
-  problems.push(...versioned.problems, ...undefinedReferences(root));
+  const { stack, namingKey, taken, read } = request;
+  const versioned = versionObjects(root, { stack, namingKey, taken, env, lookup: scope.lookup, read });
+  const problems = [...versioned.problems, ...undefinedReferences(root)];
   const services = pinImages(root, request, problems);
   if (problems.length > 0) throw new StackFileError(problems);
 
-  const warnings = [...resolved.warnings, ...addDefaults(root, request.defaults)];
+  const told = [...warnings, ...versioned.warnings, ...addDefaults(root, request.defaults)];
   setFormatVersion(root, request.dockerMajor);
-  return { name: request.stack, root, services, objects: versioned.objects, envConfigName, warnings };
+  return { name: stack, root, services, objects: versioned.objects, envConfigName, warnings: told };
 }
 
 interface EnvTarget {
@@ -95,18 +91,22 @@ interface EnvTarget {
   readonly file: EnvFile;
 }
 
-function findEnvConfig(root: Mapping, request: RenderRequest, problems: Problem[]): EnvTarget | undefined {
-  if (request.envFile === undefined) return undefined;
-  const found = envConfigKey(root, request.envFile.path, request.envConfig);
+function findEnvConfig(
+  { templates, envFile, envConfig }: RenderRequest,
+  problems: Problem[],
+): EnvTarget | undefined {
+  if (envFile === undefined) return undefined;
+  const found = envConfigKey(templates, envFile.path, envConfig);
   if ("problem" in found) {
     problems.push(found.problem);
     return undefined;
   }
-  return { ...found, file: request.envFile };
+  return { ...found, file: envFile };
 }
 
-function nameOf({ kind, key, file }: EnvTarget, { stack, namingKey }: RenderRequest): string {
-  return versionedName(stack, key, file.bytes, kind === "secret" ? namingKey : undefined);
+function nameOf({ kind, key, file }: EnvTarget, { stack, namingKey, taken }: RenderRequest): string {
+  const keyed = kind === "secret" ? namingKey : undefined;
+  return versionedName(stack, key, file.bytes, keyed, (name) => taken(kind, name));
 }
 
 function ownVariables(request: RenderRequest, envConfigName: string): Map<string, string> {
@@ -123,6 +123,9 @@ function ownVariables(request: RenderRequest, envConfigName: string): Map<string
   if (envConfigName !== "") own.set("ENV_CONFIG", envConfigName);
   return own;
 }
+
+/** Behind an image whose digest is ours. */
+const PINNED = "pinned by Swarm Stack Deploy";
 
 function pinImages(root: Mapping, request: RenderRequest, problems: Problem[]): RenderedService[] {
   const { repository, version, tags, digest } = request.image;
@@ -145,7 +148,7 @@ function pinImages(root: Mapping, request: RenderRequest, problems: Problem[]): 
       const pin =
         reference.digest === undefined &&
         pushed.some((each) => each !== undefined && sameTag(each, reference));
-      if (pin) Object.assign(node, { text: `${image}@${digest}`, plain: false });
+      if (pin) Object.assign(node, { text: `${image}@${digest}`, plain: false, comment: PINNED });
       services.push({ name: service, image: node.text });
     }
   }
@@ -160,7 +163,8 @@ export function pinned(stack: RenderedStack, pins: ReadonlyMap<string, string>):
   const root = clone(stack.root);
   for (const { node } of imagesOf(root)) {
     const pin = node?.kind === "scalar" ? pins.get(node.text) : undefined;
-    if (pin !== undefined && node?.kind === "scalar") Object.assign(node, { text: pin, plain: false });
+    if (pin !== undefined && node?.kind === "scalar")
+      Object.assign(node, { text: pin, plain: false, comment: PINNED });
   }
   const services = stack.services.map(({ name, image }) => ({ name, image: pins.get(image) ?? image }));
   return { ...stack, root, services };

@@ -7,48 +7,50 @@ import {
   YAMLSeq,
   isAlias,
   isMap,
+  isNode,
   isScalar,
   isSeq,
-  parseDocument,
+  parseAllDocuments,
 } from "yaml";
 import { type Place, type Problem, StackFileError } from "../errors.ts";
 import { type Entry, type Mapping, type Node, type Scalar, emptyScalar } from "./tree.ts";
 
 /** A file that unfolds its aliases into more nodes than this means harm (a "billion laughs"). */
 const MOST_NODES = 500_000;
+/** Deeper than any stack, and far from what the call stack can bear. */
+const MOST_LEVELS = 200;
 
-/** Parses one stack file; throws a `StackFileError` with every mistake at its place. */
-export function parseStackFile(text: string, file: string): Mapping {
+/**
+ * Parses one stack file; throws a `StackFileError` with every mistake at its place. Docker reads the first document of a file and no
+ * other; a further one is named in `warnings`.
+ */
+export function parseStackFile(source: string | Uint8Array, file: string, warnings: Problem[] = []): Mapping {
+  const text = typeof source === "string" ? source : decode(source, file);
+  refuseControlCharacters(text, file);
   const lines = new LineCounter();
-  // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
-  const document = parseDocument(text, {
-    schema: "failsafe",
-    lineCounter: lines,
-    uniqueKeys: false,
-    prettyErrors: false,
-  });
   const place = (offset: number): Place => {
     const { line, col } = lines.linePos(offset);
     return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
   };
-  if (document.errors.length > 0) {
-    const [first] = document.errors; // What follows a syntax error is mostly its echo.
-    throw new StackFileError([
-      {
-        message:
-          first?.code === "MULTIPLE_DOCS"
-            ? "A stack file is one YAML document, and here a second one starts."
-            : (first?.message ?? ""),
-        place: place(first?.pos[0] ?? 0),
-        hint: "The YAML can't be read.",
-      },
-    ]);
+  const [document, further] = documents(text, lines);
+  if (further !== undefined && further.contents !== null) {
+    warnings.push({
+      message:
+        "A second YAML document starts here. Docker reads the first one only, and so does this action.",
+      place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
+    });
+  }
+  const [error] = document?.errors ?? []; // What follows a syntax error is mostly its echo.
+  if (error !== undefined) {
+    // The parser calls itself for each level.
+    const message = /call stack/.test(error.message) ? "The nesting is too deep." : inOneLine(error.message);
+    throw new StackFileError([{ message, place: place(error.pos[0]), hint: "The YAML can't be read." }]);
   }
   const problems: Problem[] = [];
   const root =
-    document.contents === null
+    document === undefined || document.contents === null
       ? undefined
-      : new TreeBuilder(document, text, place, problems).build(document.contents);
+      : new TreeBuilder(text, place, problems).build(document.contents);
   if (problems.length > 0) throw new StackFileError(problems);
   if (root?.kind !== "mapping") {
     throw new StackFileError([{ message: "A stack file is a mapping with services.", place: place(0) }]);
@@ -56,23 +58,66 @@ export function parseStackFile(text: string, file: string): Mapping {
   return root;
 }
 
+function documents(text: string, lines: LineCounter): Document.Parsed[] {
+  // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
+  const options = { schema: "failsafe", lineCounter: lines, uniqueKeys: false, prettyErrors: false } as const;
+  const parsed = parseAllDocuments(text, options);
+  return "empty" in parsed ? [] : parsed;
+}
+
+function inOneLine(message: string): string {
+  return message.replace(/\s*\n\s*/g, " ");
+}
+
+/** Docker reads UTF-8, and UTF-16 behind a byte order mark. Anything else is refused at its first wrong byte. */
+function decode(bytes: Uint8Array, file: string): string {
+  const encoding =
+    bytes[0] === 0xff && bytes[1] === 0xfe
+      ? "utf-16le"
+      : bytes[0] === 0xfe && bytes[1] === 0xff
+        ? "utf-16be"
+        : "utf-8";
+  const text = new TextDecoder(encoding).decode(bytes); // Takes the mark away.
+  if (encoding !== "utf-8" || !text.includes("\ufffd")) return text;
+  const marked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+  const again = Buffer.from(text);
+  const wrong = again.findIndex((byte, index) => byte !== marked[index]);
+  if (wrong === -1 && again.byteLength === marked.byteLength) return text; // The character U+FFFD itself.
+  const before = Buffer.from(marked.subarray(0, wrong)).toString("utf8");
+  throw new StackFileError([{ message: "This is no UTF-8 text.", place: placeBehind(before, file) }]);
+}
+
+/** Not even a comment may hold one of these, as docker reads YAML. */
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\ufffe\uffff]/;
+
+function refuseControlCharacters(text: string, file: string): void {
+  const found = CONTROL.exec(text);
+  if (found === null) return;
+  const code = found[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
+  const message = `The control character U+${code} is not allowed in YAML.`;
+  const hint = `Between double quotes it can be written as \\u${code.toLowerCase()}.`;
+  throw new StackFileError([{ message, place: placeBehind(text.slice(0, found.index), file), hint }]);
+}
+
+function placeBehind(before: string, file: string): Place {
+  const lines = before.split("\n");
+  return { file, line: lines.length, column: (lines.at(-1) ?? "").length + 1 };
+}
+
 class TreeBuilder {
-  readonly #document: Document.Parsed;
   readonly #text: string;
   readonly #place: (offset: number) => Place;
   readonly #problems: Problem[];
-  readonly #openAliases = new Set<unknown>();
-  /** To resolve an alias, `yaml` walks the whole document. */
-  readonly #targets = new Map<unknown, unknown>();
+  /** What each anchor stands for at this point of the file; a later one of the same name replaces it. */
+  readonly #anchors = new Map<string, unknown>();
+  /** From the root down to the node being built. */
+  readonly #open: unknown[] = [];
+  /** How many aliases are being unfolded: the anchors within them were met before. */
+  #unfolding = 0;
   #nodes = 0;
 
-  constructor(
-    document: Document.Parsed,
-    text: string,
-    place: (offset: number) => Place,
-    problems: Problem[],
-  ) {
-    this.#document = document;
+  constructor(text: string, place: (offset: number) => Place, problems: Problem[]) {
     this.#text = text;
     this.#place = place;
     this.#problems = problems;
@@ -80,40 +125,56 @@ class TreeBuilder {
 
   build(node: unknown): Node {
     this.#nodes += 1;
-    if (isAlias(node)) return this.#alias(node);
-    if (isScalar(node)) return this.#scalar(node);
     const place = this.#place(rangeOf(node)?.[0] ?? 0);
+    if (isAlias(node)) return this.#alias(node.source, place);
+    if (isNode(node) && node.anchor !== undefined && this.#unfolding === 0)
+      this.#anchors.set(node.anchor, node);
+    if (isScalar(node)) return this.#scalar(node, place);
     if (this.#nodes > MOST_NODES) {
       if (this.#nodes === MOST_NODES + 1)
         this.#problems.push({ message: `The aliases unfold into more than ${MOST_NODES} nodes.`, place });
       return emptyScalar(place);
     }
+    if (this.#open.length >= MOST_LEVELS) {
+      this.#problems.push({ message: `The YAML is nested deeper than ${MOST_LEVELS} levels.`, place });
+      return emptyScalar(place);
+    }
+    this.#open.push(node);
+    const built = this.#collection(node, place);
+    this.#open.pop();
+    return built;
+  }
+
+  #collection(node: unknown, place: Place): Node {
     if (isSeq(node)) return { kind: "sequence", items: node.items.map((item) => this.build(item)), place };
     if (isMap(node)) return this.#mapping(node, place);
     return emptyScalar(place);
   }
 
-  #alias(alias: { source: string; range?: readonly number[] | null }): Node {
-    const place = this.#place(alias.range?.[0] ?? 0);
-    if (isAlias(alias) && !this.#targets.has(alias)) this.#targets.set(alias, alias.resolve(this.#document));
-    const target = this.#targets.get(alias);
-    if (target === undefined || this.#openAliases.has(target)) {
+  #alias(name: string, place: Place): Node {
+    const target = this.#anchors.get(name);
+    if (target === undefined || this.#open.includes(target)) {
       const what = target === undefined ? "names no anchor" : "contains itself";
-      this.#problems.push({ message: `The alias *${alias.source} ${what}.`, place });
+      this.#problems.push({ message: `The alias *${name} ${what}.`, place });
       return emptyScalar(place);
     }
-    this.#openAliases.add(target);
+    this.#unfolding += 1;
     const built = this.build(target);
-    this.#openAliases.delete(target);
+    this.#unfolding -= 1;
     return built;
   }
 
-  #scalar(node: YamlScalar): Scalar {
+  #scalar(node: YamlScalar, place: Place): Scalar {
     const [start = 0, end = 0] = node.range ?? [];
     const text = typeof node.value === "string" ? node.value : "";
+    if (/\p{Surrogate}/u.test(text))
+      this.#problems.push({
+        message: "This text has one half of a surrogate pair, which is no character.",
+        place,
+      });
     const plain = node.type === "PLAIN" || node.type === undefined;
     const dollars = text.includes("$") ? this.#dollars(text, start, end) : [];
-    return { kind: "scalar", text, plain, tag: node.tag, place: this.#place(start), dollars };
+    return { kind: "scalar", text, plain, tag: node.tag, place, dollars };
   }
 
   /** The n-th `$` of the value is the n-th of the source, unless the source spells some of them with escapes. */
@@ -186,7 +247,7 @@ export function printStackFile(root: Mapping): string {
 }
 
 /** Characters that docker's YAML takes for a line end, or refuses, where they are not escaped. */
-const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff]/;
+const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/;
 
 function toYaml(node: Node): YamlScalar | YAMLSeq | YAMLMap {
   if (node.kind === "scalar") return yamlScalar(node, node.text.replaceAll("$", "$$$$"));
@@ -197,10 +258,8 @@ function toYaml(node: Node): YamlScalar | YAMLSeq | YAMLMap {
   }
   const map = new YAMLMap();
   map.items = node.entries.map((entry) => {
-    const value = toYaml(entry.value);
-    if (entry.comment !== undefined && isScalar(value)) value.comment = ` ${entry.comment}`;
     // Docker substitutes in values only: a key keeps its `$`.
-    return new Pair(yamlScalar(entry.key, entry.key.text), value);
+    return new Pair(yamlScalar(entry.key, entry.key.text), toYaml(entry.value));
   });
   return map;
 }
@@ -209,5 +268,6 @@ function yamlScalar(node: Scalar, text: string): YamlScalar {
   const made = new YamlScalar(text);
   made.type = node.plain && !FOREIGN.test(text) ? "PLAIN" : "QUOTE_DOUBLE"; // Only double quotes know escapes.
   if (node.tag !== undefined) made.tag = node.tag;
+  if (node.comment !== undefined) made.comment = ` ${node.comment}`;
   return made;
 }

@@ -1,6 +1,6 @@
 import { type Place, type Problem, describe } from "../errors.ts";
 import { type Lookup, type Unresolved, interpolate, nearest } from "./interpolate.ts";
-import { type Mapping, type Node, type Scalar, entriesOf, get, isNull, scalar, textOf } from "./tree.ts";
+import { type Mapping, type Node, type Scalar, entriesOf, get, textOf } from "./tree.ts";
 
 export interface Scope {
   readonly lookup: Lookup;
@@ -45,13 +45,11 @@ export function resolveTemplate(root: Mapping, scope: Scope, strict: boolean): F
     else node.entries.forEach((entry) => walk(entry.value, [...path, entry.key.text]));
   };
   walk(root, []);
-  for (const service of entriesOf(get(root, "services")))
-    fillBareEnvironment(get(service.value, "environment"), scope, findings);
   return { problems: once(findings.problems), warnings: once(findings.warnings) };
 }
 
 /** The text of an anchor stands at each of its aliases too; what is wrong with it is one mistake. */
-function once(problems: readonly Problem[]): Problem[] {
+export function once(problems: readonly Problem[]): Problem[] {
   return [...new Map(problems.map((problem) => [describe(problem), problem])).values()];
 }
 
@@ -63,22 +61,47 @@ function resolveScalar(
   findings: Findings,
 ): void {
   const template = node.text;
+  const cast = castOf(path);
   const { text, changed, unresolved } = interpolate(template, scope.lookup);
+  if (!changed) {
+    if (cast !== undefined) unquote(node, cast);
+    return;
+  }
+  const placed = unresolved.length === 0 ? [] : placesOf(node, template);
+  let understood = true;
   for (const each of unresolved) {
     const tolerated = !strict && each.kind === "undefined";
-    (tolerated ? findings.warnings : findings.problems).push(
-      explain(each, placeOf(node, template, each.offset), scope, tolerated),
-    );
+    if (!tolerated) understood = false;
+    const place = placed[each.offset] ?? node.place;
+    (tolerated ? findings.warnings : findings.problems).push(explain(each, place, scope, tolerated));
   }
-  if (!changed) return;
-  const cast = unresolved.length === 0 ? castOf(path) : undefined;
-  const typed = cast?.read(text);
-  if (cast !== undefined && typed === undefined) {
-    const message = `${path.join(".").replaceAll(".[]", "")} must be ${cast.what}; the template makes it "${shown(text, template)}".`;
+  const typed = understood ? cast?.read(text) : undefined;
+  if (cast !== undefined && understood && typed === undefined) {
+    const message = `${inWords(path)} must be ${cast.what}; the template makes it "${shown(text, template)}".`;
     findings.problems.push({ message, place: node.place });
+  }
+  if (cast === MODE && typed !== undefined && /^0\d/.test(text)) {
+    const message = `Docker reads ${inWords(path)} as a decimal number where it comes from a variable: ${typed}, not octal.`;
+    const hint = "Write an octal mode into the file itself, such as mode: 0440.";
+    findings.warnings.push({ message, hint, place: node.place });
   }
   node.text = typed ?? text;
   node.plain = typed !== undefined;
+}
+
+/** A number in quotes, as Compose allows it and docker does not. */
+function unquote(node: Scalar, cast: Cast): void {
+  if (node.plain || node.tag !== undefined) return;
+  const typed = cast === MODE ? octal(node.text) : cast.read(node.text);
+  if (typed !== undefined) Object.assign(node, { text: typed, plain: true });
+}
+
+function octal(text: string): string | undefined {
+  return /^[0-7]{1,5}$/.test(text) ? `0${text.replace(/^0+/, "")}` : undefined;
+}
+
+function inWords(path: readonly string[]): string {
+  return path.join(".").replaceAll(".[]", "");
 }
 
 /** A value may be a secret: only what was typed in the file itself is repeated. */
@@ -86,14 +109,27 @@ function shown(text: string, template: string): string {
   return text === "" ? "" : template;
 }
 
-function placeOf(node: Scalar, template: string, offset: number): Place {
-  return node.dollars[template.slice(0, offset).split("$").length - 1] ?? node.place;
+/** By the offset of each `$` in the template: where it stands in the file. */
+function placesOf(node: Scalar, template: string): Place[] {
+  const places: Place[] = [];
+  let index = template.indexOf("$");
+  for (const place of node.dollars) {
+    places[index] = place;
+    index = template.indexOf("$", index + 1);
+  }
+  return places;
 }
 
 function explain(unresolved: Unresolved, place: Place, scope: Scope, tolerated: boolean): Problem {
   switch (unresolved.kind) {
     case "malformed":
       return { place, message: `"${unresolved.name}" is no variable.`, hint: "Write $$ for a dollar sign." };
+    case "unclosed":
+      return {
+        place,
+        message: `The braces of "${unresolved.name}" don't close.`,
+        hint: "Write $$ for a dollar sign.",
+      };
     case "required":
       return {
         place,
@@ -112,32 +148,6 @@ function explain(unresolved: Unresolved, place: Place, scope: Scope, tolerated: 
   }
 }
 
-/** `environment: [TOKEN]` takes its value from outside. Docker would ask its own process, which must not know our secrets. */
-function fillBareEnvironment(environment: Node | undefined, scope: Scope, findings: Findings): void {
-  const valueOf = (name: string, place: Place): string | undefined => {
-    const value = scope.lookup(name);
-    if (value === undefined && HIDDEN.test(name)) findings.problems.push(hidden(name, place));
-    return value;
-  };
-  if (environment?.kind === "sequence") {
-    for (const item of environment.items) {
-      if (item.kind !== "scalar" || item.text.includes("=")) continue;
-      const value = valueOf(item.text, item.place);
-      if (value !== undefined) Object.assign(item, { text: `${item.text}=${value}`, plain: false });
-    }
-  }
-  for (const entry of entriesOf(environment)) {
-    const value = isNull(entry.value) ? valueOf(entry.key.text, entry.key.place) : undefined;
-    if (value !== undefined) entry.value = scalar(value, entry.value.place);
-  }
-}
-
-/** Left bare, docker itself would fill it, from the step's environment. */
-function hidden(name: string, place: Place): Problem {
-  const hint = 'If the service needs a value of this name, give it in "secrets".';
-  return { place, message: `The variable ${name} belongs to the runner, and no service gets it.`, hint };
-}
-
 interface Cast {
   readonly what: string;
   /** The text as YAML would have to spell it; undefined where docker would refuse it. */
@@ -146,8 +156,14 @@ interface Cast {
 
 const WHOLE: Cast = {
   what: "a whole number",
-  read: (text) => (/^[+-]?\d+$/.test(text) ? String(BigInt(text)) : undefined),
+  read: (text) => {
+    if (!/^[+-]?\d{1,19}$/.test(text)) return undefined;
+    const value = BigInt(text);
+    return BigInt.asIntN(64, value) === value ? String(value) : undefined;
+  },
 };
+/** As a whole number, but for its spelling in quotes. */
+const MODE: Cast = { ...WHOLE };
 const FRACTION: Cast = {
   what: "a number",
   read: (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? text : undefined),
@@ -155,15 +171,15 @@ const FRACTION: Cast = {
 const BOOLEAN: Cast = {
   what: "true or false",
   read: (text) => {
-    if (/^(1|true|y|yes|on)$/i.test(text)) return "true";
-    return /^(0|false|n|no|off)$/i.test(text) ? "false" : undefined;
+    if (/^(true|y|yes|on)$/i.test(text)) return "true";
+    return /^(false|n|no|off)$/i.test(text) ? "false" : undefined;
   },
 };
 
 /** What docker casts after substitution (docker/cli, cli/compose/loader/interpolate.go); everything else stays text. */
 const CASTS: readonly (readonly [string, Cast])[] = [
-  ["services.*.configs.[].mode", WHOLE],
-  ["services.*.secrets.[].mode", WHOLE],
+  ["services.*.configs.[].mode", MODE],
+  ["services.*.secrets.[].mode", MODE],
   ["services.*.healthcheck.retries", WHOLE],
   ["services.*.healthcheck.disable", BOOLEAN],
   ["services.*.deploy.replicas", WHOLE],
@@ -178,6 +194,7 @@ const CASTS: readonly (readonly [string, Cast])[] = [
   ["services.*.ulimits.*", WHOLE],
   ["services.*.ulimits.*.hard", WHOLE],
   ["services.*.ulimits.*.soft", WHOLE],
+  ["services.*.oom_score_adj", WHOLE],
   ["services.*.privileged", BOOLEAN],
   ["services.*.read_only", BOOLEAN],
   ["services.*.stdin_open", BOOLEAN],
@@ -192,11 +209,13 @@ const CASTS: readonly (readonly [string, Cast])[] = [
   ["configs.*.external", BOOLEAN],
 ];
 
+const PATTERNS = CASTS.map(([pattern, cast]) => ({ parts: pattern.split("."), cast }));
+
 function castOf(path: readonly string[]): Cast | undefined {
-  return CASTS.find(([pattern]) => {
-    const parts = pattern.split(".");
-    return parts.length === path.length && parts.every((part, index) => part === "*" || part === path[index]);
-  })?.[1];
+  return PATTERNS.find(
+    ({ parts }) =>
+      parts.length === path.length && parts.every((part, index) => part === "*" || part === path[index]),
+  )?.cast;
 }
 
 /** The image of every service, as the file writes it. */

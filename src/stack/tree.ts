@@ -16,9 +16,11 @@ export interface Scalar {
   readonly place: Place;
   /** Where each `$` of the text as written stands. */
   readonly dollars: readonly Place[];
+  /** Printed behind the value; marks what we wrote into the user's file. */
+  comment?: string;
 }
 
-interface Sequence {
+export interface Sequence {
   readonly kind: "sequence";
   readonly items: Node[];
   readonly place: Place;
@@ -27,8 +29,6 @@ interface Sequence {
 export interface Entry {
   readonly key: Scalar;
   value: Node;
-  /** Printed behind the entry; marks what we wrote into the user's file. */
-  comment?: string;
 }
 
 export interface Mapping {
@@ -69,20 +69,35 @@ export function scalar(text: string, place: Place, style: "plain" | "quoted" = "
   return { kind: "scalar", text, plain: style === "plain", tag: undefined, place, dollars: [] };
 }
 
+/** A scalar that we write into the user's file, with a comment that says so. */
+export function ours(
+  text: string,
+  place: Place,
+  comment: string,
+  style: "plain" | "quoted" = "quoted",
+): Scalar {
+  return { ...scalar(text, place, style), comment };
+}
+
 export function mapping(place: Place, entries: Entry[] = []): Mapping {
   return { kind: "mapping", entries, place };
 }
 
+export function sequence(place: Place, items: Node[]): Sequence {
+  return { kind: "sequence", items, place };
+}
+
 /** Replaces the value of `key`, or appends the entry. */
-export function set(target: Mapping, key: string, value: Node, comment?: string): void {
+export function set(target: Mapping, key: string, value: Node): void {
   const existing = target.entries.find((entry) => entry.key.text === key);
-  if (existing !== undefined) {
-    existing.value = value;
-    if (comment !== undefined) existing.comment = comment;
-    return;
-  }
-  const entry: Entry = { key: scalar(key, value.place, "plain"), value };
-  target.entries.push(comment === undefined ? entry : { ...entry, comment });
+  if (existing === undefined) target.entries.push({ key: scalar(key, value.place, "plain"), value });
+  else existing.value = value;
+}
+
+/** Takes the entry out; whoever held it before goes on holding it. */
+export function remove(target: Mapping, key: string): void {
+  const index = target.entries.findIndex((entry) => entry.key.text === key);
+  if (index !== -1) target.entries.splice(index, 1);
 }
 
 /** The mapping at `key`, made where the file has none; undefined where the file has something else there. */

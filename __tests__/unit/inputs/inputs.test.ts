@@ -77,7 +77,7 @@ test("what a workflow that says the least gets", () => {
     },
     stack: {
       name: "shop",
-      file: undefined,
+      files: [],
       variables: new Map(),
       secrets: new Map(),
       strict: true,
@@ -202,7 +202,12 @@ describe("what an input means", () => {
         },
       },
     ],
-    ["a stack file", { "stack-file": "deploy/stack.yml" }, { stack: { file: "deploy/stack.yml" } }],
+    ["a stack file", { "stack-file": "deploy/stack.yml" }, { stack: { files: ["deploy/stack.yml"] } }],
+    [
+      "several stack files, in their order",
+      { "stack-file": "stack.yml\n  stack.prod.yml\n" },
+      { stack: { files: ["stack.yml", "stack.prod.yml"] } },
+    ],
     [
       "an env file",
       { "env-file": ".env", "env-config": "app_env" },
@@ -360,11 +365,6 @@ describe("one mistake, one complaint", () => {
     ],
     ["a boolean that is none", { build: "yes" }, '"build" is "yes".'],
     ["a boolean of the stack", { strict: "1" }, '"strict" is "1".'],
-    [
-      "several stack files",
-      { "stack-file": "a.yml\nb.yml" },
-      'Several files in "stack-file" are not supported yet in this version.',
-    ],
     ["a stack name with a dot", { "stack-name": "a.b" }, 'The stack name "a.b" is none.'],
     [
       "a stack name too long",

@@ -16,6 +16,8 @@ describe("lines", () => {
     ["nothing", "", {}],
     ["a pair", "A=b", { A: "b" }],
     ["several, with blank lines and comments", "A=b\n\n# no\n  # no\nC=d\n", { A: "b", C: "d" }],
+    ["an end further in than its block is part of the value", "A<<EOF\n  EOF\nEOF", { A: "  EOF" }],
+    ["the carriage returns of a value", "A<<EOF\nb\r\nc\nEOF", { A: "b\r\nc" }],
     ["Windows line ends", "A=b\r\nC=d\r\n", { A: "b", C: "d" }],
     ["indented lines", "  A=b\n\tC=d", { A: "b", C: "d" }],
     ["blanks around the sign", "A = b", { A: "b" }],
@@ -76,6 +78,8 @@ describe("blocks", () => {
     ["an empty block", "A<<EOF\nEOF", { A: "" }],
     ["an indented end", "  A<<EOF\n  b\n  EOF", { A: "  b" }],
     ["the end of an earlier block is not its own", "A<<E\n1\nE\nB<<E\n2\nE", { A: "1", B: "2" }],
+    ["an end further in than its block is part of the value", "A<<EOF\n  EOF\nEOF", { A: "  EOF" }],
+    ["the carriage returns of a value", "A<<EOF\nb\r\nc\nEOF", { A: "b\r\nc" }],
     ["Windows line ends", "A<<EOF\r\nb\r\nEOF\r\n", { A: "b" }],
   ])("%s", (_fact, text, expected) => {
     expect(values(text)).toEqual(expected);
@@ -109,7 +113,30 @@ describe("a JSON object", () => {
       [expect.stringContaining("A is neither"), expect.stringContaining("B is neither")],
     ],
     ["a name that is none", '{"a-b": "x"}', [expect.stringContaining('"a-b" is no variable name')]],
-    ["broken JSON", '{"A": ', ['"secrets" starts like JSON but is none.']],
+    ["broken JSON", '{"A": ', ['"secrets", line 1: this starts like JSON but is none.']],
+    [
+      "JSON that breaks in a later line",
+      '{\n  "A": "b",\n  "C": hunter2\n}',
+      ['"secrets", line 3: this starts like JSON but is none.'],
+    ],
+    [
+      "JSON that ends too early",
+      '{\n  "A": "b",\n  "C": "d"\n',
+      ['"secrets", line 3: this starts like JSON but is none.'],
+    ],
+    ["a comma too many", '{\n  "A": "b",\n}', ['"secrets", line 3: this starts like JSON but is none.']],
+    [
+      "a string that breaks off",
+      '{\n  "A": "b,\n  "C": "d"\n}',
+      ['"secrets", line 2: this starts like JSON but is none.'],
+    ],
+    [
+      "a value that is no text, at its line",
+      '{\n  "A": "\\"B\\": x",\n  "B": null\n}',
+      ['"secrets", line 3: the value of B is neither text, number nor boolean.'],
+    ],
+    ["a NUL", String.raw`{"A": "a\u0000b"}`, [expect.stringContaining("line 1: the value of A holds a NUL")]],
+    ["half of a character", String.raw`{"A": "\ud83d"}`, [expect.stringContaining("half of a character")]],
   ])("%s is a problem", (_fact, text, expected) => {
     expect(problems(text)).toEqual(expected);
   });

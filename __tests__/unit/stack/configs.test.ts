@@ -78,7 +78,7 @@ test.each<[Kind | undefined, number, RegExp | undefined]>([
 
 describe("the config that the env file fills", () => {
   const found = (text: string, file = ".env", asked?: string): string => {
-    const answer = envConfigKey(parseStackFile(text, "f"), file, asked);
+    const answer = envConfigKey([parseStackFile(text, "f")], file, asked);
     return "key" in answer ? `${answer.kind} ${answer.key}` : inWords(answer.problem);
   };
   const services = (configs: string): string =>
@@ -173,6 +173,7 @@ describe("what is versioned", () => {
     const { objects, problems } = versionObjects(root, {
       stack: "shop",
       namingKey,
+      taken: () => false,
       env,
       lookup: (name) => (name === "MOTD" ? "$hello" : undefined),
       read: (path) => (files[path] === undefined ? undefined : bytes(files[path])),

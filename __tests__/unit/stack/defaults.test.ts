@@ -92,6 +92,11 @@ describe("a port in host mode", () => {
       `deploy: {update_config: {order: start-first}}\n    ${ports}`,
       "start-first",
     ],
+    [
+      "a number that Swarm chooses is free for both",
+      "ports: [{target: 80, mode: host}, {target: 81, published: 0, mode: host}]",
+      "start-first",
+    ],
     ["ingress ports do not matter", "ports: ['80:80', {target: 81, mode: ingress}]", "start-first"],
   ])("%s", (_fact, text, order) => {
     expect(service(text, order).printed).toContain(`order: ${order}`);
@@ -99,19 +104,52 @@ describe("a port in host mode", () => {
   });
 });
 
+describe("start-first is not written", () => {
+  const networks = (definition: string): string =>
+    service(`networks: [net]\nnetworks:\n  net: ${definition}`).warnings.join();
+
+  test.each([["{external: true, name: host}"], ["{external: {name: host}}"]])(
+    "where the tasks share the node's own network: %s",
+    (definition) => {
+      expect(networks(definition)).toMatch(/Service web shares the node's own network.* stop-first stays\.$/);
+    },
+  );
+
+  test.each([["{name: host}"], ["{external: true}"], ["{external: false, name: host}"]])(
+    "but it is with a network of the swarm: %s",
+    (definition) => {
+      expect(networks(definition)).toBe("");
+    },
+  );
+
+  test.each([
+    [1, "", true],
+    [2, "replicas: 2, ", true],
+    [2, "replicas: 1, ", false],
+    [3, "", false],
+  ])("where a node may be full: at most %d of a service with %j", (most, replicas, full) => {
+    const { printed } = service(`deploy: {${replicas}placement: {max_replicas_per_node: ${most}}}`);
+    expect(printed.includes("order: start-first")).toBe(!full);
+  });
+});
+
 describe("the format version", () => {
   test.each([
     ["none, for docker 28: the newest", "services: {}", 28, undefined],
-    ["none, for docker 20", "services: {}", 20, '"3.9"'],
-    ["none, for a docker that does not tell its version", "services: {}", 0, '"3.9"'],
-    ["3.7 knows no start-first for all we write", "version: '3.7'", 28, '"3.9"'],
-    ["3.0", 'version: "3.0"', 28, '"3.9"'],
-    ["3.9 stays", "version: '3.9'", 28, '"3.9"'],
-    ["3.13 stays", "version: '3.13'", 28, '"3.13"'],
+    ["none, for docker 20", "services: {}", 20, '"3.9" # set by Swarm Stack Deploy'],
+    [
+      "none, for a docker that does not tell its version",
+      "services: {}",
+      0,
+      '"3.9" # set by Swarm Stack Deploy',
+    ],
+    ["3.7 knows no start-first for all we write", "version: '3.7'", 28, '"3" # set by Swarm Stack Deploy'],
+    ["3.7, for docker 20", "version: '3.7'", 20, '"3.9" # set by Swarm Stack Deploy'],
+    ["3.13, whose meaning the newest has", "version: '3.13'", 28, '"3" # set by Swarm Stack Deploy'],
+    ["3.9 stays, for docker 20", "version: '3.9'", 20, '"3.9"'],
+    ["3.14 stays: docker may know it", "version: '3.14'", 28, '"3.14"'],
     ["3, for docker 28: the newest", "version: '3'", 28, '"3"'],
-    ["3, for docker 24", "version: '3'", 24, '"3.9"'],
-    ["2 is docker's to refuse", "version: '2.4'", 28, '"2.4"'],
-    ["an unquoted 3.8 is docker's to refuse", "version: 3.8", 28, "3.8"],
+    ["3, for docker 24", "version: '3'", 24, '"3.9" # set by Swarm Stack Deploy'],
   ])("%s", (_fact, text, dockerMajor, expected) => {
     const root = parseStackFile(text, "f");
     setFormatVersion(root, dockerMajor);

@@ -136,10 +136,25 @@ describe("what can't be resolved", () => {
     ["a dot in the name", "${a.b}", 0, "${a.b}"],
     ["a colon without operator", "${SET:x}", 0, "${SET:x}"],
     ["bash's own operators", "${SET//a/b}", 0, "${SET//a/b}"],
-    ["braces that never close", "x${SET", 1, "${"],
-    ["a default that never closes", "x${SET:-d", 1, "${"],
   ])("%s is malformed", (_fact, template, offset, name) => {
     expect(interpolate(template, lookup).unresolved).toEqual([{ kind: "malformed", offset, name, why: "" }]);
+  });
+
+  test.each([
+    ["no operator", "x${SET", "${SET"],
+    ["a default", "x${SET:-d", "${SET:-d"],
+    ["a default that closes", "x${SET:-${NONE:-d}", "${SET:-${NONE:-d}"],
+    ["a mistake within", "x${SET:-${}$1", "${SET:-${}$1"],
+    ["much text behind", `x\${SET:-${"y".repeat(50)}`, `\${SET:-${"y".repeat(33)}…`],
+  ])("braces that never close are one mistake, whatever they hold: %s", (_fact, template, name) => {
+    expect(interpolate(template, lookup).unresolved).toEqual([
+      { kind: "unclosed", offset: 1, name, why: "" },
+    ]);
+  });
+
+  test("braces that open without end are read once, however many there are", () => {
+    expect(interpolate("${A:-".repeat(20_000), lookup).unresolved).toMatchObject([{ kind: "unclosed" }]);
+    expect(interpolate("${".repeat(20_000), lookup).unresolved).toMatchObject([{ kind: "unclosed" }]);
   });
 
   test("malformed text in a default is found though the default is not needed", () => {
@@ -168,9 +183,11 @@ describe("defaults are evaluated only where they are needed", () => {
   });
 });
 
-test("a thousand levels of defaults are read", () => {
-  const deep = "${N:-".repeat(1000) + "x" + "}".repeat(1000);
-  expect(interpolate(deep, lookup).text).toBe("x");
+test("a thousand levels of defaults are read, and no more", () => {
+  const deep = (levels: number) => interpolate("${N:-".repeat(levels) + "x" + "}".repeat(levels), lookup);
+  expect(deep(1000).text).toBe("x");
+  expect(deep(1001).unresolved).toMatchObject([{ kind: "unclosed", offset: 0 }]);
+  expect(deep(20_000).unresolved).toHaveLength(1);
 });
 
 describe("the name that was meant", () => {

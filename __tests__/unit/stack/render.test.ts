@@ -10,7 +10,7 @@ const ENV = "APP_KEY=$2b$10$abc\n";
 
 function request(text: string, changes: Partial<RenderRequest> = {}): RenderRequest {
   return {
-    template: parseStackFile(text, "stack.yml"),
+    templates: [parseStackFile(text, "stack.yml")],
     stack: "shop",
     variables: new Map(),
     secrets: new Map(),
@@ -20,6 +20,7 @@ function request(text: string, changes: Partial<RenderRequest> = {}): RenderRequ
     envFile: undefined,
     envConfig: undefined,
     namingKey: Buffer.alloc(32, 1),
+    taken: () => false,
     read: () => undefined,
     image: {
       registry: "r.io/acme",
@@ -71,10 +72,10 @@ describe("a stack file of years ago deploys as it stands", () => {
   });
 
   test("and otherwise as its author wrote it", () => {
-    expect(printed(stack)).toBe(`version: "3.9"
+    expect(printed(stack)).toBe(`version: "3" # set by Swarm Stack Deploy
 services:
   hyperf:
-    image: "r.io/acme/hyperf-demo:test@${DIGEST}"
+    image: "r.io/acme/hyperf-demo:test@${DIGEST}" # pinned by Swarm Stack Deploy
     environment:
       - "APP_PROJECT=hyperf"
       - "APP_ENV=test"
@@ -278,8 +279,8 @@ describe("what can't be deployed", () => {
 
 test("the template stays as it is, so that it can be rendered again with the real digest", () => {
   const template = parseStackFile("services: {web: {image: $IMAGE}}\nconfigs: {c: {content: $VERSION}}", "f");
-  const first = printed(render(request("a: b", { template })));
-  expect(printed(render(request("a: b", { template })))).toBe(first);
+  const first = printed(render(request("a: b", { templates: [template] })));
+  expect(printed(render(request("a: b", { templates: [template] })))).toBe(first);
 });
 
 test("docker can be given some of the services only, with all else", () => {

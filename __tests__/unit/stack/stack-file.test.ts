@@ -124,7 +124,22 @@ describe("mistakes stand at their place", () => {
     ["a tab", "services:\n\tweb: {}", [expect.stringMatching(/^2:1 .*[Tt]ab/)]],
     ["a flow mapping that never closes", "services: {web: {}\n", [expect.stringMatching(/^\d:\d+ /)]],
     ["an open quote", 'a: "b\n', [expect.stringMatching(/quote/)]],
-    ["two documents", "a: b\n---\nc: d", [expect.stringMatching(/document/)]],
+    [
+      "a lone half of a character",
+      'a: "\\ud800"',
+      ["1:4 This text has one half of a surrogate pair, which is no character."],
+    ],
+    ["a control character", "a: b\n# \u0007", ["2:3 The control character U+0007 is not allowed in YAML."]],
+    [
+      "more levels than anybody writes",
+      `a: ${"[".repeat(300)}${"]".repeat(300)}`,
+      expect.arrayContaining([expect.stringContaining("The YAML is nested deeper than 200 levels.")]),
+    ],
+    [
+      "more levels than the parser can bear",
+      "[".repeat(100_000),
+      [expect.stringMatching(/^1:\d+ The nesting is too deep\.$/)],
+    ],
   ])("%s", (_fact, text, expected) => {
     expect(mistakes(text)).toEqual(expected);
   });
@@ -226,10 +241,12 @@ describe("printing", () => {
   });
 
   test("a comment of ours stands behind its entry", () => {
-    const root = parseStackFile("a: b", "f");
-    const [entry] = entriesOf(root);
-    if (entry !== undefined) entry.comment = "set by us";
-    expect(printStackFile(root)).toBe("a: b # set by us\n");
+    const root = parseStackFile("a: b\nc: [d]", "f");
+    for (const node of [get(root, "a"), entriesOf(root)[1]?.value])
+      Object.assign(node?.kind === "sequence" ? (node.items[0] ?? {}) : (node ?? {}), {
+        comment: "set by us",
+      });
+    expect(printStackFile(root)).toBe("a: b # set by us\nc:\n  - d # set by us\n");
   });
 });
 

@@ -1,0 +1,118 @@
+import { type Place, type Problem } from "../errors.ts";
+import { nearest } from "./interpolate.ts";
+import { type Entry, type Mapping, type Node, entriesOf, get } from "./tree.ts";
+
+/** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
+export function objection(reason: string, root: Mapping): Problem {
+  const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
+  const [, , property = ""] = unknown ?? [];
+  const meant = unknown === null ? undefined : nearest(property, KNOWN_KEYS);
+  return {
+    message: `Docker refuses the stack file: ${reason.replace(/\.$/, "")}.`,
+    place: placeOf(reason, root),
+    ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
+  };
+}
+
+function placeOf(reason: string, root: Mapping): Place {
+  const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
+  if (unknown !== null) {
+    const [, path = "", property = ""] = unknown;
+    const parent = path === "(root)" ? root : follow(root, path);
+    return entryOf(parent, property)?.key.place ?? (parent ?? root).place;
+  }
+  if (/Compose file version/.test(reason)) return (get(root, "version") ?? root).place;
+  const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
+  if (path !== undefined) return (follow(root, path) ?? root).place;
+  return (decoded(reason, root) ?? named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
+}
+
+/** As deep into the tree as a dotted path leads; a key may have dots of its own. */
+function follow(root: Mapping, path: string): Node | undefined {
+  let node: Node = root;
+  let rest = path;
+  while (rest !== "") {
+    const step: { node: Node; length: number } | undefined =
+      node.kind === "sequence" ? itemAt(node.items, rest) : valueAt(entriesOf(node), rest);
+    if (step === undefined) return node;
+    node = step.node;
+    rest = rest.slice(step.length + 1);
+  }
+  return node;
+}
+
+function itemAt(items: readonly Node[], path: string): { node: Node; length: number } | undefined {
+  const index = /^\d+/.exec(path)?.[0] ?? "";
+  const node = items[Number(index)];
+  return index === "" || node === undefined ? undefined : { node, length: index.length };
+}
+
+function valueAt(entries: readonly Entry[], path: string): { node: Node; length: number } | undefined {
+  const [entry] = entries
+    .filter(({ key }) => path === key.text || path.startsWith(`${key.text}.`))
+    .toSorted((a, b) => b.key.text.length - a.key.text.length);
+  return entry === undefined ? undefined : { node: entry.value, length: entry.key.text.length };
+}
+
+function entryOf(node: Node | undefined, key: string): Entry | undefined {
+  return entriesOf(node).find((entry) => entry.key.text === key);
+}
+
+/** `error decoding 'Deploy.Resources.Limits.memory'` names Go's fields, and no service. */
+function decoded(reason: string, root: Mapping): Node | undefined {
+  const fields =
+    /(?:decoding|parse) '([\w.[\]]+)'/
+      .exec(reason)?.[1]
+      ?.split(/[.[\]]+/)
+      .filter(Boolean) ?? [];
+  if (fields.length === 0) return undefined;
+  const found = entriesOf(get(root, "services")).flatMap(({ value }) => {
+    let node: Node | undefined = value;
+    for (const field of fields) {
+      node =
+        node?.kind === "sequence"
+          ? node.items[Number(field)]
+          : entriesOf(node).find(({ key }) => goName(key.text) === goName(field))?.value;
+    }
+    return node === undefined ? [] : [node];
+  });
+  return found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ?? found[0];
+}
+
+function goName(key: string): string {
+  return key.replaceAll("_", "").toLowerCase();
+}
+
+/** `service web: …`, `volume "data" …`: the key, and within it the value that is quoted. */
+function named(reason: string, root: Mapping): Node | undefined {
+  const [, kind = "", name = ""] =
+    /\b(service|network|volume|config|secret) "?([\w.-]+?)"?(?::|$| is )/.exec(reason) ?? [];
+  const entry = entryOf(get(root, `${kind}s`), name);
+  return entry === undefined ? undefined : (quoted(reason, entry.value) ?? entry.key);
+}
+
+/** The longest value that the objection repeats. */
+function quoted(reason: string, node: Node): Node | undefined {
+  const words = new Set(reason.split(/[\s"':;,]+/));
+  const found = scalarsOf(node)
+    .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
+    .toSorted((a, b) => b.text.length - a.text.length);
+  return found[0];
+}
+
+function scalarsOf(node: Node): (Node & { kind: "scalar" })[] {
+  if (node.kind === "scalar") return [node];
+  return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+}
+
+/** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
+const KNOWN_KEYS = `version services networks volumes secrets configs
+  cap_add cap_drop command configs credential_spec deploy dns dns_search entrypoint env_file environment extra_hosts healthcheck hostname
+  image init isolation labels logging networks oom_score_adj ports read_only restart secrets stdin_open stop_grace_period stop_signal
+  sysctls tty ulimits user volumes working_dir
+  mode endpoint_mode replicas rollback_config update_config resources restart_policy placement parallelism delay failure_action monitor
+  max_failure_ratio order limits reservations cpus memory pids generic_resources condition max_attempts window constraints preferences
+  max_replicas_per_node disable interval retries test timeout start_period start_interval driver options target published protocol source
+  type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(
+  /\s+/,
+);
