@@ -24587,7 +24587,7 @@ function walk(node, branch, path, findings) {
     }
     if (node.kind !== "mapping")
         return;
-    for (const entry of [...node.entries]) {
+    for (const entry of node.entries.slice()) {
         const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
         if (next === undefined)
             continue;
@@ -24627,7 +24627,7 @@ function toResource(group, field) {
         const text = (0,tree/* textOf */.b6)(value);
         if (text === undefined)
             return;
-        const target = place(parent, ["deploy", "resources", group]);
+        const target = mappingAt(parent, ["deploy", "resources", group]);
         if ((0,tree/* get */.Jt)(target, field) !== undefined) {
             const why = `deploy.resources.${group}.${field} decides.`;
             findings.warnings.push(dropped(`services.${name}.${key.text}`, why, key.place));
@@ -24643,7 +24643,7 @@ function toReplicas(parent, entry, name, findings) {
     const text = (0,tree/* textOf */.b6)(value);
     if (text === undefined)
         return;
-    const deploy = place(parent, ["deploy"]);
+    const deploy = mappingAt(parent, ["deploy"]);
     if ((0,tree/* get */.Jt)(deploy, "replicas") !== undefined)
         findings.warnings.push(dropped(`services.${name}.scale`, "deploy.replicas decides.", key.place));
     else if (deploy !== undefined)
@@ -24673,7 +24673,7 @@ function toRestartPolicy(parent, entry, name, findings) {
         });
     }
     else {
-        const made = place(parent, ["deploy", "restart_policy"]);
+        const made = mappingAt(parent, ["deploy", "restart_policy"]);
         if (made === undefined)
             return;
         const onFailure = condition === "on-failure";
@@ -24683,7 +24683,7 @@ function toRestartPolicy(parent, entry, name, findings) {
     }
 }
 /** The mapping at a path, made where there is none; undefined where something else stands in the way, which docker refuses. */
-function place(parent, path) {
+function mappingAt(parent, path) {
     let current = parent;
     for (const key of path)
         current = current === undefined ? undefined : (0,tree/* ensureMapping */.FB)(current, key);
@@ -24695,7 +24695,7 @@ function leaveOutProfiles(root, scope, { warnings }) {
     if (services?.kind !== "mapping")
         return;
     const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
-    for (const { key, value } of [...services.entries]) {
+    for (const { key, value } of services.entries.slice()) {
         const profiles = (0,tree/* get */.Jt)(value, "profiles");
         if (profiles === undefined || value.kind !== "mapping")
             continue;
@@ -25005,8 +25005,8 @@ function formatOf(root) {
 function otherVersion(first, other) {
     if (formatOf(first) === formatOf(other))
         return [];
-    const shown = (root) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(root, "version")) ?? "none";
-    const message = `The files differ in their version: ${shown(first)} in the first one, ${shown(other)} here.`;
+    const [mine, theirs] = [first, other].map((root) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(root, "version")) ?? "none");
+    const message = `The files differ in their version: ${mine} in the first one, ${theirs} here.`;
     const hint = "Docker merges files of one version only.";
     return [{ message, hint, place: ((0,tree/* get */.Jt)(other, "version") ?? other).place }];
 }
@@ -25647,6 +25647,13 @@ var interpolate = __nccwpck_require__(4291);
 
 /** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
 function objection(reason, root) {
+    const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
+    if (key !== undefined)
+        return {
+            message: `YAML does not read the key ${key.text} as text.`,
+            hint: "Quote it.",
+            place: key.place,
+        };
     const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
     const [, , property = ""] = unknown ?? [];
     const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
@@ -25669,6 +25676,27 @@ function placeOf(reason, root) {
     if (path !== undefined)
         return (follow(root, path) ?? root).place;
     return (decoded(reason, root) ?? objection_named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
+}
+/** What docker's YAML takes for null, a boolean, a number or a date. */
+const OTHER_THAN_TEXT = /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
+/** The first key that is no text to docker, which it refuses without saying which. */
+function otherKey(node) {
+    if (node.kind === "scalar")
+        return undefined;
+    if (node.kind === "sequence")
+        return firstOf(node.items.map((item) => () => otherKey(item)));
+    return firstOf(node.entries.map(({ key, value }) => () => {
+        const other = key.plain && key.tag === undefined && OTHER_THAN_TEXT.test(key.text);
+        return other ? key : otherKey(value);
+    }));
+}
+function firstOf(tries) {
+    for (const attempt of tries) {
+        const found = attempt();
+        if (found !== undefined)
+            return found;
+    }
+    return undefined;
 }
 /** As deep into the tree as a dotted path leads; a key may have dots of its own. */
 function follow(root, path) {
@@ -29466,8 +29494,8 @@ const READERS = {
 };
 /** Whether a definition names something that exists already, on the swarm or a node. */
 function isExternal(definition) {
-    const external = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(definition, "external");
-    return external !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(external) && (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(external) !== "false";
+    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(definition, "external");
+    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(says) && (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(says) !== "false";
 }
 /** Docker ignores them in silence, or refuses those that only Compose knows. */
 function unreadSources(kind, { key, value }) {

@@ -140,7 +140,10 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: { variables: "A=1\nno equals sign" },
     says: /"variables", line 2: expected KEY=value/,
   },
-  "JSON that is none": { inputs: { secrets: '{"A": "b' }, says: /"secrets" starts like JSON but is none/ },
+  "JSON that is none": {
+    inputs: { secrets: '{"A": "b' },
+    says: /"secrets", line 1: this starts like JSON but is none/,
+  },
   "a stack file that is misspelt": {
     inputs: { "stack-file": "stakc.yml" },
     says: /"stack-file" is "stakc\.yml", which does not exist\. Did you mean stack\.yml\?/,
@@ -154,9 +157,9 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: {},
     says: /There is no stack file: none of stack\.yml/,
   },
-  "several stack files": {
+  "a second stack file that is missing": {
     inputs: { "stack-file": "stack.yml\nmore.yml" },
-    says: /Several files in "stack-file" are not supported yet/,
+    says: /"stack-file" is "more\.yml", which does not exist/,
   },
   "an env file that is missing": {
     inputs: { "env-file": ".env" },
@@ -203,6 +206,71 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: {},
     reason: "render",
     says: /::error file=stack\.yml,line=5,col=13::stack\.yml:5:13: The variable REGISTRY_ULR is not defined\. Did you mean REGISTRY_URL\?/,
+  },
+  "a stack file that is no text": {
+    files: {
+      "stack.yml": Buffer.from("services:\n  web: {image: \u00ff}\n", "latin1"),
+      Dockerfile: "FROM scratch",
+    },
+    inputs: {},
+    reason: "render",
+    says: /::error file=stack\.yml,line=2,col=16::stack\.yml:2:16: This is no UTF-8 text\./,
+  },
+  "an env_file that is missing": {
+    files: {
+      "deploy/stack.yml": "services:\n  web:\n    image: $IMAGE\n    env_file: [web.env]\n",
+      Dockerfile: "FROM scratch",
+    },
+    inputs: { "stack-file": "deploy/stack.yml" },
+    reason: "render",
+    says: /::error file=deploy\/stack\.yml,line=4,col=16::.*The env file "web\.env" of service web can't be read/,
+  },
+  "an env_file that docker refuses": {
+    files: {
+      "stack.yml": "services:\n  web:\n    image: $IMAGE\n    env_file: web.env\n",
+      "web.env": "A=1\nexport B=hunter2\n",
+      Dockerfile: "FROM scratch",
+    },
+    inputs: {},
+    reason: "render",
+    says: /::error file=web\.env,line=2,col=1::web\.env:2:1: Docker refuses "export" in an env file\./,
+  },
+  "a format of years ago": {
+    files: {
+      "stack.yml": 'version: "2.4"\nservices:\n  web:\n    image: $IMAGE\n',
+      Dockerfile: "FROM scratch",
+    },
+    inputs: {},
+    reason: "render",
+    says: /::error file=stack\.yml,line=1,col=10::.*The format version "2\.4" is none that docker stack deploy takes/,
+  },
+  "a key of Compose that would do harm if it were ignored": {
+    files: {
+      "stack.yml": "services:\n  web:\n    image: $IMAGE\n    ports: [{target: 80, host_ip: 127.0.0.1}]\n",
+      Dockerfile: "FROM scratch",
+    },
+    inputs: {},
+    reason: "render",
+    says: /::error file=stack\.yml,line=4,col=26::.*services\.web\.ports\.host_ip can't be deployed to a swarm\./,
+  },
+  "a key that YAML does not read as text": {
+    files: {
+      "stack.yml": "services:\n  web:\n    image: $IMAGE\n    environment:\n      NULL: x\n",
+      Dockerfile: "FROM scratch",
+    },
+    inputs: {},
+    reason: "render",
+    says: /::error file=stack\.yml,line=5,col=7::.*YAML does not read the key NULL as text\. Quote it\./,
+  },
+  "what docker tells only when it deploys": {
+    files: {
+      "stack.yml":
+        "services:\n  web:\n    image: $IMAGE\n    deploy: { resources: { limits: { memory: 5Q } } }\n",
+      Dockerfile: "FROM scratch",
+    },
+    inputs: {},
+    reason: "render",
+    says: /::error file=stack\.yml,line=4,col=46::.*Docker refuses the stack file: .*invalid suffix: 'q'/,
   },
   "a key that docker does not know": {
     files: {

@@ -270,7 +270,7 @@ function walk(node: Node, branch: Branch, path: readonly string[], findings: Fin
     if (items !== undefined) node.items.forEach((item) => walk(item, items, path, findings));
   }
   if (node.kind !== "mapping") return;
-  for (const entry of [...node.entries]) {
+  for (const entry of node.entries.slice()) {
     const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
     if (next === undefined) continue;
     const here = [...path, entry.key.text];
@@ -314,7 +314,7 @@ function toResource(group: "limits" | "reservations", field: string): Translate 
     const { key, value } = entry;
     const text = textOf(value);
     if (text === undefined) return;
-    const target = place(parent, ["deploy", "resources", group]);
+    const target = mappingAt(parent, ["deploy", "resources", group]);
     if (get(target, field) !== undefined) {
       const why = `deploy.resources.${group}.${field} decides.`;
       findings.warnings.push(dropped(`services.${name}.${key.text}`, why, key.place));
@@ -329,7 +329,7 @@ function toReplicas(parent: Mapping, entry: Entry, name: string, findings: Findi
   const { key, value } = entry;
   const text = textOf(value);
   if (text === undefined) return;
-  const deploy = place(parent, ["deploy"]);
+  const deploy = mappingAt(parent, ["deploy"]);
   if (get(deploy, "replicas") !== undefined)
     findings.warnings.push(dropped(`services.${name}.scale`, "deploy.replicas decides.", key.place));
   else if (deploy !== undefined) set(deploy, "replicas", ours(text, value.place, translated(entry), "plain"));
@@ -356,7 +356,7 @@ function toRestartPolicy(parent: Mapping, entry: Entry, name: string, findings: 
       place: value.place,
     });
   } else {
-    const made = place(parent, ["deploy", "restart_policy"]);
+    const made = mappingAt(parent, ["deploy", "restart_policy"]);
     if (made === undefined) return;
     const onFailure = condition === "on-failure";
     set(made, "condition", ours(onFailure ? condition : "any", value.place, translated(entry), "plain"));
@@ -365,7 +365,7 @@ function toRestartPolicy(parent: Mapping, entry: Entry, name: string, findings: 
 }
 
 /** The mapping at a path, made where there is none; undefined where something else stands in the way, which docker refuses. */
-function place(parent: Mapping, path: readonly string[]): Mapping | undefined {
+function mappingAt(parent: Mapping, path: readonly string[]): Mapping | undefined {
   let current: Mapping | undefined = parent;
   for (const key of path) current = current === undefined ? undefined : ensureMapping(current, key);
   return current;
@@ -376,7 +376,7 @@ function leaveOutProfiles(root: Mapping, scope: Scope, { warnings }: Findings): 
   const services = get(root, "services");
   if (services?.kind !== "mapping") return;
   const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
-  for (const { key, value } of [...services.entries]) {
+  for (const { key, value } of services.entries.slice()) {
     const profiles = get(value, "profiles");
     if (profiles === undefined || value.kind !== "mapping") continue;
     remove(value, "profiles");

@@ -244,8 +244,8 @@ const READERS: Readonly<Record<(typeof SOURCES)[number], Reader>> = {
 
 /** Whether a definition names something that exists already, on the swarm or a node. */
 export function isExternal(definition: Node | undefined): boolean {
-  const external = get(definition, "external");
-  return external !== undefined && !isNull(external) && textOf(external) !== "false";
+  const says = get(definition, "external");
+  return says !== undefined && !isNull(says) && textOf(says) !== "false";
 }
 
 /** Docker ignores them in silence, or refuses those that only Compose knows. */

@@ -40,8 +40,8 @@ function formatOf(root: Mapping): string {
 
 function otherVersion(first: Mapping, other: Mapping): Problem[] {
   if (formatOf(first) === formatOf(other)) return [];
-  const shown = (root: Mapping): string => textOf(get(root, "version")) ?? "none";
-  const message = `The files differ in their version: ${shown(first)} in the first one, ${shown(other)} here.`;
+  const [mine, theirs] = [first, other].map((root) => textOf(get(root, "version")) ?? "none");
+  const message = `The files differ in their version: ${mine} in the first one, ${theirs} here.`;
   const hint = "Docker merges files of one version only.";
   return [{ message, hint, place: (get(other, "version") ?? other).place }];
 }

@@ -1,9 +1,16 @@
 import { type Place, type Problem } from "../errors.ts";
 import { nearest } from "./interpolate.ts";
-import { type Entry, type Mapping, type Node, entriesOf, get } from "./tree.ts";
+import { type Entry, type Mapping, type Node, type Scalar, entriesOf, get } from "./tree.ts";
 
 /** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
 export function objection(reason: string, root: Mapping): Problem {
+  const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
+  if (key !== undefined)
+    return {
+      message: `YAML does not read the key ${key.text} as text.`,
+      hint: "Quote it.",
+      place: key.place,
+    };
   const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
   const [, , property = ""] = unknown ?? [];
   const meant = unknown === null ? undefined : nearest(property, KNOWN_KEYS);
@@ -25,6 +32,30 @@ function placeOf(reason: string, root: Mapping): Place {
   const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
   if (path !== undefined) return (follow(root, path) ?? root).place;
   return (decoded(reason, root) ?? named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
+}
+
+/** What docker's YAML takes for null, a boolean, a number or a date. */
+const OTHER_THAN_TEXT =
+  /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
+
+/** The first key that is no text to docker, which it refuses without saying which. */
+function otherKey(node: Node): Scalar | undefined {
+  if (node.kind === "scalar") return undefined;
+  if (node.kind === "sequence") return firstOf(node.items.map((item) => () => otherKey(item)));
+  return firstOf(
+    node.entries.map(({ key, value }) => () => {
+      const other = key.plain && key.tag === undefined && OTHER_THAN_TEXT.test(key.text);
+      return other ? key : otherKey(value);
+    }),
+  );
+}
+
+function firstOf<T>(tries: readonly (() => T | undefined)[]): T | undefined {
+  for (const attempt of tries) {
+    const found = attempt();
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** As deep into the tree as a dotted path leads; a key may have dots of its own. */
@@ -100,7 +131,7 @@ function quoted(reason: string, node: Node): Node | undefined {
   return found[0];
 }
 
-function scalarsOf(node: Node): (Node & { kind: "scalar" })[] {
+function scalarsOf(node: Node): Scalar[] {
   if (node.kind === "scalar") return [node];
   return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
 }
