@@ -1,12 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
 import { parse } from "yaml";
+import { COMPOSE_KEYS, COMPOSE_SPELLINGS } from "../../src/stack/compose-keys.ts";
 import { render } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
+import { DIFFERENCES } from "../oracle/differences.ts";
 
 /** What the documentation says is held against what it speaks of. */
 
@@ -87,6 +89,50 @@ describe("action.yml", () => {
   it("has expressions in defaults only: GitHub evaluates them everywhere and would refuse to load the action", () => {
     const lines = read("action.yml").split("\n");
     expect(lines.filter((line) => line.includes("${{") && !/^ +default:/.test(line))).toEqual([]);
+  });
+});
+
+/** What stands between `<!-- name -->` and `<!-- /name -->` is made from the code; `UPDATE_GOLDEN=1` writes it anew. */
+function generated(page: string, name: string, made: string): { written: string; made: string } {
+  const [start, end] = [`<!-- ${name} -->\n`, `<!-- /${name} -->`];
+  const text = read(page);
+  const [from, to] = [text.indexOf(start) + start.length, text.indexOf(end)];
+  if (process.env.UPDATE_GOLDEN === "1")
+    writeFileSync(join(ROOT, page), `${text.slice(0, from)}${made}${text.slice(to)}`);
+  return { written: read(page).slice(from, read(page).indexOf(end)), made };
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |\n`;
+  return line(head) + line(head.map(() => "---")) + rows.map(line).join("");
+}
+
+const code = (text: string): string => `\`${text.replaceAll("\n", "⏎")}\``;
+
+describe("the tables of docs/stack-files.md", () => {
+  it("has every key of Compose with its fate", () => {
+    const fates = ["translated", "dropped", "refused"];
+    const keys = COMPOSE_KEYS.map(({ path, fate, why }) => ({ what: code(path), fate, why }));
+    const rows = [...keys, ...COMPOSE_SPELLINGS]
+      .toSorted((a, b) => fates.indexOf(a.fate) - fates.indexOf(b.fate))
+      .map(({ what, fate, why }) => [what, fate, why]);
+    const made = table(["Key", "Fate", "What becomes of it, or why"], rows);
+    const found = generated("docs/stack-files.md", "compose-keys", made);
+    expect(found.written).toBe(found.made);
+  });
+
+  it("has every intended difference from docker's reading", () => {
+    const rows = DIFFERENCES.map(({ name, example, docker, ours, why }) => [
+      name,
+      code(example.trimEnd()),
+      code(docker),
+      code(ours),
+      why,
+    ]);
+    const made = table(["What", "Example", "Docker", "Here", "Why"], rows);
+    const found = generated("docs/stack-files.md", "differences", made);
+    expect(found.written).toBe(found.made);
   });
 });
 

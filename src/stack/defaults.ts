@@ -89,7 +89,9 @@ function addIfSilent(target: Mapping, key: string, value: string): void {
 function addManagedLabel(deploy: Mapping): void {
   const labels = get(deploy, "labels");
   if (labels?.kind === "sequence") {
-    labels.items.push(ours(`${MANAGED_LABEL}=true`, labels.place, OURS));
+    const line = `${MANAGED_LABEL}=true`;
+    if (!labels.items.some((item) => textOf(item) === line))
+      labels.items.push(ours(line, labels.place, OURS));
     return;
   }
   const made = ensureMapping(deploy, "labels");

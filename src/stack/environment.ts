@@ -137,7 +137,7 @@ function valueFor(
     if (isHidden(name)) problems.push(hidden(name, place));
     else warnings.push(unset(name, place));
   }
-  if (value === undefined || value === "") return undefined;
+  if (value === undefined || (value === "" && !bare)) return undefined;
   if (!bare) warnings.push(filled(name, place));
   return value;
 }

@@ -32,10 +32,12 @@ export function mergeFiles(files: readonly Mapping[], { problems, warnings }: Fi
   return first;
 }
 
-/** The newest format is what a file without a version has, and one with "3". */
+/** The newest format, which a file without a version has, and one with "3" (docker/cli, compose/schema). */
+const NEWEST = "3.13";
+
 function formatOf(root: Mapping): string {
   const version = textOf(get(root, "version")) ?? "";
-  return version === "3" ? "" : version;
+  return version === "" || version === "3" ? NEWEST : version;
 }
 
 function otherVersion(first: Mapping, other: Mapping): Problem[] {
@@ -88,8 +90,11 @@ function mergeService(name: string, base: Node, over: Node, warnings: Problem[])
   for (const [key, collapse] of KEYED) {
     // Docker files these under a key of their own as soon as two files speak of the service, and what shares a key is lost.
     const value = get(base, key);
-    if (service.kind !== "mapping" || value?.kind !== "sequence") continue;
     const added = get(over, key);
+    // Nothing added to nothing leaves nothing, for a third file.
+    if (service.kind === "mapping" && value === undefined && added !== undefined && isEmpty(added))
+      remove(service, key);
+    if (service.kind !== "mapping" || value?.kind !== "sequence") continue;
     set(service, key, collapse(value, added?.kind === "sequence" ? added.items : [], warn));
   }
   return service;
@@ -193,10 +198,12 @@ function isEmpty(node: Node): boolean {
 /** `KEY=value` lines and mappings are the same to docker. */
 const PAIRS: Rule = { merge: (base, over) => mergePairs(base, over, (_mine, theirs) => theirs) };
 
-/** In an environment an empty value replaces none. */
+/** In an environment an empty value does not replace one. */
 const ENVIRONMENT: Rule = {
   merge: (base, over) =>
-    mergePairs(base, over, (mine, theirs) => ((textOf(theirs) ?? "") === "" ? mine : theirs)),
+    mergePairs(base, over, (mine, theirs) =>
+      (textOf(theirs) ?? "") === "" && (textOf(mine) ?? "") !== "" ? mine : theirs,
+    ),
 };
 
 function mergePairs(base: Node, over: Node, both: (mine: Node, theirs: Node) => Node): Node {
@@ -219,7 +226,8 @@ function paired(node: Node): Mapping | undefined {
     const [name = "", ...rest] = item.text.split("=");
     const value =
       rest.length === 0 ? scalar("", item.place, "plain") : { ...item, text: rest.join("="), plain: false };
-    set(made, name, value);
+    remove(made, name); // Of a name given twice, the last one counts.
+    made.entries.push({ key: scalar(name, item.place), value });
   }
   return made;
 }
@@ -231,8 +239,8 @@ const HOSTS: Rule = {
 
 function hosts(node: Node): Node {
   if (node.kind !== "mapping") return node;
-  const lines = node.entries.map(({ key, value }) =>
-    scalar(`${key.text}:${textOf(value) ?? ""}`, value.place),
+  const lines = node.entries.flatMap(({ key, value }) =>
+    isNull(value) ? [] : [scalar(`${key.text}:${textOf(value) ?? ""}`, value.place)],
   );
   return sequence(
     node.place,
@@ -251,7 +259,11 @@ function named(node: Node): Mapping | undefined {
   if (node.kind === "mapping") return node;
   if (node.kind !== "sequence") return undefined;
   const made = mapping(node.place);
-  for (const item of node.items) set(made, textOf(item) ?? "", scalar("", item.place, "plain"));
+  for (const item of node.items)
+    made.entries.push({
+      key: scalar(textOf(item) ?? "", item.place),
+      value: scalar("", item.place, "plain"),
+    });
   return made;
 }
 
@@ -343,39 +355,40 @@ function sourceOf(item: Node): string | undefined {
 
 function collapseBy(keyOf: (item: Node) => string | undefined, shared: string): Collapse {
   return (base, added, warn) => {
-    const kept = new Map<string, Node>();
     const own = listed(base);
+    const kept = new Map<string, { item: Node; file: number }>();
     [...own, ...added].forEach((item, index) => {
-      const key = keyOf(item) ?? `?${index}`;
-      const lost = kept.get(key);
+      const file = index < own.length ? 0 : 1;
+      const lost = kept.get(keyOf(item) ?? "");
       // That a later file replaces an item is what it is for; within one file docker loses one.
-      if (lost !== undefined && (index < own.length || !own.includes(lost)))
-        warn({ message: `docker loses this item, since a later one has ${shared}.`, place: lost.place });
-      kept.set(key, item);
+      if (lost?.file === file)
+        warn({ message: `docker loses this item, since a later one has ${shared}.`, place: lost.item.place });
+      kept.set(keyOf(item) ?? "", { item, file });
     });
-    return sequence(base.place, inOrder(kept));
+    const sorted = [...kept].toSorted(([a], [b]) => Number(a > b) - Number(a < b));
+    return sequence(
+      base.place,
+      sorted.map(([, { item }]) => item),
+    );
   };
-}
-
-function inOrder(kept: ReadonlyMap<string, Node>): Node[] {
-  return [...kept].toSorted(([a], [b]) => Number(a > b) - Number(a < b)).map(([, item]) => item);
 }
 
 function collapsePorts(base: Node, added: readonly Node[], warn: (problem: Problem) => void): Node {
   const own = listed(base);
-  const kept = new Map<number, { node: Node; from: Node; first: boolean }>();
-  for (const entry of [...own, ...added]) {
-    const first = own.includes(entry);
+  const all = [...own, ...added];
+  const kept = new Map<number, { node: Node; from: Node; file: number }>();
+  for (const [index, entry] of all.entries()) {
+    const file = index < own.length ? 0 : 1;
     const ports = portsOf(entry);
-    if (ports === undefined) return sequence(base.place, [...own, ...added]); // Docker refuses it by itself.
+    if (ports === undefined) return sequence(base.place, all); // Docker refuses it by itself.
     for (const { published, node } of ports) {
       const lost = kept.get(published);
-      if (lost !== undefined && lost.first === first) {
+      if (lost?.file === file) {
         const which = published === 0 ? "without a published port" : `published as ${published}`;
         const message = `docker loses this port: of several files it keeps one port ${which}.`;
         warn({ message, hint: "Write all of the service's ports into one file.", place: lost.from.place });
       }
-      kept.set(published, { node, from: entry, first });
+      kept.set(published, { node, from: entry, file });
     }
   }
   const sorted = [...kept].toSorted(([a], [b]) => a - b);

@@ -1,4 +1,4 @@
-import { type Mapping, type Node, get, mapping, scalar, set, textOf } from "./tree.ts";
+import { type Mapping, type Node, get, mapping, scalar, set, wholeNumber } from "./tree.ts";
 
 /** One published port of a service, in the long spelling. */
 export interface PublishedPort {
@@ -12,11 +12,12 @@ const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|s
 /** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
 export function portsOf(entry: Node): PublishedPort[] | undefined {
   if (entry.kind === "mapping") {
-    const published = textOf(get(entry, "published")) ?? "0";
-    return /^\d+$/.test(published) ? [{ published: Number(published), node: entry }] : undefined;
+    const published = get(entry, "published");
+    const number = published === undefined ? 0 : wholeNumber(published);
+    return number === undefined ? undefined : [{ published: number, node: entry }];
   }
-  const parsed = entry.kind === "scalar" ? shortPort(entry.text) : undefined;
-  return parsed?.map(({ target, published, protocol }) => {
+  const text = entry.kind === "scalar" ? String(wholeNumber(entry) ?? entry.text) : "";
+  return shortPort(text)?.map(({ target, published, protocol }) => {
     const node = mapping(entry.place);
     const add = (key: string, value: string): void => set(node, key, scalar(value, entry.place, "plain"));
     add("mode", "ingress");

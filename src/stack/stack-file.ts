@@ -60,7 +60,13 @@ export function parseStackFile(source: string | Uint8Array, file: string, warnin
 
 function documents(text: string, lines: LineCounter): Document.Parsed[] {
   // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
-  const options = { schema: "failsafe", lineCounter: lines, uniqueKeys: false, prettyErrors: false } as const;
+  const options = {
+    schema: "failsafe",
+    resolveKnownTags: false,
+    lineCounter: lines,
+    uniqueKeys: false,
+    prettyErrors: false,
+  } as const;
   const parsed = parseAllDocuments(text, options);
   return "empty" in parsed ? [] : parsed;
 }
@@ -167,7 +173,7 @@ class TreeBuilder {
   #scalar(node: YamlScalar, place: Place): Scalar {
     const [start = 0, end = 0] = node.range ?? [];
     const text = typeof node.value === "string" ? node.value : "";
-    if (/\p{Surrogate}/u.test(text))
+    if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
       this.#problems.push({
         message: "This text has one half of a surrogate pair, which is no character.",
         place,
