@@ -24168,7 +24168,13 @@ function parseStackFile(source, file, warnings = []) {
 }
 function documents(text, lines) {
     // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
-    const options = { schema: "failsafe", lineCounter: lines, uniqueKeys: false, prettyErrors: false };
+    const options = {
+        schema: "failsafe",
+        resolveKnownTags: false,
+        lineCounter: lines,
+        uniqueKeys: false,
+        prettyErrors: false,
+    };
     const parsed = (0,dist/* parseAllDocuments */.hR)(text, options);
     return "empty" in parsed ? [] : parsed;
 }
@@ -24193,16 +24199,19 @@ function decode(bytes, file) {
     const before = Buffer.from(marked.subarray(0, wrong)).toString("utf8");
     throw new errors/* StackFileError */.Ne([{ message: "This is no UTF-8 text.", place: placeBehind(before, file) }]);
 }
-/** Not even a comment may hold one of these, as docker reads YAML. */
+/** What no YAML may hold, not even in a comment; and the line ends of YAML 1.1, which docker knows, and hardly any editor shows. */
 // oxlint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\ufffe\uffff]/;
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u2028\u2029\ufffe\uffff]/;
 function refuseControlCharacters(text, file) {
     const found = CONTROL.exec(text);
     if (found === null)
         return;
-    const code = found[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
-    const message = `The control character U+${code} is not allowed in YAML.`;
-    const hint = `Between double quotes it can be written as \\u${code.toLowerCase()}.`;
+    const [character] = found;
+    const code = character.charCodeAt(0).toString(16).padStart(4, "0");
+    const message = /[\u0085\u2028\u2029]/.test(character)
+        ? `The character U+${code.toUpperCase()} ends a line to docker, and to nobody else.`
+        : `The control character U+${code.toUpperCase()} is not allowed in YAML.`;
+    const hint = `Between double quotes it can be written as \\u${code}.`;
     throw new errors/* StackFileError */.Ne([{ message, place: placeBehind(text.slice(0, found.index), file), hint }]);
 }
 function placeBehind(before, file) {
@@ -24270,7 +24279,7 @@ class TreeBuilder {
     #scalar(node, place) {
         const [start = 0, end = 0] = node.range ?? [];
         const text = typeof node.value === "string" ? node.value : "";
-        if (/\p{Surrogate}/u.test(text))
+        if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
             this.#problems.push({
                 message: "This text has one half of a surrogate pair, which is no character.",
                 place,
@@ -24368,17 +24377,20 @@ function yamlScalar(node, text) {
     return made;
 }
 
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(4291);
 ;// CONCATENATED MODULE: ./src/stack/ports.ts
 
 const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
 /** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
 function portsOf(entry) {
     if (entry.kind === "mapping") {
-        const published = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(entry, "published")) ?? "0";
-        return /^\d+$/.test(published) ? [{ published: Number(published), node: entry }] : undefined;
+        const published = (0,tree/* get */.Jt)(entry, "published");
+        const number = published === undefined ? 0 : (0,tree/* wholeNumber */.rD)(published);
+        return number === undefined ? undefined : [{ published: number, node: entry }];
     }
-    const parsed = entry.kind === "scalar" ? shortPort(entry.text) : undefined;
-    return parsed?.map(({ target, published, protocol }) => {
+    const text = entry.kind === "scalar" ? String((0,tree/* wholeNumber */.rD)(entry) ?? entry.text) : "";
+    return shortPort(text)?.map(({ target, published, protocol }) => {
         const node = (0,tree/* mapping */.pq)(entry.place);
         const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
         add("mode", "ingress");
@@ -24432,6 +24444,7 @@ function ports_rangeOf(text) {
 // EXTERNAL MODULE: ./src/stack/template.ts
 var stack_template = __nccwpck_require__(4364);
 ;// CONCATENATED MODULE: ./src/stack/compose-keys.ts
+
 
 
 
@@ -24532,6 +24545,16 @@ const COMPOSE_SPELLINGS = [
         why: "The number or boolean.",
     },
     {
+        what: "`healthcheck.test` beside `healthcheck.disable: true`",
+        fate: "dropped",
+        why: "As in Compose, the check is off; docker itself refuses to have both.",
+    },
+    {
+        what: "a key that nobody knows below `configs`, `secrets`, and `bind`, `volume` or `tmpfs` in `volumes`",
+        fate: "dropped",
+        why: "Docker ignores it without a word. Elsewhere it refuses what it does not know.",
+    },
+    {
         what: '`ports: ["127.0.0.1:80:80"]`',
         fate: "dropped",
         why: "The address: Swarm publishes on every address of a node.",
@@ -24553,6 +24576,7 @@ function applyComposeKeys(root, scope, findings) {
     checkVersion(root, findings.problems);
     walk(root, TREE, [], findings);
     for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
+        leaveOutTest(key.text, (0,tree/* get */.Jt)(value, "healthcheck"), findings.warnings);
         for (const port of itemsOf((0,tree/* get */.Jt)(value, "ports"))) {
             const address = hostAddress(port);
             if (address === undefined)
@@ -24565,19 +24589,31 @@ function applyComposeKeys(root, scope, findings) {
 function itemsOf(node) {
     return node?.kind === "sequence" ? node.items : [];
 }
+/** Where docker's schema lets any key pass, and takes these only: a misspelt one would disappear without a word. */
+const OPEN = {
+    "services.*.configs.[]": ["source", "target", "uid", "gid", "mode"],
+    "services.*.secrets.[]": ["source", "target", "uid", "gid", "mode"],
+    "services.*.volumes.[].bind": ["propagation"],
+    "services.*.volumes.[].volume": ["nocopy", "subpath"],
+    "services.*.volumes.[].tmpfs": ["size"],
+};
 const TREE = branches();
 function branches() {
     const root = { below: new Map() };
-    for (const key of COMPOSE_KEYS) {
-        let branch = root;
-        for (const part of key.path.split(".")) {
-            const next = branch.below.get(part) ?? { below: new Map() };
-            branch.below.set(part, next);
-            branch = next;
-        }
-        branch.key = key;
-    }
+    for (const key of COMPOSE_KEYS)
+        branchAt(root, key.path).key = key;
+    for (const [path, taken] of Object.entries(OPEN))
+        branchAt(root, path).taken = taken;
     return root;
+}
+function branchAt(root, path) {
+    let branch = root;
+    for (const part of path.split(".")) {
+        const next = branch.below.get(part) ?? { below: new Map() };
+        branch.below.set(part, next);
+        branch = next;
+    }
+    return branch;
 }
 function walk(node, branch, path, findings) {
     if (node.kind === "sequence") {
@@ -24588,15 +24624,23 @@ function walk(node, branch, path, findings) {
     if (node.kind !== "mapping")
         return;
     for (const entry of node.entries.slice()) {
-        const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
-        if (next === undefined)
-            continue;
         const here = [...path, entry.key.text];
-        if (next.key === undefined)
+        const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
+        if (next === undefined) {
+            if (branch.taken?.includes(entry.key.text) === false)
+                leaveOutUnknown(node, entry, here, branch, findings);
+        }
+        else if (next.key === undefined)
             walk(entry.value, next, here, findings);
         else
             meet(next.key, node, entry, here, findings);
     }
+}
+function leaveOutUnknown(parent, { key }, path, { taken = [] }, { warnings }) {
+    (0,tree/* remove */.TF)(parent, key.text);
+    const meant = (0,interpolate/* nearest */.p)(key.text, taken);
+    const hint = meant === undefined ? "Docker ignores it." : `Did you mean ${meant}?`;
+    warnings.push(dropped(path.join("."), hint, key.place));
 }
 function meet(key, parent, entry, path, findings) {
     const place = entry.key.place;
@@ -24708,6 +24752,14 @@ function leaveOutProfiles(root, scope, { warnings }) {
         const hint = "To deploy it, name the profile in the variable COMPOSE_PROFILES, or take profiles away.";
         warnings.push({ message, hint, place: profiles.place });
     }
+}
+/** Often the check of one file is switched off in another one. Docker refuses to have both. */
+function leaveOutTest(name, healthcheck, warnings) {
+    const test = (0,tree/* get */.Jt)(healthcheck, "test");
+    if (healthcheck?.kind !== "mapping" || test === undefined || (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(healthcheck, "disable")) !== "true")
+        return;
+    (0,tree/* remove */.TF)(healthcheck, "test");
+    warnings.push(dropped(`services.${name}.healthcheck.test`, "healthcheck.disable decides.", test.place));
 }
 /** Which 3.x there are is docker's to say, which grows. */
 function checkVersion(root, problems) {
@@ -24929,7 +24981,7 @@ function valueFor(name, bare, place, scope, { problems, warnings }) {
         else
             warnings.push(unset(name, place));
     }
-    if (value === undefined || value === "")
+    if (value === undefined || (value === "" && !bare))
         return undefined;
     if (!bare)
         warnings.push(filled(name, place));
@@ -24997,10 +25049,11 @@ function mergeFiles(files, { problems, warnings }) {
     }
     return first;
 }
-/** The newest format is what a file without a version has, and one with "3". */
+/** The newest format, which a file without a version has, and one with "3" (docker/cli, compose/schema). */
+const NEWEST = "3.13";
 function formatOf(root) {
     const version = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(root, "version")) ?? "";
-    return version === "3" ? "" : version;
+    return version === "" || version === "3" ? NEWEST : version;
 }
 function otherVersion(first, other) {
     if (formatOf(first) === formatOf(other))
@@ -25047,9 +25100,12 @@ function mergeService(name, base, over, warnings) {
     for (const [key, collapse] of KEYED) {
         // Docker files these under a key of their own as soon as two files speak of the service, and what shares a key is lost.
         const value = (0,tree/* get */.Jt)(base, key);
+        const added = (0,tree/* get */.Jt)(over, key);
+        // Nothing added to nothing leaves nothing, for a third file.
+        if (service.kind === "mapping" && value === undefined && added !== undefined && isEmpty(added))
+            (0,tree/* remove */.TF)(service, key);
         if (service.kind !== "mapping" || value?.kind !== "sequence")
             continue;
-        const added = (0,tree/* get */.Jt)(over, key);
         (0,tree/* set */.hZ)(service, key, collapse(value, added?.kind === "sequence" ? added.items : [], warn));
     }
     return service;
@@ -25140,9 +25196,9 @@ function isEmpty(node) {
 }
 /** `KEY=value` lines and mappings are the same to docker. */
 const PAIRS = { merge: (base, over) => mergePairs(base, over, (_mine, theirs) => theirs) };
-/** In an environment an empty value replaces none. */
+/** In an environment an empty value does not replace one. */
 const ENVIRONMENT = {
-    merge: (base, over) => mergePairs(base, over, (mine, theirs) => (((0,tree/* textOf */.b6)(theirs) ?? "") === "" ? mine : theirs)),
+    merge: (base, over) => mergePairs(base, over, (mine, theirs) => ((0,tree/* textOf */.b6)(theirs) ?? "") === "" && ((0,tree/* textOf */.b6)(mine) ?? "") !== "" ? mine : theirs),
 };
 function mergePairs(base, over, both) {
     const [left, right] = [paired(base), paired(over)];
@@ -25163,7 +25219,8 @@ function paired(node) {
             return undefined;
         const [name = "", ...rest] = item.text.split("=");
         const value = rest.length === 0 ? (0,tree/* scalar */.d_)("", item.place, "plain") : { ...item, text: rest.join("="), plain: false };
-        (0,tree/* set */.hZ)(made, name, value);
+        (0,tree/* remove */.TF)(made, name); // Of a name given twice, the last one counts.
+        made.entries.push({ key: (0,tree/* scalar */.d_)(name, item.place), value });
     }
     return made;
 }
@@ -25174,7 +25231,7 @@ const HOSTS = {
 function hosts(node) {
     if (node.kind !== "mapping")
         return node;
-    const lines = node.entries.map(({ key, value }) => (0,tree/* scalar */.d_)(`${key.text}:${(0,tree/* textOf */.b6)(value) ?? ""}`, value.place));
+    const lines = node.entries.flatMap(({ key, value }) => (0,tree/* isNull */.kZ)(value) ? [] : [(0,tree/* scalar */.d_)(`${key.text}:${(0,tree/* textOf */.b6)(value) ?? ""}`, value.place)]);
     return (0,tree/* sequence */.K2)(node.place, lines.toSorted((a, b) => Number(a.text > b.text) - Number(a.text < b.text)));
 }
 const NETWORKS = {
@@ -25190,7 +25247,10 @@ function named(node) {
         return undefined;
     const made = (0,tree/* mapping */.pq)(node.place);
     for (const item of node.items)
-        (0,tree/* set */.hZ)(made, (0,tree/* textOf */.b6)(item) ?? "", (0,tree/* scalar */.d_)("", item.place, "plain"));
+        made.entries.push({
+            key: (0,tree/* scalar */.d_)((0,tree/* textOf */.b6)(item) ?? "", item.place),
+            value: (0,tree/* scalar */.d_)("", item.place, "plain"),
+        });
     return made;
 }
 /** Of a network's options docker takes the later aliases, and an address where there is one. */
@@ -25276,38 +25336,37 @@ function sourceOf(item) {
 }
 function collapseBy(keyOf, shared) {
     return (base, added, warn) => {
-        const kept = new Map();
         const own = merge_listed(base);
+        const kept = new Map();
         [...own, ...added].forEach((item, index) => {
-            const key = keyOf(item) ?? `?${index}`;
-            const lost = kept.get(key);
+            const file = index < own.length ? 0 : 1;
+            const lost = kept.get(keyOf(item) ?? "");
             // That a later file replaces an item is what it is for; within one file docker loses one.
-            if (lost !== undefined && (index < own.length || !own.includes(lost)))
-                warn({ message: `docker loses this item, since a later one has ${shared}.`, place: lost.place });
-            kept.set(key, item);
+            if (lost?.file === file)
+                warn({ message: `docker loses this item, since a later one has ${shared}.`, place: lost.item.place });
+            kept.set(keyOf(item) ?? "", { item, file });
         });
-        return (0,tree/* sequence */.K2)(base.place, inOrder(kept));
+        const sorted = [...kept].toSorted(([a], [b]) => Number(a > b) - Number(a < b));
+        return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { item }]) => item));
     };
-}
-function inOrder(kept) {
-    return [...kept].toSorted(([a], [b]) => Number(a > b) - Number(a < b)).map(([, item]) => item);
 }
 function collapsePorts(base, added, warn) {
     const own = merge_listed(base);
+    const all = [...own, ...added];
     const kept = new Map();
-    for (const entry of [...own, ...added]) {
-        const first = own.includes(entry);
+    for (const [index, entry] of all.entries()) {
+        const file = index < own.length ? 0 : 1;
         const ports = portsOf(entry);
         if (ports === undefined)
-            return (0,tree/* sequence */.K2)(base.place, [...own, ...added]); // Docker refuses it by itself.
+            return (0,tree/* sequence */.K2)(base.place, all); // Docker refuses it by itself.
         for (const { published, node } of ports) {
             const lost = kept.get(published);
-            if (lost !== undefined && lost.first === first) {
+            if (lost?.file === file) {
                 const which = published === 0 ? "without a published port" : `published as ${published}`;
                 const message = `docker loses this port: of several files it keeps one port ${which}.`;
                 warn({ message, hint: "Write all of the service's ports into one file.", place: lost.from.place });
             }
-            kept.set(published, { node, from: entry, first });
+            kept.set(published, { node, from: entry, file });
         }
     }
     const sorted = [...kept].toSorted(([a], [b]) => a - b);
@@ -25639,8 +25698,6 @@ function runningPin(image, live) {
 var duration = __nccwpck_require__(1601);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(8028);
-// EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
 ;// CONCATENATED MODULE: ./src/stack/objection.ts
 
 
@@ -29624,7 +29681,9 @@ function addIfSilent(target, key, value) {
 function addManagedLabel(deploy) {
     const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(deploy, "labels");
     if (labels?.kind === "sequence") {
-        labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(`${MANAGED_LABEL}=true`, labels.place, OURS));
+        const line = `${MANAGED_LABEL}=true`;
+        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(item) === line))
+            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(line, labels.place, OURS));
         return;
     }
     const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ensureMapping */ .FB)(deploy, "labels");
@@ -29989,7 +30048,13 @@ const WHOLE = {
 const MODE = { ...WHOLE };
 const FRACTION = {
     what: "a number",
-    read: (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? text : undefined),
+    // As Go's ParseFloat: underscores between digits, and no hexadecimal without an exponent of two.
+    read: (text) => {
+        const digits = text.replace(/(?<=\d)_(?=\d)/g, "");
+        return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(digits) && Number.isFinite(Number(digits))
+            ? digits
+            : undefined;
+    },
 };
 const BOOLEAN = {
     what: "true or false",
@@ -30063,7 +30128,8 @@ function imagesOf(root) {
 /* harmony export */   kZ: () => (/* binding */ isNull),
 /* harmony export */   o8: () => (/* binding */ clone),
 /* harmony export */   og: () => (/* binding */ emptyScalar),
-/* harmony export */   pq: () => (/* binding */ mapping)
+/* harmony export */   pq: () => (/* binding */ mapping),
+/* harmony export */   rD: () => (/* binding */ wholeNumber)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 
@@ -30134,6 +30200,16 @@ function clone(node) {
         case "mapping":
             return { ...node, entries: node.entries.map((entry) => ({ ...entry, value: clone(entry.value) })) };
     }
+}
+/** A whole number as docker's YAML reads it without quotes: `0440` and `0o440` are octal, `1_000` is a thousand. */
+function wholeNumber(node) {
+    if (node?.kind !== "scalar" || !node.plain)
+        return undefined;
+    const digits = node.text.replaceAll("_", "");
+    if (!/^[-+]?(0|[1-9]\d*|0[0-7]+|0o[0-7]+|0x[\da-f]+|0b[01]+)$/i.test(digits))
+        return undefined;
+    const size = digits.replace(/^[-+]/, "").replace(/^0(?=[0-7]+$)/, "0o");
+    return digits.startsWith("-") ? -Number(size) : Number(size);
 }
 
 

@@ -70,6 +70,16 @@ buildx() {
   find "$engines/buildx" -name docker-buildx -type f -perm -u+x -print -quit
 }
 
+# A docker CLI with `docker stack config`, for comparing readings of stack files: 20.10 has none, and 26 another YAML.
+stack_config() {
+  if docker stack config --help 2>/dev/null | grep -q skip-interpolation; then
+    command -v docker
+    return
+  fi
+  locked "$engines" fetch forky "$engines/docker-cli" docker-cli
+  find "$engines/docker-cli" -path '*/bin/docker' -type f -perm -u+x -print -quit
+}
+
 # fetch SUITE FOLDER PACKAGE…
 fetch() {
   local suite=$1 folder=$2 work mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg

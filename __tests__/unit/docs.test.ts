@@ -108,7 +108,14 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return line(head) + line(head.map(() => "---")) + rows.map(line).join("");
 }
 
-const code = (text: string): string => `\`${text.replaceAll("\n", "⏎")}\``;
+/** On one line, and with nothing in it that nobody sees. */
+function code(text: string): string {
+  const visible = text.replace(
+    /[\u0085\u2028\u2029]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  return `\`${visible.replaceAll("\n", "⏎")}\``;
+}
 
 describe("the tables of docs/stack-files.md", () => {
   it("has every key of Compose with its fate", () => {

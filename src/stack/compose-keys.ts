@@ -1,4 +1,5 @@
 import { type Place, type Problem } from "../errors.ts";
+import { nearest } from "./interpolate.ts";
 import { hostAddress } from "./ports.ts";
 import { type Findings, type Scope } from "./template.ts";
 import {
@@ -207,6 +208,16 @@ export const COMPOSE_SPELLINGS: readonly {
     why: "The number or boolean.",
   },
   {
+    what: "`healthcheck.test` beside `healthcheck.disable: true`",
+    fate: "dropped",
+    why: "As in Compose, the check is off; docker itself refuses to have both.",
+  },
+  {
+    what: "a key that nobody knows below `configs`, `secrets`, and `bind`, `volume` or `tmpfs` in `volumes`",
+    fate: "dropped",
+    why: "Docker ignores it without a word. Elsewhere it refuses what it does not know.",
+  },
+  {
     what: '`ports: ["127.0.0.1:80:80"]`',
     fate: "dropped",
     why: "The address: Swarm publishes on every address of a node.",
@@ -229,6 +240,7 @@ export function applyComposeKeys(root: Mapping, scope: Scope, findings: Findings
   checkVersion(root, findings.problems);
   walk(root, TREE, [], findings);
   for (const { key, value } of entriesOf(get(root, "services"))) {
+    leaveOutTest(key.text, get(value, "healthcheck"), findings.warnings);
     for (const port of itemsOf(get(value, "ports"))) {
       const address = hostAddress(port);
       if (address === undefined) continue;
@@ -242,9 +254,20 @@ function itemsOf(node: Node | undefined): readonly Node[] {
   return node?.kind === "sequence" ? node.items : [];
 }
 
+/** Where docker's schema lets any key pass, and takes these only: a misspelt one would disappear without a word. */
+const OPEN: Readonly<Record<string, readonly string[]>> = {
+  "services.*.configs.[]": ["source", "target", "uid", "gid", "mode"],
+  "services.*.secrets.[]": ["source", "target", "uid", "gid", "mode"],
+  "services.*.volumes.[].bind": ["propagation"],
+  "services.*.volumes.[].volume": ["nocopy", "subpath"],
+  "services.*.volumes.[].tmpfs": ["size"],
+};
+
 /** The keys' paths, grouped by their first parts, so that a file is walked once. */
 interface Branch {
   key?: ComposeKey;
+  /** All that docker takes here, where it says nothing about the rest. */
+  taken?: readonly string[];
   readonly below: Map<string, Branch>;
 }
 
@@ -252,16 +275,19 @@ const TREE = branches();
 
 function branches(): Branch {
   const root: Branch = { below: new Map() };
-  for (const key of COMPOSE_KEYS) {
-    let branch = root;
-    for (const part of key.path.split(".")) {
-      const next: Branch = branch.below.get(part) ?? { below: new Map() };
-      branch.below.set(part, next);
-      branch = next;
-    }
-    branch.key = key;
-  }
+  for (const key of COMPOSE_KEYS) branchAt(root, key.path).key = key;
+  for (const [path, taken] of Object.entries(OPEN)) branchAt(root, path).taken = taken;
   return root;
+}
+
+function branchAt(root: Branch, path: string): Branch {
+  let branch = root;
+  for (const part of path.split(".")) {
+    const next: Branch = branch.below.get(part) ?? { below: new Map() };
+    branch.below.set(part, next);
+    branch = next;
+  }
+  return branch;
 }
 
 function walk(node: Node, branch: Branch, path: readonly string[], findings: Findings): void {
@@ -271,12 +297,27 @@ function walk(node: Node, branch: Branch, path: readonly string[], findings: Fin
   }
   if (node.kind !== "mapping") return;
   for (const entry of node.entries.slice()) {
-    const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
-    if (next === undefined) continue;
     const here = [...path, entry.key.text];
-    if (next.key === undefined) walk(entry.value, next, here, findings);
+    const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
+    if (next === undefined) {
+      if (branch.taken?.includes(entry.key.text) === false)
+        leaveOutUnknown(node, entry, here, branch, findings);
+    } else if (next.key === undefined) walk(entry.value, next, here, findings);
     else meet(next.key, node, entry, here, findings);
   }
+}
+
+function leaveOutUnknown(
+  parent: Mapping,
+  { key }: Entry,
+  path: readonly string[],
+  { taken = [] }: Branch,
+  { warnings }: Findings,
+): void {
+  remove(parent, key.text);
+  const meant = nearest(key.text, taken);
+  const hint = meant === undefined ? "Docker ignores it." : `Did you mean ${meant}?`;
+  warnings.push(dropped(path.join("."), hint, key.place));
 }
 
 function meet(
@@ -387,6 +428,15 @@ function leaveOutProfiles(root: Mapping, scope: Scope, { warnings }: Findings): 
     const hint = "To deploy it, name the profile in the variable COMPOSE_PROFILES, or take profiles away.";
     warnings.push({ message, hint, place: profiles.place });
   }
+}
+
+/** Often the check of one file is switched off in another one. Docker refuses to have both. */
+function leaveOutTest(name: string, healthcheck: Node | undefined, warnings: Problem[]): void {
+  const test = get(healthcheck, "test");
+  if (healthcheck?.kind !== "mapping" || test === undefined || textOf(get(healthcheck, "disable")) !== "true")
+    return;
+  remove(healthcheck, "test");
+  warnings.push(dropped(`services.${name}.healthcheck.test`, "healthcheck.disable decides.", test.place));
 }
 
 /** Which 3.x there are is docker's to say, which grows. */

@@ -93,16 +93,19 @@ function decode(bytes: Uint8Array, file: string): string {
   throw new StackFileError([{ message: "This is no UTF-8 text.", place: placeBehind(before, file) }]);
 }
 
-/** Not even a comment may hold one of these, as docker reads YAML. */
+/** What no YAML may hold, not even in a comment; and the line ends of YAML 1.1, which docker knows, and hardly any editor shows. */
 // oxlint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\ufffe\uffff]/;
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u2028\u2029\ufffe\uffff]/;
 
 function refuseControlCharacters(text: string, file: string): void {
   const found = CONTROL.exec(text);
   if (found === null) return;
-  const code = found[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
-  const message = `The control character U+${code} is not allowed in YAML.`;
-  const hint = `Between double quotes it can be written as \\u${code.toLowerCase()}.`;
+  const [character] = found;
+  const code = character.charCodeAt(0).toString(16).padStart(4, "0");
+  const message = /[\u0085\u2028\u2029]/.test(character)
+    ? `The character U+${code.toUpperCase()} ends a line to docker, and to nobody else.`
+    : `The control character U+${code.toUpperCase()} is not allowed in YAML.`;
+  const hint = `Between double quotes it can be written as \\u${code}.`;
   throw new StackFileError([{ message, place: placeBehind(text.slice(0, found.index), file), hint }]);
 }
 

@@ -166,7 +166,13 @@ const WHOLE: Cast = {
 const MODE: Cast = { ...WHOLE };
 const FRACTION: Cast = {
   what: "a number",
-  read: (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? text : undefined),
+  // As Go's ParseFloat: underscores between digits, and no hexadecimal without an exponent of two.
+  read: (text) => {
+    const digits = text.replace(/(?<=\d)_(?=\d)/g, "");
+    return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(digits) && Number.isFinite(Number(digits))
+      ? digits
+      : undefined;
+  },
 };
 const BOOLEAN: Cast = {
   what: "true or false",
