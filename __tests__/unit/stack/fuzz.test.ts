@@ -114,12 +114,15 @@ function withoutComments(text: string | undefined): unknown {
 }
 
 describe("whatever stands in a stack file, it is rendered or refused at a place:", () => {
-  test("random bytes", () => {
-    cases((random) => void rendered(bytes(random, 200)));
-  });
-
-  test("words of a stack file in no order", () => {
-    cases((random) => void rendered(soup(random)));
+  test.each([
+    ["random bytes", (random: Random) => bytes(random, 200)],
+    ["words of a stack file in no order", soup],
+  ])("%s", (_what, file) => {
+    let refused = 0;
+    cases((random) => {
+      if (rendered(file(random)) === undefined) refused += 1;
+    });
+    expect(refused).toBeGreaterThan(count / 2);
   });
 
   test("real files with damage, alone and merged; what is rendered can be read again, and then says the same", () => {
