@@ -442,7 +442,7 @@ function leaveOutTest(name: string, healthcheck: Node | undefined, warnings: Pro
 /** Which 3.x there are is docker's to say, which grows. */
 function checkVersion(root: Mapping, problems: Problem[]): void {
   const version = get(root, "version");
-  if (version?.kind !== "scalar" || version.text === "") return;
+  if (version?.kind !== "scalar" || (version.text === "" && !version.plain)) return;
   if (/^3(\.\d+)?$/.test(version.text)) {
     version.plain = false; // Docker wants it as text.
     return;

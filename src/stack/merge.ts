@@ -36,8 +36,10 @@ export function mergeFiles(files: readonly Mapping[], { problems, warnings }: Fi
 const NEWEST = "3.13";
 
 function formatOf(root: Mapping): string {
-  const version = textOf(get(root, "version")) ?? "";
-  return version === "" || version === "3" ? NEWEST : version;
+  const version = get(root, "version");
+  if (version !== undefined && isNull(version)) return "nothing";
+  const given = textOf(version) ?? "";
+  return given === "" || given === "3" ? NEWEST : given;
 }
 
 function otherVersion(first: Mapping, other: Mapping): Problem[] {
