@@ -24764,7 +24764,7 @@ function leaveOutTest(name, healthcheck, warnings) {
 /** Which 3.x there are is docker's to say, which grows. */
 function checkVersion(root, problems) {
     const version = (0,tree/* get */.Jt)(root, "version");
-    if (version?.kind !== "scalar" || version.text === "")
+    if (version?.kind !== "scalar" || (version.text === "" && !version.plain))
         return;
     if (/^3(\.\d+)?$/.test(version.text)) {
         version.plain = false; // Docker wants it as text.
@@ -25052,8 +25052,11 @@ function mergeFiles(files, { problems, warnings }) {
 /** The newest format, which a file without a version has, and one with "3" (docker/cli, compose/schema). */
 const NEWEST = "3.13";
 function formatOf(root) {
-    const version = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(root, "version")) ?? "";
-    return version === "" || version === "3" ? NEWEST : version;
+    const version = (0,tree/* get */.Jt)(root, "version");
+    if (version !== undefined && (0,tree/* isNull */.kZ)(version))
+        return "nothing";
+    const given = (0,tree/* textOf */.b6)(version) ?? "";
+    return given === "" || given === "3" ? NEWEST : given;
 }
 function otherVersion(first, other) {
     if (formatOf(first) === formatOf(other))
@@ -26882,8 +26885,11 @@ class BuildError extends StopError {
 }
 /** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
 class ConnectError extends StopError {
-    constructor(message, hint, cause) {
+    /** Whether another try may well succeed: the network, a restart, an election; not a wrong key. */
+    transient;
+    constructor(message, hint, cause, transient = false) {
         super("connect", [{ message, hint }], cause);
+        this.transient = transient;
     }
 }
 /** What was asked can't work on this swarm as it stands. The swarm is untouched. */
@@ -27101,6 +27107,7 @@ const DEFAULTS = {
     "ssh-user": "root",
     "ssh-port": "22",
     "ssh-sudo": "false",
+    "docker-socket": "/var/run/docker.sock",
     registry: "docker.io",
     build: "true",
     context: ".",
@@ -27236,10 +27243,6 @@ function split(text, separator) {
 function parseTarget(reader, run) {
     const hosts = reader.list("ssh-host");
     const dockerHost = reader.text("docker-host");
-    reader.refuseForNow("ssh-jump", "Give a host that the runner reaches by itself.");
-    if (reader.boolean("ssh-sudo")) {
-        reader.complain('"ssh-sudo" is not supported yet in this version.', "Use a user that may open the Docker socket.");
-    }
     if (hosts.length > 0 === (dockerHost !== "")) {
         reader.complain(dockerHost === ""
             ? 'Neither "ssh-host" nor "docker-host" is given.'
@@ -27254,26 +27257,38 @@ function parseTarget(reader, run) {
         }
         return { kind: "socket", dockerHost };
     }
-    if (hosts.length > 1)
-        reader.complain('Several managers in "ssh-host" are not supported yet in this version.', "Give one.");
+    checkPort(reader, reader.text("ssh-port"));
     return {
         kind: "ssh",
-        ...parseSshHost(reader, hosts[0] ?? ""),
+        managers: hosts.map((entry) => parseSshHost(reader, "ssh-host", entry)),
+        jumps: reader.list("ssh-jump").map((entry) => parseSshHost(reader, "ssh-jump", entry)),
+        sudo: reader.boolean("ssh-sudo"),
+        socket: parseSocket(reader),
         ...parseSshTrust(reader, hosts.length > 0, run),
     };
 }
 const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
-function parseSshHost(reader, entry) {
+function parseSshHost(reader, input, entry) {
     const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
     const host = bracketed ?? plain ?? "";
-    if (entry !== "" && host === "") {
-        reader.complain(`"ssh-host" is "${entry}".`, "Give [user@]host[:port]; an IPv6 address stands in brackets.");
+    if (host === "") {
+        reader.complain(`"${input}" has "${entry}".`, "Give [user@]host[:port]; an IPv6 address stands in brackets.");
     }
-    const number = port ?? reader.text("ssh-port");
-    if (!/^\d{1,5}$/.test(number) || Number(number) < 1 || Number(number) > 65_535) {
-        reader.complain(`The SSH port is "${number}".`, "Give a number from 1 to 65535.");
-    }
-    return { host, port: Number(number), user: user ?? reader.text("ssh-user") };
+    if (port !== undefined)
+        checkPort(reader, port);
+    return { host, port: Number(port ?? reader.text("ssh-port")), user: user ?? reader.text("ssh-user") };
+}
+function checkPort(reader, port) {
+    if (/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)
+        return;
+    reader.complain(`The SSH port is "${port}".`, "Give a number from 1 to 65535.");
+}
+/** Part of a remote command line where `docker system dial-stdio` has to do: nothing in it may mean anything to a shell. */
+function parseSocket(reader) {
+    const path = reader.text("docker-socket").replace(/^unix:\/\//, "");
+    if (!/^\/[\w./@+-]+$/.test(path))
+        reader.complain(`"docker-socket" is "${path}".`, "Give the absolute path of Docker's socket on the manager.");
+    return path;
 }
 function parseSshTrust(reader, wanted, run) {
     const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
@@ -27782,33 +27797,19 @@ function collect(stream, onLine) {
 
 /***/ }),
 
-/***/ 2082:
+/***/ 6:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
-  openSession: () => (/* binding */ openSession),
-  withheld: () => (/* binding */ withheld)
+  PB: () => (/* binding */ EngineApi),
+  Pq: () => (/* binding */ json),
+  v6: () => (/* binding */ messageIn),
+  hF: () => (/* binding */ successful)
 });
 
-// EXTERNAL MODULE: external "node:path"
-var external_node_path_ = __nccwpck_require__(6760);
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
-// EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
-// EXTERNAL MODULE: ./src/stack/template.ts
-var template = __nccwpck_require__(4364);
-// EXTERNAL MODULE: ./src/io/docker.ts
-var docker = __nccwpck_require__(1870);
-// EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(3753);
 // EXTERNAL MODULE: external "node:http"
 var external_node_http_ = __nccwpck_require__(7067);
 // EXTERNAL MODULE: external "node:fs"
@@ -27817,11 +27818,11 @@ var external_node_fs_ = __nccwpck_require__(3024);
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:https"
 const external_node_https_namespaceObject = require("node:https");
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
+// EXTERNAL MODULE: external "node:path"
+var external_node_path_ = __nccwpck_require__(6760);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(3916);
 ;// CONCATENATED MODULE: ./src/io/engine.ts
-
-
 
 
 
@@ -27831,14 +27832,22 @@ var defaults = __nccwpck_require__(7856);
 
 /** Of Docker 20.10, the first that says how many tasks a service should have. */
 const OLDEST_API = "1.41";
-const PREDEFINED_NETWORKS = ["host", "bridge"];
-const STACK_LABEL = "com.docker.stack.namespace";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
-const LOGS_DEADLINE_MS = 8000;
+/** The JSON of a successful answer; a `ManagerRefusal` for any other. */
+async function json(engine, path, call = {}) {
+    const bytes = await successful(engine, path, call);
+    return bytes.length === 0 ? null : JSON.parse(bytes.toString("utf8"));
+}
+/** The body of a successful answer; a `ManagerRefusal` for any other. */
+async function successful(engine, path, call = {}) {
+    const { status, body } = await engine.send(path, call);
+    if (status >= 200 && status < 300)
+        return body;
+    throw new errors/* ManagerRefusal */.oF(status, `${call.method ?? "GET"} ${path}`, messageIn(body) || `status ${status}`);
+}
 /** The Engine API at one address, over kept-alive connections. */
 class EngineApi {
-    /** Without the leading `v`, for instance `1.41`. */
     apiVersion;
     #address;
     #agent;
@@ -27849,45 +27858,31 @@ class EngineApi {
         this.apiVersion = apiVersion;
         this.#signal = signal;
     }
-    /** Asks for the engine's API version, so that a new engine speaks its own and an old one is not asked for more. */
-    static async open(dockerHost, signal) {
+    /**
+     * Asks for the engine's API version, so that a new engine speaks its own and an old one is not asked for more. `most` tells, once a
+     * first answer is there, how many connections may be open at once.
+     */
+    static async open(dockerHost, signal, most = () => Infinity) {
         const address = addressOf(dockerHost);
         const agent = address.tls === undefined
             ? new external_node_http_.Agent({ keepAlive: true })
             : new external_node_https_namespaceObject.Agent({ keepAlive: true, ...address.tls });
-        const probe = new EngineApi(address, agent, "", signal);
-        const answer = await probe.#send("/_ping", {});
-        const apiVersion = answer.headers["api-version"];
-        if (answer.status !== 200 || typeof apiVersion !== "string") {
-            throw new errors/* ConnectError */.T$(`What answers at ${dockerHost} is no Docker engine (status ${answer.status}).`, "Check the address.");
+        try {
+            const probe = new EngineApi(address, agent, "", signal);
+            const answer = await probe.#send("/_ping", {});
+            agent.maxSockets = most();
+            return new EngineApi(address, agent, spokenVersion(answer, dockerHost), signal);
         }
-        if (isOlder(apiVersion, OLDEST_API)) {
-            throw new errors/* ConnectError */.T$(`The engine at ${dockerHost} speaks API ${apiVersion}, which is too old.`, `Update Docker there to 20.10 or newer (API ${OLDEST_API}).`);
+        catch (error) {
+            agent.destroy();
+            throw error;
         }
-        return new EngineApi(address, agent, apiVersion, signal);
     }
     close() {
         this.#agent.destroy();
     }
-    /** The JSON of a successful answer; a `ManagerRefusal` for any other. */
-    async json(path, call = {}) {
-        const bytes = await this.bytes(path, call);
-        return bytes.length === 0 ? null : JSON.parse(bytes.toString("utf8"));
-    }
-    /** Whatever the answer is. */
-    async answer(path, call) {
-        const { status, body } = await this.#send(`/v${this.apiVersion}${path}`, call);
-        return { status, body: body.length === 0 ? {} : JSON.parse(body.toString("utf8")) };
-    }
-    async bytes(path, call = {}) {
-        const answer = await this.#send(`/v${this.apiVersion}${path}`, call).catch((error) => {
-            if (error instanceof errors/* Cancelled */.cJ)
-                throw error;
-            throw new errors/* ConnectError */.T$(`The manager does not answer (${(0,errors/* messageOf */.bD)(error)}).`, "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.", error);
-        });
-        if (answer.status >= 200 && answer.status < 300)
-            return answer.body;
-        throw new errors/* ManagerRefusal */.oF(answer.status, `${call.method ?? "GET"} ${path}`, messageIn(answer.body) || `status ${answer.status}`);
+    async send(path, call) {
+        return await this.#send(`/v${this.apiVersion}${path}`, call);
     }
     async #send(path, call) {
         const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
@@ -27922,6 +27917,17 @@ class EngineApi {
             sent.end(body);
         });
     }
+}
+function spokenVersion({ status, headers }, dockerHost) {
+    const apiVersion = headers["api-version"];
+    if (status !== 200 || typeof apiVersion !== "string") {
+        const message = `What answers at ${dockerHost} is no Docker engine (status ${status}).`;
+        throw new errors/* ConnectError */.T$(message, "Check the address.");
+    }
+    if (isOlder(apiVersion, OLDEST_API)) {
+        throw new errors/* ConnectError */.T$(`The engine at ${dockerHost} speaks API ${apiVersion}, which is too old.`, `Update Docker there to 20.10 or newer (API ${OLDEST_API}).`);
+    }
+    return apiVersion;
 }
 function isOlder(version, than) {
     const [a = 0, b = 0] = version.split(".").map(Number);
@@ -27958,17 +27964,144 @@ function messageIn(body) {
         return body.toString("utf8").trim().slice(0, 500);
     }
 }
+
+
+/***/ }),
+
+/***/ 7633:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Jh: () => (/* binding */ typeOfKey),
+/* harmony export */   Rj: () => (/* binding */ fingerprint),
+/* harmony export */   eE: () => (/* binding */ knownKeys)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+
+/** Finds the lines that speak of `host` at `port`. */
+function knownKeys(text, host, port) {
+    const name = port === 22 ? host.toLowerCase() : `[${host.toLowerCase()}]:${port}`;
+    const accepted = [];
+    const revoked = [];
+    let certAuthority = false;
+    for (const line of text.split(/\r?\n/)) {
+        const fields = line.trim().split(/\s+/);
+        const marker = fields[0]?.startsWith("@") === true ? fields.shift() : undefined;
+        const [patterns = "", type = "", base64 = ""] = fields;
+        if (patterns === "" || patterns.startsWith("#") || base64 === "" || !matches(patterns, name))
+            continue;
+        const key = { type, blob: Buffer.from(base64, "base64") };
+        if (typeOfKey(key.blob) !== type)
+            continue; // A key that was cut short is none.
+        if (marker === "@revoked")
+            revoked.push(key);
+        else if (marker === "@cert-authority")
+            certAuthority = true;
+        else if (marker === undefined)
+            accepted.push(key);
+    }
+    return { accepted, revoked, certAuthority };
+}
+function matches(patterns, name) {
+    let found = false;
+    for (const pattern of patterns.split(",")) {
+        const negated = pattern.startsWith("!");
+        if (!matchesOne(negated ? pattern.slice(1) : pattern, name))
+            continue;
+        if (negated)
+            return false; // A negated match overrules every other one.
+        found = true;
+    }
+    return found;
+}
+function matchesOne(pattern, name) {
+    const hashed = /^\|1\|([^|]+)\|([^|]+)$/.exec(pattern);
+    if (hashed !== null) {
+        const [, salt = "", digest = ""] = hashed;
+        const expected = Buffer.from(digest, "base64");
+        const actual = (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHmac)("sha1", Buffer.from(salt, "base64")).update(name).digest();
+        return expected.length === actual.length && (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.timingSafeEqual)(expected, actual);
+    }
+    const expression = pattern
+        .toLowerCase()
+        .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+        .replaceAll("*", ".*")
+        .replaceAll("?", ".");
+    return new RegExp(`^${expression}$`).test(name);
+}
+/** The type that a key's blob names in its first field. */
+function typeOfKey(blob) {
+    return blob.length < 4 ? "" : blob.toString("latin1", 4, 4 + Math.min(blob.readUInt32BE(0), 64));
+}
+/** As `ssh-keygen -l` prints it. */
+function fingerprint(blob) {
+    return `SHA256:${(0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(blob).digest("base64").replace(/=+$/, "")}`;
+}
+
+
+/***/ }),
+
+/***/ 2345:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  openSession: () => (/* binding */ openSession),
+  withheld: () => (/* binding */ withheld)
+});
+
+// EXTERNAL MODULE: external "node:path"
+var external_node_path_ = __nccwpck_require__(6760);
+// EXTERNAL MODULE: external "node:timers/promises"
+var promises_ = __nccwpck_require__(8500);
+// EXTERNAL MODULE: ./src/errors.ts
+var src_errors = __nccwpck_require__(3916);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(8028);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/stack/template.ts
+var template = __nccwpck_require__(4364);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(3079);
+// EXTERNAL MODULE: ./src/io/docker.ts
+var docker = __nccwpck_require__(1870);
+// EXTERNAL MODULE: ./src/io/docker-config.ts
+var docker_config = __nccwpck_require__(3753);
+// EXTERNAL MODULE: ./src/io/engine.ts + 1 modules
+var engine = __nccwpck_require__(6);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(7856);
+// EXTERNAL MODULE: ./src/io/write.ts
+var io_write = __nccwpck_require__(5419);
+;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
+
+
+
+
+
+
+const PREDEFINED_NETWORKS = ["host", "bridge"];
+const STACK_LABEL = "com.docker.stack.namespace";
+const LOGS_DEADLINE_MS = 8000;
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 class EngineSwarm {
-    address;
-    #api;
-    constructor(api, address) {
-        this.#api = api;
-        this.address = address;
+    #engine;
+    #address;
+    constructor(engine, address) {
+        this.#engine = engine;
+        this.#address = address;
+    }
+    get address() {
+        return this.#address();
     }
     async survey(stack) {
         const [info, networks, configs, secrets, services] = await Promise.all([
-            this.#api.json("/info"),
+            (0,engine/* json */.Pq)(this.#engine, "/info"),
             this.networks(),
             this.#list("/configs"),
             this.#list("/secrets"),
@@ -27987,14 +28120,14 @@ class EngineSwarm {
     }
     async askRegistry(image, auth) {
         try {
-            const body = (await this.#api.json(`/distribution/${image}/json`, {
+            const body = (await (0,engine/* json */.Pq)(this.#engine, `/distribution/${image}/json`, {
                 auth,
                 deadlineMs: 60_000,
             }));
             return { kind: "found", digest: (0,json/* textAt */.$6)(body, "Descriptor", "digest"), body };
         }
         catch (error) {
-            if (!(error instanceof errors/* ManagerRefusal */.oF))
+            if (!(error instanceof src_errors/* ManagerRefusal */.oF))
                 throw error;
             return { kind: "refused", status: error.status, message: error.said };
         }
@@ -28011,10 +28144,10 @@ class EngineSwarm {
     /** A network that every node has on its own: specs hold the id that the swarm gives it, and the list shows only the manager's. */
     async #predefinedNetwork(name) {
         try {
-            return (0,json/* objectAt */.lJ)(await this.#api.json(`/networks/${name}`, { query: { scope: "swarm" } }));
+            return (0,json/* objectAt */.lJ)(await (0,engine/* json */.Pq)(this.#engine, `/networks/${name}`, { query: { scope: "swarm" } }));
         }
         catch (error) {
-            if (error instanceof errors/* ManagerRefusal */.oF && error.status === 404)
+            if (error instanceof src_errors/* ManagerRefusal */.oF && error.status === 404)
                 return undefined;
             throw error;
         }
@@ -28023,10 +28156,10 @@ class EngineSwarm {
         const Labels = { [defaults/* MANAGED_LABEL */.bS]: "true" };
         const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
         try {
-            return (0,json/* textAt */.$6)(await this.#api.json("/networks/create", { method: "POST", body }), "Id");
+            return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }), "Id");
         }
         catch (error) {
-            const conflict = error instanceof errors/* ManagerRefusal */.oF && /already exists|conflicts/.test(error.said);
+            const conflict = error instanceof src_errors/* ManagerRefusal */.oF && /already exists|conflicts/.test(error.said);
             const existing = conflict
                 ? (await this.networks()).find((raw) => (0,json/* textAt */.$6)(raw, "Name") === name)
                 : undefined;
@@ -28044,11 +28177,11 @@ class EngineSwarm {
             ...(templateDriver === undefined ? {} : { Templating: { Name: templateDriver } }),
         };
         try {
-            return (0,json/* textAt */.$6)(await this.#api.json(`/${kind}s/create`, { method: "POST", body }), "ID");
+            return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, `/${kind}s/create`, { method: "POST", body, repeatable: true }), "ID");
         }
         catch (error) {
             // Another deployment was faster; a name made from the content means the same content.
-            const conflict = error instanceof errors/* ManagerRefusal */.oF && error.status === 409;
+            const conflict = error instanceof src_errors/* ManagerRefusal */.oF && error.status === 409;
             const existing = conflict
                 ? (await this.#list(`/${kind}s`)).find((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name") === name)
                 : undefined;
@@ -28071,29 +28204,41 @@ class EngineSwarm {
         return all.map((task) => toTask(task, ids.has((0,json/* textAt */.$6)(task, "ID"))));
     }
     async nodeName(id) {
-        const node = await this.#api.json(`/nodes/${id}`);
+        const node = await (0,engine/* json */.Pq)(this.#engine, `/nodes/${id}`);
         return (0,json/* textAt */.$6)(node, "Description", "Hostname") || id;
     }
     async taskLogs(taskId, lines) {
         const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
-        const bytes = await this.#api.bytes(`/tasks/${taskId}/logs`, { query, deadlineMs: LOGS_DEADLINE_MS });
+        const bytes = await (0,engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, {
+            query,
+            deadlineMs: LOGS_DEADLINE_MS,
+        });
         // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
         const stamped = demultiplexed(bytes).toSorted((a, b) => compare(a.stamp, b.stamp));
         return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
     }
     async updateService(service, spec, auth) {
-        const query = { version: String(service.version) };
-        await this.#api.json(`/services/${service.id}/update`, { method: "POST", query, body: spec, auth });
+        const path = `/services/${service.id}/update`;
+        const query = `?version=${service.version}`;
+        const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, { method: "POST", path, body: spec, auth }, query);
+        if (status >= 300)
+            throw new src_errors/* ManagerRefusal */.oF(status, `POST ${path}`, (0,json/* textAt */.$6)(body, "message"));
     }
     async removeService(id) {
-        await this.#api.json(`/services/${id}`, { method: "DELETE" });
+        try {
+            await (0,engine/* json */.Pq)(this.#engine, `/services/${id}`, { method: "DELETE", repeatable: true });
+        }
+        catch (error) {
+            if (!(error instanceof src_errors/* ManagerRefusal */.oF && error.status === 404))
+                throw error; // Gone is gone.
+        }
     }
     async #rawServices(stack) {
         const filters = JSON.stringify({ label: [`${STACK_LABEL}=${stack}`] });
         return await this.#list("/services", { filters, status: "true" });
     }
     async #list(path, query) {
-        const answer = await this.#api.json(path, query === undefined ? {} : { query });
+        const answer = await (0,engine/* json */.Pq)(this.#engine, path, query === undefined ? {} : { query });
         return Array.isArray(answer) ? answer : [];
     }
 }
@@ -28166,11 +28311,457 @@ function compare(a, b) {
     return a < b ? -1 : Number(a > b);
 }
 
+// EXTERNAL MODULE: external "node:events"
+var external_node_events_ = __nccwpck_require__(8474);
+// EXTERNAL MODULE: external "node:http"
+var external_node_http_ = __nccwpck_require__(7067);
+;// CONCATENATED MODULE: ./src/io/proxy.ts
+
+
+
+
+
+/** A socket for docker commands that only ask and answer in JSON, such as `docker login`: it stays while the manager behind it may change. */
+async function openProxy(engine, socket) {
+    const server = (0,external_node_http_.createServer)((request, response) => {
+        void pass(engine, request).then(({ status, body }) => {
+            response.writeHead(status, { "api-version": engine.apiVersion, "content-type": "application/json" });
+            response.end(body);
+        }, (error) => {
+            response.writeHead(502, { "content-type": "application/json" });
+            response.end(JSON.stringify({ message: (0,src_errors/* messageOf */.bD)(error) }));
+        });
+    });
+    server.listen(socket);
+    await (0,external_node_events_.once)(server, "listening");
+    return {
+        dockerHost: `unix://${socket}`,
+        [Symbol.asyncDispose]: async () => {
+            server.closeAllConnections();
+            await new Promise((resolve) => server.close(() => resolve()));
+        },
+    };
+}
+async function pass(engine, request) {
+    const chunks = [];
+    for await (const chunk of request)
+        chunks.push(chunk);
+    const path = (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
+    if (path === "/_ping")
+        return { status: 200, body: Buffer.from("OK") };
+    const text = Buffer.concat(chunks).toString("utf8");
+    const body = text === "" ? {} : { body: JSON.parse(text) };
+    return await engine.send(path, { method: request.method ?? "GET", ...body });
+}
+
+// EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
+var ssh_login = __nccwpck_require__(6615);
 // EXTERNAL MODULE: ./src/io/stand-in.ts
 var stand_in = __nccwpck_require__(3050);
-// EXTERNAL MODULE: ./src/io/tunnel.ts + 2 modules
-var io_tunnel = __nccwpck_require__(5462);
+// EXTERNAL MODULE: ./src/io/steady-engine.ts
+var steady_engine = __nccwpck_require__(8511);
+// EXTERNAL MODULE: external "node:net"
+var external_node_net_ = __nccwpck_require__(7030);
+;// CONCATENATED MODULE: external "node:stream"
+const external_node_stream_namespaceObject = require("node:stream");
+// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(5472);
+;// CONCATENATED MODULE: ./src/io/docker-way.ts
+
+
+
+const DEFAULT_SOCKET = "/var/run/docker.sock";
+/**
+ * How an SSH session gets to Docker's socket. Stream-local forwarding costs no process and no session over there; where sshd refuses
+ * it, or sudo is needed, `docker system dial-stdio` does the same over a channel.
+ */
+class DockerWay {
+    #client;
+    #target;
+    #kind;
+    #said = "";
+    constructor(client, target) {
+        this.#client = client;
+        this.#target = target;
+        this.#kind = target.sudo ? "dial-stdio" : "unknown";
+    }
+    /** Connections that may be open at once: sshd counts those of dial-stdio as sessions (MaxSessions), of which it may allow just one. */
+    get most() {
+        return this.#kind === "dial-stdio" ? 1 : Number.POSITIVE_INFINITY;
+    }
+    /** In words, for the log. */
+    get name() {
+        return this.#kind === "dial-stdio" ? `\`${this.#command()}\`` : "stream-local forwarding";
+    }
+    /** Why Docker could not be reached, as far as somebody said so. */
+    get failure() {
+        return this.#said.trim().replace(/\s+/g, " ");
+    }
+    /** A connection to Docker's socket. Rejects where none can be had; one by dial-stdio may also just end, and `failure` says why. */
+    async open() {
+        if (this.#kind !== "dial-stdio") {
+            try {
+                const channel = await this.#forward();
+                this.#kind = "forwarding";
+                return channel;
+            }
+            catch (error) {
+                // "open failed" stands for a refusal, for a socket that is not there, and for one that the user may not open.
+                if (this.#kind === "forwarding" || !isRefusal(error))
+                    throw error;
+                this.#kind = "dial-stdio";
+            }
+        }
+        return await this.#dial();
+    }
+    async #forward() {
+        return await new Promise((resolve, reject) => {
+            this.#client.openssh_forwardOutStreamLocal(this.#target.socket, (error, channel) => {
+                if (error === undefined)
+                    resolve(channel);
+                else
+                    reject(error);
+            });
+        });
+    }
+    async #dial() {
+        return await new Promise((resolve, reject) => {
+            this.#client.exec(this.#command(), (error, channel) => {
+                if (error !== undefined) {
+                    this.#said = `sshd opens no session for it (${error.message})`;
+                    reject(error);
+                    return;
+                }
+                channel.stderr.on("data", (chunk) => (this.#said += chunk.toString("utf8").slice(0, 2000)));
+                channel.on("exit", (code) => {
+                    if (code !== 0 && this.#said === "")
+                        this.#said = `it ended with exit code ${code ?? "none"}`;
+                });
+                resolve(channel);
+            });
+        });
+    }
+    #command() {
+        const { sudo, socket } = this.#target;
+        const host = socket === DEFAULT_SOCKET ? "" : ` -H unix://${socket}`;
+        return `${sudo ? "sudo -n " : ""}docker${host} system dial-stdio`;
+    }
+}
+/** Of the channel, not of the session. */
+function isRefusal(error) {
+    return error instanceof Error && "reason" in error;
+}
+
+// EXTERNAL MODULE: ./src/io/known-hosts.ts
+var known_hosts = __nccwpck_require__(7633);
+;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
+
+
+
+
+
+
+const HANDSHAKE_TIMEOUT_MS = 20_000;
+/** A peer that is gone without a word is found after three of these. */
+const KEEPALIVE_MS = 5000;
+/** Connects hop by hop; each one's host key is checked before any credential is sent to it. */
+async function openConnection(login, manager, signal) {
+    const hops = [];
+    const close = () => {
+        for (const hop of hops.toReversed())
+            hop.close();
+    };
+    try {
+        for (const at of [...login.target.jumps, manager]) {
+            const previous = hops.at(-1);
+            const way = previous === undefined ? undefined : await through(previous, at);
+            hops.push(await connect(at, way, login, signal));
+        }
+    }
+    catch (error) {
+        close();
+        throw error;
+    }
+    const last = hops.at(-1);
+    if (last === undefined)
+        throw new RangeError("there is no host to connect to");
+    return { client: last.client, lost: () => hops.map(({ lost }) => lost()).find(Boolean), close };
+}
+/** A jump host's own connection to the next one. */
+async function through({ client, at }, next) {
+    return await new Promise((resolve, reject) => {
+        client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
+            if (error === undefined)
+                resolve(channel);
+            else
+                reject(explainJump(error, at, next));
+        });
+    });
+}
+/** RFC 4254, 5.1. */
+const PROHIBITED = 1;
+function explainJump(error, at, next) {
+    const [from, to] = [inWords(at), inWords(next)];
+    return error.reason === PROHIBITED
+        ? new src_errors/* ConnectError */.T$(`The jump host ${from} does not forward connections.`, "Its sshd needs AllowTcpForwarding, and the key in authorized_keys port-forwarding and no permitopen for another address.", error)
+        : new src_errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${(0,src_errors/* messageOf */.bD)(error)}).`, "Check the name and port as the jump host sees them.", error, true);
+}
+/** `host:port`, an IPv6 address in brackets. */
+function inWords({ host, port }) {
+    return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+/** What ssh2 can check, in its own order. */
+const HOST_KEY_ALGORITHMS = [
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+    "ssh-rsa",
+];
+/** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
+function hostKeyAlgorithms(trusted) {
+    const isKnown = (algorithm) => trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
+    return [
+        ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
+        ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
+    ];
+}
+async function connect(at, sock, login, signal) {
+    signal.throwIfAborted();
+    const known = login.known.get(at) ?? { trusted: [], revoked: [] };
+    const attempt = { at, login, known, offered: undefined, accepted: [] };
+    const client = new lib.Client();
+    let lost;
+    // One listener for life: an `error` of a session that nobody listens to ends the process.
+    client.on("error", (error) => (lost ??= error.message));
+    client.on("end", () => (lost ??= "the server ended the session"));
+    client.on("close", () => (lost ??= "the server closed the session"));
+    const close = () => {
+        lost ??= "this step closed the session";
+        client.end();
+        client.destroy();
+    };
+    await ready(client, optionsFor(attempt, sock), attempt, signal);
+    return { at, client, lost: () => lost, close };
+}
+function optionsFor(attempt, sock) {
+    const { at, known } = attempt;
+    return {
+        ...(sock === undefined ? { host: at.host, port: at.port } : { sock }),
+        username: at.user,
+        readyTimeout: HANDSHAKE_TIMEOUT_MS,
+        keepaliveInterval: KEEPALIVE_MS,
+        keepaliveCountMax: 3,
+        hostVerifier: (key) => {
+            attempt.offered = key;
+            return isTrusted(key, attempt);
+        },
+        algorithms: { serverHostKey: hostKeyAlgorithms(known.trusted) },
+        authHandler: authHandler(attempt),
+    };
+}
+/** ssh2 takes `false` for the end of the list, which its types don't know. */
+const NO_MORE = false;
+/** ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. */
+function authHandler(attempt) {
+    const { target, privateKey } = attempt.login;
+    const username = attempt.at.user;
+    const password = target.password;
+    const logins = [
+        ...(privateKey === undefined ? [] : [{ type: "publickey", username, key: privateKey }]),
+        ...(target.agent === undefined ? [] : [{ type: "agent", username, agent: target.agent }]),
+        ...(password === undefined
+            ? []
+            : [
+                { type: "password", username, password },
+                {
+                    type: "keyboard-interactive",
+                    username,
+                    prompt: (_name, _instructions, _language, prompts, finish) => finish(prompts.map(() => password)),
+                },
+            ]),
+    ];
+    return (methods, _partly, next) => {
+        if (methods !== null)
+            attempt.accepted = methods;
+        for (let login = logins.shift(); login !== undefined; login = logins.shift()) {
+            const method = login.type === "agent" ? "publickey" : login.type;
+            if (methods !== null && methods.length > 0 && !methods.includes(method))
+                continue;
+            next(login);
+            return;
+        }
+        next(NO_MORE);
+    };
+}
+async function ready(client, options, attempt, signal) {
+    await new Promise((resolve, reject) => {
+        const fail = (error) => {
+            signal.removeEventListener("abort", abort);
+            client.destroy();
+            reject(error);
+        };
+        const abort = () => fail(signal.reason instanceof Error ? signal.reason : new src_errors/* Cancelled */.cJ("a signal"));
+        signal.addEventListener("abort", abort, { once: true });
+        const failed = (error) => fail(explain(error, attempt));
+        const ended = () => failed(new Error("the server closed the connection"));
+        client.on("error", failed);
+        client.on("end", ended);
+        client.on("close", ended);
+        client.on("connect", () => client.setNoDelay(true)); // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
+        client.on("ready", () => {
+            signal.removeEventListener("abort", abort);
+            for (const event of ["error", "end", "close"])
+                client.off(event, event === "error" ? failed : ended);
+            resolve();
+        });
+        try {
+            client.connect(options); // Throws on options it can't use.
+        }
+        catch (error) {
+            fail(explain(error, attempt));
+        }
+    });
+}
+function isTrusted(key, { known, login }) {
+    if (known.revoked.some(({ blob }) => blob.equals(key)))
+        return false;
+    const print = (0,known_hosts/* fingerprint */.Rj)(key);
+    return (known.trusted.some(({ blob }) => blob.equals(key)) ||
+        login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print));
+}
+/** Of the network, and of no use to a second try where the name or the address is wrong. */
+const UNREACHABLE = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"]);
+function explain(error, attempt) {
+    const { at, offered } = attempt;
+    const name = inWords(at);
+    const { level, code = "" } = error;
+    if (offered !== undefined && !isTrusted(offered, attempt))
+        return hostKeyError(attempt, offered, error);
+    if (level === "client-authentication")
+        return loginError(attempt, error);
+    if (level === "client-timeout") {
+        const message = `${name} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`;
+        return new src_errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, true);
+    }
+    if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
+        const hint = 'Check "ssh-host"; the runner must know the name.';
+        return new src_errors/* ConnectError */.T$(`The host name ${at.host} can't be resolved.`, hint, error, code === "EAI_AGAIN");
+    }
+    if (code === "ECONNREFUSED") {
+        const hint = "Check the host, the port and that sshd runs.";
+        return new src_errors/* ConnectError */.T$(`Nothing listens at ${name}.`, hint, error, true);
+    }
+    if (UNREACHABLE.has(code)) {
+        const hint = "Check that the runner may reach the manager: firewall, address, VPN.";
+        return new src_errors/* ConnectError */.T$(`${name} can't be reached (${code}).`, hint, error, true);
+    }
+    // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
+    const hint = offered === undefined
+        ? "Its sshd may be full (MaxStartups) or restarting."
+        : "Try from the runner: ssh -v.";
+    return new src_errors/* ConnectError */.T$(`No SSH session with ${name}: ${(0,src_errors/* messageOf */.bD)(error)}.`, hint, error, true);
+}
+function loginError({ at, login, accepted }, cause) {
+    const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
+    return new src_errors/* ConnectError */.T$(`${at.user}@${inWords(at)} refused the login (${ways(login)}).${taken}`, login.target.password === undefined
+        ? `Check that the user is right and that the public half of the key is in ~${at.user}/.ssh/authorized_keys there.`
+        : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).", cause);
+}
+function ways({ target, privateKey }) {
+    const tried = [
+        privateKey !== undefined && "the given key",
+        target.password !== undefined && "the given password",
+        target.agent !== undefined && "the keys of the SSH agent",
+    ].filter((way) => way !== false);
+    return `tried ${tried.join(" and ")}`;
+}
+function hostKeyError({ at, login, known }, offered, cause) {
+    const type = (0,known_hosts/* typeOfKey */.Jh)(offered);
+    const print = (0,known_hosts/* fingerprint */.Rj)(offered);
+    const name = inWords(at);
+    const expected = [...known.trusted.map((key) => (0,known_hosts/* fingerprint */.Rj)(key.blob)), ...login.target.fingerprints];
+    const revoked = known.revoked.some(({ blob }) => blob.equals(offered));
+    const message = revoked
+        ? `The host key of ${name} is revoked: it offered ${type} ${print}.`
+        : `The host key of ${name} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
+    const line = `${(0,ssh_login/* knownHostsName */.o)(at)} ${type} ${offered.toString("base64")}`;
+    return new src_errors/* ConnectError */.T$(`${message} Nothing was sent to it.`, revoked
+        ? "The server must get a new host key; until then it may be anybody."
+        : `If the server was set up anew, check on it with \`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub\` and put this line into "ssh-known-hosts": ${line}. If not, somebody may stand in between.`, cause);
+}
+
+;// CONCATENATED MODULE: ./src/io/tunnel.ts
+
+
+
+
+
+
+
+
+/** Connects to one manager, and listens on a socket of that name in `folder`. */
+async function openTunnel(login, manager, path, signal) {
+    const connection = await openConnection(login, manager, signal);
+    const way = new DockerWay(connection.client, login.target);
+    const socket = (0,external_node_path_.join)(path.folder, path.name);
+    const sockets = new Set();
+    const server = (0,external_node_net_.createServer)({ allowHalfOpen: true }, (local) => {
+        sockets.add(local);
+        local.on("close", () => sockets.delete(local));
+        void splice(local, way);
+    });
+    const close = async () => {
+        for (const local of sockets)
+            local.destroy();
+        await closeServer(server);
+        connection.close();
+    };
+    // A session that is gone takes its connections along, so that nobody waits for an answer that can't come.
+    connection.client.on("close", () => sockets.forEach((local) => local.destroy()));
+    try {
+        server.listen(socket);
+        await (0,external_node_events_.once)(server, "listening", { signal });
+    }
+    catch (error) {
+        await close();
+        throw error;
+    }
+    return { dockerHost: `unix://${socket}`, way, lost: connection.lost, [Symbol.asyncDispose]: close };
+}
+async function closeServer(server) {
+    if (!server.listening)
+        return;
+    await new Promise((resolve) => server.close(() => resolve()));
+}
+async function splice(local, way) {
+    local.on("error", () => local.destroy());
+    let channel;
+    try {
+        channel = await way.open(); // ssh2 throws where the session has just gone, before it tells its listeners.
+    }
+    catch {
+        local.destroy();
+        return;
+    }
+    channel.on("error", () => local.destroy());
+    channel.on("close", () => local.destroy());
+    local.on("close", () => channel.destroy());
+    if (local.destroyed)
+        channel.destroy();
+    else
+        local.pipe(channel).pipe(local);
+}
+
 ;// CONCATENATED MODULE: ./src/io/session.ts
+
+
+
+
+
+
 
 
 
@@ -28190,61 +28781,174 @@ function withheld(environment) {
     const hidden = Object.keys(environment).filter(template/* isHidden */.dK);
     return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
 }
-/** Connects and makes sure that a manager with a working swarm answers. */
+/** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 async function openSession(request) {
-    const { route, signal, privateFolder } = request;
-    const tunnel = route.kind === "ssh" ? await (0,io_tunnel/* openTunnel */.X)(route.login, privateFolder, signal) : undefined;
-    const dockerHost = route.kind === "ssh" ? (tunnel?.dockerHost ?? "") : route.dockerHost;
-    const address = request.target.kind === "ssh" ? request.target.host : dockerHost;
-    let api;
+    const { privateFolder, configFolder, signal, say } = request;
+    const managers = new Managers(request);
+    const engine = new steady_engine/* SteadyEngine */.x4(await managers.reachPatiently(), async () => await managers.reach(), request.patienceMs, signal, say);
     try {
-        api = await reachEngine(dockerHost, address, request);
-        requireManager(await api.json("/info"), address);
+        const proxy = await openProxy(engine, (0,external_node_path_.join)(privateFolder, "docker.sock"));
+        const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
+        return {
+            swarm: new EngineSwarm(engine, () => engine.address),
+            docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
+            registryAuth: remembered((domain) => (0,docker_config/* registryAuth */.I)(configFolder, domain)),
+            rehearse: async (stage, deploy) => await (0,stand_in.rehearse)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "plan.sock"), docker, deploy),
+            perform: async (stage, deploy, onSent) => {
+                const pass = forward(engine, onSent);
+                await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), pass, async (host) => {
+                    await deploy((0,stand_in/* facing */.j2)(docker, host));
+                });
+            },
+            lost: () => engine.current.lost(),
+            [Symbol.asyncDispose]: async () => {
+                await proxy[Symbol.asyncDispose]();
+                await engine[Symbol.asyncDispose]();
+            },
+        };
     }
     catch (error) {
-        api?.close();
-        await tunnel?.[Symbol.asyncDispose]();
+        await engine[Symbol.asyncDispose]();
         throw error;
     }
-    const engine = api;
-    const docker = request.docker.with({
-        DOCKER_HOST: dockerHost,
-        DOCKER_CONFIG: request.configFolder,
-        ...withheld(process.env),
-    });
-    return {
-        swarm: new EngineSwarm(engine, address),
-        docker,
-        registryAuth: remembered((domain) => (0,docker_config/* registryAuth */.I)(request.configFolder, domain)),
-        rehearse: async (stage, deploy) => await (0,stand_in.rehearse)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "plan.sock"), docker, deploy),
-        perform: async (stage, deploy, onSent) => {
-            const pass = async (write, query) => await forward(engine, write, query, onSent);
-            await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), pass, async (host) => {
-                await deploy((0,stand_in/* facing */.j2)(docker, host));
-            });
-        },
-        lost: () => tunnel?.lost(),
-        [Symbol.asyncDispose]: async () => {
-            engine.close();
-            await tunnel?.[Symbol.asyncDispose]();
-        },
-    };
 }
 /** Passes a write on to the manager, and notes which services it took. One that got no answer may have been taken. */
-async function forward(engine, write, query, onSent) {
-    const { method, path, body, auth } = write;
-    const isService = /^\/services\/(create|[^/]+\/update)$/.test(path);
+function forward(engine, onSent) {
+    return async (write, query) => {
+        const note = () => {
+            if ((0,io_write/* isService */.k)(write.path))
+                onSent((0,json/* textAt */.$6)(write.body, "Name"));
+        };
+        try {
+            const answer = await (0,io_write/* sendWrite */.A)(engine, write, query);
+            if (answer.status < 300)
+                note();
+            return answer;
+        }
+        catch (error) {
+            note();
+            throw error;
+        }
+    };
+}
+async function pause(ms, signal) {
+    await (0,promises_.setTimeout)(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+const MOST_ROUNDS = 3;
+/** The managers that the workflow names, and the way to each. */
+class Managers {
+    #request;
+    /** The one to try first. */
+    #next = 0;
+    #opened = 0;
+    constructor(request) {
+        this.#request = request;
+    }
+    /** A network has its moments; a wrong key stays wrong. */
+    async reachPatiently() {
+        for (let round = 1;; round += 1) {
+            try {
+                return await this.reach();
+            }
+            catch (error) {
+                if (!(error instanceof src_errors/* ConnectError */.T$ && error.transient) || round === MOST_ROUNDS)
+                    throw error;
+                this.#request.say(`${error.message} Trying again.`);
+                await pause((0,steady_engine/* pauseBefore */.GB)(round), this.#request.signal);
+            }
+        }
+    }
+    /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
+    async reach() {
+        const { route, say, signal } = this.#request;
+        if (route.kind === "socket")
+            return await this.#reachSocket(route.dockerHost);
+        const { managers } = route.login.target;
+        const errors = [];
+        for (let tried = 0; tried < managers.length; tried += 1) {
+            const index = (this.#next + tried) % managers.length;
+            const manager = managers[index];
+            if (manager === undefined)
+                continue;
+            try {
+                const reached = await this.#reachBySsh(route.login, manager);
+                this.#next = index;
+                return reached;
+            }
+            catch (error) {
+                if (!(error instanceof src_errors/* ConnectError */.T$) || signal.aborted)
+                    throw error;
+                errors.push(error);
+                if (managers.length > 1)
+                    say(`${manager.host}: ${error.message}`);
+            }
+        }
+        // After a loss the next one in the list is as good a guess as any.
+        this.#next = (this.#next + 1) % managers.length;
+        const [only] = errors;
+        if (errors.length === 1 && only !== undefined)
+            throw only;
+        throw new src_errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${managers.map(({ host }, index) => `${host} (${errors[index]?.message ?? "not tried"})`).join(", ")}`, "The log above has a line for each.", errors, errors.some(({ transient }) => transient));
+    }
+    async #reachSocket(dockerHost) {
+        const api = await engine/* EngineApi */.PB.open(dockerHost, this.#request.signal).catch((error) => {
+            if (error instanceof src_errors/* ConnectError */.T$ || this.#request.signal.aborted)
+                throw error;
+            const { code } = error;
+            const why = code === "ENOENT"
+                ? "there is no such socket"
+                : code === "EACCES"
+                    ? "this user may not open it"
+                    : (0,src_errors/* messageOf */.bD)(error);
+            throw new src_errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code !== "EACCES");
+        });
+        return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
+    }
+    async #reachBySsh(login, manager) {
+        const { privateFolder, signal } = this.#request;
+        this.#opened += 1;
+        const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
+        const tunnel = await openTunnel(login, manager, path, signal);
+        const close = async () => await tunnel[Symbol.asyncDispose]();
+        try {
+            const api = await engine/* EngineApi */.PB.open(tunnel.dockerHost, signal, () => tunnel.way.most);
+            return await asManager(api, manager.host, { lost: tunnel.lost, close });
+        }
+        catch (error) {
+            const explained = error instanceof src_errors/* ConnectError */.T$ || signal.aborted ? error : noDocker(manager, login, tunnel, error);
+            await close();
+            throw explained;
+        }
+    }
+}
+function noDocker(manager, { target }, tunnel, cause) {
+    const lost = tunnel.lost();
+    if (lost !== undefined) {
+        const message = `The SSH session with ${manager.host} was lost (${lost}).`;
+        return new src_errors/* ConnectError */.T$(message, "Check its sshd.", cause, true);
+    }
+    const { failure, name } = tunnel.way;
+    const said = failure === ""
+        ? ""
+        : ` sshd refuses to forward to ${target.socket}, or nothing listens there; ${name} says: ${failure}.`;
+    const sudo = target.sudo
+        ? `that ${manager.user} may run docker by sudo without a password`
+        : `that ${manager.user} may open ${target.socket} (group docker)`;
+    return new src_errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`, `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`, cause);
+}
+async function asManager(api, address, connection) {
+    const close = async () => {
+        api.close();
+        await connection.close();
+    };
     try {
-        const answer = await engine.answer(`${path}${query}`, { method, body, auth });
-        if (isService && answer.status < 300)
-            onSent((0,json/* textAt */.$6)(body, "Name"));
-        return answer;
+        requireManager(await (0,engine/* json */.Pq)(api, "/info"), address);
     }
     catch (error) {
-        if (isService)
-            onSent((0,json/* textAt */.$6)(body, "Name"));
+        await close();
         throw error;
     }
+    return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
 }
 /** A credential helper may take seconds: each registry is asked for once. */
 function remembered(ask) {
@@ -28255,41 +28959,189 @@ function remembered(ask) {
         return answers.get(domain);
     };
 }
-async function reachEngine(dockerHost, address, request) {
-    try {
-        return await EngineApi.open(dockerHost, request.signal);
-    }
-    catch (error) {
-        if (error instanceof errors/* ConnectError */.T$ || request.signal.aborted)
-            throw error;
-        if (request.target.kind === "ssh") {
-            throw new errors/* ConnectError */.T$(`The SSH login at ${address} works, but Docker's socket there can't be reached.`, `Check that Docker runs, that ${request.target.user} may open /var/run/docker.sock (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen).`, error);
-        }
-        const { code } = error;
-        const why = code === "ENOENT"
-            ? "there is no such socket"
-            : code === "EACCES"
-                ? "this user may not open it"
-                : (0,errors/* messageOf */.bD)(error);
-        throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${address}: ${why}.`, 'Check "docker-host" and that the engine runs.', error);
-    }
-}
 /** Refuses an engine that can't deploy a stack, in words that say what to do. */
 function requireManager(info, address) {
     const state = (0,json/* textAt */.$6)(info, "Swarm", "LocalNodeState");
     const error = (0,json/* textAt */.$6)(info, "Swarm", "Error");
     if (state === "locked") {
-        throw new errors/* ConnectError */.T$(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
+        throw new src_errors/* ConnectError */.T$(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
     }
     if (state !== "active") {
-        throw new errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
+        throw new src_errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
     }
     if ((0,json.at)(info, "Swarm", "ControlAvailable") !== true) {
-        throw new errors/* ConnectError */.T$(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
+        throw new src_errors/* ConnectError */.T$(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
     }
     if (error !== "") {
-        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
+        throw new src_errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
     }
+}
+
+
+/***/ }),
+
+/***/ 6615:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  o: () => (/* binding */ knownHostsName),
+  prepareLogin: () => (/* binding */ prepareLogin)
+});
+
+// EXTERNAL MODULE: external "node:fs"
+var external_node_fs_ = __nccwpck_require__(3024);
+// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(5472);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(3916);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(8028);
+// EXTERNAL MODULE: ./src/io/known-hosts.ts
+var known_hosts = __nccwpck_require__(7633);
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+;// CONCATENATED MODULE: ./src/io/private-key.ts
+
+
+
+/** A private key that ssh2 takes, from what people paste into a secret; an `InputError` says what else it is. Nothing is contacted. */
+function readPrivateKey(pasted, passphrase) {
+    const text = `${pasted
+        .split(/\r\n|\r|\n/)
+        .map((line) => line.trim())
+        .filter((line) => line !== "")
+        .join("\n")}\n`;
+    refuseOtherThings(text);
+    const key = text.includes("-----BEGIN PRIVATE KEY-----") || text.includes("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        ? fromPkcs8(text, passphrase)
+        : text;
+    const parsed = lib.utils.parseKey(key, passphrase);
+    if (parsed instanceof Error)
+        throw explain(parsed.message, passphrase);
+    return parsed;
+}
+function refuse(message, hint) {
+    return new errors/* InputError */.dz([{ message: `"ssh-private-key" ${message}`, hint }]);
+}
+function refuseOtherThings(text) {
+    if (/^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) ||
+        text.includes("BEGIN PUBLIC KEY") ||
+        text.includes("BEGIN SSH2 PUBLIC KEY")) {
+        throw refuse("is a public key.", "Give the private one, the file without .pub; the public one belongs into authorized_keys on the manager.");
+    }
+    if (text.startsWith("PuTTY-User-Key-File")) {
+        throw refuse("is a PuTTY key.", "Convert it: puttygen KEY.ppk -O private-openssh -o KEY.");
+    }
+    if (text.includes("\\n")) {
+        throw refuse("has \\n as two characters instead of line ends.", "Paste the key file as it is, on several lines.");
+    }
+    if (!/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(text)) {
+        throw refuse("is no private key: the line -----BEGIN … PRIVATE KEY----- is missing.", "Paste the whole file, first and last line included.");
+    }
+}
+/** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read, and Ed25519 has only OpenSSH's own. */
+function fromPkcs8(text, passphrase) {
+    try {
+        const key = (0,external_node_crypto_.createPrivateKey)({
+            key: text,
+            format: "pem",
+            ...(passphrase === undefined ? {} : { passphrase }),
+        });
+        if (key.asymmetricKeyType === "rsa")
+            return key.export({ type: "pkcs1", format: "pem" }).toString();
+        if (key.asymmetricKeyType === "ed25519")
+            return openSshEd25519(key.export({ format: "jwk" }));
+        if (key.asymmetricKeyType === "ec")
+            return key.export({ type: "sec1", format: "pem" }).toString();
+    }
+    catch (error) {
+        // OpenSSL has many words for a missing or wrong passphrase, "interrupted or cancelled" among them.
+        const encrypted = text.includes("BEGIN ENCRYPTED PRIVATE KEY");
+        throw explain(encrypted ? `encrypted: ${(0,errors/* messageOf */.bD)(error)}` : (0,errors/* messageOf */.bD)(error), passphrase);
+    }
+    throw refuse("is a key of a kind that SSH does not use.", "Make one: ssh-keygen -t ed25519.");
+}
+/** The file format of OpenSSH's PROTOCOL.key, without encryption: it never leaves this process. */
+function openSshEd25519(jwk) {
+    const [seed, publicKey] = [Buffer.from(jwk.d ?? "", "base64url"), Buffer.from(jwk.x ?? "", "base64url")];
+    const type = Buffer.from("ssh-ed25519");
+    const secret = Buffer.concat([
+        Buffer.alloc(8), // Two equal check numbers.
+        ...[type, publicKey, Buffer.concat([seed, publicKey]), Buffer.alloc(0)].map(withLength),
+    ]);
+    const padding = Buffer.from(Array.from({ length: (8 - (secret.length % 8)) % 8 }, (_, index) => index + 1));
+    const file = Buffer.concat([
+        Buffer.from("openssh-key-v1\0"),
+        ...[Buffer.from("none"), Buffer.from("none"), Buffer.alloc(0)].map(withLength),
+        Buffer.from([0, 0, 0, 1]),
+        withLength(Buffer.concat([type, publicKey].map(withLength))),
+        withLength(Buffer.concat([secret, padding])),
+    ]);
+    const lines = file.toString("base64").match(/.{1,70}/g) ?? [];
+    return ["-----BEGIN OPENSSH PRIVATE KEY-----", ...lines, "-----END OPENSSH PRIVATE KEY-----", ""].join("\n");
+}
+function withLength(bytes) {
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(bytes.length);
+    return Buffer.concat([length, bytes]);
+}
+function explain(message, passphrase) {
+    if (/encrypted|passphrase|integrity check/i.test(message)) {
+        return passphrase === undefined
+            ? refuse("is encrypted and there is no passphrase.", 'Give it as "ssh-passphrase".')
+            : new errors/* InputError */.dz([
+                {
+                    message: 'The "ssh-passphrase" does not open the key in "ssh-private-key".',
+                    hint: "Try it with: ssh-keygen -y -f KEY.",
+                },
+            ]);
+    }
+    return refuse(`can't be read (${message}).`, "Check it with: ssh-keygen -y -f KEY.");
+}
+
+;// CONCATENATED MODULE: ./src/io/ssh-login.ts
+
+
+
+
+
+
+/** Reads the key and the host keys; throws an `InputError` where they can't serve. */
+function prepareLogin(target) {
+    if (target.agent !== undefined && !(0,external_node_fs_.existsSync)(target.agent)) {
+        const message = `Neither "ssh-private-key" nor "ssh-password" is given, and no SSH agent listens at SSH_AUTH_SOCK (${target.agent}).`;
+        const hint = "If the key comes from a secret, check the secret's name: an undefined secret is empty.";
+        throw new errors/* InputError */.dz([{ message, hint }]);
+    }
+    const privateKey = target.privateKey === undefined ? undefined : readPrivateKey(target.privateKey, target.passphrase);
+    const problems = [];
+    const hosts = [...target.jumps, ...target.managers];
+    const known = new Map(hosts.map((host) => [host, knownHost(host, target, problems)]));
+    if (problems.length > 0)
+        throw new errors/* InputError */.dz(problems);
+    return { target, privateKey, known };
+}
+function knownHost(at, target, problems) {
+    if (target.knownHosts === undefined)
+        return { trusted: [], revoked: [] };
+    const { accepted, revoked, certAuthority } = (0,known_hosts/* knownKeys */.eE)(target.knownHosts, at.host, at.port);
+    if (accepted.length === 0 && target.fingerprints.length === 0) {
+        const name = knownHostsName(at);
+        const message = certAuthority
+            ? `"ssh-known-hosts" trusts ${name} through @cert-authority, which is not supported.`
+            : `"ssh-known-hosts" has no key for ${name}.`;
+        const port = at.port === 22 ? "" : `-p ${at.port} `;
+        const hint = `Add the lines of \`ssh-keyscan ${port}${at.host}\` after checking them, or give "ssh-fingerprint".`;
+        problems.push({ message, hint });
+    }
+    return { trusted: accepted, revoked };
+}
+/** As `known_hosts` calls a server. */
+function knownHostsName({ host, port }) {
+    return port === 22 ? host : `[${host}]:${port}`;
 }
 
 
@@ -28309,10 +29161,12 @@ function requireManager(info, address) {
 /* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8301);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3916);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
 /* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1870);
+/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5419);
+
 
 
 
@@ -28431,12 +29285,12 @@ function labelled(objects, query) {
         ? filters.label
         : Object.keys(filters.label ?? {});
     return objects.filter((each) => {
-        const labels = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
+        const labels = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
         return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
     });
 }
 function one(objects, name, kind) {
-    const found = objects.find((each) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(each, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(each, "Spec", "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(each, "ID"), (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(each, "Id")].includes(name));
+    const found = objects.find((each) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "ID"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Id")].includes(name));
     return found === undefined
         ? { status: 404, body: { message: `${kind} ${name} not found` } }
         : { status: 200, body: found };
@@ -28445,420 +29299,197 @@ function one(objects, name, kind) {
 
 /***/ }),
 
-/***/ 5462:
+/***/ 8511:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   GB: () => (/* binding */ pauseBefore),
+/* harmony export */   LM: () => (/* binding */ saysNoLeader),
+/* harmony export */   x4: () => (/* binding */ SteadyEngine)
+/* harmony export */ });
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6);
 
-// EXPORTS
-__nccwpck_require__.d(__webpack_exports__, {
-  X: () => (/* binding */ openTunnel),
-  prepareLogin: () => (/* binding */ prepareLogin)
-});
 
-// EXTERNAL MODULE: external "node:events"
-var external_node_events_ = __nccwpck_require__(8474);
-// EXTERNAL MODULE: external "node:fs"
-var external_node_fs_ = __nccwpck_require__(3024);
-// EXTERNAL MODULE: external "node:net"
-var external_node_net_ = __nccwpck_require__(7030);
-// EXTERNAL MODULE: external "node:path"
-var external_node_path_ = __nccwpck_require__(6760);
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
-;// CONCATENATED MODULE: ./src/io/known-hosts.ts
 
-/** Finds the lines that speak of `host` at `port`. */
-function knownKeys(text, host, port) {
-    const name = port === 22 ? host.toLowerCase() : `[${host.toLowerCase()}]:${port}`;
-    const accepted = [];
-    const revoked = [];
-    let certAuthority = false;
-    for (const line of text.split(/\r?\n/)) {
-        const fields = line.trim().split(/\s+/);
-        const marker = fields[0]?.startsWith("@") === true ? fields.shift() : undefined;
-        const [patterns = "", type = "", base64 = ""] = fields;
-        if (patterns === "" || patterns.startsWith("#") || base64 === "" || !matches(patterns, name))
-            continue;
-        const key = { type, blob: Buffer.from(base64, "base64") };
-        if (typeOfKey(key.blob) !== type)
-            continue; // A key that was cut short is none.
-        if (marker === "@revoked")
-            revoked.push(key);
-        else if (marker === "@cert-authority")
-            certAuthority = true;
-        else if (marker === undefined)
-            accepted.push(key);
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 8000;
+/** Doubles from try to try, up to a limit; between half and the whole of it, so that several runners don't come back in step. */
+function pauseBefore(attempt, random = Math.random()) {
+    return Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS) * (0.5 + random / 2);
+}
+/** What a manager says while its swarm has no leader; an election takes 10 to 45 s (SANDBOX, "Leader lost"). */
+const NO_LEADER = /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
+function saysNoLeader({ status, body }) {
+    return status >= 500 && NO_LEADER.test((0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(body));
+}
+/**
+ * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
+ * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first.
+ */
+class SteadyEngine {
+    #reach;
+    #signal;
+    #patienceMs;
+    #say;
+    #reached;
+    #again;
+    constructor(first, reach, patienceMs, signal, say) {
+        this.#reached = first;
+        this.#reach = reach;
+        this.#patienceMs = patienceMs;
+        this.#signal = signal;
+        this.#say = say;
     }
-    return { accepted, revoked, certAuthority };
-}
-function matches(patterns, name) {
-    let found = false;
-    for (const pattern of patterns.split(",")) {
-        const negated = pattern.startsWith("!");
-        if (!matchesOne(negated ? pattern.slice(1) : pattern, name))
-            continue;
-        if (negated)
-            return false; // A negated match overrules every other one.
-        found = true;
+    get apiVersion() {
+        return this.#reached.api.apiVersion;
     }
-    return found;
-}
-function matchesOne(pattern, name) {
-    const hashed = /^\|1\|([^|]+)\|([^|]+)$/.exec(pattern);
-    if (hashed !== null) {
-        const [, salt = "", digest = ""] = hashed;
-        const expected = Buffer.from(digest, "base64");
-        const actual = (0,external_node_crypto_.createHmac)("sha1", Buffer.from(salt, "base64")).update(name).digest();
-        return expected.length === actual.length && (0,external_node_crypto_.timingSafeEqual)(expected, actual);
+    get address() {
+        return this.#reached.address;
     }
-    const expression = pattern
-        .toLowerCase()
-        .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-        .replaceAll("*", ".*")
-        .replaceAll("?", ".");
-    return new RegExp(`^${expression}$`).test(name);
-}
-/** The type that a key's blob names in its first field. */
-function typeOfKey(blob) {
-    return blob.length < 4 ? "" : blob.toString("latin1", 4, 4 + Math.min(blob.readUInt32BE(0), 64));
-}
-/** As `ssh-keygen -l` prints it. */
-function fingerprint(blob) {
-    return `SHA256:${(0,external_node_crypto_.createHash)("sha256").update(blob).digest("base64").replace(/=+$/, "")}`;
-}
-
-;// CONCATENATED MODULE: ./src/io/private-key.ts
-
-
-
-/** A private key that ssh2 takes, from what people paste into a secret; an `InputError` says what else it is. Nothing is contacted. */
-function readPrivateKey(pasted, passphrase) {
-    const text = `${pasted
-        .split(/\r\n|\r|\n/)
-        .map((line) => line.trim())
-        .filter((line) => line !== "")
-        .join("\n")}\n`;
-    refuseOtherThings(text);
-    const key = text.includes("-----BEGIN PRIVATE KEY-----") || text.includes("-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        ? fromPkcs8(text, passphrase)
-        : text;
-    const parsed = lib.utils.parseKey(key, passphrase);
-    if (parsed instanceof Error)
-        throw explain(parsed.message, passphrase);
-    return key;
-}
-function refuse(message, hint) {
-    return new errors/* InputError */.dz([{ message: `"ssh-private-key" ${message}`, hint }]);
-}
-function refuseOtherThings(text) {
-    if (/^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) ||
-        text.includes("BEGIN PUBLIC KEY") ||
-        text.includes("BEGIN SSH2 PUBLIC KEY")) {
-        throw refuse("is a public key.", "Give the private one, the file without .pub; the public one belongs into authorized_keys on the manager.");
-    }
-    if (text.startsWith("PuTTY-User-Key-File")) {
-        throw refuse("is a PuTTY key.", "Convert it: puttygen KEY.ppk -O private-openssh -o KEY.");
-    }
-    if (text.includes("\\n")) {
-        throw refuse("has \\n as two characters instead of line ends.", "Paste the key file as it is, on several lines.");
-    }
-    if (!/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(text)) {
-        throw refuse("is no private key: the line -----BEGIN … PRIVATE KEY----- is missing.", "Paste the whole file, first and last line included.");
-    }
-}
-/** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read, and Ed25519 has only OpenSSH's own. */
-function fromPkcs8(text, passphrase) {
-    try {
-        const key = (0,external_node_crypto_.createPrivateKey)({
-            key: text,
-            format: "pem",
-            ...(passphrase === undefined ? {} : { passphrase }),
-        });
-        if (key.asymmetricKeyType === "rsa")
-            return key.export({ type: "pkcs1", format: "pem" }).toString();
-        if (key.asymmetricKeyType === "ed25519")
-            return openSshEd25519(key.export({ format: "jwk" }));
-        if (key.asymmetricKeyType === "ec")
-            return key.export({ type: "sec1", format: "pem" }).toString();
-    }
-    catch (error) {
-        // OpenSSL has many words for a missing or wrong passphrase, "interrupted or cancelled" among them.
-        const encrypted = text.includes("BEGIN ENCRYPTED PRIVATE KEY");
-        throw explain(encrypted ? `encrypted: ${(0,errors/* messageOf */.bD)(error)}` : (0,errors/* messageOf */.bD)(error), passphrase);
-    }
-    throw refuse("is a key of a kind that SSH does not use.", "Make one: ssh-keygen -t ed25519.");
-}
-/** The file format of OpenSSH's PROTOCOL.key, without encryption: it never leaves this process. */
-function openSshEd25519(jwk) {
-    const [seed, publicKey] = [Buffer.from(jwk.d ?? "", "base64url"), Buffer.from(jwk.x ?? "", "base64url")];
-    const type = Buffer.from("ssh-ed25519");
-    const secret = Buffer.concat([
-        Buffer.alloc(8), // Two equal check numbers.
-        ...[type, publicKey, Buffer.concat([seed, publicKey]), Buffer.alloc(0)].map(withLength),
-    ]);
-    const padding = Buffer.from(Array.from({ length: (8 - (secret.length % 8)) % 8 }, (_, index) => index + 1));
-    const file = Buffer.concat([
-        Buffer.from("openssh-key-v1\0"),
-        ...[Buffer.from("none"), Buffer.from("none"), Buffer.alloc(0)].map(withLength),
-        Buffer.from([0, 0, 0, 1]),
-        withLength(Buffer.concat([type, publicKey].map(withLength))),
-        withLength(Buffer.concat([secret, padding])),
-    ]);
-    const lines = file.toString("base64").match(/.{1,70}/g) ?? [];
-    return ["-----BEGIN OPENSSH PRIVATE KEY-----", ...lines, "-----END OPENSSH PRIVATE KEY-----", ""].join("\n");
-}
-function withLength(bytes) {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(bytes.length);
-    return Buffer.concat([length, bytes]);
-}
-function explain(message, passphrase) {
-    if (/encrypted|passphrase|integrity check/i.test(message)) {
-        return passphrase === undefined
-            ? refuse("is encrypted and there is no passphrase.", 'Give it as "ssh-passphrase".')
-            : new errors/* InputError */.dz([
-                {
-                    message: 'The "ssh-passphrase" does not open the key in "ssh-private-key".',
-                    hint: "Try it with: ssh-keygen -y -f KEY.",
-                },
-            ]);
-    }
-    return refuse(`can't be read (${message}).`, "Check it with: ssh-keygen -y -f KEY.");
-}
-
-;// CONCATENATED MODULE: ./src/io/tunnel.ts
-
-
-
-
-
-
-
-
-
-const REMOTE_SOCKET = "/var/run/docker.sock";
-const HANDSHAKE_TIMEOUT_MS = 20_000;
-const KEEPALIVE_MS = 10_000;
-/** Reads the key and the host keys; throws an `InputError` where they can't serve. */
-function prepareLogin(target) {
-    if (target.agent !== undefined && !(0,external_node_fs_.existsSync)(target.agent)) {
-        const message = `Neither "ssh-private-key" nor "ssh-password" is given, and no SSH agent listens at SSH_AUTH_SOCK (${target.agent}).`;
-        throw new errors/* InputError */.dz([
-            {
-                message,
-                hint: "If the key comes from a secret, check the secret's name: an undefined secret is empty.",
-            },
-        ]);
-    }
-    const privateKey = target.privateKey === undefined ? undefined : readPrivateKey(target.privateKey, target.passphrase);
-    const known = target.knownHosts === undefined ? undefined : knownKeys(target.knownHosts, target.host, target.port);
-    if (known !== undefined && known.accepted.length === 0 && target.fingerprints.length === 0) {
-        const name = target.port === 22 ? target.host : `[${target.host}]:${target.port}`;
-        const message = known.certAuthority
-            ? `"ssh-known-hosts" trusts ${name} through @cert-authority, which is not supported.`
-            : `"ssh-known-hosts" has no key for ${name}.`;
-        const port = target.port === 22 ? "" : `-p ${target.port} `;
-        throw new errors/* InputError */.dz([
-            {
-                message,
-                hint: `Add the lines of \`ssh-keyscan ${port}${target.host}\` after checking them, or give "ssh-fingerprint".`,
-            },
-        ]);
-    }
-    return { target, privateKey, trusted: known?.accepted ?? [], revoked: known?.revoked ?? [] };
-}
-/** Connects, checks the host key before any credential is sent, logs in, and listens on `folder`/docker.sock. */
-async function openTunnel(login, folder, signal) {
-    const client = new lib.Client();
-    const state = { lost: undefined };
-    const lose = (why) => void (state.lost ??= why);
-    // One listener for life: an `error` of a session that nobody listens to ends the process.
-    client.on("error", (error) => lose(error.message));
-    client.on("end", () => lose("the server ended the session"));
-    client.on("close", () => lose("the server closed the session"));
-    await connect(client, login, signal);
-    const path = (0,external_node_path_.join)(folder, "docker.sock");
-    const sockets = new Set();
-    const server = (0,external_node_net_.createServer)({ allowHalfOpen: true }, (local) => {
-        sockets.add(local);
-        local.on("close", () => sockets.delete(local));
-        forward(client, local, state);
-    });
-    const close = async () => {
-        lose("this step closed the session");
-        for (const local of sockets)
-            local.destroy();
-        await closeServer(server);
-        client.end();
-        client.destroy();
-    };
-    try {
-        server.listen(path);
-        await (0,external_node_events_.once)(server, "listening", { signal });
-    }
-    catch (error) {
-        await close();
-        throw error;
-    }
-    return { dockerHost: `unix://${path}`, lost: () => state.lost, [Symbol.asyncDispose]: close };
-}
-async function closeServer(server) {
-    if (!server.listening)
-        return;
-    await new Promise((resolve) => server.close(() => resolve()));
-}
-function forward(client, local, state) {
-    local.on("error", () => local.destroy());
-    const opened = (error, channel) => {
-        if (error !== undefined) {
-            local.destroy();
-            return;
+    async send(path, call) {
+        const repeatable = call.repeatable ?? (call.method ?? "GET") === "GET";
+        const deadline = Date.now() + this.#patienceMs;
+        for (let attempt = 1;; attempt += 1) {
+            const reached = this.#reached;
+            try {
+                const answer = await reached.api.send(path, call);
+                if (!repeatable || !saysNoLeader(answer) || Date.now() >= deadline)
+                    return answer;
+                if (attempt === 1)
+                    this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(answer.body)}); asking again.`);
+                await this.#pause(attempt);
+            }
+            catch (error) {
+                if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || this.#signal.aborted)
+                    throw error;
+                if (!repeatable || Date.now() >= deadline)
+                    throw silent(reached, error);
+                await this.reconnect(reached, deadline, error);
+            }
         }
-        channel.on("error", () => local.destroy());
-        channel.on("close", () => local.destroy());
-        local.on("close", () => channel.destroy());
-        if (local.destroyed)
-            channel.destroy();
-        else
-            local.pipe(channel).pipe(local);
-    };
-    try {
-        client.openssh_forwardOutStreamLocal(REMOTE_SOCKET, opened);
     }
-    catch (error) {
-        // ssh2 throws where the session has just gone, before it tells its listeners.
-        state.lost ??= (0,errors/* messageOf */.bD)(error);
-        local.destroy();
+    /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
+    async reconnect(lost, deadline, why) {
+        if (this.#reached !== lost)
+            return;
+        this.#again ??= this.#open(lost, deadline, why).finally(() => (this.#again = undefined));
+        await this.#again;
+    }
+    /** What answers at the moment. */
+    get current() {
+        return this.#reached;
+    }
+    async #open(lost, deadline, why) {
+        this.#say(`The connection to ${lost.address} was lost (${lost.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(why)}); connecting again.`);
+        await lost[Symbol.asyncDispose]();
+        for (let attempt = 1;; attempt += 1) {
+            try {
+                this.#reached = await this.#reach();
+                this.#say(`Connected to the manager ${this.#reached.address} again.`);
+                return;
+            }
+            catch (error) {
+                const again = error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.transient && Date.now() < deadline;
+                if (!again)
+                    throw error;
+                await this.#pause(attempt);
+            }
+        }
+    }
+    async #pause(attempt) {
+        await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)(pauseBefore(attempt), undefined, { signal: this.#signal }).catch(() => this.#signal.throwIfAborted());
+    }
+    async [Symbol.asyncDispose]() {
+        await this.#reached[Symbol.asyncDispose]();
     }
 }
-/** What ssh2 can check, in its own order. */
-const HOST_KEY_ALGORITHMS = [
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-    "ssh-rsa",
-];
-/** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
-function hostKeyAlgorithms(trusted) {
-    const isKnown = (algorithm) => trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
-    return [
-        ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
-        ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
-    ];
+function silent(reached, error) {
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$(`The manager ${reached.address} does not answer (${reached.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(error)}).`, "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.", error, true);
 }
-async function connect(client, login, signal) {
-    signal.throwIfAborted();
-    const { target } = login;
-    const offered = { key: undefined };
-    const options = {
-        host: target.host,
-        port: target.port,
-        username: target.user,
-        readyTimeout: HANDSHAKE_TIMEOUT_MS,
-        keepaliveInterval: KEEPALIVE_MS,
-        keepaliveCountMax: 3,
-        hostVerifier: (key) => {
-            offered.key = key;
-            return isTrusted(key, login);
-        },
-        algorithms: { serverHostKey: hostKeyAlgorithms(login.trusted) },
-        ...(login.privateKey === undefined ? {} : { privateKey: login.privateKey }),
-        ...(target.passphrase === undefined ? {} : { passphrase: target.passphrase }),
-        ...(target.password === undefined ? {} : { password: target.password, tryKeyboard: true }),
-        ...(target.agent === undefined ? {} : { agent: target.agent }),
-    };
-    await new Promise((resolve, reject) => {
-        const fail = (error) => {
-            signal.removeEventListener("abort", abort);
-            client.destroy();
-            reject(error);
-        };
-        const abort = () => fail(signal.reason instanceof Error ? signal.reason : new errors/* Cancelled */.cJ("a signal"));
-        signal.addEventListener("abort", abort, { once: true });
-        const failed = (error) => fail(tunnel_explain(error, login, offered.key));
-        const ended = () => failed(new Error("the server closed the connection"));
-        client.on("error", failed);
-        client.on("end", ended);
-        client.on("connect", () => client.setNoDelay(true)); // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
-        client.on("keyboard-interactive", (_name, _instructions, _language, prompts, finish) => {
-            finish(prompts.map(() => target.password ?? ""));
-        });
-        client.on("ready", () => {
-            signal.removeEventListener("abort", abort);
-            client.off("error", failed);
-            client.off("end", ended);
-            resolve();
-        });
+
+
+/***/ }),
+
+/***/ 5419:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   A: () => (/* binding */ sendWrite),
+/* harmony export */   k: () => (/* binding */ isService)
+/* harmony export */ });
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8511);
+
+
+
+
+
+
+
+const MOST_TRIES = 6;
+/**
+ * Sends a write to the manager, once. Where the answer is lost, or the swarm lost its leader over it, nobody knows whether it happened:
+ * then the swarm is asked what is there, and the write is sent again only if it is not what was meant.
+ */
+async function sendWrite(engine, write, query) {
+    const { method, path, body, auth } = write;
+    for (let attempt = 1;; attempt += 1) {
+        let answer;
         try {
-            client.connect(options); // Throws on options it can't use.
+            answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
+            if (!(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .saysNoLeader */ .LM)(answer))
+                return { status: answer.status, body: parsed(answer.body) };
         }
         catch (error) {
-            fail(tunnel_explain(error, login, undefined));
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || attempt === MOST_TRIES || !isService(path))
+                throw error;
         }
-    });
+        const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
+        if (done !== undefined)
+            return done;
+        if (answer !== undefined && attempt === MOST_TRIES)
+            return { status: answer.status, body: parsed(answer.body) };
+        await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)((0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .pauseBefore */ .GB)(attempt));
+    }
 }
-function isTrusted(key, login) {
-    if (login.revoked.some((known) => known.blob.equals(key)))
-        return false;
-    const print = fingerprint(key);
-    return (login.trusted.some((known) => known.blob.equals(key)) ||
-        login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print));
+function isService(path) {
+    return /^\/services\/(create|[^/]+\/update)$/.test(path);
 }
-function tunnel_explain(error, login, offered) {
-    const { host, port, user } = login.target;
-    const at = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-    const { level, code } = error;
-    if (offered !== undefined && !isTrusted(offered, login))
-        return hostKeyError(at, login, offered, error);
-    if (level === "client-authentication") {
-        return new errors/* ConnectError */.T$(`${user}@${at} refused the login (${ways(login)}).`, login.target.password === undefined
-            ? `Check that the user is right and that the public half of the key is in ~${user}/.ssh/authorized_keys on the manager.`
-            : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).", error);
-    }
-    if (level === "client-timeout") {
-        return new errors/* ConnectError */.T$(`${at} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`, "Check that an SSH server answers at this port.", error);
-    }
-    if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
-        return new errors/* ConnectError */.T$(`The host name ${host} can't be resolved.`, 'Check "ssh-host"; the runner must know the name.', error);
-    }
-    if (code === "ECONNREFUSED") {
-        return new errors/* ConnectError */.T$(`Nothing listens at ${at}.`, "Check the host, the port and that sshd runs.", error);
-    }
-    if (code === "ETIMEDOUT" || code === "EHOSTUNREACH" || code === "ENETUNREACH") {
-        return new errors/* ConnectError */.T$(`${at} can't be reached (${code}).`, "Check that the runner may reach the manager: firewall, address, VPN.", error);
-    }
-    return new errors/* ConnectError */.T$(`No SSH session with ${at}: ${(0,errors/* messageOf */.bD)(error)}.`, "Try from the runner: ssh -v.", error);
+/** The answer that the write would have got, where the swarm has what it was to bring about. */
+async function alreadyDone(engine, { path, body }, query) {
+    if (!isService(path))
+        return undefined;
+    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(body, "Name");
+    const filters = JSON.stringify({ name: [name] });
+    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
+    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(service, "Spec", "Name") === name);
+    if (live === undefined)
+        return undefined;
+    const version = Number(new URLSearchParams(query).get("version"));
+    // An update that did not happen leaves the version as it was; the scheduler's own marks come only after one.
+    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(live, "Version", "Index") === version)
+        return undefined;
+    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/networks")));
+    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networks));
+    if (JSON.stringify(has) !== JSON.stringify(meant))
+        return undefined;
+    return path.endsWith("/create")
+        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(live, "ID") } }
+        : { status: 200, body: {} };
 }
-function ways(login) {
-    const { target } = login;
-    const tried = [
-        login.privateKey !== undefined && "the given key",
-        target.password !== undefined && "the given password",
-        target.agent !== undefined && "the keys of the SSH agent",
-    ].filter((way) => way !== false);
-    return `tried ${tried.join(" and ")}`;
-}
-function hostKeyError(at, login, offered, cause) {
-    const type = typeOfKey(offered);
-    const print = fingerprint(offered);
-    const expected = [...login.trusted.map((key) => fingerprint(key.blob)), ...login.target.fingerprints];
-    const revoked = login.revoked.some((known) => known.blob.equals(offered));
-    const message = revoked
-        ? `The host key of ${at} is revoked: it offered ${type} ${print}.`
-        : `The host key of ${at} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
-    return new errors/* ConnectError */.T$(`${message} Nothing was sent to it.`, revoked
-        ? "The server must get a new host key; until then it may be anybody."
-        : "If the server was set up anew, check on it with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` and replace the pinned key; if not, somebody may stand in between.", cause);
+function parsed(body) {
+    return body.length === 0 ? {} : JSON.parse(body.toString("utf8"));
 }
 
 
@@ -30386,6 +31017,14 @@ module.exports = require("node:os");
 
 "use strict";
 module.exports = require("node:path");
+
+/***/ }),
+
+/***/ 8500:
+/***/ ((module) => {
+
+"use strict";
+module.exports = require("node:timers/promises");
 
 /***/ }),
 
@@ -39159,8 +39798,8 @@ var __webpack_exports__ = {};
 var external_node_fs_ = __nccwpck_require__(3024);
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
-;// CONCATENATED MODULE: external "node:timers/promises"
-const promises_namespaceObject = require("node:timers/promises");
+// EXTERNAL MODULE: external "node:timers/promises"
+var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
@@ -42302,8 +42941,8 @@ function removeFolder(path) {
     (0,external_node_fs_.rmSync)(path, { recursive: true, force: true });
 }
 
-// EXTERNAL MODULE: ./src/io/session.ts + 2 modules
-var session = __nccwpck_require__(2082);
+// EXTERNAL MODULE: ./src/io/session.ts + 6 modules
+var session = __nccwpck_require__(2345);
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(665);
 // EXTERNAL MODULE: ./src/world.ts
@@ -42380,8 +43019,8 @@ function maskSecrets(runner) {
 }
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function makeWorld(runner, inputs, run, folder, signal) {
-    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 5462));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 2082));
+    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6615));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 2345));
     const { rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
     const route = inputs.target.kind === "ssh"
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
@@ -42413,11 +43052,13 @@ async function makeWorld(runner, inputs, run, folder, signal) {
             configFolder,
             privateFolder: folder,
             signal,
+            patienceMs: inputs.rollout.timeoutMs,
+            say: (line) => runner.say(line),
         }),
     };
 }
 async function sleepUnlessStopped(ms, signal) {
-    await (0,promises_namespaceObject.setTimeout)(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+    await (0,promises_.setTimeout)(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 function makeFiles(runner, folder) {
     return {

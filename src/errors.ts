@@ -53,8 +53,12 @@ export class BuildError extends StopError {
 
 /** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
 export class ConnectError extends StopError {
-  constructor(message: string, hint: string, cause?: unknown) {
+  /** Whether another try may well succeed: the network, a restart, an election; not a wrong key. */
+  readonly transient: boolean;
+
+  constructor(message: string, hint: string, cause?: unknown, transient = false) {
     super("connect", [{ message, hint }], cause);
+    this.transient = transient;
   }
 }
 

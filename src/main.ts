@@ -75,7 +75,7 @@ async function makeWorld(
   folder: string,
   signal: AbortSignal,
 ): Promise<World> {
-  const { prepareLogin } = await import(/* webpackMode: "eager" */ "./io/tunnel.ts");
+  const { prepareLogin } = await import(/* webpackMode: "eager" */ "./io/ssh-login.ts");
   const { openSession, withheld } = await import(/* webpackMode: "eager" */ "./io/session.ts");
   const { rehearse } = await import(/* webpackMode: "eager" */ "./io/stand-in.ts");
   const route: Route =
@@ -109,6 +109,8 @@ async function makeWorld(
         configFolder,
         privateFolder: folder,
         signal,
+        patienceMs: inputs.rollout.timeoutMs,
+        say: (line) => runner.say(line),
       }),
   };
 }

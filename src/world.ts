@@ -92,7 +92,7 @@ export interface Stage {
   readonly secrets: ReadonlyMap<string, string>;
 }
 
-/** One connection to one manager. */
+/** One connection to one manager at a time, opened again where it is lost. */
 export interface Session extends AsyncDisposable {
   readonly swarm: Swarm;
   /** Docker speaking to the manager, with the credentials that the swarm is to keep. */

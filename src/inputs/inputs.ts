@@ -9,6 +9,7 @@ export const DEFAULTS: Readonly<Record<string, string>> = {
   "ssh-user": "root",
   "ssh-port": "22",
   "ssh-sudo": "false",
+  "docker-socket": "/var/run/docker.sock",
   registry: "docker.io",
   build: "true",
   context: ".",
@@ -58,11 +59,24 @@ export interface Credential {
   readonly password: string;
 }
 
-export interface SshTarget {
-  readonly kind: "ssh";
+/** One SSH server: a manager, or a bastion on the way to it. */
+export interface SshHost {
+  /** A name or an address, without brackets. */
   readonly host: string;
   readonly port: number;
   readonly user: string;
+}
+
+export interface SshTarget {
+  readonly kind: "ssh";
+  /** Tried in this order; at least one. */
+  readonly managers: readonly SshHost[];
+  /** Gone through in this order on the way to each manager. */
+  readonly jumps: readonly SshHost[];
+  /** Whether the user needs `sudo -n` to reach Docker. */
+  readonly sudo: boolean;
+  /** Path of Docker's socket on the manager. */
+  readonly socket: string;
   readonly privateKey: string | undefined;
   readonly passphrase: string | undefined;
   readonly password: string | undefined;
@@ -269,13 +283,6 @@ function split(text: string, separator: RegExp): string[] {
 function parseTarget(reader: Reader, run: RunContext): SshTarget | SocketTarget {
   const hosts = reader.list("ssh-host");
   const dockerHost = reader.text("docker-host");
-  reader.refuseForNow("ssh-jump", "Give a host that the runner reaches by itself.");
-  if (reader.boolean("ssh-sudo")) {
-    reader.complain(
-      '"ssh-sudo" is not supported yet in this version.',
-      "Use a user that may open the Docker socket.",
-    );
-  }
   if (hosts.length > 0 === (dockerHost !== "")) {
     reader.complain(
       dockerHost === ""
@@ -293,34 +300,49 @@ function parseTarget(reader: Reader, run: RunContext): SshTarget | SocketTarget 
     }
     return { kind: "socket", dockerHost };
   }
-  if (hosts.length > 1)
-    reader.complain('Several managers in "ssh-host" are not supported yet in this version.', "Give one.");
+  checkPort(reader, reader.text("ssh-port"));
   return {
     kind: "ssh",
-    ...parseSshHost(reader, hosts[0] ?? ""),
+    managers: hosts.map((entry) => parseSshHost(reader, "ssh-host", entry)),
+    jumps: reader.list("ssh-jump").map((entry) => parseSshHost(reader, "ssh-jump", entry)),
+    sudo: reader.boolean("ssh-sudo"),
+    socket: parseSocket(reader),
     ...parseSshTrust(reader, hosts.length > 0, run),
   };
 }
 
 const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
 
-function parseSshHost(reader: Reader, entry: string): { host: string; port: number; user: string } {
+function parseSshHost(reader: Reader, input: string, entry: string): SshHost {
   const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
   const host = bracketed ?? plain ?? "";
-  if (entry !== "" && host === "") {
+  if (host === "") {
     reader.complain(
-      `"ssh-host" is "${entry}".`,
+      `"${input}" has "${entry}".`,
       "Give [user@]host[:port]; an IPv6 address stands in brackets.",
     );
   }
-  const number = port ?? reader.text("ssh-port");
-  if (!/^\d{1,5}$/.test(number) || Number(number) < 1 || Number(number) > 65_535) {
-    reader.complain(`The SSH port is "${number}".`, "Give a number from 1 to 65535.");
-  }
-  return { host, port: Number(number), user: user ?? reader.text("ssh-user") };
+  if (port !== undefined) checkPort(reader, port);
+  return { host, port: Number(port ?? reader.text("ssh-port")), user: user ?? reader.text("ssh-user") };
 }
 
-type SshTrust = Omit<SshTarget, "kind" | "host" | "port" | "user">;
+function checkPort(reader: Reader, port: string): void {
+  if (/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535) return;
+  reader.complain(`The SSH port is "${port}".`, "Give a number from 1 to 65535.");
+}
+
+/** Part of a remote command line where `docker system dial-stdio` has to do: nothing in it may mean anything to a shell. */
+function parseSocket(reader: Reader): string {
+  const path = reader.text("docker-socket").replace(/^unix:\/\//, "");
+  if (!/^\/[\w./@+-]+$/.test(path))
+    reader.complain(
+      `"docker-socket" is "${path}".`,
+      "Give the absolute path of Docker's socket on the manager.",
+    );
+  return path;
+}
+
+type SshTrust = Omit<SshTarget, "kind" | "managers" | "jumps" | "sudo" | "socket">;
 
 function parseSshTrust(reader: Reader, wanted: boolean, run: RunContext): SshTrust {
   const privateKey = nonBlank(reader.verbatim("ssh-private-key"));

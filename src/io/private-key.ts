@@ -1,9 +1,9 @@
 import { createPrivateKey } from "node:crypto";
-import { utils } from "ssh2";
+import { type ParsedKey, utils } from "ssh2";
 import { InputError, messageOf } from "../errors.ts";
 
 /** A private key that ssh2 takes, from what people paste into a secret; an `InputError` says what else it is. Nothing is contacted. */
-export function readPrivateKey(pasted: string, passphrase: string | undefined): string {
+export function readPrivateKey(pasted: string, passphrase: string | undefined): ParsedKey {
   const text = `${pasted
     .split(/\r\n|\r|\n/)
     .map((line) => line.trim())
@@ -16,7 +16,7 @@ export function readPrivateKey(pasted: string, passphrase: string | undefined): 
       : text;
   const parsed = utils.parseKey(key, passphrase);
   if (parsed instanceof Error) throw explain(parsed.message, passphrase);
-  return key;
+  return parsed;
 }
 
 function refuse(message: string, hint: string): InputError {

@@ -1,14 +1,20 @@
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectError, messageOf } from "../errors.ts";
+import { type Inputs, type SshHost } from "../inputs/inputs.ts";
 import { type Json, at, textAt } from "../json.ts";
-import { type Inputs } from "../inputs/inputs.ts";
-import { type Session, type Write } from "../world.ts";
 import { isHidden } from "../stack/template.ts";
+import { type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { registryAuth } from "./docker-config.ts";
-import { EngineApi, EngineSwarm } from "./engine.ts";
-import { type Answer, type OnWrite, facing, rehearse, standIn } from "./stand-in.ts";
-import { type SshLogin, openTunnel } from "./tunnel.ts";
+import { EngineApi, json } from "./engine.ts";
+import { EngineSwarm } from "./engine-swarm.ts";
+import { openProxy } from "./proxy.ts";
+import { type SshLogin } from "./ssh-login.ts";
+import { type OnWrite, facing, rehearse, standIn } from "./stand-in.ts";
+import { type Reached, SteadyEngine, pauseBefore } from "./steady-engine.ts";
+import { type Tunnel, openTunnel } from "./tunnel.ts";
+import { isService, sendWrite } from "./write.ts";
 
 /** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
 export type Route =
@@ -23,6 +29,9 @@ export interface SessionRequest {
   readonly configFolder: string;
   readonly privateFolder: string;
   readonly signal: AbortSignal;
+  /** How long a lost connection is tried to be opened again. */
+  readonly patienceMs: number;
+  readonly say: (line: string) => void;
 }
 
 /**
@@ -34,64 +43,198 @@ export function withheld(environment: NodeJS.ProcessEnv): Record<string, string>
   return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
 }
 
-/** Connects and makes sure that a manager with a working swarm answers. */
+/** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 export async function openSession(request: SessionRequest): Promise<Session> {
-  const { route, signal, privateFolder } = request;
-  const tunnel = route.kind === "ssh" ? await openTunnel(route.login, privateFolder, signal) : undefined;
-  const dockerHost = route.kind === "ssh" ? (tunnel?.dockerHost ?? "") : route.dockerHost;
-  const address = request.target.kind === "ssh" ? request.target.host : dockerHost;
-  let api: EngineApi | undefined;
+  const { privateFolder, configFolder, signal, say } = request;
+  const managers = new Managers(request);
+  const engine = new SteadyEngine(
+    await managers.reachPatiently(),
+    async () => await managers.reach(),
+    request.patienceMs,
+    signal,
+    say,
+  );
   try {
-    api = await reachEngine(dockerHost, address, request);
-    requireManager(await api.json("/info"), address);
+    const proxy = await openProxy(engine, join(privateFolder, "docker.sock"));
+    const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
+    return {
+      swarm: new EngineSwarm(engine, () => engine.address),
+      docker: facing(docker, proxy.dockerHost),
+      registryAuth: remembered((domain) => registryAuth(configFolder, domain)),
+      rehearse: async (stage, deploy) =>
+        await rehearse(stage, engine.apiVersion, join(privateFolder, "plan.sock"), docker, deploy),
+      perform: async (stage, deploy, onSent) => {
+        const pass = forward(engine, onSent);
+        await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), pass, async (host) => {
+          await deploy(facing(docker, host));
+        });
+      },
+      lost: () => engine.current.lost(),
+      [Symbol.asyncDispose]: async () => {
+        await proxy[Symbol.asyncDispose]();
+        await engine[Symbol.asyncDispose]();
+      },
+    };
   } catch (error) {
-    api?.close();
-    await tunnel?.[Symbol.asyncDispose]();
+    await engine[Symbol.asyncDispose]();
     throw error;
   }
-  const engine = api;
-  const docker = request.docker.with({
-    DOCKER_HOST: dockerHost,
-    DOCKER_CONFIG: request.configFolder,
-    ...withheld(process.env),
-  });
-  return {
-    swarm: new EngineSwarm(engine, address),
-    docker,
-    registryAuth: remembered((domain) => registryAuth(request.configFolder, domain)),
-    rehearse: async (stage, deploy) =>
-      await rehearse(stage, engine.apiVersion, join(privateFolder, "plan.sock"), docker, deploy),
-    perform: async (stage, deploy, onSent) => {
-      const pass: OnWrite = async (write, query) => await forward(engine, write, query, onSent);
-      await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), pass, async (host) => {
-        await deploy(facing(docker, host));
-      });
-    },
-    lost: () => tunnel?.lost(),
-    [Symbol.asyncDispose]: async () => {
-      engine.close();
-      await tunnel?.[Symbol.asyncDispose]();
-    },
-  };
 }
 
 /** Passes a write on to the manager, and notes which services it took. One that got no answer may have been taken. */
-async function forward(
-  engine: EngineApi,
-  write: Write,
-  query: string,
-  onSent: (serviceName: string) => void,
-): Promise<Answer> {
-  const { method, path, body, auth } = write;
-  const isService = /^\/services\/(create|[^/]+\/update)$/.test(path);
+function forward(engine: SteadyEngine, onSent: (serviceName: string) => void): OnWrite {
+  return async (write, query) => {
+    const note = (): void => {
+      if (isService(write.path)) onSent(textAt(write.body, "Name"));
+    };
+    try {
+      const answer = await sendWrite(engine, write, query);
+      if (answer.status < 300) note();
+      return answer;
+    } catch (error) {
+      note();
+      throw error;
+    }
+  };
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+
+const MOST_ROUNDS = 3;
+
+/** The managers that the workflow names, and the way to each. */
+class Managers {
+  readonly #request: SessionRequest;
+  /** The one to try first. */
+  #next = 0;
+  #opened = 0;
+
+  constructor(request: SessionRequest) {
+    this.#request = request;
+  }
+
+  /** A network has its moments; a wrong key stays wrong. */
+  async reachPatiently(): Promise<Reached> {
+    for (let round = 1; ; round += 1) {
+      try {
+        return await this.reach();
+      } catch (error) {
+        if (!(error instanceof ConnectError && error.transient) || round === MOST_ROUNDS) throw error;
+        this.#request.say(`${error.message} Trying again.`);
+        await pause(pauseBefore(round), this.#request.signal);
+      }
+    }
+  }
+
+  /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
+  async reach(): Promise<Reached> {
+    const { route, say, signal } = this.#request;
+    if (route.kind === "socket") return await this.#reachSocket(route.dockerHost);
+    const { managers } = route.login.target;
+    const errors: ConnectError[] = [];
+    for (let tried = 0; tried < managers.length; tried += 1) {
+      const index = (this.#next + tried) % managers.length;
+      const manager = managers[index];
+      if (manager === undefined) continue;
+      try {
+        const reached = await this.#reachBySsh(route.login, manager);
+        this.#next = index;
+        return reached;
+      } catch (error) {
+        if (!(error instanceof ConnectError) || signal.aborted) throw error;
+        errors.push(error);
+        if (managers.length > 1) say(`${manager.host}: ${error.message}`);
+      }
+    }
+    // After a loss the next one in the list is as good a guess as any.
+    this.#next = (this.#next + 1) % managers.length;
+    const [only] = errors;
+    if (errors.length === 1 && only !== undefined) throw only;
+    throw new ConnectError(
+      `None of the ${managers.length} managers can be used: ${managers.map(({ host }, index) => `${host} (${errors[index]?.message ?? "not tried"})`).join(", ")}`,
+      "The log above has a line for each.",
+      errors,
+      errors.some(({ transient }) => transient),
+    );
+  }
+
+  async #reachSocket(dockerHost: string): Promise<Reached> {
+    const api = await EngineApi.open(dockerHost, this.#request.signal).catch((error: unknown) => {
+      if (error instanceof ConnectError || this.#request.signal.aborted) throw error;
+      const { code } = error as { code?: string };
+      const why =
+        code === "ENOENT"
+          ? "there is no such socket"
+          : code === "EACCES"
+            ? "this user may not open it"
+            : messageOf(error);
+      throw new ConnectError(
+        `No Docker engine can be reached at ${dockerHost}: ${why}.`,
+        'Check "docker-host" and that the engine runs.',
+        error,
+        code !== "EACCES",
+      );
+    });
+    return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
+  }
+
+  async #reachBySsh(login: SshLogin, manager: SshHost): Promise<Reached> {
+    const { privateFolder, signal } = this.#request;
+    this.#opened += 1;
+    const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
+    const tunnel = await openTunnel(login, manager, path, signal);
+    const close = async (): Promise<void> => await tunnel[Symbol.asyncDispose]();
+    try {
+      const api = await EngineApi.open(tunnel.dockerHost, signal, () => tunnel.way.most);
+      return await asManager(api, manager.host, { lost: tunnel.lost, close });
+    } catch (error) {
+      const explained =
+        error instanceof ConnectError || signal.aborted ? error : noDocker(manager, login, tunnel, error);
+      await close();
+      throw explained;
+    }
+  }
+}
+
+function noDocker(manager: SshHost, { target }: SshLogin, tunnel: Tunnel, cause: unknown): ConnectError {
+  const lost = tunnel.lost();
+  if (lost !== undefined) {
+    const message = `The SSH session with ${manager.host} was lost (${lost}).`;
+    return new ConnectError(message, "Check its sshd.", cause, true);
+  }
+  const { failure, name } = tunnel.way;
+  const said =
+    failure === ""
+      ? ""
+      : ` sshd refuses to forward to ${target.socket}, or nothing listens there; ${name} says: ${failure}.`;
+  const sudo = target.sudo
+    ? `that ${manager.user} may run docker by sudo without a password`
+    : `that ${manager.user} may open ${target.socket} (group docker)`;
+  return new ConnectError(
+    `The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`,
+    `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`,
+    cause,
+  );
+}
+
+async function asManager(
+  api: EngineApi,
+  address: string,
+  connection: { readonly lost: () => string | undefined; readonly close: () => Promise<void> },
+): Promise<Reached> {
+  const close = async (): Promise<void> => {
+    api.close();
+    await connection.close();
+  };
   try {
-    const answer = await engine.answer(`${path}${query}`, { method, body, auth });
-    if (isService && answer.status < 300) onSent(textAt(body, "Name"));
-    return answer;
+    requireManager(await json(api, "/info"), address);
   } catch (error) {
-    if (isService) onSent(textAt(body, "Name"));
+    await close();
     throw error;
   }
+  return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
 }
 
 /** A credential helper may take seconds: each registry is asked for once. */
@@ -101,33 +244,6 @@ function remembered<T>(ask: (domain: string) => T): (domain: string) => T {
     if (!answers.has(domain)) answers.set(domain, ask(domain));
     return answers.get(domain) as T;
   };
-}
-
-async function reachEngine(dockerHost: string, address: string, request: SessionRequest): Promise<EngineApi> {
-  try {
-    return await EngineApi.open(dockerHost, request.signal);
-  } catch (error) {
-    if (error instanceof ConnectError || request.signal.aborted) throw error;
-    if (request.target.kind === "ssh") {
-      throw new ConnectError(
-        `The SSH login at ${address} works, but Docker's socket there can't be reached.`,
-        `Check that Docker runs, that ${request.target.user} may open /var/run/docker.sock (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen).`,
-        error,
-      );
-    }
-    const { code } = error as { code?: string };
-    const why =
-      code === "ENOENT"
-        ? "there is no such socket"
-        : code === "EACCES"
-          ? "this user may not open it"
-          : messageOf(error);
-    throw new ConnectError(
-      `No Docker engine can be reached at ${address}: ${why}.`,
-      'Check "docker-host" and that the engine runs.',
-      error,
-    );
-  }
 }
 
 /** Refuses an engine that can't deploy a stack, in words that say what to do. */

@@ -4,9 +4,10 @@ import { type Json, type JsonObject, objectAt, textAt } from "../json.ts";
 import { messageOf } from "../errors.ts";
 import { type Docker, type Stage, type Write } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
+import { type WriteAnswer } from "./write.ts";
 
 /** What becomes of a write: noted down, or passed on to the real manager. Its answer goes back to docker. */
-export type OnWrite = (write: Write, query: string) => Promise<Answer>;
+export type OnWrite = (write: Write, query: string) => Promise<WriteAnswer>;
 
 /**
  * Lets docker deploy against a stand-in for the manager, which answers its questions from the survey. Where writes are only noted
@@ -56,7 +57,7 @@ export async function rehearse(
 }
 
 /** What a manager would answer to the nth write. */
-export function rehearsed(n: number, write: Write): Answer {
+export function rehearsed(n: number, write: Write): WriteAnswer {
   const id = `rehearsed${n}`;
   return write.path.endsWith("/create")
     ? { status: 201, body: { ID: id, Id: id } }
@@ -73,12 +74,7 @@ function reply(apiVersion: string, response: ServerResponse, status: number, bod
   response.end(text);
 }
 
-export interface Answer {
-  readonly status: number;
-  readonly body: Json;
-}
-
-async function answer(stage: Stage, request: IncomingMessage, onWrite: OnWrite): Promise<Answer> {
+async function answer(stage: Stage, request: IncomingMessage, onWrite: OnWrite): Promise<WriteAnswer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   const url = new URL(request.url ?? "/", "http://docker");
@@ -91,7 +87,7 @@ async function answer(stage: Stage, request: IncomingMessage, onWrite: OnWrite):
   return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
 }
 
-function read(stage: Stage, path: string, query: URLSearchParams): Answer {
+function read(stage: Stage, path: string, query: URLSearchParams): WriteAnswer {
   const { survey } = stage;
   const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
   const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject)];
@@ -123,7 +119,7 @@ function read(stage: Stage, path: string, query: URLSearchParams): Answer {
   }
 }
 
-function image(stage: Stage, name: string): Answer {
+function image(stage: Stage, name: string): WriteAnswer {
   const known = stage.images.get(name);
   if (known === undefined)
     return { status: 404, body: { message: `the registry was not asked about ${name}` } };
@@ -152,7 +148,7 @@ function labelled(objects: readonly JsonObject[], query: URLSearchParams): reado
   });
 }
 
-function one(objects: readonly JsonObject[], name: string, kind: string): Answer {
+function one(objects: readonly JsonObject[], name: string, kind: string): WriteAnswer {
   const found = objects.find((each) =>
     [textAt(each, "Name"), textAt(each, "Spec", "Name"), textAt(each, "ID"), textAt(each, "Id")].includes(
       name,

@@ -42,9 +42,10 @@ test("what a workflow that says the least gets", () => {
   expect(inputs()).toEqual({
     target: {
       kind: "ssh",
-      host: "m1",
-      port: 22,
-      user: "root",
+      managers: [{ host: "m1", port: 22, user: "root" }],
+      jumps: [],
+      sudo: false,
+      socket: "/var/run/docker.sock",
       privateKey: "KEY",
       passphrase: undefined,
       password: undefined,
@@ -97,24 +98,60 @@ describe("what an input means", () => {
     [
       "a host with everything",
       { "ssh-host": "deploy@m1.example.com:2222" },
-      { target: { host: "m1.example.com", port: 2222, user: "deploy" } },
+      { target: { managers: [{ host: "m1.example.com", port: 2222, user: "deploy" }] } },
     ],
-    ["an address", { "ssh-host": "192.0.2.1" }, { target: { host: "192.0.2.1", port: 22, user: "root" } }],
+    [
+      "several managers and bastions, in their order",
+      {
+        "ssh-host": "m1, u@m2:2222\n[::1]",
+        "ssh-jump": "b1,me@b2",
+        "ssh-user": "deploy",
+        "ssh-sudo": "true",
+      },
+      {
+        target: {
+          managers: [
+            { host: "m1", port: 22, user: "deploy" },
+            { host: "m2", port: 2222, user: "u" },
+            { host: "::1", port: 22, user: "deploy" },
+          ],
+          jumps: [
+            { host: "b1", port: 22, user: "deploy" },
+            { host: "b2", port: 22, user: "me" },
+          ],
+          sudo: true,
+        },
+      },
+    ],
+    [
+      "the socket of a rootless engine",
+      { "docker-socket": "unix:///run/user/1000/docker.sock" },
+      { target: { socket: "/run/user/1000/docker.sock" } },
+    ],
+    [
+      "an address",
+      { "ssh-host": "192.0.2.1" },
+      { target: { managers: [{ host: "192.0.2.1", port: 22, user: "root" }] } },
+    ],
     [
       "an IPv6 address",
       { "ssh-host": "u@[2001:db8::1]:2222" },
-      { target: { host: "2001:db8::1", port: 2222, user: "u" } },
+      { target: { managers: [{ host: "2001:db8::1", port: 2222, user: "u" }] } },
     ],
-    ["an IPv6 address without port", { "ssh-host": "[::1]" }, { target: { host: "::1", port: 22 } }],
+    [
+      "an IPv6 address without port",
+      { "ssh-host": "[::1]" },
+      { target: { managers: [{ host: "::1", port: 22 }] } },
+    ],
     [
       "user and port for a host that names none",
       { "ssh-user": "deploy", "ssh-port": "2222" },
-      { target: { host: "m1", port: 2222, user: "deploy" } },
+      { target: { managers: [{ host: "m1", port: 2222, user: "deploy" }] } },
     ],
     [
       "a host's own user and port win",
       { "ssh-host": "a@m1:1", "ssh-user": "b", "ssh-port": "2" },
-      { target: { port: 1, user: "a" } },
+      { target: { managers: [{ host: "m1", port: 1, user: "a" }] } },
     ],
     ["a key keeps its lines", { "ssh-private-key": "a\nb\n" }, { target: { privateKey: "a\nb\n" } }],
     ["a password keeps its blanks", { "ssh-password": " p " }, { target: { password: " p " } }],
@@ -308,14 +345,9 @@ describe("one mistake, one complaint", () => {
       { "build-secrets": "=hunter2" },
       '"build-secrets", line 1: there is no name before the equals sign.',
     ],
-    [
-      "several managers",
-      { "ssh-host": "m1, m2" },
-      'Several managers in "ssh-host" are not supported yet in this version.',
-    ],
-    ["a URL as host", { "ssh-host": "ssh://m1" }, '"ssh-host" is "ssh://m1".'],
-    ["a bare IPv6 address", { "ssh-host": "2001:db8::1" }, '"ssh-host" is "2001:db8::1".'],
-    ["a host with blanks", { "ssh-host": "m1 -oProxyCommand=x" }, '"ssh-host" is "m1 -oProxyCommand=x".'],
+    ["a URL as host", { "ssh-host": "ssh://m1" }, '"ssh-host" has "ssh://m1".'],
+    ["a bare IPv6 address", { "ssh-host": "2001:db8::1" }, '"ssh-host" has "2001:db8::1".'],
+    ["a host with blanks", { "ssh-host": "m1 -oProxyCommand=x" }, '"ssh-host" has "m1 -oProxyCommand=x".'],
     ["port 0", { "ssh-host": "m1:0" }, 'The SSH port is "0".'],
     ["a port too high", { "ssh-port": "65536" }, 'The SSH port is "65536".'],
     ["a port that is none", { "ssh-port": "ssh" }, 'The SSH port is "ssh".'],
@@ -395,8 +427,9 @@ describe("one mistake, one complaint", () => {
     ],
     ["an unknown mode", { mode: "destroy" }, '"mode" is "destroy".'],
     ["a mode to come", { mode: "plan" }, 'mode "plan" is not built yet in this version.'],
-    ["a bastion, to come", { "ssh-jump": "b" }, '"ssh-jump" is not supported yet in this version.'],
-    ["sudo, to come", { "ssh-sudo": "true" }, '"ssh-sudo" is not supported yet in this version.'],
+    ["a bastion that is none", { "ssh-jump": "u@b:x" }, '"ssh-jump" has "u@b:x".'],
+    ["a socket that is no path", { "docker-socket": "docker.sock" }, '"docker-socket" is "docker.sock".'],
+    ["a socket with a word for the shell", { "docker-socket": "/x;id" }, '"docker-socket" is "/x;id".'],
     [
       "a lock time, to come",
       { "lock-timeout": "0s" },
@@ -503,7 +536,7 @@ describe("action.yml", () => {
 
   test("names every input of the contract", () => {
     const contract =
-      "ssh-host ssh-user ssh-port ssh-private-key ssh-passphrase ssh-password ssh-known-hosts ssh-fingerprint ssh-jump ssh-sudo docker-host " +
+      "ssh-host ssh-user ssh-port ssh-private-key ssh-passphrase ssh-password ssh-known-hosts ssh-fingerprint ssh-jump ssh-sudo docker-socket docker-host " +
       "registry username password pull-username pull-password project build context file target platforms build-args build-secrets labels " +
       "cache-from cache-to no-cache pull version tags stack-name stack-file variables secrets strict env-file env-config update-order " +
       "failure-action networks prune timeout stable-for on-failure lock-timeout keep-releases github-token environment environment-url mode";

@@ -6,7 +6,8 @@ import { type AuthContext, type ServerChannel } from "ssh2";
 import { Cancelled, ConnectError, InputError } from "../../../src/errors.ts";
 import { type SshTarget } from "../../../src/inputs/inputs.ts";
 import { fingerprint } from "../../../src/io/known-hosts.ts";
-import { type Tunnel, openTunnel, prepareLogin } from "../../../src/io/tunnel.ts";
+import { prepareLogin } from "../../../src/io/ssh-login.ts";
+import { type Tunnel, openTunnel } from "../../../src/io/tunnel.ts";
 import { temporaryFolder } from "../../doubles/folder.ts";
 import { type Sshd, keyPair, sshd } from "../../doubles/sshd.ts";
 
@@ -18,12 +19,17 @@ beforeEach(() => {
 });
 afterEach(() => folder[Symbol.dispose]());
 
-function target(port: number, changes: Partial<SshTarget> = {}): SshTarget {
+interface Changes extends Partial<SshTarget> {
+  readonly host?: string;
+}
+
+function target(port: number, { host = "127.0.0.1", ...changes }: Changes = {}): SshTarget {
   return {
     kind: "ssh",
-    host: "127.0.0.1",
-    port,
-    user: "deploy",
+    managers: [{ host, port, user: "deploy" }],
+    jumps: [],
+    sudo: false,
+    socket: "/var/run/docker.sock",
     privateKey: KEY.private,
     passphrase: undefined,
     password: undefined,
@@ -34,12 +40,14 @@ function target(port: number, changes: Partial<SshTarget> = {}): SshTarget {
   };
 }
 
-async function open(server: Sshd, changes: Partial<SshTarget> = {}, signal = NEVER): Promise<Tunnel> {
-  return await openTunnel(
-    prepareLogin(target(server.port, { knownHosts: server.knownHost, ...changes })),
-    folder.path,
-    signal,
-  );
+async function reach(at: SshTarget, signal = NEVER): Promise<Tunnel> {
+  const [manager] = at.managers;
+  if (manager === undefined) throw new Error("there is no manager");
+  return await openTunnel(prepareLogin(at), manager, { folder: folder.path, name: "s" }, signal);
+}
+
+async function open(server: Sshd, changes: Changes = {}, signal = NEVER): Promise<Tunnel> {
+  return await reach(target(server.port, { knownHosts: server.knownHost, ...changes }), signal);
 }
 
 const withKey = (login: AuthContext): boolean =>
@@ -191,7 +199,7 @@ describe("the host key", () => {
 });
 
 describe("a login", () => {
-  test.each<[string, Partial<SshTarget>, (login: AuthContext) => boolean]>([
+  test.each<[string, Changes, (login: AuthContext) => boolean]>([
     ["with a key", {}, withKey],
     [
       "with a password",
@@ -212,7 +220,7 @@ describe("a login", () => {
     expect(server.heard).toContain("keyboard-interactive deploy");
   });
 
-  test.each<[string, Partial<SshTarget>, string]>([
+  test.each<[string, Changes, string]>([
     ["the key", {}, "(tried the given key)"],
     ["the password", { privateKey: undefined, password: "p" }, "(tried the given password)"],
     ["both", { password: "p" }, "(tried the given key and the given password)"],
@@ -242,14 +250,12 @@ describe("a manager that can't be reached", () => {
   test("nothing listens", async () => {
     const gone = await plainServer(() => undefined);
     await gone[Symbol.asyncDispose]();
-    const message = await refused(openTunnel(prepareLogin(target(gone.port, trusting)), folder.path, NEVER));
+    const message = await refused(reach(target(gone.port, trusting)));
     expect(message).toContain(`Nothing listens at 127.0.0.1:${gone.port}.`);
   });
 
   test("its name does not exist", async () => {
-    const message = await refused(
-      openTunnel(prepareLogin(target(22, { ...trusting, host: "manager.invalid" })), folder.path, NEVER),
-    );
+    const message = await refused(reach(target(22, { ...trusting, host: "manager.invalid" })));
     expect(message).toContain("The host name manager.invalid can't be resolved.");
   });
 
@@ -258,9 +264,7 @@ describe("a manager that can't be reached", () => {
     ["it speaks HTTP", (socket) => void socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")],
   ])("%s", async (_fact, behave) => {
     await using server = await plainServer(behave);
-    const message = await refused(
-      openTunnel(prepareLogin(target(server.port, trusting)), folder.path, NEVER),
-    );
+    const message = await refused(reach(target(server.port, trusting)));
     expect(message).toContain(`No SSH session with 127.0.0.1:${server.port}`);
   });
 
@@ -268,25 +272,24 @@ describe("a manager that can't be reached", () => {
     const sockets: Socket[] = [];
     await using server = await plainServer((socket) => void sockets.push(socket));
     const stop = new AbortController();
-    const opening = openTunnel(prepareLogin(target(server.port, trusting)), folder.path, stop.signal);
+    const opening = reach(target(server.port, trusting), stop.signal);
     stop.abort(new Cancelled("SIGTERM"));
     await expect(opening).rejects.toThrow(Cancelled);
     sockets.forEach((socket) => socket.destroy());
   });
 
   test("since the job was cancelled before", async () => {
-    const login = prepareLogin(target(22, trusting));
-    await expect(openTunnel(login, folder.path, AbortSignal.abort(new Cancelled("SIGINT")))).rejects.toThrow(
+    await expect(reach(target(22, trusting), AbortSignal.abort(new Cancelled("SIGINT")))).rejects.toThrow(
       Cancelled,
     );
   });
 });
 
 describe("what can be said before anything is contacted", () => {
-  test.each<[string, Partial<SshTarget>, string]>([
+  test.each<[string, Changes, string]>([
     [
       "no key for the host",
-      { knownHosts: `other ${KEY.public}`, port: 22 },
+      { knownHosts: `other ${KEY.public}`, managers: [{ host: "127.0.0.1", port: 22, user: "root" }] },
       '"ssh-known-hosts" has no key for 127.0.0.1. Add the lines of `ssh-keyscan 127.0.0.1`',
     ],
     [

@@ -1,0 +1,264 @@
+import { ManagerRefusal } from "../errors.ts";
+import { type JsonObject, at, numberAt, objectAt, textAt } from "../json.ts";
+import { MANAGED_LABEL } from "../stack/defaults.ts";
+import {
+  type ImageAnswer,
+  type LogLine,
+  type NewObject,
+  type Service,
+  type ServiceSpec,
+  type StoredConfig,
+  type Survey,
+  type Swarm,
+  type Task,
+} from "../swarm.ts";
+import { type Engine, json, successful } from "./engine.ts";
+import { sendWrite } from "./write.ts";
+
+const PREDEFINED_NETWORKS = ["host", "bridge"];
+const STACK_LABEL = "com.docker.stack.namespace";
+const LOGS_DEADLINE_MS = 8000;
+
+/** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
+export class EngineSwarm implements Swarm {
+  readonly #engine: Engine;
+  readonly #address: () => string;
+
+  constructor(engine: Engine, address: () => string) {
+    this.#engine = engine;
+    this.#address = address;
+  }
+
+  get address(): string {
+    return this.#address();
+  }
+
+  async survey(stack: string): Promise<Survey> {
+    const [info, networks, configs, secrets, services] = await Promise.all([
+      json(this.#engine, "/info"),
+      this.networks(),
+      this.#list("/configs"),
+      this.#list("/secrets"),
+      this.#rawServices(stack),
+    ]);
+    return {
+      info,
+      networks,
+      rawSecrets: secrets,
+      rawConfigs: configs,
+      rawServices: services,
+      services: services.map(toService),
+      configs: configs.map(toStoredConfig),
+      secrets: secrets.map((raw) => ({ id: textAt(raw, "ID"), name: textAt(raw, "Spec", "Name") })),
+    };
+  }
+
+  async askRegistry(image: string, auth: string | undefined): Promise<ImageAnswer> {
+    try {
+      const body = (await json(this.#engine, `/distribution/${image}/json`, {
+        auth,
+        deadlineMs: 60_000,
+      })) as JsonObject;
+      return { kind: "found", digest: textAt(body, "Descriptor", "digest"), body };
+    } catch (error) {
+      if (!(error instanceof ManagerRefusal)) throw error;
+      return { kind: "refused", status: error.status, message: error.said };
+    }
+  }
+
+  async networks(): Promise<readonly JsonObject[]> {
+    const [listed, ...predefined] = await Promise.all([
+      this.#list("/networks"),
+      ...PREDEFINED_NETWORKS.map(async (name) => await this.#predefinedNetwork(name)),
+    ]);
+    const known = predefined.filter((raw) => raw !== undefined);
+    const names = new Set(known.map((raw) => textAt(raw, "Name")));
+    return [...known, ...listed.filter((raw) => !names.has(textAt(raw, "Name")))];
+  }
+
+  /** A network that every node has on its own: specs hold the id that the swarm gives it, and the list shows only the manager's. */
+  async #predefinedNetwork(name: string): Promise<JsonObject | undefined> {
+    try {
+      return objectAt(await json(this.#engine, `/networks/${name}`, { query: { scope: "swarm" } }));
+    } catch (error) {
+      if (error instanceof ManagerRefusal && error.status === 404) return undefined;
+      throw error;
+    }
+  }
+
+  async createNetwork(name: string): Promise<string> {
+    const Labels = { [MANAGED_LABEL]: "true" };
+    const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
+    try {
+      return textAt(
+        await json(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }),
+        "Id",
+      );
+    } catch (error) {
+      const conflict = error instanceof ManagerRefusal && /already exists|conflicts/.test(error.said);
+      const existing = conflict
+        ? (await this.networks()).find((raw) => textAt(raw, "Name") === name)
+        : undefined;
+      if (existing === undefined) throw error;
+      return textAt(existing, "Id"); // Another deployment was faster.
+    }
+  }
+
+  async createObject(created: NewObject): Promise<string> {
+    const { kind, name, labels, bytes, templateDriver } = created;
+    const body = {
+      Name: name,
+      Labels: Object.fromEntries(labels),
+      Data: Buffer.from(bytes).toString("base64"),
+      ...(templateDriver === undefined ? {} : { Templating: { Name: templateDriver } }),
+    };
+    try {
+      return textAt(
+        await json(this.#engine, `/${kind}s/create`, { method: "POST", body, repeatable: true }),
+        "ID",
+      );
+    } catch (error) {
+      // Another deployment was faster; a name made from the content means the same content.
+      const conflict = error instanceof ManagerRefusal && error.status === 409;
+      const existing = conflict
+        ? (await this.#list(`/${kind}s`)).find((raw) => textAt(raw, "Spec", "Name") === name)
+        : undefined;
+      if (existing === undefined) throw error;
+      return textAt(existing, "ID");
+    }
+  }
+
+  async services(stack: string): Promise<readonly Service[]> {
+    return (await this.#rawServices(stack)).map(toService);
+  }
+
+  async tasks(stack: string): Promise<readonly Task[]> {
+    const label = { label: [`${STACK_LABEL}=${stack}`] };
+    // Swarm alone knows which tasks are of the present spec (IsTaskDirty); the filter is how it says so.
+    const [all, current] = await Promise.all([
+      this.#list("/tasks", { filters: JSON.stringify(label) }),
+      this.#list("/tasks", { filters: JSON.stringify({ ...label, "_up-to-date": ["true"] }) }),
+    ]);
+    const ids = new Set(current.map((task) => textAt(task, "ID")));
+    return all.map((task) => toTask(task, ids.has(textAt(task, "ID"))));
+  }
+
+  async nodeName(id: string): Promise<string> {
+    const node = await json(this.#engine, `/nodes/${id}`);
+    return textAt(node, "Description", "Hostname") || id;
+  }
+
+  async taskLogs(taskId: string, lines: number): Promise<readonly LogLine[]> {
+    const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
+    const bytes = await successful(this.#engine, `/tasks/${taskId}/logs`, {
+      query,
+      deadlineMs: LOGS_DEADLINE_MS,
+    });
+    // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
+    const stamped = demultiplexed(bytes).toSorted((a, b) => compare(a.stamp, b.stamp));
+    return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
+  }
+
+  async updateService(service: Service, spec: ServiceSpec, auth: string | undefined): Promise<void> {
+    const path = `/services/${service.id}/update`;
+    const query = `?version=${service.version}`;
+    const { status, body } = await sendWrite(this.#engine, { method: "POST", path, body: spec, auth }, query);
+    if (status >= 300) throw new ManagerRefusal(status, `POST ${path}`, textAt(body, "message"));
+  }
+
+  async removeService(id: string): Promise<void> {
+    try {
+      await json(this.#engine, `/services/${id}`, { method: "DELETE", repeatable: true });
+    } catch (error) {
+      if (!(error instanceof ManagerRefusal && error.status === 404)) throw error; // Gone is gone.
+    }
+  }
+
+  async #rawServices(stack: string): Promise<readonly JsonObject[]> {
+    const filters = JSON.stringify({ label: [`${STACK_LABEL}=${stack}`] });
+    return await this.#list("/services", { filters, status: "true" });
+  }
+
+  async #list(path: string, query?: Readonly<Record<string, string>>): Promise<readonly JsonObject[]> {
+    const answer = await json(this.#engine, path, query === undefined ? {} : { query });
+    return Array.isArray(answer) ? (answer as JsonObject[]) : [];
+  }
+}
+
+function toService(raw: JsonObject): Service {
+  const spec = objectAt(raw, "Spec");
+  const update = objectAt(raw, "UpdateStatus");
+  const state = textAt(update, "State");
+  return {
+    id: textAt(raw, "ID"),
+    name: textAt(spec, "Name"),
+    version: numberAt(raw, "Version", "Index"),
+    spec,
+    update: state === "" ? undefined : { state, message: textAt(update, "Message") },
+    desiredTasks: numberAt(raw, "ServiceStatus", "DesiredTasks"),
+    jobIteration: numberAt(raw, "JobStatus", "JobIteration", "Index"),
+  };
+}
+
+function toTask(raw: JsonObject, current: boolean): Task {
+  const status = objectAt(raw, "Status");
+  const exitCode = at(status, "ContainerStatus", "ExitCode");
+  return {
+    id: textAt(raw, "ID"),
+    serviceId: textAt(raw, "ServiceID"),
+    slot: numberAt(raw, "Slot"),
+    nodeId: textAt(raw, "NodeID"),
+    state: textAt(status, "State"),
+    desiredState: textAt(raw, "DesiredState"),
+    error: textAt(status, "Err"),
+    exitCode: typeof exitCode === "number" ? exitCode : undefined,
+    image: textAt(raw, "Spec", "ContainerSpec", "Image"),
+    createdAt: textAt(raw, "CreatedAt"),
+    jobIteration: numberAt(raw, "JobIteration", "Index"),
+    current,
+  };
+}
+
+function toStoredConfig(raw: JsonObject): StoredConfig {
+  const spec = objectAt(raw, "Spec");
+  return {
+    id: textAt(raw, "ID"),
+    name: textAt(spec, "Name"),
+    bytes: Buffer.from(textAt(spec, "Data"), "base64"),
+  };
+}
+
+interface StampedLine extends LogLine {
+  /** RFC 3339 with nanoseconds, all of one length. */
+  readonly stamp: string;
+}
+
+/** Without a terminal, the engine frames each piece of output: one byte for the stream, three of nothing, four for the length. */
+function demultiplexed(bytes: Buffer): StampedLine[] {
+  const streams = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  let offset = 0;
+  while (offset + 8 <= bytes.length) {
+    const framed = (bytes[offset] ?? 9) <= 2 && bytes.readUIntBE(offset + 1, 3) === 0;
+    if (!framed) return linesOf(bytes, false); // A task with a terminal is not framed.
+    const length = bytes.readUInt32BE(offset + 4);
+    const stream = bytes[offset] === 2 ? streams.stderr : streams.stdout;
+    stream.push(bytes.subarray(offset + 8, offset + 8 + length));
+    offset += 8 + length;
+  }
+  return [...linesOf(Buffer.concat(streams.stdout), false), ...linesOf(Buffer.concat(streams.stderr), true)];
+}
+
+/** The engine stamps at each line feed only; of a line that was written over (`\r`, as progress bars do), the last state counts. */
+function linesOf(bytes: Buffer, stderr: boolean): StampedLine[] {
+  const lines = bytes.toString("utf8").split(/\r?\n/);
+  return lines
+    .filter((line) => line !== "")
+    .map((line) => {
+      const [, stamp = "", text = ""] = /^(\S*) ?([\s\S]*)$/.exec(line) ?? [];
+      return { stamp, text: text.split("\r").findLast((state) => state !== "") ?? "", stderr };
+    });
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}

@@ -1,0 +1,311 @@
+import { type Duplex } from "node:stream";
+import { type AuthenticationType, Client, type ConnectConfig, type ServerHostKeyAlgorithm } from "ssh2";
+import { Cancelled, ConnectError, messageOf } from "../errors.ts";
+import { type SshHost } from "../inputs/inputs.ts";
+import { type HostKey, fingerprint, typeOfKey } from "./known-hosts.ts";
+import { type KnownHost, type SshLogin, knownHostsName } from "./ssh-login.ts";
+
+const HANDSHAKE_TIMEOUT_MS = 20_000;
+/** A peer that is gone without a word is found after three of these. */
+const KEEPALIVE_MS = 5000;
+
+/** One SSH session with a manager, whatever it goes through on the way. */
+export interface SshConnection {
+  readonly client: Client;
+  /** Why the session ended, if it did so by itself. */
+  readonly lost: () => string | undefined;
+  readonly close: () => void;
+}
+
+/** Connects hop by hop; each one's host key is checked before any credential is sent to it. */
+export async function openConnection(
+  login: SshLogin,
+  manager: SshHost,
+  signal: AbortSignal,
+): Promise<SshConnection> {
+  const hops: Hop[] = [];
+  const close = (): void => {
+    for (const hop of hops.toReversed()) hop.close();
+  };
+  try {
+    for (const at of [...login.target.jumps, manager]) {
+      const previous = hops.at(-1);
+      const way = previous === undefined ? undefined : await through(previous, at);
+      hops.push(await connect(at, way, login, signal));
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  const last = hops.at(-1);
+  if (last === undefined) throw new RangeError("there is no host to connect to");
+  return { client: last.client, lost: () => hops.map(({ lost }) => lost()).find(Boolean), close };
+}
+
+interface Hop {
+  readonly at: SshHost;
+  readonly client: Client;
+  readonly lost: () => string | undefined;
+  readonly close: () => void;
+}
+
+/** A jump host's own connection to the next one. */
+async function through({ client, at }: Hop, next: SshHost): Promise<Duplex> {
+  return await new Promise((resolve, reject) => {
+    client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
+      if (error === undefined) resolve(channel);
+      else reject(explainJump(error, at, next));
+    });
+  });
+}
+
+/** RFC 4254, 5.1. */
+const PROHIBITED = 1;
+
+function explainJump(error: Error & { reason?: unknown }, at: SshHost, next: SshHost): ConnectError {
+  const [from, to] = [inWords(at), inWords(next)];
+  return error.reason === PROHIBITED
+    ? new ConnectError(
+        `The jump host ${from} does not forward connections.`,
+        "Its sshd needs AllowTcpForwarding, and the key in authorized_keys port-forwarding and no permitopen for another address.",
+        error,
+      )
+    : new ConnectError(
+        `The jump host ${from} can't reach ${to} (${messageOf(error)}).`,
+        "Check the name and port as the jump host sees them.",
+        error,
+        true,
+      );
+}
+
+/** `host:port`, an IPv6 address in brackets. */
+function inWords({ host, port }: SshHost): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** What ssh2 can check, in its own order. */
+const HOST_KEY_ALGORITHMS: readonly ServerHostKeyAlgorithm[] = [
+  "ssh-ed25519",
+  "ecdsa-sha2-nistp256",
+  "ecdsa-sha2-nistp384",
+  "ecdsa-sha2-nistp521",
+  "rsa-sha2-512",
+  "rsa-sha2-256",
+  "ssh-rsa",
+];
+
+/** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
+function hostKeyAlgorithms(trusted: readonly HostKey[]): ServerHostKeyAlgorithm[] {
+  const isKnown = (algorithm: string): boolean =>
+    trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
+  return [
+    ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
+    ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
+  ];
+}
+
+/** What is found out on the way, for the words about a failure. */
+interface Attempt {
+  readonly at: SshHost;
+  readonly login: SshLogin;
+  readonly known: KnownHost;
+  offered: Buffer | undefined;
+  /** The ways to log in that the server would take. */
+  accepted: readonly string[];
+}
+
+async function connect(
+  at: SshHost,
+  sock: Duplex | undefined,
+  login: SshLogin,
+  signal: AbortSignal,
+): Promise<Hop> {
+  signal.throwIfAborted();
+  const known = login.known.get(at) ?? { trusted: [], revoked: [] };
+  const attempt: Attempt = { at, login, known, offered: undefined, accepted: [] };
+  const client = new Client();
+  let lost: string | undefined;
+  // One listener for life: an `error` of a session that nobody listens to ends the process.
+  client.on("error", (error) => (lost ??= error.message));
+  client.on("end", () => (lost ??= "the server ended the session"));
+  client.on("close", () => (lost ??= "the server closed the session"));
+  const close = (): void => {
+    lost ??= "this step closed the session";
+    client.end();
+    client.destroy();
+  };
+  await ready(client, optionsFor(attempt, sock), attempt, signal);
+  return { at, client, lost: () => lost, close };
+}
+
+function optionsFor(attempt: Attempt, sock: Duplex | undefined): ConnectConfig {
+  const { at, known } = attempt;
+  return {
+    ...(sock === undefined ? { host: at.host, port: at.port } : { sock }),
+    username: at.user,
+    readyTimeout: HANDSHAKE_TIMEOUT_MS,
+    keepaliveInterval: KEEPALIVE_MS,
+    keepaliveCountMax: 3,
+    hostVerifier: (key: Buffer) => {
+      attempt.offered = key;
+      return isTrusted(key, attempt);
+    },
+    algorithms: { serverHostKey: hostKeyAlgorithms(known.trusted) },
+    authHandler: authHandler(attempt),
+  };
+}
+
+/** ssh2 takes `false` for the end of the list, which its types don't know. */
+const NO_MORE = false as unknown as AuthenticationType;
+
+/** ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. */
+function authHandler(attempt: Attempt): Exclude<ConnectConfig["authHandler"], undefined> {
+  const { target, privateKey } = attempt.login;
+  const username = attempt.at.user;
+  const password = target.password;
+  const logins = [
+    ...(privateKey === undefined ? [] : [{ type: "publickey" as const, username, key: privateKey }]),
+    ...(target.agent === undefined ? [] : [{ type: "agent" as const, username, agent: target.agent }]),
+    ...(password === undefined
+      ? []
+      : [
+          { type: "password" as const, username, password },
+          {
+            type: "keyboard-interactive" as const,
+            username,
+            prompt: (
+              _name: string,
+              _instructions: string,
+              _language: string,
+              prompts: readonly unknown[],
+              finish: (answers: string[]) => void,
+            ) => finish(prompts.map(() => password)),
+          },
+        ]),
+  ];
+  return (methods: readonly string[] | null, _partly, next) => {
+    if (methods !== null) attempt.accepted = methods;
+    for (let login = logins.shift(); login !== undefined; login = logins.shift()) {
+      const method = login.type === "agent" ? "publickey" : login.type;
+      if (methods !== null && methods.length > 0 && !methods.includes(method)) continue;
+      next(login);
+      return;
+    }
+    next(NO_MORE);
+  };
+}
+
+async function ready(
+  client: Client,
+  options: ConnectConfig,
+  attempt: Attempt,
+  signal: AbortSignal,
+): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const fail = (error: unknown): void => {
+      signal.removeEventListener("abort", abort);
+      client.destroy();
+      reject(error);
+    };
+    const abort = (): void =>
+      fail(signal.reason instanceof Error ? signal.reason : new Cancelled("a signal"));
+    signal.addEventListener("abort", abort, { once: true });
+    const failed = (error: Error): void => fail(explain(error, attempt));
+    const ended = (): void => failed(new Error("the server closed the connection"));
+    client.on("error", failed);
+    client.on("end", ended);
+    client.on("close", ended);
+    client.on("connect", () => client.setNoDelay(true)); // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
+    client.on("ready", () => {
+      signal.removeEventListener("abort", abort);
+      for (const event of ["error", "end", "close"]) client.off(event, event === "error" ? failed : ended);
+      resolve();
+    });
+    try {
+      client.connect(options); // Throws on options it can't use.
+    } catch (error) {
+      fail(explain(error, attempt));
+    }
+  });
+}
+
+function isTrusted(key: Buffer, { known, login }: Attempt): boolean {
+  if (known.revoked.some(({ blob }) => blob.equals(key))) return false;
+  const print = fingerprint(key);
+  return (
+    known.trusted.some(({ blob }) => blob.equals(key)) ||
+    login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print)
+  );
+}
+
+/** Of the network, and of no use to a second try where the name or the address is wrong. */
+const UNREACHABLE = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"]);
+
+function explain(error: unknown, attempt: Attempt): ConnectError {
+  const { at, offered } = attempt;
+  const name = inWords(at);
+  const { level, code = "" } = error as { level?: string; code?: string };
+  if (offered !== undefined && !isTrusted(offered, attempt)) return hostKeyError(attempt, offered, error);
+  if (level === "client-authentication") return loginError(attempt, error);
+  if (level === "client-timeout") {
+    const message = `${name} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`;
+    return new ConnectError(message, "Check that an SSH server answers at this port.", error, true);
+  }
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
+    const hint = 'Check "ssh-host"; the runner must know the name.';
+    return new ConnectError(`The host name ${at.host} can't be resolved.`, hint, error, code === "EAI_AGAIN");
+  }
+  if (code === "ECONNREFUSED") {
+    const hint = "Check the host, the port and that sshd runs.";
+    return new ConnectError(`Nothing listens at ${name}.`, hint, error, true);
+  }
+  if (UNREACHABLE.has(code)) {
+    const hint = "Check that the runner may reach the manager: firewall, address, VPN.";
+    return new ConnectError(`${name} can't be reached (${code}).`, hint, error, true);
+  }
+  // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
+  const hint =
+    offered === undefined
+      ? "Its sshd may be full (MaxStartups) or restarting."
+      : "Try from the runner: ssh -v.";
+  return new ConnectError(`No SSH session with ${name}: ${messageOf(error)}.`, hint, error, true);
+}
+
+function loginError({ at, login, accepted }: Attempt, cause: unknown): ConnectError {
+  const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
+  return new ConnectError(
+    `${at.user}@${inWords(at)} refused the login (${ways(login)}).${taken}`,
+    login.target.password === undefined
+      ? `Check that the user is right and that the public half of the key is in ~${at.user}/.ssh/authorized_keys there.`
+      : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).",
+    cause,
+  );
+}
+
+function ways({ target, privateKey }: SshLogin): string {
+  const tried = [
+    privateKey !== undefined && "the given key",
+    target.password !== undefined && "the given password",
+    target.agent !== undefined && "the keys of the SSH agent",
+  ].filter((way) => way !== false);
+  return `tried ${tried.join(" and ")}`;
+}
+
+function hostKeyError({ at, login, known }: Attempt, offered: Buffer, cause: unknown): ConnectError {
+  const type = typeOfKey(offered);
+  const print = fingerprint(offered);
+  const name = inWords(at);
+  const expected = [...known.trusted.map((key) => fingerprint(key.blob)), ...login.target.fingerprints];
+  const revoked = known.revoked.some(({ blob }) => blob.equals(offered));
+  const message = revoked
+    ? `The host key of ${name} is revoked: it offered ${type} ${print}.`
+    : `The host key of ${name} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
+  const line = `${knownHostsName(at)} ${type} ${offered.toString("base64")}`;
+  return new ConnectError(
+    `${message} Nothing was sent to it.`,
+    revoked
+      ? "The server must get a new host key; until then it may be anybody."
+      : `If the server was set up anew, check on it with \`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub\` and put this line into "ssh-known-hosts": ${line}. If not, somebody may stand in between.`,
+    cause,
+  );
+}

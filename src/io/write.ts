@@ -1,0 +1,67 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Cancelled } from "../errors.ts";
+import { type Json, type JsonObject, at, numberAt, textAt } from "../json.ts";
+import { canonicalSpec, networkIdsOf } from "../spec.ts";
+import { type Write } from "../world.ts";
+import { type Engine, type RawAnswer, json } from "./engine.ts";
+import { pauseBefore, saysNoLeader } from "./steady-engine.ts";
+
+export interface WriteAnswer {
+  readonly status: number;
+  readonly body: Json;
+}
+
+const MOST_TRIES = 6;
+
+/**
+ * Sends a write to the manager, once. Where the answer is lost, or the swarm lost its leader over it, nobody knows whether it happened:
+ * then the swarm is asked what is there, and the write is sent again only if it is not what was meant.
+ */
+export async function sendWrite(engine: Engine, write: Write, query: string): Promise<WriteAnswer> {
+  const { method, path, body, auth } = write;
+  for (let attempt = 1; ; attempt += 1) {
+    let answer: RawAnswer | undefined;
+    try {
+      answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
+      if (!saysNoLeader(answer)) return { status: answer.status, body: parsed(answer.body) };
+    } catch (error) {
+      if (error instanceof Cancelled || attempt === MOST_TRIES || !isService(path)) throw error;
+    }
+    const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
+    if (done !== undefined) return done;
+    if (answer !== undefined && attempt === MOST_TRIES)
+      return { status: answer.status, body: parsed(answer.body) };
+    await sleep(pauseBefore(attempt));
+  }
+}
+
+export function isService(path: string): boolean {
+  return /^\/services\/(create|[^/]+\/update)$/.test(path);
+}
+
+/** The answer that the write would have got, where the swarm has what it was to bring about. */
+async function alreadyDone(
+  engine: Engine,
+  { path, body }: Write,
+  query: string,
+): Promise<WriteAnswer | undefined> {
+  if (!isService(path)) return undefined;
+  const name = textAt(body, "Name");
+  const filters = JSON.stringify({ name: [name] });
+  const found = (await json(engine, "/services", { query: { filters } })) as readonly JsonObject[];
+  const live = found.find((service) => textAt(service, "Spec", "Name") === name);
+  if (live === undefined) return undefined;
+  const version = Number(new URLSearchParams(query).get("version"));
+  // An update that did not happen leaves the version as it was; the scheduler's own marks come only after one.
+  if (!path.endsWith("/create") && numberAt(live, "Version", "Index") === version) return undefined;
+  const networks = networkIdsOf((await json(engine, "/networks")) as readonly JsonObject[]);
+  const [has, meant] = [at(live, "Spec") as JsonObject, body].map((spec) => canonicalSpec(spec, networks));
+  if (JSON.stringify(has) !== JSON.stringify(meant)) return undefined;
+  return path.endsWith("/create")
+    ? { status: 201, body: { ID: textAt(live, "ID") } }
+    : { status: 200, body: {} };
+}
+
+function parsed(body: Buffer): Json {
+  return body.length === 0 ? {} : (JSON.parse(body.toString("utf8")) as Json);
+}
