@@ -23840,7 +23840,7 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 7233:
+/***/ 870:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24083,8 +24083,8 @@ function undefinedReferences(root) {
         ...missing(root, "configs", listed((0,tree/* get */.Jt)(service, "configs"))),
         ...missing(root, "secrets", listed((0,tree/* get */.Jt)(service, "secrets"))),
         ...missing(root, "volumes", volumesOf(service)),
-    ].map(({ kind, name, place }) => ({
-        message: `Service ${key.text} uses ${kind} "${name}", which the file does not define under ${kind}.`,
+    ].map(({ kind, name, secret, place }) => ({
+        message: `Service ${key.text} uses ${kind} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
         place,
     })));
 }
@@ -24092,12 +24092,17 @@ function missing(root, kind, references, always = []) {
     const defined = new Set([...(0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind)).map(({ key }) => key.text), ...always]);
     return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
 }
+function isSubstituted(item) {
+    return item.kind === "scalar"
+        ? item.substituted === true
+        : (0,tree/* entriesOf */.Mc)(item).some(({ value }) => isSubstituted(value));
+}
 function listed(node) {
     if (node?.kind !== "sequence")
         return [];
     return node.items.flatMap((item) => {
         const name = (0,tree/* textOf */.b6)(item) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source"));
-        return name === undefined ? [] : [{ name, place: item.place }];
+        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
     });
 }
 function networksOf(service) {
@@ -24114,7 +24119,7 @@ function volumesOf(service) {
         const short = /^([A-Za-z0-9][\w.-]+):/.exec((0,tree/* textOf */.b6)(item) ?? "")?.[1];
         const long = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "type")) === "volume" ? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source")) : undefined;
         const name = short ?? long;
-        return name === undefined ? [] : [{ name, place: item.place }];
+        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
     });
 }
 
@@ -24135,7 +24140,8 @@ const MOST_LEVELS = 200;
  * other; a further one is named in `warnings`.
  */
 function parseStackFile(source, file, warnings = []) {
-    const text = typeof source === "string" ? source : decode(source, file);
+    // A carriage return alone ends a line to docker; of the same length, the places stay right.
+    const text = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
     refuseControlCharacters(text, file);
     const lines = new dist/* LineCounter */.HN();
     const place = (offset) => {
@@ -24756,7 +24762,9 @@ function leaveOutProfiles(root, scope, { warnings }) {
 /** Often the check of one file is switched off in another one. Docker refuses to have both. */
 function leaveOutTest(name, healthcheck, warnings) {
     const test = (0,tree/* get */.Jt)(healthcheck, "test");
-    if (healthcheck?.kind !== "mapping" || test === undefined || (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(healthcheck, "disable")) !== "true")
+    if (healthcheck?.kind !== "mapping" ||
+        test === undefined ||
+        !/^true$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(healthcheck, "disable")) ?? ""))
         return;
     (0,tree/* remove */.TF)(healthcheck, "test");
     warnings.push(dropped(`services.${name}.healthcheck.test`, "healthcheck.disable decides.", test.place));
@@ -24800,7 +24808,7 @@ function readEnvFile(bytes, file, scope) {
             if (value !== undefined)
                 values.set(name, value);
             else
-                warnings.push(withoutValue(name, place));
+                warnings.push(withoutValue(place));
             continue;
         }
         const value = line.slice(equals + 1);
@@ -24846,11 +24854,11 @@ function nameProblem(name, place) {
         return { message: "Docker refuses a name with blanks in it.", hint: "Write NAME=value.", place };
     return undefined;
 }
-function withoutValue(name, place) {
-    const message = (0,stack_template/* isHidden */.dK)(name)
-        ? `The variable ${name} belongs to the runner, and no service gets it.`
-        : `${name} has no value here, and no variable of that name is defined: the service does not get it.`;
-    return { message, place, hint: `Write ${name}=value, or give it in "variables" or "secrets".` };
+/** Such a line may be the rest of a key that was pasted: nothing of it is repeated. */
+function withoutValue(place) {
+    const message = "This line has no equals sign, and no variable of that name is defined: the service gets nothing from it.";
+    const hint = "Write NAME=value. A value can't go on in the next line.";
+    return { message, hint, place };
 }
 /** What the author seems to have meant, and docker does not do; undefined where both read the same. */
 function composeDialect(value, scope) {
@@ -24873,7 +24881,26 @@ function composeDialect(value, scope) {
     return undefined;
 }
 
+;// CONCATENATED MODULE: ./src/stack/paths.ts
+/** The path from a folder (with a slash at its end, or empty), cleaned by its text alone, as docker does it: links are not followed. */
+function cleanPath(folder, path) {
+    const whole = path.startsWith("/") ? path : `${folder}${path}`;
+    const parts = [];
+    for (const part of whole.split("/")) {
+        if (part === "" || part === ".")
+            continue;
+        if (part !== ".." || parts.at(-1) === undefined || parts.at(-1) === "..")
+            parts.push(part);
+        else
+            parts.pop();
+    }
+    if (!whole.startsWith("/"))
+        return parts.join("/") || ".";
+    return `/${parts.filter((part) => part !== "..").join("/")}`;
+}
+
 ;// CONCATENATED MODULE: ./src/stack/environment.ts
+
 
 
 
@@ -24910,7 +24937,7 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
             (isOptional(file) ? findings.warnings : findings.problems).push(environment_missing(name, path, file));
             continue;
         }
-        const parsed = readEnvFile(bytes, path.startsWith("/") ? path : `${folder}${path}`, scope);
+        const parsed = readEnvFile(bytes, cleanPath(folder, path), scope);
         findings.problems.push(...parsed.problems);
         findings.warnings.push(...parsed.warnings);
         for (const [variable, value] of parsed.values)
@@ -24919,7 +24946,7 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
     addBelow(service, values);
 }
 function isOptional(file) {
-    return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "required")) === "false";
+    return /^false$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "required")) ?? "");
 }
 function environment_missing(service, path, file) {
     const what = `The env file "${path}" of service ${service} can't be read`;
@@ -25161,7 +25188,7 @@ function saysNothing(text, plain, path) {
     if (COUNTED.has(path))
         return false;
     if (MEASURED.test(path))
-        return /^[+-]?(0*\.?0*)([a-zµμ]*)(0+[a-zµμ]+)*$/i.test(text);
+        return /^[-+]?[0.][0.a-zµμ]*$/i.test(text);
     return plain && (/^(false|False|FALSE)$/.test(text) || /^[+-]?(0x|0o|0b)?0*(\.0*)?(e\d+)?$/i.test(text));
 }
 /** Lists in which docker's schema allows nothing twice, although its merging puts it there. */
@@ -25718,10 +25745,20 @@ function objection(reason, root) {
     const [, , property = ""] = unknown ?? [];
     const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
     return {
-        message: `Docker refuses the stack file: ${reason.replace(/\.$/, "")}.`,
+        message: `Docker refuses the stack file: ${repeatable(reason, root).replace(/\.$/, "")}.`,
         place: placeOf(reason, root),
         ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
     };
+}
+/** Docker quotes parts of values, in spellings of its own. Of a file with variables they may be parts of a secret. */
+function repeatable(reason, root) {
+    const written = new Set(scalarsOf(root, true).map(({ text }) => text));
+    return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => written.has(inner) || !substitutes(root) ? whole : "…");
+}
+function substitutes(node) {
+    if (node.kind === "scalar")
+        return node.substituted === true;
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(substitutes);
 }
 function placeOf(reason, root) {
     const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
@@ -25803,7 +25840,9 @@ function decoded(reason, root) {
         }
         return node === undefined ? [] : [node];
     });
-    return found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ?? found[0];
+    const [only, another] = found;
+    return (found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
+        (another === undefined ? only : undefined));
 }
 function goName(key) {
     return key.replaceAll("_", "").toLowerCase();
@@ -25822,10 +25861,13 @@ function quoted(reason, node) {
         .toSorted((a, b) => b.text.length - a.text.length);
     return found[0];
 }
-function scalarsOf(node) {
+/** With `written`, keys and values as the file itself has them. */
+function scalarsOf(node, written = false) {
     if (node.kind === "scalar")
-        return [node];
-    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+        return written && node.substituted === true ? [] : [node];
+    if (node.kind === "sequence")
+        return node.items.flatMap((item) => scalarsOf(item, written));
+    return node.entries.flatMap(({ key, value }) => [...(written ? [key] : []), ...scalarsOf(value, written)]);
 }
 /** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
 const KNOWN_KEYS = `version services networks volumes secrets configs
@@ -26022,8 +26064,9 @@ function folderOf(path) {
 
 
 
-/** Where no name matters yet. */
-const DRAFT_NAMES = { key: new Uint8Array(32), taken: () => false };
+
+/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
+const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
 function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
     const { stack, image } = inputs;
     const { folder } = sources;
@@ -26039,7 +26082,7 @@ function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
         envConfig: stack.envConfig,
         namingKey: naming.key,
         taken: naming.taken,
-        read: (path) => world.files.read(path.startsWith("/") || folder === "." ? path : `${folder}/${path}`),
+        read: (path) => world.files.read(cleanPath(folder === "." ? "" : `${folder}/`, path)),
         image: { ...image, digest },
         commit: world.run.sha,
         dockerMajor,
@@ -27441,6 +27484,7 @@ function parseJson(input, text) {
     const complain = (line, message, hint) => {
         problems.push({ message: `"${input}", line ${line}: ${message}`, hint });
     };
+    const complainOf = (key, message) => complain(lineOfKey(text, key), message);
     let parsed;
     try {
         parsed = JSON.parse(text);
@@ -27451,15 +27495,14 @@ function parseJson(input, text) {
         return { values, problems };
     }
     for (const [key, value] of Object.entries(parsed)) {
-        const line = lineOfKey(text, key);
         if (!KEY.test(key))
-            complain(line, `"${key}" is no variable name.`);
+            complainOf(key, `"${key}" is no variable name.`);
         else if (typeof value === "number" || typeof value === "boolean")
             values.set(key, String(value));
         else if (typeof value !== "string")
-            complain(line, `the value of ${key} is neither text, number nor boolean.`);
+            complainOf(key, `the value of ${key} is neither text, number nor boolean.`);
         else if (IMPOSSIBLE.test(value))
-            complain(line, `the value of ${key} ${HOLDS_NO_TEXT}`);
+            complainOf(key, `the value of ${key} ${HOLDS_NO_TEXT}`);
         else
             values.set(key, value);
     }
@@ -30183,7 +30226,7 @@ const READERS = {
 /** Whether a definition names something that exists already, on the swarm or a node. */
 function isExternal(definition) {
     const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(definition, "external");
-    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(says) && (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(says) !== "false";
+    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(says) ?? "");
 }
 /** Docker ignores them in silence, or refuses those that only Compose knows. */
 function unreadSources(kind, { key, value }) {
@@ -30610,6 +30653,7 @@ function resolveScalar(node, path, scope, strict, findings) {
         findings.warnings.push({ message, hint, place: node.place });
     }
     node.text = typed ?? text;
+    node.substituted = true;
     node.plain = typed !== undefined;
 }
 /** A number in quotes, as Compose allows it and docker does not. */
@@ -30683,7 +30727,7 @@ const FRACTION = {
     read: (text) => {
         const digits = text.replace(/(?<=\d)_(?=\d)/g, "");
         return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(digits) && Number.isFinite(Number(digits))
-            ? digits
+            ? String(Number(digits))
             : undefined;
     },
 };
@@ -42812,6 +42856,19 @@ class Runner {
             clean = clean.replaceAll(secret, "***");
         return clean;
     }
+    /** The same, with every text in it freed of secrets: whoever escapes a text would hide a secret in it from `redact`. */
+    redactAll(value) {
+        const clean = (part) => {
+            if (typeof part === "string")
+                return this.redact(part);
+            if (Array.isArray(part))
+                return part.map(clean);
+            if (part === null || typeof part !== "object" || Object.getPrototypeOf(part) !== Object.prototype)
+                return part;
+            return Object.fromEntries(Object.entries(part).map(([key, each]) => [key, clean(each)]));
+        };
+        return clean(value);
+    }
     /** One line of ours. */
     say(line) {
         info(harmless(this.redact(line)));
@@ -42988,7 +43045,7 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7233));
+        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 870));
         await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
     }
     catch (error) {
@@ -43112,7 +43169,7 @@ function publish(facts, runner) {
         process.exitCode = 1;
     for (const [name, value] of Object.entries((0,report/* outputs */.V4)(facts)))
         runner.output(name, value);
-    runner.summary((0,report/* summary */.z)(facts));
+    runner.summary((0,report/* summary */.z)(runner.redactAll(facts)));
     runner.say(facts.status === "failed"
         ? `Failed${facts.reason === "" ? "" : ` (${facts.reason})`}.`
         : `Status: ${facts.status}.`);

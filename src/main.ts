@@ -167,7 +167,7 @@ function publish(facts: Facts, runner: Runner): void {
     });
   if (facts.status === "failed") process.exitCode = 1;
   for (const [name, value] of Object.entries(outputs(facts))) runner.output(name, value);
-  runner.summary(summary(facts));
+  runner.summary(summary(runner.redactAll(facts)));
   runner.say(
     facts.status === "failed"
       ? `Failed${facts.reason === "" ? "" : ` (${facts.reason})`}.`

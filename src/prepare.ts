@@ -10,6 +10,7 @@ import { plan as makePlan } from "./planning.ts";
 import { type Facts, type ServiceResult, imageOf, planLines } from "./report.ts";
 import { type Kind, type VersionedObject } from "./stack/configs.ts";
 import { MANAGED_LABEL } from "./stack/defaults.ts";
+import { cleanPath } from "./stack/paths.ts";
 import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
 import { type Sources } from "./sources.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
@@ -23,8 +24,8 @@ interface Naming {
   readonly taken: (kind: Kind, name: string) => boolean;
 }
 
-/** Where no name matters yet. */
-export const DRAFT_NAMES: Naming = { key: new Uint8Array(32), taken: () => false };
+/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
+export const DRAFT_NAMES: Naming = { key: randomBytes(32), taken: () => false };
 
 /** One deployment on its way: what was asked, what was read, and the world it happens in. */
 export interface Deployment {
@@ -69,7 +70,7 @@ export function renderWith(
     envConfig: stack.envConfig,
     namingKey: naming.key,
     taken: naming.taken,
-    read: (path) => world.files.read(path.startsWith("/") || folder === "." ? path : `${folder}/${path}`),
+    read: (path) => world.files.read(cleanPath(folder === "." ? "" : `${folder}/`, path)),
     image: { ...image, digest },
     commit: world.run.sha,
     dockerMajor,

@@ -85,11 +85,7 @@ function normalised(value: unknown, path: readonly string[], merged: boolean): u
   }
   if (!isMapping(value)) return value;
   const service = path.length === 2 && path[0] === "services";
-  const healthcheck = path.length === 3 && path[0] === "services" && path[2] === "healthcheck";
   const entries = Object.entries(service ? withRestartPolicy(value) : value)
-    // `docker stack deploy` refuses a test beside `disable: true` (convertHealthcheck), which `docker stack config` takes. We let
-    // `disable` decide, as Compose does.
-    .filter(([key]) => !(healthcheck && key === "test" && value["disable"] === true))
     // An extension deploys nothing. Within one file we keep it as it is; docker's merging does to it what Go's types suggest.
     .filter(([key]) => !(service && merged && key.startsWith("x-")))
     .filter(([key]) => !(service && UNHEARD.has(key)) && !(inNetwork(path) && UNHEARD_BY_NETWORKS.has(key)))

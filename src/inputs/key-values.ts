@@ -22,6 +22,7 @@ function parseJson(input: string, text: string): KeyValues {
   const complain = (line: number, message: string, hint?: string): void => {
     problems.push({ message: `"${input}", line ${line}: ${message}`, hint });
   };
+  const complainOf = (key: string, message: string): void => complain(lineOfKey(text, key), message);
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -31,12 +32,11 @@ function parseJson(input: string, text: string): KeyValues {
     return { values, problems };
   }
   for (const [key, value] of Object.entries(parsed as Record<string, unknown>)) {
-    const line = lineOfKey(text, key);
-    if (!KEY.test(key)) complain(line, `"${key}" is no variable name.`);
+    if (!KEY.test(key)) complainOf(key, `"${key}" is no variable name.`);
     else if (typeof value === "number" || typeof value === "boolean") values.set(key, String(value));
     else if (typeof value !== "string")
-      complain(line, `the value of ${key} is neither text, number nor boolean.`);
-    else if (IMPOSSIBLE.test(value)) complain(line, `the value of ${key} ${HOLDS_NO_TEXT}`);
+      complainOf(key, `the value of ${key} is neither text, number nor boolean.`);
+    else if (IMPOSSIBLE.test(value)) complainOf(key, `the value of ${key} ${HOLDS_NO_TEXT}`);
     else values.set(key, value);
   }
   return { values, problems };

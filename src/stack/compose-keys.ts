@@ -433,7 +433,11 @@ function leaveOutProfiles(root: Mapping, scope: Scope, { warnings }: Findings): 
 /** Often the check of one file is switched off in another one. Docker refuses to have both. */
 function leaveOutTest(name: string, healthcheck: Node | undefined, warnings: Problem[]): void {
   const test = get(healthcheck, "test");
-  if (healthcheck?.kind !== "mapping" || test === undefined || textOf(get(healthcheck, "disable")) !== "true")
+  if (
+    healthcheck?.kind !== "mapping" ||
+    test === undefined ||
+    !/^true$/i.test(textOf(get(healthcheck, "disable")) ?? "")
+  )
     return;
   remove(healthcheck, "test");
   warnings.push(dropped(`services.${name}.healthcheck.test`, "healthcheck.disable decides.", test.place));

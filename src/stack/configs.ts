@@ -245,7 +245,7 @@ const READERS: Readonly<Record<(typeof SOURCES)[number], Reader>> = {
 /** Whether a definition names something that exists already, on the swarm or a node. */
 export function isExternal(definition: Node | undefined): boolean {
   const says = get(definition, "external");
-  return says !== undefined && !isNull(says) && textOf(says) !== "false";
+  return says !== undefined && !isNull(says) && !/^false$/i.test(textOf(says) ?? "");
 }
 
 /** Docker ignores them in silence, or refuses those that only Compose knows. */

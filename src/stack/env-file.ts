@@ -1,5 +1,5 @@
 import { type Place, type Problem } from "../errors.ts";
-import { type Scope, isHidden } from "./template.ts";
+import { type Scope } from "./template.ts";
 
 export interface EnvFileValues {
   /** In the order of the file; of a name given twice, the last value. */
@@ -30,7 +30,7 @@ export function readEnvFile(bytes: Uint8Array, file: string, scope: Scope): EnvF
     if (equals === -1) {
       const value = scope.lookup(name);
       if (value !== undefined) values.set(name, value);
-      else warnings.push(withoutValue(name, place));
+      else warnings.push(withoutValue(place));
       continue;
     }
     const value = line.slice(equals + 1);
@@ -76,11 +76,12 @@ function nameProblem(name: string, place: Place): Problem | undefined {
   return undefined;
 }
 
-function withoutValue(name: string, place: Place): Problem {
-  const message = isHidden(name)
-    ? `The variable ${name} belongs to the runner, and no service gets it.`
-    : `${name} has no value here, and no variable of that name is defined: the service does not get it.`;
-  return { message, place, hint: `Write ${name}=value, or give it in "variables" or "secrets".` };
+/** Such a line may be the rest of a key that was pasted: nothing of it is repeated. */
+function withoutValue(place: Place): Problem {
+  const message =
+    "This line has no equals sign, and no variable of that name is defined: the service gets nothing from it.";
+  const hint = "Write NAME=value. A value can't go on in the next line.";
+  return { message, hint, place };
 }
 
 /** What the author seems to have meant, and docker does not do; undefined where both read the same. */

@@ -1,5 +1,6 @@
 import { type Place, type Problem } from "../errors.ts";
 import { readEnvFile } from "./env-file.ts";
+import { cleanPath } from "./paths.ts";
 import { type Findings, type Scope, isHidden } from "./template.ts";
 import {
   type Mapping,
@@ -62,7 +63,7 @@ function addEnvFiles(
       (isOptional(file) ? findings.warnings : findings.problems).push(missing(name, path, file));
       continue;
     }
-    const parsed = readEnvFile(bytes, path.startsWith("/") ? path : `${folder}${path}`, scope);
+    const parsed = readEnvFile(bytes, cleanPath(folder, path), scope);
     findings.problems.push(...parsed.problems);
     findings.warnings.push(...parsed.warnings);
     for (const [variable, value] of parsed.values)
@@ -72,7 +73,7 @@ function addEnvFiles(
 }
 
 function isOptional(file: Node): boolean {
-  return textOf(get(file, "required")) === "false";
+  return /^false$/i.test(textOf(get(file, "required")) ?? "");
 }
 
 function missing(service: string, path: string, file: Node): Problem {

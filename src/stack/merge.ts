@@ -156,7 +156,7 @@ function saysNothing(text: string, plain: boolean, path: string): boolean {
   if (path.startsWith("x-")) return false;
   if (text === "") return true;
   if (COUNTED.has(path)) return false;
-  if (MEASURED.test(path)) return /^[+-]?(0*\.?0*)([a-zµμ]*)(0+[a-zµμ]+)*$/i.test(text);
+  if (MEASURED.test(path)) return /^[-+]?[0.][0.a-zµμ]*$/i.test(text);
   return plain && (/^(false|False|FALSE)$/.test(text) || /^[+-]?(0x|0o|0b)?0*(\.0*)?(e\d+)?$/i.test(text));
 }
 

@@ -15,10 +15,23 @@ export function objection(reason: string, root: Mapping): Problem {
   const [, , property = ""] = unknown ?? [];
   const meant = unknown === null ? undefined : nearest(property, KNOWN_KEYS);
   return {
-    message: `Docker refuses the stack file: ${reason.replace(/\.$/, "")}.`,
+    message: `Docker refuses the stack file: ${repeatable(reason, root).replace(/\.$/, "")}.`,
     place: placeOf(reason, root),
     ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
   };
+}
+
+/** Docker quotes parts of values, in spellings of its own. Of a file with variables they may be parts of a secret. */
+function repeatable(reason: string, root: Mapping): string {
+  const written = new Set(scalarsOf(root, true).map(({ text }) => text));
+  return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner: string) =>
+    written.has(inner) || !substitutes(root) ? whole : "…",
+  );
+}
+
+function substitutes(node: Node): boolean {
+  if (node.kind === "scalar") return node.substituted === true;
+  return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(substitutes);
 }
 
 function placeOf(reason: string, root: Mapping): Place {
@@ -107,7 +120,11 @@ function decoded(reason: string, root: Mapping): Node | undefined {
     }
     return node === undefined ? [] : [node];
   });
-  return found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ?? found[0];
+  const [only, another] = found;
+  return (
+    found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
+    (another === undefined ? only : undefined)
+  );
 }
 
 function goName(key: string): string {
@@ -131,9 +148,11 @@ function quoted(reason: string, node: Node): Node | undefined {
   return found[0];
 }
 
-function scalarsOf(node: Node): Scalar[] {
-  if (node.kind === "scalar") return [node];
-  return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+/** With `written`, keys and values as the file itself has them. */
+function scalarsOf(node: Node, written = false): Scalar[] {
+  if (node.kind === "scalar") return written && node.substituted === true ? [] : [node];
+  if (node.kind === "sequence") return node.items.flatMap((item) => scalarsOf(item, written));
+  return node.entries.flatMap(({ key, value }) => [...(written ? [key] : []), ...scalarsOf(value, written)]);
 }
 
 /** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */

@@ -9,8 +9,8 @@ export function undefinedReferences(root: Mapping): Problem[] {
       ...missing(root, "configs", listed(get(service, "configs"))),
       ...missing(root, "secrets", listed(get(service, "secrets"))),
       ...missing(root, "volumes", volumesOf(service)),
-    ].map(({ kind, name, place }) => ({
-      message: `Service ${key.text} uses ${kind} "${name}", which the file does not define under ${kind}.`,
+    ].map(({ kind, name, secret, place }) => ({
+      message: `Service ${key.text} uses ${kind} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
       place,
     })),
   );
@@ -18,6 +18,8 @@ export function undefinedReferences(root: Mapping): Problem[] {
 
 interface Reference {
   readonly name: string;
+  /** Made from a template, hence not to be repeated. */
+  readonly secret?: boolean;
   readonly place: Place;
 }
 
@@ -31,11 +33,17 @@ function missing(
   return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
 }
 
+function isSubstituted(item: Node): boolean {
+  return item.kind === "scalar"
+    ? item.substituted === true
+    : entriesOf(item).some(({ value }) => isSubstituted(value));
+}
+
 function listed(node: Node | undefined): Reference[] {
   if (node?.kind !== "sequence") return [];
   return node.items.flatMap((item) => {
     const name = textOf(item) ?? textOf(get(item, "source"));
-    return name === undefined ? [] : [{ name, place: item.place }];
+    return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
   });
 }
 
@@ -53,6 +61,6 @@ function volumesOf(service: Node): Reference[] {
     const short = /^([A-Za-z0-9][\w.-]+):/.exec(textOf(item) ?? "")?.[1];
     const long = textOf(get(item, "type")) === "volume" ? textOf(get(item, "source")) : undefined;
     const name = short ?? long;
-    return name === undefined ? [] : [{ name, place: item.place }];
+    return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
   });
 }

@@ -25,7 +25,8 @@ const MOST_LEVELS = 200;
  * other; a further one is named in `warnings`.
  */
 export function parseStackFile(source: string | Uint8Array, file: string, warnings: Problem[] = []): Mapping {
-  const text = typeof source === "string" ? source : decode(source, file);
+  // A carriage return alone ends a line to docker; of the same length, the places stay right.
+  const text = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
   refuseControlCharacters(text, file);
   const lines = new LineCounter();
   const place = (offset: number): Place => {

@@ -86,6 +86,7 @@ function resolveScalar(
     findings.warnings.push({ message, hint, place: node.place });
   }
   node.text = typed ?? text;
+  node.substituted = true;
   node.plain = typed !== undefined;
 }
 
@@ -170,7 +171,7 @@ const FRACTION: Cast = {
   read: (text) => {
     const digits = text.replace(/(?<=\d)_(?=\d)/g, "");
     return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(digits) && Number.isFinite(Number(digits))
-      ? digits
+      ? String(Number(digits))
       : undefined;
   },
 };

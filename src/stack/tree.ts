@@ -16,6 +16,8 @@ export interface Scalar {
   readonly place: Place;
   /** Where each `$` of the text as written stands. */
   readonly dollars: readonly Place[];
+  /** Made from a template: it may hold a secret, and is not to be repeated. */
+  substituted?: true;
   /** Printed behind the value; marks what we wrote into the user's file. */
   comment?: string;
 }

@@ -236,3 +236,11 @@ test("outside of a runner nothing is lost but the summary", () => {
   runner.remember("a", "b");
   expect(log()).toBe("");
 });
+
+test("what is escaped later is freed of secrets before, at every depth", () => {
+  runner.mask("hun_ter*2<x>");
+  expect(runner.redactAll({ a: ["x hun_ter*2<x>"], b: { c: 1, d: "hun_ter*2<x>!" } })).toEqual({
+    a: ["x ***"],
+    b: { c: 1, d: "***!" },
+  });
+});

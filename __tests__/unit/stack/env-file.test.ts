@@ -155,7 +155,7 @@ describe("a bare name", () => {
       ],
       problems: [],
       warnings: [
-        'app.env:2:3: NIL has no value here, and no variable of that name is defined: the service does not get it. Write NIL=value, or give it in "variables" or "secrets".',
+        "app.env:2:3: This line has no equals sign, and no variable of that name is defined: the service gets nothing from it. Write NAME=value. A value can't go on in the next line.",
       ],
     });
   });
@@ -165,7 +165,7 @@ describe("a bare name", () => {
       values: [],
       problems: [],
       warnings: [
-        'app.env:1:1: The variable GITHUB_TOKEN belongs to the runner, and no service gets it. Write GITHUB_TOKEN=value, or give it in "variables" or "secrets".',
+        "app.env:1:1: This line has no equals sign, and no variable of that name is defined: the service gets nothing from it. Write NAME=value. A value can't go on in the next line.",
       ],
     });
   });

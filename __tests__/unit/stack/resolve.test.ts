@@ -1,5 +1,8 @@
 import { describe, expect, test } from "@jest/globals";
 import { StackFileError, describe as inWords } from "../../../src/errors.ts";
+import { objection } from "../../../src/stack/objection.ts";
+import { cleanPath } from "../../../src/stack/paths.ts";
+import { undefinedReferences } from "../../../src/stack/references.ts";
 import { resolveStack } from "../../../src/stack/resolve.ts";
 import { parseStackFile, printStackFile } from "../../../src/stack/stack-file.ts";
 import { scopeOf } from "../../../src/stack/template.ts";
@@ -282,4 +285,47 @@ test.each([
   const { problems, warnings } = resolve([text], { files: { ".env": "A='hunter2'" } });
   expect(problems.length + warnings.length).toBe(1);
   expect([...problems, ...warnings].join()).not.toContain("hunter2");
+});
+
+describe("what a hostile trial found", () => {
+  const scope = scopeOf([new Map([["S", "hunter2:secret"]])], {});
+  const resolved = (...files: string[]) =>
+    resolveStack(
+      files.map((text, index) => parseStackFile(text, `${index}.yml`)),
+      scope,
+      true,
+      () => undefined,
+    );
+
+  test("a carriage return alone ends a line, as with docker", () => {
+    expect(() => resolved("services:\n  web: # note\r    hostname: $NOPE\n")).toThrow("NOPE is not defined");
+  });
+
+  test("a long text for a duration is read in no time", () => {
+    const grace = (text: string): string => `services: {web: {image: a, stop_grace_period: "${text}"}}`;
+    expect(() => resolved(grace("1s"), grace(`${"0".repeat(60_000)}!`))).not.toThrow();
+  });
+
+  test("docker's words about a value from a template are not repeated", () => {
+    const { root } = resolved("services: {web: {image: a, deploy: {resources: {limits: {memory: $S}}}}}");
+    const reason =
+      "error decoding 'Deploy.Resources.Limits.memory': strconv.ParseFloat: parsing \"hunter2\": invalid syntax";
+    expect(objection(reason, root).message).not.toContain("hunter2");
+  });
+
+  test("a reference made from a template is not repeated", () => {
+    const { root } = resolved("services: {web: {image: a, volumes: ['$S']}}");
+    expect(JSON.stringify(undefinedReferences(root))).not.toContain("hunter2");
+  });
+
+  test.each([
+    ["", "./web.env", "web.env"],
+    ["deploy/", "./web.env", "deploy/web.env"],
+    ["deploy/", "../x//y/./z", "x/y/z"],
+    ["deploy/", "/etc/../x", "/x"],
+    ["", "../../x", "../../x"],
+    ["a/", "..", "."],
+  ])("paths are cleaned by their text, as docker does it: %j and %j", (folder, path, cleaned) => {
+    expect(cleanPath(folder, path)).toBe(cleaned);
+  });
 });
