@@ -25750,15 +25750,17 @@ function objection(reason, root) {
         ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
     };
 }
-/** Docker quotes parts of values, in spellings of its own. Of a file with variables they may be parts of a secret. */
+/** Docker quotes parts of values, in spellings of its own. Of a value that came from a variable they may be parts of a secret. */
 function repeatable(reason, root) {
-    const written = new Set(scalarsOf(root, true).map(({ text }) => text));
-    return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => written.has(inner) || !substitutes(root) ? whole : "…");
-}
-function substitutes(node) {
-    if (node.kind === "scalar")
-        return node.substituted === true;
-    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(substitutes);
+    const scalars = scalarsOf(root);
+    const written = new Set(scalars.filter((each) => each.substituted !== true).map(({ text }) => text));
+    const inserted = scalars.filter((each) => each.substituted === true).map(({ text }) => text.toLowerCase());
+    return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => {
+        if (written.has(inner))
+            return whole;
+        const part = inner.length > 2 && inserted.some((text) => text.includes(inner.toLowerCase()));
+        return part || (inner.includes("\\") && inserted.length > 0) ? "…" : whole;
+    });
 }
 function placeOf(reason, root) {
     const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
@@ -25861,13 +25863,10 @@ function quoted(reason, node) {
         .toSorted((a, b) => b.text.length - a.text.length);
     return found[0];
 }
-/** With `written`, keys and values as the file itself has them. */
-function scalarsOf(node, written = false) {
+function scalarsOf(node) {
     if (node.kind === "scalar")
-        return written && node.substituted === true ? [] : [node];
-    if (node.kind === "sequence")
-        return node.items.flatMap((item) => scalarsOf(item, written));
-    return node.entries.flatMap(({ key, value }) => [...(written ? [key] : []), ...scalarsOf(value, written)]);
+        return [node];
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
 }
 /** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
 const KNOWN_KEYS = `version services networks volumes secrets configs

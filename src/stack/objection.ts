@@ -21,17 +21,16 @@ export function objection(reason: string, root: Mapping): Problem {
   };
 }
 
-/** Docker quotes parts of values, in spellings of its own. Of a file with variables they may be parts of a secret. */
+/** Docker quotes parts of values, in spellings of its own. Of a value that came from a variable they may be parts of a secret. */
 function repeatable(reason: string, root: Mapping): string {
-  const written = new Set(scalarsOf(root, true).map(({ text }) => text));
-  return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner: string) =>
-    written.has(inner) || !substitutes(root) ? whole : "…",
-  );
-}
-
-function substitutes(node: Node): boolean {
-  if (node.kind === "scalar") return node.substituted === true;
-  return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(substitutes);
+  const scalars = scalarsOf(root);
+  const written = new Set(scalars.filter((each) => each.substituted !== true).map(({ text }) => text));
+  const inserted = scalars.filter((each) => each.substituted === true).map(({ text }) => text.toLowerCase());
+  return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner: string) => {
+    if (written.has(inner)) return whole;
+    const part = inner.length > 2 && inserted.some((text) => text.includes(inner.toLowerCase()));
+    return part || (inner.includes("\\") && inserted.length > 0) ? "…" : whole;
+  });
 }
 
 function placeOf(reason: string, root: Mapping): Place {
@@ -148,11 +147,9 @@ function quoted(reason: string, node: Node): Node | undefined {
   return found[0];
 }
 
-/** With `written`, keys and values as the file itself has them. */
-function scalarsOf(node: Node, written = false): Scalar[] {
-  if (node.kind === "scalar") return written && node.substituted === true ? [] : [node];
-  if (node.kind === "sequence") return node.items.flatMap((item) => scalarsOf(item, written));
-  return node.entries.flatMap(({ key, value }) => [...(written ? [key] : []), ...scalarsOf(value, written)]);
+function scalarsOf(node: Node): Scalar[] {
+  if (node.kind === "scalar") return [node];
+  return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
 }
 
 /** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
