@@ -28101,7 +28101,7 @@ var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/errors.ts
-var src_errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/json.ts
@@ -28169,7 +28169,7 @@ class EngineSwarm {
             return { kind: "found", digest: (0,json/* textAt */.$6)(body, "Descriptor", "digest"), body };
         }
         catch (error) {
-            if (!(error instanceof src_errors/* ManagerRefusal */.oF))
+            if (!(error instanceof errors/* ManagerRefusal */.oF))
                 throw error;
             return { kind: "refused", status: error.status, message: error.said };
         }
@@ -28189,7 +28189,7 @@ class EngineSwarm {
             return (0,json/* objectAt */.lJ)(await (0,engine/* json */.Pq)(this.#engine, `/networks/${name}`, { query: { scope: "swarm" } }));
         }
         catch (error) {
-            if (error instanceof src_errors/* ManagerRefusal */.oF && error.status === 404)
+            if (error instanceof errors/* ManagerRefusal */.oF && error.status === 404)
                 return undefined;
             throw error;
         }
@@ -28201,7 +28201,7 @@ class EngineSwarm {
             return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }), "Id");
         }
         catch (error) {
-            const conflict = error instanceof src_errors/* ManagerRefusal */.oF && /already exists|conflicts/.test(error.said);
+            const conflict = error instanceof errors/* ManagerRefusal */.oF && /already exists|conflicts/.test(error.said);
             const existing = conflict
                 ? (await this.networks()).find((raw) => (0,json/* textAt */.$6)(raw, "Name") === name)
                 : undefined;
@@ -28223,7 +28223,7 @@ class EngineSwarm {
         }
         catch (error) {
             // Another deployment was faster; a name made from the content means the same content.
-            const conflict = error instanceof src_errors/* ManagerRefusal */.oF && error.status === 409;
+            const conflict = error instanceof errors/* ManagerRefusal */.oF && error.status === 409;
             const existing = conflict
                 ? (await this.#list(`/${kind}s`)).find((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name") === name)
                 : undefined;
@@ -28264,14 +28264,14 @@ class EngineSwarm {
         const query = `?version=${service.version}`;
         const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, { method: "POST", path, body: spec, auth }, query);
         if (status >= 300)
-            throw new src_errors/* ManagerRefusal */.oF(status, `POST ${path}`, (0,json/* textAt */.$6)(body, "message"));
+            throw new errors/* ManagerRefusal */.oF(status, `POST ${path}`, (0,json/* textAt */.$6)(body, "message"));
     }
     async removeService(id) {
         try {
             await (0,engine/* json */.Pq)(this.#engine, `/services/${id}`, { method: "DELETE", repeatable: true });
         }
         catch (error) {
-            if (!(error instanceof src_errors/* ManagerRefusal */.oF && error.status === 404))
+            if (!(error instanceof errors/* ManagerRefusal */.oF && error.status === 404))
                 throw error; // Gone is gone.
         }
     }
@@ -28371,7 +28371,7 @@ async function openProxy(engine, socket) {
             response.end(body);
         }, (error) => {
             response.writeHead(502, { "content-type": "application/json" });
-            response.end(JSON.stringify({ message: (0,src_errors/* messageOf */.bD)(error) }));
+            response.end(JSON.stringify({ message: (0,errors/* messageOf */.bD)(error) }));
         });
     });
     server.listen(socket);
@@ -28545,8 +28545,8 @@ const PROHIBITED = 1;
 function explainJump(error, at, next) {
     const [from, to] = [inWords(at), inWords(next)];
     return error.reason === PROHIBITED
-        ? new src_errors/* ConnectError */.T$(`The jump host ${from} does not forward connections.`, "Its sshd needs AllowTcpForwarding, and the key in authorized_keys port-forwarding and no permitopen for another address.", error)
-        : new src_errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${(0,src_errors/* messageOf */.bD)(error)}).`, "Check the name and port as the jump host sees them.", error, true);
+        ? new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections.`, "Its sshd needs AllowTcpForwarding, and the key in authorized_keys port-forwarding and no permitopen for another address.", error)
+        : new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${(0,errors/* messageOf */.bD)(error)}).`, "Check the name and port as the jump host sees them.", error, true);
 }
 /** `host:port`, an IPv6 address in brackets. */
 function inWords({ host, port }) {
@@ -28645,7 +28645,7 @@ async function ready(client, options, attempt, signal) {
             client.destroy();
             reject(error);
         };
-        const abort = () => fail(signal.reason instanceof Error ? signal.reason : new src_errors/* Cancelled */.cJ("a signal"));
+        const abort = () => fail(signal.reason instanceof Error ? signal.reason : new errors/* Cancelled */.cJ("a signal"));
         signal.addEventListener("abort", abort, { once: true });
         const failed = (error) => fail(explain(error, attempt));
         const ended = () => failed(new Error("the server closed the connection"));
@@ -28686,29 +28686,29 @@ function explain(error, attempt) {
         return loginError(attempt, error);
     if (level === "client-timeout") {
         const message = `${name} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`;
-        return new src_errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, true);
+        return new errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, true);
     }
     if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
         const hint = 'Check "ssh-host"; the runner must know the name.';
-        return new src_errors/* ConnectError */.T$(`The host name ${at.host} can't be resolved.`, hint, error, code === "EAI_AGAIN");
+        return new errors/* ConnectError */.T$(`The host name ${at.host} can't be resolved.`, hint, error, code === "EAI_AGAIN");
     }
     if (code === "ECONNREFUSED") {
         const hint = "Check the host, the port and that sshd runs.";
-        return new src_errors/* ConnectError */.T$(`Nothing listens at ${name}.`, hint, error, true);
+        return new errors/* ConnectError */.T$(`Nothing listens at ${name}.`, hint, error, true);
     }
     if (UNREACHABLE.has(code)) {
         const hint = "Check that the runner may reach the manager: firewall, address, VPN.";
-        return new src_errors/* ConnectError */.T$(`${name} can't be reached (${code}).`, hint, error, true);
+        return new errors/* ConnectError */.T$(`${name} can't be reached (${code}).`, hint, error, true);
     }
     // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
     const hint = offered === undefined
         ? "Its sshd may be full (MaxStartups) or restarting."
         : "Try from the runner: ssh -v.";
-    return new src_errors/* ConnectError */.T$(`No SSH session with ${name}: ${(0,src_errors/* messageOf */.bD)(error)}.`, hint, error, true);
+    return new errors/* ConnectError */.T$(`No SSH session with ${name}: ${(0,errors/* messageOf */.bD)(error)}.`, hint, error, true);
 }
 function loginError({ at, login, accepted }, cause) {
     const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
-    return new src_errors/* ConnectError */.T$(`${at.user}@${inWords(at)} refused the login (${ways(login)}).${taken}`, login.target.password === undefined
+    return new errors/* ConnectError */.T$(`${at.user}@${inWords(at)} refused the login (${ways(login)}).${taken}`, login.target.password === undefined
         ? `Check that the user is right and that the public half of the key is in ~${at.user}/.ssh/authorized_keys there.`
         : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).", cause);
 }
@@ -28730,7 +28730,7 @@ function hostKeyError({ at, login, known }, offered, cause) {
         ? `The host key of ${name} is revoked: it offered ${type} ${print}.`
         : `The host key of ${name} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
     const line = `${(0,ssh_login/* knownHostsName */.o)(at)} ${type} ${offered.toString("base64")}`;
-    return new src_errors/* ConnectError */.T$(`${message} Nothing was sent to it.`, revoked
+    return new errors/* ConnectError */.T$(`${message} Nothing was sent to it.`, revoked
         ? "The server must get a new host key; until then it may be anybody."
         : `If the server was set up anew, check on it with \`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub\` and put this line into "ssh-known-hosts": ${line}. If not, somebody may stand in between.`, cause);
 }
@@ -28827,7 +28827,7 @@ function withheld(environment) {
 async function openSession(request) {
     const { privateFolder, configFolder, signal, say } = request;
     const managers = new Managers(request);
-    const engine = new steady_engine/* SteadyEngine */.x4(await managers.reachPatiently(), async () => await managers.reach(), request.patienceMs, signal, say);
+    const engine = new steady_engine/* SteadyEngine */.x4(await managers.reachPatiently(), async () => await managers.reachAnother(), request.patienceMs, signal, say);
     try {
         const proxy = await openProxy(engine, (0,external_node_path_.join)(privateFolder, "docker.sock"));
         const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
@@ -28893,7 +28893,7 @@ class Managers {
                 return await this.reach();
             }
             catch (error) {
-                if (!(error instanceof src_errors/* ConnectError */.T$ && error.transient) || round === MOST_ROUNDS)
+                if (!(error instanceof errors/* ConnectError */.T$ && error.transient) || round === MOST_ROUNDS)
                     throw error;
                 this.#request.say(`${error.message} Trying again.`);
                 await pause((0,steady_engine/* pauseBefore */.GB)(round), this.#request.signal);
@@ -28906,7 +28906,7 @@ class Managers {
         if (route.kind === "socket")
             return await this.#reachSocket(route.dockerHost);
         const { managers } = route.login.target;
-        const errors = [];
+        const failed = [];
         for (let tried = 0; tried < managers.length; tried += 1) {
             const index = (this.#next + tried) % managers.length;
             const manager = managers[index];
@@ -28918,31 +28918,34 @@ class Managers {
                 return reached;
             }
             catch (error) {
-                if (!(error instanceof src_errors/* ConnectError */.T$) || signal.aborted)
+                if (!(error instanceof errors/* ConnectError */.T$) || signal.aborted)
                     throw error;
-                errors.push(error);
+                failed.push({ manager, error });
                 if (managers.length > 1)
                     say(`${manager.host}: ${error.message}`);
             }
         }
-        // After a loss the next one in the list is as good a guess as any.
-        this.#next = (this.#next + 1) % managers.length;
-        const [only] = errors;
-        if (errors.length === 1 && only !== undefined)
-            throw only;
-        throw new src_errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${managers.map(({ host }, index) => `${host} (${errors[index]?.message ?? "not tried"})`).join(", ")}`, "The log above has a line for each.", errors, errors.some(({ transient }) => transient));
+        const [only, another] = failed;
+        if (only !== undefined && another === undefined)
+            throw only.error;
+        throw new errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`, "The log above has a line for each.", failed.map(({ error }) => error), failed.some(({ error }) => error.transient));
+    }
+    /** After a loss: the one that was lost comes last. */
+    async reachAnother() {
+        this.#next += 1;
+        return await this.reach();
     }
     async #reachSocket(dockerHost) {
         const api = await engine/* EngineApi */.PB.open(dockerHost, this.#request.signal).catch((error) => {
-            if (error instanceof src_errors/* ConnectError */.T$ || this.#request.signal.aborted)
+            if (error instanceof errors/* ConnectError */.T$ || this.#request.signal.aborted)
                 throw error;
             const { code } = error;
             const why = code === "ENOENT"
                 ? "there is no such socket"
                 : code === "EACCES"
                     ? "this user may not open it"
-                    : (0,src_errors/* messageOf */.bD)(error);
-            throw new src_errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code !== "EACCES");
+                    : (0,errors/* messageOf */.bD)(error);
+            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code !== "EACCES");
         });
         return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
     }
@@ -28957,7 +28960,7 @@ class Managers {
             return await asManager(api, manager.host, { lost: tunnel.lost, close });
         }
         catch (error) {
-            const explained = error instanceof src_errors/* ConnectError */.T$ || signal.aborted ? error : noDocker(manager, login, tunnel, error);
+            const explained = error instanceof errors/* ConnectError */.T$ || signal.aborted ? error : noDocker(manager, login, tunnel, error);
             await close();
             throw explained;
         }
@@ -28967,7 +28970,7 @@ function noDocker(manager, { target }, tunnel, cause) {
     const lost = tunnel.lost();
     if (lost !== undefined) {
         const message = `The SSH session with ${manager.host} was lost (${lost}).`;
-        return new src_errors/* ConnectError */.T$(message, "Check its sshd.", cause, true);
+        return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, true);
     }
     const { failure, name } = tunnel.way;
     const said = failure === ""
@@ -28976,7 +28979,7 @@ function noDocker(manager, { target }, tunnel, cause) {
     const sudo = target.sudo
         ? `that ${manager.user} may run docker by sudo without a password`
         : `that ${manager.user} may open ${target.socket} (group docker)`;
-    return new src_errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`, `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`, cause);
+    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`, `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`, cause);
 }
 async function asManager(api, address, connection) {
     const close = async () => {
@@ -29006,16 +29009,16 @@ function requireManager(info, address) {
     const state = (0,json/* textAt */.$6)(info, "Swarm", "LocalNodeState");
     const error = (0,json/* textAt */.$6)(info, "Swarm", "Error");
     if (state === "locked") {
-        throw new src_errors/* ConnectError */.T$(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
+        throw new errors/* ConnectError */.T$(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
     }
     if (state !== "active") {
-        throw new src_errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
+        throw new errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
     }
     if ((0,json.at)(info, "Swarm", "ControlAvailable") !== true) {
-        throw new src_errors/* ConnectError */.T$(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
+        throw new errors/* ConnectError */.T$(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
     }
     if (error !== "") {
-        throw new src_errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
+        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
     }
 }
 

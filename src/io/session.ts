@@ -49,7 +49,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
   const managers = new Managers(request);
   const engine = new SteadyEngine(
     await managers.reachPatiently(),
-    async () => await managers.reach(),
+    async () => await managers.reachAnother(),
     request.patienceMs,
     signal,
     say,
@@ -133,7 +133,7 @@ class Managers {
     const { route, say, signal } = this.#request;
     if (route.kind === "socket") return await this.#reachSocket(route.dockerHost);
     const { managers } = route.login.target;
-    const errors: ConnectError[] = [];
+    const failed: { readonly manager: SshHost; readonly error: ConnectError }[] = [];
     for (let tried = 0; tried < managers.length; tried += 1) {
       const index = (this.#next + tried) % managers.length;
       const manager = managers[index];
@@ -144,20 +144,24 @@ class Managers {
         return reached;
       } catch (error) {
         if (!(error instanceof ConnectError) || signal.aborted) throw error;
-        errors.push(error);
+        failed.push({ manager, error });
         if (managers.length > 1) say(`${manager.host}: ${error.message}`);
       }
     }
-    // After a loss the next one in the list is as good a guess as any.
-    this.#next = (this.#next + 1) % managers.length;
-    const [only] = errors;
-    if (errors.length === 1 && only !== undefined) throw only;
+    const [only, another] = failed;
+    if (only !== undefined && another === undefined) throw only.error;
     throw new ConnectError(
-      `None of the ${managers.length} managers can be used: ${managers.map(({ host }, index) => `${host} (${errors[index]?.message ?? "not tried"})`).join(", ")}`,
+      `None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`,
       "The log above has a line for each.",
-      errors,
-      errors.some(({ transient }) => transient),
+      failed.map(({ error }) => error),
+      failed.some(({ error }) => error.transient),
     );
+  }
+
+  /** After a loss: the one that was lost comes last. */
+  async reachAnother(): Promise<Reached> {
+    this.#next += 1;
+    return await this.reach();
   }
 
   async #reachSocket(dockerHost: string): Promise<Reached> {
