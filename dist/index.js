@@ -23840,7 +23840,7 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 870:
+/***/ 5222:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24071,62 +24071,14 @@ var external_node_crypto_ = __nccwpck_require__(7598);
 var image_reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/stack/configs.ts
 var configs = __nccwpck_require__(6939);
-// EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
-;// CONCATENATED MODULE: ./src/stack/references.ts
-
-
-/** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
-function undefinedReferences(root) {
-    return (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ key, value: service }) => [
-        ...missing(root, "networks", networksOf(service), ["default"]),
-        ...missing(root, "configs", listed((0,tree/* get */.Jt)(service, "configs"))),
-        ...missing(root, "secrets", listed((0,tree/* get */.Jt)(service, "secrets"))),
-        ...missing(root, "volumes", volumesOf(service)),
-    ].map(({ kind, name, secret, place }) => ({
-        message: `Service ${key.text} uses ${kind} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
-        place,
-    })));
-}
-function missing(root, kind, references, always = []) {
-    const defined = new Set([...(0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind)).map(({ key }) => key.text), ...always]);
-    return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
-}
-function isSubstituted(item) {
-    return item.kind === "scalar"
-        ? item.substituted === true
-        : (0,tree/* entriesOf */.Mc)(item).some(({ value }) => isSubstituted(value));
-}
-function listed(node) {
-    if (node?.kind !== "sequence")
-        return [];
-    return node.items.flatMap((item) => {
-        const name = (0,tree/* textOf */.b6)(item) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source"));
-        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
-    });
-}
-function networksOf(service) {
-    const networks = (0,tree/* get */.Jt)(service, "networks");
-    const keys = (0,tree/* entriesOf */.Mc)(networks).map(({ key }) => ({ name: key.text, place: key.place }));
-    return [...keys, ...listed(networks)];
-}
-/** Named volumes only: `data:/data`, or `type: volume` with a source. Paths and anonymous volumes need no definition. */
-function volumesOf(service) {
-    const volumes = (0,tree/* get */.Jt)(service, "volumes");
-    if (volumes?.kind !== "sequence")
-        return [];
-    return volumes.items.flatMap((item) => {
-        const short = /^([A-Za-z0-9][\w.-]+):/.exec((0,tree/* textOf */.b6)(item) ?? "")?.[1];
-        const long = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "type")) === "volume" ? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source")) : undefined;
-        const name = short ?? long;
-        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
-    });
-}
-
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(5052);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./node_modules/yaml/dist/index.js
 var dist = __nccwpck_require__(8815);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(6546);
 ;// CONCATENATED MODULE: ./src/stack/stack-file.ts
 
 
@@ -24383,77 +24335,89 @@ function yamlScalar(node, text) {
     return made;
 }
 
-// EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
-;// CONCATENATED MODULE: ./src/stack/ports.ts
-
-const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
-/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
-function portsOf(entry) {
-    if (entry.kind === "mapping") {
-        const published = (0,tree/* get */.Jt)(entry, "published");
-        const number = published === undefined ? 0 : (0,tree/* wholeNumber */.rD)(published);
-        return number === undefined ? undefined : [{ published: number, node: entry }];
-    }
-    const text = entry.kind === "scalar" ? String((0,tree/* wholeNumber */.rD)(entry) ?? entry.text) : "";
-    return shortPort(text)?.map(({ target, published, protocol }) => {
-        const node = (0,tree/* mapping */.pq)(entry.place);
-        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
-        add("mode", "ingress");
-        add("target", String(target));
-        if (published > 0)
-            add("published", String(published));
-        add("protocol", protocol);
-        return { published, node };
-    });
-}
-/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
-function hostAddress(entry) {
-    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
-    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
-}
-/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
-function partsOf(text) {
-    const parts = text.split(":");
-    const target = parts.pop() ?? "";
-    const host = parts.pop() ?? "";
-    return { address: parts.join(":"), host, target };
-}
-/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
-function shortPort(text) {
-    if (!SHORT.test(text))
-        return undefined;
-    const { host, target } = partsOf(text);
-    const [range = "", protocol = "tcp"] = target.split("/");
-    const targets = ports_rangeOf(range);
-    const published = host === "" ? [] : ports_rangeOf(host);
-    const one = targets.length === 1;
-    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
-        return undefined;
-    if (host !== "" && published.length === 0)
-        return undefined;
-    const ports = one && published.length > 1
-        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
-        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
-    const key = (port) => `${port.target}/${protocol}`;
-    return ports
-        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
-        .toSorted((a, b) => Number(key(a) > key(b)) - Number(key(a) < key(b)));
-}
-function ports_rangeOf(text) {
-    const [first = 0, last = first] = text.split("-").map(Number);
-    if (!(first >= 0 && first <= last && last <= 65_535))
-        return [];
-    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-}
-
 // EXTERNAL MODULE: ./src/stack/template.ts
 var stack_template = __nccwpck_require__(4364);
+;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
+
+
+
+function dropped(what, why, place) {
+    return { message: `${what} is left out.`, hint: why, place };
+}
+function translated(entry) {
+    return `from ${entry.key.text}`;
+}
+/** `deploy.resources` wins over the older spelling, which may stand there for Compose. */
+function toResource(group, field) {
+    return (parent, entry, name, findings) => {
+        const { key, value } = entry;
+        const text = (0,tree/* textOf */.b6)(value);
+        if (text === undefined)
+            return;
+        const target = mappingAt(parent, ["deploy", "resources", group]);
+        if ((0,tree/* get */.Jt)(target, field) !== undefined) {
+            const why = `deploy.resources.${group}.${field} decides.`;
+            findings.warnings.push(dropped(`services.${name}.${key.text}`, why, key.place));
+        }
+        else if (field === "pids" && /^-?[01]$|^-/.test(text) && Number(text) <= 0)
+            return; // No limit, as without the key.
+        else if (target !== undefined)
+            (0,tree/* set */.hZ)(target, field, (0,tree/* ours */.Od)(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"));
+    };
+}
+function toReplicas(parent, entry, name, findings) {
+    const { key, value } = entry;
+    const text = (0,tree/* textOf */.b6)(value);
+    if (text === undefined)
+        return;
+    const deploy = mappingAt(parent, ["deploy"]);
+    if ((0,tree/* get */.Jt)(deploy, "replicas") !== undefined)
+        findings.warnings.push(dropped(`services.${name}.scale`, "deploy.replicas decides.", key.place));
+    else if (deploy !== undefined)
+        (0,tree/* set */.hZ)(deploy, "replicas", (0,tree/* ours */.Od)(text, value.place, translated(entry), "plain"));
+}
+/** What docker makes of `restart` (docker/cli, convertRestartPolicy), although it says that it ignores it. */
+function toRestartPolicy(parent, entry, name, findings) {
+    const { key, value } = entry;
+    const text = (0,tree/* textOf */.b6)(value) ?? "";
+    const [, condition, attempts = "0"] = /^(no|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text) ?? [];
+    const what = `services.${name}.restart`;
+    const policy = (0,tree/* get */.Jt)(parent, "deploy", "restart_policy");
+    if (policy !== undefined && !(0,tree/* isNull */.kZ)(policy)) {
+        findings.warnings.push(dropped(what, "deploy.restart_policy decides.", key.place));
+    }
+    else if (text === "" || text === "no") {
+        const why = "Docker does not heed it: Swarm starts the task again. To stop that write deploy.restart_policy: {condition: none}.";
+        if (text !== "")
+            findings.warnings.push(dropped(what, why, key.place));
+    }
+    else if (condition === undefined) {
+        const hint = "Write always, unless-stopped, on-failure or on-failure:3.";
+        findings.problems.push({
+            message: `${what} is "${text}", which docker refuses.`,
+            hint,
+            place: value.place,
+        });
+    }
+    else {
+        const made = mappingAt(parent, ["deploy", "restart_policy"]);
+        if (made === undefined)
+            return;
+        const onFailure = condition === "on-failure";
+        (0,tree/* set */.hZ)(made, "condition", (0,tree/* ours */.Od)(onFailure ? condition : "any", value.place, translated(entry), "plain"));
+        if (onFailure)
+            (0,tree/* set */.hZ)(made, "max_attempts", (0,tree/* ours */.Od)(attempts, value.place, translated(entry), "plain"));
+    }
+}
+/** The mapping at a path, made where there is none; undefined where something else stands in the way, which docker refuses. */
+function mappingAt(parent, path) {
+    let current = parent;
+    for (const key of path)
+        current = current === undefined ? undefined : (0,tree/* ensureMapping */.FB)(current, key);
+    return current;
+}
+
 ;// CONCATENATED MODULE: ./src/stack/compose-keys.ts
-
-
-
-
 
 const service = (keys, fate, why, translate) => keys.split(" ").map((key) => ({
     path: `services.*.${key}`,
@@ -24576,6 +24540,90 @@ const COMPOSE_SPELLINGS = [
         why: 'Write `version: "3.9"` once the keys that changed since are gone, or leave it out.',
     },
 ];
+/** Where docker's schema lets any key pass, and takes these only: a misspelt one would disappear without a word. */
+const OPEN = {
+    "services.*.configs.[]": ["source", "target", "uid", "gid", "mode"],
+    "services.*.secrets.[]": ["source", "target", "uid", "gid", "mode"],
+    "services.*.volumes.[].bind": ["propagation"],
+    "services.*.volumes.[].volume": ["nocopy", "subpath"],
+    "services.*.volumes.[].tmpfs": ["size"],
+};
+
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(4291);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
+;// CONCATENATED MODULE: ./src/stack/ports.ts
+
+
+const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
+/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
+function portsOf(entry) {
+    if (entry.kind === "mapping") {
+        const published = (0,tree/* get */.Jt)(entry, "published");
+        const number = published === undefined ? 0 : (0,tree/* wholeNumber */.rD)(published);
+        return number === undefined ? undefined : [{ published: number, node: entry }];
+    }
+    const text = entry.kind === "scalar" ? String((0,tree/* wholeNumber */.rD)(entry) ?? entry.text) : "";
+    return shortPort(text)?.map(({ target, published, protocol }) => {
+        const node = (0,tree/* mapping */.pq)(entry.place);
+        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
+        add("mode", "ingress");
+        add("target", String(target));
+        if (published > 0)
+            add("published", String(published));
+        add("protocol", protocol);
+        return { published, node };
+    });
+}
+/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
+function hostAddress(entry) {
+    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
+    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
+}
+/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
+function partsOf(text) {
+    const parts = text.split(":");
+    const target = parts.pop() ?? "";
+    const host = parts.pop() ?? "";
+    return { address: parts.join(":"), host, target };
+}
+/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
+function shortPort(text) {
+    if (!SHORT.test(text))
+        return undefined;
+    const { host, target } = partsOf(text);
+    const [range = "", protocol = "tcp"] = target.split("/");
+    const targets = ports_rangeOf(range);
+    const published = host === "" ? [] : ports_rangeOf(host);
+    const one = targets.length === 1;
+    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
+        return undefined;
+    if (host !== "" && published.length === 0)
+        return undefined;
+    const ports = one && published.length > 1
+        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
+        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
+    const key = (port) => `${port.target}/${protocol}`;
+    return ports
+        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
+        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(key(a), key(b)));
+}
+function ports_rangeOf(text) {
+    const [first = 0, last = first] = text.split("-").map(Number);
+    if (!(first >= 0 && first <= last && last <= 65_535))
+        return [];
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+;// CONCATENATED MODULE: ./src/stack/compose.ts
+
+
+
+
+
+
+
 /** Gives every Compose-only key its fate, in place. */
 function applyComposeKeys(root, scope, findings) {
     leaveOutProfiles(root, scope, findings);
@@ -24595,14 +24643,6 @@ function applyComposeKeys(root, scope, findings) {
 function itemsOf(node) {
     return node?.kind === "sequence" ? node.items : [];
 }
-/** Where docker's schema lets any key pass, and takes these only: a misspelt one would disappear without a word. */
-const OPEN = {
-    "services.*.configs.[]": ["source", "target", "uid", "gid", "mode"],
-    "services.*.secrets.[]": ["source", "target", "uid", "gid", "mode"],
-    "services.*.volumes.[].bind": ["propagation"],
-    "services.*.volumes.[].volume": ["nocopy", "subpath"],
-    "services.*.volumes.[].tmpfs": ["size"],
-};
 const TREE = branches();
 function branches() {
     const root = { below: new Map() };
@@ -24663,81 +24703,6 @@ function meet(key, parent, entry, path, findings) {
         key.translate(parent, entry, path[1] ?? "", findings);
     else
         findings.warnings.push(dropped(path.join("."), key.why, place));
-}
-function dropped(what, why, place) {
-    return { message: `${what} is left out.`, hint: why, place };
-}
-function translated(entry) {
-    return `from ${entry.key.text}`;
-}
-/** `deploy.resources` wins over the older spelling, which may stand there for Compose. */
-function toResource(group, field) {
-    return (parent, entry, name, findings) => {
-        const { key, value } = entry;
-        const text = (0,tree/* textOf */.b6)(value);
-        if (text === undefined)
-            return;
-        const target = mappingAt(parent, ["deploy", "resources", group]);
-        if ((0,tree/* get */.Jt)(target, field) !== undefined) {
-            const why = `deploy.resources.${group}.${field} decides.`;
-            findings.warnings.push(dropped(`services.${name}.${key.text}`, why, key.place));
-        }
-        else if (field === "pids" && /^-?[01]$|^-/.test(text) && Number(text) <= 0)
-            return; // No limit, as without the key.
-        else if (target !== undefined)
-            (0,tree/* set */.hZ)(target, field, (0,tree/* ours */.Od)(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"));
-    };
-}
-function toReplicas(parent, entry, name, findings) {
-    const { key, value } = entry;
-    const text = (0,tree/* textOf */.b6)(value);
-    if (text === undefined)
-        return;
-    const deploy = mappingAt(parent, ["deploy"]);
-    if ((0,tree/* get */.Jt)(deploy, "replicas") !== undefined)
-        findings.warnings.push(dropped(`services.${name}.scale`, "deploy.replicas decides.", key.place));
-    else if (deploy !== undefined)
-        (0,tree/* set */.hZ)(deploy, "replicas", (0,tree/* ours */.Od)(text, value.place, translated(entry), "plain"));
-}
-/** What docker makes of `restart` (docker/cli, convertRestartPolicy), although it says that it ignores it. */
-function toRestartPolicy(parent, entry, name, findings) {
-    const { key, value } = entry;
-    const text = (0,tree/* textOf */.b6)(value) ?? "";
-    const [, condition, attempts = "0"] = /^(no|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text) ?? [];
-    const what = `services.${name}.restart`;
-    const policy = (0,tree/* get */.Jt)(parent, "deploy", "restart_policy");
-    if (policy !== undefined && !(0,tree/* isNull */.kZ)(policy)) {
-        findings.warnings.push(dropped(what, "deploy.restart_policy decides.", key.place));
-    }
-    else if (text === "" || text === "no") {
-        const why = "Docker does not heed it: Swarm starts the task again. To stop that write deploy.restart_policy: {condition: none}.";
-        if (text !== "")
-            findings.warnings.push(dropped(what, why, key.place));
-    }
-    else if (condition === undefined) {
-        const hint = "Write always, unless-stopped, on-failure or on-failure:3.";
-        findings.problems.push({
-            message: `${what} is "${text}", which docker refuses.`,
-            hint,
-            place: value.place,
-        });
-    }
-    else {
-        const made = mappingAt(parent, ["deploy", "restart_policy"]);
-        if (made === undefined)
-            return;
-        const onFailure = condition === "on-failure";
-        (0,tree/* set */.hZ)(made, "condition", (0,tree/* ours */.Od)(onFailure ? condition : "any", value.place, translated(entry), "plain"));
-        if (onFailure)
-            (0,tree/* set */.hZ)(made, "max_attempts", (0,tree/* ours */.Od)(attempts, value.place, translated(entry), "plain"));
-    }
-}
-/** The mapping at a path, made where there is none; undefined where something else stands in the way, which docker refuses. */
-function mappingAt(parent, path) {
-    let current = parent;
-    for (const key of path)
-        current = current === undefined ? undefined : (0,tree/* ensureMapping */.FB)(current, key);
-    return current;
 }
 /** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
 function leaveOutProfiles(root, scope, { warnings }) {
@@ -24907,7 +24872,8 @@ function cleanPath(folder, path) {
 
 /**
  * Writes into `environment` what docker would read from elsewhere: the service's env files, and, for a name without a value, what the
- * step knows. `folder` is that of the first stack file, with a slash, or empty. Docker itself would ask its own process, which must not know our secrets, but knows the runner's.
+ * step knows. Docker itself would ask its own process, which must not know our secrets, but knows the runner's. `folder` is that of the
+ * first stack file, with a slash at its end, or empty.
  */
 function resolveEnvironment(root, scope, folder, read, findings) {
     for (const { key, value: service } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
@@ -24934,7 +24900,7 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
         }
         const bytes = read(path);
         if (bytes === undefined) {
-            (isOptional(file) ? findings.warnings : findings.problems).push(environment_missing(name, path, file));
+            (isOptional(file) ? findings.warnings : findings.problems).push(missing(name, path, file));
             continue;
         }
         const parsed = readEnvFile(bytes, cleanPath(folder, path), scope);
@@ -24948,7 +24914,7 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
 function isOptional(file) {
     return /^false$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "required")) ?? "");
 }
-function environment_missing(service, path, file) {
+function missing(service, path, file) {
     const what = `The env file "${path}" of service ${service} can't be read`;
     return isOptional(file)
         ? { message: `${what}; the service gets nothing from it, since it is not required.`, place: file.place }
@@ -25055,8 +25021,216 @@ function volumeTarget(item) {
     return target ?? source;
 }
 
-;// CONCATENATED MODULE: ./src/stack/merge.ts
+;// CONCATENATED MODULE: ./src/stack/merge-rules.ts
 
+
+
+
+
+
+/** The keys of both, in the order of the file that has them first; `both` decides what stands at a key that both have. */
+function merged(base, over, both) {
+    const entries = base.entries.map((entry) => {
+        const other = (0,tree/* get */.Jt)(over, entry.key.text);
+        return other === undefined ? entry : { ...entry, value: both(entry.value, other, entry.key.text) };
+    });
+    const known = new Set(entries.map(({ key }) => key.text));
+    return (0,tree/* mapping */.pq)(base.place, [...entries, ...over.entries.filter(({ key }) => !known.has(key.text))]);
+}
+/** Lists in which docker's schema allows nothing twice, although its merging puts it there. */
+const CONSTRAINED = "deploy.placement.constraints";
+function appended(base, over, path) {
+    const items = [...listed(base), ...listed(over)];
+    if (path === CONSTRAINED || path === "healthcheck.test")
+        return (0,tree/* sequence */.K2)(base.place, items);
+    const seen = new Set();
+    const once = items.filter((item) => {
+        if (item.kind !== "scalar" || seen.has(item.text))
+            return item.kind !== "scalar";
+        seen.add(item.text);
+        return true;
+    });
+    return (0,tree/* sequence */.K2)(base.place, once);
+}
+/** `dns: 1.1.1.1` is a list of one. */
+function listed(node) {
+    return node.kind === "sequence" ? node.items : [node];
+}
+const replaced = (base, over) => (isEmpty(over) ? base : over);
+function isEmpty(node) {
+    switch (node.kind) {
+        case "scalar":
+            return node.text.trim() === "";
+        case "sequence":
+            return node.items.length === 0;
+        case "mapping":
+            return node.entries.length === 0;
+    }
+}
+/** `KEY=value` lines and mappings are the same to docker. */
+const pairs = (base, over) => mergePairs(base, over, (_mine, theirs) => theirs);
+/** In an environment an empty value does not replace one. */
+const environment = (base, over) => mergePairs(base, over, (mine, theirs) => ((0,tree/* textOf */.b6)(theirs) ?? "") === "" && ((0,tree/* textOf */.b6)(mine) ?? "") !== "" ? mine : theirs);
+function mergePairs(base, over, both) {
+    const [left, right] = [paired(base), paired(over)];
+    return left === undefined || right === undefined ? over : merged(left, right, both);
+}
+/** One limit replaces the other as a whole. */
+const limits = (base, over) => base.kind === "mapping" && over.kind === "mapping" ? merged(base, over, (_mine, theirs) => theirs) : over;
+function paired(node) {
+    if (node.kind === "mapping")
+        return node;
+    if (node.kind !== "sequence")
+        return undefined;
+    const made = (0,tree/* mapping */.pq)(node.place);
+    for (const item of node.items) {
+        if (item.kind !== "scalar")
+            return undefined;
+        const [name = "", ...rest] = item.text.split("=");
+        const value = rest.length === 0 ? (0,tree/* scalar */.d_)("", item.place, "plain") : { ...item, text: rest.join("="), plain: false };
+        (0,tree/* remove */.TF)(made, name); // Of a name given twice, the last one counts.
+        made.entries.push({ key: (0,tree/* scalar */.d_)(name, item.place), value });
+    }
+    return made;
+}
+/** `host:address` lines; docker keeps one host's several addresses. */
+const extraHosts = (base, over, path) => appended(hosts(base), hosts(over), path);
+function hosts(node) {
+    if (node.kind !== "mapping")
+        return node;
+    const lines = node.entries.flatMap(({ key, value }) => (0,tree/* isNull */.kZ)(value) ? [] : [(0,tree/* scalar */.d_)(`${key.text}:${(0,tree/* textOf */.b6)(value) ?? ""}`, value.place)]);
+    return (0,tree/* sequence */.K2)(node.place, lines.toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.text, b.text)));
+}
+const networks = (base, over) => {
+    const [left, right] = [named(base), named(over)];
+    return left === undefined || right === undefined ? over : merged(left, right, mergeNetwork);
+};
+function named(node) {
+    if (node.kind === "mapping")
+        return node;
+    if (node.kind !== "sequence")
+        return undefined;
+    const made = (0,tree/* mapping */.pq)(node.place);
+    for (const item of node.items)
+        made.entries.push({
+            key: (0,tree/* scalar */.d_)((0,tree/* textOf */.b6)(item) ?? "", item.place),
+            value: (0,tree/* scalar */.d_)("", item.place, "plain"),
+        });
+    return made;
+}
+/** Its entries can be set and removed, and their values are shared. */
+function copy(node) {
+    return (0,tree/* mapping */.pq)(node.place, node.entries.map((entry) => ({ ...entry })));
+}
+/** Of a network's options docker takes the later aliases, and an address where there is one. */
+function mergeNetwork(base, over) {
+    if ((0,tree/* isNull */.kZ)(over))
+        return base;
+    if (base.kind !== "mapping" || over.kind !== "mapping")
+        return over;
+    const network = copy(base);
+    const aliases = (0,tree/* get */.Jt)(over, "aliases");
+    if (aliases === undefined)
+        (0,tree/* remove */.TF)(network, "aliases");
+    else
+        (0,tree/* set */.hZ)(network, "aliases", aliases);
+    for (const key of ["ipv4_address", "ipv6_address"]) {
+        const address = (0,tree/* get */.Jt)(over, key);
+        if (address !== undefined && !isEmpty(address))
+            (0,tree/* set */.hZ)(network, key, address);
+    }
+    return network;
+}
+const healthTest = (base, over, path, warn) => {
+    const message = "docker appends this test to the one of an earlier file.";
+    warn({ message, hint: "Write the test into one of the files only.", place: over.place });
+    return appended(command(base), command(over), path);
+};
+function command(test) {
+    if (test.kind !== "scalar")
+        return test;
+    return (0,tree/* sequence */.K2)(test.place, [(0,tree/* scalar */.d_)("CMD-SHELL", test.place), test]);
+}
+const logging = (base, over, path, warn) => {
+    const [ours, theirs] = [(0,tree/* textOf */.b6)((0,tree/* get */.Jt)(base, "driver")) ?? "", (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(over, "driver")) ?? ""];
+    if (ours !== theirs && ours !== "" && theirs !== "")
+        return over;
+    if (base.kind !== "mapping")
+        return over;
+    const made = copy(base);
+    const driver = (0,tree/* get */.Jt)(over, "driver");
+    if (ours === "" && driver !== undefined)
+        (0,tree/* set */.hZ)(made, "driver", driver);
+    const [options, added] = [(0,tree/* get */.Jt)(base, "options"), (0,tree/* get */.Jt)(over, "options")];
+    if (added === undefined)
+        return made;
+    if (options === undefined || (0,tree/* isNull */.kZ)(options)) {
+        const message = "docker loses these logging options, since an earlier file has logging without options.";
+        warn({ message, hint: "Write them into the earlier file.", place: added.place });
+    }
+    else
+        (0,tree/* set */.hZ)(made, "options", pairs(options, added, path, warn));
+    return made;
+};
+const RULES = new Map([
+    ...["labels", "sysctls", "deploy.labels", "build.args", "build.labels"].map((path) => [path, pairs]),
+    ...["dns", "dns_search", "tmpfs", "env_file"].map((path) => [path, appended]),
+    ["environment", environment],
+    ["command", replaced],
+    ["entrypoint", replaced],
+    ["extra_hosts", extraHosts],
+    ["healthcheck.test", healthTest],
+    ["logging", logging],
+    ["networks", networks],
+    ["ulimits", limits],
+]);
+/** Lists that docker files under a key: the last item of a key is the one that stays. */
+const KEYED = [
+    ["ports", collapsePorts],
+    ["volumes", collapseBy((item) => volumeTarget(item), "the same target")],
+    ["configs", collapseBy(references/* sourceOf */.vz, "the same source")],
+    ["secrets", collapseBy(references/* sourceOf */.vz, "the same source")],
+];
+function collapseBy(keyOf, shared) {
+    return (base, added, warn) => {
+        const own = listed(base);
+        const kept = new Map();
+        [...own, ...added].forEach((item, index) => {
+            const file = index < own.length ? 0 : 1;
+            const lost = kept.get(keyOf(item) ?? "");
+            // That a later file replaces an item is what it is for; within one file docker loses one.
+            if (lost?.file === file)
+                warn({ message: `docker loses this item, since a later one has ${shared}.`, place: lost.item.place });
+            kept.set(keyOf(item) ?? "", { item, file });
+        });
+        const sorted = [...kept].toSorted(([a], [b]) => (0,text_order/* compareTexts */.q)(a, b));
+        return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { item }]) => item));
+    };
+}
+function collapsePorts(base, added, warn) {
+    const own = listed(base);
+    const all = [...own, ...added];
+    const kept = new Map();
+    for (const [index, entry] of all.entries()) {
+        const file = index < own.length ? 0 : 1;
+        const ports = portsOf(entry);
+        if (ports === undefined)
+            return (0,tree/* sequence */.K2)(base.place, all); // Docker refuses it by itself.
+        for (const { published, node } of ports) {
+            const lost = kept.get(published);
+            if (lost?.file === file) {
+                const which = published === 0 ? "without a published port" : `published as ${published}`;
+                const message = `docker loses this port: of several files it keeps one port ${which}.`;
+                warn({ message, hint: "Write all of the service's ports into one file.", place: lost.from.place });
+            }
+            kept.set(published, { node, from: entry, file });
+        }
+    }
+    const sorted = [...kept].toSorted(([a], [b]) => a - b);
+    return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { node }]) => node));
+}
+
+;// CONCATENATED MODULE: ./src/stack/merge.ts
 
 
 
@@ -25147,7 +25321,7 @@ function mergeNodes(base, over, path, warn) {
         return over;
     const rule = RULES.get(path);
     if (rule !== undefined)
-        return rule.merge(base, over, path, warn);
+        return rule(base, over, path, warn);
     if (base.kind === "mapping" && over.kind === "mapping")
         return mergeMappings(base, over, path, warn);
     if (base.kind === "sequence" && over.kind === "sequence")
@@ -25156,15 +25330,6 @@ function mergeNodes(base, over, path, warn) {
 }
 function mergeMappings(base, over, path, warn) {
     return merged(base, over, (mine, theirs, key) => mergeNodes(mine, theirs, below(path, key), warn));
-}
-/** The keys of both, in the order of the file that has them first; `both` decides what stands at a key that both have. */
-function merged(base, over, both) {
-    const entries = base.entries.map((entry) => {
-        const other = (0,tree/* get */.Jt)(over, entry.key.text);
-        return other === undefined ? entry : { ...entry, value: both(entry.value, other, entry.key.text) };
-    });
-    const known = new Set(entries.map(({ key }) => key.text));
-    return (0,tree/* mapping */.pq)(base.place, [...entries, ...over.entries.filter(({ key }) => !known.has(key.text))]);
 }
 function below(path, key) {
     return path === "" ? key : `${path}.${key}`;
@@ -25190,217 +25355,6 @@ function saysNothing(text, plain, path) {
     if (MEASURED.test(path))
         return /^[-+]?[0.][0.a-zµμ]*$/i.test(text);
     return plain && (/^(false|False|FALSE)$/.test(text) || /^[+-]?(0x|0o|0b)?0*(\.0*)?(e\d+)?$/i.test(text));
-}
-/** Lists in which docker's schema allows nothing twice, although its merging puts it there. */
-const CONSTRAINED = "deploy.placement.constraints";
-function appended(base, over, path) {
-    const items = [...merge_listed(base), ...merge_listed(over)];
-    if (path === CONSTRAINED || path === "healthcheck.test")
-        return (0,tree/* sequence */.K2)(base.place, items);
-    const seen = new Set();
-    const once = items.filter((item) => {
-        if (item.kind !== "scalar" || seen.has(item.text))
-            return item.kind !== "scalar";
-        seen.add(item.text);
-        return true;
-    });
-    return (0,tree/* sequence */.K2)(base.place, once);
-}
-/** `dns: 1.1.1.1` is a list of one. */
-function merge_listed(node) {
-    return node.kind === "sequence" ? node.items : [node];
-}
-const APPENDED = { merge: appended };
-const REPLACED = {
-    merge: (base, over) => (isEmpty(over) ? base : over),
-};
-function isEmpty(node) {
-    switch (node.kind) {
-        case "scalar":
-            return node.text.trim() === "";
-        case "sequence":
-            return node.items.length === 0;
-        case "mapping":
-            return node.entries.length === 0;
-    }
-}
-/** `KEY=value` lines and mappings are the same to docker. */
-const PAIRS = { merge: (base, over) => mergePairs(base, over, (_mine, theirs) => theirs) };
-/** In an environment an empty value does not replace one. */
-const ENVIRONMENT = {
-    merge: (base, over) => mergePairs(base, over, (mine, theirs) => ((0,tree/* textOf */.b6)(theirs) ?? "") === "" && ((0,tree/* textOf */.b6)(mine) ?? "") !== "" ? mine : theirs),
-};
-function mergePairs(base, over, both) {
-    const [left, right] = [paired(base), paired(over)];
-    return left === undefined || right === undefined ? over : merged(left, right, both);
-}
-/** One limit replaces the other as a whole. */
-const LIMITS = {
-    merge: (base, over) => base.kind === "mapping" && over.kind === "mapping" ? merged(base, over, (_mine, theirs) => theirs) : over,
-};
-function paired(node) {
-    if (node.kind === "mapping")
-        return node;
-    if (node.kind !== "sequence")
-        return undefined;
-    const made = (0,tree/* mapping */.pq)(node.place);
-    for (const item of node.items) {
-        if (item.kind !== "scalar")
-            return undefined;
-        const [name = "", ...rest] = item.text.split("=");
-        const value = rest.length === 0 ? (0,tree/* scalar */.d_)("", item.place, "plain") : { ...item, text: rest.join("="), plain: false };
-        (0,tree/* remove */.TF)(made, name); // Of a name given twice, the last one counts.
-        made.entries.push({ key: (0,tree/* scalar */.d_)(name, item.place), value });
-    }
-    return made;
-}
-/** `host:address` lines; docker keeps one host's several addresses. */
-const HOSTS = {
-    merge: (base, over, path) => appended(hosts(base), hosts(over), path),
-};
-function hosts(node) {
-    if (node.kind !== "mapping")
-        return node;
-    const lines = node.entries.flatMap(({ key, value }) => (0,tree/* isNull */.kZ)(value) ? [] : [(0,tree/* scalar */.d_)(`${key.text}:${(0,tree/* textOf */.b6)(value) ?? ""}`, value.place)]);
-    return (0,tree/* sequence */.K2)(node.place, lines.toSorted((a, b) => Number(a.text > b.text) - Number(a.text < b.text)));
-}
-const NETWORKS = {
-    merge: (base, over) => {
-        const [left, right] = [named(base), named(over)];
-        return left === undefined || right === undefined ? over : merged(left, right, mergeNetwork);
-    },
-};
-function named(node) {
-    if (node.kind === "mapping")
-        return node;
-    if (node.kind !== "sequence")
-        return undefined;
-    const made = (0,tree/* mapping */.pq)(node.place);
-    for (const item of node.items)
-        made.entries.push({
-            key: (0,tree/* scalar */.d_)((0,tree/* textOf */.b6)(item) ?? "", item.place),
-            value: (0,tree/* scalar */.d_)("", item.place, "plain"),
-        });
-    return made;
-}
-/** Of a network's options docker takes the later aliases, and an address where there is one. */
-function mergeNetwork(base, over) {
-    if ((0,tree/* isNull */.kZ)(over))
-        return base;
-    if (base.kind !== "mapping" || over.kind !== "mapping")
-        return over;
-    const network = (0,tree/* mapping */.pq)(base.place, base.entries.map((entry) => ({ ...entry })));
-    const aliases = (0,tree/* get */.Jt)(over, "aliases");
-    if (aliases === undefined)
-        (0,tree/* remove */.TF)(network, "aliases");
-    else
-        (0,tree/* set */.hZ)(network, "aliases", aliases);
-    for (const key of ["ipv4_address", "ipv6_address"]) {
-        const address = (0,tree/* get */.Jt)(over, key);
-        if (address !== undefined && !isEmpty(address))
-            (0,tree/* set */.hZ)(network, key, address);
-    }
-    return network;
-}
-const HEALTH_TEST = {
-    merge: (base, over, path, warn) => {
-        const message = "docker appends this test to the one of an earlier file.";
-        warn({ message, hint: "Write the test into one of the files only.", place: over.place });
-        return appended(command(base), command(over), path);
-    },
-};
-function command(test) {
-    if (test.kind !== "scalar")
-        return test;
-    return (0,tree/* sequence */.K2)(test.place, [(0,tree/* scalar */.d_)("CMD-SHELL", test.place), test]);
-}
-const LOGGING = {
-    merge: (base, over, _path, warn) => {
-        const [ours, theirs] = [(0,tree/* textOf */.b6)((0,tree/* get */.Jt)(base, "driver")) ?? "", (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(over, "driver")) ?? ""];
-        if (ours !== theirs && ours !== "" && theirs !== "")
-            return over;
-        if (base.kind !== "mapping")
-            return over;
-        const logging = (0,tree/* mapping */.pq)(base.place, base.entries.map((entry) => ({ ...entry })));
-        const driver = (0,tree/* get */.Jt)(over, "driver");
-        if (ours === "" && driver !== undefined)
-            (0,tree/* set */.hZ)(logging, "driver", driver);
-        const [options, added] = [(0,tree/* get */.Jt)(base, "options"), (0,tree/* get */.Jt)(over, "options")];
-        if (added === undefined)
-            return logging;
-        if (options === undefined || (0,tree/* isNull */.kZ)(options)) {
-            const message = "docker loses these logging options, since an earlier file has logging without options.";
-            warn({ message, hint: "Write them into the earlier file.", place: added.place });
-        }
-        else
-            (0,tree/* set */.hZ)(logging, "options", PAIRS.merge(options, added, "logging.options", warn));
-        return logging;
-    },
-};
-const RULES = rulesByPath();
-function rulesByPath() {
-    const pairs = ["labels", "sysctls", "deploy.labels", "build.args", "build.labels"];
-    const lists = ["dns", "dns_search", "tmpfs", "env_file"];
-    return new Map([
-        ...pairs.map((path) => [path, PAIRS]),
-        ...lists.map((path) => [path, APPENDED]),
-        ["environment", ENVIRONMENT],
-        ["command", REPLACED],
-        ["entrypoint", REPLACED],
-        ["extra_hosts", HOSTS],
-        ["healthcheck.test", HEALTH_TEST],
-        ["logging", LOGGING],
-        ["networks", NETWORKS],
-        ["ulimits", LIMITS],
-    ]);
-}
-/** Lists that docker files under a key: the last item of a key is the one that stays. */
-const KEYED = [
-    ["ports", collapsePorts],
-    ["volumes", collapseBy((item) => volumeTarget(item), "the same target")],
-    ["configs", collapseBy(sourceOf, "the same source")],
-    ["secrets", collapseBy(sourceOf, "the same source")],
-];
-function sourceOf(item) {
-    return (0,tree/* textOf */.b6)(item) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source"));
-}
-function collapseBy(keyOf, shared) {
-    return (base, added, warn) => {
-        const own = merge_listed(base);
-        const kept = new Map();
-        [...own, ...added].forEach((item, index) => {
-            const file = index < own.length ? 0 : 1;
-            const lost = kept.get(keyOf(item) ?? "");
-            // That a later file replaces an item is what it is for; within one file docker loses one.
-            if (lost?.file === file)
-                warn({ message: `docker loses this item, since a later one has ${shared}.`, place: lost.item.place });
-            kept.set(keyOf(item) ?? "", { item, file });
-        });
-        const sorted = [...kept].toSorted(([a], [b]) => Number(a > b) - Number(a < b));
-        return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { item }]) => item));
-    };
-}
-function collapsePorts(base, added, warn) {
-    const own = merge_listed(base);
-    const all = [...own, ...added];
-    const kept = new Map();
-    for (const [index, entry] of all.entries()) {
-        const file = index < own.length ? 0 : 1;
-        const ports = portsOf(entry);
-        if (ports === undefined)
-            return (0,tree/* sequence */.K2)(base.place, all); // Docker refuses it by itself.
-        for (const { published, node } of ports) {
-            const lost = kept.get(published);
-            if (lost?.file === file) {
-                const which = published === 0 ? "without a published port" : `published as ${published}`;
-                const message = `docker loses this port: of several files it keeps one port ${which}.`;
-                warn({ message, hint: "Write all of the service's ports into one file.", place: lost.from.place });
-            }
-            kept.set(published, { node, from: entry, file });
-        }
-    }
-    const sorted = [...kept].toSorted(([a], [b]) => a - b);
-    return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { node }]) => node));
 }
 
 ;// CONCATENATED MODULE: ./src/stack/resolve.ts
@@ -25451,7 +25405,7 @@ function render(request) {
     const { root, warnings } = resolveStack(request.templates, scope, request.strict, request.read, known);
     const { stack, namingKey, taken, read } = request;
     const versioned = (0,configs/* versionObjects */.jP)(root, { stack, namingKey, taken, env, lookup: scope.lookup, read });
-    const problems = [...versioned.problems, ...undefinedReferences(root)];
+    const problems = [...versioned.problems, ...(0,references/* undefinedReferences */.bd)(root)];
     const services = pinImages(root, request, problems);
     if (problems.length > 0)
         throw new errors/* StackFileError */.Ne(problems);
@@ -25732,6 +25686,7 @@ var inputs = __nccwpck_require__(8028);
 
 
 
+const UNKNOWN = /^(\S+) Additional property (.+) is not allowed$/;
 /** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
 function objection(reason, root) {
     const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
@@ -25741,7 +25696,7 @@ function objection(reason, root) {
             hint: "Quote it.",
             place: key.place,
         };
-    const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
+    const unknown = UNKNOWN.exec(reason);
     const [, , property = ""] = unknown ?? [];
     const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
     return {
@@ -25763,7 +25718,7 @@ function repeatable(reason, root) {
     });
 }
 function placeOf(reason, root) {
-    const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
+    const unknown = UNKNOWN.exec(reason);
     if (unknown !== null) {
         const [, path = "", property = ""] = unknown;
         const parent = path === "(root)" ? root : follow(root, path);
@@ -25779,23 +25734,16 @@ function placeOf(reason, root) {
 /** What docker's YAML takes for null, a boolean, a number or a date. */
 const OTHER_THAN_TEXT = /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
 /** The first key that is no text to docker, which it refuses without saying which. */
-function otherKey(node) {
-    if (node.kind === "scalar")
-        return undefined;
-    if (node.kind === "sequence")
-        return firstOf(node.items.map((item) => () => otherKey(item)));
-    return firstOf(node.entries.map(({ key, value }) => () => {
-        const other = key.plain && key.tag === undefined && OTHER_THAN_TEXT.test(key.text);
-        return other ? key : otherKey(value);
-    }));
+function otherKey(root) {
+    return keysOf(root).find(({ plain, tag, text }) => plain && tag === undefined && OTHER_THAN_TEXT.test(text));
 }
-function firstOf(tries) {
-    for (const attempt of tries) {
-        const found = attempt();
-        if (found !== undefined)
-            return found;
-    }
-    return undefined;
+/** In the order of the file. */
+function keysOf(node) {
+    if (node.kind === "scalar")
+        return [];
+    if (node.kind === "sequence")
+        return node.items.flatMap(keysOf);
+    return node.entries.flatMap(({ key, value }) => [key, ...keysOf(value)]);
 }
 /** As deep into the tree as a dotted path leads; a key may have dots of its own. */
 function follow(root, path) {
@@ -25915,7 +25863,7 @@ async function planning_plan(request, session, voice) {
             throw refusal(dockersReason(answer), stack);
     });
     const wanted = writes
-        .filter(({ path }) => /^\/services\/(create|[^/]+\/update)$/.test(path))
+        .filter(({ path }) => (0,src_plan/* writesService */.IJ)(path))
         .map(({ body, auth }) => ({ spec: body, auth }));
     return (0,src_plan/* planDeployment */.HN)({
         stack: stack.name,
@@ -25944,7 +25892,7 @@ async function checkByDocker(world, stack, folder, dockerMajor) {
 }
 /** A swarm without services, on which every external network, config and secret exists. */
 function assumed({ root }) {
-    const named = (section) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section)).map(({ key, value }) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "name")) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "external", "name")) ?? key.text);
+    const named = (section) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section)).map(({ key, value }) => (0,configs/* externalName */.NI)(key.text, value));
     const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
     const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
     return {
@@ -26124,8 +26072,6 @@ async function prepare(digest, deployment, session) {
     voice.endGroup();
     return { stack, survey, plan, objects, images };
 }
-/** Docker's own label for what belongs to a stack. */
-const NAMESPACE = "com.docker.stack.namespace";
 /** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
 const NAMING_KEY = "swarm-stack-deploy_naming-key";
 /**
@@ -26143,7 +26089,7 @@ function namingKeyOf(survey, draft) {
 /** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
 function takenByOthers(survey, stack) {
     const others = (objects) => new Set(objects
-        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", NAMESPACE)))
+        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
         .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
     const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
     return (kind, name) => names[kind].has(name);
@@ -26198,7 +26144,7 @@ function refusePaused(plan) {
 }
 function objectLabels(object, { inputs, world }) {
     const labels = new Map(object.labels);
-    labels.set(NAMESPACE, inputs.stack.name); // `docker stack rm` takes it along.
+    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
     const own = {
         stack: inputs.stack.name,
         key: object.key,
@@ -28098,14 +28044,14 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
-// EXTERNAL MODULE: external "node:timers/promises"
-var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/plan.ts
+var plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/stack/template.ts
 var template = __nccwpck_require__(4364);
 // EXTERNAL MODULE: ./src/world.ts
@@ -28120,6 +28066,8 @@ var engine = __nccwpck_require__(6);
 var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/io/write.ts
 var io_write = __nccwpck_require__(5419);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
 
 
@@ -28127,8 +28075,8 @@ var io_write = __nccwpck_require__(5419);
 
 
 
+
 const PREDEFINED_NETWORKS = ["host", "bridge"];
-const STACK_LABEL = "com.docker.stack.namespace";
 const LOGS_DEADLINE_MS = 8000;
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 class EngineSwarm {
@@ -28236,7 +28184,7 @@ class EngineSwarm {
         return (await this.#rawServices(stack)).map(toService);
     }
     async tasks(stack) {
-        const label = { label: [`${STACK_LABEL}=${stack}`] };
+        const label = { label: [`${defaults/* STACK_LABEL */.GF}=${stack}`] };
         // Swarm alone knows which tasks are of the present spec (IsTaskDirty); the filter is how it says so.
         const [all, current] = await Promise.all([
             this.#list("/tasks", { filters: JSON.stringify(label) }),
@@ -28256,7 +28204,7 @@ class EngineSwarm {
             deadlineMs: LOGS_DEADLINE_MS,
         });
         // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
-        const stamped = demultiplexed(bytes).toSorted((a, b) => compare(a.stamp, b.stamp));
+        const stamped = demultiplexed(bytes).toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.stamp, b.stamp));
         return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
     }
     async updateService(service, spec, auth) {
@@ -28276,7 +28224,7 @@ class EngineSwarm {
         }
     }
     async #rawServices(stack) {
-        const filters = JSON.stringify({ label: [`${STACK_LABEL}=${stack}`] });
+        const filters = JSON.stringify({ label: [`${defaults/* STACK_LABEL */.GF}=${stack}`] });
         return await this.#list("/services", { filters, status: "true" });
     }
     async #list(path, query) {
@@ -28349,15 +28297,15 @@ function linesOf(bytes, stderr) {
         return { stamp, text: text.split("\r").findLast((state) => state !== "") ?? "", stderr };
     });
 }
-function compare(a, b) {
-    return a < b ? -1 : Number(a > b);
-}
 
 // EXTERNAL MODULE: external "node:events"
 var external_node_events_ = __nccwpck_require__(8474);
 // EXTERNAL MODULE: external "node:http"
 var external_node_http_ = __nccwpck_require__(7067);
+// EXTERNAL MODULE: ./src/io/stand-in.ts
+var stand_in = __nccwpck_require__(3050);
 ;// CONCATENATED MODULE: ./src/io/proxy.ts
+
 
 
 
@@ -28385,21 +28333,16 @@ async function openProxy(engine, socket) {
     };
 }
 async function pass(engine, request) {
-    const chunks = [];
-    for await (const chunk of request)
-        chunks.push(chunk);
-    const path = (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
+    const text = await (0,stand_in/* bodyOf */.EN)(request);
+    const path = (0,stand_in/* unversioned */.jY)(request);
     if (path === "/_ping")
         return { status: 200, body: Buffer.from("OK") };
-    const text = Buffer.concat(chunks).toString("utf8");
     const body = text === "" ? {} : { body: JSON.parse(text) };
     return await engine.send(path, { method: request.method ?? "GET", ...body });
 }
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
 var ssh_login = __nccwpck_require__(6615);
-// EXTERNAL MODULE: ./src/io/stand-in.ts
-var stand_in = __nccwpck_require__(3050);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
 var steady_engine = __nccwpck_require__(8511);
 // EXTERNAL MODULE: external "node:net"
@@ -28858,7 +28801,7 @@ async function openSession(request) {
 function forward(engine, onSent) {
     return async (write, query) => {
         const note = () => {
-            if ((0,io_write/* isService */.k)(write.path))
+            if ((0,plan/* writesService */.IJ)(write.path))
                 onSent((0,json/* textAt */.$6)(write.body, "Name"));
         };
         try {
@@ -28872,9 +28815,6 @@ function forward(engine, onSent) {
             throw error;
         }
     };
-}
-async function pause(ms, signal) {
-    await (0,promises_.setTimeout)(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 const MOST_ROUNDS = 3;
 /** The managers that the workflow names, and the way to each. */
@@ -28896,7 +28836,7 @@ class Managers {
                 if (!(error instanceof errors/* ConnectError */.T$ && error.transient) || round === MOST_ROUNDS)
                     throw error;
                 this.#request.say(`${error.message} Trying again.`);
-                await pause((0,steady_engine/* pauseBefore */.GB)(round), this.#request.signal);
+                await (0,steady_engine/* pause */.v7)(round, this.#request.signal);
             }
         }
     }
@@ -29197,7 +29137,9 @@ function knownHostsName({ host, port }) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   EN: () => (/* binding */ bodyOf),
 /* harmony export */   j2: () => (/* binding */ facing),
+/* harmony export */   jY: () => (/* binding */ unversioned),
 /* harmony export */   rehearse: () => (/* binding */ rehearse),
 /* harmony export */   us: () => (/* binding */ standIn)
 /* harmony export */ });
@@ -29264,16 +29206,24 @@ function reply(apiVersion, response, status, body) {
     });
     response.end(text);
 }
-async function answer(stage, request, onWrite) {
+/** All that docker says in a request. */
+async function bodyOf(request) {
     const chunks = [];
     for await (const chunk of request)
         chunks.push(chunk);
-    const url = new URL(request.url ?? "/", "http://docker");
-    const path = decodeURIComponent(url.pathname.replace(/^\/v\d+\.\d+(?=\/)/, ""));
+    return Buffer.concat(chunks).toString("utf8");
+}
+/** The path and query that docker asks for, without the API's version. */
+function unversioned(request) {
+    return (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
+}
+async function answer(stage, request, onWrite) {
+    const text = await bodyOf(request);
+    const url = new URL(unversioned(request), "http://docker");
+    const path = decodeURIComponent(url.pathname);
     const method = request.method ?? "GET";
     if (method === "GET" || method === "HEAD")
         return read(stage, path, url.searchParams);
-    const text = Buffer.concat(chunks).toString("utf8");
     const auth = request.headers["x-registry-auth"];
     const body = text === "" ? {} : JSON.parse(text);
     return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
@@ -29351,6 +29301,7 @@ function one(objects, name, kind) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   GB: () => (/* binding */ pauseBefore),
 /* harmony export */   LM: () => (/* binding */ saysNoLeader),
+/* harmony export */   v7: () => (/* binding */ pause),
 /* harmony export */   x4: () => (/* binding */ SteadyEngine)
 /* harmony export */ });
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
@@ -29365,6 +29316,10 @@ const LONGEST_PAUSE_MS = 8000;
 /** Doubles from try to try, up to a limit; between half and the whole of it, so that several runners don't come back in step. */
 function pauseBefore(attempt, random = Math.random()) {
     return Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS) * (0.5 + random / 2);
+}
+/** Waits before the next try; ends at once where the job is cancelled. */
+async function pause(attempt, signal) {
+    await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)(pauseBefore(attempt), undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 /** What a manager says while its swarm has no leader; an election takes 10 to 45 s (SANDBOX, "Leader lost"). */
 const NO_LEADER = /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
@@ -29406,19 +29361,19 @@ class SteadyEngine {
                     return answer;
                 if (attempt === 1)
                     this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(answer.body)}); asking again.`);
-                await this.#pause(attempt);
+                await pause(attempt, this.#signal);
             }
             catch (error) {
                 if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || this.#signal.aborted)
                     throw error;
                 if (!repeatable || Date.now() >= deadline)
                     throw silent(reached, error);
-                await this.reconnect(reached, deadline, error);
+                await this.#reconnect(reached, deadline, error);
             }
         }
     }
     /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
-    async reconnect(lost, deadline, why) {
+    async #reconnect(lost, deadline, why) {
         if (this.#reached !== lost)
             return;
         this.#again ??= this.#open(lost, deadline, why).finally(() => (this.#again = undefined));
@@ -29441,12 +29396,9 @@ class SteadyEngine {
                 const again = error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.transient && Date.now() < deadline;
                 if (!again)
                     throw error;
-                await this.#pause(attempt);
+                await pause(attempt, this.#signal);
             }
         }
-    }
-    async #pause(attempt) {
-        await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)(pauseBefore(attempt), undefined, { signal: this.#signal }).catch(() => this.#signal.throwIfAborted());
     }
     async [Symbol.asyncDispose]() {
         await this.#reached[Symbol.asyncDispose]();
@@ -29464,17 +29416,18 @@ function silent(reached, error) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   A: () => (/* binding */ sendWrite),
-/* harmony export */   k: () => (/* binding */ isService)
+/* harmony export */   A: () => (/* binding */ sendWrite)
 /* harmony export */ });
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8511);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6188);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8511);
+
 
 
 
@@ -29493,11 +29446,11 @@ async function sendWrite(engine, write, query) {
         let answer;
         try {
             answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
-            if (!(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .saysNoLeader */ .LM)(answer))
+            if (!(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .saysNoLeader */ .LM)(answer))
                 return { status: answer.status, body: parsed(answer.body) };
         }
         catch (error) {
-            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || attempt === MOST_TRIES || !isService(path))
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || attempt === MOST_TRIES || !(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
                 throw error;
         }
         const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
@@ -29505,32 +29458,29 @@ async function sendWrite(engine, write, query) {
             return done;
         if (answer !== undefined && attempt === MOST_TRIES)
             return { status: answer.status, body: parsed(answer.body) };
-        await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)((0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .pauseBefore */ .GB)(attempt));
+        await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)((0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .pauseBefore */ .GB)(attempt));
     }
-}
-function isService(path) {
-    return /^\/services\/(create|[^/]+\/update)$/.test(path);
 }
 /** The answer that the write would have got, where the swarm has what it was to bring about. */
 async function alreadyDone(engine, { path, body }, query) {
-    if (!isService(path))
+    if (!(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
         return undefined;
-    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(body, "Name");
+    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(body, "Name");
     const filters = JSON.stringify({ name: [name] });
-    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
-    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(service, "Spec", "Name") === name);
+    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
+    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(service, "Spec", "Name") === name);
     if (live === undefined)
         return undefined;
     const version = Number(new URLSearchParams(query).get("version"));
     // An update that did not happen leaves the version as it was; the scheduler's own marks come only after one.
-    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(live, "Version", "Index") === version)
+    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(live, "Version", "Index") === version)
         return undefined;
-    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/networks")));
-    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networks));
+    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/networks")));
+    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .canonicalSpec */ .Yu)(spec, networks));
     if (JSON.stringify(has) !== JSON.stringify(meant))
         return undefined;
     return path.endsWith("/create")
-        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(live, "ID") } }
+        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(live, "ID") } }
         : { status: 200, body: {} };
 }
 function parsed(body) {
@@ -29590,6 +29540,7 @@ function numberAt(value, ...path) {
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   HN: () => (/* binding */ planDeployment),
+/* harmony export */   IJ: () => (/* binding */ writesService),
 /* harmony export */   Im: () => (/* binding */ isEmpty),
 /* harmony export */   hm: () => (/* binding */ withRealIds),
 /* harmony export */   tD: () => (/* binding */ changed),
@@ -29605,6 +29556,10 @@ function numberAt(value, ...path) {
 /** The id, in a rehearsal, of something that does not exist yet. */
 function futureId(name) {
     return `future:${name}`;
+}
+/** Whether a write of docker's, by its path, creates or updates a service. */
+function writesService(path) {
+    return /^\/services\/(create|[^/]+\/update)$/.test(path);
 }
 /** Puts the ids of what has been created since into the specs of a plan. */
 function withRealIds(spec, ids) {
@@ -29929,6 +29884,8 @@ function oneLine(text) {
 /* harmony export */   tX: () => (/* binding */ differences)
 /* harmony export */ });
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8301);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6533);
+
 
 
 /**
@@ -30004,13 +29961,13 @@ function canonical(value, path, networkIds) {
         if (items.length === 0)
             return undefined;
         const sorted = UNORDERED.has(path.at(-1) ?? "");
-        return sorted ? items.toSorted((a, b) => compare(JSON.stringify(a), JSON.stringify(b))) : items;
+        return sorted ? items.toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_1__/* .compareTexts */ .q)(JSON.stringify(a), JSON.stringify(b))) : items;
     }
     if ((0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(value)) {
         const entries = Object.entries(value)
             .map(([key, child]) => [key, canonical(child, [...path, key], networkIds)])
             .filter((entry) => entry[1] !== undefined)
-            .toSorted(([a], [b]) => compare(a, b));
+            .toSorted(([a], [b]) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_1__/* .compareTexts */ .q)(a, b));
         // An empty object says nothing, but for the mode: `Global: {}` is all there is to say.
         const says = path.length === 0 || (path.length === 2 && path[0] === "Mode" && path[1] !== "Replicated");
         if (entries.length === 0 && !says)
@@ -30033,9 +29990,6 @@ function canonicalScalar(value, path, networkIds) {
         return networkIds.get(value) ?? value;
     return value;
 }
-function compare(a, b) {
-    return a < b ? -1 : Number(a > b);
-}
 
 
 /***/ }),
@@ -30047,6 +30001,7 @@ function compare(a, b) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Aw: () => (/* binding */ refusedBySwarm),
 /* harmony export */   H9: () => (/* binding */ versionedName),
+/* harmony export */   NI: () => (/* binding */ externalName),
 /* harmony export */   ge: () => (/* binding */ isExternal),
 /* harmony export */   jP: () => (/* binding */ versionObjects),
 /* harmony export */   rh: () => (/* binding */ envConfigKey)
@@ -30054,7 +30009,9 @@ function compare(a, b) {
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5052);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6546);
+
 
 
 
@@ -30093,7 +30050,7 @@ function sha256(bytes) {
 /** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
 function envConfigKey(roots, envFile, asked) {
     const keysOf = (section) => [
-        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
+        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
     ];
     const keys = keysOf("configs");
     const secrets = keysOf("secrets");
@@ -30131,13 +30088,13 @@ function listing(kind, keys) {
         : `The stack file has the ${kind} ${keys.join(", ")}.`;
 }
 function mounts(root) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "services")).flatMap((service) => {
-        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service.value, "configs");
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services")).flatMap((service) => {
+        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service.value, "configs");
         if (configs?.kind !== "sequence")
             return [];
         return configs.items.flatMap((item) => {
-            const source = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(item) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(item, "source"));
-            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
+            const source = (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .sourceOf */ .vz)(item);
+            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
         });
     });
 }
@@ -30147,7 +30104,7 @@ function versionObjects(root, sources) {
     const problems = [];
     const warnings = [];
     for (const kind of ["config", "secret"]) {
-        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, `${kind}s`))) {
+        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, `${kind}s`))) {
             const found = contentOf(kind, entry, sources);
             if (found.kind === "none")
                 continue;
@@ -30174,7 +30131,7 @@ function versioned(kind, entry, bytes, sources) {
     const key = entry.key.text;
     const namingKey = kind === "secret" ? sources.namingKey : undefined;
     const name = versionedName(sources.stack, key, bytes, namingKey, (each) => sources.taken(kind, each));
-    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(entry.value, "template_driver"));
+    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(entry.value, "template_driver"));
     const labels = labelsOf(entry.value);
     entry.value = external(name, entry.key.place);
     return { kind, key, name, bytes, labels, templateDriver };
@@ -30188,7 +30145,7 @@ function contentOf(kind, { key, value }, sources) {
         return { kind: "content", bytes: env.file.bytes, what: `The env file ${env.file.path}` };
     if (isExternal(value))
         return { kind: "external" };
-    if (value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(value, "driver") !== undefined)
+    if (value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "driver") !== undefined)
         return { kind: "none" };
     const given = value.entries.filter((each) => SOURCES.some((source) => source === each.key.text));
     const [source, second] = given;
@@ -30201,7 +30158,7 @@ function contentOf(kind, { key, value }, sources) {
         return { kind: "problem", problem: { message, place: second.key.place } };
     }
     const { place } = source.value;
-    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
+    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
     if (text === undefined) {
         const message = `${source.key.text} ${whose} must be text.`;
         return { kind: "problem", problem: { message, place } };
@@ -30227,8 +30184,12 @@ const READERS = {
 };
 /** Whether a definition names something that exists already, on the swarm or a node. */
 function isExternal(definition) {
-    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(definition, "external");
-    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(says) ?? "");
+    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external");
+    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(says) ?? "");
+}
+/** What the swarm or a node calls an external definition. */
+function externalName(key, definition) {
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external", "name")) ?? key;
 }
 /** Docker ignores them in silence, or refuses those that only Compose knows. */
 function unreadSources(kind, { key, value }) {
@@ -30238,34 +30199,34 @@ function unreadSources(kind, { key, value }) {
         const given = value.entries.find((each) => each.key.text === source);
         if (given === undefined)
             return [];
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .remove */ .TF)(value, source);
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .remove */ .TF)(value, source);
         const message = `The ${kind} ${key.text} is external, so its ${source} is not read.`;
         return [{ message, place: given.key.place }];
     });
 }
 function ownName(kind, { key, value }) {
-    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(value, "name");
-    if (name === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(name) || isExternal(value))
+    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "name");
+    if (name === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(name) || isExternal(value))
         return [];
     const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
     return [{ message, place: name.place }];
 }
 function labelsOf(definition) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(definition, "labels");
-    const pairs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)(labels).map((entry) => [
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "labels");
+    const pairs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)(labels).map((entry) => [
         entry.key.text,
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(entry.value) ?? "",
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(entry.value) ?? "",
     ]);
-    const lines = labels?.kind === "sequence" ? labels.items.map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(item) ?? "") : [];
+    const lines = labels?.kind === "sequence" ? labels.items.map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) ?? "") : [];
     return new Map([
         ...pairs,
         ...lines.map((line) => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
     ]);
 }
 function external(name, place) {
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .mapping */ .pq)(place);
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .scalar */ .d_)("true", place, "plain"));
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(name, place, "versioned by content"));
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .mapping */ .pq)(place);
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("true", place, "plain"));
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(name, place, "versioned by content"));
     return made;
 }
 
@@ -30277,30 +30238,35 @@ function external(name, place) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   GF: () => (/* binding */ STACK_LABEL),
 /* harmony export */   Kb: () => (/* binding */ addDefaults),
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6939);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5052);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6546);
 
 
 
+
+/** Docker's own label for what belongs to a stack; `docker stack rm` goes by it. */
+const STACK_LABEL = "com.docker.stack.namespace";
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
 const MANAGED_LABEL = "swarm-stack-deploy.managed";
 const OURS = "set by Swarm Stack Deploy";
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
 function addDefaults(root, defaults) {
     const warnings = [];
-    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "services"))) {
-        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
+    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services"))) {
+        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
         if (service.kind !== "mapping" || deploy === undefined)
             continue; // Docker's own check names the wrong type.
         addManagedLabel(deploy);
-        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
+        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
             continue; // A job is run, not updated.
-        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ensureMapping */ .FB)(deploy, "update_config");
+        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "update_config");
         if (update === undefined)
             continue;
         const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
@@ -30320,51 +30286,44 @@ function obstacleToStartFirst(root, service) {
         return "publishes a port in host mode";
     if (sharesHostNetwork(root, service))
         return "shares the node's own network, where a port is free for one task only";
-    const most = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0);
-    const replicas = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1);
+    const most = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0);
+    const replicas = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1);
     if (most > 0 && replicas >= most)
         return "may fill its nodes (max_replicas_per_node)";
     return undefined;
 }
 /** A port of which Swarm chooses the number is free for each task. */
 function publishesOnHost(service) {
-    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service, "ports");
+    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "ports");
     if (ports?.kind !== "sequence")
         return false;
-    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(port, "mode")) === "host" && Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
+    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "mode")) === "host" && Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
 }
 function sharesHostNetwork(root, service) {
-    const networks = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(service, "networks");
-    const keys = networks?.kind === "sequence"
-        ? networks.items.map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(item) ?? "")
-        : (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .entriesOf */ .Mc)(networks).map(({ key }) => key.text);
-    return keys.some((key) => {
-        const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "networks", key);
-        if (!(0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network))
-            return false;
-        const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(network, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(network, "external", "name")) ?? key;
-        return name === "host";
+    return (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .networksOf */ .Nd)(service).some(({ name }) => {
+        const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "networks", name);
+        return (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(name, network) === "host";
     });
 }
 function isSilent(target, key) {
-    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(target, key);
-    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .isNull */ .kZ)(value);
+    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(target, key);
+    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(value);
 }
 function addIfSilent(target, key, value) {
     if (isSilent(target, key))
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(value, target.place, OURS, "plain"));
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(value, target.place, OURS, "plain"));
 }
 function addManagedLabel(deploy) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(deploy, "labels");
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "labels");
     if (labels?.kind === "sequence") {
         const line = `${MANAGED_LABEL}=true`;
-        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(item) === line))
-            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(line, labels.place, OURS));
+        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) === line))
+            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(line, labels.place, OURS));
         return;
     }
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ensureMapping */ .FB)(deploy, "labels");
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "labels");
     if (made !== undefined)
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)("true", made.place, OURS));
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)("true", made.place, OURS));
 }
 /**
  * The format version that docker reads the file by. What we write (`order`, external names) needs 3.5, and whatever an older 3.x file
@@ -30372,16 +30331,16 @@ function addManagedLabel(deploy) {
  * refuses it or reads it as 3.0, and 3.9 is the newest that 20.10 knows.
  */
 function setFormatVersion(root, dockerMajor) {
-    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "version");
-    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .textOf */ .b6)(version) ?? "";
+    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "version");
+    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(version) ?? "";
     const [newest, older] = dockerMajor >= 25 ? ["3", /^3\.([0-9]|1[0-3])$/] : ["3.9", /^(3(\.[0-8])?)?$/];
     if (!older.test(given))
         return;
-    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .ours */ .Od)(newest, root.place, OURS);
+    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(newest, root.place, OURS);
     if (version === undefined)
-        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
+        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
     else
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .set */ .hZ)(root, "version", node);
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(root, "version", node);
 }
 
 
@@ -30568,6 +30527,74 @@ function editDistance(a, b, most) {
         row = next;
     }
     return row[b.length] ?? Infinity;
+}
+
+
+/***/ }),
+
+/***/ 5052:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Nd: () => (/* binding */ networksOf),
+/* harmony export */   bd: () => (/* binding */ undefinedReferences),
+/* harmony export */   vz: () => (/* binding */ sourceOf)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+
+
+/** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
+function undefinedReferences(root) {
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).flatMap(({ key, value: service }) => [
+        ...missing(root, "networks", networksOf(service), ["default"]),
+        ...missing(root, "configs", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "configs"))),
+        ...missing(root, "secrets", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "secrets"))),
+        ...missing(root, "volumes", volumesOf(service)),
+    ].map(({ kind, name, secret, place }) => ({
+        message: `Service ${key.text} uses ${kind} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
+        place,
+    })));
+}
+function missing(root, kind, references, always = []) {
+    const defined = new Set([...(0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, kind)).map(({ key }) => key.text), ...always]);
+    return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
+}
+function isSubstituted(item) {
+    return item.kind === "scalar"
+        ? item.substituted === true
+        : (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(item).some(({ value }) => isSubstituted(value));
+}
+function listed(node) {
+    if (node?.kind !== "sequence")
+        return [];
+    return node.items.flatMap((item) => {
+        const name = sourceOf(item);
+        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+    });
+}
+/** What an item of a service's configs or secrets names, in its short or long spelling. */
+function sourceOf(item) {
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(item) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source"));
+}
+/** The networks of a service, as a list or as a mapping. */
+function networksOf(service) {
+    const networks = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "networks");
+    const keys = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(networks).map(({ key }) => ({ name: key.text, place: key.place }));
+    return [...keys, ...listed(networks)];
+}
+/** Named volumes only: `data:/data`, or `type: volume` with a source. Paths and anonymous volumes need no definition. */
+function volumesOf(service) {
+    const volumes = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "volumes");
+    if (volumes?.kind !== "sequence")
+        return [];
+    return volumes.items.flatMap((item) => {
+        const short = /^([A-Za-z0-9][\w.-]+):/.exec((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(item) ?? "")?.[1];
+        const long = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "type")) === "volume" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source")) : undefined;
+        const name = short ?? long;
+        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+    });
 }
 
 
@@ -30887,6 +30914,21 @@ function wholeNumber(node) {
         return undefined;
     const size = digits.replace(/^[-+]/, "").replace(/^0(?=[0-7]+$)/, "0o");
     return digits.startsWith("-") ? -Number(size) : Number(size);
+}
+
+
+/***/ }),
+
+/***/ 6533:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   q: () => (/* binding */ compareTexts)
+/* harmony export */ });
+/** The order of two texts by their code units, for `toSorted`: that of a machine, the same in every language. */
+function compareTexts(a, b) {
+    return a < b ? -1 : Number(a > b);
 }
 
 
@@ -42911,8 +42953,7 @@ class Runner {
     }
     /** In its texts only: a secret such as "null" or "200" would otherwise leave something that is no JSON. */
     #redactJson(json) {
-        const redacted = (_key, part) => typeof part === "string" ? this.redact(part) : part;
-        return JSON.stringify(JSON.parse(json, redacted));
+        return JSON.stringify(this.redactAll(JSON.parse(json)));
     }
     /** A summary that can't be written changes nothing about the deployment. */
     summary(markdown) {
@@ -43047,7 +43088,7 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 870));
+        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 5222));
         await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
     }
     catch (error) {
@@ -43106,7 +43147,6 @@ async function makeWorld(runner, inputs, run, folder, signal) {
         },
         connect: async () => await openSession({
             route,
-            target: inputs.target,
             docker,
             configFolder,
             privateFolder: folder,

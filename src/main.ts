@@ -104,7 +104,6 @@ async function makeWorld(
     connect: async () =>
       await openSession({
         route,
-        target: inputs.target,
         docker,
         configFolder,
         privateFolder: folder,

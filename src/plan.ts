@@ -45,6 +45,11 @@ export function futureId(name: string): string {
   return `future:${name}`;
 }
 
+/** Whether a write of docker's, by its path, creates or updates a service. */
+export function writesService(path: string): boolean {
+  return /^\/services\/(create|[^/]+\/update)$/.test(path);
+}
+
 /** Puts the ids of what has been created since into the specs of a plan. */
 export function withRealIds(spec: ServiceSpec, ids: ReadonlyMap<string, string>): ServiceSpec {
   const text = JSON.stringify(spec);

@@ -1,11 +1,11 @@
 import { IN_EARNEST, dockersReason, stackDeploy } from "./apply.ts";
 import { StackFileError } from "./errors.ts";
-import { type Needs, type Plan, futureId, planDeployment } from "./plan.ts";
+import { type Needs, type Plan, futureId, planDeployment, writesService } from "./plan.ts";
 import { networkIdsOf } from "./spec.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
-import { type Kind } from "./stack/configs.ts";
+import { type Kind, externalName } from "./stack/configs.ts";
 import { objection } from "./stack/objection.ts";
-import { entriesOf, get, textOf } from "./stack/tree.ts";
+import { entriesOf, get } from "./stack/tree.ts";
 import { type ImageAnswer, type Named, type NewObject, type Survey } from "./swarm.ts";
 import { type Session, type Stage, type Voice, type World } from "./world.ts";
 
@@ -48,7 +48,7 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
   });
   const wanted = writes
-    .filter(({ path }) => /^\/services\/(create|[^/]+\/update)$/.test(path))
+    .filter(({ path }) => writesService(path))
     .map(({ body, auth }) => ({ spec: body, auth }));
   return planDeployment({
     stack: stack.name,
@@ -85,9 +85,7 @@ export async function checkByDocker(
 /** A swarm without services, on which every external network, config and secret exists. */
 function assumed({ root }: RenderedStack): Stage {
   const named = (section: string): string[] =>
-    entriesOf(get(root, section)).map(
-      ({ key, value }) => textOf(get(value, "name")) ?? textOf(get(value, "external", "name")) ?? key.text,
-    );
+    entriesOf(get(root, section)).map(({ key, value }) => externalName(key.text, value));
   const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
   const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
   return {

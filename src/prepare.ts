@@ -9,7 +9,7 @@ import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
 import { type Facts, type ServiceResult, imageOf, planLines } from "./report.ts";
 import { type Kind, type VersionedObject } from "./stack/configs.ts";
-import { MANAGED_LABEL } from "./stack/defaults.ts";
+import { MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { cleanPath } from "./stack/paths.ts";
 import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
 import { type Sources } from "./sources.ts";
@@ -115,9 +115,6 @@ export async function prepare(digest: string, deployment: Deployment, session: S
   return { stack, survey, plan, objects, images };
 }
 
-/** Docker's own label for what belongs to a stack. */
-const NAMESPACE = "com.docker.stack.namespace";
-
 /** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
 const NAMING_KEY = "swarm-stack-deploy_naming-key";
 
@@ -138,7 +135,7 @@ function takenByOthers(survey: Survey, stack: string): Naming["taken"] {
   const others = (objects: readonly JsonObject[]): ReadonlySet<string> =>
     new Set(
       objects
-        .filter((raw) => ![stack, ""].includes(textAt(raw, "Spec", "Labels", NAMESPACE)))
+        .filter((raw) => ![stack, ""].includes(textAt(raw, "Spec", "Labels", STACK_LABEL)))
         .map((raw) => textAt(raw, "Spec", "Name")),
     );
   const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
@@ -198,7 +195,7 @@ function refusePaused(plan: Plan): void {
 
 function objectLabels(object: VersionedObject, { inputs, world }: Deployment): Map<string, string> {
   const labels = new Map(object.labels);
-  labels.set(NAMESPACE, inputs.stack.name); // `docker stack rm` takes it along.
+  labels.set(STACK_LABEL, inputs.stack.name);
   const own = {
     stack: inputs.stack.name,
     key: object.key,

@@ -1,5 +1,6 @@
 import { type Json, type JsonObject, isObject, objectAt, textAt } from "./json.ts";
 import { type ServiceSpec } from "./swarm.ts";
+import { compareTexts } from "./text-order.ts";
 
 /**
  * When do two service specs mean the same? The engine stores what docker sends with names turned into ids, empty things left out or
@@ -83,13 +84,13 @@ function canonical(
     const items = value.map((item: Json) => canonical(item, [...path, "[]"], networkIds) ?? null);
     if (items.length === 0) return undefined;
     const sorted = UNORDERED.has(path.at(-1) ?? "");
-    return sorted ? items.toSorted((a, b) => compare(JSON.stringify(a), JSON.stringify(b))) : items;
+    return sorted ? items.toSorted((a, b) => compareTexts(JSON.stringify(a), JSON.stringify(b))) : items;
   }
   if (isObject(value)) {
     const entries = Object.entries(value)
       .map(([key, child]) => [key, canonical(child, [...path, key], networkIds)] as const)
       .filter((entry): entry is readonly [string, Json] => entry[1] !== undefined)
-      .toSorted(([a], [b]) => compare(a, b));
+      .toSorted(([a], [b]) => compareTexts(a, b));
     // An empty object says nothing, but for the mode: `Global: {}` is all there is to say.
     const says = path.length === 0 || (path.length === 2 && path[0] === "Mode" && path[1] !== "Replicated");
     if (entries.length === 0 && !says) return undefined;
@@ -112,8 +113,4 @@ function canonicalScalar(
   if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string")
     return networkIds.get(value) ?? value;
   return value;
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
 }

@@ -122,9 +122,7 @@ export class Runner {
 
   /** In its texts only: a secret such as "null" or "200" would otherwise leave something that is no JSON. */
   #redactJson(json: string): string {
-    const redacted = (_key: string, part: unknown): unknown =>
-      typeof part === "string" ? this.redact(part) : part;
-    return JSON.stringify(JSON.parse(json, redacted));
+    return JSON.stringify(this.redactAll(JSON.parse(json) as unknown));
   }
 
   /** A summary that can't be written changes nothing about the deployment. */

@@ -1,6 +1,6 @@
 import { ManagerRefusal } from "../errors.ts";
 import { type JsonObject, at, numberAt, objectAt, textAt } from "../json.ts";
-import { MANAGED_LABEL } from "../stack/defaults.ts";
+import { MANAGED_LABEL, STACK_LABEL } from "../stack/defaults.ts";
 import {
   type ImageAnswer,
   type LogLine,
@@ -14,9 +14,9 @@ import {
 } from "../swarm.ts";
 import { type Engine, json, successful } from "./engine.ts";
 import { sendWrite } from "./write.ts";
+import { compareTexts } from "../text-order.ts";
 
 const PREDEFINED_NETWORKS = ["host", "bridge"];
-const STACK_LABEL = "com.docker.stack.namespace";
 const LOGS_DEADLINE_MS = 8000;
 
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
@@ -155,7 +155,7 @@ export class EngineSwarm implements Swarm {
       deadlineMs: LOGS_DEADLINE_MS,
     });
     // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
-    const stamped = demultiplexed(bytes).toSorted((a, b) => compare(a.stamp, b.stamp));
+    const stamped = demultiplexed(bytes).toSorted((a, b) => compareTexts(a.stamp, b.stamp));
     return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
   }
 
@@ -257,8 +257,4 @@ function linesOf(bytes: Buffer, stderr: boolean): StampedLine[] {
       const [, stamp = "", text = ""] = /^(\S*) ?([\s\S]*)$/.exec(line) ?? [];
       return { stamp, text: text.split("\r").findLast((state) => state !== "") ?? "", stderr };
     });
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
 }

@@ -3,6 +3,7 @@ import { type IncomingMessage, createServer } from "node:http";
 import { messageOf } from "../errors.ts";
 import { type Json } from "../json.ts";
 import { type Engine } from "./engine.ts";
+import { bodyOf, unversioned } from "./stand-in.ts";
 
 export interface Proxy extends AsyncDisposable {
   /** `unix://…` */
@@ -35,11 +36,9 @@ export async function openProxy(engine: Engine, socket: string): Promise<Proxy> 
 }
 
 async function pass(engine: Engine, request: IncomingMessage): Promise<{ status: number; body: Buffer }> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  const path = (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
+  const text = await bodyOf(request);
+  const path = unversioned(request);
   if (path === "/_ping") return { status: 200, body: Buffer.from("OK") };
-  const text = Buffer.concat(chunks).toString("utf8");
   const body = text === "" ? {} : { body: JSON.parse(text) as Json };
   return await engine.send(path, { method: request.method ?? "GET", ...body });
 }

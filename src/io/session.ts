@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectError, messageOf } from "../errors.ts";
-import { type Inputs, type SshHost } from "../inputs/inputs.ts";
+import { type SshHost } from "../inputs/inputs.ts";
 import { type Json, at, textAt } from "../json.ts";
+import { writesService } from "../plan.ts";
 import { isHidden } from "../stack/template.ts";
 import { type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
@@ -12,9 +12,9 @@ import { EngineSwarm } from "./engine-swarm.ts";
 import { openProxy } from "./proxy.ts";
 import { type SshLogin } from "./ssh-login.ts";
 import { type OnWrite, facing, rehearse, standIn } from "./stand-in.ts";
-import { type Reached, SteadyEngine, pauseBefore } from "./steady-engine.ts";
+import { type Reached, SteadyEngine, pause } from "./steady-engine.ts";
 import { type Tunnel, openTunnel } from "./tunnel.ts";
-import { isService, sendWrite } from "./write.ts";
+import { sendWrite } from "./write.ts";
 
 /** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
 export type Route =
@@ -23,7 +23,6 @@ export type Route =
 
 export interface SessionRequest {
   readonly route: Route;
-  readonly target: Inputs["target"];
   readonly docker: DockerCli;
   /** The docker configuration with the credentials that the swarm is to keep. */
   readonly configFolder: string;
@@ -85,7 +84,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
 function forward(engine: SteadyEngine, onSent: (serviceName: string) => void): OnWrite {
   return async (write, query) => {
     const note = (): void => {
-      if (isService(write.path)) onSent(textAt(write.body, "Name"));
+      if (writesService(write.path)) onSent(textAt(write.body, "Name"));
     };
     try {
       const answer = await sendWrite(engine, write, query);
@@ -96,10 +95,6 @@ function forward(engine: SteadyEngine, onSent: (serviceName: string) => void): O
       throw error;
     }
   };
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
 const MOST_ROUNDS = 3;
@@ -123,7 +118,7 @@ class Managers {
       } catch (error) {
         if (!(error instanceof ConnectError && error.transient) || round === MOST_ROUNDS) throw error;
         this.#request.say(`${error.message} Trying again.`);
-        await pause(pauseBefore(round), this.#request.signal);
+        await pause(round, this.#request.signal);
       }
     }
   }

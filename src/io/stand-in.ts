@@ -74,14 +74,24 @@ function reply(apiVersion: string, response: ServerResponse, status: number, bod
   response.end(text);
 }
 
-async function answer(stage: Stage, request: IncomingMessage, onWrite: OnWrite): Promise<WriteAnswer> {
+/** All that docker says in a request. */
+export async function bodyOf(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
-  const url = new URL(request.url ?? "/", "http://docker");
-  const path = decodeURIComponent(url.pathname.replace(/^\/v\d+\.\d+(?=\/)/, ""));
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/** The path and query that docker asks for, without the API's version. */
+export function unversioned(request: IncomingMessage): string {
+  return (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
+}
+
+async function answer(stage: Stage, request: IncomingMessage, onWrite: OnWrite): Promise<WriteAnswer> {
+  const text = await bodyOf(request);
+  const url = new URL(unversioned(request), "http://docker");
+  const path = decodeURIComponent(url.pathname);
   const method = request.method ?? "GET";
   if (method === "GET" || method === "HEAD") return read(stage, path, url.searchParams);
-  const text = Buffer.concat(chunks).toString("utf8");
   const auth = request.headers["x-registry-auth"];
   const body = text === "" ? {} : (JSON.parse(text) as JsonObject);
   return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);

@@ -19,6 +19,11 @@ export function pauseBefore(attempt: number, random = Math.random()): number {
   return Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS) * (0.5 + random / 2);
 }
 
+/** Waits before the next try; ends at once where the job is cancelled. */
+export async function pause(attempt: number, signal: AbortSignal): Promise<void> {
+  await sleep(pauseBefore(attempt), undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+
 /** What a manager says while its swarm has no leader; an election takes 10 to 45 s (SANDBOX, "Leader lost"). */
 const NO_LEADER =
   /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
@@ -71,17 +76,17 @@ export class SteadyEngine implements Engine, AsyncDisposable {
         if (!repeatable || !saysNoLeader(answer) || Date.now() >= deadline) return answer;
         if (attempt === 1)
           this.#say(`The swarm has no leader at the moment (${messageIn(answer.body)}); asking again.`);
-        await this.#pause(attempt);
+        await pause(attempt, this.#signal);
       } catch (error) {
         if (error instanceof Cancelled || this.#signal.aborted) throw error;
         if (!repeatable || Date.now() >= deadline) throw silent(reached, error);
-        await this.reconnect(reached, deadline, error);
+        await this.#reconnect(reached, deadline, error);
       }
     }
   }
 
   /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
-  async reconnect(lost: Reached, deadline: number, why: unknown): Promise<void> {
+  async #reconnect(lost: Reached, deadline: number, why: unknown): Promise<void> {
     if (this.#reached !== lost) return;
     this.#again ??= this.#open(lost, deadline, why).finally(() => (this.#again = undefined));
     await this.#again;
@@ -105,15 +110,9 @@ export class SteadyEngine implements Engine, AsyncDisposable {
       } catch (error) {
         const again = error instanceof ConnectError && error.transient && Date.now() < deadline;
         if (!again) throw error;
-        await this.#pause(attempt);
+        await pause(attempt, this.#signal);
       }
     }
-  }
-
-  async #pause(attempt: number): Promise<void> {
-    await sleep(pauseBefore(attempt), undefined, { signal: this.#signal }).catch(() =>
-      this.#signal.throwIfAborted(),
-    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled } from "../errors.ts";
 import { type Json, type JsonObject, at, numberAt, textAt } from "../json.ts";
+import { writesService } from "../plan.ts";
 import { canonicalSpec, networkIdsOf } from "../spec.ts";
 import { type Write } from "../world.ts";
 import { type Engine, type RawAnswer, json } from "./engine.ts";
@@ -25,7 +26,7 @@ export async function sendWrite(engine: Engine, write: Write, query: string): Pr
       answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
       if (!saysNoLeader(answer)) return { status: answer.status, body: parsed(answer.body) };
     } catch (error) {
-      if (error instanceof Cancelled || attempt === MOST_TRIES || !isService(path)) throw error;
+      if (error instanceof Cancelled || attempt === MOST_TRIES || !writesService(path)) throw error;
     }
     const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
     if (done !== undefined) return done;
@@ -35,17 +36,13 @@ export async function sendWrite(engine: Engine, write: Write, query: string): Pr
   }
 }
 
-export function isService(path: string): boolean {
-  return /^\/services\/(create|[^/]+\/update)$/.test(path);
-}
-
 /** The answer that the write would have got, where the swarm has what it was to bring about. */
 async function alreadyDone(
   engine: Engine,
   { path, body }: Write,
   query: string,
 ): Promise<WriteAnswer | undefined> {
-  if (!isService(path)) return undefined;
+  if (!writesService(path)) return undefined;
   const name = textAt(body, "Name");
   const filters = JSON.stringify({ name: [name] });
   const found = (await json(engine, "/services", { query: { filters } })) as readonly JsonObject[];

@@ -1,20 +1,4 @@
-import { type Place, type Problem } from "../errors.ts";
-import { nearest } from "./interpolate.ts";
-import { hostAddress } from "./ports.ts";
-import { type Findings, type Scope } from "./template.ts";
-import {
-  type Entry,
-  type Mapping,
-  type Node,
-  ensureMapping,
-  entriesOf,
-  get,
-  isNull,
-  ours,
-  remove,
-  set,
-  textOf,
-} from "./tree.ts";
+import { type Translate, toReplicas, toResource, toRestartPolicy } from "./compose-translations.ts";
 
 /**
  * What becomes of a key that Compose knows and Swarm does not: translated to what means the same; dropped, with a warning at its
@@ -23,7 +7,7 @@ import {
 type Fate = "translated" | "dropped" | "refused";
 
 /** One row of the table in the documentation. */
-interface ComposeKey {
+export interface ComposeKey {
   /** Below the root; `*` stands for any key, `[]` for any item of a list. */
   readonly path: string;
   readonly fate: Fate;
@@ -32,8 +16,6 @@ interface ComposeKey {
   /** Does the translation. */
   readonly translate?: Translate;
 }
-
-type Translate = (service: Mapping, entry: Entry, name: string, findings: Findings) => void;
 
 const service = (keys: string, fate: Fate, why: string, translate?: Translate): ComposeKey[] =>
   keys.split(" ").map((key) => ({
@@ -234,224 +216,11 @@ export const COMPOSE_SPELLINGS: readonly {
   },
 ];
 
-/** Gives every Compose-only key its fate, in place. */
-export function applyComposeKeys(root: Mapping, scope: Scope, findings: Findings): void {
-  leaveOutProfiles(root, scope, findings);
-  checkVersion(root, findings.problems);
-  walk(root, TREE, [], findings);
-  for (const { key, value } of entriesOf(get(root, "services"))) {
-    leaveOutTest(key.text, get(value, "healthcheck"), findings.warnings);
-    for (const port of itemsOf(get(value, "ports"))) {
-      const address = hostAddress(port);
-      if (address === undefined) continue;
-      const message = `Service ${key.text} publishes ${textOf(port)} on every address of the node: Swarm can't narrow it to ${address}.`;
-      findings.warnings.push({ message, hint: "A firewall has to.", place: port.place });
-    }
-  }
-}
-
-function itemsOf(node: Node | undefined): readonly Node[] {
-  return node?.kind === "sequence" ? node.items : [];
-}
-
 /** Where docker's schema lets any key pass, and takes these only: a misspelt one would disappear without a word. */
-const OPEN: Readonly<Record<string, readonly string[]>> = {
+export const OPEN: Readonly<Record<string, readonly string[]>> = {
   "services.*.configs.[]": ["source", "target", "uid", "gid", "mode"],
   "services.*.secrets.[]": ["source", "target", "uid", "gid", "mode"],
   "services.*.volumes.[].bind": ["propagation"],
   "services.*.volumes.[].volume": ["nocopy", "subpath"],
   "services.*.volumes.[].tmpfs": ["size"],
 };
-
-/** The keys' paths, grouped by their first parts, so that a file is walked once. */
-interface Branch {
-  key?: ComposeKey;
-  /** All that docker takes here, where it says nothing about the rest. */
-  taken?: readonly string[];
-  readonly below: Map<string, Branch>;
-}
-
-const TREE = branches();
-
-function branches(): Branch {
-  const root: Branch = { below: new Map() };
-  for (const key of COMPOSE_KEYS) branchAt(root, key.path).key = key;
-  for (const [path, taken] of Object.entries(OPEN)) branchAt(root, path).taken = taken;
-  return root;
-}
-
-function branchAt(root: Branch, path: string): Branch {
-  let branch = root;
-  for (const part of path.split(".")) {
-    const next: Branch = branch.below.get(part) ?? { below: new Map() };
-    branch.below.set(part, next);
-    branch = next;
-  }
-  return branch;
-}
-
-function walk(node: Node, branch: Branch, path: readonly string[], findings: Findings): void {
-  if (node.kind === "sequence") {
-    const items = branch.below.get("[]");
-    if (items !== undefined) node.items.forEach((item) => walk(item, items, path, findings));
-  }
-  if (node.kind !== "mapping") return;
-  for (const entry of node.entries.slice()) {
-    const here = [...path, entry.key.text];
-    const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
-    if (next === undefined) {
-      if (branch.taken?.includes(entry.key.text) === false)
-        leaveOutUnknown(node, entry, here, branch, findings);
-    } else if (next.key === undefined) walk(entry.value, next, here, findings);
-    else meet(next.key, node, entry, here, findings);
-  }
-}
-
-function leaveOutUnknown(
-  parent: Mapping,
-  { key }: Entry,
-  path: readonly string[],
-  { taken = [] }: Branch,
-  { warnings }: Findings,
-): void {
-  remove(parent, key.text);
-  const meant = nearest(key.text, taken);
-  const hint = meant === undefined ? "Docker ignores it." : `Did you mean ${meant}?`;
-  warnings.push(dropped(path.join("."), hint, key.place));
-}
-
-function meet(
-  key: ComposeKey,
-  parent: Mapping,
-  entry: Entry,
-  path: readonly string[],
-  findings: Findings,
-): void {
-  const place = entry.key.place;
-  if (key.fate === "refused") {
-    findings.problems.push({
-      message: `${path.join(".")} can't be deployed to a swarm.`,
-      hint: key.why,
-      place,
-    });
-    return;
-  }
-  remove(parent, entry.key.text);
-  if (key.translate !== undefined) key.translate(parent, entry, path[1] ?? "", findings);
-  else findings.warnings.push(dropped(path.join("."), key.why, place));
-}
-
-function dropped(what: string, why: string, place: Place): Problem {
-  return { message: `${what} is left out.`, hint: why, place };
-}
-
-function translated(entry: Entry): string {
-  return `from ${entry.key.text}`;
-}
-
-/** `deploy.resources` wins over the older spelling, which may stand there for Compose. */
-function toResource(group: "limits" | "reservations", field: string): Translate {
-  return (parent, entry, name, findings) => {
-    const { key, value } = entry;
-    const text = textOf(value);
-    if (text === undefined) return;
-    const target = mappingAt(parent, ["deploy", "resources", group]);
-    if (get(target, field) !== undefined) {
-      const why = `deploy.resources.${group}.${field} decides.`;
-      findings.warnings.push(dropped(`services.${name}.${key.text}`, why, key.place));
-    } else if (field === "pids" && /^-?[01]$|^-/.test(text) && Number(text) <= 0)
-      return; // No limit, as without the key.
-    else if (target !== undefined)
-      set(target, field, ours(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"));
-  };
-}
-
-function toReplicas(parent: Mapping, entry: Entry, name: string, findings: Findings): void {
-  const { key, value } = entry;
-  const text = textOf(value);
-  if (text === undefined) return;
-  const deploy = mappingAt(parent, ["deploy"]);
-  if (get(deploy, "replicas") !== undefined)
-    findings.warnings.push(dropped(`services.${name}.scale`, "deploy.replicas decides.", key.place));
-  else if (deploy !== undefined) set(deploy, "replicas", ours(text, value.place, translated(entry), "plain"));
-}
-
-/** What docker makes of `restart` (docker/cli, convertRestartPolicy), although it says that it ignores it. */
-function toRestartPolicy(parent: Mapping, entry: Entry, name: string, findings: Findings): void {
-  const { key, value } = entry;
-  const text = textOf(value) ?? "";
-  const [, condition, attempts = "0"] = /^(no|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text) ?? [];
-  const what = `services.${name}.restart`;
-  const policy = get(parent, "deploy", "restart_policy");
-  if (policy !== undefined && !isNull(policy)) {
-    findings.warnings.push(dropped(what, "deploy.restart_policy decides.", key.place));
-  } else if (text === "" || text === "no") {
-    const why =
-      "Docker does not heed it: Swarm starts the task again. To stop that write deploy.restart_policy: {condition: none}.";
-    if (text !== "") findings.warnings.push(dropped(what, why, key.place));
-  } else if (condition === undefined) {
-    const hint = "Write always, unless-stopped, on-failure or on-failure:3.";
-    findings.problems.push({
-      message: `${what} is "${text}", which docker refuses.`,
-      hint,
-      place: value.place,
-    });
-  } else {
-    const made = mappingAt(parent, ["deploy", "restart_policy"]);
-    if (made === undefined) return;
-    const onFailure = condition === "on-failure";
-    set(made, "condition", ours(onFailure ? condition : "any", value.place, translated(entry), "plain"));
-    if (onFailure) set(made, "max_attempts", ours(attempts, value.place, translated(entry), "plain"));
-  }
-}
-
-/** The mapping at a path, made where there is none; undefined where something else stands in the way, which docker refuses. */
-function mappingAt(parent: Mapping, path: readonly string[]): Mapping | undefined {
-  let current: Mapping | undefined = parent;
-  for (const key of path) current = current === undefined ? undefined : ensureMapping(current, key);
-  return current;
-}
-
-/** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
-function leaveOutProfiles(root: Mapping, scope: Scope, { warnings }: Findings): void {
-  const services = get(root, "services");
-  if (services?.kind !== "mapping") return;
-  const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
-  for (const { key, value } of services.entries.slice()) {
-    const profiles = get(value, "profiles");
-    if (profiles === undefined || value.kind !== "mapping") continue;
-    remove(value, "profiles");
-    const names = itemsOf(profiles).map((item) => textOf(item) ?? "");
-    if (names.length === 0 || active.has("*") || names.some((name) => active.has(name))) continue;
-    remove(services, key.text);
-    const message = `Service ${key.text} is left out: it belongs to the profile ${names.join(", ")}.`;
-    const hint = "To deploy it, name the profile in the variable COMPOSE_PROFILES, or take profiles away.";
-    warnings.push({ message, hint, place: profiles.place });
-  }
-}
-
-/** Often the check of one file is switched off in another one. Docker refuses to have both. */
-function leaveOutTest(name: string, healthcheck: Node | undefined, warnings: Problem[]): void {
-  const test = get(healthcheck, "test");
-  if (
-    healthcheck?.kind !== "mapping" ||
-    test === undefined ||
-    !/^true$/i.test(textOf(get(healthcheck, "disable")) ?? "")
-  )
-    return;
-  remove(healthcheck, "test");
-  warnings.push(dropped(`services.${name}.healthcheck.test`, "healthcheck.disable decides.", test.place));
-}
-
-/** Which 3.x there are is docker's to say, which grows. */
-function checkVersion(root: Mapping, problems: Problem[]): void {
-  const version = get(root, "version");
-  if (version?.kind !== "scalar" || (version.text === "" && !version.plain)) return;
-  if (/^3(\.\d+)?$/.test(version.text)) {
-    version.plain = false; // Docker wants it as text.
-    return;
-  }
-  const message = `The format version "${version.text}" is none that docker stack deploy takes.`;
-  const hint = 'Write version: "3.9" once the keys that changed since are gone, or leave it out.';
-  problems.push({ message, hint, place: version.place });
-}

@@ -1,6 +1,7 @@
 import { createHash, createHmac } from "node:crypto";
 import { type Place, type Problem } from "../errors.ts";
 import { type Lookup } from "./interpolate.ts";
+import { sourceOf } from "./references.ts";
 import {
   type Entry,
   type Mapping,
@@ -128,7 +129,7 @@ function mounts(root: Mapping): { source: string; target: string }[] {
     const configs = get(service.value, "configs");
     if (configs?.kind !== "sequence") return [];
     return configs.items.flatMap((item) => {
-      const source = textOf(item) ?? textOf(get(item, "source"));
+      const source = sourceOf(item);
       return source === undefined ? [] : [{ source, target: textOf(get(item, "target")) ?? `/${source}` }];
     });
   });
@@ -246,6 +247,11 @@ const READERS: Readonly<Record<(typeof SOURCES)[number], Reader>> = {
 export function isExternal(definition: Node | undefined): boolean {
   const says = get(definition, "external");
   return says !== undefined && !isNull(says) && !/^false$/i.test(textOf(says) ?? "");
+}
+
+/** What the swarm or a node calls an external definition. */
+export function externalName(key: string, definition: Node | undefined): string {
+  return textOf(get(definition, "name")) ?? textOf(get(definition, "external", "name")) ?? key;
 }
 
 /** Docker ignores them in silence, or refuses those that only Compose knows. */

@@ -1,5 +1,6 @@
 import { type Problem } from "../errors.ts";
-import { isExternal } from "./configs.ts";
+import { externalName, isExternal } from "./configs.ts";
+import { networksOf } from "./references.ts";
 import {
   type Mapping,
   type Node,
@@ -12,6 +13,9 @@ import {
   set,
   textOf,
 } from "./tree.ts";
+
+/** Docker's own label for what belongs to a stack; `docker stack rm` goes by it. */
+export const STACK_LABEL = "com.docker.stack.namespace";
 
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
 export const MANAGED_LABEL = "swarm-stack-deploy.managed";
@@ -64,16 +68,9 @@ function publishesOnHost(service: Mapping): boolean {
 }
 
 function sharesHostNetwork(root: Mapping, service: Mapping): boolean {
-  const networks = get(service, "networks");
-  const keys =
-    networks?.kind === "sequence"
-      ? networks.items.map((item) => textOf(item) ?? "")
-      : entriesOf(networks).map(({ key }) => key.text);
-  return keys.some((key) => {
-    const network = get(root, "networks", key);
-    if (!isExternal(network)) return false;
-    const name = textOf(get(network, "name")) ?? textOf(get(network, "external", "name")) ?? key;
-    return name === "host";
+  return networksOf(service).some(({ name }) => {
+    const network = get(root, "networks", name);
+    return isExternal(network) && externalName(name, network) === "host";
   });
 }
 

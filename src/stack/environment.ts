@@ -21,7 +21,8 @@ export type ReadFile = (path: string) => Uint8Array | undefined;
 
 /**
  * Writes into `environment` what docker would read from elsewhere: the service's env files, and, for a name without a value, what the
- * step knows. `folder` is that of the first stack file, with a slash, or empty. Docker itself would ask its own process, which must not know our secrets, but knows the runner's.
+ * step knows. Docker itself would ask its own process, which must not know our secrets, but knows the runner's. `folder` is that of the
+ * first stack file, with a slash at its end, or empty.
  */
 export function resolveEnvironment(
   root: Mapping,

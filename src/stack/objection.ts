@@ -2,6 +2,8 @@ import { type Place, type Problem } from "../errors.ts";
 import { nearest } from "./interpolate.ts";
 import { type Entry, type Mapping, type Node, type Scalar, entriesOf, get } from "./tree.ts";
 
+const UNKNOWN = /^(\S+) Additional property (.+) is not allowed$/;
+
 /** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
 export function objection(reason: string, root: Mapping): Problem {
   const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
@@ -11,7 +13,7 @@ export function objection(reason: string, root: Mapping): Problem {
       hint: "Quote it.",
       place: key.place,
     };
-  const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
+  const unknown = UNKNOWN.exec(reason);
   const [, , property = ""] = unknown ?? [];
   const meant = unknown === null ? undefined : nearest(property, KNOWN_KEYS);
   return {
@@ -34,7 +36,7 @@ function repeatable(reason: string, root: Mapping): string {
 }
 
 function placeOf(reason: string, root: Mapping): Place {
-  const unknown = /^(\S+) Additional property (.+) is not allowed$/.exec(reason);
+  const unknown = UNKNOWN.exec(reason);
   if (unknown !== null) {
     const [, path = "", property = ""] = unknown;
     const parent = path === "(root)" ? root : follow(root, path);
@@ -51,23 +53,17 @@ const OTHER_THAN_TEXT =
   /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
 
 /** The first key that is no text to docker, which it refuses without saying which. */
-function otherKey(node: Node): Scalar | undefined {
-  if (node.kind === "scalar") return undefined;
-  if (node.kind === "sequence") return firstOf(node.items.map((item) => () => otherKey(item)));
-  return firstOf(
-    node.entries.map(({ key, value }) => () => {
-      const other = key.plain && key.tag === undefined && OTHER_THAN_TEXT.test(key.text);
-      return other ? key : otherKey(value);
-    }),
+function otherKey(root: Mapping): Scalar | undefined {
+  return keysOf(root).find(
+    ({ plain, tag, text }) => plain && tag === undefined && OTHER_THAN_TEXT.test(text),
   );
 }
 
-function firstOf<T>(tries: readonly (() => T | undefined)[]): T | undefined {
-  for (const attempt of tries) {
-    const found = attempt();
-    if (found !== undefined) return found;
-  }
-  return undefined;
+/** In the order of the file. */
+function keysOf(node: Node): Scalar[] {
+  if (node.kind === "scalar") return [];
+  if (node.kind === "sequence") return node.items.flatMap(keysOf);
+  return node.entries.flatMap(({ key, value }) => [key, ...keysOf(value)]);
 }
 
 /** As deep into the tree as a dotted path leads; a key may have dots of its own. */

@@ -1,3 +1,4 @@
+import { compareTexts } from "../text-order.ts";
 import { type Mapping, type Node, get, mapping, scalar, set, wholeNumber } from "./tree.ts";
 
 /** One published port of a service, in the long spelling. */
@@ -65,7 +66,7 @@ function shortPort(text: string): Short[] | undefined {
   const key = (port: { target: number }): string => `${port.target}/${protocol}`;
   return ports
     .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
-    .toSorted((a, b) => Number(key(a) > key(b)) - Number(key(a) < key(b)));
+    .toSorted((a, b) => compareTexts(key(a), key(b)));
 }
 
 function rangeOf(text: string): number[] {

@@ -42,12 +42,18 @@ function isSubstituted(item: Node): boolean {
 function listed(node: Node | undefined): Reference[] {
   if (node?.kind !== "sequence") return [];
   return node.items.flatMap((item) => {
-    const name = textOf(item) ?? textOf(get(item, "source"));
+    const name = sourceOf(item);
     return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
   });
 }
 
-function networksOf(service: Node): Reference[] {
+/** What an item of a service's configs or secrets names, in its short or long spelling. */
+export function sourceOf(item: Node): string | undefined {
+  return textOf(item) ?? textOf(get(item, "source"));
+}
+
+/** The networks of a service, as a list or as a mapping. */
+export function networksOf(service: Node): Reference[] {
   const networks = get(service, "networks");
   const keys = entriesOf(networks).map(({ key }) => ({ name: key.text, place: key.place }));
   return [...keys, ...listed(networks)];

@@ -1,5 +1,5 @@
 import { type Problem, StackFileError } from "../errors.ts";
-import { applyComposeKeys } from "./compose-keys.ts";
+import { applyComposeKeys } from "./compose.ts";
 import { type ReadFile, resolveEnvironment } from "./environment.ts";
 import { mergeFiles } from "./merge.ts";
 import { type Findings, type Scope, once, resolveTemplate } from "./template.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { StackFileError, describe as inWords } from "../../../src/errors.ts";
-import { COMPOSE_KEYS, COMPOSE_SPELLINGS, applyComposeKeys } from "../../../src/stack/compose-keys.ts";
+import { applyComposeKeys } from "../../../src/stack/compose.ts";
+import { COMPOSE_KEYS, COMPOSE_SPELLINGS } from "../../../src/stack/compose-keys.ts";
 import { type RenderRequest, printed as printedStack, render } from "../../../src/stack/render.ts";
 import { parseStackFile, printStackFile } from "../../../src/stack/stack-file.ts";
 import { type Findings, scopeOf } from "../../../src/stack/template.ts";

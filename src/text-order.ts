@@ -1,0 +1,4 @@
+/** The order of two texts by their code units, for `toSorted`: that of a machine, the same in every language. */
+export function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
