@@ -25081,9 +25081,9 @@ function fillEmpty(environment, scope, findings) {
     }
 }
 /** A name given twice, `[A, A=]`, may become the same line twice once it is filled, which docker refuses. */
-function withoutRepeats(lines, filled) {
+function withoutRepeats(lines, inserted) {
     const last = new Map(lines.map((line, index) => [(0,tree/* textOf */.b6)(line), index]));
-    return lines.filter((line, index) => !filled.has((0,tree/* textOf */.b6)(line)) || last.get((0,tree/* textOf */.b6)(line)) === index);
+    return lines.filter((line, index) => !inserted.has((0,tree/* textOf */.b6)(line)) || last.get((0,tree/* textOf */.b6)(line)) === index);
 }
 function filledLine(item, scope, findings) {
     if (item.kind !== "scalar")
@@ -25521,6 +25521,8 @@ function resolveFiles(templates, scope, strict, read, findings) {
 function resolveStack(templates, scope, strict, read, findings) {
     const root = mergeFiles(resolveFiles(templates, scope, strict, read, findings), findings);
     applyComposeKeys(root, scope, findings);
+    if (findings.problems.length === 0 && (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).length === 0)
+        findings.problems.push({ message: "The stack file has no services.", place: root.place });
     return root;
 }
 
@@ -25622,9 +25624,6 @@ function pinImages(root, request, problems) {
                 Object.assign(node, { text: `${image}@${digest}`, plain: false, comment: PINNED });
             services.push({ name: service, image: node.text });
         }
-    }
-    if (services.length === 0 && problems.length === 0) {
-        problems.push({ message: "The stack file has no services.", place: root.place });
     }
     return services;
 }
@@ -26473,7 +26472,7 @@ async function aftermath(plan, sent, deployment, session, error) {
         ];
     }
     else if (sent.size === 0) {
-        facts.aftermath = ["Nothing was sent to the swarm."];
+        facts.aftermath = ["No service was changed."];
     }
     else if (inputs.rollout.onFailure === "keep") {
         facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];

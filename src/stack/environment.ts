@@ -149,9 +149,9 @@ function fillEmpty(environment: Node | undefined, scope: Scope, findings: Findin
 }
 
 /** A name given twice, `[A, A=]`, may become the same line twice once it is filled, which docker refuses. */
-function withoutRepeats(lines: readonly Node[], filled: ReadonlySet<string | undefined>): Node[] {
+function withoutRepeats(lines: readonly Node[], inserted: ReadonlySet<string | undefined>): Node[] {
   const last = new Map(lines.map((line, index) => [textOf(line), index]));
-  return lines.filter((line, index) => !filled.has(textOf(line)) || last.get(textOf(line)) === index);
+  return lines.filter((line, index) => !inserted.has(textOf(line)) || last.get(textOf(line)) === index);
 }
 
 function filledLine(item: Node, scope: Scope, findings: Findings): Node {

@@ -168,9 +168,6 @@ function pinImages(root: Mapping, request: RenderRequest, problems: Problem[]): 
       services.push({ name: service, image: node.text });
     }
   }
-  if (services.length === 0 && problems.length === 0) {
-    problems.push({ message: "The stack file has no services.", place: root.place });
-  }
   return services;
 }
 

@@ -2,7 +2,7 @@ import { applyComposeKeys } from "./compose.ts";
 import { type ReadFile, resolveEnvironment } from "./environment.ts";
 import { mergeFiles } from "./merge.ts";
 import { type Findings, type Scope, resolveTemplate } from "./template.ts";
-import { type Mapping, clone } from "./tree.ts";
+import { type Mapping, clone, entriesOf, get } from "./tree.ts";
 
 /** Each file by itself: every variable resolved, env files read into the environment. What is wrong goes into `findings`. */
 export function resolveFiles(
@@ -33,5 +33,7 @@ export function resolveStack(
 ): Mapping {
   const root = mergeFiles(resolveFiles(templates, scope, strict, read, findings), findings);
   applyComposeKeys(root, scope, findings);
+  if (findings.problems.length === 0 && entriesOf(get(root, "services")).length === 0)
+    findings.problems.push({ message: "The stack file has no services.", place: root.place });
   return root;
 }
