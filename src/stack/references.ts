@@ -33,7 +33,7 @@ function missing(
   return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
 }
 
-function isSubstituted(item: Node): boolean {
+export function isSubstituted(item: Node): boolean {
   return item.kind === "scalar"
     ? item.substituted === true
     : entriesOf(item).some(({ value }) => isSubstituted(value));

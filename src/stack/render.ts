@@ -8,6 +8,7 @@ import {
   versionObjects,
   versionedName,
 } from "./configs.ts";
+import { refusedByEngine } from "./engine-rules.ts";
 import { undefinedReferences } from "./references.ts";
 import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
 import { printStackFile } from "./stack-file.ts";
@@ -76,7 +77,7 @@ export function render(request: RenderRequest): RenderedStack {
 
   const { stack, namingKey, taken, read } = request;
   const versioned = versionObjects(root, { stack, namingKey, taken, env, lookup: scope.lookup, read });
-  const problems = [...versioned.problems, ...undefinedReferences(root)];
+  const problems = [...versioned.problems, ...undefinedReferences(root), ...refusedByEngine(root, stack)];
   const services = pinImages(root, request, problems);
   if (problems.length > 0) throw new StackFileError(problems);
 
