@@ -23840,7 +23840,7 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 5222:
+/***/ 4786:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24071,14 +24071,551 @@ var external_node_crypto_ = __nccwpck_require__(7598);
 var image_reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/stack/configs.ts
 var configs = __nccwpck_require__(6939);
-// EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(5052);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(7856);
-// EXTERNAL MODULE: ./node_modules/yaml/dist/index.js
-var dist = __nccwpck_require__(8815);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(4291);
+;// CONCATENATED MODULE: ./src/stack/engine-values.ts
+
+/** By the value's path below a service; `[]` is every item of a list, `*` every key. */
+const VALUE_RULES = {
+    "deploy.endpoint_mode": (text) => oneOf("vip", "dnsrr")(text.toLowerCase()),
+    "deploy.update_config.failure_action": oneOf("pause", "continue", "rollback"),
+    "deploy.update_config.delay": notNegative,
+    "deploy.update_config.monitor": notNegative,
+    "deploy.update_config.max_failure_ratio": ratio,
+    "deploy.rollback_config.failure_action": oneOf("pause", "continue", "rollback"),
+    "deploy.restart_policy.condition": oneOf("none", "on-failure", "any"),
+    "deploy.restart_policy.delay": notNegative,
+    "deploy.restart_policy.window": notNegative,
+    "deploy.placement.constraints.[]": constraint,
+    // Swarm itself stops below 4 MiB, the node that has to keep the limit below 6.
+    "deploy.resources.limits.memory": memoryOf(6),
+    "deploy.resources.reservations.memory": memoryOf(4),
+    "deploy.resources.limits.cpus": cpus,
+    "deploy.resources.reservations.cpus": cpus,
+    "healthcheck.interval": atLeastAMillisecond,
+    "healthcheck.timeout": atLeastAMillisecond,
+    "healthcheck.start_period": atLeastAMillisecond,
+    "volumes.[].bind.propagation": (text) => oneOf("private", "rprivate", "shared", "rshared", "slave", "rslave")(text.toLowerCase()),
+    "configs.[].uid": userNumber,
+    "configs.[].gid": userNumber,
+    "secrets.[].uid": userNumber,
+    "secrets.[].gid": userNumber,
+    hostname: template,
+    "environment.*": template,
+    "environment.[]": (line) => template(line.slice(line.indexOf("=") + 1)),
+    "extra_hosts.*": address,
+    "extra_hosts.[]": (line) => address(/[:=](.*)$/s.exec(line)?.[1] ?? ""),
+    "ports.[].published": port,
+    stop_signal: signal,
+    working_dir: absolute,
+};
+function oneOf(...words) {
+    return (text) => {
+        if (text === "" || words.includes(text))
+            return undefined;
+        const meant = (0,interpolate/* nearest */.p)(text, words);
+        return {
+            why: `must be ${inWords(words)}`,
+            hint: meant === undefined ? undefined : `Did you mean ${meant}?`,
+        };
+    };
+}
+function inWords(words) {
+    return `${words.slice(0, -1).join(", ")} or ${words.at(-1) ?? ""}`;
+}
+const NANOSECONDS = {
+    ns: 1,
+    us: 1e3,
+    µs: 1e3,
+    μs: 1e3,
+    ms: 1e6,
+    s: 1e9,
+    m: 60e9,
+    h: 3600e9,
+};
+/** A duration as Go reads it, `1h30m` or `-1.5s`, in nanoseconds. */
+function nanoseconds(text) {
+    if (!/^[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[nuµμm]s|[smh]))+$/.test(text))
+        return undefined;
+    const parts = [...text.matchAll(/([\d.]+)([^\d.]+)/g)];
+    const size = parts.reduce((sum, [, count, unit = ""]) => sum + Number(count) * (NANOSECONDS[unit] ?? 0), 0);
+    return text.startsWith("-") ? -size : size;
+}
+function notNegative(text) {
+    return (nanoseconds(text) ?? 0) < 0 ? { why: "must not be negative" } : undefined;
+}
+function atLeastAMillisecond(text) {
+    const given = nanoseconds(text) ?? 0;
+    return given !== 0 && given < 1e6 ? { why: "must be at least 1ms" } : undefined;
+}
+/** A number in the spelling that all of docker's readers share. */
+function decimal(text) {
+    return /^[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d{1,3})?$/i.test(text) ? Number(text) : undefined;
+}
+function ratio(text) {
+    const given = decimal(text) ?? 0;
+    return given < 0 || given > 1 ? { why: "must be between 0 and 1" } : undefined;
+}
+function cpus(text) {
+    const given = decimal(text) ?? 0;
+    return given !== 0 && given < 0.001 ? { why: "must be at least 0.001" } : undefined;
+}
+function memoryOf(mebibytes) {
+    return (text) => {
+        const [, count, unit = ""] = /^(\d+(?:\.\d*)?|\.\d+) ?([kmgtp]?)(?:i?b)?$/i.exec(text) ?? [];
+        const bytes = Number(count ?? 0) * 1024 ** ("kmgtp".indexOf(unit.toLowerCase() || " ") + 1);
+        if (bytes === 0 || bytes >= mebibytes * 1024 ** 2)
+            return undefined;
+        return {
+            why: `must be at least ${mebibytes}m`,
+            hint: unit === "" ? "Without a unit it is a number of bytes." : undefined,
+        };
+    };
+}
+const FIXED_KEYS = [
+    "node.id",
+    "node.hostname",
+    "node.ip",
+    "node.role",
+    "node.platform.os",
+    "node.platform.arch",
+];
+const LABEL_KEYS = ["node.labels.", "engine.labels."];
+/** Swarmkit's manager/constraint: `key == value` or `key != value`. A key that is none matches no node, so no task would ever start. */
+function constraint(text) {
+    const operator = ["==", "!="].find((each) => text.includes(each));
+    if (operator === undefined)
+        return { why: "must have == or != between a key and a value" };
+    const at = text.indexOf(operator);
+    const [key, value] = [text.slice(0, at), text.slice(at + operator.length)].map((side) => side.replace(/^[\s\u0085]+|[\s\u0085]+$/g, ""));
+    if (!/^[a-z0-9:\-_\t\n\f\r .*()?+[\]\\^$|/]+$/iu.test(value))
+        return {
+            why: `must have a value of letters, digits and :-_.*()?+[]\\^$|/ behind ${operator}`,
+            hint: "Quotes within it are part of the value.",
+        };
+    const small = key.toLowerCase();
+    const known = FIXED_KEYS.includes(small) || LABEL_KEYS.some((each) => small.startsWith(each) && small !== each);
+    if (known && /^[a-z_][a-z0-9\-_.]+$/iu.test(key))
+        return undefined;
+    const meant = (0,interpolate/* nearest */.p)(key, FIXED_KEYS);
+    return {
+        why: `must begin with ${inWords([...FIXED_KEYS, ...LABEL_KEYS.map((each) => `${each}NAME`)])}`,
+        hint: meant === undefined ? undefined : `Did you mean ${meant}?`,
+    };
+}
+function port(text) {
+    return (decimal(text) ?? 0) > 65_535 ? { why: "must be at most 65535" } : undefined;
+}
+/** The node gives the file to a user by number; it looks up no names. */
+function userNumber(text) {
+    return /^[-+]?\d+$/.test(text) ? undefined : { why: "must be a number" };
+}
+/** What Swarm's templates know when a service is created (swarmkit, template/context.go): by then labels have no values yet. */
+const TEMPLATE_FIELDS = /^(\.Service(\.(ID|Name|Labels))?|\.Node(\.(ID|Hostname|Platform(\.(Architecture|OS))?))?|\.Task(\.(ID|Name|Slot))?)$/;
+/** Swarm's own function, then those of Go's text/template and its keywords. */
+const TEMPLATE_WORDS = /^(join|and|call|html|index|js|len|not|or|print|printf|println|slice|urlquery|eq|ge|gt|le|lt|ne|true|false|nil|block|break|continue|define|else|end|if|range|template|with)$/;
+/** Swarm reads some values as Go templates. Only the first action is looked at: what it may not say, it may not say whatever follows. */
+function template(text) {
+    const action = /\{\{(?:-\s)?\s*(.*)/s.exec(text)?.[1];
+    if (action === undefined)
+        return undefined;
+    if (!action.includes("}}"))
+        return noTemplate("finds no }} behind its {{");
+    const fields = /^(?:\.[A-Za-z]\w*)+/.exec(action)?.[0];
+    if (fields !== undefined && !TEMPLATE_FIELDS.test(fields))
+        return noTemplate("knows no such field");
+    const word = /^[A-Za-z_]\w*/.exec(action)?.[0];
+    if (word !== undefined && !TEMPLATE_WORDS.test(word))
+        return noTemplate("knows no such function");
+    return undefined;
+}
+function noTemplate(why) {
+    return {
+        why: `is a template to Swarm, which ${why}`,
+        hint: 'Where the braces are meant as they stand, write {{"{{"}} for the opening ones.',
+    };
+}
+function address(text) {
+    if (text === "" || text === "host-gateway" || text.includes(":") || isV4(text))
+        return undefined;
+    return { why: "must be an IP address or host-gateway" };
+}
+function isV4(text) {
+    return /^(?:\d{1,3}\.){3}\d{1,3}$/.test(text) && text.split(".").every((part) => Number(part) < 256);
+}
+const SIGNALS = /^(ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP|TTIN|TTOU|UNUSED|URG|USR[12]|VTALRM|WINCH|XCPU|XFSZ|RTMIN(\+([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?)$/;
+function signal(text) {
+    const isSignal = /^[-+]?\d+$/.test(text)
+        ? Number(text) !== 0
+        : SIGNALS.test(text.toUpperCase().replace(/^SIG/, ""));
+    return text === "" || isSignal
+        ? undefined
+        : { why: "must be the name or the number of a signal, such as SIGTERM" };
+}
+/** With room for the paths of Windows. */
+function absolute(text) {
+    return text === "" || isAbsolute(text) ? undefined : { why: "must be an absolute path" };
+}
+function isAbsolute(path) {
+    return /^([/\\]|[A-Za-z]:)/.test(path);
+}
+/** A network's subnet, as `10.1.0.0/24`; of an IPv6 one only the form is looked at. */
+function subnet(text) {
+    const [, start = "", size = ""] = /^([\da-fA-F.:]+)\/(\d{1,3})$/.exec(text) ?? [];
+    const isV6 = start.includes(":");
+    if ((isV4(start) && Number(size) <= 32) || (isV6 && Number(size) <= 128))
+        return undefined;
+    return { why: "must be an address with the length of its prefix, such as 10.1.0.0/24" };
+}
+
+;// CONCATENATED MODULE: ./src/stack/paths.ts
+/** The path from a folder (with a slash at its end, or empty), cleaned by its text alone, as docker does it: links are not followed. */
+function cleanPath(folder, path) {
+    const whole = path.startsWith("/") ? path : `${folder}${path}`;
+    const parts = [];
+    for (const part of whole.split("/")) {
+        if (part === "" || part === ".")
+            continue;
+        if (part !== ".." || parts.at(-1) === undefined || parts.at(-1) === "..")
+            parts.push(part);
+        else
+            parts.pop();
+    }
+    if (!whole.startsWith("/"))
+        return parts.join("/") || ".";
+    return `/${parts.filter((part) => part !== "..").join("/")}`;
+}
+
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
+// EXTERNAL MODULE: ./src/stack/readings.ts
+var readings = __nccwpck_require__(1619);
 // EXTERNAL MODULE: ./src/stack/tree.ts
 var tree = __nccwpck_require__(6546);
+;// CONCATENATED MODULE: ./src/stack/ports.ts
+
+
+
+const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
+/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
+function portsOf(entry) {
+    if (entry.kind === "mapping") {
+        const published = (0,tree/* get */.Jt)(entry, "published");
+        const number = published === undefined ? 0 : (0,readings/* wholeNumber */.r)(published);
+        return number === undefined ? undefined : [{ published: number, node: entry }];
+    }
+    const text = entry.kind === "scalar" ? String((0,readings/* wholeNumber */.r)(entry) ?? entry.text) : "";
+    return shortPort(text)?.map(({ target, published, protocol }) => {
+        const node = (0,tree/* mapping */.pq)(entry.place);
+        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
+        add("mode", "ingress");
+        add("target", String(target));
+        if (published > 0)
+            add("published", String(published));
+        add("protocol", protocol);
+        return { published, node };
+    });
+}
+/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
+function hostAddress(entry) {
+    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
+    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
+}
+/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
+function partsOf(text) {
+    const parts = text.split(":");
+    const target = parts.pop() ?? "";
+    const host = parts.pop() ?? "";
+    return { address: parts.join(":"), host, target };
+}
+/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
+function shortPort(text) {
+    if (!SHORT.test(text))
+        return undefined;
+    const { host, target } = partsOf(text);
+    const [range = "", protocol = "tcp"] = target.split("/");
+    const targets = rangeOf(range);
+    const published = host === "" ? [] : rangeOf(host);
+    const one = targets.length === 1;
+    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
+        return undefined;
+    if (host !== "" && published.length === 0)
+        return undefined;
+    const ports = one && published.length > 1
+        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
+        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
+    const key = (port) => `${port.target}/${protocol}`;
+    return ports
+        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
+        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(key(a), key(b)));
+}
+function rangeOf(text) {
+    const [first = 0, last = first] = text.split("-").map(Number);
+    if (!(first >= 0 && first <= last && last <= 65_535))
+        return [];
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(5052);
+;// CONCATENATED MODULE: ./src/stack/volumes.ts
+
+/** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
+function volumeSections(text) {
+    const sections = [];
+    let section = "";
+    for (const char of text) {
+        if (char !== ":" || /^\p{L}$/u.test(section))
+            section += char;
+        else {
+            sections.push(section);
+            section = "";
+        }
+    }
+    return [...sections, section];
+}
+/** Where a volume is mounted, by docker's short or long spelling. */
+function volumeTarget(item) {
+    const text = (0,tree/* textOf */.b6)(item);
+    if (text === undefined)
+        return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "target"));
+    if (text.length <= 2)
+        return text;
+    const [source, target] = volumeSections(text);
+    return target ?? source;
+}
+
+;// CONCATENATED MODULE: ./src/stack/engine-rules.ts
+
+
+
+
+
+
+
+
+
+/**
+ * What docker's own checks let through and an engine refuses, when a part of the stack may have been sent already; and what an engine
+ * takes though no node can run it, so that its tasks would be rejected, or wait, for ever. The rules are those of swarmkit
+ * (manager/controlapi, manager/constraint, template) and of the node's daemon. Each was seen on the engines 20.10 and 28.5. What only
+ * some nodes refuse, by their runtime, their kernel or their system, is theirs to say.
+ */
+function refusedByEngine(root, stack) {
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"));
+    return [
+        ...services.flatMap((service) => [
+            ...badName("service", `${stack}_${service.key.text}`, service.key),
+            ...badValues(service),
+            ...badHealthTest(service),
+            ...updatedJob(service),
+            ...portsBehindDnsrr(service),
+            ...portsBesideHostNetwork(service, root),
+            ...badMounts(service, root),
+        ]),
+        ...portsPublishedTwice(services),
+        ...badNetworks(root, stack),
+    ];
+}
+/** Swarm's own rule for the names of services and networks. */
+const NAME = /^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$/;
+const LONGEST_NAME = 63;
+function badName(kind, name, { place, substituted }) {
+    const whose = `The ${kind}'s name on the swarm${substituted === true ? "" : `, ${name},`}`;
+    if (!NAME.test(name)) {
+        const hint = "Letters, digits, - and _ can stand in it, and a letter or digit at its end.";
+        return [{ message: `${whose} is none that Swarm takes.`, hint, place }];
+    }
+    if (name.length <= LONGEST_NAME)
+        return [];
+    return [{ message: `${whose} has ${name.length} characters, and Swarm takes ${LONGEST_NAME}.`, place }];
+}
+function badValues({ key, value: service }) {
+    return Object.entries(VALUE_RULES).flatMap(([path, rule]) => valuesAt(service, path.split("."), ["services", key.text]).flatMap((found) => {
+        const refusal = rule(found.node.text);
+        return refusal === undefined ? [] : [refused(found, refusal)];
+    }));
+}
+/** The values at a path, where they are given; `[]` is every item, `*` every key. */
+function valuesAt(node, [step, ...steps], path) {
+    if (step === undefined)
+        return node?.kind === "scalar" && !(0,tree/* isNull */.kZ)(node) && node.unresolved !== true
+            ? [{ path: path.join("."), node }]
+            : [];
+    if (step === "[]")
+        return itemsOf(node).flatMap((item) => valuesAt(item, steps, path));
+    return (0,tree/* entriesOf */.Mc)(node)
+        .filter(({ key }) => step === "*" || step === key.text)
+        .flatMap(({ key, value }) => valuesAt(value, steps, [...path, key.text]));
+}
+/** An environment's value is not repeated either: it may come from an env file. */
+function refused({ path, node }, { why, hint }) {
+    const shown = node.substituted === true || path.includes(".environment") ? "" : ` "${node.text}"`;
+    return { message: `${path}${shown} ${why}.`, hint, place: node.place };
+}
+function itemsOf(node) {
+    return node?.kind === "sequence" ? node.items : [];
+}
+/** With any other first word the check never runs, and the task stays "starting". Nothing behind CMD is more than some engines survive. */
+function badHealthTest({ key, value }) {
+    const [first, ...command] = itemsOf((0,tree/* get */.Jt)(value, "healthcheck", "test"));
+    const word = (0,tree/* textOf */.b6)(first);
+    if (first === undefined || word === undefined || word === "NONE" || (0,references/* isUnresolved */.U4)(first))
+        return [];
+    const known = word === "CMD" || word === "CMD-SHELL";
+    if (known && command.length > 0)
+        return [];
+    const what = known ? `has no command behind ${word}` : "must begin with CMD, CMD-SHELL or NONE";
+    const hint = "No task would get beyond starting.";
+    return [{ message: `The health check of service ${key.text} ${what}.`, hint, place: first.place }];
+}
+function updatedJob({ key, value }) {
+    const update = (0,tree/* get */.Jt)(value, "deploy", "update_config");
+    const mode = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "deploy", "mode")) ?? "";
+    if (update === undefined || (0,tree/* isNull */.kZ)(update) || !mode.endsWith("-job"))
+        return [];
+    return [
+        {
+            message: `Service ${key.text} is a job, and Swarm takes no update_config for one.`,
+            place: update.place,
+        },
+    ];
+}
+/** An engine takes any word for a protocol and a mode, and reads those that it does not know as tcp and ingress. */
+function publications({ key, value }) {
+    return itemsOf((0,tree/* get */.Jt)(value, "ports")).flatMap((entry) => (portsOf(entry) ?? []).map(({ published, node }) => ({
+        service: key.text,
+        entry,
+        number: published,
+        protocol: /^(udp|sctp)$/i.exec((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(node, "protocol")) ?? "")?.[0].toLowerCase() ?? "tcp",
+        onHost: /^host$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(node, "mode")) ?? ""),
+    })));
+}
+function ingressEntries(service) {
+    return [...new Set(publications(service).flatMap(({ onHost, entry }) => (onHost ? [] : [entry])))];
+}
+function portsBehindDnsrr(service) {
+    if ((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(service.value, "deploy", "endpoint_mode"))?.toLowerCase() !== "dnsrr")
+        return [];
+    return ingressEntries(service).map(({ place }) => ({
+        message: `Service ${service.key.text} has endpoint_mode dnsrr, with which no port can be published in ingress mode.`,
+        hint: "Publish it in mode: host, or leave the endpoint_mode out.",
+        place,
+    }));
+}
+/** A task on its node's own network can't be on another one, and ingress is one. */
+function portsBesideHostNetwork(service, root) {
+    if (!(0,defaults/* sharesHostNetwork */.X8)(root, service.value))
+        return [];
+    return ingressEntries(service).map(({ place }) => ({
+        message: `Service ${service.key.text} is on its node's own network, beside which no port can be published in ingress mode.`,
+        hint: "Its ports are the node's already: leave them out here.",
+        place,
+    }));
+}
+/** Nodes may each publish a host's port for several services; the ingress port is one for the whole swarm. */
+function portsPublishedTwice(services) {
+    const published = new Map();
+    return services.flatMap(publications).flatMap((port) => {
+        if (port.number === 0)
+            return [];
+        const earlier = published.get(`${port.number}/${port.protocol}`) ?? [];
+        const other = earlier.find((each) => each.service === port.service || !each.onHost || !port.onHost);
+        published.set(`${port.number}/${port.protocol}`, [...earlier, port]);
+        if (other === undefined)
+            return [];
+        const which = (0,references/* isSubstituted */.ZV)(port.entry) ? "a port" : `port ${port.number}/${port.protocol}`;
+        const whom = other.service === port.service ? "it" : `service ${other.service}`;
+        const message = `Service ${port.service} publishes ${which} that ${whom} publishes already, at line ${other.entry.place.line}.`;
+        return [{ message, place: port.entry.place }];
+    });
+}
+function badMounts({ key, value }, root) {
+    const mounted = new Set();
+    return itemsOf((0,tree/* get */.Jt)(value, "volumes")).flatMap((item) => {
+        const why = badTarget(item, root);
+        const target = cleanPath("", volumeTarget(item) ?? "");
+        const again = mounted.has(target);
+        mounted.add(target);
+        const refusal = why ?? (again ? { why: "mounts at the same path as another one" } : readOnlyNothing(item));
+        if (refusal === undefined)
+            return [];
+        const { place } = (0,tree/* get */.Jt)(item, "target") ?? item;
+        return [{ message: `A volume of service ${key.text} ${refusal.why}.`, hint: refusal.hint, place }];
+    });
+}
+/** Templates and the paths of Windows are left to the node. */
+function badTarget(item, root) {
+    if (item.kind === "sequence" || (0,tree/* isNull */.kZ)(item) || (0,references/* isUnresolved */.U4)(item))
+        return undefined;
+    const target = volumeTarget(item) ?? "";
+    const letter = /^([A-Za-z]):/.exec((0,tree/* textOf */.b6)(item) ?? "")?.[1];
+    if (letter !== undefined && (0,tree/* get */.Jt)(root, "volumes", letter) !== undefined)
+        return {
+            why: `named by a single letter is a drive of Windows to docker`,
+            hint: "Give it a longer name.",
+        };
+    if (target === "")
+        return { why: "has no target" };
+    if (target.startsWith("{{"))
+        return undefined;
+    if (!isAbsolute(target))
+        return { why: "must be mounted at an absolute path" };
+    return cleanPath("", target) === "/" ? { why: "can't be mounted at the root" } : undefined;
+}
+function readOnlyNothing(item) {
+    const anonymous = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "type")) === "volume" && ((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source")) ?? "") === "";
+    const readOnly = /^(true|yes|on|y)$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "read_only")) ?? "");
+    return anonymous && readOnly ? { why: "is read-only, though without a source it is empty" } : undefined;
+}
+/** Those that exist on one node only, and those that every engine has already. */
+const LOCAL_DRIVERS = /^(bridge|host|null|macvlan|ipvlan)$/;
+const PREDEFINED = /^(bridge|host|none|default)$/;
+/** Docker makes only the networks that a service is on. */
+function badNetworks(root, stack) {
+    const used = new Set((0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
+        const names = (0,references/* networksOf */.Nd)(value).map(({ name }) => name);
+        return names.length === 0 ? ["default"] : names;
+    }));
+    return (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks"))
+        .filter(({ key, value }) => used.has(key.text) && !(0,configs/* isExternal */.ge)(value))
+        .flatMap((network) => badNetwork(network, stack));
+}
+function badNetwork({ key, value }, stack) {
+    const given = (0,tree/* get */.Jt)(value, "name");
+    const named = given?.kind === "scalar" && ((0,tree/* textOf */.b6)(given) ?? "") !== "" ? given : undefined;
+    const driver = (0,tree/* get */.Jt)(value, "driver");
+    const problems = named !== undefined && PREDEFINED.test(named.text)
+        ? [
+            {
+                message: `Network ${key.text} is one that every engine has already.`,
+                hint: "Write external: true beside its name.",
+                place: named.place,
+            },
+        ]
+        : badName("network", named?.text ?? `${stack}_${key.text}`, named ?? key);
+    if (driver !== undefined && LOCAL_DRIVERS.test((0,tree/* textOf */.b6)(driver) ?? ""))
+        problems.push({
+            message: `Network ${key.text} has a driver whose networks end at their node, and Swarm takes none of them for a service.`,
+            hint: "Leave the driver out: overlay is the one that spans nodes.",
+            place: driver.place,
+        });
+    return [...problems, ...badSubnets(value, key.text)];
+}
+function badSubnets(network, key) {
+    return itemsOf((0,tree/* get */.Jt)(network, "ipam", "config")).flatMap((item) => {
+        const node = (0,tree/* get */.Jt)(item, "subnet") ?? item;
+        const refusal = subnet((0,tree/* textOf */.b6)(node) ?? "");
+        if (refusal === undefined)
+            return [];
+        return [{ message: `A subnet of network ${key} ${refusal.why}.`, hint: refusal.hint, place: node.place }];
+    });
+}
+
+// EXTERNAL MODULE: ./node_modules/yaml/dist/index.js
+var dist = __nccwpck_require__(8815);
 ;// CONCATENATED MODULE: ./src/stack/stack-file.ts
 
 
@@ -24104,7 +24641,7 @@ function parseStackFile(source, file, warnings = []) {
     if (further !== undefined && further.contents !== null) {
         warnings.push({
             message: "A second YAML document starts here. Docker reads the first one only, and so does this action.",
-            place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
+            place: place(stack_file_rangeOf(further.contents)?.[0] ?? further.range[0]),
         });
     }
     const errors = document?.errors.filter(({ message }) => !COMMENT_TOO_NEAR.test(message)) ?? [];
@@ -24219,7 +24756,7 @@ class TreeBuilder {
     }
     build(node) {
         this.#nodes += 1;
-        const place = this.#place(rangeOf(node)?.[0] ?? 0);
+        const place = this.#place(stack_file_rangeOf(node)?.[0] ?? 0);
         if ((0,dist/* isAlias */.Vj)(node))
             return this.#alias(node.source, place);
         if ((0,dist/* isNode */.Ll)(node) && this.#unfolding === 0) {
@@ -24351,7 +24888,7 @@ function ignoredTag(tag, place) {
         : undefined;
     return { message: `Docker ignores the tag ${tag}.`, place, hint };
 }
-function rangeOf(node) {
+function stack_file_rangeOf(node) {
     return node?.range ?? undefined;
 }
 /** YAML that docker reads with the meaning of this tree. Every `$` of a value is doubled: docker substitutes once more, and must find nothing. */
@@ -24624,76 +25161,6 @@ const UNREAD = {
     secrets: ["file", "content", "environment", "labels", "template_driver", "driver", "driver_opts"],
 };
 
-// EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
-// EXTERNAL MODULE: ./src/stack/readings.ts
-var readings = __nccwpck_require__(1619);
-;// CONCATENATED MODULE: ./src/stack/ports.ts
-
-
-
-const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
-/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
-function portsOf(entry) {
-    if (entry.kind === "mapping") {
-        const published = (0,tree/* get */.Jt)(entry, "published");
-        const number = published === undefined ? 0 : (0,readings/* wholeNumber */.r)(published);
-        return number === undefined ? undefined : [{ published: number, node: entry }];
-    }
-    const text = entry.kind === "scalar" ? String((0,readings/* wholeNumber */.r)(entry) ?? entry.text) : "";
-    return shortPort(text)?.map(({ target, published, protocol }) => {
-        const node = (0,tree/* mapping */.pq)(entry.place);
-        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
-        add("mode", "ingress");
-        add("target", String(target));
-        if (published > 0)
-            add("published", String(published));
-        add("protocol", protocol);
-        return { published, node };
-    });
-}
-/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
-function hostAddress(entry) {
-    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
-    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
-}
-/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
-function partsOf(text) {
-    const parts = text.split(":");
-    const target = parts.pop() ?? "";
-    const host = parts.pop() ?? "";
-    return { address: parts.join(":"), host, target };
-}
-/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
-function shortPort(text) {
-    if (!SHORT.test(text))
-        return undefined;
-    const { host, target } = partsOf(text);
-    const [range = "", protocol = "tcp"] = target.split("/");
-    const targets = ports_rangeOf(range);
-    const published = host === "" ? [] : ports_rangeOf(host);
-    const one = targets.length === 1;
-    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
-        return undefined;
-    if (host !== "" && published.length === 0)
-        return undefined;
-    const ports = one && published.length > 1
-        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
-        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
-    const key = (port) => `${port.target}/${protocol}`;
-    return ports
-        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
-        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(key(a), key(b)));
-}
-function ports_rangeOf(text) {
-    const [first = 0, last = first] = text.split("-").map(Number);
-    if (!(first >= 0 && first <= last && last <= 65_535))
-        return [];
-    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-}
-
 ;// CONCATENATED MODULE: ./src/stack/compose.ts
 
 
@@ -24711,7 +25178,7 @@ function applyComposeKeys(root, scope, findings) {
     walk(root, TREE, [], findings);
     for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
         leaveOutTest(key.text, (0,tree/* get */.Jt)(value, "healthcheck"), findings.warnings);
-        for (const port of itemsOf((0,tree/* get */.Jt)(value, "ports"))) {
+        for (const port of compose_itemsOf((0,tree/* get */.Jt)(value, "ports"))) {
             const address = hostAddress(port);
             if (address === undefined)
                 continue;
@@ -24720,7 +25187,7 @@ function applyComposeKeys(root, scope, findings) {
         }
     }
 }
-function itemsOf(node) {
+function compose_itemsOf(node) {
     return node?.kind === "sequence" ? node.items : [];
 }
 const TREE = branches();
@@ -24812,7 +25279,7 @@ function leaveOutProfiles(root, scope, { warnings }) {
         if (profiles === undefined || value.kind !== "mapping")
             continue;
         (0,tree/* remove */.TF)(value, "profiles");
-        const names = itemsOf(profiles).map((item) => (0,tree/* textOf */.b6)(item) ?? "");
+        const names = compose_itemsOf(profiles).map((item) => (0,tree/* textOf */.b6)(item) ?? "");
         if (names.length === 0 || active.has("*") || names.some((name) => active.has(name)))
             continue;
         (0,tree/* remove */.TF)(services, key.text);
@@ -24941,24 +25408,6 @@ function composeDialect(value, scope) {
     if (bare !== value)
         return "the blanks around the value become part of it.";
     return undefined;
-}
-
-;// CONCATENATED MODULE: ./src/stack/paths.ts
-/** The path from a folder (with a slash at its end, or empty), cleaned by its text alone, as docker does it: links are not followed. */
-function cleanPath(folder, path) {
-    const whole = path.startsWith("/") ? path : `${folder}${path}`;
-    const parts = [];
-    for (const part of whole.split("/")) {
-        if (part === "" || part === ".")
-            continue;
-        if (part !== ".." || parts.at(-1) === undefined || parts.at(-1) === "..")
-            parts.push(part);
-        else
-            parts.pop();
-    }
-    if (!whole.startsWith("/"))
-        return parts.join("/") || ".";
-    return `/${parts.filter((part) => part !== "..").join("/")}`;
 }
 
 ;// CONCATENATED MODULE: ./src/stack/environment.ts
@@ -25125,33 +25574,6 @@ function unset(name, place) {
 function filled(name, place) {
     const message = `${name} is empty here, and takes the value of the variable ${name}, as docker does it.`;
     return { place, message, hint: "Define no variable of that name where it has to stay empty." };
-}
-
-;// CONCATENATED MODULE: ./src/stack/volumes.ts
-
-/** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
-function volumeSections(text) {
-    const sections = [];
-    let section = "";
-    for (const char of text) {
-        if (char !== ":" || /^\p{L}$/u.test(section))
-            section += char;
-        else {
-            sections.push(section);
-            section = "";
-        }
-    }
-    return [...sections, section];
-}
-/** Where a volume is mounted, by docker's short or long spelling. */
-function volumeTarget(item) {
-    const text = (0,tree/* textOf */.b6)(item);
-    if (text === undefined)
-        return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "target"));
-    if (text.length <= 2)
-        return text;
-    const [source, target] = volumeSections(text);
-    return target ?? source;
 }
 
 ;// CONCATENATED MODULE: ./src/stack/merge-rules.ts
@@ -25536,6 +25958,7 @@ function resolveStack(templates, scope, strict, read, findings) {
 
 
 
+
 const NOTHING_UNREAD = { missing: [], malformed: [] };
 /**
  * Resolves the templates, versions their configs, adds defaults and pins the pushed image. Throws all that is wrong, in all files, at
@@ -25553,7 +25976,7 @@ function render(request) {
     }
     const root = resolveStack(templates, scope, strict, read, findings);
     const objects = (0,configs/* versionObjects */.jP)(root, { stack, namingKey, taken, env, scope, read }, findings);
-    findings.problems.push(...(0,references/* undefinedReferences */.bd)(root));
+    findings.problems.push(...(0,references/* undefinedReferences */.bd)(root), ...refusedByEngine(root, stack));
     const services = pinImages(root, request, findings.problems);
     if (findings.problems.length > 0)
         throw refusal(findings, false);
@@ -25744,7 +26167,7 @@ async function requireImage(image, session) {
     if (answer.kind === "found")
         return answer.digest;
     throw new src_errors/* PreflightError */.wG([
-        { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
+        { message: `The image ${image} can't be deployed: ${resolve_inWords(answer)}.`, hint: hintFor(answer) },
     ]);
 }
 /** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
@@ -25763,7 +26186,7 @@ async function resolveImages(stack, session, live, own) {
         }
         else if (isOwn(image, own)) {
             throw new src_errors/* PreflightError */.wG([
-                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
+                { message: `The manager can't read the image ${image}: ${resolve_inWords(answer)}.`, hint: hintFor(answer) },
             ]);
         }
         else if (fallback !== undefined) {
@@ -25771,13 +26194,13 @@ async function resolveImages(stack, session, live, own) {
             pins.set(image, fallback.image);
             answers.set(fallback.image, fallback.answer);
             warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
+                message: `The image ${image} can't be looked up (${resolve_inWords(answer)}); the digest that runs now stays.`,
             });
         }
         else {
             answers.set(image, answer);
             warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
+                message: `The image ${image} can't be looked up (${resolve_inWords(answer)}), so nodes may run different images under this name.`,
                 hint: hintFor(answer),
             });
         }
@@ -25793,7 +26216,7 @@ function isOwn(image, own) {
     return a !== undefined && a.domain === b?.domain && a.path === b.path;
 }
 /** What a registry's refusal means (SWARM 6). */
-function inWords(answer) {
+function resolve_inWords(answer) {
     const { message, status } = answer;
     if (status === 404 || /manifest unknown|not found/i.test(message))
         return "the registry has no such image";
@@ -25802,7 +26225,7 @@ function inWords(answer) {
     return `the manager's registry look-up failed (${message})`;
 }
 function hintFor(answer) {
-    const words = inWords(answer);
+    const words = resolve_inWords(answer);
     if (words.startsWith("the registry has"))
         return 'Check "registry", "project" and "version", and that it was pushed.';
     if (words.startsWith("the registry refuses"))
@@ -30414,6 +30837,7 @@ function external(name, { key, value }) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   GF: () => (/* binding */ STACK_LABEL),
 /* harmony export */   Kb: () => (/* binding */ addDefaults),
+/* harmony export */   X8: () => (/* binding */ sharesHostNetwork),
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
@@ -30807,6 +31231,8 @@ function date(text) {
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Nd: () => (/* binding */ networksOf),
+/* harmony export */   U4: () => (/* binding */ isUnresolved),
+/* harmony export */   ZV: () => (/* binding */ isSubstituted),
 /* harmony export */   bd: () => (/* binding */ undefinedReferences),
 /* harmony export */   vz: () => (/* binding */ sourceOf)
 /* harmony export */ });
@@ -43377,7 +43803,7 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 5222));
+        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4786));
         await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
     }
     catch (error) {

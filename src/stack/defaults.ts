@@ -68,7 +68,7 @@ function publishesOnHost(service: Mapping): boolean {
   );
 }
 
-function sharesHostNetwork(root: Mapping, service: Mapping): boolean {
+export function sharesHostNetwork(root: Mapping, service: Node): boolean {
   return networksOf(service).some(({ name }) => {
     const network = get(root, "networks", name);
     return isExternal(network) && externalName(name, network) === "host";

@@ -38,13 +38,13 @@ interface Reference {
 }
 
 /** Whether a variable of it is missing, which is told at its own place. */
-function isUnresolved(item: Node): boolean {
+export function isUnresolved(item: Node): boolean {
   return item.kind === "scalar"
     ? item.unresolved === true
     : entriesOf(item).some(({ value }) => isUnresolved(value));
 }
 
-function isSubstituted(item: Node): boolean {
+export function isSubstituted(item: Node): boolean {
   return item.kind === "scalar"
     ? item.substituted === true
     : entriesOf(item).some(({ value }) => isSubstituted(value));

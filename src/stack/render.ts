@@ -8,6 +8,7 @@ import {
   versionObjects,
   versionedName,
 } from "./configs.ts";
+import { refusedByEngine } from "./engine-rules.ts";
 import { undefinedReferences } from "./references.ts";
 import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
 import { printStackFile } from "./stack-file.ts";
@@ -86,7 +87,7 @@ export function render(request: RenderRequest): RenderedStack {
   }
   const root = resolveStack(templates, scope, strict, read, findings);
   const objects = versionObjects(root, { stack, namingKey, taken, env, scope, read }, findings);
-  findings.problems.push(...undefinedReferences(root));
+  findings.problems.push(...undefinedReferences(root), ...refusedByEngine(root, stack));
   const services = pinImages(root, request, findings.problems);
   if (findings.problems.length > 0) throw refusal(findings, false);
 

@@ -239,6 +239,17 @@ describe("which images are pinned to what was pushed", () => {
   });
 });
 
+test("a value that came from a variable is refused without being repeated", () => {
+  const text = "services: {web: {image: a, stop_signal: $S, environment: {V: $S}, volumes: ['/x:$S']}}";
+  const told = problems(text, { secrets: new Map([["S", "hunter2{{"]]) });
+  expect(told).toEqual([
+    expect.stringContaining("services.web.environment.V is a template"),
+    expect.stringContaining("services.web.stop_signal must be"),
+    expect.stringContaining("A volume of service web must be"),
+  ]);
+  expect(told.join()).not.toContain("hunter2");
+});
+
 describe("what can't be deployed", () => {
   test.each([
     [
@@ -260,6 +271,11 @@ describe("what can't be deployed", () => {
     ],
     ["no services", "services: {}", [expect.stringContaining("The stack file has no services.")]],
     ["no services at all", "networks: {}", [expect.stringContaining("The stack file has no services.")]],
+    [
+      "what only an engine would refuse",
+      "services:\n  web:\n    image: a\n    stop_signal: SIGFOO",
+      [expect.stringContaining('stack.yml:4:18: services.web.stop_signal "SIGFOO" must be')],
+    ],
     [
       "two mistakes",
       "services: {a: {image: $NIL}, b: {image: $NIX}}",
@@ -317,6 +333,14 @@ describe("all that is wrong is told at once", () => {
       expect.stringContaining('stack.yml:2:57: Service web uses the config "nope"'),
       expect.stringContaining('stack.yml:2:16: "A B", the image of service web, is no image reference.'),
     ]);
+  });
+
+  test("a value that lacks its variable is no second mistake", () => {
+    const service =
+      "{image: $A, stop_signal: $B, ports: ['$C'], volumes: ['$D:/x'], healthcheck: {test: [$E]}, deploy: {mode: $F, update_config: {failure_action: $G}}}";
+    expect(problems(`services: {web: ${service}}`)).toEqual(
+      [..."ABCDEFG"].map((name) => expect.stringContaining(`The variable ${name} is not defined.`)),
+    );
   });
 
   test("what is missing or no YAML stands beside the variables of the other files, with the warnings", () => {
