@@ -62,7 +62,13 @@ async function stackDeploy(dockerHost: string, stack: string, file: string): Pro
 
 const link = spawn(
   process.execPath,
-  [...process.execArgv, join(import.meta.dirname, "relay/slow-link.ts"), sandbox.manager, "22", String(ONE_WAY_MS)],
+  [
+    ...process.execArgv,
+    join(import.meta.dirname, "relay/slow-link.ts"),
+    sandbox.manager,
+    "22",
+    String(ONE_WAY_MS),
+  ],
   { stdio: ["ignore", "pipe", "inherit"] },
 );
 const [said] = (await once(link.stdout, "data")) as [Buffer];
@@ -88,6 +94,13 @@ async function ours(stack: string, file: string): Promise<void> {
     "stable-for": "0s",
   };
   const { code, log } = await runAction({ cwd, inputs });
+  if (process.env.BENCH_TRACE)
+    process.stderr.write(
+      log
+        .split("\n")
+        .filter((l) => l.startsWith("TRACE"))
+        .join("\n") + "\n--\n",
+    );
   if (code !== 0) throw new Error(log);
 }
 

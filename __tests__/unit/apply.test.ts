@@ -71,7 +71,9 @@ function session(
     perform: async (_stage, deploy, onSent) => {
       for (const name of takes) onSent(name);
       await deploy(docker);
+      return new Map();
     },
+    most: Infinity,
     lost: () => lost,
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };

@@ -60,18 +60,21 @@ const DOCKER = {
 
 function script(
   frames: readonly Frame[],
-  changes: Partial<Script> & { readonly before?: readonly ReturnType<typeof service>[] } = {},
+  changes: Partial<Script> & {
+    readonly before?: readonly ReturnType<typeof service>[];
+    /** The tasks that the survey finds. */
+    readonly tasksBefore?: readonly Task[];
+  } = {},
 ): Script {
-  const { before = [BEFORE], swarm, docker, ...rest } = changes;
+  const { before = [BEFORE], tasksBefore: tasks = [], swarm, docker, ...rest } = changes;
   return {
     files: FILES,
     specs: [V2],
-    // The first look is for an update in flight.
-    frames: [{ services: before }, ...frames],
+    frames,
     ...rest,
     docker: { ...DOCKER, ...docker },
     swarm: {
-      survey: async () => await Promise.resolve(emptySurvey({ services: before })),
+      survey: async () => await Promise.resolve(emptySurvey({ services: before, tasks })),
       askRegistry: async () => await Promise.resolve({ kind: "found", digest: DIGEST, body: {} }),
       ...swarm,
     },
@@ -162,9 +165,9 @@ describe("stories", () => {
   });
 
   test("nothing to do", async () => {
-    const played = script([{ services: [AFTER], tasks: [UP] }], {
+    const played = script([], {
       before: [AFTER],
-      swarm: { survey: async () => await Promise.resolve(emptySurvey({ services: [AFTER] })) },
+      tasksBefore: [UP],
       files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
     });
     expect(await story("unchanged", played, { "env-file": "", build: "false" })).toBe(golden("unchanged"));
@@ -184,11 +187,12 @@ describe("stories", () => {
       "failed",
     ],
   ])("nothing to do, and %s", async (_fact, ended, status) => {
-    const quiet: Frame = { services: [AFTER], tasks: [...ended, UP] };
+    const tasksBefore = [...ended, UP];
+    const quiet: Frame = { services: [AFTER], tasks: tasksBefore };
     const { facts, transcript } = await told(
-      script([], {
+      script([quiet, quiet, quiet, { services: [AFTER], tasks: [...ended, CRASHED] }], {
         before: [AFTER],
-        frames: [quiet, quiet, quiet, { services: [AFTER], tasks: [...ended, CRASHED] }],
+        tasksBefore,
         files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
       }),
       { "env-file": "", build: "false" },

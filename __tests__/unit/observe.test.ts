@@ -25,6 +25,7 @@ async function seen(frames: readonly Frame[], changes: Partial<WatchRequest> = {
     services: [{ name: "web", serviceName: "shop_web", sent: V2 }],
     oldFailures: new Set(),
     networkIds: new Map(),
+    seen: undefined,
     timeoutMs: 600_000,
     stableForMs: 15_000,
     endOnFailure: true,

@@ -88,6 +88,11 @@ export class EngineApi implements Engine {
     }
   }
 
+  /** Connections that may be open at once. */
+  get most(): number {
+    return this.#agent.maxSockets;
+  }
+
   close(): void {
     this.#agent.destroy();
   }
