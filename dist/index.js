@@ -1,7 +1,7 @@
 /******/ (() => { // webpackBootstrap
 /******/ 	var __webpack_modules__ = ({
 
-/***/ 6656:
+/***/ 9802:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -21,16 +21,16 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7703:
+/***/ 5045:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
-var errors = __nccwpck_require__(6656);
-var types = __nccwpck_require__(254);
+var errors = __nccwpck_require__(9802);
+var types = __nccwpck_require__(7900);
 
-var Reader = __nccwpck_require__(1996);
-var Writer = __nccwpck_require__(9816);
+var Reader = __nccwpck_require__(1458);
+var Writer = __nccwpck_require__(1026);
 
 
 // --- Exports
@@ -55,16 +55,16 @@ for (var e in errors) {
 
 /***/ }),
 
-/***/ 1996:
+/***/ 1458:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(2803).Buffer);
+var Buffer = (__nccwpck_require__(1441).Buffer);
 
-var ASN1 = __nccwpck_require__(254);
-var errors = __nccwpck_require__(6656);
+var ASN1 = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(9802);
 
 
 // --- Globals
@@ -324,7 +324,7 @@ module.exports = Reader;
 
 /***/ }),
 
-/***/ 254:
+/***/ 7900:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -367,15 +367,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 9816:
+/***/ 1026:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(2803).Buffer);
-var ASN1 = __nccwpck_require__(254);
-var errors = __nccwpck_require__(6656);
+var Buffer = (__nccwpck_require__(1441).Buffer);
+var ASN1 = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(9802);
 
 
 // --- Globals
@@ -691,7 +691,7 @@ module.exports = Writer;
 
 /***/ }),
 
-/***/ 9837:
+/***/ 735:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -699,7 +699,7 @@ module.exports = Writer;
 // If you have no idea what ASN.1 or BER is, see this:
 // ftp://ftp.rsa.com/pub/pkcs/ascii/layman.asc
 
-var Ber = __nccwpck_require__(7703);
+var Ber = __nccwpck_require__(5045);
 
 
 
@@ -718,13 +718,13 @@ module.exports = {
 
 /***/ }),
 
-/***/ 686:
+/***/ 1744:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var crypto_hash_sha512 = (__nccwpck_require__(668).lowlevel).crypto_hash;
+var crypto_hash_sha512 = (__nccwpck_require__(3034).lowlevel).crypto_hash;
 
 /*
  * This file is a 1:1 port from the OpenBSD blowfish.c and bcrypt_pbkdf.c. As a
@@ -1282,20 +1282,20 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4982:
+/***/ 2320:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const binding = __nccwpck_require__(7318);
+const binding = __nccwpck_require__(9538);
 
 module.exports = binding.getCPUInfo;
 
 
 /***/ }),
 
-/***/ 2803:
+/***/ 1441:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1380,7 +1380,7 @@ module.exports = safer
 
 /***/ }),
 
-/***/ 5683:
+/***/ 1817:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1394,8 +1394,8 @@ const {
 
 const {
   CHANNEL_EXTENDED_DATATYPE: { STDERR },
-} = __nccwpck_require__(4020);
-const { bufferSlice } = __nccwpck_require__(2184);
+} = __nccwpck_require__(7882);
+const { bufferSlice } = __nccwpck_require__(1346);
 
 const PACKET_SIZE = 32 * 1024;
 const MAX_WINDOW = 2 * 1024 * 1024;
@@ -1683,7 +1683,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3849:
+/***/ 2219:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1695,14 +1695,14 @@ const { resolve } = __nccwpck_require__(6928);
 const { readFile } = __nccwpck_require__(9896);
 const { execFile, spawn } = __nccwpck_require__(5317);
 
-const { isParsedKey, parseKey } = __nccwpck_require__(1789);
+const { isParsedKey, parseKey } = __nccwpck_require__(8595);
 
 const {
   makeBufferParser,
   readUInt32BE,
   writeUInt32BE,
   writeUInt32LE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 function once(cb) {
   let called = false;
@@ -2814,7 +2814,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 6297:
+/***/ 7975:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -2850,11 +2850,11 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(4020);
-const { init: cryptoInit } = __nccwpck_require__(2888);
-const Protocol = __nccwpck_require__(7841);
-const { parseKey } = __nccwpck_require__(1789);
-const { SFTP } = __nccwpck_require__(4996);
+} = __nccwpck_require__(7882);
+const { init: cryptoInit } = __nccwpck_require__(7678);
+const Protocol = __nccwpck_require__(9055);
+const { parseKey } = __nccwpck_require__(8595);
+const { SFTP } = __nccwpck_require__(1150);
 const {
   bufferCopy,
   makeBufferParser,
@@ -2862,23 +2862,23 @@ const {
   readUInt32BE,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
-const { AgentContext, createAgent, isAgent } = __nccwpck_require__(3849);
+const { AgentContext, createAgent, isAgent } = __nccwpck_require__(2219);
 const {
   Channel,
   MAX_WINDOW,
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(5683);
+} = __nccwpck_require__(1817);
 const {
   ChannelManager,
   generateAlgorithmList,
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2137);
+} = __nccwpck_require__(2559);
 
 const bufferParser = makeBufferParser();
 const sigParser = makeBufferParser();
@@ -4998,7 +4998,7 @@ module.exports = Client;
 
 /***/ }),
 
-/***/ 137:
+/***/ 5095:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5026,7 +5026,7 @@ for (const ctor of [HttpAgent, HttpsAgent]) {
       const dstPort = options.port;
 
       if (Client === undefined)
-        Client = __nccwpck_require__(6297);
+        Client = __nccwpck_require__(7975);
 
       const client = new Client();
       let triedForward = false;
@@ -5090,7 +5090,7 @@ function decorateStream(stream, ctor, options) {
 
 /***/ }),
 
-/***/ 5472:
+/***/ 2638:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5103,33 +5103,33 @@ const {
   CygwinAgent,
   OpenSSHAgent,
   PageantAgent,
-} = __nccwpck_require__(3849);
+} = __nccwpck_require__(2219);
 const {
   SSHTTPAgent: HTTPAgent,
   SSHTTPSAgent: HTTPSAgent,
-} = __nccwpck_require__(137);
-const { parseKey } = __nccwpck_require__(1789);
+} = __nccwpck_require__(5095);
+const { parseKey } = __nccwpck_require__(8595);
 const {
   flagsToString,
   OPEN_MODE,
   STATUS_CODE,
   stringToFlags,
-} = __nccwpck_require__(4996);
+} = __nccwpck_require__(1150);
 
 module.exports = {
   AgentProtocol,
   BaseAgent,
   createAgent,
-  Client: __nccwpck_require__(6297),
+  Client: __nccwpck_require__(7975),
   CygwinAgent,
   HTTPAgent,
   HTTPSAgent,
   OpenSSHAgent,
   PageantAgent,
-  Server: __nccwpck_require__(2605),
+  Server: __nccwpck_require__(5147),
   utils: {
     parseKey,
-    ...__nccwpck_require__(3489),
+    ...__nccwpck_require__(7363),
     sftp: {
       flagsToString,
       OPEN_MODE,
@@ -5142,7 +5142,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3489:
+/***/ 7363:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5156,10 +5156,10 @@ const {
   randomBytes,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(9837);
-const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
+const { Ber } = __nccwpck_require__(735);
+const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(2888);
+const { CIPHER_INFO } = __nccwpck_require__(7678);
 
 const SALT_LEN = 16;
 const DEFAULT_ROUNDS = 16;
@@ -5732,7 +5732,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7841:
+/***/ 9055:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5778,7 +5778,7 @@ module.exports = {
 
 const { inspect } = __nccwpck_require__(9023);
 
-const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(2888);
+const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(7678);
 const {
   COMPAT_CHECKS,
   DISCONNECT_REASON,
@@ -5786,18 +5786,18 @@ const {
   MESSAGE,
   SIGNALS,
   TERMINAL_MODE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 const {
   DEFAULT_KEXINIT_CLIENT,
   DEFAULT_KEXINIT_SERVER,
   KexInit,
   kexinit,
   onKEXPayload,
-} = __nccwpck_require__(4637);
+} = __nccwpck_require__(8663);
 const {
   parseKey,
-} = __nccwpck_require__(1789);
-const MESSAGE_HANDLERS = __nccwpck_require__(9244);
+} = __nccwpck_require__(8595);
+const MESSAGE_HANDLERS = __nccwpck_require__(2930);
 const {
   bufferCopy,
   bufferFill,
@@ -5805,15 +5805,15 @@ const {
   convertSignature,
   sendPacket,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4592);
+} = __nccwpck_require__(4498);
 
-const MODULE_VER = (__nccwpck_require__(8342)/* .version */ .rE);
+const MODULE_VER = (__nccwpck_require__(3968)/* .version */ .rE);
 
 const VALID_DISCONNECT_REASONS = new Map(
   Object.values(DISCONNECT_REASON).map((n) => [n, 1])
@@ -7876,7 +7876,7 @@ module.exports = Protocol;
 
 /***/ }),
 
-/***/ 4996:
+/***/ 1150:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -7898,7 +7898,7 @@ const {
   bufferSlice,
   makeBufferParser,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const ATTR = {
   SIZE: 0x00000001,
@@ -11478,7 +11478,7 @@ const {
   ERR_INVALID_ARG_TYPE,
   ERR_OUT_OF_RANGE,
   validateNumber
-} = __nccwpck_require__(3208);
+} = __nccwpck_require__(7330);
 
 const kMinPoolSpace = 128;
 
@@ -11936,7 +11936,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4020:
+/***/ 7882:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -11946,10 +11946,10 @@ const crypto = __nccwpck_require__(6982);
 
 let cpuInfo;
 try {
-  cpuInfo = __nccwpck_require__(4982)();
+  cpuInfo = __nccwpck_require__(2320)();
 } catch {}
 
-const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(2888);
+const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(7678);
 
 const eddsaSupported = (() => {
   if (typeof crypto.sign === 'function'
@@ -12300,7 +12300,7 @@ module.exports.DISCONNECT_REASON_BY_VALUE =
 
 /***/ }),
 
-/***/ 2888:
+/***/ 7678:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -12316,7 +12316,7 @@ const {
   createCipheriv, createDecipheriv, createHmac, randomFillSync, timingSafeEqual
 } = __nccwpck_require__(6982);
 
-const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(2184);
+const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(1346);
 
 const FastBuffer = Buffer[Symbol.species];
 const MAX_SEQNO = 2 ** 32 - 1;
@@ -12333,7 +12333,7 @@ let AESGCMDecipher;
 let ChaChaPolyDecipher;
 let GenericDecipher;
 try {
-  binding = __nccwpck_require__(490);
+  binding = __nccwpck_require__(9942);
   ({ AESGCMCipher, ChaChaPolyCipher, GenericCipher,
      AESGCMDecipher, ChaChaPolyDecipher, GenericDecipher } = binding);
 } catch {}
@@ -13887,7 +13887,7 @@ module.exports = {
     // eslint-disable-next-line no-async-promise-executor
     return new Promise(async (resolve, reject) => {
       try {
-        POLY1305_WASM_MODULE = await __nccwpck_require__(7830)();
+        POLY1305_WASM_MODULE = await __nccwpck_require__(7948)();
         POLY1305_RESULT_MALLOC = POLY1305_WASM_MODULE._malloc(16);
         poly1305_auth = POLY1305_WASM_MODULE.cwrap(
           'poly1305_auth',
@@ -13910,7 +13910,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7830:
+/***/ 7948:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 
@@ -13957,7 +13957,7 @@ else {}
 
 /***/ }),
 
-/***/ 9244:
+/***/ 2930:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13965,8 +13965,8 @@ else {}
 
 const MESSAGE_HANDLERS = new Array(256);
 [
-  (__nccwpck_require__(4637).HANDLERS),
-  __nccwpck_require__(9964),
+  (__nccwpck_require__(8663).HANDLERS),
+  __nccwpck_require__(6250),
 ].forEach((handlers) => {
   // eslint-disable-next-line prefer-const
   for (let [type, handler] of Object.entries(handlers)) {
@@ -13981,7 +13981,7 @@ module.exports = MESSAGE_HANDLERS;
 
 /***/ }),
 
-/***/ 9964:
+/***/ 6250:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13993,18 +13993,18 @@ const {
   doFatalError,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const {
   CHANNEL_OPEN_FAILURE,
   COMPAT,
   MESSAGE,
   TERMINAL_MODE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 
 const {
   parseKey,
-} = __nccwpck_require__(1789);
+} = __nccwpck_require__(8595);
 
 const TERMINAL_MODE_BY_VALUE =
   Array.from(Object.entries(TERMINAL_MODE))
@@ -15274,7 +15274,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4637:
+/***/ 8663:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -15291,7 +15291,7 @@ const {
   randomFillSync,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(9837);
+const { Ber } = __nccwpck_require__(735);
 
 const {
   COMPAT,
@@ -15303,14 +15303,14 @@ const {
   DEFAULT_COMPRESSION,
   DISCONNECT_REASON,
   MESSAGE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 const {
   CIPHER_INFO,
   createCipher,
   createDecipher,
   MAC_INFO,
-} = __nccwpck_require__(2888);
-const { parseDERKey } = __nccwpck_require__(1789);
+} = __nccwpck_require__(7678);
+const { parseDERKey } = __nccwpck_require__(8595);
 const {
   bufferFill,
   bufferParser,
@@ -15319,13 +15319,13 @@ const {
   FastBuffer,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4592);
+} = __nccwpck_require__(4498);
 
 let MESSAGE_HANDLERS;
 
@@ -17069,7 +17069,7 @@ function onKEXPayload(state, payload) {
       case MESSAGE.UNIMPLEMENTED:
       case MESSAGE.DEBUG:
         if (!MESSAGE_HANDLERS)
-          MESSAGE_HANDLERS = __nccwpck_require__(9244);
+          MESSAGE_HANDLERS = __nccwpck_require__(2930);
         return MESSAGE_HANDLERS[type](this, payload);
     }
   }
@@ -17077,7 +17077,7 @@ function onKEXPayload(state, payload) {
   switch (type) {
     case MESSAGE.DISCONNECT:
       if (!MESSAGE_HANDLERS)
-        MESSAGE_HANDLERS = __nccwpck_require__(9244);
+        MESSAGE_HANDLERS = __nccwpck_require__(2930);
       return MESSAGE_HANDLERS[type](this, payload);
     case MESSAGE.KEXINIT:
       if (!state.firstPacket) {
@@ -17190,7 +17190,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 1789:
+/***/ 8595:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -17213,18 +17213,18 @@ const {
 } = __nccwpck_require__(6982);
 const supportedOpenSSLCiphers = getCiphers();
 
-const { Ber } = __nccwpck_require__(9837);
-const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
+const { Ber } = __nccwpck_require__(735);
+const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(2888);
-const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(4020);
+const { CIPHER_INFO } = __nccwpck_require__(7678);
+const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(7882);
 const {
   bufferSlice,
   makeBufferParser,
   readString,
   readUInt32BE,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const SYM_HASH_ALGO = Symbol('Hash Algorithm');
 const SYM_PRIV_PEM = Symbol('Private key PEM');
@@ -18682,7 +18682,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3208:
+/***/ 7330:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -18805,13 +18805,13 @@ exports.validateNumber = function validateNumber(value, name) {
 
 /***/ }),
 
-/***/ 2184:
+/***/ 1346:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const Ber = (__nccwpck_require__(9837).Ber);
+const Ber = (__nccwpck_require__(735).Ber);
 
 let DISCONNECT_REASON;
 
@@ -18982,7 +18982,7 @@ module.exports = {
   doFatalError: (protocol, msg, level, reason) => {
     let err;
     if (DISCONNECT_REASON === undefined)
-      ({ DISCONNECT_REASON } = __nccwpck_require__(4020));
+      ({ DISCONNECT_REASON } = __nccwpck_require__(7882));
     if (msg instanceof Error) {
       // doFatalError(protocol, err[, reason])
       err = msg;
@@ -19169,7 +19169,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4592:
+/***/ 4498:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19432,7 +19432,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 2605:
+/***/ 5147:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19461,13 +19461,13 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(4020);
-const { init: cryptoInit } = __nccwpck_require__(2888);
-const { KexInit } = __nccwpck_require__(4637);
-const { parseKey } = __nccwpck_require__(1789);
-const Protocol = __nccwpck_require__(7841);
-const { SFTP } = __nccwpck_require__(4996);
-const { writeUInt32BE } = __nccwpck_require__(2184);
+} = __nccwpck_require__(7882);
+const { init: cryptoInit } = __nccwpck_require__(7678);
+const { KexInit } = __nccwpck_require__(8663);
+const { parseKey } = __nccwpck_require__(8595);
+const Protocol = __nccwpck_require__(9055);
+const { SFTP } = __nccwpck_require__(1150);
+const { writeUInt32BE } = __nccwpck_require__(1346);
 
 const {
   Channel,
@@ -19475,7 +19475,7 @@ const {
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(5683);
+} = __nccwpck_require__(1817);
 
 const {
   ChannelManager,
@@ -19483,7 +19483,7 @@ const {
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2137);
+} = __nccwpck_require__(2559);
 
 const MAX_PENDING_AUTHS = 10;
 
@@ -20820,13 +20820,13 @@ module.exports.IncomingClient = Client;
 
 /***/ }),
 
-/***/ 2137:
+/***/ 2559:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const { SFTP } = __nccwpck_require__(4996);
+const { SFTP } = __nccwpck_require__(1150);
 
 const MAX_CHANNEL = 2 ** 32 - 1;
 
@@ -21164,15 +21164,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 770:
+/***/ 9140:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
-/* unused reexport */ __nccwpck_require__(218);
+/* unused reexport */ __nccwpck_require__(6759);
 
 
 /***/ }),
 
-/***/ 218:
+/***/ 6759:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -21445,7 +21445,7 @@ __webpack_unused_export__ = debug; // for test
 
 /***/ }),
 
-/***/ 668:
+/***/ 3034:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 (function(nacl) {
@@ -23840,7 +23840,143 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 5222:
+/***/ 7279:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Cy: () => (/* binding */ stackDeploy),
+/* harmony export */   Le: () => (/* binding */ IN_EARNEST),
+/* harmony export */   MW: () => (/* binding */ createNeeds),
+/* harmony export */   Qm: () => (/* binding */ refuseForeignConfigs),
+/* harmony export */   nY: () => (/* binding */ sendServices),
+/* harmony export */   q$: () => (/* binding */ dockersReason),
+/* harmony export */   q_: () => (/* binding */ HELD_BACK)
+/* harmony export */ });
+/* unused harmony export partsOf */
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1379);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+
+
+
+
+
+
+/** Creates what the services need and the swarm does not have: networks one by one, since two made at once may get one subnet (Docker 28). */
+async function createNeeds({ needs }, objects, swarm, voice) {
+    const created = {
+        networks: new Map(),
+        configs: new Map(),
+        secrets: new Map(),
+    };
+    for (const network of needs.networks) {
+        created.networks.set(network, await swarm.createNetwork(network));
+        voice.say(`Created the network ${network}.`);
+    }
+    const create = async (object) => {
+        const kinds = object.kind === "config" ? "configs" : "secrets";
+        if (!needs[kinds].includes(object.name))
+            return;
+        created[kinds].set(object.name, await swarm.createObject(object));
+        voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
+    };
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_4__/* .together */ .b)(objects.map(create));
+    return created;
+}
+/** Of a part, so that docker's own start is worth it. */
+const FEWEST_SERVICES = 4;
+/** More at once gain nothing: each docker takes the runner a moment to start, and a swarm takes in one write after another. */
+const MOST_PARTS = 8;
+/**
+ * Docker sends one service after the other, each a whole round trip. So the services are sent in several parts at once, of nearly one
+ * size: as many as there can be requests on their way (`most`).
+ */
+function partsOf(names, most) {
+    const count = Math.min(Math.ceil(names.length / FEWEST_SERVICES), MOST_PARTS, most);
+    return Array.from({ length: count }, (_, part) => new Set(names.filter((_name, at) => at % count === part)));
+}
+/** What docker hears of a write that was kept from the manager, because another one of the same deployment has failed. */
+const HELD_BACK = "it was not sent, because another part of this deployment has failed";
+/**
+ * Hands docker the services that change, and no other: an update with the same spec disarms Swarm's own rollback (SWARM 2.5). Returns
+ * the networks that docker created for them, names to ids.
+ */
+async function sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent) {
+    const parts = partsOf((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).map(({ name }) => name), session.most);
+    if (parts.length === 0)
+        return new Map();
+    const run = async (docker) => {
+        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_4__/* .together */ .b)(parts.map(async (part) => {
+            const call = {
+                stack: stack.name,
+                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_2__/* .printed */ .zd)(stack, part),
+                folder,
+                dockerMajor,
+                flags: IN_EARNEST,
+            };
+            return await stackDeploy(docker, call, (line) => voice.quote(line));
+        }));
+        const failed = answers.filter(({ code }) => code !== 0);
+        if (failed.length > 0)
+            throw sendingFailed(failed, session.lost());
+    };
+    return await session.perform(stage, run, onSent);
+}
+/** Each reason once; that the other parts were held back is no reason of its own. */
+function sendingFailed(failed, lost) {
+    const own = failed.filter(({ stderr }) => !stderr.includes(HELD_BACK));
+    const [first] = own;
+    const reason = lost ?? [...new Set(own.map(dockersReason))].join("; ");
+    const hint = /out of sequence|already exists|name conflicts/.test(reason)
+        ? "Somebody else changes this stack at the same time: run this job again when they are done."
+        : "Docker's own words are in the log above.";
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .DeployError */ .sH(`docker stack deploy failed (exit code ${first?.code ?? 1}): ${reason}.`, hint);
+}
+/** For the rehearsal, too: what is sent is what was planned. */
+const IN_EARNEST = ["--with-registry-auth", "--resolve-image", "always"];
+/**
+ * The same command for the rehearsal and in earnest. The file comes through standard input, since it may hold secrets, and docker
+ * runs in the stack file's folder, so that relative paths keep their meaning.
+ */
+async function stackDeploy(docker, { stack, file, folder, dockerMajor, flags }, onLine = () => undefined) {
+    // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
+    const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
+    const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
+    return await docker.run(argv, { input: file, cwd: folder, onLine });
+}
+/** What docker says on its way out, without the lines it says anyway. */
+function dockersReason(answer) {
+    const lines = answer.stderr
+        .split(/[\r\n]+/)
+        .filter((line) => line.trim() !== "" && !/^(Ignoring |Since --detach|In a future release|time=)/.test(line));
+    return lines.join(" ").trim() || "docker gave no reason";
+}
+/** A config of the same name with other bytes: nobody but us makes such names, so this is worth a stop. */
+function refuseForeignConfigs(objects, survey) {
+    const problems = objects.flatMap(({ kind, name, bytes }) => {
+        if (kind === "secret")
+            return []; // Nobody can read one back.
+        const existing = survey.configs.find((stored) => stored.name === name);
+        if (existing === undefined || Buffer.from(existing.bytes).equals(bytes))
+            return [];
+        return [
+            {
+                message: `The swarm has a config ${name} with another content.`,
+                hint: `Look at it with: docker config inspect ${name}`,
+            },
+        ];
+    });
+    if (problems.length > 0)
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG(problems);
+}
+
+
+/***/ }),
+
+/***/ 159:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -23851,13 +23987,13 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
+var src_plan = __nccwpck_require__(4044);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var spec = __nccwpck_require__(2880);
 ;// CONCATENATED MODULE: ./src/rollout.ts
 
 
@@ -23991,7 +24127,7 @@ function states(tasks) {
 }
 
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/observe.ts
 
 
@@ -24007,10 +24143,10 @@ async function* observe(swarm, clock, request) {
     const start = request.startedAt;
     let stableSince;
     let seenAt = clock.now();
-    for (;;) {
+    for (let { seen } = request;; seen = undefined) {
         let verdicts;
         try {
-            verdicts = await look(swarm, request);
+            verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
             seenAt = clock.now();
         }
         catch (error) {
@@ -24043,8 +24179,11 @@ function ending(kinds, stableMs, elapsedMs, request) {
 function mayPass(error) {
     return error instanceof errors/* ConnectError */.T$ || (error instanceof errors/* ManagerRefusal */.oF && error.status >= 500);
 }
-async function look(swarm, request) {
-    const [services, tasks] = await Promise.all([swarm.services(request.stack), swarm.tasks(request.stack)]);
+async function look(swarm, stack) {
+    const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
+    return { services, tasks };
+}
+function judged({ services, tasks }, request) {
     return new Map(request.services.map((each) => {
         const live = services.find((service) => service.name === each.serviceName);
         const snapshot = {
@@ -24067,276 +24206,5242 @@ function watched(services) {
 
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/stack/render.ts + 10 modules
+var render = __nccwpck_require__(1379);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(3564);
+var image_reference = __nccwpck_require__(4144);
+;// CONCATENATED MODULE: ./src/image/resolve.ts
+
+
+
+
+
+
+/** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
+class ImageLookup {
+    #session;
+    #asked = new Map();
+    constructor(session) {
+        this.#session = session;
+    }
+    async ask(image) {
+        const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
+        this.#asked.set(image, asked);
+        return await asked;
+    }
+    /** The digest of an image that must exist. */
+    async require(image) {
+        const answer = await this.ask(image);
+        if (answer.kind === "found") {
+            this.#asked.set(`${image}@${answer.digest}`, Promise.resolve(answer)); // Its other name.
+            return answer.digest;
+        }
+        throw new errors/* PreflightError */.wG([
+            { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
+        ]);
+    }
+    #authFor(image) {
+        const reference = (0,image_reference/* parseImageReference */.o_)(image);
+        return reference === undefined ? undefined : this.#session.registryAuth(reference.domain);
+    }
+}
+/** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
+async function resolveImages(stack, lookup, live, own) {
+    const images = [...new Set(stack.services.map(({ image }) => image))];
+    const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)]));
+    const answers = new Map();
+    const pins = new Map();
+    const warnings = [];
+    for (const [image, answer] of asked) {
+        const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
+        if (answer.kind === "found") {
+            const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
+            pins.set(image, pin);
+            answers.set(pin, answer);
+        }
+        else if (isOwn(image, own)) {
+            throw new errors/* PreflightError */.wG([
+                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
+            ]);
+        }
+        else if (fallback !== undefined) {
+            // Losing the pin would change the spec, and so restart what runs.
+            pins.set(image, fallback.image);
+            answers.set(fallback.image, fallback.answer);
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
+            });
+        }
+        else {
+            answers.set(image, answer);
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
+                hint: hintFor(answer),
+            });
+        }
+    }
+    return { answers, pins, warnings };
+}
+function isOwn(image, own) {
+    const [a, b] = [(0,image_reference/* parseImageReference */.o_)(image), (0,image_reference/* parseImageReference */.o_)(own)];
+    return a !== undefined && a.domain === b?.domain && a.path === b.path;
+}
+/** What a registry's refusal means (SWARM 6). */
+function inWords(answer) {
+    const { message, status } = answer;
+    if (status === 404 || /manifest unknown|not found/i.test(message))
+        return "the registry has no such image";
+    if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
+        return `the registry refuses to show it (${message})`;
+    return `the manager's registry look-up failed (${message})`;
+}
+function hintFor(answer) {
+    const words = inWords(answer);
+    if (words.startsWith("the registry has"))
+        return 'Check "registry", "project" and "version", and that it was pushed.';
+    if (words.startsWith("the registry refuses"))
+        return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
+    return "Check that the manager reaches the registry and trusts its certificate.";
+}
+/** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
+function runningPin(image, live) {
+    for (const { spec } of live) {
+        const running = (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+        if (!running.startsWith(`${image}@`))
+            continue;
+        const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms");
+        const digest = running.slice(image.length + 1);
+        const body = {
+            Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
+            Platforms: platforms.map((platform) => ({
+                architecture: (0,json/* textAt */.$6)(platform, "Architecture"),
+                os: (0,json/* textAt */.$6)(platform, "OS"),
+            })),
+        };
+        return { image: running, answer: { kind: "found", digest, body } };
+    }
+    return undefined;
+}
+
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(2685);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
-// EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(5052);
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
-// EXTERNAL MODULE: ./node_modules/yaml/dist/index.js
-var dist = __nccwpck_require__(8815);
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(9391);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
-;// CONCATENATED MODULE: ./src/stack/stack-file.ts
+var tree = __nccwpck_require__(7158);
+;// CONCATENATED MODULE: ./src/stack/objection.ts
 
 
 
-/** A file that unfolds its aliases into more nodes than this means harm (a "billion laughs"). */
-const MOST_NODES = 500_000;
-/** Deeper than any stack, and far from what the call stack can bear. */
-const MOST_LEVELS = 200;
-/**
- * Parses one stack file; throws a `StackFileError` with every mistake at its place. Docker reads the first document of a file and no
- * other; a further one is named in `warnings`.
- */
-function parseStackFile(source, file, warnings = []) {
-    // A carriage return alone ends a line to docker; of the same length, the places stay right.
-    const text = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
-    refuseControlCharacters(text, file);
-    const lines = new dist/* LineCounter */.HN();
-    const place = (offset) => {
-        const { line, col } = lines.linePos(offset);
-        return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
+const UNKNOWN = /^(\S+) Additional property (.+) is not allowed$/;
+/** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
+function objection(reason, root) {
+    const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
+    if (key !== undefined)
+        return {
+            message: `YAML does not read the key ${key.text} as text.`,
+            hint: "Quote it.",
+            place: key.place,
+        };
+    const unknown = UNKNOWN.exec(reason);
+    const [, , property = ""] = unknown ?? [];
+    const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
+    return {
+        message: `Docker refuses the stack file: ${repeatable(reason, root).replace(/\.$/, "")}.`,
+        place: placeOf(reason, root),
+        ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
     };
-    const [document, further] = documents(text, lines);
-    if (further !== undefined && further.contents !== null) {
-        warnings.push({
-            message: "A second YAML document starts here. Docker reads the first one only, and so does this action.",
-            place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
-        });
+}
+/** Docker quotes parts of values, in spellings of its own. Of a value that came from a variable they may be parts of a secret. */
+function repeatable(reason, root) {
+    const scalars = scalarsOf(root);
+    const written = new Set(scalars.filter((each) => each.substituted !== true).map(({ text }) => text));
+    const inserted = scalars.filter((each) => each.substituted === true).map(({ text }) => text.toLowerCase());
+    return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => {
+        if (written.has(inner))
+            return whole;
+        const part = inner.length > 2 && inserted.some((text) => text.includes(inner.toLowerCase()));
+        return part || (inner.includes("\\") && inserted.length > 0) ? "…" : whole;
+    });
+}
+function placeOf(reason, root) {
+    const unknown = UNKNOWN.exec(reason);
+    if (unknown !== null) {
+        const [, path = "", property = ""] = unknown;
+        const parent = path === "(root)" ? root : follow(root, path);
+        return entryOf(parent, property)?.key.place ?? (parent ?? root).place;
     }
-    const [error] = document?.errors ?? []; // What follows a syntax error is mostly its echo.
-    if (error !== undefined) {
-        // The parser calls itself for each level.
-        const message = /call stack/.test(error.message) ? "The nesting is too deep." : inOneLine(error.message);
-        throw new errors/* StackFileError */.Ne([{ message, place: place(error.pos[0]), hint: "The YAML can't be read." }]);
+    if (/Compose file version/.test(reason))
+        return ((0,tree/* get */.Jt)(root, "version") ?? root).place;
+    const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
+    if (path !== undefined)
+        return (follow(root, path) ?? root).place;
+    return (decoded(reason, root) ?? named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
+}
+/** What docker's YAML takes for null, a boolean, a number or a date. */
+const OTHER_THAN_TEXT = /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
+/** The first key that is no text to docker, which it refuses without saying which. */
+function otherKey(root) {
+    return keysOf(root).find(({ plain, tag, text }) => plain && tag === undefined && OTHER_THAN_TEXT.test(text));
+}
+/** In the order of the file. */
+function keysOf(node) {
+    if (node.kind === "scalar")
+        return [];
+    if (node.kind === "sequence")
+        return node.items.flatMap(keysOf);
+    return node.entries.flatMap(({ key, value }) => [key, ...keysOf(value)]);
+}
+/** As deep into the tree as a dotted path leads; a key may have dots of its own. */
+function follow(root, path) {
+    let node = root;
+    let rest = path;
+    while (rest !== "") {
+        const step = node.kind === "sequence" ? itemAt(node.items, rest) : valueAt((0,tree/* entriesOf */.Mc)(node), rest);
+        if (step === undefined)
+            return node;
+        node = step.node;
+        rest = rest.slice(step.length + 1);
     }
+    return node;
+}
+function itemAt(items, path) {
+    const index = /^\d+/.exec(path)?.[0] ?? "";
+    const node = items[Number(index)];
+    return index === "" || node === undefined ? undefined : { node, length: index.length };
+}
+function valueAt(entries, path) {
+    const [entry] = entries
+        .filter(({ key }) => path === key.text || path.startsWith(`${key.text}.`))
+        .toSorted((a, b) => b.key.text.length - a.key.text.length);
+    return entry === undefined ? undefined : { node: entry.value, length: entry.key.text.length };
+}
+function entryOf(node, key) {
+    return (0,tree/* entriesOf */.Mc)(node).find((entry) => entry.key.text === key);
+}
+/** `error decoding 'Deploy.Resources.Limits.memory'` names Go's fields, and no service. */
+function decoded(reason, root) {
+    const fields = /(?:decoding|parse) '([\w.[\]]+)'/
+        .exec(reason)?.[1]
+        ?.split(/[.[\]]+/)
+        .filter(Boolean) ?? [];
+    if (fields.length === 0)
+        return undefined;
+    const found = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
+        let node = value;
+        for (const field of fields) {
+            node =
+                node?.kind === "sequence"
+                    ? node.items[Number(field)]
+                    : (0,tree/* entriesOf */.Mc)(node).find(({ key }) => goName(key.text) === goName(field))?.value;
+        }
+        return node === undefined ? [] : [node];
+    });
+    const [only, another] = found;
+    return (found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
+        (another === undefined ? only : undefined));
+}
+function goName(key) {
+    return key.replaceAll("_", "").toLowerCase();
+}
+/** `service web: …`, `volume "data" …`: the key, and within it the value that is quoted. */
+function named(reason, root) {
+    const [, kind = "", name = ""] = /\b(service|network|volume|config|secret) "?([\w.-]+?)"?(?::|$| is )/.exec(reason) ?? [];
+    const entry = entryOf((0,tree/* get */.Jt)(root, `${kind}s`), name);
+    return entry === undefined ? undefined : (quoted(reason, entry.value) ?? entry.key);
+}
+/** The longest value that the objection repeats. */
+function quoted(reason, node) {
+    const words = new Set(reason.split(/[\s"':;,]+/));
+    const found = scalarsOf(node)
+        .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
+        .toSorted((a, b) => b.text.length - a.text.length);
+    return found[0];
+}
+function scalarsOf(node) {
+    if (node.kind === "scalar")
+        return [node];
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+}
+/** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
+const KNOWN_KEYS = `version services networks volumes secrets configs
+  cap_add cap_drop command configs credential_spec deploy dns dns_search entrypoint env_file environment extra_hosts healthcheck hostname
+  image init isolation labels logging networks oom_score_adj ports read_only restart secrets stdin_open stop_grace_period stop_signal
+  sysctls tty ulimits user volumes working_dir
+  mode endpoint_mode replicas rollback_config update_config resources restart_policy placement parallelism delay failure_action monitor
+  max_failure_ratio order limits reservations cpus memory pids generic_resources condition max_attempts window constraints preferences
+  max_replicas_per_node disable interval retries test timeout start_period start_interval driver options target published protocol source
+  type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
+
+;// CONCATENATED MODULE: ./src/planning.ts
+
+
+
+
+
+
+
+
+
+
+/** Rehearses the deployment and compares what docker would send with what runs. */
+async function planning_plan(request, session, voice) {
+    const { stack, survey, folder, dockerMajor } = request;
+    const missing = (kind, existing) => request.objects
+        .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
+        .map(({ name }) => name);
+    const needs = {
+        networks: request.networks.filter((name) => !survey.networks.some((network) => network.Name === name)),
+        configs: missing("config", survey.configs),
+        secrets: missing("secret", survey.secrets),
+    };
+    const stage = {
+        survey,
+        images: request.images,
+        networks: futures(needs.networks),
+        configs: futures(needs.configs),
+        secrets: futures(needs.secrets),
+    };
+    const writes = await session.rehearse(stage, async (docker) => {
+        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
+        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
+        sayWarnings(answer.stderr, voice);
+        if (answer.code !== 0)
+            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
+    });
+    const wanted = writes
+        .filter(({ path }) => (0,src_plan/* writesService */.IJ)(path))
+        .map(({ body, auth }) => ({ spec: body, auth }));
+    return (0,src_plan/* planDeployment */.HN)({
+        stack: stack.name,
+        wanted,
+        live: survey.services,
+        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
+        prune: request.prune,
+        needs,
+    });
+}
+function futures(names) {
+    return new Map(names.map((name) => [name, (0,src_plan/* futureId */.vY)(name)]));
+}
+/**
+ * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
+ * anything is contacted.
+ */
+async function checkByDocker(world, stack, folder, dockerMajor) {
+    const flags = ["--resolve-image", "never"];
+    await world.rehearse(assumed(stack), async (docker) => {
+        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags };
+        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
+        if (answer.code !== 0)
+            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
+    });
+}
+/** A swarm without services, on which every external network, config and secret exists. */
+function assumed({ root }) {
+    const named = (section) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section)).map(({ key, value }) => (0,configs/* externalName */.NI)(key.text, value));
+    const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
+    const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
+    return {
+        survey: { info, ...nothing, services: [], tasks: [], configs: [], secrets: [] },
+        images: new Map(),
+        networks: futures(named("networks")),
+        configs: futures(named("configs")),
+        secrets: futures(named("secrets")),
+    };
+}
+function sayWarnings(stderr, voice) {
+    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
+        voice.quote(line);
+}
+function refusal(reason, { root }) {
+    return new errors/* StackFileError */.Ne([objection(reason, root)]);
+}
+
+// EXTERNAL MODULE: ./src/report.ts
+var report = __nccwpck_require__(8685);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(1884);
+// EXTERNAL MODULE: ./src/stack/paths.ts
+var paths = __nccwpck_require__(7436);
+// EXTERNAL MODULE: ./src/stack/stack-file.ts
+var stack_file = __nccwpck_require__(1111);
+;// CONCATENATED MODULE: ./src/sources.ts
+
+
+
+
+
+
+
+/** Reads the stack files and the env file; what can't be read is named, with what stands there instead. */
+function readSources(stack, files) {
     const problems = [];
-    const root = document === undefined || document.contents === null
-        ? undefined
-        : new TreeBuilder(text, place, problems).build(document.contents);
+    const found = stack.files.length > 0 ? stack.files : defaultFile(files, problems);
+    const read = found.map((path) => {
+        const bytes = files.read(path);
+        if (bytes === undefined)
+            problems.push(unreadable("stack-file", path, files));
+        return { path, bytes: bytes ?? new Uint8Array() };
+    });
+    const envFile = readEnvFile(stack.envFile, files, problems);
+    if (problems.length > 0)
+        throw new errors/* InputError */.dz(problems);
+    const warnings = [];
+    const templates = parseAll(read, warnings);
+    return { templates, folder: folderOf(read[0]?.path ?? ""), envFile, warnings };
+}
+function defaultFile(files, problems) {
+    const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
+    if (path !== undefined)
+        return [path];
+    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
+    problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
+    return [];
+}
+/** The mistakes of all files are told at once. */
+function parseAll(files, warnings) {
+    const problems = [];
+    const templates = files.flatMap(({ path, bytes }) => {
+        try {
+            return [(0,stack_file/* parseStackFile */.S)(bytes, path, warnings)];
+        }
+        catch (error) {
+            if (!(error instanceof errors/* StackFileError */.Ne))
+                throw error;
+            problems.push(...error.problems);
+            return [];
+        }
+    });
     if (problems.length > 0)
         throw new errors/* StackFileError */.Ne(problems);
-    if (root?.kind !== "mapping") {
-        throw new errors/* StackFileError */.Ne([{ message: "A stack file is a mapping with services.", place: place(0) }]);
-    }
-    return root;
+    return templates;
 }
-function documents(text, lines) {
-    // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
-    const options = {
-        schema: "failsafe",
-        resolveKnownTags: false,
-        lineCounter: lines,
-        uniqueKeys: false,
-        prettyErrors: false,
+function readEnvFile(path, files, problems) {
+    if (path === undefined)
+        return undefined;
+    const bytes = files.read(path);
+    if (bytes === undefined) {
+        problems.push(unreadable("env-file", path, files));
+        return undefined;
+    }
+    const refused = (0,configs/* refusedBySwarm */.Aw)(bytes.byteLength);
+    if (refused !== undefined)
+        problems.push({ message: `The env file "${path}" ${refused}.` });
+    return { path, bytes };
+}
+function unreadable(input, path, files) {
+    const folder = folderOf(path);
+    const names = files.list(folder);
+    const near = (0,interpolate/* nearest */.p)(path.split("/").pop() ?? path, names);
+    const exists = files.exists(path);
+    const what = exists ? "can't be read as a file" : "does not exist";
+    const prefix = folder === "." ? "" : `${folder}/`;
+    const hint = near !== undefined && !exists
+        ? `Did you mean ${prefix}${near}?`
+        : "Paths start at the workspace; is actions/checkout missing before this step?";
+    return { message: `"${input}" is "${path}", which ${what}.`, hint };
+}
+function folderOf(path) {
+    const slash = path.lastIndexOf("/");
+    return slash === -1 ? "." : path.slice(0, slash) || "/";
+}
+
+;// CONCATENATED MODULE: ./src/prepare.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
+const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
+function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
+    const { stack, image } = inputs;
+    const { folder } = sources;
+    return (0,render/* render */.XX)({
+        templates: sources.templates,
+        stack: stack.name,
+        variables: stack.variables,
+        secrets: stack.secrets,
+        environment: world.environment,
+        strict: stack.strict,
+        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
+        envFile: sources.envFile,
+        envConfig: stack.envConfig,
+        namingKey: naming.key,
+        taken: naming.taken,
+        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
+        image: { ...image, digest },
+        commit: world.run.sha,
+        dockerMajor,
+    });
+}
+/** Waits for an earlier update, resolves every image, and plans; refuses what can't work. */
+async function prepare(digest, found, deployment, session) {
+    const { inputs, sources, world, dockerMajor, facts } = deployment;
+    const { voice } = world;
+    const survey = await settled(found.survey, deployment, session);
+    const namingKey = namingKeyOf(survey, deployment.draft);
+    const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
+    const rendered = renderWith(digest, naming, deployment);
+    facts.configName = rendered.envConfigName;
+    const images = await resolveImages(rendered, found.images, survey.services, inputs.image.repository);
+    const stack = (0,render/* pinned */.dp)(rendered, images.pins);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
+    for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings])
+        voice.warn(warning);
+    const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
+    const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
+    (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
+    const { networks, prune } = inputs.stack;
+    const request = {
+        stack,
+        objects,
+        survey,
+        images: images.answers,
+        networks,
+        prune,
+        folder: sources.folder,
+        dockerMajor,
     };
-    const parsed = (0,dist/* parseAllDocuments */.hR)(text, options);
-    return "empty" in parsed ? [] : parsed;
+    const plan = await planning_plan(request, session, voice);
+    facts.plan = plan;
+    facts.services = plan.services.map(plannedResult);
+    voice.group("Plan");
+    (0,report/* planLines */.HN)(plan).forEach((line) => voice.say(line));
+    refusePaused(plan);
+    voice.endGroup();
+    return { stack, survey, plan, objects, images };
 }
-function inOneLine(message) {
-    return message.replace(/\s*\n\s*/g, " ");
+/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
+const NAMING_KEY = "swarm-stack-deploy_naming-key";
+/**
+ * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
+ * has secrets makes it and creates it with its other configs. Should two do so at once, the slower one's secrets get new names the
+ * next time: one roll too many, nothing lost.
+ */
+function namingKeyOf(survey, draft) {
+    const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
+    if (existing !== undefined)
+        return { bytes: existing, isNew: false };
+    const isNew = draft.objects.some(({ kind }) => kind === "secret");
+    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : DRAFT_NAMES.key, isNew };
 }
-/** Docker reads UTF-8, and UTF-16 behind a byte order mark. Anything else is refused at its first wrong byte. */
-function decode(bytes, file) {
-    const encoding = bytes[0] === 0xff && bytes[1] === 0xfe
-        ? "utf-16le"
-        : bytes[0] === 0xfe && bytes[1] === 0xff
-            ? "utf-16be"
-            : "utf-8";
-    const text = new TextDecoder(encoding).decode(bytes); // Takes the mark away.
-    if (encoding !== "utf-8" || !text.includes("\ufffd"))
-        return text;
-    const marked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
-    const again = Buffer.from(text);
-    const wrong = again.findIndex((byte, index) => byte !== marked[index]);
-    if (wrong === -1 && again.byteLength === marked.byteLength)
-        return text; // The character U+FFFD itself.
-    const before = Buffer.from(marked.subarray(0, wrong)).toString("utf8");
-    throw new errors/* StackFileError */.Ne([{ message: "This is no UTF-8 text.", place: placeBehind(before, file) }]);
+/** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
+function takenByOthers(survey, stack) {
+    const others = (objects) => new Set(objects
+        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
+        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
+    const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
+    return (kind, name) => names[kind].has(name);
 }
-/** What no YAML may hold, not even in a comment; and the line ends of YAML 1.1, which docker knows, and hardly any editor shows. */
-// oxlint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u2028\u2029\ufffe\uffff]/;
-function refuseControlCharacters(text, file) {
-    const found = CONTROL.exec(text);
-    if (found === null)
-        return;
-    const [character] = found;
-    const code = character.charCodeAt(0).toString(16).padStart(4, "0");
-    const message = /[\u0085\u2028\u2029]/.test(character)
-        ? `The character U+${code.toUpperCase()} ends a line to docker, and to nobody else.`
-        : `The control character U+${code.toUpperCase()} is not allowed in YAML.`;
-    const hint = `Between double quotes it can be written as \\u${code}.`;
-    throw new errors/* StackFileError */.Ne([{ message, place: placeBehind(text.slice(0, found.index), file), hint }]);
+function namingKeyObject(bytes) {
+    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
+    return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
 }
-function placeBehind(before, file) {
-    const lines = before.split("\n");
-    return { file, line: lines.length, column: (lines.at(-1) ?? "").length + 1 };
+function plannedResult({ name, change, before, wanted }) {
+    return {
+        name,
+        change,
+        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
+        imageSent: (0,report/* imageOf */.dT)(wanted),
+        imageAfter: (0,report/* imageOf */.dT)(wanted ?? before?.spec),
+        state: change,
+        detail: "",
+        durationMs: undefined,
+    };
 }
-class TreeBuilder {
-    #text;
-    #place;
-    #problems;
-    /** What each anchor stands for at this point of the file; a later one of the same name replaces it. */
-    #anchors = new Map();
-    /** From the root down to the node being built. */
-    #open = [];
-    /** How many aliases are being unfolded: the anchors within them were met before. */
-    #unfolding = 0;
-    #nodes = 0;
-    constructor(text, place, problems) {
-        this.#text = text;
-        this.#place = place;
-        this.#problems = problems;
-    }
-    build(node) {
-        this.#nodes += 1;
-        const place = this.#place(rangeOf(node)?.[0] ?? 0);
-        if ((0,dist/* isAlias */.Vj)(node))
-            return this.#alias(node.source, place);
-        if ((0,dist/* isNode */.Ll)(node) && node.anchor !== undefined && this.#unfolding === 0)
-            this.#anchors.set(node.anchor, node);
-        if ((0,dist/* isScalar */.jn)(node))
-            return this.#scalar(node, place);
-        if (this.#nodes > MOST_NODES) {
-            if (this.#nodes === MOST_NODES + 1)
-                this.#problems.push({ message: `The aliases unfold into more than ${MOST_NODES} nodes.`, place });
-            return (0,tree/* emptyScalar */.og)(place);
+const AGAIN_MS = 1000;
+const IN_FLIGHT = new Set(["updating", "rollback_started"]);
+/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
+async function settled(first, { inputs, world }, { swarm }) {
+    const deadline = world.clock.now() + inputs.rollout.timeoutMs;
+    for (let survey = first, told = false;; told = true) {
+        const busy = survey.services.filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
+        const [one] = busy;
+        if (one === undefined)
+            return survey;
+        const names = busy.map(({ name }) => name).join(", ");
+        if (!told)
+            world.voice.say(`Waiting for an earlier update of ${names} to end.`);
+        if (world.clock.now() >= deadline) {
+            const message = `An earlier update of ${names} is still in flight after ${(0,duration/* formatDuration */.a)(inputs.rollout.timeoutMs)}.`;
+            const hint = `See what holds it up: docker service ps ${one.name}; end it with docker service rollback ${one.name}.`;
+            throw new errors/* PreflightError */.wG([{ message, hint }]);
         }
-        if (this.#open.length >= MOST_LEVELS) {
-            this.#problems.push({ message: `The YAML is nested deeper than ${MOST_LEVELS} levels.`, place });
-            return (0,tree/* emptyScalar */.og)(place);
-        }
-        this.#open.push(node);
-        const built = this.#collection(node, place);
-        this.#open.pop();
-        return built;
+        await world.clock.sleep(AGAIN_MS);
+        survey = await swarm.survey(inputs.stack.name);
     }
-    #collection(node, place) {
-        if ((0,dist/* isSeq */.oP)(node))
-            return { kind: "sequence", items: node.items.map((item) => this.build(item)), place };
-        if ((0,dist/* isMap */.jh)(node))
-            return this.#mapping(node, place);
-        return (0,tree/* emptyScalar */.og)(place);
-    }
-    #alias(name, place) {
-        const target = this.#anchors.get(name);
-        if (target === undefined || this.#open.includes(target)) {
-            const what = target === undefined ? "names no anchor" : "contains itself";
-            this.#problems.push({ message: `The alias *${name} ${what}.`, place });
-            return (0,tree/* emptyScalar */.og)(place);
-        }
-        this.#unfolding += 1;
-        const built = this.build(target);
-        this.#unfolding -= 1;
-        return built;
-    }
-    #scalar(node, place) {
-        const [start = 0, end = 0] = node.range ?? [];
-        const text = typeof node.value === "string" ? node.value : "";
-        if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
-            this.#problems.push({
-                message: "This text has one half of a surrogate pair, which is no character.",
-                place,
-            });
-        const plain = node.type === "PLAIN" || node.type === undefined;
-        const dollars = text.includes("$") ? this.#dollars(text, start, end) : [];
-        return { kind: "scalar", text, plain, tag: node.tag, place, dollars };
-    }
-    /** The n-th `$` of the value is the n-th of the source, unless the source spells some of them with escapes. */
-    #dollars(text, start, end) {
-        const places = [];
-        for (let index = this.#text.indexOf("$", start); index !== -1 && index < end; index = this.#text.indexOf("$", index + 1)) {
-            places.push(this.#place(index));
-        }
-        return places.length === text.split("$").length - 1 ? places : [];
-    }
-    #mapping(map, place) {
-        const own = new Map();
-        const merged = new Map();
-        for (const pair of map.items) {
-            const key = this.build(pair.key);
-            if (key.kind !== "scalar") {
-                this.#problems.push({ message: "A key is text, not a list or mapping.", place: key.place });
-            }
-            else if (key.text === "<<" && key.plain) {
-                this.#merge(this.build(pair.value), merged);
-            }
-            else if (own.has(key.text)) {
-                this.#problems.push({
-                    message: `The key "${key.text}" is given twice in this mapping.`,
-                    place: key.place,
-                });
+}
+/** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
+function refusePaused(plan) {
+    const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
+        if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
+            return [];
+        const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
+        return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
+    });
+    if (problems.length > 0)
+        throw new errors/* PreflightError */.wG(problems);
+}
+function objectLabels(object, { inputs, world }) {
+    const labels = new Map(object.labels);
+    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
+    const own = {
+        stack: inputs.stack.name,
+        key: object.key,
+        version: inputs.image.version,
+        commit: world.run.sha,
+        run: world.run.runUrl,
+    };
+    for (const [key, value] of Object.entries(own))
+        labels.set(`swarm-stack-deploy.${key}`, value);
+    return labels;
+}
+
+;// CONCATENATED MODULE: ./src/restore.ts
+
+
+
+
+
+
+
+/** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
+const TRIES = 5;
+const restore_AGAIN_MS = 400;
+/**
+ * Puts back what this run has sent: earlier specs return, new services go. Only what still is as it was sent is touched: what
+ * somebody else has changed since is theirs. `sent` holds full names.
+ */
+async function restore(plan, sent, swarm, clock, voice) {
+    const services = [];
+    const removed = [];
+    const failures = [];
+    const names = await namesOf(plan.stack, swarm);
+    for (const { name, before, wanted } of (0,src_plan/* changed */.tD)(plan)) {
+        const serviceName = (0,json/* textAt */.$6)(wanted, "Name");
+        if (!sent.has(serviceName))
+            continue;
+        const asSent = (0,spec/* canonicalSpec */.Yu)((0,src_plan/* withRealIds */.hm)(wanted ?? {}, names.ids), names.networkIds);
+        try {
+            if (before === undefined) {
+                if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds))
+                    removed.push(name);
             }
             else {
-                own.set(key.text, {
-                    key,
-                    value: pair.value === null ? (0,tree/* emptyScalar */.og)(key.place) : this.build(pair.value),
-                });
+                await putBack(swarm, plan.stack, before, asSent, names.networkIds, clock);
+                services.push({ name, serviceName, sent: before.spec });
+                voice.say(`${name}: back to what ran before.`);
             }
         }
-        const inherited = [...merged.values()].filter((entry) => !own.has(entry.key.text));
-        return { kind: "mapping", entries: [...inherited, ...own.values()], place };
+        catch (error) {
+            failures.push(`${name}: ${(0,errors/* messageOf */.bD)(error)}`);
+            voice.say(`${name}: could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
+            // A step that is being ended, or a manager that is gone, will not do better with the next one.
+            if (error instanceof errors/* Cancelled */.cJ || error instanceof errors/* ConnectError */.T$)
+                break;
+        }
     }
-    /** The first of several merged mappings wins, as in YAML's merge key. */
-    #merge(source, into) {
-        const sources = source.kind === "sequence" ? source.items : [source];
-        for (const each of sources) {
-            if (each.kind !== "mapping") {
-                this.#problems.push({
-                    message: "A merge key (<<) takes a mapping or a list of mappings.",
-                    place: each.place,
+    for (const name of removed)
+        voice.say(`${name}: removed, since this deployment created it.`);
+    return { services, removed, failures };
+}
+/** Names to ids of everything that a spec may refer to, as they are now. */
+async function namesOf(stack, swarm) {
+    const { networks, configs, secrets } = await swarm.survey(stack);
+    const networkIds = (0,spec/* networkIdsOf */.Ub)(networks);
+    const objects = [...configs, ...secrets].map(({ name, id }) => [name, id]);
+    return { networkIds, ids: new Map([...networkIds, ...objects]) };
+}
+const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
+async function removeNew(swarm, stack, serviceName, sent, networkIds) {
+    const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
+    if (live === undefined)
+        return false;
+    if (!same(live.spec, sent, networkIds))
+        throw new Error(SOMEBODY_ELSE);
+    await swarm.removeService(live.id);
+    return true;
+}
+async function putBack(swarm, stack, before, sent, networkIds, clock) {
+    for (let attempt = 1;; attempt += 1) {
+        const live = (await swarm.services(stack)).find((service) => service.id === before.id);
+        if (live === undefined)
+            throw new Error("it was removed meanwhile");
+        // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
+        if (same(live.spec, (0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), networkIds))
+            return;
+        if (!same(live.spec, sent, networkIds))
+            throw new Error(SOMEBODY_ELSE);
+        try {
+            await swarm.updateService(live, before.spec, undefined);
+            return;
+        }
+        catch (error) {
+            if (attempt === TRIES || !/out of sequence/.test((0,errors/* messageOf */.bD)(error)))
+                throw error;
+            await clock.sleep(restore_AGAIN_MS);
+        }
+    }
+}
+function same(live, canonical, networkIds) {
+    return JSON.stringify((0,spec/* canonicalSpec */.Yu)(live, networkIds)) === JSON.stringify(canonical);
+}
+
+// EXTERNAL MODULE: ./src/failing-task.ts
+var failing_task = __nccwpck_require__(1493);
+;// CONCATENATED MODULE: ./src/watch.ts
+
+
+
+
+
+
+
+/** Watches until the end, telling every change as it happens and, of a failed task, all that can be known. */
+async function watch(swarm, clock, voice, request) {
+    const said = new Map();
+    const convergedAt = new Map();
+    const stories = [];
+    let last = { elapsedMs: 0, verdicts: new Map(), stableMs: undefined, end: undefined };
+    for await (last of observe(swarm, clock, request)) {
+        for (const [name, verdict] of last.verdicts) {
+            if (verdict.kind === "converged")
+                convergedAt.set(name, convergedAt.get(name) ?? last.elapsedMs);
+            else
+                convergedAt.delete(name);
+            const line = `${name}: ${verdict.kind === "converged" ? "✓ " : verdict.kind === "failed" ? "✗ " : ""}${verdict.detail}`;
+            if (said.get(name) !== line)
+                voice.say(`[${(0,duration/* formatDuration */.a)(last.elapsedMs).padStart(6)}] ${line}`);
+            said.set(name, line);
+            if (last.end === "failed" && verdict.kind === "failed")
+                stories.push(...(await tellStories(swarm, name, verdict, voice)));
+        }
+    }
+    return {
+        end: last.end ?? "timeout",
+        verdicts: last.verdicts,
+        convergedAt,
+        stories,
+    };
+}
+/** The first culprit and the latest one: between them lie only repetitions. */
+async function tellStories(swarm, service, verdict, voice) {
+    const byAge = verdict.tasks.toSorted((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+    const chosen = [...new Set([byAge[0], byAge.at(-1)])].filter((task) => task !== undefined);
+    const stories = await Promise.all(chosen.map(async (task) => await (0,failing_task/* tellStory */.F)(swarm, service, task)));
+    for (const story of stories) {
+        voice.say((0,failing_task/* headline */.P)(story));
+        for (const line of story.logs.length > 0 ? story.logs : [(0,report/* noLogs */.jt)(story)])
+            voice.quote(line);
+    }
+    return stories;
+}
+
+;// CONCATENATED MODULE: ./src/aftermath.ts
+
+
+
+
+
+
+
+
+
+/** Long enough to see a service that was put back fall over again; its release has been good for longer than that. */
+const STABLE_AGAIN_MS = 5000;
+/**
+ * What becomes of the stack after a failure: put back, or kept, as the workflow says. `error` is what interrupted the rollout, if
+ * anything did; it stays the story, and that putting things back failed as well is told beside it.
+ */
+async function aftermath(plan, sent, deployment, session, error) {
+    const { facts, inputs, world } = deployment;
+    world.voice.endGroup();
+    if (error instanceof errors/* Cancelled */.cJ) {
+        facts.aftermath = [
+            "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
+        ];
+    }
+    else if (sent.size === 0) {
+        facts.aftermath = ["Nothing was sent to the swarm."];
+    }
+    else if (inputs.rollout.onFailure === "keep") {
+        facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
+        facts.services = await asTheyAre(facts.services, plan, session);
+    }
+    else {
+        try {
+            facts.aftermath = await aftermath_putBack(plan, sent, deployment, session);
+        }
+        catch (second) {
+            facts.aftermath = [
+                `The stack could not be put back: ${(0,errors/* messageOf */.bD)(second)} Look at it with \`docker stack ps\`.`,
+            ];
+        }
+    }
+    facts.aftermath.forEach((line) => world.voice.say(line));
+}
+/** What runs now, which may be what Swarm itself has put back. */
+async function asTheyAre(services, plan, session) {
+    const live = await session.swarm.services(plan.stack);
+    return services.map((service) => {
+        const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
+        return { ...service, imageAfter: (0,report/* imageOf */.dT)(now?.spec) };
+    });
+}
+async function aftermath_putBack(plan, sent, deployment, session) {
+    const { facts, world } = deployment;
+    world.voice.group("Put the stack back as it was");
+    const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
+    const good = await runsAgain(services, plan, deployment, session);
+    world.voice.endGroup();
+    const names = services.map(({ name }) => name);
+    facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+    return [
+        names.length > 0
+            ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
+            : "",
+        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
+        good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
+        ...failures.map((failure) => `Could not be put back: ${failure}.`),
+    ].filter((line) => line !== "");
+}
+async function runsAgain(services, plan, { inputs, world }, session) {
+    if (services.length === 0)
+        return true;
+    const { timeoutMs, stableForMs } = inputs.rollout;
+    const { end } = await watch(session.swarm, world.clock, world.voice, {
+        stack: plan.stack,
+        startedAt: world.clock.now(),
+        services,
+        oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
+        networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
+        seen: undefined,
+        timeoutMs,
+        stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
+        endOnFailure: false,
+    });
+    return end === "stable";
+}
+/** The table goes on saying which service was to blame. */
+function afterRestore(service, restored, removed) {
+    const state = (otherwise) => (service.state === "failed" ? "failed" : otherwise);
+    if (removed.includes(service.name))
+        return { ...service, state: state("removed"), imageAfter: "" };
+    if (restored.includes(service.name))
+        return { ...service, state: state("restored"), imageAfter: service.imageBefore };
+    return service;
+}
+
+;// CONCATENATED MODULE: ./src/carry-out.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
+/** Sends, watches and judges; afterwards prunes, or deals with the failure. */
+async function carryOut(prepared, deployment, session) {
+    const { facts, inputs, world } = deployment;
+    const { plan } = prepared;
+    /** Full names of the services that this run itself has created or updated. */
+    const sent = new Set();
+    world.voice.group((0,src_plan/* isEmpty */.Im)(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
+    let seen;
+    try {
+        seen = await sendAndWatch(prepared, sent, deployment, session);
+    }
+    catch (error) {
+        await aftermath(plan, sent, deployment, session, error);
+        throw error;
+    }
+    facts.services = facts.services.map((service) => withVerdict(service, seen));
+    facts.stories = seen.stories;
+    if (seen.end === "stable") {
+        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : "deployed";
+        await prune(plan, deployment, session);
+        return;
+    }
+    facts.reason = "rollout";
+    facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
+    await aftermath(plan, sent, deployment, session, undefined);
+}
+async function sendAndWatch({ plan, stack, survey, objects, images }, sent, { inputs, sources, world, dockerMajor }, session) {
+    const { swarm } = session;
+    const { tasks } = survey;
+    const startedAt = world.clock.now();
+    const created = await (0,apply/* createNeeds */.MW)(plan, objects, swarm, world.voice);
+    const stage = { survey, images: images.answers, ...created };
+    const onSent = (name) => void sent.add(name);
+    const { folder } = sources;
+    const made = await (0,apply/* sendServices */.nY)(plan, stack, folder, dockerMajor, stage, session, world.voice, onSent);
+    const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
+    const { timeoutMs, stableForMs } = inputs.rollout;
+    return await watch(swarm, world.clock, world.voice, {
+        stack: plan.stack,
+        startedAt,
+        services: watched(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
+        oldFailures: new Set(tasks.filter(isOver).map(({ id }) => id)),
+        networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks, ...made]),
+        timeoutMs,
+        // Where nothing is sent, the survey has seen it all a moment ago.
+        seen: (0,src_plan/* isEmpty */.Im)(plan) ? survey : undefined,
+        // One look proves that a quiet stack runs. Where tasks have ended before, only time tells a crash loop from a scar.
+        stableForMs: (0,src_plan/* isEmpty */.Im)(plan) && !tasks.some(endedByItself) ? 0 : stableForMs,
+        endOnFailure: true,
+    });
+}
+function withVerdict(service, seen) {
+    const verdict = seen.verdicts.get(service.name);
+    if (verdict === undefined)
+        return service;
+    return {
+        ...service,
+        state: verdict.kind,
+        detail: verdict.detail,
+        durationMs: seen.convergedAt.get(service.name),
+    };
+}
+/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
+function rolloutProblems(seen, timeoutMs) {
+    const blamed = [...seen.verdicts].filter(([, { kind }]) => seen.end === "failed" ? kind === "failed" : kind !== "converged");
+    if (blamed.length === 0)
+        return [
+            {
+                message: `The stack did not stay as it was sent for long enough within ${(0,duration/* formatDuration */.a)(timeoutMs)}.`,
+            },
+        ];
+    return blamed.map(([name, { detail }]) => {
+        if (seen.end === "timeout")
+            return { message: `Service ${name} did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}: ${detail}.` };
+        const story = seen.stories.find(({ service }) => service === name);
+        if (story === undefined)
+            return { message: `Service ${name} failed: ${detail}.` };
+        const what = story.error === detail ? "" : `: ${detail}`; // The headline says it already.
+        const lastWords = story.lastWords === "" ? "" : ` Its last words: “${story.lastWords}”.`;
+        return { message: `Service ${name} failed${what}. ${(0,failing_task/* headline */.P)(story)}.${lastWords}` };
+    });
+}
+/** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
+async function prune(plan, { world, facts }, session) {
+    for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
+        if (before === undefined)
+            continue;
+        try {
+            await session.swarm.removeService(before.id);
+        }
+        catch (error) {
+            const message = `The service ${before.name}, which the stack file no longer has, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
+            world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
+            continue;
+        }
+        world.voice.say(`${name}: removed, since the stack file no longer has it.`);
+        facts.services = facts.services.map((service) => service.name === name ? { ...service, state: "removed", imageAfter: "" } : service);
+    }
+}
+
+;// CONCATENATED MODULE: ./src/image/build.ts
+
+
+function referencesOf(image) {
+    return [image.version, ...image.tags].map((tag) => `${image.repository}:${tag}`);
+}
+/** The labels of the OCI image specification that a registry's pages show. Those of the workflow come last, so that they win. */
+function imageLabels(image, own, run, created) {
+    const oci = {
+        source: run.repositoryUrl,
+        revision: run.sha,
+        version: image.version,
+        created: created.toISOString(),
+    };
+    const known = Object.entries(oci).filter(([, value]) => value !== "");
+    return [...known.map(([key, value]) => `org.opencontainers.image.${key}=${value}`), ...own];
+}
+/** With buildx: build and push in one go; its metadata file tells the digest. */
+function buildxPlan(build, references, labels, metadataFile) {
+    const secrets = secretVariables(build.secrets);
+    const shared = common(build, references, labels);
+    const argv = [
+        "buildx",
+        "build",
+        "--push",
+        "--metadata-file",
+        metadataFile,
+        ...shared.argv,
+        ...(build.platforms.length > 0 ? ["--platform", build.platforms.join(",")] : []),
+        ...each("--cache-to", build.cacheTo),
+        ...secrets.flatMap(({ id, variable }) => ["--secret", `id=${id},env=${variable}`]),
+        build.context,
+    ];
+    const environment = new Map([
+        ...shared.environment,
+        ...secrets.map(({ variable, value }) => [variable, value]),
+    ]);
+    return { argv, references, environment, pushes: true };
+}
+/** Without buildx: the docker CLI's own builder, which knows less; what it can't do is refused rather than left out. */
+function plainBuildPlan(build, references, labels) {
+    const beyond = [
+        build.cacheTo.length > 0 && "cache-to",
+        build.secrets.length > 0 && "build-secrets",
+        build.platforms.length > 1 && "several platforms",
+        build.cacheFrom.some((entry) => entry.includes("=")) && "cache-from with type=…",
+    ].filter((name) => name !== false);
+    if (beyond.length > 0) {
+        throw new errors/* BuildError */.zS(`docker buildx is not installed on this runner, and without it there is no ${beyond.join(", no ")}.`, "Add docker/setup-buildx-action before this step, or leave those inputs out.");
+    }
+    const platform = build.platforms.length > 0 ? ["--platform", build.platforms.join(",")] : [];
+    const { argv, environment } = common(build, references, labels);
+    return { argv: ["build", ...argv, ...platform, build.context], references, environment, pushes: false };
+}
+function common(build, references, labels) {
+    const args = build.buildArgs.map(buildArgument);
+    const argv = [
+        ...each("--tag", references),
+        ...each("--label", labels),
+        ...each("--build-arg", args.map((argument) => argument.flag)),
+        ...each("--cache-from", build.cacheFrom),
+        ...(build.file === undefined ? [] : ["--file", build.file]),
+        ...(build.target === undefined ? [] : ["--target", build.target]),
+        ...(build.noCache ? ["--no-cache"] : []),
+        ...(build.pull ? ["--pull"] : []),
+    ];
+    const environment = new Map(args.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])));
+    return { argv, environment };
+}
+/** Variables that docker itself, or the loader under it, would obey. */
+const OBEYED = /^(PATH|HOME|TMPDIR|LD_.*|DOCKER_.*|BUILDX_.*|BUILDKIT_.*|SSH_AUTH_SOCK|.*_proxy)$/i;
+/** `--build-arg NAME` takes its value from the environment, so that it is in no process list; not so for names that mean something there. */
+function buildArgument(line) {
+    const equals = line.indexOf("=");
+    const name = equals === -1 ? line : line.slice(0, equals);
+    const value = line.slice(equals + 1);
+    // An empty value hides nothing, and docker calls leave empty variables out of their environment.
+    if (equals === -1 || value === "" || OBEYED.test(name) || !/^\w+$/.test(name))
+        return { flag: line, name, value: undefined };
+    return { flag: name, name, value };
+}
+function each(flag, values) {
+    return values.flatMap((value) => [flag, value]);
+}
+/** `id=value` → an environment variable of the build command, so that the value is in no argv and no file. */
+function secretVariables(lines) {
+    return lines.map((line, index) => {
+        const [id = "", ...rest] = line.split("=");
+        return { id, variable: `SWARM_STACK_DEPLOY_BUILD_SECRET_${index}`, value: rest.join("=") };
+    });
+}
+/** The digest in buildx's metadata file. */
+function digestOfMetadata(text) {
+    const metadata = JSON.parse(text);
+    const digest = metadata["containerimage.digest"];
+    return typeof digest === "string" ? digest : undefined;
+}
+/** The digest in the last words of `docker push`: `v1: digest: sha256:… size: 528`. */
+function digestOfPush(output) {
+    return /^\S+: digest: (sha256:[0-9a-f]{64}) size: \d+\s*$/m.exec(output)?.[1];
+}
+
+;// CONCATENATED MODULE: ./src/image/publish.ts
+
+
+
+
+/** Refuses a build that has no Dockerfile, before anything is contacted. A context elsewhere (a URL) is docker's to check. */
+function checkBuildFiles(image, files) {
+    const { build } = image;
+    if (build === undefined || /^[a-z]+:\/\/|^git@/.test(build.context))
+        return;
+    if (!files.exists(build.context)) {
+        throw new errors/* InputError */.dz([
+            {
+                message: `"context" is "${build.context}", which does not exist.`,
+                hint: "Is actions/checkout missing before this step?",
+            },
+        ]);
+    }
+    const file = build.file ?? `${build.context}/Dockerfile`;
+    if (!files.exists(file)) {
+        const near = files
+            .list(file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : ".")
+            .filter((name) => /dockerfile/i.test(name));
+        const hint = near.length > 0
+            ? `There is ${near.join(", ")}.`
+            : 'Set "file", or "build: false" to deploy an image that exists.';
+        throw new errors/* InputError */.dz([{ message: `There is no Dockerfile at "${file}".`, hint }]);
+    }
+}
+/** Logs in, builds and pushes; the digest of what was pushed. */
+async function publish(image, world) {
+    const { docker, voice, files } = world;
+    const plan = await planBuild(image, world.run, world); // Refuses what docker here can't build, before anybody is contacted.
+    if (image.login !== undefined)
+        await login(docker, image.registryHost, image.login, voice);
+    voice.group(`Build ${plan.references[0] ?? ""}`);
+    await mustSucceed(docker, plan.argv, voice, "The build failed", "The lines above say why.", Object.fromEntries(plan.environment));
+    const digest = plan.pushes ? digestFrom(files) : await push(docker, plan.references, voice);
+    voice.endGroup();
+    if (digest === undefined)
+        throw new errors/* BuildError */.zS("Docker pushed the image and did not tell its digest.", "Please report this with docker's version.");
+    voice.say(`Pushed ${plan.references.join(", ")} (${digest}).`);
+    return digest;
+}
+/** The password goes through standard input, into a configuration that is gone when the step ends. */
+async function login(docker, registryHost, credential, voice, reason = "build") {
+    const server = registryHost === "docker.io" ? [] : [registryHost];
+    const argv = ["login", "--username", credential.username, "--password-stdin", ...server];
+    const answer = await docker.run(argv, { input: credential.password });
+    if (answer.code !== 0) {
+        const message = `${registryHost} refused the login of ${credential.username}: ${lastLine(answer)}`;
+        throw new errors/* StopError */.Tj(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
+    }
+    voice.say(`Logged in to ${registryHost} as ${credential.username}.`);
+}
+const METADATA = "build.json";
+async function planBuild(image, run, world) {
+    const { build } = image;
+    if (build === undefined)
+        throw new Error("publish is only called with something to build");
+    const references = referencesOf(image);
+    const labels = imageLabels(image, build.labels, run, new Date(world.clock.now()));
+    const buildx = await world.docker.run(["buildx", "version"]);
+    if (buildx.code === 0)
+        return buildxPlan(build, references, labels, world.files.scratch(METADATA));
+    world.voice.say("docker buildx is not installed here; using docker's own build.");
+    return plainBuildPlan(build, references, labels);
+}
+function digestFrom(files) {
+    const bytes = files.read(files.scratch(METADATA));
+    return bytes === undefined ? undefined : digestOfMetadata(Buffer.from(bytes).toString("utf8"));
+}
+async function push(docker, references, voice) {
+    const digests = [];
+    for (const reference of references) {
+        const hint = 'Check "registry", "username" and "password", and that the account may push there.';
+        const answer = await mustSucceed(docker, ["push", reference], voice, `Pushing ${reference} failed`, hint, {});
+        digests.push(digestOfPush(answer.stdout));
+    }
+    return digests[0];
+}
+async function mustSucceed(docker, argv, voice, what, hint, environment) {
+    const answer = await docker.run(argv, { environment, onLine: (line) => voice.quote(line) });
+    if (answer.code !== 0)
+        throw new errors/* BuildError */.zS(`${what} (docker ${argv[0] ?? ""}, exit code ${answer.code}): ${lastLine(answer)}`, hint);
+    return answer;
+}
+/** Docker's last words are its reason. */
+function lastLine(answer) {
+    const lines = `${answer.stdout}\n${answer.stderr}`
+        .split(/[\r\n]+/)
+        .filter((line) => line.trim() !== "" && !/^WARNING|^Run 'docker/i.test(line));
+    return lines.at(-1)?.trim() ?? "no output";
+}
+
+// EXTERNAL MODULE: ./src/together.ts
+var together = __nccwpck_require__(5749);
+;// CONCATENATED MODULE: ./src/deploy.ts
+var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var __disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
+
+
+
+
+
+
+
+
+
+/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
+const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
+/** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
+async function deploy(inputs, world, facts) {
+    const env_1 = { stack: [], error: void 0, hasError: false };
+    try {
+        facts.stackName = inputs.stack.name;
+        facts.version = inputs.image.version;
+        const deployment = await begin(inputs, world, facts);
+        const pushed = inputs.image.build === undefined ? undefined : await publish(inputs.image, world);
+        if (pushed !== undefined)
+            nameImage(pushed, deployment);
+        world.voice.group("Connect");
+        const session = __addDisposableResource(env_1, await world.connect(swarmLogin(inputs)), true);
+        facts.manager = session.swarm.address;
+        world.voice.say(`Connected to the manager ${session.swarm.address}.`);
+        const { digest, ...found } = await findOut(pushed, deployment, session);
+        nameImage(digest, deployment);
+        const prepared = await prepare(digest, found, deployment, session);
+        await carryOut(prepared, deployment, session);
+    }
+    catch (e_1) {
+        env_1.error = e_1;
+        env_1.hasError = true;
+    }
+    finally {
+        const result_1 = __disposeResources(env_1);
+        if (result_1)
+            await result_1;
+    }
+}
+/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
+async function begin(inputs, world, facts) {
+    const dockerMajor = await majorVersion(world.docker);
+    const sources = readSources(inputs.stack, world.files);
+    checkBuildFiles(inputs.image, world.files);
+    const begun = { inputs, sources, dockerMajor, world, facts };
+    const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+    await checkByDocker(world, draft, sources.folder, dockerMajor);
+    return { ...begun, draft };
+}
+async function majorVersion(docker) {
+    const { stdout } = await docker.run(["--version"]);
+    return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
+}
+function referenceOf(inputs) {
+    return `${inputs.image.repository}:${inputs.image.version}`;
+}
+function nameImage(digest, { inputs, facts }) {
+    facts.digest = digest;
+    facts.image = `${referenceOf(inputs)}@${digest}`;
+}
+/** All that can be asked without knowing the answer to something else, at once: a manager may be far away. */
+async function findOut(pushed, { inputs, draft, world }, session) {
+    const images = new ImageLookup(session);
+    const ask = async () => {
+        const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
+        const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
+        await Promise.all(known.map(async (image) => await images.ask(image)));
+    };
+    const [, digest, survey] = await (0,together/* together */.b)([
+        loginSwarm(inputs, session, world.voice),
+        pushed ?? images.require(referenceOf(inputs)),
+        session.swarm.survey(inputs.stack.name),
+        ask(),
+    ]);
+    return { digest, survey, images };
+}
+/** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
+function swarmLogin({ image }) {
+    const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
+    return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
+}
+async function loginSwarm(inputs, session, voice) {
+    const kept = swarmLogin(inputs);
+    if (kept !== undefined)
+        await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
+}
+
+
+/***/ }),
+
+/***/ 840:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Ne: () => (/* binding */ StackFileError),
+/* harmony export */   T$: () => (/* binding */ ConnectError),
+/* harmony export */   Tj: () => (/* binding */ StopError),
+/* harmony export */   bD: () => (/* binding */ messageOf),
+/* harmony export */   cJ: () => (/* binding */ Cancelled),
+/* harmony export */   dz: () => (/* binding */ InputError),
+/* harmony export */   oF: () => (/* binding */ ManagerRefusal),
+/* harmony export */   q0: () => (/* binding */ describe),
+/* harmony export */   sH: () => (/* binding */ DeployError),
+/* harmony export */   wG: () => (/* binding */ PreflightError),
+/* harmony export */   zS: () => (/* binding */ BuildError)
+/* harmony export */ });
+/** Everything that stops a deployment for a reason a user can act on. Anything else that is thrown is our own bug. */
+class StopError extends Error {
+    reason;
+    problems;
+    constructor(reason, problems, cause) {
+        super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
+        this.name = "StopError";
+        this.reason = reason;
+        this.problems = problems;
+    }
+}
+/** An input is missing or malformed. Nothing was contacted. */
+class InputError extends StopError {
+    constructor(problems) {
+        super("input", problems);
+    }
+}
+/** A stack file can't mean what it says. Nothing was contacted. */
+class StackFileError extends StopError {
+    constructor(problems) {
+        super("render", problems);
+    }
+}
+/** `docker` could not log in, build or push. The swarm is untouched. */
+class BuildError extends StopError {
+    constructor(message, hint, cause) {
+        super("build", [{ message, hint }], cause);
+    }
+}
+/** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
+class ConnectError extends StopError {
+    /** Whether another try may well succeed: the network, a restart, an election; not a wrong key. */
+    transient;
+    constructor(message, hint, cause, transient = false) {
+        super("connect", [{ message, hint }], cause);
+        this.transient = transient;
+    }
+}
+/** What was asked can't work on this swarm as it stands. The swarm is untouched. */
+class PreflightError extends StopError {
+    constructor(problems, cause) {
+        super("preflight", problems, cause);
+    }
+}
+/** The swarm refused a change, or was lost while it was made. It may be changed in part; the message says so. */
+class DeployError extends StopError {
+    constructor(message, hint, cause) {
+        super("deploy", [{ message, hint }], cause);
+    }
+}
+/** The manager's engine answered with something other than success. */
+class ManagerRefusal extends DeployError {
+    /** Of HTTP. */
+    status;
+    /** The engine's own words. */
+    said;
+    constructor(status, what, said) {
+        super(`The manager refused ${what}: ${said}.`, "The engine's log on the manager may say more.");
+        this.name = "ManagerRefusal";
+        this.status = status;
+        this.said = said;
+    }
+}
+/** The runner asked us to stop (SIGINT, SIGTERM). */
+class Cancelled extends Error {
+    constructor(signal) {
+        super(`Cancelled: the runner sent ${signal}.`);
+        this.name = "Cancelled";
+    }
+}
+/** `stack.yml:3:12: message hint`, the form compilers use and editors can follow. */
+function describe(problem) {
+    const where = problem.place === undefined ? "" : `${at(problem.place)}: `;
+    return `${where}${problem.message}${problem.hint === undefined ? "" : ` ${problem.hint}`}`;
+}
+function at(place) {
+    return `${place.file}:${place.line}:${place.column}`;
+}
+/** The sentence of whatever was thrown. */
+function messageOf(error) {
+    return error instanceof Error ? error.message : String(error);
+}
+
+
+/***/ }),
+
+/***/ 1493:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   F: () => (/* binding */ tellStory),
+/* harmony export */   P: () => (/* binding */ headline)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4144);
+
+
+
+const LINES = 50;
+/** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
+const LINE_LENGTH = 1000;
+const LAST_WORDS_LENGTH = 300;
+function cut(text, length) {
+    return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
+}
+/** Asks at once: Swarm forgets a task, and its logs, after four more attempts. A node that can't tell costs seconds, not the verdict. */
+async function tellStory(swarm, service, task) {
+    const [node, logs] = await Promise.allSettled([
+        task.nodeId === "" ? "" : swarm.nodeName(task.nodeId),
+        swarm.taskLogs(task.id, LINES),
+    ]);
+    const { slot, image, state, exitCode, error } = task;
+    const lines = logs.status === "fulfilled" ? logs.value : [];
+    return {
+        service,
+        slot,
+        image,
+        state,
+        exitCode,
+        error,
+        node: node.status === "fulfilled" ? node.value : task.nodeId,
+        logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
+        lastWords: cut((lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "", LAST_WORDS_LENGTH),
+        logsMissing: logs.status === "rejected" ? (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(logs.reason) : undefined,
+    };
+}
+/** `shop_web.2 on n1: task: non-zero exit (3)` */
+function headline(story) {
+    const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
+    const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
+    return `Task ${where} (${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_1__/* .shortImage */ .Uq)(story.image)}): ${story.error === "" ? ended : story.error}`;
+}
+
+
+/***/ }),
+
+/***/ 4144:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   NE: () => (/* binding */ sameTag),
+/* harmony export */   TC: () => (/* binding */ credentialKey),
+/* harmony export */   Uq: () => (/* binding */ shortImage),
+/* harmony export */   dz: () => (/* binding */ isTag),
+/* harmony export */   o_: () => (/* binding */ parseImageReference)
+/* harmony export */ });
+const DOMAIN = /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::\d+)?$|^\[[0-9a-fA-F:]+\](?::\d+)?$/;
+const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
+const TAG = /^\w[\w.-]{0,127}$/;
+const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/;
+/** Docker takes a bare name of this form for an image id. */
+const IMAGE_ID = /^[0-9a-f]{64}$/;
+const LONGEST_PATH = 255;
+/** Undefined where docker would answer "invalid reference format". */
+function parseImageReference(text) {
+    const [named = "", digest, ...more] = text.split("@");
+    if (more.length > 0 || (digest !== undefined && !DIGEST.test(digest)))
+        return undefined;
+    const colon = named.lastIndexOf(":");
+    const tagged = colon > named.lastIndexOf("/");
+    const tag = tagged ? named.slice(colon + 1) : undefined;
+    if (tag !== undefined && !TAG.test(tag))
+        return undefined;
+    const { domain, path } = splitDomain(tagged ? named.slice(0, colon) : named);
+    if (!DOMAIN.test(domain) || !PATH.test(path) || path.length > LONGEST_PATH || IMAGE_ID.test(text))
+        return undefined;
+    return { domain, path, tag, digest };
+}
+function isTag(text) {
+    return TAG.test(text);
+}
+/** Docker's rule: what stands before the first slash is a host only if it has a dot, a colon or an upper case letter, or is localhost. */
+function splitDomain(name) {
+    const slash = name.indexOf("/");
+    const head = name.slice(0, Math.max(slash, 0));
+    const isHost = slash !== -1 && (/[.:]/.test(head) || head === "localhost" || head !== head.toLowerCase());
+    const domain = isHost && head !== "index.docker.io" ? head : "docker.io";
+    const path = isHost ? name.slice(slash + 1) : name;
+    return { domain, path: domain === "docker.io" && !path.includes("/") ? `library/${path}` : path };
+}
+/** Whether both name the same tag of the same repository, whatever their digests. A missing tag is `latest`. */
+function sameTag(a, b) {
+    return a.domain === b.domain && a.path === b.path && (a.tag ?? "latest") === (b.tag ?? "latest");
+}
+/** The key under which docker's config file keeps the credentials of a registry host. */
+function credentialKey(domain) {
+    return domain === "docker.io" ? "https://index.docker.io/v1/" : domain;
+}
+/** With the first 12 digits of the digest, as people recognise it. */
+function shortImage(image) {
+    return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
+}
+
+
+/***/ }),
+
+/***/ 2685:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   E: () => (/* binding */ parseDuration),
+/* harmony export */   a: () => (/* binding */ formatDuration)
+/* harmony export */ });
+/** `90s`, `10m`, `1h30m` → milliseconds; undefined for anything else ("10" could mean seconds or minutes, so it means neither). */
+function parseDuration(text) {
+    const parts = /^(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?$/.exec(text);
+    if (parts === null || text === "")
+        return undefined;
+    const [, hours = "0", minutes = "0", seconds = "0"] = parts;
+    return (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * 1000;
+}
+/** 92_000 → "1m32s"; below a minute with one decimal: "4.2s". */
+function formatDuration(ms) {
+    if (ms < 59_950)
+        return `${(ms / 1000).toFixed(1).replace(/\.0$/, "")}s`;
+    const seconds = Math.round(ms / 1000);
+    const [hours, minutes, rest] = [
+        Math.floor(seconds / 3600),
+        Math.floor((seconds % 3600) / 60),
+        seconds % 60,
+    ];
+    return `${hours > 0 ? `${hours}h` : ""}${minutes > 0 ? `${minutes}m` : ""}${rest > 0 ? `${rest}s` : ""}`;
+}
+
+
+/***/ }),
+
+/***/ 7336:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   TL: () => (/* binding */ parseInputs),
+/* harmony export */   dN: () => (/* binding */ STACK_FILES)
+/* harmony export */ });
+/* unused harmony export DEFAULTS */
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4144);
+/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2685);
+/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3233);
+
+
+
+
+/** The values that stand where a workflow says nothing; action.yml says the same, and a test holds the two together. */
+const DEFAULTS = {
+    mode: "deploy",
+    "ssh-user": "root",
+    "ssh-port": "22",
+    "ssh-sudo": "false",
+    "docker-socket": "/var/run/docker.sock",
+    registry: "docker.io",
+    build: "true",
+    context: ".",
+    "no-cache": "false",
+    pull: "false",
+    strict: "true",
+    "update-order": "start-first",
+    "failure-action": "rollback",
+    prune: "true",
+    timeout: "10m",
+    "stable-for": "15s",
+    "on-failure": "rollback",
+    "lock-timeout": "10m",
+    "keep-releases": "5",
+};
+/** Tried in this order where `stack-file` is not given. */
+const STACK_FILES = [
+    "stack.yml",
+    "stack.yaml",
+    "docker-stack.yml",
+    "docker-stack.yaml",
+    "deploy.yml",
+    "compose.yml",
+    "compose.yaml",
+    "docker-compose.yml",
+];
+/** Reads every input, or throws an `InputError` that lists all that is wrong with them. */
+function parseInputs(raw, run) {
+    const reader = new Reader(raw);
+    const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
+    if (mode !== "deploy") {
+        reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
+    }
+    reader.refuseForNow("lock-timeout", "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.");
+    reader.refuseForNow("keep-releases", "No release records are kept yet.");
+    reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
+    reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
+    const inputs = {
+        target: parseTarget(reader, run),
+        image: parseImage(reader, run),
+        stack: parseStack(reader, run),
+        rollout: {
+            timeoutMs: reader.duration("timeout"),
+            stableForMs: reader.duration("stable-for"),
+            onFailure: reader.oneOf("on-failure", ["rollback", "keep"]),
+        },
+    };
+    if (inputs.rollout.timeoutMs === 0)
+        reader.complain('"timeout" is zero: no rollout can be that fast.');
+    else if (inputs.rollout.stableForMs >= inputs.rollout.timeoutMs) {
+        reader.complain('"stable-for" is not shorter than "timeout": no rollout could ever be called good.');
+    }
+    if (reader.problems.length > 0)
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .InputError */ .dz(reader.problems);
+    return inputs;
+}
+class Reader {
+    problems = [];
+    #raw;
+    constructor(raw) {
+        this.#raw = raw;
+    }
+    complain(message, hint) {
+        this.problems.push({ message, hint });
+    }
+    adopt(parsed) {
+        this.problems.push(...parsed.problems);
+        return parsed.values;
+    }
+    /** As given, blanks included: keys and passwords. */
+    verbatim(name) {
+        return this.#raw(name);
+    }
+    text(name) {
+        return this.#raw(name).trim() || (DEFAULTS[name] ?? "");
+    }
+    optional(name) {
+        return this.text(name) || undefined;
+    }
+    lines(name) {
+        return split(this.text(name), /\r?\n/);
+    }
+    /** `name=value` lines; a line without a name is a mistake. The line itself may hold a secret. */
+    named(name) {
+        this.#raw(name)
+            .split(/\r?\n/)
+            .forEach((line, index) => {
+            if (!line.trim().startsWith("="))
+                return;
+            this.complain(`"${name}", line ${index + 1}: there is no name before the equals sign.`);
+        });
+        return this.lines(name);
+    }
+    /** Separated by newlines or commas. */
+    list(name) {
+        return split(this.text(name), /\r?\n|,/);
+    }
+    boolean(name) {
+        const value = this.text(name);
+        if (/^(true|True|TRUE)$/.test(value))
+            return true;
+        if (!/^(false|False|FALSE)$/.test(value))
+            this.complain(`"${name}" is "${value}".`, "Give true or false.");
+        return false;
+    }
+    duration(name) {
+        const value = this.text(name);
+        const ms = (0,_duration_js__WEBPACK_IMPORTED_MODULE_2__/* .parseDuration */ .E)(value);
+        if (ms === undefined)
+            this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
+        return ms ?? Number.NaN;
+    }
+    oneOf(name, choices) {
+        const value = this.text(name);
+        const choice = choices.find((candidate) => candidate === value);
+        if (choice === undefined)
+            this.complain(`"${name}" is "${value}".`, `Give one of: ${choices.join(", ")}.`);
+        return choice ?? choices[0];
+    }
+    /** An input of the contract whose behaviour is still to come: never silently ignored. */
+    refuseForNow(name, meanwhile) {
+        const value = this.text(name);
+        if (value !== (DEFAULTS[name] ?? ""))
+            this.complain(`"${name}" is not supported yet in this version.`, meanwhile);
+    }
+}
+function split(text, separator) {
+    return text
+        .split(separator)
+        .map((part) => part.trim())
+        .filter((part) => part !== "");
+}
+function parseTarget(reader, run) {
+    const hosts = reader.list("ssh-host");
+    const dockerHost = reader.text("docker-host");
+    if (hosts.length > 0 === (dockerHost !== "")) {
+        reader.complain(dockerHost === ""
+            ? 'Neither "ssh-host" nor "docker-host" is given.'
+            : 'Both "ssh-host" and "docker-host" are given.', 'Give exactly one: "ssh-host" for a manager reached by SSH, "docker-host" for a runner that stands on a manager.');
+    }
+    if (dockerHost !== "") {
+        if (!/^(unix:\/\/\/.|tcp:\/\/.)/.test(dockerHost)) {
+            const hint = dockerHost.startsWith("ssh://")
+                ? 'Use "ssh-host" for SSH.'
+                : "Give unix:///path or tcp://host:port.";
+            reader.complain(`"docker-host" is "${dockerHost}".`, hint);
+        }
+        return { kind: "socket", dockerHost };
+    }
+    checkPort(reader, reader.text("ssh-port"));
+    return {
+        kind: "ssh",
+        managers: hosts.map((entry) => parseSshHost(reader, "ssh-host", entry)),
+        jumps: reader.list("ssh-jump").map((entry) => parseSshHost(reader, "ssh-jump", entry)),
+        sudo: reader.boolean("ssh-sudo"),
+        socket: parseSocket(reader),
+        ...parseSshTrust(reader, hosts.length > 0, run),
+    };
+}
+const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
+function parseSshHost(reader, input, entry) {
+    const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
+    const host = bracketed ?? plain ?? "";
+    if (host === "") {
+        reader.complain(`"${input}" has "${entry}".`, "Give [user@]host[:port]; an IPv6 address stands in brackets.");
+    }
+    if (port !== undefined)
+        checkPort(reader, port);
+    return { host, port: Number(port ?? reader.text("ssh-port")), user: user ?? reader.text("ssh-user") };
+}
+function checkPort(reader, port) {
+    if (/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)
+        return;
+    reader.complain(`The SSH port is "${port}".`, "Give a number from 1 to 65535.");
+}
+/** Part of a remote command line where `docker system dial-stdio` has to do: nothing in it may mean anything to a shell. */
+function parseSocket(reader) {
+    const path = reader.text("docker-socket").replace(/^unix:\/\//, "");
+    if (!/^\/[\w./@+-]+$/.test(path))
+        reader.complain(`"docker-socket" is "${path}".`, "Give the absolute path of Docker's socket on the manager.");
+    return path;
+}
+function parseSshTrust(reader, wanted, run) {
+    const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
+    const password = reader.verbatim("ssh-password") || undefined;
+    const knownHosts = nonBlank(reader.verbatim("ssh-known-hosts"));
+    const fingerprints = reader.list("ssh-fingerprint");
+    const agent = privateKey === undefined && password === undefined ? run.sshAgent : undefined;
+    if (wanted && privateKey === undefined && password === undefined && agent === undefined) {
+        reader.complain('No way to log in: neither "ssh-private-key" nor "ssh-password" is given, and there is no SSH agent.', "If the key comes from a secret, check the secret's name: an undefined secret is empty.");
+    }
+    if (wanted && knownHosts === undefined && fingerprints.length === 0) {
+        reader.complain('Neither "ssh-known-hosts" nor "ssh-fingerprint" is given, so the host\'s key could not be checked.', "Give the output of `ssh-keyscan HOST`, compared with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host.");
+    }
+    for (const fingerprint of fingerprints) {
+        if (!/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(fingerprint)) {
+            reader.complain(`"ssh-fingerprint" has "${fingerprint}".`, "Give SHA256: and 43 characters, as `ssh-keygen -l` prints it.");
+        }
+    }
+    const passphrase = reader.verbatim("ssh-passphrase") || undefined;
+    return { privateKey, passphrase, password, agent, knownHosts, fingerprints };
+}
+function nonBlank(text) {
+    return text.trim() === "" ? undefined : text;
+}
+function parseImage(reader, run) {
+    const registry = reader.text("registry").replace(/\/+$/, "");
+    const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
+    if (project === "")
+        reader.complain('"project" is empty and there is no repository name to take its place.');
+    const repository = `${registry}/${project}`;
+    const reference = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(repository);
+    if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
+        reader.complain(`"${repository}" (registry/project) is no image name.`, "Give the registry as host or host/namespace without https://, and both in lower case.");
+    }
+    const version = parseVersion(reader, run);
+    const tags = reader
+        .list("tags")
+        .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
+    for (const tag of tags.filter((candidate) => !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(candidate))) {
+        reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
+    }
+    const login = parseCredential(reader, "username", "password");
+    return {
+        registry,
+        registryHost: reference?.domain ?? registry,
+        project,
+        repository,
+        version,
+        tags: [...new Set(tags)].filter((tag) => tag !== version),
+        login,
+        pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
+        build: reader.boolean("build") ? parseBuild(reader) : undefined,
+    };
+}
+function parseVersion(reader, run) {
+    const given = reader.text("version");
+    if (given !== "") {
+        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(given)) {
+            reader.complain(`"version" is "${given}", which is no image tag.`, "Use letters, digits, _ . and -, at most 128, not starting with . or -.");
+        }
+        return given;
+    }
+    if (run.refType === "tag") {
+        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(run.refName)) {
+            reader.complain(`The Git tag "${run.refName}" is no image tag.`, 'Set "version" to one made from it.');
+        }
+        return run.refName;
+    }
+    if (run.sha === "")
+        reader.complain('"version" is not given and there is no commit to name it after.');
+    return `sha-${run.sha.slice(0, 7)}`;
+}
+/** What is missing of a pair that is given in part comes from `others`. */
+function parseCredential(reader, userInput, passwordInput, others) {
+    const givenUser = reader.text(userInput);
+    const givenPassword = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
+    if (givenUser === "" && givenPassword === "")
+        return undefined;
+    const username = givenUser || (others?.username ?? "");
+    const password = givenPassword || (others?.password ?? "");
+    if (username === "" || password === "") {
+        const [given, missing] = username === "" ? [passwordInput, userInput] : [userInput, passwordInput];
+        reader.complain(`"${given}" is given and "${missing}" is empty.`, "If it comes from a secret, check the secret's name.");
+    }
+    return { username, password };
+}
+function parseBuild(reader) {
+    return {
+        context: reader.text("context"),
+        file: reader.optional("file"),
+        target: reader.optional("target"),
+        platforms: reader.list("platforms"),
+        buildArgs: reader.named("build-args"),
+        secrets: reader.named("build-secrets"),
+        labels: reader.lines("labels"),
+        cacheFrom: reader.lines("cache-from"),
+        cacheTo: reader.lines("cache-to"),
+        noCache: reader.boolean("no-cache"),
+        pull: reader.boolean("pull"),
+    };
+}
+function parseStack(reader, run) {
+    const name = reader.text("stack-name") ||
+        reader.text("project") ||
+        (run.repository.split("/").pop() ?? "").toLowerCase();
+    // Networks are named after the stack, and those must be DNS name components: no dots (SWARM: "must be valid as a DNS name component").
+    if (name !== "" && !/^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/.test(name)) {
+        reader.complain(`The stack name "${name}" is none.`, 'Set "stack-name": letters, digits, - and _, at most 63.');
+    }
+    const networks = reader.list("networks");
+    for (const network of networks.filter((candidate) => !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(candidate))) {
+        reader.complain(`"networks" has "${network}", which is no network name.`);
+    }
+    return {
+        name,
+        files: reader.lines("stack-file"),
+        variables: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("variables", reader.verbatim("variables"))),
+        secrets: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("secrets", reader.verbatim("secrets"))),
+        strict: reader.boolean("strict"),
+        envFile: reader.optional("env-file"),
+        envConfig: reader.optional("env-config"),
+        updateOrder: reader.oneOf("update-order", ["start-first", "stop-first"]),
+        failureAction: reader.oneOf("failure-action", ["rollback", "pause", "continue"]),
+        networks: [...new Set(networks)],
+        prune: reader.boolean("prune"),
+    };
+}
+
+
+/***/ }),
+
+/***/ 3233:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   H: () => (/* binding */ parseKeyValues)
+/* harmony export */ });
+const KEY = /^[A-Za-z_][A-Za-z0-9_]*$/;
+/**
+ * Reads `variables` and `secrets`: `KEY=value` lines, `KEY<<EOF` blocks, or one JSON object.
+ * The values are bytes to us: nothing in them is expanded.
+ */
+function parseKeyValues(input, text) {
+    return text.trimStart().startsWith("{") ? parseJson(input, text) : parseLines(input, text);
+}
+function parseJson(input, text) {
+    const values = new Map();
+    const problems = [];
+    const complain = (line, message, hint) => {
+        problems.push({ message: `"${input}", line ${line}: ${message}`, hint });
+    };
+    const complainOf = (key, message) => complain(lineOfKey(text, key), message);
+    let parsed;
+    try {
+        parsed = JSON.parse(text);
+    }
+    catch {
+        // The parser's own message quotes the text, which may hold secrets.
+        complain(lineOfError(text), "this starts like JSON but is none.", "Use toJSON(…).");
+        return { values, problems };
+    }
+    for (const [key, value] of Object.entries(parsed)) {
+        if (!KEY.test(key))
+            complainOf(key, `"${key}" is no variable name.`);
+        else if (typeof value === "number" || typeof value === "boolean")
+            values.set(key, String(value));
+        else if (typeof value !== "string")
+            complainOf(key, `the value of ${key} is neither text, number nor boolean.`);
+        else if (IMPOSSIBLE.test(value))
+            complainOf(key, `the value of ${key} ${HOLDS_NO_TEXT}`);
+        else
+            values.set(key, value);
+    }
+    return { values, problems };
+}
+/** What only JSON can spell, and no environment can hold: NUL, and half of a surrogate pair. */
+// oxlint-disable-next-line no-control-regex
+const IMPOSSIBLE = /\0|\p{Surrogate}/u;
+const HOLDS_NO_TEXT = "holds a NUL or half of a character, which no variable can.";
+/** The first line with which the text can't be the start of any JSON; V8 does not always tell the position. */
+function lineOfError(text) {
+    const lines = text.trimEnd().split("\n");
+    let good = 0;
+    let bad = lines.length;
+    while (bad - good > 1) {
+        const middle = Math.floor((good + bad) / 2);
+        if (couldGoOn(lines.slice(0, middle).join("\n").trimEnd()))
+            good = middle;
+        else
+            bad = middle;
+    }
+    return bad;
+}
+function couldGoOn(start) {
+    try {
+        JSON.parse(start);
+        return false; // It is whole, and yet more follows.
+    }
+    catch (error) {
+        const message = error instanceof Error ? error.message : "";
+        const position = / at position (\d+)/.exec(message)?.[1];
+        const brokenOff = /Unterminated string/.test(message); // No string goes on in the next line.
+        return !brokenOff && (/end of JSON input/.test(message) || Number(position) >= start.length);
+    }
+}
+function lineOfKey(text, key) {
+    const spelt = JSON.stringify(key);
+    for (let at = text.indexOf(spelt); at !== -1; at = text.indexOf(spelt, at + 1)) {
+        if (/^\s*:/.test(text.slice(at + spelt.length, at + spelt.length + 80)))
+            return lineAt(text, at);
+    }
+    return 1;
+}
+function lineAt(text, offset) {
+    return text.slice(0, offset).split("\n").length;
+}
+function parseLines(input, text) {
+    const values = new Map();
+    const problems = [];
+    const lines = text.split("\n");
+    for (let index = 0; index < lines.length; index += 1) {
+        // A carriage return is part of a line's end only here: in a block it may belong to the value.
+        const [line = "", ending = ""] = /^(.*?)(\r?)$/s.exec(lines[index] ?? "")?.slice(1) ?? [];
+        const complain = (message, hint) => {
+            problems.push({ message: `"${input}", line ${index + 1}: ${message}`, hint });
+        };
+        if (/^\s*(#|$)/.test(line))
+            continue;
+        const head = /^\s*([^=<\s]*)\s*(=|<<)(.*)$/s.exec(line);
+        const [, key = "", separator, rest = ""] = head ?? [];
+        if (!KEY.test(key)) {
+            complain("expected KEY=value, KEY<<EOF or a comment.");
+            continue;
+        }
+        if (values.has(key))
+            complain(`${key} is given twice.`);
+        if (separator === "=") {
+            const value = unquote(rest);
+            if (value !== undefined)
+                values.set(key, value);
+            else
+                complain(`the quotes of ${key} don't close, or text follows them.`, `For several lines write ${key}<<EOF.`);
+            continue;
+        }
+        const delimiter = rest.trim();
+        const indent = /^\s*/.exec(line)?.[0] ?? "";
+        const closings = [delimiter, indent + delimiter]; // At the margin, or as far in as the block's first line.
+        const end = lines.findIndex((each, at) => at > index && closings.includes(withoutReturn(each)));
+        if (delimiter === "" || end === -1) {
+            complain(`the block of ${key} has no closing line "${delimiter}".`);
+            break;
+        }
+        const block = lines.slice(index + 1, end);
+        values.set(key, (ending === "" ? block : block.map(withoutReturn)).join("\n"));
+        index = end;
+    }
+    return { values, problems };
+}
+function withoutReturn(line) {
+    return line.replace(/\r$/, "");
+}
+const ESCAPES = { n: "\n", r: "\r", t: "\t", '"': '"', "\\": "\\" };
+/** Single quotes keep everything; double quotes know \n \r \t \" \\; without quotes ` #` starts a comment. */
+function unquote(rest) {
+    const text = rest.trim();
+    if (text.startsWith("'"))
+        return /^'([^']*)'\s*(?:#.*)?$/s.exec(text)?.[1];
+    if (text.startsWith('"')) {
+        const inner = /^"((?:[^"\\]|\\.)*)"\s*(?:#.*)?$/s.exec(text)?.[1];
+        return inner?.replace(/\\(.)/gs, (whole, char) => ESCAPES[char] ?? whole);
+    }
+    return rest.replace(/\s#.*$/s, "").trim();
+}
+
+
+/***/ }),
+
+/***/ 8517:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   I3: () => (/* binding */ registryAuth),
+/* harmony export */   Jr: () => (/* binding */ encodedAuth),
+/* harmony export */   x0: () => (/* binding */ makeDockerConfig)
+/* harmony export */ });
+/* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
+/* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var node_fs__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3024);
+/* harmony import */ var node_fs__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_fs__WEBPACK_IMPORTED_MODULE_1__);
+/* harmony import */ var node_os__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8161);
+/* harmony import */ var node_os__WEBPACK_IMPORTED_MODULE_2___default = /*#__PURE__*/__nccwpck_require__.n(node_os__WEBPACK_IMPORTED_MODULE_2__);
+/* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6760);
+/* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_3__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(4144);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4442);
+
+
+
+
+
+
+
+/**
+ * Makes `folder` a docker configuration of our own: it starts with what earlier steps left (credentials, builders, contexts,
+ * plug-ins), and what `docker login` adds to it stays in it.
+ */
+function makeDockerConfig(folder, ownDomains) {
+    const ambient = process.env.DOCKER_CONFIG || (0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)((0,node_os__WEBPACK_IMPORTED_MODULE_2__.homedir)(), ".docker");
+    (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.mkdirSync)(folder, { mode: 0o700 });
+    const config = readConfig((0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(ambient, "config.json"));
+    // For the registries this step logs in to: an empty helper sends a login to this file instead of the machine's own credential store, where it would outlive us.
+    const ours = Object.fromEntries(ownDomains.map((domain) => [(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .credentialKey */ .TC)(domain), ""]));
+    if (config.credsStore !== undefined || config.credHelpers !== undefined)
+        config.credHelpers = { ...config.credHelpers, ...ours };
+    (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.writeFileSync)((0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(folder, "config.json"), JSON.stringify(config), { mode: 0o600 });
+    if (!(0,node_fs__WEBPACK_IMPORTED_MODULE_1__.existsSync)(ambient))
+        return;
+    for (const name of (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.readdirSync)(ambient)) {
+        if (name !== "config.json")
+            (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.symlinkSync)((0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(ambient, name), (0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(folder, name));
+    }
+}
+/** The X-Registry-Auth value docker would send for a registry, from the configuration in `folder`; undefined where it has none. */
+function registryAuth(folder, domain) {
+    const config = readConfig((0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(folder, "config.json"));
+    const key = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .credentialKey */ .TC)(domain);
+    const helper = config.credHelpers?.[key] ?? config.credsStore ?? "";
+    const found = helper === "" ? fromFile(config, key) : fromHelper(helper, key);
+    return found === undefined ? undefined : encodedAuth(found, domain);
+}
+/** A credential as an X-Registry-Auth value. */
+function encodedAuth(auth, domain) {
+    // Go's URLEncoding: the URL alphabet, and unlike Node's "base64url" with its padding, without which old engines see no credentials.
+    const base64 = Buffer.from(JSON.stringify({ ...auth, serveraddress: (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .credentialKey */ .TC)(domain) })).toString("base64");
+    return base64.replaceAll("+", "-").replaceAll("/", "_");
+}
+function readConfig(path) {
+    return (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.existsSync)(path) ? parseJson((0,node_fs__WEBPACK_IMPORTED_MODULE_1__.readFileSync)(path, "utf8"), path) : {};
+}
+/** The parser's own message quotes what it read, and that may be half a password. */
+function parseJson(text, whence) {
+    try {
+        return JSON.parse(text);
+    }
+    catch {
+        const hint = "Look at it, or leave it to docker login to write it anew.";
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_4__/* .PreflightError */ .wG([
+            { message: `${whence} is no JSON, so its registry credentials can't be read.`, hint },
+        ]);
+    }
+}
+function fromFile(config, key) {
+    const entry = config.auths?.[key] ??
+        Object.entries(config.auths ?? {}).find(([name]) => hostOf(name) === hostOf(key))?.[1];
+    if (entry === undefined)
+        return undefined;
+    if (entry.identitytoken)
+        return { identitytoken: entry.identitytoken };
+    const [username = "", ...rest] = Buffer.from(entry.auth ?? "", "base64")
+        .toString("utf8")
+        .split(":");
+    if (username === "")
+        return undefined;
+    return { username, password: rest.join(":").replace(/\0+$/, "") };
+}
+/** Older logins wrote the host with scheme or path; docker compares host names only. */
+function hostOf(name) {
+    return name.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+}
+/** Docker's credential helper protocol: the server's name in, JSON out. */
+function fromHelper(helper, key) {
+    const { status, stdout } = (0,node_child_process__WEBPACK_IMPORTED_MODULE_0__.spawnSync)(`docker-credential-${helper}`, ["get"], {
+        input: key,
+        env: (0,_docker_js__WEBPACK_IMPORTED_MODULE_5__/* .stepEnvironment */ .a)(process.env),
+        encoding: "utf8",
+        timeout: 20_000,
+    });
+    if (status !== 0)
+        return undefined;
+    const { Username = "", Secret = "" } = parseJson(stdout, `What docker-credential-${helper} prints`);
+    return Username === "<token>" ? { identitytoken: Secret } : { username: Username, password: Secret };
+}
+
+
+/***/ }),
+
+/***/ 4442:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   V: () => (/* binding */ DockerCli),
+/* harmony export */   a: () => (/* binding */ stepEnvironment)
+/* harmony export */ });
+/* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
+/* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
+
+
+
+/**
+ * Runs docker commands with one private configuration. `@actions/exec` can't end what it started, and a cancelled deployment must
+ * leave no docker behind; hence Node's own spawn.
+ */
+class DockerCli {
+    #environment;
+    #signal;
+    /** `environment` replaces what the step's own environment says about docker. */
+    constructor(environment, signal) {
+        this.#environment = environment;
+        this.#signal = signal;
+    }
+    /** The same docker with more variables set, for instance a DOCKER_HOST. */
+    with(environment) {
+        return new DockerCli({ ...this.#environment, ...environment }, this.#signal);
+    }
+    /** Resolves whatever the exit code is; rejects when docker can't be started and when the deployment is cancelled. */
+    async run(argv, call = {}) {
+        this.#signal.throwIfAborted();
+        const env = { ...stepEnvironment(process.env), ...this.#environment, ...call.environment };
+        const child = (0,node_child_process__WEBPACK_IMPORTED_MODULE_0__.spawn)("docker", argv, {
+            env: Object.fromEntries(Object.entries(env).filter(([, value]) => value !== "")),
+            stdio: ["pipe", "pipe", "pipe"],
+            detached: true, // A group of its own, so that its plug-ins end with it.
+            ...(call.cwd === undefined ? {} : { cwd: call.cwd }),
+        });
+        const end = () => {
+            killGroup(child, "SIGTERM");
+            setTimeout(() => killGroup(child, "SIGKILL"), GRACE_MS).unref();
+        };
+        this.#signal.addEventListener("abort", end, { once: true });
+        const stdout = collect(child.stdout, call.onLine);
+        const stderr = collect(child.stderr, call.onLine);
+        child.stdin.on("error", () => undefined); // Docker may end before it has read everything; its exit code says why.
+        child.stdin.end(call.input ?? "");
+        try {
+            const code = await new Promise((resolve, reject) => {
+                child.on("error", (error) => {
+                    reject(error.code === "ENOENT" ? dockerMissing(error) : error);
                 });
+                child.on("close", (exit) => resolve(exit ?? 255));
+                // Whoever else holds the pipes open must not hold up the end of a cancelled step.
+                child.on("exit", (exit) => {
+                    if (this.#signal.aborted)
+                        resolve(exit ?? 255);
+                });
+            });
+            if (this.#signal.aborted)
+                throw this.#signal.reason instanceof Error ? this.#signal.reason : new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ("a signal");
+            return { code, stdout: stdout(), stderr: stderr() };
+        }
+        finally {
+            this.#signal.removeEventListener("abort", end);
+            if (this.#signal.aborted) {
+                killGroup(child, "SIGKILL"); // Docker itself has ended; what it started has no business left.
+                child.stdout.destroy();
+                child.stderr.destroy();
+            }
+        }
+    }
+}
+/** Long enough for docker to tell its engine that the build is off. */
+const GRACE_MS = 3000;
+function killGroup(child, signal) {
+    try {
+        if (child.pid !== undefined)
+            process.kill(-child.pid, signal);
+    }
+    catch {
+        // ESRCH: all of it has ended already.
+    }
+}
+function dockerMissing(cause) {
+    const hint = "Install it in a step before this one; GitHub's ubuntu-latest has it.";
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .PreflightError */ .wG([{ message: "The docker command was not found on this runner.", hint }], cause);
+}
+/** Our inputs hold keys and passwords, and docker's plug-ins need none of them. */
+function stepEnvironment(environment) {
+    const kept = {};
+    for (const [name, value] of Object.entries(environment)) {
+        if (value !== undefined && !name.startsWith("INPUT_") && !name.startsWith("STATE_"))
+            kept[name] = value;
+    }
+    return kept;
+}
+function collect(stream, onLine) {
+    let all = "";
+    let open = "";
+    stream.setEncoding("utf8");
+    stream.on("data", (chunk) => {
+        all += chunk;
+        if (onLine === undefined)
+            return;
+        const lines = (open + chunk).split(/\r\n|\r|\n/);
+        open = lines.pop() ?? "";
+        lines.filter((line) => line.trim() !== "").forEach(onLine);
+    });
+    stream.on("end", () => {
+        if (onLine !== undefined && open.trim() !== "")
+            onLine(open);
+    });
+    return () => all;
+}
+
+
+/***/ }),
+
+/***/ 3173:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  PB: () => (/* binding */ EngineApi),
+  Pq: () => (/* binding */ json),
+  v6: () => (/* binding */ messageIn),
+  hF: () => (/* binding */ successful)
+});
+
+// EXTERNAL MODULE: external "node:http"
+var external_node_http_ = __nccwpck_require__(7067);
+// EXTERNAL MODULE: external "node:fs"
+var external_node_fs_ = __nccwpck_require__(3024);
+// EXTERNAL MODULE: external "node:net"
+var external_node_net_ = __nccwpck_require__(7030);
+;// CONCATENATED MODULE: external "node:https"
+const external_node_https_namespaceObject = require("node:https");
+// EXTERNAL MODULE: external "node:path"
+var external_node_path_ = __nccwpck_require__(6760);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+;// CONCATENATED MODULE: ./src/io/engine.ts
+
+
+
+
+
+
+
+/** Of Docker 20.10, the first that says how many tasks a service should have. */
+const OLDEST_API = "1.41";
+/** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
+const CALL_DEADLINE_MS = 30_000;
+/** The JSON of a successful answer; a `ManagerRefusal` for any other. */
+async function json(engine, path, call = {}) {
+    const bytes = await successful(engine, path, call);
+    return bytes.length === 0 ? null : JSON.parse(bytes.toString("utf8"));
+}
+/** The body of a successful answer; a `ManagerRefusal` for any other. */
+async function successful(engine, path, call = {}) {
+    const { status, body } = await engine.send(path, call);
+    if (status >= 200 && status < 300)
+        return body;
+    throw new errors/* ManagerRefusal */.oF(status, `${call.method ?? "GET"} ${path}`, messageIn(body) || `status ${status}`);
+}
+/** The Engine API at one address, over kept-alive connections. */
+class EngineApi {
+    #address;
+    #agent;
+    #signal;
+    #apiVersion = "";
+    #info = null;
+    constructor(address, agent, signal) {
+        this.#address = address;
+        this.#agent = agent;
+        this.#signal = signal;
+    }
+    /**
+     * Asks the engine about itself and for its API version, so that a new engine speaks its own and an old one is not asked for more.
+     * `most` tells, once a first answer is there, how many connections may be open at once.
+     */
+    static async open(dockerHost, signal, most = () => Infinity) {
+        const address = addressOf(dockerHost);
+        const agent = address.tls === undefined
+            ? new external_node_http_.Agent({ keepAlive: true })
+            : new external_node_https_namespaceObject.Agent({ keepAlive: true, ...address.tls });
+        const api = new EngineApi(address, agent, signal);
+        try {
+            await api.#greet(dockerHost, most);
+            return api;
+        }
+        catch (error) {
+            agent.destroy();
+            throw error;
+        }
+    }
+    /** One question tells both. Should an engine no longer take it without a version, it is asked for its version first. */
+    async #greet(dockerHost, most) {
+        const asked = await this.#send("/info", {});
+        const { headers, status } = asked.status === 200 ? asked : await this.#send("/_ping", {});
+        this.#agent.maxSockets = most();
+        this.#apiVersion = spokenVersion({ headers, status }, dockerHost);
+        this.#info =
+            asked.status === 200 ? JSON.parse(asked.body.toString("utf8")) : await json(this, "/info");
+    }
+    get apiVersion() {
+        return this.#apiVersion;
+    }
+    get info() {
+        return this.#info;
+    }
+    /** Connections that may be open at once. */
+    get most() {
+        return this.#agent.maxSockets;
+    }
+    close() {
+        this.#agent.destroy();
+    }
+    async send(path, call) {
+        return await this.#send(`/v${this.apiVersion}${path}`, call);
+    }
+    async #send(path, call) {
+        const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
+        const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+        const send = this.#address.tls === undefined ? external_node_http_.request : external_node_https_namespaceObject.request;
+        const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
+        return await new Promise((resolve, reject) => {
+            const sent = send({
+                ...this.#address.where,
+                agent: this.#agent,
+                path: `${path}${query}`,
+                method: call.method ?? "GET",
+                signal,
+                headers: {
+                    host: "docker",
+                    ...(body === undefined
+                        ? {}
+                        : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+                    ...(call.auth === undefined ? {} : { "x-registry-auth": call.auth }),
+                },
+            }, (response) => {
+                const chunks = [];
+                response.on("data", (chunk) => chunks.push(chunk));
+                response.on("error", reject);
+                response.on("end", () => resolve({
+                    status: response.statusCode ?? 0,
+                    headers: response.headers,
+                    body: Buffer.concat(chunks),
+                }));
+            });
+            sent.on("error", (error) => reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error));
+            sent.end(body);
+        });
+    }
+}
+function spokenVersion({ status, headers }, dockerHost) {
+    const apiVersion = headers["api-version"];
+    if (status !== 200 || typeof apiVersion !== "string") {
+        const message = `What answers at ${dockerHost} is no Docker engine (status ${status}).`;
+        throw new errors/* ConnectError */.T$(message, "Check the address.");
+    }
+    if (isOlder(apiVersion, OLDEST_API)) {
+        throw new errors/* ConnectError */.T$(`The engine at ${dockerHost} speaks API ${apiVersion}, which is too old.`, `Update Docker there to 20.10 or newer (API ${OLDEST_API}).`);
+    }
+    return apiVersion;
+}
+function isOlder(version, than) {
+    const [a = 0, b = 0] = version.split(".").map(Number);
+    const [c = 0, d = 0] = than.split(".").map(Number);
+    return a < c || (a === c && b < d);
+}
+/** For `tcp://`, docker's own variables say whether TLS is spoken and with which certificates. */
+function addressOf(dockerHost) {
+    if (dockerHost.startsWith("unix://"))
+        return { where: { socketPath: dockerHost.slice("unix://".length) }, tls: undefined };
+    const url = new URL(dockerHost.replace(/^tcp:/, "http:"));
+    const host = url.hostname.replace(/^\[|\]$/g, "");
+    const folder = process.env.DOCKER_CERT_PATH ?? "";
+    const tls = folder === "" ? undefined : { ...certificates(folder), ...((0,external_node_net_.isIP)(host) > 0 ? {} : { servername: host }) };
+    return { where: { host, port: Number(url.port || (tls === undefined ? 2375 : 2376)) }, tls };
+}
+function certificates(folder) {
+    try {
+        const [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map((name) => (0,external_node_fs_.readFileSync)((0,external_node_path_.join)(folder, name)));
+        if (ca !== undefined && cert !== undefined && key !== undefined)
+            return { ca, cert, key };
+        throw new Error("there are no certificates");
+    }
+    catch (error) {
+        throw new errors/* ConnectError */.T$(`The certificates in DOCKER_CERT_PATH (${folder}) can't be read: ${(0,errors/* messageOf */.bD)(error)}.`, "Docker expects ca.pem, cert.pem and key.pem there.", error);
+    }
+}
+function messageIn(body) {
+    try {
+        const parsed = JSON.parse(body.toString("utf8"));
+        return typeof parsed.message === "string" ? parsed.message.trim() : "";
+    }
+    catch {
+        return body.toString("utf8").trim().slice(0, 500);
+    }
+}
+
+
+/***/ }),
+
+/***/ 7957:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Jh: () => (/* binding */ typeOfKey),
+/* harmony export */   Rj: () => (/* binding */ fingerprint),
+/* harmony export */   eE: () => (/* binding */ knownKeys)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+
+/** Finds the lines that speak of `host` at `port`. */
+function knownKeys(text, host, port) {
+    const name = port === 22 ? host.toLowerCase() : `[${host.toLowerCase()}]:${port}`;
+    const accepted = [];
+    const revoked = [];
+    let certAuthority = false;
+    for (const line of text.split(/\r?\n/)) {
+        const fields = line.trim().split(/\s+/);
+        const marker = fields[0]?.startsWith("@") === true ? fields.shift() : undefined;
+        const [patterns = "", type = "", base64 = ""] = fields;
+        if (patterns === "" || patterns.startsWith("#") || base64 === "" || !matches(patterns, name))
+            continue;
+        const key = { type, blob: Buffer.from(base64, "base64") };
+        if (typeOfKey(key.blob) !== type)
+            continue; // A key that was cut short is none.
+        if (marker === "@revoked")
+            revoked.push(key);
+        else if (marker === "@cert-authority")
+            certAuthority = true;
+        else if (marker === undefined)
+            accepted.push(key);
+    }
+    return { accepted, revoked, certAuthority };
+}
+function matches(patterns, name) {
+    let found = false;
+    for (const pattern of patterns.split(",")) {
+        const negated = pattern.startsWith("!");
+        if (!matchesOne(negated ? pattern.slice(1) : pattern, name))
+            continue;
+        if (negated)
+            return false; // A negated match overrules every other one.
+        found = true;
+    }
+    return found;
+}
+function matchesOne(pattern, name) {
+    const hashed = /^\|1\|([^|]+)\|([^|]+)$/.exec(pattern);
+    if (hashed !== null) {
+        const [, salt = "", digest = ""] = hashed;
+        const expected = Buffer.from(digest, "base64");
+        const actual = (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHmac)("sha1", Buffer.from(salt, "base64")).update(name).digest();
+        return expected.length === actual.length && (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.timingSafeEqual)(expected, actual);
+    }
+    const expression = pattern
+        .toLowerCase()
+        .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+        .replaceAll("*", ".*")
+        .replaceAll("?", ".");
+    return new RegExp(`^${expression}$`).test(name);
+}
+/** The type that a key's blob names in its first field. */
+function typeOfKey(blob) {
+    return blob.length < 4 ? "" : blob.toString("latin1", 4, 4 + Math.min(blob.readUInt32BE(0), 64));
+}
+/** As `ssh-keygen -l` prints it. */
+function fingerprint(blob) {
+    return `SHA256:${(0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(blob).digest("base64").replace(/=+$/, "")}`;
+}
+
+
+/***/ }),
+
+/***/ 9109:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  openSession: () => (/* binding */ openSession),
+  withheld: () => (/* binding */ withheld)
+});
+
+// EXTERNAL MODULE: external "node:path"
+var external_node_path_ = __nccwpck_require__(6760);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
+// EXTERNAL MODULE: ./src/stack/template.ts
+var template = __nccwpck_require__(6424);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+// EXTERNAL MODULE: ./src/io/docker.ts
+var docker = __nccwpck_require__(4442);
+// EXTERNAL MODULE: ./src/io/docker-config.ts
+var docker_config = __nccwpck_require__(8517);
+// EXTERNAL MODULE: ./src/io/engine.ts + 1 modules
+var engine = __nccwpck_require__(3173);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(1884);
+// EXTERNAL MODULE: ./src/io/write.ts
+var io_write = __nccwpck_require__(1007);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(8953);
+;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
+
+
+
+
+
+
+
+const PREDEFINED_NETWORKS = ["host", "bridge"];
+const LOGS_DEADLINE_MS = 8000;
+/** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
+class EngineSwarm {
+    #engine;
+    #address;
+    constructor(engine, address) {
+        this.#engine = engine;
+        this.#address = address;
+    }
+    get address() {
+        return this.#address();
+    }
+    async survey(stack) {
+        const { info } = this.#engine;
+        const [networks, configs, secrets, services, tasks] = await Promise.all([
+            this.#networks(),
+            this.#list("/configs"),
+            this.#list("/secrets"),
+            this.#rawServices(stack),
+            this.tasks(stack),
+        ]);
+        return {
+            info,
+            networks,
+            rawSecrets: secrets,
+            rawConfigs: configs,
+            rawServices: services,
+            services: services.map(toService),
+            tasks,
+            configs: configs.map(toStoredConfig),
+            secrets: secrets.map((raw) => ({ id: (0,json/* textAt */.$6)(raw, "ID"), name: (0,json/* textAt */.$6)(raw, "Spec", "Name") })),
+        };
+    }
+    async askRegistry(image, auth) {
+        try {
+            const body = (await (0,engine/* json */.Pq)(this.#engine, `/distribution/${image}/json`, {
+                auth,
+                deadlineMs: 60_000,
+            }));
+            return { kind: "found", digest: (0,json/* textAt */.$6)(body, "Descriptor", "digest"), body };
+        }
+        catch (error) {
+            if (!(error instanceof errors/* ManagerRefusal */.oF))
+                throw error;
+            return { kind: "refused", status: error.status, message: error.said };
+        }
+    }
+    async #networks() {
+        const [listed, ...predefined] = await Promise.all([
+            this.#list("/networks"),
+            ...PREDEFINED_NETWORKS.map(async (name) => await this.#predefinedNetwork(name)),
+        ]);
+        const known = predefined.filter((raw) => raw !== undefined);
+        const names = new Set(known.map((raw) => (0,json/* textAt */.$6)(raw, "Name")));
+        return [...known, ...listed.filter((raw) => !names.has((0,json/* textAt */.$6)(raw, "Name")))];
+    }
+    /** A network that every node has on its own: specs hold the id that the swarm gives it, and the list shows only the manager's. */
+    async #predefinedNetwork(name) {
+        try {
+            return (0,json/* objectAt */.lJ)(await (0,engine/* json */.Pq)(this.#engine, `/networks/${name}`, { query: { scope: "swarm" } }));
+        }
+        catch (error) {
+            if (error instanceof errors/* ManagerRefusal */.oF && error.status === 404)
+                return undefined;
+            throw error;
+        }
+    }
+    async createNetwork(name) {
+        const Labels = { [defaults/* MANAGED_LABEL */.bS]: "true" };
+        const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
+        try {
+            return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }), "Id");
+        }
+        catch (error) {
+            const conflict = error instanceof errors/* ManagerRefusal */.oF && /already exists|conflicts/.test(error.said);
+            const existing = conflict
+                ? (await this.#networks()).find((raw) => (0,json/* textAt */.$6)(raw, "Name") === name)
+                : undefined;
+            if (existing === undefined)
+                throw error;
+            return (0,json/* textAt */.$6)(existing, "Id"); // Another deployment was faster.
+        }
+    }
+    async createObject(created) {
+        const { kind, name, labels, bytes, templateDriver } = created;
+        const body = {
+            Name: name,
+            Labels: Object.fromEntries(labels),
+            Data: Buffer.from(bytes).toString("base64"),
+            ...(templateDriver === undefined ? {} : { Templating: { Name: templateDriver } }),
+        };
+        try {
+            return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, `/${kind}s/create`, { method: "POST", body, repeatable: true }), "ID");
+        }
+        catch (error) {
+            // Another deployment was faster; a name made from the content means the same content.
+            const conflict = error instanceof errors/* ManagerRefusal */.oF && error.status === 409;
+            const existing = conflict
+                ? (await this.#list(`/${kind}s`)).find((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name") === name)
+                : undefined;
+            if (existing === undefined)
+                throw error;
+            return (0,json/* textAt */.$6)(existing, "ID");
+        }
+    }
+    async services(stack) {
+        return (await this.#rawServices(stack)).map(toService);
+    }
+    async tasks(stack) {
+        const label = { label: [`${defaults/* STACK_LABEL */.GF}=${stack}`] };
+        // Swarm alone knows which tasks are of the present spec (IsTaskDirty); the filter is how it says so.
+        const [all, current] = await Promise.all([
+            this.#list("/tasks", { filters: JSON.stringify(label) }),
+            this.#list("/tasks", { filters: JSON.stringify({ ...label, "_up-to-date": ["true"] }) }),
+        ]);
+        const ids = new Set(current.map((task) => (0,json/* textAt */.$6)(task, "ID")));
+        return all.map((task) => toTask(task, ids.has((0,json/* textAt */.$6)(task, "ID"))));
+    }
+    async nodeName(id) {
+        const node = await (0,engine/* json */.Pq)(this.#engine, `/nodes/${id}`);
+        return (0,json/* textAt */.$6)(node, "Description", "Hostname") || id;
+    }
+    async taskLogs(taskId, lines) {
+        const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
+        const bytes = await (0,engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, {
+            query,
+            deadlineMs: LOGS_DEADLINE_MS,
+        });
+        // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
+        const stamped = demultiplexed(bytes).toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.stamp, b.stamp));
+        return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
+    }
+    async updateService(service, spec, auth) {
+        const path = `/services/${service.id}/update`;
+        const query = `?version=${service.version}`;
+        const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, { method: "POST", path, body: spec, auth }, query);
+        if (status >= 300)
+            throw new errors/* ManagerRefusal */.oF(status, `POST ${path}`, (0,json/* textAt */.$6)(body, "message"));
+    }
+    async removeService(id) {
+        try {
+            await (0,engine/* json */.Pq)(this.#engine, `/services/${id}`, { method: "DELETE", repeatable: true });
+        }
+        catch (error) {
+            if (!(error instanceof errors/* ManagerRefusal */.oF && error.status === 404))
+                throw error; // Gone is gone.
+        }
+    }
+    async #rawServices(stack) {
+        const filters = JSON.stringify({ label: [`${defaults/* STACK_LABEL */.GF}=${stack}`] });
+        return await this.#list("/services", { filters, status: "true" });
+    }
+    async #list(path, query) {
+        const answer = await (0,engine/* json */.Pq)(this.#engine, path, query === undefined ? {} : { query });
+        return Array.isArray(answer) ? answer : [];
+    }
+}
+function toService(raw) {
+    const spec = (0,json/* objectAt */.lJ)(raw, "Spec");
+    const update = (0,json/* objectAt */.lJ)(raw, "UpdateStatus");
+    const state = (0,json/* textAt */.$6)(update, "State");
+    return {
+        id: (0,json/* textAt */.$6)(raw, "ID"),
+        name: (0,json/* textAt */.$6)(spec, "Name"),
+        version: (0,json/* numberAt */.tk)(raw, "Version", "Index"),
+        spec,
+        update: state === "" ? undefined : { state, message: (0,json/* textAt */.$6)(update, "Message") },
+        desiredTasks: (0,json/* numberAt */.tk)(raw, "ServiceStatus", "DesiredTasks"),
+        jobIteration: (0,json/* numberAt */.tk)(raw, "JobStatus", "JobIteration", "Index"),
+    };
+}
+function toTask(raw, current) {
+    const status = (0,json/* objectAt */.lJ)(raw, "Status");
+    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode");
+    return {
+        id: (0,json/* textAt */.$6)(raw, "ID"),
+        serviceId: (0,json/* textAt */.$6)(raw, "ServiceID"),
+        slot: (0,json/* numberAt */.tk)(raw, "Slot"),
+        nodeId: (0,json/* textAt */.$6)(raw, "NodeID"),
+        state: (0,json/* textAt */.$6)(status, "State"),
+        desiredState: (0,json/* textAt */.$6)(raw, "DesiredState"),
+        error: (0,json/* textAt */.$6)(status, "Err"),
+        exitCode: typeof exitCode === "number" ? exitCode : undefined,
+        image: (0,json/* textAt */.$6)(raw, "Spec", "ContainerSpec", "Image"),
+        createdAt: (0,json/* textAt */.$6)(raw, "CreatedAt"),
+        jobIteration: (0,json/* numberAt */.tk)(raw, "JobIteration", "Index"),
+        current,
+    };
+}
+function toStoredConfig(raw) {
+    const spec = (0,json/* objectAt */.lJ)(raw, "Spec");
+    return {
+        id: (0,json/* textAt */.$6)(raw, "ID"),
+        name: (0,json/* textAt */.$6)(spec, "Name"),
+        bytes: Buffer.from((0,json/* textAt */.$6)(spec, "Data"), "base64"),
+    };
+}
+/** Without a terminal, the engine frames each piece of output: one byte for the stream, three of nothing, four for the length. */
+function demultiplexed(bytes) {
+    const streams = { stdout: [], stderr: [] };
+    let offset = 0;
+    while (offset + 8 <= bytes.length) {
+        const framed = (bytes[offset] ?? 9) <= 2 && bytes.readUIntBE(offset + 1, 3) === 0;
+        if (!framed)
+            return linesOf(bytes, false); // A task with a terminal is not framed.
+        const length = bytes.readUInt32BE(offset + 4);
+        const stream = bytes[offset] === 2 ? streams.stderr : streams.stdout;
+        stream.push(bytes.subarray(offset + 8, offset + 8 + length));
+        offset += 8 + length;
+    }
+    return [...linesOf(Buffer.concat(streams.stdout), false), ...linesOf(Buffer.concat(streams.stderr), true)];
+}
+/** The engine stamps at each line feed only; of a line that was written over (`\r`, as progress bars do), the last state counts. */
+function linesOf(bytes, stderr) {
+    const lines = bytes.toString("utf8").split(/\r?\n/);
+    return lines
+        .filter((line) => line !== "")
+        .map((line) => {
+        const [, stamp = "", text = ""] = /^(\S*) ?([\s\S]*)$/.exec(line) ?? [];
+        return { stamp, text: text.split("\r").findLast((state) => state !== "") ?? "", stderr };
+    });
+}
+
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/plan.ts
+var plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/io/stand-in.ts
+var stand_in = __nccwpck_require__(4406);
+;// CONCATENATED MODULE: ./src/io/forwarding.ts
+
+
+
+
+
+
+
+/**
+ * Passes on to the manager what several dockers write at once, until one of them fails. What more than one of them asks for, such as the
+ * stack's own network, is created once and all hear the one answer; one after the other, since two networks made at once may get one
+ * subnet (Docker 28, "Pool overlaps"). `onSent` hears which services the manager took; one that got no answer may have been taken.
+ */
+function forwarding(engine, onSent) {
+    const networks = new Map();
+    const common = new Map();
+    let last = Promise.resolve();
+    let failed = false;
+    const send = async (write, query) => {
+        if (failed)
+            return { status: 409, body: { message: apply/* HELD_BACK */.q_ } };
+        const name = (0,json/* textAt */.$6)(write.body, "Name");
+        try {
+            const answer = await (0,io_write/* sendWrite */.A)(engine, write, query);
+            if (answer.status >= 300)
+                failed = true;
+            else if ((0,plan/* writesService */.IJ)(write.path))
+                onSent(name);
+            else if (write.path === "/networks/create")
+                networks.set(name, (0,json/* textAt */.$6)(answer.body, "Id"));
+            return answer;
+        }
+        catch (error) {
+            failed = true;
+            if ((0,plan/* writesService */.IJ)(write.path))
+                onSent(name);
+            throw error;
+        }
+    };
+    const sendOnce = async (write, query) => {
+        const what = `${write.path}${query} ${(0,json/* textAt */.$6)(write.body, "Name")}`;
+        let asked = common.get(what);
+        if (asked === undefined) {
+            asked = last.then(async () => await send(write, query));
+            common.set(what, asked);
+            last = asked.catch(() => undefined); // Whoever asked hears of it; the next one is then held back.
+        }
+        return await asked;
+    };
+    return {
+        networks,
+        onWrite: async (write, query) => await ((0,plan/* writesService */.IJ)(write.path) ? send : sendOnce)(write, query),
+    };
+}
+
+// EXTERNAL MODULE: external "node:events"
+var external_node_events_ = __nccwpck_require__(8474);
+// EXTERNAL MODULE: external "node:http"
+var external_node_http_ = __nccwpck_require__(7067);
+;// CONCATENATED MODULE: ./src/io/proxy.ts
+
+
+
+
+
+
+/** A socket for docker commands that only ask and answer in JSON, such as `docker login`: it stays while the manager behind it may change. */
+async function openProxy(engine, socket) {
+    const server = (0,external_node_http_.createServer)((request, response) => {
+        void pass(engine, request).then(({ status, body }) => {
+            response.writeHead(status, { "api-version": engine.apiVersion, "content-type": "application/json" });
+            response.end(body);
+        }, (error) => {
+            response.writeHead(502, { "content-type": "application/json" });
+            response.end(JSON.stringify({ message: (0,errors/* messageOf */.bD)(error) }));
+        });
+    });
+    server.listen(socket);
+    await (0,external_node_events_.once)(server, "listening");
+    return {
+        dockerHost: `unix://${socket}`,
+        [Symbol.asyncDispose]: async () => {
+            server.closeAllConnections();
+            await new Promise((resolve) => server.close(() => resolve()));
+        },
+    };
+}
+async function pass(engine, request) {
+    const text = await (0,stand_in/* bodyOf */.EN)(request);
+    const path = (0,stand_in/* unversioned */.jY)(request);
+    if (path === "/_ping")
+        return { status: 200, body: Buffer.from("OK") };
+    const body = text === "" ? {} : { body: JSON.parse(text) };
+    return await engine.send(path, { method: request.method ?? "GET", ...body });
+}
+
+// EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
+var ssh_login = __nccwpck_require__(6962);
+// EXTERNAL MODULE: ./src/io/steady-engine.ts
+var steady_engine = __nccwpck_require__(3539);
+// EXTERNAL MODULE: external "node:net"
+var external_node_net_ = __nccwpck_require__(7030);
+;// CONCATENATED MODULE: external "node:stream"
+const external_node_stream_namespaceObject = require("node:stream");
+// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(2638);
+;// CONCATENATED MODULE: ./src/io/docker-way.ts
+
+
+
+const DEFAULT_SOCKET = "/var/run/docker.sock";
+/**
+ * How an SSH session gets to Docker's socket. Stream-local forwarding costs no process and no session over there; where sshd refuses
+ * it, or sudo is needed, `docker system dial-stdio` does the same over a channel.
+ */
+class DockerWay {
+    #client;
+    #target;
+    #kind;
+    #said = "";
+    constructor(client, target) {
+        this.#client = client;
+        this.#target = target;
+        this.#kind = target.sudo ? "dial-stdio" : "unknown";
+    }
+    /** Connections that may be open at once: sshd counts those of dial-stdio as sessions (MaxSessions), of which it may allow just one. */
+    get most() {
+        return this.#kind === "dial-stdio" ? 1 : Number.POSITIVE_INFINITY;
+    }
+    /** In words, for the log. */
+    get name() {
+        return this.#kind === "dial-stdio" ? `\`${this.#command()}\`` : "stream-local forwarding";
+    }
+    /** Why Docker could not be reached, as far as somebody said so. */
+    get failure() {
+        return this.#said.trim().replace(/\s+/g, " ");
+    }
+    /** A connection to Docker's socket. Rejects where none can be had; one by dial-stdio may also just end, and `failure` says why. */
+    async open() {
+        if (this.#kind !== "dial-stdio") {
+            try {
+                const channel = await this.#forward();
+                this.#kind = "forwarding";
+                return channel;
+            }
+            catch (error) {
+                // "open failed" stands for a refusal, for a socket that is not there, and for one that the user may not open.
+                if (this.#kind === "forwarding" || !isRefusal(error))
+                    throw error;
+                this.#kind = "dial-stdio";
+            }
+        }
+        return await this.#dial();
+    }
+    async #forward() {
+        return await new Promise((resolve, reject) => {
+            this.#client.openssh_forwardOutStreamLocal(this.#target.socket, (error, channel) => {
+                if (error === undefined)
+                    resolve(channel);
+                else
+                    reject(error);
+            });
+        });
+    }
+    async #dial() {
+        return await new Promise((resolve, reject) => {
+            this.#client.exec(this.#command(), (error, channel) => {
+                if (error !== undefined) {
+                    this.#said = `sshd opens no session for it (${error.message})`;
+                    reject(error);
+                    return;
+                }
+                channel.stderr.on("data", (chunk) => (this.#said += chunk.toString("utf8").slice(0, 2000)));
+                channel.on("exit", (code) => {
+                    if (code !== 0 && this.#said === "")
+                        this.#said = `it ended with exit code ${code ?? "none"}`;
+                });
+                resolve(channel);
+            });
+        });
+    }
+    #command() {
+        const { sudo, socket } = this.#target;
+        const host = socket === DEFAULT_SOCKET ? "" : ` -H unix://${socket}`;
+        return `${sudo ? "sudo -n " : ""}docker${host} system dial-stdio`;
+    }
+}
+/** Of the channel, not of the session. */
+function isRefusal(error) {
+    return error instanceof Error && "reason" in error;
+}
+
+// EXTERNAL MODULE: ./src/io/known-hosts.ts
+var known_hosts = __nccwpck_require__(7957);
+;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
+
+
+
+
+
+
+const HANDSHAKE_TIMEOUT_MS = 20_000;
+/** A peer that is gone without a word is found after three of these. */
+const KEEPALIVE_MS = 5000;
+/** Connects hop by hop; each one's host key is checked before any credential is sent to it. */
+async function openConnection(login, manager, signal) {
+    const hops = [];
+    const close = () => {
+        for (const hop of hops.toReversed())
+            hop.close();
+    };
+    try {
+        for (const at of [...login.target.jumps, manager]) {
+            const previous = hops.at(-1);
+            const way = previous === undefined ? undefined : await through(previous, at);
+            hops.push(await connect(at, way, login, signal));
+        }
+    }
+    catch (error) {
+        close();
+        throw error;
+    }
+    const last = hops.at(-1);
+    if (last === undefined)
+        throw new RangeError("there is no host to connect to");
+    return { client: last.client, lost: () => hops.map(({ lost }) => lost()).find(Boolean), close };
+}
+/** A jump host's own connection to the next one. */
+async function through({ client, at }, next) {
+    return await new Promise((resolve, reject) => {
+        client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
+            if (error === undefined)
+                resolve(channel);
+            else
+                reject(explainJump(error, at, next));
+        });
+    });
+}
+/** RFC 4254, 5.1. */
+const PROHIBITED = 1;
+function explainJump(error, at, next) {
+    const [from, to] = [inWords(at), inWords(next)];
+    return error.reason === PROHIBITED
+        ? new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections.`, "Its sshd needs AllowTcpForwarding, and the key in authorized_keys port-forwarding and no permitopen for another address.", error)
+        : new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${(0,errors/* messageOf */.bD)(error)}).`, "Check the name and port as the jump host sees them.", error, true);
+}
+/** `host:port`, an IPv6 address in brackets. */
+function inWords({ host, port }) {
+    return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+/** What ssh2 can check, in its own order. */
+const HOST_KEY_ALGORITHMS = [
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+    "ssh-rsa",
+];
+/** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
+function hostKeyAlgorithms(trusted) {
+    const isKnown = (algorithm) => trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
+    return [
+        ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
+        ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
+    ];
+}
+async function connect(at, sock, login, signal) {
+    signal.throwIfAborted();
+    const known = login.known.get(at) ?? { trusted: [], revoked: [] };
+    const attempt = { at, login, known, offered: undefined, accepted: [] };
+    const client = new lib.Client();
+    let lost;
+    // One listener for life: an `error` of a session that nobody listens to ends the process.
+    client.on("error", (error) => (lost ??= error.message));
+    client.on("end", () => (lost ??= "the server ended the session"));
+    client.on("close", () => (lost ??= "the server closed the session"));
+    const close = () => {
+        lost ??= "this step closed the session";
+        client.end();
+        client.destroy();
+    };
+    await ready(client, optionsFor(attempt, sock), attempt, signal);
+    return { at, client, lost: () => lost, close };
+}
+function optionsFor(attempt, sock) {
+    const { at, known } = attempt;
+    return {
+        ...(sock === undefined ? { host: at.host, port: at.port } : { sock }),
+        username: at.user,
+        readyTimeout: HANDSHAKE_TIMEOUT_MS,
+        keepaliveInterval: KEEPALIVE_MS,
+        keepaliveCountMax: 3,
+        hostVerifier: (key) => {
+            attempt.offered = key;
+            return isTrusted(key, attempt);
+        },
+        algorithms: { serverHostKey: hostKeyAlgorithms(known.trusted) },
+        authHandler: authHandler(attempt),
+    };
+}
+/** ssh2 takes `false` for the end of the list, which its types don't know. */
+const NO_MORE = false;
+/** ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. */
+function authHandler(attempt) {
+    const { target, privateKey } = attempt.login;
+    const username = attempt.at.user;
+    const password = target.password;
+    const logins = [
+        ...(privateKey === undefined ? [] : [{ type: "publickey", username, key: privateKey }]),
+        ...(target.agent === undefined ? [] : [{ type: "agent", username, agent: target.agent }]),
+        ...(password === undefined
+            ? []
+            : [
+                { type: "password", username, password },
+                {
+                    type: "keyboard-interactive",
+                    username,
+                    prompt: (_name, _instructions, _language, prompts, finish) => finish(prompts.map(() => password)),
+                },
+            ]),
+    ];
+    return (methods, _partly, next) => {
+        if (methods !== null)
+            attempt.accepted = methods;
+        for (let login = logins.shift(); login !== undefined; login = logins.shift()) {
+            const method = login.type === "agent" ? "publickey" : login.type;
+            if (methods !== null && methods.length > 0 && !methods.includes(method))
+                continue;
+            next(login);
+            return;
+        }
+        next(NO_MORE);
+    };
+}
+async function ready(client, options, attempt, signal) {
+    await new Promise((resolve, reject) => {
+        const fail = (error) => {
+            signal.removeEventListener("abort", abort);
+            client.destroy();
+            reject(error);
+        };
+        const abort = () => fail(signal.reason instanceof Error ? signal.reason : new errors/* Cancelled */.cJ("a signal"));
+        signal.addEventListener("abort", abort, { once: true });
+        const failed = (error) => fail(explain(error, attempt));
+        const ended = () => failed(new Error("the server closed the connection"));
+        client.on("error", failed);
+        client.on("end", ended);
+        client.on("close", ended);
+        client.on("connect", () => client.setNoDelay(true)); // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
+        client.on("ready", () => {
+            signal.removeEventListener("abort", abort);
+            for (const event of ["error", "end", "close"])
+                client.off(event, event === "error" ? failed : ended);
+            resolve();
+        });
+        try {
+            client.connect(options); // Throws on options it can't use.
+        }
+        catch (error) {
+            fail(explain(error, attempt));
+        }
+    });
+}
+function isTrusted(key, { known, login }) {
+    if (known.revoked.some(({ blob }) => blob.equals(key)))
+        return false;
+    const print = (0,known_hosts/* fingerprint */.Rj)(key);
+    return (known.trusted.some(({ blob }) => blob.equals(key)) ||
+        login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print));
+}
+/** Of the network, and of no use to a second try where the name or the address is wrong. */
+const UNREACHABLE = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"]);
+function explain(error, attempt) {
+    const { at, offered } = attempt;
+    const name = inWords(at);
+    const { level, code = "" } = error;
+    if (offered !== undefined && !isTrusted(offered, attempt))
+        return hostKeyError(attempt, offered, error);
+    if (level === "client-authentication")
+        return loginError(attempt, error);
+    if (level === "client-timeout") {
+        const message = `${name} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`;
+        return new errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, true);
+    }
+    if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
+        const hint = 'Check "ssh-host"; the runner must know the name.';
+        return new errors/* ConnectError */.T$(`The host name ${at.host} can't be resolved.`, hint, error, code === "EAI_AGAIN");
+    }
+    if (code === "ECONNREFUSED") {
+        const hint = "Check the host, the port and that sshd runs.";
+        return new errors/* ConnectError */.T$(`Nothing listens at ${name}.`, hint, error, true);
+    }
+    if (UNREACHABLE.has(code)) {
+        const hint = "Check that the runner may reach the manager: firewall, address, VPN.";
+        return new errors/* ConnectError */.T$(`${name} can't be reached (${code}).`, hint, error, true);
+    }
+    // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
+    const hint = offered === undefined
+        ? "Its sshd may be full (MaxStartups) or restarting."
+        : "Try from the runner: ssh -v.";
+    return new errors/* ConnectError */.T$(`No SSH session with ${name}: ${(0,errors/* messageOf */.bD)(error)}.`, hint, error, true);
+}
+function loginError({ at, login, accepted }, cause) {
+    const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
+    return new errors/* ConnectError */.T$(`${at.user}@${inWords(at)} refused the login (${ways(login)}).${taken}`, login.target.password === undefined
+        ? `Check that the user is right and that the public half of the key is in ~${at.user}/.ssh/authorized_keys there.`
+        : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).", cause);
+}
+function ways({ target, privateKey }) {
+    const tried = [
+        privateKey !== undefined && "the given key",
+        target.password !== undefined && "the given password",
+        target.agent !== undefined && "the keys of the SSH agent",
+    ].filter((way) => way !== false);
+    return `tried ${tried.join(" and ")}`;
+}
+function hostKeyError({ at, login, known }, offered, cause) {
+    const type = (0,known_hosts/* typeOfKey */.Jh)(offered);
+    const print = (0,known_hosts/* fingerprint */.Rj)(offered);
+    const name = inWords(at);
+    const expected = [...known.trusted.map((key) => (0,known_hosts/* fingerprint */.Rj)(key.blob)), ...login.target.fingerprints];
+    const revoked = known.revoked.some(({ blob }) => blob.equals(offered));
+    const message = revoked
+        ? `The host key of ${name} is revoked: it offered ${type} ${print}.`
+        : `The host key of ${name} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
+    const line = `${(0,ssh_login/* knownHostsName */.o)(at)} ${type} ${offered.toString("base64")}`;
+    return new errors/* ConnectError */.T$(`${message} Nothing was sent to it.`, revoked
+        ? "The server must get a new host key; until then it may be anybody."
+        : `If the server was set up anew, check on it with \`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub\` and put this line into "ssh-known-hosts": ${line}. If not, somebody may stand in between.`, cause);
+}
+
+;// CONCATENATED MODULE: ./src/io/tunnel.ts
+
+
+
+
+
+
+
+
+/** Connects to one manager, and listens on a socket of that name in `folder`. */
+async function openTunnel(login, manager, path, signal) {
+    const connection = await openConnection(login, manager, signal);
+    const way = new DockerWay(connection.client, login.target);
+    const socket = (0,external_node_path_.join)(path.folder, path.name);
+    const channels = new Channels(way);
+    const sockets = new Set();
+    const server = (0,external_node_net_.createServer)({ allowHalfOpen: true }, (local) => {
+        sockets.add(local);
+        local.on("close", () => sockets.delete(local));
+        void splice(local, channels);
+    });
+    const close = async () => {
+        for (const local of sockets)
+            local.destroy();
+        await closeServer(server);
+        connection.close();
+    };
+    // A session that is gone takes its connections along, so that nobody waits for an answer that can't come.
+    connection.client.on("close", () => sockets.forEach((local) => local.destroy()));
+    try {
+        server.listen(socket);
+        await (0,external_node_events_.once)(server, "listening", { signal });
+    }
+    catch (error) {
+        await close();
+        throw error;
+    }
+    return { dockerHost: `unix://${socket}`, way, lost: connection.lost, [Symbol.asyncDispose]: close };
+}
+async function closeServer(server) {
+    if (!server.listening)
+        return;
+    await new Promise((resolve) => server.close(() => resolve()));
+}
+/** What a deployment asks at once, but for its images. */
+const AHEAD = 16;
+/** Connections to Docker's socket, each of which takes a round trip to open: once one could be had, a number of them are opened ahead. */
+class Channels {
+    #way;
+    #ahead;
+    constructor(way) {
+        this.#way = way;
+    }
+    async take() {
+        const ahead = await this.#ahead?.shift();
+        if (ahead?.destroyed === false)
+            return ahead;
+        const channel = await this.#way.open();
+        if (Number.isFinite(this.#way.most))
+            return channel;
+        this.#ahead ??= Array.from({ length: AHEAD }, async () => await this.#openAhead());
+        return channel;
+    }
+    /** Nobody waits for it yet: where it can't be had, the one who needs it tries again and hears why. */
+    async #openAhead() {
+        try {
+            const channel = await this.#way.open();
+            channel.on("error", () => channel.destroy());
+            return channel;
+        }
+        catch {
+            return undefined;
+        }
+    }
+}
+async function splice(local, channels) {
+    local.on("error", () => local.destroy());
+    let channel;
+    try {
+        channel = await channels.take(); // ssh2 throws where the session has just gone, before it tells its listeners.
+    }
+    catch {
+        local.destroy();
+        return;
+    }
+    channel.on("error", () => local.destroy());
+    channel.on("close", () => local.destroy());
+    local.on("close", () => channel.destroy());
+    if (local.destroyed)
+        channel.destroy();
+    else
+        local.pipe(channel).pipe(local);
+}
+
+;// CONCATENATED MODULE: ./src/io/session.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * What docker must not see when it deploys; an empty variable is not passed on. A context would send it elsewhere than DOCKER_HOST
+ * says, and a bare name in an `env_file:` would take the runner's own credentials into a container.
+ */
+function withheld(environment) {
+    const hidden = Object.keys(environment).filter(template/* isHidden */.dK);
+    return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
+}
+/** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
+async function openSession(request) {
+    const { privateFolder, configFolder, login, signal, say } = request;
+    const managers = new Managers(request);
+    const engine = new steady_engine/* SteadyEngine */.x4(await managers.reachPatiently(), async () => await managers.reachAnother(), request.patienceMs, signal, say);
+    try {
+        const proxy = await openProxy(engine, (0,external_node_path_.join)(privateFolder, "docker.sock"));
+        const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
+        return {
+            swarm: new EngineSwarm(engine, () => engine.address),
+            docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
+            registryAuth: remembered((domain) => domain === login?.registryHost
+                ? (0,docker_config/* encodedAuth */.Jr)(login.credential, domain)
+                : (0,docker_config/* registryAuth */.I3)(configFolder, domain)),
+            rehearse: async (stage, deploy) => await (0,stand_in.rehearse)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "plan.sock"), docker, deploy),
+            perform: async (stage, deploy, onSent) => {
+                const { onWrite, networks } = forwarding(engine, onSent);
+                await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), onWrite, async (host) => {
+                    await deploy((0,stand_in/* facing */.j2)(docker, host));
+                });
+                return networks;
+            },
+            get most() {
+                return engine.current.api.most;
+            },
+            lost: () => engine.current.lost(),
+            [Symbol.asyncDispose]: async () => {
+                await proxy[Symbol.asyncDispose]();
+                await engine[Symbol.asyncDispose]();
+            },
+        };
+    }
+    catch (error) {
+        await engine[Symbol.asyncDispose]();
+        throw error;
+    }
+}
+const MOST_ROUNDS = 3;
+/** The managers that the workflow names, and the way to each. */
+class Managers {
+    #request;
+    /** The one to try first. */
+    #next = 0;
+    #opened = 0;
+    constructor(request) {
+        this.#request = request;
+    }
+    /** A network has its moments; a wrong key stays wrong. */
+    async reachPatiently() {
+        for (let round = 1;; round += 1) {
+            try {
+                return await this.reach();
+            }
+            catch (error) {
+                if (!(error instanceof errors/* ConnectError */.T$ && error.transient) || round === MOST_ROUNDS)
+                    throw error;
+                this.#request.say(`${error.message} Trying again.`);
+                await (0,steady_engine/* pause */.v7)(round, this.#request.signal);
+            }
+        }
+    }
+    /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
+    async reach() {
+        const { route, say, signal } = this.#request;
+        if (route.kind === "socket")
+            return await this.#reachSocket(route.dockerHost);
+        const { managers } = route.login.target;
+        const failed = [];
+        for (let tried = 0; tried < managers.length; tried += 1) {
+            const index = (this.#next + tried) % managers.length;
+            const manager = managers[index];
+            if (manager === undefined)
+                continue;
+            try {
+                const reached = await this.#reachBySsh(route.login, manager);
+                this.#next = index;
+                return reached;
+            }
+            catch (error) {
+                if (!(error instanceof errors/* ConnectError */.T$) || signal.aborted)
+                    throw error;
+                failed.push({ manager, error });
+                if (managers.length > 1)
+                    say(`${manager.host}: ${error.message}`);
+            }
+        }
+        const [only, another] = failed;
+        if (only !== undefined && another === undefined)
+            throw only.error;
+        throw new errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`, "The log above has a line for each.", failed.map(({ error }) => error), failed.some(({ error }) => error.transient));
+    }
+    /** After a loss: the one that was lost comes last. */
+    async reachAnother() {
+        this.#next += 1;
+        return await this.reach();
+    }
+    async #reachSocket(dockerHost) {
+        const api = await engine/* EngineApi */.PB.open(dockerHost, this.#request.signal).catch((error) => {
+            if (error instanceof errors/* ConnectError */.T$ || this.#request.signal.aborted)
+                throw error;
+            const { code } = error;
+            const why = code === "ENOENT"
+                ? "there is no such socket"
+                : code === "EACCES"
+                    ? "this user may not open it"
+                    : (0,errors/* messageOf */.bD)(error);
+            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code !== "EACCES");
+        });
+        return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
+    }
+    async #reachBySsh(login, manager) {
+        const { privateFolder, signal } = this.#request;
+        this.#opened += 1;
+        const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
+        const tunnel = await openTunnel(login, manager, path, signal);
+        const close = async () => await tunnel[Symbol.asyncDispose]();
+        try {
+            const api = await engine/* EngineApi */.PB.open(tunnel.dockerHost, signal, () => tunnel.way.most);
+            return await asManager(api, manager.host, { lost: tunnel.lost, close });
+        }
+        catch (error) {
+            const explained = error instanceof errors/* ConnectError */.T$ || signal.aborted ? error : noDocker(manager, login, tunnel, error);
+            await close();
+            throw explained;
+        }
+    }
+}
+function noDocker(manager, { target }, tunnel, cause) {
+    const lost = tunnel.lost();
+    if (lost !== undefined) {
+        const message = `The SSH session with ${manager.host} was lost (${lost}).`;
+        return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, true);
+    }
+    const { failure, name } = tunnel.way;
+    const said = failure === ""
+        ? ""
+        : ` sshd refuses to forward to ${target.socket}, or nothing listens there; ${name} says: ${failure}.`;
+    const sudo = target.sudo
+        ? `that ${manager.user} may run docker by sudo without a password`
+        : `that ${manager.user} may open ${target.socket} (group docker)`;
+    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`, `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`, cause);
+}
+async function asManager(api, address, connection) {
+    const close = async () => {
+        api.close();
+        await connection.close();
+    };
+    try {
+        requireManager(api.info, address);
+    }
+    catch (error) {
+        await close();
+        throw error;
+    }
+    return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
+}
+/** A credential helper may take seconds: each registry is asked for once. */
+function remembered(ask) {
+    const answers = new Map();
+    return (domain) => {
+        if (!answers.has(domain))
+            answers.set(domain, ask(domain));
+        return answers.get(domain);
+    };
+}
+/** Refuses an engine that can't deploy a stack, in words that say what to do. */
+function requireManager(info, address) {
+    const state = (0,json/* textAt */.$6)(info, "Swarm", "LocalNodeState");
+    const error = (0,json/* textAt */.$6)(info, "Swarm", "Error");
+    if (state === "locked") {
+        throw new errors/* ConnectError */.T$(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
+    }
+    if (state !== "active") {
+        throw new errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
+    }
+    if ((0,json.at)(info, "Swarm", "ControlAvailable") !== true) {
+        throw new errors/* ConnectError */.T$(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
+    }
+    if (error !== "") {
+        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
+    }
+}
+
+
+/***/ }),
+
+/***/ 6962:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  o: () => (/* binding */ knownHostsName),
+  prepareLogin: () => (/* binding */ prepareLogin)
+});
+
+// EXTERNAL MODULE: external "node:fs"
+var external_node_fs_ = __nccwpck_require__(3024);
+// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(2638);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/io/known-hosts.ts
+var known_hosts = __nccwpck_require__(7957);
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+;// CONCATENATED MODULE: ./src/io/private-key.ts
+
+
+
+/** A private key that ssh2 takes, from what people paste into a secret; an `InputError` says what else it is. Nothing is contacted. */
+function readPrivateKey(pasted, passphrase) {
+    const text = `${pasted
+        .split(/\r\n|\r|\n/)
+        .map((line) => line.trim())
+        .filter((line) => line !== "")
+        .join("\n")}\n`;
+    refuseOtherThings(text);
+    const key = text.includes("-----BEGIN PRIVATE KEY-----") || text.includes("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        ? fromPkcs8(text, passphrase)
+        : text;
+    const parsed = lib.utils.parseKey(key, passphrase);
+    if (parsed instanceof Error)
+        throw explain(parsed.message, passphrase);
+    return parsed;
+}
+function refuse(message, hint) {
+    return new errors/* InputError */.dz([{ message: `"ssh-private-key" ${message}`, hint }]);
+}
+function refuseOtherThings(text) {
+    if (/^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) ||
+        text.includes("BEGIN PUBLIC KEY") ||
+        text.includes("BEGIN SSH2 PUBLIC KEY")) {
+        throw refuse("is a public key.", "Give the private one, the file without .pub; the public one belongs into authorized_keys on the manager.");
+    }
+    if (text.startsWith("PuTTY-User-Key-File")) {
+        throw refuse("is a PuTTY key.", "Convert it: puttygen KEY.ppk -O private-openssh -o KEY.");
+    }
+    if (text.includes("\\n")) {
+        throw refuse("has \\n as two characters instead of line ends.", "Paste the key file as it is, on several lines.");
+    }
+    if (!/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(text)) {
+        throw refuse("is no private key: the line -----BEGIN … PRIVATE KEY----- is missing.", "Paste the whole file, first and last line included.");
+    }
+}
+/** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read, and Ed25519 has only OpenSSH's own. */
+function fromPkcs8(text, passphrase) {
+    try {
+        const key = (0,external_node_crypto_.createPrivateKey)({
+            key: text,
+            format: "pem",
+            ...(passphrase === undefined ? {} : { passphrase }),
+        });
+        if (key.asymmetricKeyType === "rsa")
+            return key.export({ type: "pkcs1", format: "pem" }).toString();
+        if (key.asymmetricKeyType === "ed25519")
+            return openSshEd25519(key.export({ format: "jwk" }));
+        if (key.asymmetricKeyType === "ec")
+            return key.export({ type: "sec1", format: "pem" }).toString();
+    }
+    catch (error) {
+        // OpenSSL has many words for a missing or wrong passphrase, "interrupted or cancelled" among them.
+        const encrypted = text.includes("BEGIN ENCRYPTED PRIVATE KEY");
+        throw explain(encrypted ? `encrypted: ${(0,errors/* messageOf */.bD)(error)}` : (0,errors/* messageOf */.bD)(error), passphrase);
+    }
+    throw refuse("is a key of a kind that SSH does not use.", "Make one: ssh-keygen -t ed25519.");
+}
+/** The file format of OpenSSH's PROTOCOL.key, without encryption: it never leaves this process. */
+function openSshEd25519(jwk) {
+    const [seed, publicKey] = [Buffer.from(jwk.d ?? "", "base64url"), Buffer.from(jwk.x ?? "", "base64url")];
+    const type = Buffer.from("ssh-ed25519");
+    const secret = Buffer.concat([
+        Buffer.alloc(8), // Two equal check numbers.
+        ...[type, publicKey, Buffer.concat([seed, publicKey]), Buffer.alloc(0)].map(withLength),
+    ]);
+    const padding = Buffer.from(Array.from({ length: (8 - (secret.length % 8)) % 8 }, (_, index) => index + 1));
+    const file = Buffer.concat([
+        Buffer.from("openssh-key-v1\0"),
+        ...[Buffer.from("none"), Buffer.from("none"), Buffer.alloc(0)].map(withLength),
+        Buffer.from([0, 0, 0, 1]),
+        withLength(Buffer.concat([type, publicKey].map(withLength))),
+        withLength(Buffer.concat([secret, padding])),
+    ]);
+    const lines = file.toString("base64").match(/.{1,70}/g) ?? [];
+    return ["-----BEGIN OPENSSH PRIVATE KEY-----", ...lines, "-----END OPENSSH PRIVATE KEY-----", ""].join("\n");
+}
+function withLength(bytes) {
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(bytes.length);
+    return Buffer.concat([length, bytes]);
+}
+function explain(message, passphrase) {
+    if (/encrypted|passphrase|integrity check/i.test(message)) {
+        return passphrase === undefined
+            ? refuse("is encrypted and there is no passphrase.", 'Give it as "ssh-passphrase".')
+            : new errors/* InputError */.dz([
+                {
+                    message: 'The "ssh-passphrase" does not open the key in "ssh-private-key".',
+                    hint: "Try it with: ssh-keygen -y -f KEY.",
+                },
+            ]);
+    }
+    return refuse(`can't be read (${message}).`, "Check it with: ssh-keygen -y -f KEY.");
+}
+
+;// CONCATENATED MODULE: ./src/io/ssh-login.ts
+
+
+
+
+
+
+/** Reads the key and the host keys; throws an `InputError` where they can't serve. */
+function prepareLogin(target) {
+    if (target.agent !== undefined && !(0,external_node_fs_.existsSync)(target.agent)) {
+        const message = `Neither "ssh-private-key" nor "ssh-password" is given, and no SSH agent listens at SSH_AUTH_SOCK (${target.agent}).`;
+        const hint = "If the key comes from a secret, check the secret's name: an undefined secret is empty.";
+        throw new errors/* InputError */.dz([{ message, hint }]);
+    }
+    const privateKey = target.privateKey === undefined ? undefined : readPrivateKey(target.privateKey, target.passphrase);
+    const problems = [];
+    const hosts = [...target.jumps, ...target.managers];
+    const known = new Map(hosts.map((host) => [host, knownHost(host, target, problems)]));
+    if (problems.length > 0)
+        throw new errors/* InputError */.dz(problems);
+    return { target, privateKey, known };
+}
+function knownHost(at, target, problems) {
+    if (target.knownHosts === undefined)
+        return { trusted: [], revoked: [] };
+    const { accepted, revoked, certAuthority } = (0,known_hosts/* knownKeys */.eE)(target.knownHosts, at.host, at.port);
+    if (accepted.length === 0 && target.fingerprints.length === 0) {
+        const name = knownHostsName(at);
+        const message = certAuthority
+            ? `"ssh-known-hosts" trusts ${name} through @cert-authority, which is not supported.`
+            : `"ssh-known-hosts" has no key for ${name}.`;
+        const port = at.port === 22 ? "" : `-p ${at.port} `;
+        const hint = `Add the lines of \`ssh-keyscan ${port}${at.host}\` after checking them, or give "ssh-fingerprint".`;
+        problems.push({ message, hint });
+    }
+    return { trusted: accepted, revoked };
+}
+/** As `known_hosts` calls a server. */
+function knownHostsName({ host, port }) {
+    return port === 22 ? host : `[${host}]:${port}`;
+}
+
+
+/***/ }),
+
+/***/ 4406:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   EN: () => (/* binding */ bodyOf),
+/* harmony export */   j2: () => (/* binding */ facing),
+/* harmony export */   jY: () => (/* binding */ unversioned),
+/* harmony export */   rehearse: () => (/* binding */ rehearse),
+/* harmony export */   us: () => (/* binding */ standIn)
+/* harmony export */ });
+/* unused harmony export rehearsed */
+/* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8474);
+/* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
+/* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4442);
+/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1007);
+
+
+
+
+
+
+
+/**
+ * Lets docker deploy against a stand-in for the manager, which answers its questions from the survey. Where writes are only noted
+ * down, docker itself says what it makes of a stack file, spec by spec, and nothing is touched; where they are passed on, the same
+ * run happens in earnest, so that what is sent is what was planned.
+ */
+async function standIn(stage, apiVersion, socket, onWrite, deploy) {
+    const server = (0,node_http__WEBPACK_IMPORTED_MODULE_1__.createServer)((request, response) => {
+        void answer(stage, request, onWrite).then(({ status, body }) => reply(apiVersion, response, status, body), (error) => reply(apiVersion, response, 502, { message: (0,_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .messageOf */ .bD)(error) }));
+    });
+    server.listen(socket);
+    await (0,node_events__WEBPACK_IMPORTED_MODULE_0__.once)(server, "listening");
+    try {
+        await deploy(`unix://${socket}`);
+    }
+    finally {
+        server.closeAllConnections();
+        server.close();
+    }
+}
+/** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
+function facing(docker, dockerHost) {
+    return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });
+}
+/** Lets docker deploy with nothing behind the stand-in; what it would have written. */
+async function rehearse(stage, apiVersion, socket, docker, deploy) {
+    const writes = [];
+    const note = async (write) => await Promise.resolve(rehearsed(writes.push(write), write));
+    await standIn(stage, apiVersion, socket, note, async (host) => await deploy(facing(docker, host)));
+    return writes;
+}
+/** What a manager would answer to the nth write. */
+function rehearsed(n, write) {
+    const id = `rehearsed${n}`;
+    return write.path.endsWith("/create")
+        ? { status: 201, body: { ID: id, Id: id } }
+        : { status: 200, body: {} };
+}
+function reply(apiVersion, response, status, body) {
+    const text = JSON.stringify(body);
+    response.writeHead(status, {
+        "api-version": apiVersion,
+        ostype: "linux",
+        "content-type": "application/json",
+    });
+    response.end(text);
+}
+/** All that docker says in a request. */
+async function bodyOf(request) {
+    const chunks = [];
+    for await (const chunk of request)
+        chunks.push(chunk);
+    return Buffer.concat(chunks).toString("utf8");
+}
+/** The path and query that docker asks for, without the API's version. */
+function unversioned(request) {
+    return (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
+}
+async function answer(stage, request, onWrite) {
+    const text = await bodyOf(request);
+    const url = new URL(unversioned(request), "http://docker");
+    const path = decodeURIComponent(url.pathname);
+    const method = request.method ?? "GET";
+    if (method === "GET" || method === "HEAD")
+        return read(stage, path, url.searchParams);
+    const auth = request.headers["x-registry-auth"];
+    const body = text === "" ? {} : JSON.parse(text);
+    return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
+}
+function read(stage, path, query) {
+    const { survey } = stage;
+    const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
+    const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject)];
+    const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject)];
+    const [, kind = "", ...rest] = path.split("/");
+    const name = rest.join("/");
+    switch (kind) {
+        case "_ping":
+            return { status: 200, body: "OK" };
+        case "info":
+            return { status: 200, body: survey.info };
+        case "networks":
+            return name === "" ? { status: 200, body: labelled(networks, query) } : one(networks, name, "network");
+        case "configs":
+            return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
+        case "secrets":
+            return name === "" ? { status: 200, body: labelled(secrets, query) } : one(secrets, name, "secret");
+        case "services":
+            return name === ""
+                ? { status: 200, body: survey.rawServices }
+                : one(survey.rawServices, name, "service");
+        case "distribution":
+            return image(stage, name.replace(/\/json$/, ""));
+        default:
+            return {
+                status: 404,
+                body: { message: `docker asked for ${path}, which this stand-in for the manager does not know` },
+            };
+    }
+}
+function image(stage, name) {
+    const known = stage.images.get(name);
+    if (known === undefined)
+        return { status: 404, body: { message: `the registry was not asked about ${name}` } };
+    return known.kind === "found"
+        ? { status: 200, body: known.body }
+        : { status: known.status, body: { message: known.message } };
+}
+function newObject([name, id]) {
+    return { ID: id, Spec: { Name: name } };
+}
+function newNetwork([name, id]) {
+    return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
+}
+/** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
+function labelled(objects, query) {
+    const filters = JSON.parse(query.get("filters") ?? "{}");
+    const wanted = Array.isArray(filters.label)
+        ? filters.label
+        : Object.keys(filters.label ?? {});
+    return objects.filter((each) => {
+        const labels = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
+        return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
+    });
+}
+function one(objects, name, kind) {
+    const found = objects.find((each) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "ID"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Id")].includes(name));
+    return found === undefined
+        ? { status: 404, body: { message: `${kind} ${name} not found` } }
+        : { status: 200, body: found };
+}
+
+
+/***/ }),
+
+/***/ 3539:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   GB: () => (/* binding */ pauseBefore),
+/* harmony export */   LM: () => (/* binding */ saysNoLeader),
+/* harmony export */   v7: () => (/* binding */ pause),
+/* harmony export */   x4: () => (/* binding */ SteadyEngine)
+/* harmony export */ });
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3173);
+
+
+
+
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 8000;
+/** Doubles from try to try, up to a limit; between half and the whole of it, so that several runners don't come back in step. */
+function pauseBefore(attempt, random = Math.random()) {
+    return Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS) * (0.5 + random / 2);
+}
+/** Waits before the next try; ends at once where the job is cancelled. */
+async function pause(attempt, signal) {
+    await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)(pauseBefore(attempt), undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+/** What a manager says while its swarm has no leader; an election takes 10 to 45 s (SANDBOX, "Leader lost"). */
+const NO_LEADER = /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
+function saysNoLeader({ status, body }) {
+    return status >= 500 && NO_LEADER.test((0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(body));
+}
+/**
+ * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
+ * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first.
+ */
+class SteadyEngine {
+    #reach;
+    #signal;
+    #patienceMs;
+    #say;
+    #reached;
+    #again;
+    constructor(first, reach, patienceMs, signal, say) {
+        this.#reached = first;
+        this.#reach = reach;
+        this.#patienceMs = patienceMs;
+        this.#signal = signal;
+        this.#say = say;
+    }
+    get apiVersion() {
+        return this.#reached.api.apiVersion;
+    }
+    get info() {
+        return this.#reached.api.info;
+    }
+    get address() {
+        return this.#reached.address;
+    }
+    async send(path, call) {
+        const repeatable = call.repeatable ?? (call.method ?? "GET") === "GET";
+        const deadline = Date.now() + this.#patienceMs;
+        for (let attempt = 1;; attempt += 1) {
+            const reached = this.#reached;
+            try {
+                const answer = await reached.api.send(path, call);
+                if (!repeatable || !saysNoLeader(answer) || Date.now() >= deadline)
+                    return answer;
+                if (attempt === 1)
+                    this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(answer.body)}); asking again.`);
+                await pause(attempt, this.#signal);
+            }
+            catch (error) {
+                if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || this.#signal.aborted)
+                    throw error;
+                if (!repeatable || Date.now() >= deadline)
+                    throw silent(reached, error);
+                await this.#reconnect(reached, deadline, error);
+            }
+        }
+    }
+    /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
+    async #reconnect(lost, deadline, why) {
+        if (this.#reached !== lost)
+            return;
+        this.#again ??= this.#open(lost, deadline, why).finally(() => (this.#again = undefined));
+        await this.#again;
+    }
+    /** What answers at the moment. */
+    get current() {
+        return this.#reached;
+    }
+    async #open(lost, deadline, why) {
+        this.#say(`The connection to ${lost.address} was lost (${lost.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(why)}); connecting again.`);
+        await lost[Symbol.asyncDispose]();
+        for (let attempt = 1;; attempt += 1) {
+            try {
+                this.#reached = await this.#reach();
+                this.#say(`Connected to the manager ${this.#reached.address} again.`);
+                return;
+            }
+            catch (error) {
+                const again = error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.transient && Date.now() < deadline;
+                if (!again)
+                    throw error;
+                await pause(attempt, this.#signal);
+            }
+        }
+    }
+    async [Symbol.asyncDispose]() {
+        await this.#reached[Symbol.asyncDispose]();
+    }
+}
+function silent(reached, error) {
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$(`The manager ${reached.address} does not answer (${reached.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(error)}).`, "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.", error, true);
+}
+
+
+/***/ }),
+
+/***/ 1007:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   A: () => (/* binding */ sendWrite)
+/* harmony export */ });
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2880);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5867);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3173);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3539);
+
+
+
+
+
+
+
+
+const MOST_TRIES = 6;
+/**
+ * Sends a write to the manager, once. Where the answer is lost, or the swarm lost its leader over it, nobody knows whether it happened:
+ * then the swarm is asked what is there, and the write is sent again only if it is not what was meant.
+ */
+async function sendWrite(engine, write, query) {
+    const { method, path, body, auth } = write;
+    for (let attempt = 1;; attempt += 1) {
+        let answer;
+        try {
+            answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
+            if (!(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .saysNoLeader */ .LM)(answer))
+                return { status: answer.status, body: parsed(answer.body) };
+        }
+        catch (error) {
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || attempt === MOST_TRIES || !(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
+                throw error;
+        }
+        const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
+        if (done !== undefined)
+            return done;
+        if (answer !== undefined && attempt === MOST_TRIES)
+            return { status: answer.status, body: parsed(answer.body) };
+        await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)((0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .pauseBefore */ .GB)(attempt));
+    }
+}
+/** The answer that the write would have got, where the swarm has what it was to bring about. */
+async function alreadyDone(engine, { path, body }, query) {
+    if (!(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
+        return undefined;
+    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(body, "Name");
+    const filters = JSON.stringify({ name: [name] });
+    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
+    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(service, "Spec", "Name") === name);
+    if (live === undefined)
+        return undefined;
+    const version = Number(new URLSearchParams(query).get("version"));
+    // An update that did not happen leaves the version as it was; the scheduler's own marks come only after one.
+    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(live, "Version", "Index") === version)
+        return undefined;
+    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/networks")));
+    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .canonicalSpec */ .Yu)(spec, networks));
+    if (JSON.stringify(has) !== JSON.stringify(meant))
+        return undefined;
+    return path.endsWith("/create")
+        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(live, "ID") } }
+        : { status: 200, body: {} };
+}
+function parsed(body) {
+    return body.length === 0 ? {} : JSON.parse(body.toString("utf8"));
+}
+
+
+/***/ }),
+
+/***/ 9321:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   $6: () => (/* binding */ textAt),
+/* harmony export */   Gv: () => (/* binding */ isObject),
+/* harmony export */   at: () => (/* binding */ at),
+/* harmony export */   gT: () => (/* binding */ listAt),
+/* harmony export */   lJ: () => (/* binding */ objectAt),
+/* harmony export */   tk: () => (/* binding */ numberAt)
+/* harmony export */ });
+function isObject(value) {
+    return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+/** What stands at a path; undefined where the path leads nowhere. */
+function at(value, ...path) {
+    let current = value;
+    for (const key of path)
+        current = isObject(current) ? current[key] : undefined;
+    return current;
+}
+function objectAt(value, ...path) {
+    const found = at(value, ...path);
+    return isObject(found) ? found : {};
+}
+function listAt(value, ...path) {
+    const found = at(value, ...path);
+    return Array.isArray(found) ? found : [];
+}
+/** Empty where there is no text. */
+function textAt(value, ...path) {
+    const found = at(value, ...path);
+    return typeof found === "string" ? found : "";
+}
+/** Zero where there is no number. */
+function numberAt(value, ...path) {
+    const found = at(value, ...path);
+    return typeof found === "number" ? found : 0;
+}
+
+
+/***/ }),
+
+/***/ 4044:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   HN: () => (/* binding */ planDeployment),
+/* harmony export */   IJ: () => (/* binding */ writesService),
+/* harmony export */   Im: () => (/* binding */ isEmpty),
+/* harmony export */   hm: () => (/* binding */ withRealIds),
+/* harmony export */   tD: () => (/* binding */ changed),
+/* harmony export */   vY: () => (/* binding */ futureId)
+/* harmony export */ });
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1884);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2880);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9321);
+
+
+
+
+/** The id, in a rehearsal, of something that does not exist yet. */
+function futureId(name) {
+    return `future:${name}`;
+}
+/** Whether a write of docker's, by its path, creates or updates a service. */
+function writesService(path) {
+    return /^\/services\/(create|[^/]+\/update)$/.test(path);
+}
+/** Puts the ids of what has been created since into the specs of a plan. */
+function withRealIds(spec, ids) {
+    const text = JSON.stringify(spec);
+    const replaced = [...ids].reduce((all, [name, id]) => all.replaceAll(JSON.stringify(futureId(name)), JSON.stringify(id)), text);
+    return JSON.parse(replaced);
+}
+/** Compares what docker would send with what runs. */
+function planDeployment(request) {
+    const { stack, live, networkIds } = request;
+    const short = (name) => name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
+    const wantedNames = new Set(request.wanted.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(spec, "Name")));
+    const present = request.wanted.map(({ spec, auth }) => {
+        const before = live.find((service) => service.name === spec.Name);
+        const paths = before === undefined
+            ? []
+            : (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .canonicalSpec */ .Yu)(before.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .canonicalSpec */ .Yu)(spec, networkIds));
+        const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
+        const sameTemplate = !paths.some((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
+        const name = short((0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(spec, "Name"));
+        return { name, change, fields: fieldsOf(paths), sameTemplate, wanted: spec, before, auth };
+    });
+    const absent = live
+        .filter((service) => !wantedNames.has(service.name))
+        .map((before) => {
+        const change = request.prune && isManaged(before) ? "remove" : "foreign";
+        const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
+        return { name: short(before.name), change, before, ...rest };
+    });
+    return { stack, services: [...present, ...absent], needs: request.needs };
+}
+function isManaged(service) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
+}
+/** Whether the deployment has anything to send or to create. */
+function isEmpty(plan) {
+    const settled = plan.services.every(({ change }) => change === "unchanged" || change === "foreign");
+    return settled && Object.values(plan.needs).every((names) => names.length === 0);
+}
+function changed(plan) {
+    return plan.services.filter(({ change }) => change === "create" || change === "update");
+}
+/** The Engine API's paths in the words of a stack file; the first that fits. */
+const WORDS = [
+    [/ContainerSpec\.Image$|Labels\.com\.docker\.stack\.image$/, "image"],
+    [/ContainerSpec\.Env/, "environment"],
+    [/ContainerSpec\.Configs/, "configs"],
+    [/ContainerSpec\.Secrets/, "secrets"],
+    [/ContainerSpec\.Labels/, "labels"],
+    [/ContainerSpec\.Healthcheck/, "healthcheck"],
+    [/ContainerSpec\.Args/, "command"],
+    [/ContainerSpec\.Command/, "entrypoint"],
+    [/ContainerSpec\.Mounts/, "volumes"],
+    [/ContainerSpec\.(\w+)/, "$1"],
+    [/TaskTemplate\.Networks/, "networks"],
+    [/TaskTemplate\.Resources/, "deploy.resources"],
+    [/TaskTemplate\.RestartPolicy/, "deploy.restart_policy"],
+    [/TaskTemplate\.Placement/, "deploy.placement"],
+    [/TaskTemplate\.LogDriver/, "logging"],
+    [/^EndpointSpec\.Ports/, "ports"],
+    [/^EndpointSpec/, "deploy.endpoint_mode"],
+    [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
+    [/^Mode/, "deploy.mode"],
+    [/^UpdateConfig\.?(.*)$/, "deploy.update_config"],
+    [/^RollbackConfig/, "deploy.rollback_config"],
+    [/^Labels/, "deploy.labels"],
+];
+function fieldsOf(paths) {
+    const words = paths.map((path) => {
+        const [pattern, word] = WORDS.find(([candidate]) => candidate.test(path)) ?? [];
+        const found = pattern?.exec(path);
+        return word === undefined ? path : word.replace("$1", (found?.[1] ?? "").toLowerCase());
+    });
+    return [...new Set(words)];
+}
+
+
+/***/ }),
+
+/***/ 8685:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   HN: () => (/* binding */ planLines),
+/* harmony export */   V4: () => (/* binding */ outputs),
+/* harmony export */   dT: () => (/* binding */ imageOf),
+/* harmony export */   f5: () => (/* binding */ noFacts),
+/* harmony export */   jt: () => (/* binding */ noLogs),
+/* harmony export */   z: () => (/* binding */ summary)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1493);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4144);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2685);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+
+
+
+
+
+
+function noFacts() {
+    return {
+        status: "failed",
+        reason: "",
+        stackName: "",
+        version: "",
+        image: "",
+        digest: "",
+        configName: "",
+        renderedFile: "",
+        manager: "",
+        plan: undefined,
+        services: [],
+        stories: [],
+        aftermath: [],
+        problems: [],
+    };
+}
+/** The outputs of the contract; every one of them is always written. */
+function outputs(facts) {
+    return {
+        status: facts.status,
+        reason: facts.reason,
+        "stack-name": facts.stackName,
+        version: facts.version,
+        release: facts.version,
+        image: facts.image,
+        digest: facts.digest,
+        "config-name": facts.configName,
+        "rendered-file": facts.renderedFile,
+        plan: JSON.stringify(planJson(facts.plan)),
+        services: JSON.stringify(facts.services.map((service) => serviceJson(service, facts.stories))),
+        "deployment-id": "",
+    };
+}
+function planJson(plan) {
+    if (plan === undefined)
+        return {};
+    const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
+    return { stack: plan.stack, services, ...plan.needs };
+}
+function serviceJson(service, stories) {
+    const failingTasks = stories
+        .filter((story) => story.service === service.name)
+        .map(({ slot, node, image, state, exitCode, error }) => ({ slot, node, image, state, exitCode, error }));
+    return { ...service, failingTasks };
+}
+/** The image of a service spec; empty without one. */
+function imageOf(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+}
+/** The plan as log lines. */
+function planLines(plan) {
+    const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
+    const services = plan.services.map(({ name, change, fields, wanted, before }) => {
+        const image = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq)(imageOf(wanted ?? before?.spec));
+        const why = {
+            create: "new",
+            update: fields.join(", "),
+            remove: "no longer in the file",
+            unchanged: "unchanged",
+            foreign: "not in the file: left alone",
+        };
+        return `${sign[change]} ${name}  ${image}  (${why[change]})`;
+    });
+    return [
+        ...plan.needs.networks.map((name) => `+ network ${name}`),
+        ...plan.needs.configs.map((name) => `+ config ${name}`),
+        ...plan.needs.secrets.map((name) => `+ secret ${name}`),
+        ...services,
+    ];
+}
+/** GitHub drops a summary of more than a megabyte. */
+const MOST_STORIES = 10;
+/** The job summary, in GitHub's Markdown. */
+function summary(facts) {
+    return [
+        `## ${title(facts)}`,
+        facts.problems.length > 0
+            ? facts.problems.map((problem) => `- ${escapeMarkdown((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .describe */ .q0)(problem))}`).join("\n")
+            : "",
+        facts.aftermath.map(escapeMarkdown).join("  \n"),
+        servicesTable(facts),
+        timeline(facts.services),
+        ...facts.stories.slice(0, MOST_STORIES).map(storyMarkdown),
+        facts.stories.length > MOST_STORIES
+            ? `${facts.stories.length - MOST_STORIES} more failed tasks are in the log.`
+            : "",
+        footer(facts),
+    ]
+        .filter((part) => part !== "")
+        .join("\n\n");
+}
+function title(facts) {
+    const what = `${code(facts.stackName || "stack")}${facts.version === "" ? "" : ` ${code(facts.version)}`}`;
+    switch (facts.status) {
+        case "deployed":
+            return `✅ ${what} is deployed`;
+        case "unchanged":
+            return `✅ ${what} was already running: nothing changed`;
+        case "failed":
+            return `❌ ${what} was not deployed${facts.reason === "" ? "" : ` (${facts.reason})`}`;
+    }
+}
+function servicesTable(facts) {
+    if (facts.services.length === 0)
+        return "";
+    const icons = {
+        converged: "✅",
+        failed: "❌",
+        progressing: "⏳",
+        removed: "➖",
+        restored: "↩️",
+    };
+    const rows = facts.services.map((service) => {
+        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__/* .formatDuration */ .a)(service.durationMs);
+        const cells = [
+            `${icons[service.state] ?? ""} ${service.state}`,
+            code(service.name),
+            service.change,
+            imageCell(service),
+            escapeMarkdown(service.detail),
+            took,
+        ];
+        return `| ${cells.join(" | ")} |`;
+    });
+    return ["| | service | change | image | tasks | took |", "|---|---|---|---|---|---|", ...rows].join("\n");
+}
+/** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
+function imageCell(service) {
+    const stages = [service.imageBefore, service.imageSent, service.imageAfter].filter((image) => image !== "");
+    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
+    const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
+    const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
+    return images
+        .map((image, index) => index > 0 && image.startsWith(repository) && sameName(image) ? image.slice(repository.length) : image)
+        .map(code)
+        .join(" → ");
+}
+/** A picture of who took how long; GitHub draws Mermaid in summaries. */
+function timeline(services) {
+    const bars = services.flatMap(({ name, durationMs, change }) => {
+        if (durationMs === undefined || (change !== "create" && change !== "update"))
+            return [];
+        return [`    ${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
+    });
+    if (bars.length === 0)
+        return "";
+    return [
+        "```mermaid",
+        "gantt",
+        "    title Seconds from sending to running",
+        "    dateFormat x",
+        "    axisFormat %S",
+        ...bars,
+        "```",
+    ].join("\n");
+}
+function storyMarkdown(story) {
+    const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
+    return `<details open><summary>${oneLine(escapeHtml((0,_failing_task_js__WEBPACK_IMPORTED_MODULE_1__/* .headline */ .P)(story)))}</summary>\n\n${fenced(lines)}\n\n</details>`;
+}
+/** What to say in place of a task's last words. */
+function noLogs(story) {
+    return story.logsMissing === undefined
+        ? "(this task wrote nothing)"
+        : `(its log could not be read: ${story.logsMissing})`;
+}
+function footer(facts) {
+    const parts = [
+        facts.image === "" ? "" : `Image ${code(facts.image)}`,
+        facts.configName === "" ? "" : `env config ${code(facts.configName)}`,
+        facts.manager === "" ? "" : `manager ${code(facts.manager)}`,
+    ].filter((part) => part !== "");
+    return parts.length === 0 ? "" : `<sub>${parts.join(" · ")}</sub>`;
+}
+/** A fence longer than any run of backticks inside can't be closed from inside. */
+function fenced(lines) {
+    const text = lines.map(printable).join("\n");
+    const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
+    const fence = "`".repeat(longest + 1);
+    return `${fence}text\n${text}\n${fence}`;
+}
+/** Without colours and other control characters. */
+function printable(line) {
+    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
+}
+/** Between HTML's inline tags GitHub still reads Markdown, but not in entities. */
+function code(text) {
+    const inert = escapeHtml(text).replace(/[\\`*[\]|~!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])/g, (char) => `&#${char.charCodeAt(0)};`);
+    return `<code>${oneLine(inert)}</code>`;
+}
+function escapeHtml(text) {
+    return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+/** Text from elsewhere must not become a link, an image, a mention or a table cell of its own. */
+function escapeMarkdown(text) {
+    const inert = escapeHtml(text)
+        .replace(/[\\`*_[\]|~#!]|:(?=\/\/)|(?<=\bwww)\./gi, "\\$&")
+        .replaceAll("@", "@\u200b");
+    return oneLine(inert);
+}
+/** A blank line would end a table, an item or an HTML block. */
+function oneLine(text) {
+    return text.replace(/[\r\n]+/g, " ");
+}
+
+
+/***/ }),
+
+/***/ 2880:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Ub: () => (/* binding */ networkIdsOf),
+/* harmony export */   Yu: () => (/* binding */ canonicalSpec),
+/* harmony export */   tX: () => (/* binding */ differences)
+/* harmony export */ });
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9321);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8953);
+
+
+
+/**
+ * When do two service specs mean the same? The engine stores what docker sends with names turned into ids, empty things left out or
+ * written out, and defaults added, differently from version to version. Both sides are brought to one form, then compared.
+ */
+function canonicalSpec(spec, networkIds) {
+    const found = canonical(spec, [], networkIds);
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(found) ? found : {};
+}
+/** Network names to the ids that specs hold, from the swarm's networks. */
+function networkIdsOf(networks) {
+    return new Map(networks.map((raw) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Id")]));
+}
+/** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
+function differences(a, b, path = "") {
+    if (JSON.stringify(a) === JSON.stringify(b))
+        return [];
+    if (!(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(a ?? b) || !(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(b ?? a))
+        return [path];
+    const [left, right] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .objectAt */ .lJ)(a), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .objectAt */ .lJ)(b)];
+    const keys = [...new Set([...Object.keys(left), ...Object.keys(right)])].toSorted();
+    const found = keys.flatMap((key) => differences(left[key], right[key], path === "" ? key : `${path}.${key}`));
+    return found.length === 0 ? [path] : found; // One of them is empty, the other one missing.
+}
+/** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
+const UNORDERED = new Set([
+    "Env",
+    "Mounts",
+    "Configs",
+    "Secrets",
+    "Networks",
+    "Ports",
+    "Constraints",
+    "Platforms",
+    "Aliases",
+    "Groups",
+    "Sysctls",
+    "Ulimits",
+    "CapabilityAdd",
+    "CapabilityDrop",
+]);
+/** What the engine writes, or does, where docker sends nothing. */
+const ENGINE_DEFAULTS = [
+    ["Mode.Replicated.Replicas", 1],
+    ["Mode.ReplicatedJob.MaxConcurrent", 1],
+    ["Mode.ReplicatedJob.TotalCompletions", 1],
+    ["EndpointSpec.Mode", "vip"],
+    ["Ports.[].PublishMode", "ingress"],
+    ["Ports.[].Protocol", "tcp"],
+    ["ContainerSpec.Isolation", "default"],
+    ["TaskTemplate.Runtime", "container"],
+    ["RestartPolicy.Condition", "any"],
+    ["RestartPolicy.Delay", 5_000_000_000],
+    ["UpdateConfig.Parallelism", 1],
+    ["UpdateConfig.FailureAction", "pause"],
+    ["UpdateConfig.Monitor", 5_000_000_000],
+    ["UpdateConfig.Order", "stop-first"],
+    ["RollbackConfig.Parallelism", 1],
+    ["RollbackConfig.FailureAction", "pause"],
+    ["RollbackConfig.Monitor", 5_000_000_000],
+    ["RollbackConfig.Order", "stop-first"],
+    ["ContainerSpec.StopGracePeriod", 10_000_000_000],
+];
+/** What the engine makes of a field that docker leaves out; undefined where that is "nothing". */
+function engineDefault(path) {
+    const joined = path.join(".");
+    return ENGINE_DEFAULTS.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
+}
+function canonical(value, path, networkIds) {
+    if (Array.isArray(value)) {
+        const items = value.map((item) => canonical(item, [...path, "[]"], networkIds) ?? null);
+        if (items.length === 0)
+            return undefined;
+        const sorted = UNORDERED.has(path.at(-1) ?? "");
+        return sorted ? items.toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_1__/* .compareTexts */ .q)(JSON.stringify(a), JSON.stringify(b))) : items;
+    }
+    if ((0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(value)) {
+        const entries = Object.entries(value)
+            .map(([key, child]) => [key, canonical(child, [...path, key], networkIds)])
+            .filter((entry) => entry[1] !== undefined)
+            .toSorted(([a], [b]) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_1__/* .compareTexts */ .q)(a, b));
+        // An empty object says nothing, but for the mode: `Global: {}` is all there is to say.
+        const says = path.length === 0 || (path.length === 2 && path[0] === "Mode" && path[1] !== "Replicated");
+        if (entries.length === 0 && !says)
+            return undefined;
+        return Object.fromEntries(entries);
+    }
+    return canonicalScalar(value, path, networkIds);
+}
+function canonicalScalar(value, path, networkIds) {
+    if (path.at(-2) === "Labels")
+        return value; // An empty label is a label.
+    const fallback = engineDefault(path);
+    if (value === null || value === "" || value === fallback)
+        return undefined;
+    // Nought says nothing, except where leaving it out would mean something else: no replicas, all at once, no delay.
+    if ((value === 0 || value === false) && fallback === undefined)
+        return undefined;
+    const key = path.at(-1);
+    if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string")
+        return networkIds.get(value) ?? value;
+    return value;
+}
+
+
+/***/ }),
+
+/***/ 5343:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Aw: () => (/* binding */ refusedBySwarm),
+/* harmony export */   H9: () => (/* binding */ versionedName),
+/* harmony export */   NI: () => (/* binding */ externalName),
+/* harmony export */   ge: () => (/* binding */ isExternal),
+/* harmony export */   jP: () => (/* binding */ versionObjects),
+/* harmony export */   rh: () => (/* binding */ envConfigKey)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(792);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7158);
+
+
+
+
+
+/** Swarm's own limits: "config data must be larger than 0 and less than 1024000 bytes", and half of that for a secret. */
+const LIMIT = { config: 1_024_000, secret: 512_000 };
+/** Swarm's own limit for the name of either. */
+const NAME_LIMIT = 64;
+/** Why Swarm would refuse these bytes, or undefined. */
+function refusedBySwarm(size, kind = "config") {
+    if (size === 0)
+        return `is empty, and Swarm keeps no empty ${kind}`;
+    return size < LIMIT[kind]
+        ? undefined
+        : `has ${size} bytes, and Swarm's ${kind}s must be smaller than ${LIMIT[kind]}`;
+}
+/**
+ * `<stack>_<key>_<first 12 of the digest>`. A name that would be too long keeps its start and gains a digest of what was cut; so does
+ * one that another stack has (`a_b` with key `c`, `a` with key `b_c`). With a naming key the digest is keyed (HMAC): the name of a
+ * secret must not help to guess its value.
+ */
+function versionedName(stack, key, bytes, namingKey, taken = () => false) {
+    const whole = namingKey === undefined ? sha256(bytes) : (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHmac)("sha256", namingKey).update(bytes).digest("hex");
+    const digest = whole.slice(0, 12);
+    const head = `${stack}_${key}`;
+    const room = NAME_LIMIT - digest.length - 1;
+    const name = `${head}_${digest}`;
+    if (head.length <= room && !taken(name))
+        return name;
+    const own = sha256(Buffer.from(`${stack}\0${key}`)).slice(0, 8);
+    return `${head.slice(0, room - own.length - 1)}_${own}_${digest}`;
+}
+function sha256(bytes) {
+    return (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(bytes).digest("hex");
+}
+/** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
+function envConfigKey(roots, envFile, asked) {
+    const keysOf = (section) => [
+        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
+    ];
+    const keys = keysOf("configs");
+    const secrets = keysOf("secrets");
+    const known = [listing("configs", keys), secrets.length > 0 ? listing("secrets", secrets) : ""]
+        .join(" ")
+        .trim();
+    if (asked !== undefined) {
+        if (keys.includes(asked))
+            return { kind: "config", key: asked };
+        if (secrets.includes(asked))
+            return { kind: "secret", key: asked };
+        return {
+            problem: { message: `"env-config" is "${asked}", which is no key under configs or secrets. ${known}` },
+        };
+    }
+    const name = envFile.split("/").pop() ?? envFile;
+    const mounted = new Set(roots
+        .flatMap(mounts)
+        .filter((mount) => mount.target.split("/").pop() === name)
+        .map((mount) => mount.source));
+    const [key] = mounted;
+    if (mounted.size === 1 && key !== undefined && keys.includes(key))
+        return { kind: "config", key };
+    const what = mounted.size > 1 ? `Several configs (${[...mounted].join(", ")}) are` : "No config is";
+    return {
+        problem: {
+            message: `${what} mounted at a path that ends in "${name}". ${known}`,
+            hint: 'Say with "env-config" which key the env file fills.',
+        },
+    };
+}
+function listing(kind, keys) {
+    return keys.length === 0
+        ? `The stack file has no ${kind}.`
+        : `The stack file has the ${kind} ${keys.join(", ")}.`;
+}
+function mounts(root) {
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services")).flatMap((service) => {
+        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service.value, "configs");
+        if (configs?.kind !== "sequence")
+            return [];
+        return configs.items.flatMap((item) => {
+            const source = (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .sourceOf */ .vz)(item);
+            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
+        });
+    });
+}
+/** Gives every config and secret with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
+function versionObjects(root, sources) {
+    const objects = [];
+    const problems = [];
+    const warnings = [];
+    for (const kind of ["config", "secret"]) {
+        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, `${kind}s`))) {
+            const found = contentOf(kind, entry, sources);
+            if (found.kind === "none")
+                continue;
+            if (found.kind === "problem") {
+                problems.push(found.problem);
                 continue;
             }
-            for (const entry of each.entries)
-                if (!into.has(entry.key.text))
-                    into.set(entry.key.text, entry);
+            if (found.kind === "external") {
+                warnings.push(...unreadSources(kind, entry));
+                continue;
+            }
+            const why = refusedBySwarm(found.bytes.byteLength, kind);
+            if (why !== undefined) {
+                problems.push({ message: `${found.what} ${why}.`, place: entry.key.place });
+                continue;
+            }
+            warnings.push(...ownName(kind, entry));
+            objects.push(versioned(kind, entry, found.bytes, sources));
         }
     }
+    return { objects, problems, warnings };
 }
-function rangeOf(node) {
-    return node?.range ?? undefined;
+function versioned(kind, entry, bytes, sources) {
+    const key = entry.key.text;
+    const namingKey = kind === "secret" ? sources.namingKey : undefined;
+    const name = versionedName(sources.stack, key, bytes, namingKey, (each) => sources.taken(kind, each));
+    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(entry.value, "template_driver"));
+    const labels = labelsOf(entry.value);
+    entry.value = external(name, entry.key.place);
+    return { kind, key, name, bytes, labels, templateDriver };
 }
-/** YAML that docker reads with the meaning of this tree. Every `$` of a value is doubled: docker substitutes once more, and must find nothing. */
-function printStackFile(root) {
-    const document = new dist/* Document */.yo(null, { schema: "failsafe" });
-    document.contents = toYaml(root);
-    const text = document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
-    return text.replaceAll(new RegExp(FOREIGN, "g"), (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
-/** Characters that docker's YAML takes for a line end, or refuses, where they are not escaped. */
-const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/;
-function toYaml(node) {
-    if (node.kind === "scalar")
-        return yamlScalar(node, node.text.replaceAll("$", "$$$$"));
-    if (node.kind === "sequence") {
-        const sequence = new dist/* YAMLSeq */.Rw();
-        sequence.items = node.items.map(toYaml);
-        return sequence;
+/** Where content may come from, by Compose and docker. */
+const SOURCES = ["file", "content", "environment"];
+function contentOf(kind, { key, value }, sources) {
+    const whose = `of ${kind} ${key.text}`;
+    const { env } = sources;
+    if (env?.key === key.text && env.kind === kind)
+        return { kind: "content", bytes: env.file.bytes, what: `The env file ${env.file.path}` };
+    if (isExternal(value))
+        return { kind: "external" };
+    if (value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "driver") !== undefined)
+        return { kind: "none" };
+    const given = value.entries.filter((each) => SOURCES.some((source) => source === each.key.text));
+    const [source, second] = given;
+    if (source === undefined) {
+        const message = `The ${kind} ${key.text} has no content: neither ${SOURCES.join(", ")} nor external: true.`;
+        return { kind: "problem", problem: { message, place: key.place } };
     }
-    const map = new dist/* YAMLMap */.CA();
-    map.items = node.entries.map((entry) => {
-        // Docker substitutes in values only: a key keeps its `$`.
-        return new dist/* Pair */.Rm(yamlScalar(entry.key, entry.key.text), toYaml(entry.value));
-    });
-    return map;
+    if (second !== undefined) {
+        const message = `The ${kind} ${key.text} has both ${source.key.text} and ${second.key.text}.`;
+        return { kind: "problem", problem: { message, place: second.key.place } };
+    }
+    const { place } = source.value;
+    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
+    if (text === undefined) {
+        const message = `${source.key.text} ${whose} must be text.`;
+        return { kind: "problem", problem: { message, place } };
+    }
+    const read = READERS[source.key.text](text, whose, sources);
+    return typeof read === "string" ? { kind: "problem", problem: { message: read, place } } : read;
 }
-function yamlScalar(node, text) {
-    const made = new dist/* Scalar */.X5(text);
-    made.type = node.plain && !FOREIGN.test(text) ? "PLAIN" : "QUOTE_DOUBLE"; // Only double quotes know escapes.
-    if (node.tag !== undefined)
-        made.tag = node.tag;
-    if (node.comment !== undefined)
-        made.comment = ` ${node.comment}`;
+/** The content, or why there is none. */
+const READERS = {
+    file: (path, whose, { read }) => {
+        const bytes = read(path);
+        if (bytes === undefined)
+            return `The file "${path}" ${whose} can't be read.`;
+        return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
+    },
+    content: (text, whose) => ({ kind: "content", bytes: Buffer.from(text), what: `The content ${whose}` }),
+    environment: (name, whose, { lookup }) => {
+        const value = lookup(name);
+        if (value === undefined)
+            return `The variable ${name} ${whose} is not defined.`;
+        return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
+    },
+};
+/** Whether a definition names something that exists already, on the swarm or a node. */
+function isExternal(definition) {
+    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external");
+    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(says) ?? "");
+}
+/** What the swarm or a node calls an external definition. */
+function externalName(key, definition) {
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external", "name")) ?? key;
+}
+/** Docker ignores them in silence, or refuses those that only Compose knows. */
+function unreadSources(kind, { key, value }) {
+    if (value.kind !== "mapping")
+        return [];
+    return SOURCES.flatMap((source) => {
+        const given = value.entries.find((each) => each.key.text === source);
+        if (given === undefined)
+            return [];
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .remove */ .TF)(value, source);
+        const message = `The ${kind} ${key.text} is external, so its ${source} is not read.`;
+        return [{ message, place: given.key.place }];
+    });
+}
+function ownName(kind, { key, value }) {
+    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "name");
+    if (name === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(name) || isExternal(value))
+        return [];
+    const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
+    return [{ message, place: name.place }];
+}
+function labelsOf(definition) {
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "labels");
+    const pairs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)(labels).map((entry) => [
+        entry.key.text,
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(entry.value) ?? "",
+    ]);
+    const lines = labels?.kind === "sequence" ? labels.items.map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) ?? "") : [];
+    return new Map([
+        ...pairs,
+        ...lines.map((line) => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
+    ]);
+}
+function external(name, place) {
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .mapping */ .pq)(place);
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("true", place, "plain"));
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(name, place, "versioned by content"));
     return made;
 }
 
+
+/***/ }),
+
+/***/ 1884:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   GF: () => (/* binding */ STACK_LABEL),
+/* harmony export */   Kb: () => (/* binding */ addDefaults),
+/* harmony export */   _6: () => (/* binding */ setFormatVersion),
+/* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5343);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(792);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7158);
+
+
+
+
+/** Docker's own label for what belongs to a stack; `docker stack rm` goes by it. */
+const STACK_LABEL = "com.docker.stack.namespace";
+/** On everything this action makes; a service without it is somebody else's and is never removed by us. */
+const MANAGED_LABEL = "swarm-stack-deploy.managed";
+const OURS = "set by Swarm Stack Deploy";
+/** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
+function addDefaults(root, defaults) {
+    const warnings = [];
+    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services"))) {
+        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
+        if (service.kind !== "mapping" || deploy === undefined)
+            continue; // Docker's own check names the wrong type.
+        addManagedLabel(deploy);
+        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
+            continue; // A job is run, not updated.
+        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "update_config");
+        if (update === undefined)
+            continue;
+        const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
+        if (defaults.updateOrder === "start-first" && obstacle !== undefined) {
+            const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
+            warnings.push({ message, place: key.place });
+        }
+        else
+            addIfSilent(update, "order", defaults.updateOrder);
+        addIfSilent(update, "failure_action", defaults.failureAction);
+    }
+    return warnings;
+}
+/** Why a new task could not run beside the old one; it would wait for ever (SWARM: "host-mode port already in use"). */
+function obstacleToStartFirst(root, service) {
+    if (publishesOnHost(service))
+        return "publishes a port in host mode";
+    if (sharesHostNetwork(root, service))
+        return "shares the node's own network, where a port is free for one task only";
+    const most = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0);
+    const replicas = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1);
+    if (most > 0 && replicas >= most)
+        return "may fill its nodes (max_replicas_per_node)";
+    return undefined;
+}
+/** A port of which Swarm chooses the number is free for each task. */
+function publishesOnHost(service) {
+    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "ports");
+    if (ports?.kind !== "sequence")
+        return false;
+    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "mode")) === "host" && Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
+}
+function sharesHostNetwork(root, service) {
+    return (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .networksOf */ .Nd)(service).some(({ name }) => {
+        const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "networks", name);
+        return (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(name, network) === "host";
+    });
+}
+function isSilent(target, key) {
+    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(target, key);
+    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(value);
+}
+function addIfSilent(target, key, value) {
+    if (isSilent(target, key))
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(value, target.place, OURS, "plain"));
+}
+function addManagedLabel(deploy) {
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "labels");
+    if (labels?.kind === "sequence") {
+        const line = `${MANAGED_LABEL}=true`;
+        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) === line))
+            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(line, labels.place, OURS));
+        return;
+    }
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "labels");
+    if (made !== undefined)
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)("true", made.place, OURS));
+}
+/**
+ * The format version that docker reads the file by. What we write (`order`, external names) needs 3.5, and whatever an older 3.x file
+ * says means the same in a newer one. Since docker 25 a file with "3", or without a version, has the newest; before that docker
+ * refuses it or reads it as 3.0, and 3.9 is the newest that 20.10 knows.
+ */
+function setFormatVersion(root, dockerMajor) {
+    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "version");
+    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(version) ?? "";
+    const [newest, older] = dockerMajor >= 25 ? ["3", /^3\.([0-9]|1[0-3])$/] : ["3.9", /^(3(\.[0-8])?)?$/];
+    if (!older.test(given))
+        return;
+    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(newest, root.place, OURS);
+    if (version === undefined)
+        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
+    else
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(root, "version", node);
+}
+
+
+/***/ }),
+
+/***/ 9391:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   G: () => (/* binding */ interpolate),
+/* harmony export */   p: () => (/* binding */ nearest)
+/* harmony export */ });
+/**
+ * Compose interpolation: `$X`, `${X}`, `${X:-d}`, `${X-d}`, `${X:?why}`, `${X?why}`, `${X:+alt}`, `${X+alt}`, `$$`.
+ * Defaults and alternatives nest. A value is inserted once and never read again, whatever it contains.
+ */
+/** Resolves every variable of `template`; what can't be resolved stands for nothing in the text and is listed. */
+function interpolate(template, lookup) {
+    if (!template.includes("$"))
+        return { text: template, changed: false, unresolved: [] };
+    const unresolved = [];
+    const { segments } = parse(template, 0, 0, unresolved);
+    return { text: evaluate(segments, lookup, unresolved), changed: true, unresolved };
+}
+const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
+const OPERATORS = [":-", ":?", ":+", "-", "?", "+"];
+function nameAt(text, index) {
+    NAME.lastIndex = index;
+    return NAME.exec(text)?.[0];
+}
+/** Braces within braces; nobody writes more, and each level is a call. */
+const MOST_LEVELS = 1000;
+/** Reads segments from `start` to the end, or, at a level of braces, to the `}` that closes it. */
+function parse(template, start, level, unresolved) {
+    const inBraces = level > 0;
+    const segments = [];
+    let literal = "";
+    let index = start;
+    const flush = () => {
+        if (literal !== "")
+            segments.push({ kind: "literal", text: literal });
+        literal = "";
+    };
+    while (index < template.length) {
+        const char = template.charAt(index);
+        if (inBraces && char === "}") {
+            flush();
+            return { segments, end: index, closed: true };
+        }
+        if (char !== "$") {
+            const next = nextSpecial(template, index + 1, inBraces);
+            literal += template.slice(index, next);
+            index = next;
+        }
+        else if (template.charAt(index + 1) === "$") {
+            literal += "$";
+            index += 2;
+        }
+        else {
+            flush();
+            const { segment, end } = parseVariable(template, index, level, unresolved);
+            if (segment !== undefined)
+                segments.push(segment);
+            index = end;
+        }
+    }
+    flush();
+    return { segments, end: index, closed: false };
+}
+function nextSpecial(template, from, inBraces) {
+    for (let index = from; index < template.length; index += 1) {
+        const char = template.charAt(index);
+        if (char === "$" || (inBraces && char === "}"))
+            return index;
+    }
+    return template.length;
+}
+function parseVariable(template, offset, level, unresolved) {
+    const braced = template.charAt(offset + 1) === "{";
+    const nameStart = offset + (braced ? 2 : 1);
+    const name = nameAt(template, nameStart);
+    if (name === undefined)
+        return malformed(template, offset, unresolved);
+    const afterName = nameStart + name.length;
+    if (!braced) {
+        return { segment: { kind: "variable", name, offset, operator: undefined, operand: [] }, end: afterName };
+    }
+    if (template.charAt(afterName) === "}") {
+        return {
+            segment: { kind: "variable", name, offset, operator: undefined, operand: [] },
+            end: afterName + 1,
+        };
+    }
+    const operator = OPERATORS.find((candidate) => template.startsWith(candidate, afterName));
+    if (operator === undefined)
+        return malformed(template, offset, unresolved);
+    if (level === MOST_LEVELS)
+        return unclosed(template, offset, unresolved);
+    const known = unresolved.length;
+    const operand = parse(template, afterName + operator.length, level + 1, unresolved);
+    if (!operand.closed) {
+        unresolved.length = known; // The braces within don't close either: one mistake.
+        return unclosed(template, offset, unresolved);
+    }
+    return {
+        segment: { kind: "variable", name, offset, operator, operand: operand.segments },
+        end: operand.end + 1,
+    };
+}
+function malformed(template, offset, unresolved) {
+    const braced = template.startsWith("${", offset);
+    const close = braced ? template.indexOf("}", offset) : -1;
+    if (braced && close === -1)
+        return unclosed(template, offset, unresolved);
+    const lone = template.charAt(offset + 1) === "}" ? 1 : 2; // A brace may close what stands around.
+    const end = close === -1 ? Math.min(offset + lone, template.length) : close + 1;
+    unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
+    return { segment: undefined, end };
+}
+/** All that follows was meant to stand in the braces, so there is nothing left to read. */
+function unclosed(template, offset, unresolved) {
+    const shown = template.slice(offset, offset + 40);
+    const name = offset + 40 < template.length ? `${shown}…` : shown;
+    unresolved.push({ kind: "unclosed", offset, name, why: "" });
+    return { segment: undefined, end: template.length };
+}
+function evaluate(segments, lookup, unresolved) {
+    return segments
+        .map((segment) => (segment.kind === "literal" ? segment.text : substitute(segment, lookup, unresolved)))
+        .join("");
+}
+function substitute(segment, lookup, unresolved) {
+    const value = lookup(segment.name);
+    const operand = () => evaluate(segment.operand, lookup, unresolved);
+    const complain = (kind, why) => {
+        unresolved.push({ kind, offset: segment.offset, name: segment.name, why });
+        return "";
+    };
+    switch (segment.operator) {
+        case undefined:
+            return value ?? complain("undefined", "");
+        case ":-":
+            return value === undefined || value === "" ? operand() : value;
+        case "-":
+            return value ?? operand();
+        case ":?":
+            return value === undefined || value === "" ? complain("required", operand()) : value;
+        case "?":
+            return value ?? complain("required", operand());
+        case ":+":
+            return value === undefined || value === "" ? "" : operand();
+        case "+":
+            return value === undefined ? "" : operand();
+    }
+}
+/** The defined name that the author most likely meant, if one is near. */
+function nearest(name, defined) {
+    if (name.length < 3)
+        return undefined; // Everything is near to a letter or two.
+    const meant = name.toUpperCase();
+    let best;
+    for (const candidate of defined) {
+        const most = Math.min(Math.max(1, Math.floor(name.length / 3)), (best?.distance ?? Infinity) - 1);
+        const distance = editDistance(meant, candidate.toUpperCase(), most);
+        if (distance <= most)
+            best = { name: candidate, distance };
+    }
+    return best?.name;
+}
+/** Levenshtein's distance, or anything larger than `most` where it is. */
+function editDistance(a, b, most) {
+    if (Math.abs(a.length - b.length) > most)
+        return Infinity;
+    let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+    for (let i = 1; i <= a.length; i += 1) {
+        const next = [i];
+        for (let j = 1; j <= b.length; j += 1) {
+            const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+            next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+        }
+        if (Math.min(...next) > most)
+            return Infinity;
+        row = next;
+    }
+    return row[b.length] ?? Infinity;
+}
+
+
+/***/ }),
+
+/***/ 7436:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   t: () => (/* binding */ cleanPath)
+/* harmony export */ });
+/** The path from a folder (with a slash at its end, or empty), cleaned by its text alone, as docker does it: links are not followed. */
+function cleanPath(folder, path) {
+    const whole = path.startsWith("/") ? path : `${folder}${path}`;
+    const parts = [];
+    for (const part of whole.split("/")) {
+        if (part === "" || part === ".")
+            continue;
+        if (part !== ".." || parts.at(-1) === undefined || parts.at(-1) === "..")
+            parts.push(part);
+        else
+            parts.pop();
+    }
+    if (!whole.startsWith("/"))
+        return parts.join("/") || ".";
+    return `/${parts.filter((part) => part !== "..").join("/")}`;
+}
+
+
+/***/ }),
+
+/***/ 792:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Nd: () => (/* binding */ networksOf),
+/* harmony export */   bd: () => (/* binding */ undefinedReferences),
+/* harmony export */   vz: () => (/* binding */ sourceOf)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
+
+
+/** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
+function undefinedReferences(root) {
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).flatMap(({ key, value: service }) => [
+        ...missing(root, "networks", networksOf(service), ["default"]),
+        ...missing(root, "configs", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "configs"))),
+        ...missing(root, "secrets", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "secrets"))),
+        ...missing(root, "volumes", volumesOf(service)),
+    ].map(({ kind, name, secret, place }) => ({
+        message: `Service ${key.text} uses ${kind} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
+        place,
+    })));
+}
+function missing(root, kind, references, always = []) {
+    const defined = new Set([...(0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, kind)).map(({ key }) => key.text), ...always]);
+    return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
+}
+function isSubstituted(item) {
+    return item.kind === "scalar"
+        ? item.substituted === true
+        : (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(item).some(({ value }) => isSubstituted(value));
+}
+function listed(node) {
+    if (node?.kind !== "sequence")
+        return [];
+    return node.items.flatMap((item) => {
+        const name = sourceOf(item);
+        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+    });
+}
+/** What an item of a service's configs or secrets names, in its short or long spelling. */
+function sourceOf(item) {
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(item) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source"));
+}
+/** The networks of a service, as a list or as a mapping. */
+function networksOf(service) {
+    const networks = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "networks");
+    const keys = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(networks).map(({ key }) => ({ name: key.text, place: key.place }));
+    return [...keys, ...listed(networks)];
+}
+/** Named volumes only: `data:/data`, or `type: volume` with a source. Paths and anonymous volumes need no definition. */
+function volumesOf(service) {
+    const volumes = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "volumes");
+    if (volumes?.kind !== "sequence")
+        return [];
+    return volumes.items.flatMap((item) => {
+        const short = /^([A-Za-z0-9][\w.-]+):/.exec((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(item) ?? "")?.[1];
+        const long = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "type")) === "volume" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source")) : undefined;
+        const name = short ?? long;
+        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+    });
+}
+
+
+/***/ }),
+
+/***/ 1379:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  dp: () => (/* binding */ pinned),
+  zd: () => (/* binding */ printed),
+  XX: () => (/* binding */ render)
+});
+
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var image_reference = __nccwpck_require__(4144);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(792);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(1884);
+// EXTERNAL MODULE: ./src/stack/stack-file.ts
+var stack_file = __nccwpck_require__(1111);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(7158);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var stack_template = __nccwpck_require__(4364);
+var stack_template = __nccwpck_require__(6424);
 ;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
 
 
@@ -24550,9 +29655,9 @@ const OPEN = {
 };
 
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
+var interpolate = __nccwpck_require__(9391);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 ;// CONCATENATED MODULE: ./src/stack/ports.ts
 
 
@@ -24594,8 +29699,8 @@ function shortPort(text) {
         return undefined;
     const { host, target } = partsOf(text);
     const [range = "", protocol = "tcp"] = target.split("/");
-    const targets = ports_rangeOf(range);
-    const published = host === "" ? [] : ports_rangeOf(host);
+    const targets = rangeOf(range);
+    const published = host === "" ? [] : rangeOf(host);
     const one = targets.length === 1;
     if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
         return undefined;
@@ -24609,7 +29714,7 @@ function shortPort(text) {
         .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
         .toSorted((a, b) => (0,text_order/* compareTexts */.q)(key(a), key(b)));
 }
-function ports_rangeOf(text) {
+function rangeOf(text) {
     const [first = 0, last = first] = text.split("-").map(Number);
     if (!(first >= 0 && first <= last && last <= 65_535))
         return [];
@@ -24846,24 +29951,8 @@ function composeDialect(value, scope) {
     return undefined;
 }
 
-;// CONCATENATED MODULE: ./src/stack/paths.ts
-/** The path from a folder (with a slash at its end, or empty), cleaned by its text alone, as docker does it: links are not followed. */
-function cleanPath(folder, path) {
-    const whole = path.startsWith("/") ? path : `${folder}${path}`;
-    const parts = [];
-    for (const part of whole.split("/")) {
-        if (part === "" || part === ".")
-            continue;
-        if (part !== ".." || parts.at(-1) === undefined || parts.at(-1) === "..")
-            parts.push(part);
-        else
-            parts.pop();
-    }
-    if (!whole.startsWith("/"))
-        return parts.join("/") || ".";
-    return `/${parts.filter((part) => part !== "..").join("/")}`;
-}
-
+// EXTERNAL MODULE: ./src/stack/paths.ts
+var paths = __nccwpck_require__(7436);
 ;// CONCATENATED MODULE: ./src/stack/environment.ts
 
 
@@ -24903,7 +29992,7 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
             (isOptional(file) ? findings.warnings : findings.problems).push(missing(name, path, file));
             continue;
         }
-        const parsed = readEnvFile(bytes, cleanPath(folder, path), scope);
+        const parsed = readEnvFile(bytes, (0,paths/* cleanPath */.t)(folder, path), scope);
         findings.problems.push(...parsed.problems);
         findings.warnings.push(...parsed.warnings);
         for (const [variable, value] of parsed.values)
@@ -25490,5117 +30579,286 @@ function pinned(stack, pins) {
 /** The file as docker gets it: all services, or only those named. */
 function printed(stack, services) {
     if (services === undefined)
-        return printStackFile(stack.root);
+        return (0,stack_file/* printStackFile */.m)(stack.root);
     const root = { ...stack.root, entries: stack.root.entries.map((entry) => ({ ...entry })) };
     const chosen = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).filter((entry) => services.has(entry.key.text));
     (0,tree/* set */.hZ)(root, "services", { kind: "mapping", entries: chosen, place: root.place });
-    return printStackFile(root);
+    return (0,stack_file/* printStackFile */.m)(root);
 }
 
-;// CONCATENATED MODULE: ./src/apply.ts
+
+/***/ }),
+
+/***/ 1111:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   S: () => (/* binding */ parseStackFile),
+/* harmony export */   m: () => (/* binding */ printStackFile)
+/* harmony export */ });
+/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8905);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7158);
 
 
 
-
-
-/** Creates what the services need and the swarm does not have. */
-async function createNeeds({ needs }, objects, swarm, voice) {
-    const created = {
-        networks: new Map(),
-        configs: new Map(),
-        secrets: new Map(),
+/** A file that unfolds its aliases into more nodes than this means harm (a "billion laughs"). */
+const MOST_NODES = 500_000;
+/** Deeper than any stack, and far from what the call stack can bear. */
+const MOST_LEVELS = 200;
+/**
+ * Parses one stack file; throws a `StackFileError` with every mistake at its place. Docker reads the first document of a file and no
+ * other; a further one is named in `warnings`.
+ */
+function parseStackFile(source, file, warnings = []) {
+    // A carriage return alone ends a line to docker; of the same length, the places stay right.
+    const text = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
+    refuseControlCharacters(text, file);
+    const lines = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .LineCounter */ .HN();
+    const place = (offset) => {
+        const { line, col } = lines.linePos(offset);
+        return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
     };
-    for (const network of needs.networks) {
-        created.networks.set(network, await swarm.createNetwork(network));
-        voice.say(`Created the network ${network}.`);
+    const [document, further] = documents(text, lines);
+    if (further !== undefined && further.contents !== null) {
+        warnings.push({
+            message: "A second YAML document starts here. Docker reads the first one only, and so does this action.",
+            place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
+        });
     }
-    for (const object of objects) {
-        const kinds = object.kind === "config" ? "configs" : "secrets";
-        if (!needs[kinds].includes(object.name))
-            continue;
-        created[kinds].set(object.name, await swarm.createObject(object));
-        voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
+    const [error] = document?.errors ?? []; // What follows a syntax error is mostly its echo.
+    if (error !== undefined) {
+        // The parser calls itself for each level.
+        const message = /call stack/.test(error.message) ? "The nesting is too deep." : inOneLine(error.message);
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message, place: place(error.pos[0]), hint: "The YAML can't be read." }]);
     }
-    return created;
+    const problems = [];
+    const root = document === undefined || document.contents === null
+        ? undefined
+        : new TreeBuilder(text, place, problems).build(document.contents);
+    if (problems.length > 0)
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne(problems);
+    if (root?.kind !== "mapping") {
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message: "A stack file is a mapping with services.", place: place(0) }]);
+    }
+    return root;
 }
-/** Hands docker the services that change, and no other: an update with the same spec disarms Swarm's own rollback (SWARM 2.5). */
-async function sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent) {
-    const names = new Set((0,src_plan/* changed */.tD)(plan).map(({ name }) => name));
-    if (names.size === 0)
+function documents(text, lines) {
+    // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
+    const options = {
+        schema: "failsafe",
+        resolveKnownTags: false,
+        lineCounter: lines,
+        uniqueKeys: false,
+        prettyErrors: false,
+    };
+    const parsed = (0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .parseAllDocuments */ .hR)(text, options);
+    return "empty" in parsed ? [] : parsed;
+}
+function inOneLine(message) {
+    return message.replace(/\s*\n\s*/g, " ");
+}
+/** Docker reads UTF-8, and UTF-16 behind a byte order mark. Anything else is refused at its first wrong byte. */
+function decode(bytes, file) {
+    const encoding = bytes[0] === 0xff && bytes[1] === 0xfe
+        ? "utf-16le"
+        : bytes[0] === 0xfe && bytes[1] === 0xff
+            ? "utf-16be"
+            : "utf-8";
+    const text = new TextDecoder(encoding).decode(bytes); // Takes the mark away.
+    if (encoding !== "utf-8" || !text.includes("\ufffd"))
+        return text;
+    const marked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+    const again = Buffer.from(text);
+    const wrong = again.findIndex((byte, index) => byte !== marked[index]);
+    if (wrong === -1 && again.byteLength === marked.byteLength)
+        return text; // The character U+FFFD itself.
+    const before = Buffer.from(marked.subarray(0, wrong)).toString("utf8");
+    throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message: "This is no UTF-8 text.", place: placeBehind(before, file) }]);
+}
+/** What no YAML may hold, not even in a comment; and the line ends of YAML 1.1, which docker knows, and hardly any editor shows. */
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u2028\u2029\ufffe\uffff]/;
+function refuseControlCharacters(text, file) {
+    const found = CONTROL.exec(text);
+    if (found === null)
         return;
-    const run = async (docker) => {
-        const file = printed(stack, names);
-        const call = { stack: stack.name, file, folder, dockerMajor, flags: IN_EARNEST };
-        const answer = await stackDeploy(docker, call, (line) => voice.quote(line));
-        if (answer.code === 0)
-            return;
-        const reason = session.lost() ?? dockersReason(answer);
-        const hint = /out of sequence|already exists|name conflicts/.test(reason)
-            ? "Somebody else changes this stack at the same time: run this job again when they are done."
-            : "Docker's own words are in the log above.";
-        throw new errors/* DeployError */.sH(`docker stack deploy failed (exit code ${answer.code}): ${reason}.`, hint);
-    };
-    await session.perform(stage, run, onSent);
+    const [character] = found;
+    const code = character.charCodeAt(0).toString(16).padStart(4, "0");
+    const message = /[\u0085\u2028\u2029]/.test(character)
+        ? `The character U+${code.toUpperCase()} ends a line to docker, and to nobody else.`
+        : `The control character U+${code.toUpperCase()} is not allowed in YAML.`;
+    const hint = `Between double quotes it can be written as \\u${code}.`;
+    throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message, place: placeBehind(text.slice(0, found.index), file), hint }]);
 }
-/** For the rehearsal, too: what is sent is what was planned. */
-const IN_EARNEST = ["--with-registry-auth", "--resolve-image", "always"];
-/**
- * The same command for the rehearsal and in earnest. The file comes through standard input, since it may hold secrets, and docker
- * runs in the stack file's folder, so that relative paths keep their meaning.
- */
-async function stackDeploy(docker, { stack, file, folder, dockerMajor, flags }, onLine = () => undefined) {
-    // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
-    const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
-    const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
-    return await docker.run(argv, { input: file, cwd: folder, onLine });
+function placeBehind(before, file) {
+    const lines = before.split("\n");
+    return { file, line: lines.length, column: (lines.at(-1) ?? "").length + 1 };
 }
-/** What docker says on its way out, without the lines it says anyway. */
-function dockersReason(answer) {
-    const lines = answer.stderr
-        .split(/[\r\n]+/)
-        .filter((line) => line.trim() !== "" && !/^(Ignoring |Since --detach|In a future release|time=)/.test(line));
-    return lines.join(" ").trim() || "docker gave no reason";
-}
-/** A config of the same name with other bytes: nobody but us makes such names, so this is worth a stop. */
-function refuseForeignConfigs(objects, survey) {
-    const problems = objects.flatMap(({ kind, name, bytes }) => {
-        if (kind === "secret")
-            return []; // Nobody can read one back.
-        const existing = survey.configs.find((stored) => stored.name === name);
-        if (existing === undefined || Buffer.from(existing.bytes).equals(bytes))
-            return [];
-        return [
-            {
-                message: `The swarm has a config ${name} with another content.`,
-                hint: `Look at it with: docker config inspect ${name}`,
-            },
-        ];
-    });
-    if (problems.length > 0)
-        throw new errors/* PreflightError */.wG(problems);
-}
-
-;// CONCATENATED MODULE: ./src/image/resolve.ts
-
-
-
-
-
-
-/** The digest of an image that must exist; asked of the registry by the manager, with what the swarm will later pull with. */
-async function requireImage(image, session) {
-    const answer = await session.swarm.askRegistry(image, authFor(image, session));
-    if (answer.kind === "found")
-        return answer.digest;
-    throw new errors/* PreflightError */.wG([
-        { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
-    ]);
-}
-/** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
-async function resolveImages(stack, session, live, own) {
-    const images = [...new Set(stack.services.map(({ image }) => image))];
-    const asked = await Promise.all(images.map(async (image) => [image, await session.swarm.askRegistry(image, authFor(image, session))]));
-    const answers = new Map();
-    const pins = new Map();
-    const warnings = [];
-    for (const [image, answer] of asked) {
-        const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
-        if (answer.kind === "found") {
-            const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
-            pins.set(image, pin);
-            answers.set(pin, answer);
+class TreeBuilder {
+    #text;
+    #place;
+    #problems;
+    /** What each anchor stands for at this point of the file; a later one of the same name replaces it. */
+    #anchors = new Map();
+    /** From the root down to the node being built. */
+    #open = [];
+    /** How many aliases are being unfolded: the anchors within them were met before. */
+    #unfolding = 0;
+    #nodes = 0;
+    constructor(text, place, problems) {
+        this.#text = text;
+        this.#place = place;
+        this.#problems = problems;
+    }
+    build(node) {
+        this.#nodes += 1;
+        const place = this.#place(rangeOf(node)?.[0] ?? 0);
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isAlias */ .Vj)(node))
+            return this.#alias(node.source, place);
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isNode */ .Ll)(node) && node.anchor !== undefined && this.#unfolding === 0)
+            this.#anchors.set(node.anchor, node);
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isScalar */ .jn)(node))
+            return this.#scalar(node, place);
+        if (this.#nodes > MOST_NODES) {
+            if (this.#nodes === MOST_NODES + 1)
+                this.#problems.push({ message: `The aliases unfold into more than ${MOST_NODES} nodes.`, place });
+            return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(place);
         }
-        else if (isOwn(image, own)) {
-            throw new errors/* PreflightError */.wG([
-                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
-            ]);
+        if (this.#open.length >= MOST_LEVELS) {
+            this.#problems.push({ message: `The YAML is nested deeper than ${MOST_LEVELS} levels.`, place });
+            return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(place);
         }
-        else if (fallback !== undefined) {
-            // Losing the pin would change the spec, and so restart what runs.
-            pins.set(image, fallback.image);
-            answers.set(fallback.image, fallback.answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
+        this.#open.push(node);
+        const built = this.#collection(node, place);
+        this.#open.pop();
+        return built;
+    }
+    #collection(node, place) {
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isSeq */ .oP)(node))
+            return { kind: "sequence", items: node.items.map((item) => this.build(item)), place };
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isMap */ .jh)(node))
+            return this.#mapping(node, place);
+        return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(place);
+    }
+    #alias(name, place) {
+        const target = this.#anchors.get(name);
+        if (target === undefined || this.#open.includes(target)) {
+            const what = target === undefined ? "names no anchor" : "contains itself";
+            this.#problems.push({ message: `The alias *${name} ${what}.`, place });
+            return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(place);
+        }
+        this.#unfolding += 1;
+        const built = this.build(target);
+        this.#unfolding -= 1;
+        return built;
+    }
+    #scalar(node, place) {
+        const [start = 0, end = 0] = node.range ?? [];
+        const text = typeof node.value === "string" ? node.value : "";
+        if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
+            this.#problems.push({
+                message: "This text has one half of a surrogate pair, which is no character.",
+                place,
             });
-        }
-        else {
-            answers.set(image, answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
-                hint: hintFor(answer),
-            });
-        }
+        const plain = node.type === "PLAIN" || node.type === undefined;
+        const dollars = text.includes("$") ? this.#dollars(text, start, end) : [];
+        return { kind: "scalar", text, plain, tag: node.tag, place, dollars };
     }
-    return { answers, pins, warnings };
-}
-function authFor(image, session) {
-    const reference = (0,image_reference/* parseImageReference */.o_)(image);
-    return reference === undefined ? undefined : session.registryAuth(reference.domain);
-}
-function isOwn(image, own) {
-    const [a, b] = [(0,image_reference/* parseImageReference */.o_)(image), (0,image_reference/* parseImageReference */.o_)(own)];
-    return a !== undefined && a.domain === b?.domain && a.path === b.path;
-}
-/** What a registry's refusal means (SWARM 6). */
-function inWords(answer) {
-    const { message, status } = answer;
-    if (status === 404 || /manifest unknown|not found/i.test(message))
-        return "the registry has no such image";
-    if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
-        return `the registry refuses to show it (${message})`;
-    return `the manager's registry look-up failed (${message})`;
-}
-function hintFor(answer) {
-    const words = inWords(answer);
-    if (words.startsWith("the registry has"))
-        return 'Check "registry", "project" and "version", and that it was pushed.';
-    if (words.startsWith("the registry refuses"))
-        return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
-    return "Check that the manager reaches the registry and trusts its certificate.";
-}
-/** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
-function runningPin(image, live) {
-    for (const { spec } of live) {
-        const running = (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
-        if (!running.startsWith(`${image}@`))
-            continue;
-        const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms");
-        const digest = running.slice(image.length + 1);
-        const body = {
-            Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
-            Platforms: platforms.map((platform) => ({
-                architecture: (0,json/* textAt */.$6)(platform, "Architecture"),
-                os: (0,json/* textAt */.$6)(platform, "OS"),
-            })),
-        };
-        return { image: running, answer: { kind: "found", digest, body } };
-    }
-    return undefined;
-}
-
-// EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(1601);
-// EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
-;// CONCATENATED MODULE: ./src/stack/objection.ts
-
-
-
-const UNKNOWN = /^(\S+) Additional property (.+) is not allowed$/;
-/** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
-function objection(reason, root) {
-    const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
-    if (key !== undefined)
-        return {
-            message: `YAML does not read the key ${key.text} as text.`,
-            hint: "Quote it.",
-            place: key.place,
-        };
-    const unknown = UNKNOWN.exec(reason);
-    const [, , property = ""] = unknown ?? [];
-    const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
-    return {
-        message: `Docker refuses the stack file: ${repeatable(reason, root).replace(/\.$/, "")}.`,
-        place: placeOf(reason, root),
-        ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
-    };
-}
-/** Docker quotes parts of values, in spellings of its own. Of a value that came from a variable they may be parts of a secret. */
-function repeatable(reason, root) {
-    const scalars = scalarsOf(root);
-    const written = new Set(scalars.filter((each) => each.substituted !== true).map(({ text }) => text));
-    const inserted = scalars.filter((each) => each.substituted === true).map(({ text }) => text.toLowerCase());
-    return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => {
-        if (written.has(inner))
-            return whole;
-        const part = inner.length > 2 && inserted.some((text) => text.includes(inner.toLowerCase()));
-        return part || (inner.includes("\\") && inserted.length > 0) ? "…" : whole;
-    });
-}
-function placeOf(reason, root) {
-    const unknown = UNKNOWN.exec(reason);
-    if (unknown !== null) {
-        const [, path = "", property = ""] = unknown;
-        const parent = path === "(root)" ? root : follow(root, path);
-        return entryOf(parent, property)?.key.place ?? (parent ?? root).place;
-    }
-    if (/Compose file version/.test(reason))
-        return ((0,tree/* get */.Jt)(root, "version") ?? root).place;
-    const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
-    if (path !== undefined)
-        return (follow(root, path) ?? root).place;
-    return (decoded(reason, root) ?? objection_named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
-}
-/** What docker's YAML takes for null, a boolean, a number or a date. */
-const OTHER_THAN_TEXT = /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
-/** The first key that is no text to docker, which it refuses without saying which. */
-function otherKey(root) {
-    return keysOf(root).find(({ plain, tag, text }) => plain && tag === undefined && OTHER_THAN_TEXT.test(text));
-}
-/** In the order of the file. */
-function keysOf(node) {
-    if (node.kind === "scalar")
-        return [];
-    if (node.kind === "sequence")
-        return node.items.flatMap(keysOf);
-    return node.entries.flatMap(({ key, value }) => [key, ...keysOf(value)]);
-}
-/** As deep into the tree as a dotted path leads; a key may have dots of its own. */
-function follow(root, path) {
-    let node = root;
-    let rest = path;
-    while (rest !== "") {
-        const step = node.kind === "sequence" ? itemAt(node.items, rest) : valueAt((0,tree/* entriesOf */.Mc)(node), rest);
-        if (step === undefined)
-            return node;
-        node = step.node;
-        rest = rest.slice(step.length + 1);
-    }
-    return node;
-}
-function itemAt(items, path) {
-    const index = /^\d+/.exec(path)?.[0] ?? "";
-    const node = items[Number(index)];
-    return index === "" || node === undefined ? undefined : { node, length: index.length };
-}
-function valueAt(entries, path) {
-    const [entry] = entries
-        .filter(({ key }) => path === key.text || path.startsWith(`${key.text}.`))
-        .toSorted((a, b) => b.key.text.length - a.key.text.length);
-    return entry === undefined ? undefined : { node: entry.value, length: entry.key.text.length };
-}
-function entryOf(node, key) {
-    return (0,tree/* entriesOf */.Mc)(node).find((entry) => entry.key.text === key);
-}
-/** `error decoding 'Deploy.Resources.Limits.memory'` names Go's fields, and no service. */
-function decoded(reason, root) {
-    const fields = /(?:decoding|parse) '([\w.[\]]+)'/
-        .exec(reason)?.[1]
-        ?.split(/[.[\]]+/)
-        .filter(Boolean) ?? [];
-    if (fields.length === 0)
-        return undefined;
-    const found = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
-        let node = value;
-        for (const field of fields) {
-            node =
-                node?.kind === "sequence"
-                    ? node.items[Number(field)]
-                    : (0,tree/* entriesOf */.Mc)(node).find(({ key }) => goName(key.text) === goName(field))?.value;
+    /** The n-th `$` of the value is the n-th of the source, unless the source spells some of them with escapes. */
+    #dollars(text, start, end) {
+        const places = [];
+        for (let index = this.#text.indexOf("$", start); index !== -1 && index < end; index = this.#text.indexOf("$", index + 1)) {
+            places.push(this.#place(index));
         }
-        return node === undefined ? [] : [node];
-    });
-    const [only, another] = found;
-    return (found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
-        (another === undefined ? only : undefined));
-}
-function goName(key) {
-    return key.replaceAll("_", "").toLowerCase();
-}
-/** `service web: …`, `volume "data" …`: the key, and within it the value that is quoted. */
-function objection_named(reason, root) {
-    const [, kind = "", name = ""] = /\b(service|network|volume|config|secret) "?([\w.-]+?)"?(?::|$| is )/.exec(reason) ?? [];
-    const entry = entryOf((0,tree/* get */.Jt)(root, `${kind}s`), name);
-    return entry === undefined ? undefined : (quoted(reason, entry.value) ?? entry.key);
-}
-/** The longest value that the objection repeats. */
-function quoted(reason, node) {
-    const words = new Set(reason.split(/[\s"':;,]+/));
-    const found = scalarsOf(node)
-        .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
-        .toSorted((a, b) => b.text.length - a.text.length);
-    return found[0];
-}
-function scalarsOf(node) {
-    if (node.kind === "scalar")
-        return [node];
-    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
-}
-/** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
-const KNOWN_KEYS = `version services networks volumes secrets configs
-  cap_add cap_drop command configs credential_spec deploy dns dns_search entrypoint env_file environment extra_hosts healthcheck hostname
-  image init isolation labels logging networks oom_score_adj ports read_only restart secrets stdin_open stop_grace_period stop_signal
-  sysctls tty ulimits user volumes working_dir
-  mode endpoint_mode replicas rollback_config update_config resources restart_policy placement parallelism delay failure_action monitor
-  max_failure_ratio order limits reservations cpus memory pids generic_resources condition max_attempts window constraints preferences
-  max_replicas_per_node disable interval retries test timeout start_period start_interval driver options target published protocol source
-  type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
-
-;// CONCATENATED MODULE: ./src/planning.ts
-
-
-
-
-
-
-
-
-
-
-/** Rehearses the deployment and compares what docker would send with what runs. */
-async function planning_plan(request, session, voice) {
-    const { stack, survey, folder, dockerMajor } = request;
-    const missing = (kind, existing) => request.objects
-        .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
-        .map(({ name }) => name);
-    const needs = {
-        networks: request.networks.filter((name) => !survey.networks.some((network) => network.Name === name)),
-        configs: missing("config", survey.configs),
-        secrets: missing("secret", survey.secrets),
-    };
-    const stage = {
-        survey,
-        images: request.images,
-        networks: futures(needs.networks),
-        configs: futures(needs.configs),
-        secrets: futures(needs.secrets),
-    };
-    const writes = await session.rehearse(stage, async (docker) => {
-        const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags: IN_EARNEST };
-        const answer = await stackDeploy(docker, call);
-        sayWarnings(answer.stderr, voice);
-        if (answer.code !== 0)
-            throw refusal(dockersReason(answer), stack);
-    });
-    const wanted = writes
-        .filter(({ path }) => (0,src_plan/* writesService */.IJ)(path))
-        .map(({ body, auth }) => ({ spec: body, auth }));
-    return (0,src_plan/* planDeployment */.HN)({
-        stack: stack.name,
-        wanted,
-        live: survey.services,
-        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
-        prune: request.prune,
-        needs,
-    });
-}
-function futures(names) {
-    return new Map(names.map((name) => [name, (0,src_plan/* futureId */.vY)(name)]));
-}
-/**
- * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
- * anything is contacted.
- */
-async function checkByDocker(world, stack, folder, dockerMajor) {
-    const flags = ["--resolve-image", "never"];
-    await world.rehearse(assumed(stack), async (docker) => {
-        const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags };
-        const answer = await stackDeploy(docker, call);
-        if (answer.code !== 0)
-            throw refusal(dockersReason(answer), stack);
-    });
-}
-/** A swarm without services, on which every external network, config and secret exists. */
-function assumed({ root }) {
-    const named = (section) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section)).map(({ key, value }) => (0,configs/* externalName */.NI)(key.text, value));
-    const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
-    const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
-    return {
-        survey: { info, ...nothing, services: [], configs: [], secrets: [] },
-        images: new Map(),
-        networks: futures(named("networks")),
-        configs: futures(named("configs")),
-        secrets: futures(named("secrets")),
-    };
-}
-function sayWarnings(stderr, voice) {
-    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
-        voice.quote(line);
-}
-function refusal(reason, { root }) {
-    return new errors/* StackFileError */.Ne([objection(reason, root)]);
-}
-
-// EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
-;// CONCATENATED MODULE: ./src/sources.ts
-
-
-
-
-
-
-
-/** Reads the stack files and the env file; what can't be read is named, with what stands there instead. */
-function readSources(stack, files) {
-    const problems = [];
-    const found = stack.files.length > 0 ? stack.files : defaultFile(files, problems);
-    const read = found.map((path) => {
-        const bytes = files.read(path);
-        if (bytes === undefined)
-            problems.push(unreadable("stack-file", path, files));
-        return { path, bytes: bytes ?? new Uint8Array() };
-    });
-    const envFile = sources_readEnvFile(stack.envFile, files, problems);
-    if (problems.length > 0)
-        throw new errors/* InputError */.dz(problems);
-    const warnings = [];
-    const templates = parseAll(read, warnings);
-    return { templates, folder: folderOf(read[0]?.path ?? ""), envFile, warnings };
-}
-function defaultFile(files, problems) {
-    const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
-    if (path !== undefined)
-        return [path];
-    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
-    problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
-    return [];
-}
-/** The mistakes of all files are told at once. */
-function parseAll(files, warnings) {
-    const problems = [];
-    const templates = files.flatMap(({ path, bytes }) => {
-        try {
-            return [parseStackFile(bytes, path, warnings)];
-        }
-        catch (error) {
-            if (!(error instanceof errors/* StackFileError */.Ne))
-                throw error;
-            problems.push(...error.problems);
-            return [];
-        }
-    });
-    if (problems.length > 0)
-        throw new errors/* StackFileError */.Ne(problems);
-    return templates;
-}
-function sources_readEnvFile(path, files, problems) {
-    if (path === undefined)
-        return undefined;
-    const bytes = files.read(path);
-    if (bytes === undefined) {
-        problems.push(unreadable("env-file", path, files));
-        return undefined;
+        return places.length === text.split("$").length - 1 ? places : [];
     }
-    const refused = (0,configs/* refusedBySwarm */.Aw)(bytes.byteLength);
-    if (refused !== undefined)
-        problems.push({ message: `The env file "${path}" ${refused}.` });
-    return { path, bytes };
-}
-function unreadable(input, path, files) {
-    const folder = folderOf(path);
-    const names = files.list(folder);
-    const near = (0,interpolate/* nearest */.p)(path.split("/").pop() ?? path, names);
-    const exists = files.exists(path);
-    const what = exists ? "can't be read as a file" : "does not exist";
-    const prefix = folder === "." ? "" : `${folder}/`;
-    const hint = near !== undefined && !exists
-        ? `Did you mean ${prefix}${near}?`
-        : "Paths start at the workspace; is actions/checkout missing before this step?";
-    return { message: `"${input}" is "${path}", which ${what}.`, hint };
-}
-function folderOf(path) {
-    const slash = path.lastIndexOf("/");
-    return slash === -1 ? "." : path.slice(0, slash) || "/";
-}
-
-;// CONCATENATED MODULE: ./src/prepare.ts
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
-const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
-function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
-    const { stack, image } = inputs;
-    const { folder } = sources;
-    return render({
-        templates: sources.templates,
-        stack: stack.name,
-        variables: stack.variables,
-        secrets: stack.secrets,
-        environment: world.environment,
-        strict: stack.strict,
-        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
-        envFile: sources.envFile,
-        envConfig: stack.envConfig,
-        namingKey: naming.key,
-        taken: naming.taken,
-        read: (path) => world.files.read(cleanPath(folder === "." ? "" : `${folder}/`, path)),
-        image: { ...image, digest },
-        commit: world.run.sha,
-        dockerMajor,
-    });
-}
-/** Reads what exists, resolves every image, and plans; refuses what can't work. */
-async function prepare(digest, deployment, session) {
-    const { inputs, sources, world, dockerMajor, facts } = deployment;
-    const { voice } = world;
-    const survey = await settledSurvey(deployment, session);
-    const namingKey = namingKeyOf(survey, deployment.draft);
-    const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
-    const rendered = renderWith(digest, naming, deployment);
-    facts.configName = rendered.envConfigName;
-    const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
-    const stack = pinned(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
-    for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings])
-        voice.warn(warning);
-    const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
-    const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
-    refuseForeignConfigs(objects, survey);
-    const { networks, prune } = inputs.stack;
-    const request = {
-        stack,
-        objects,
-        survey,
-        images: images.answers,
-        networks,
-        prune,
-        folder: sources.folder,
-        dockerMajor,
-    };
-    const plan = await planning_plan(request, session, voice);
-    facts.plan = plan;
-    facts.services = plan.services.map(plannedResult);
-    voice.group("Plan");
-    (0,report/* planLines */.HN)(plan).forEach((line) => voice.say(line));
-    refusePaused(plan);
-    voice.endGroup();
-    return { stack, survey, plan, objects, images };
-}
-/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
-const NAMING_KEY = "swarm-stack-deploy_naming-key";
-/**
- * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
- * has secrets makes it and creates it with its other configs. Should two do so at once, the slower one's secrets get new names the
- * next time: one roll too many, nothing lost.
- */
-function namingKeyOf(survey, draft) {
-    const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
-    if (existing !== undefined)
-        return { bytes: existing, isNew: false };
-    const isNew = draft.objects.some(({ kind }) => kind === "secret");
-    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : DRAFT_NAMES.key, isNew };
-}
-/** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
-function takenByOthers(survey, stack) {
-    const others = (objects) => new Set(objects
-        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
-        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
-    const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
-    return (kind, name) => names[kind].has(name);
-}
-function namingKeyObject(bytes) {
-    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
-    return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
-}
-function plannedResult({ name, change, before, wanted }) {
-    return {
-        name,
-        change,
-        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
-        imageSent: (0,report/* imageOf */.dT)(wanted),
-        imageAfter: (0,report/* imageOf */.dT)(wanted ?? before?.spec),
-        state: change,
-        detail: "",
-        durationMs: undefined,
-    };
-}
-const AGAIN_MS = 1000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
-/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
-async function settledSurvey({ inputs, world }, { swarm }) {
-    const deadline = world.clock.now() + inputs.rollout.timeoutMs;
-    for (let told = false;; told = true) {
-        const busy = (await swarm.services(inputs.stack.name)).filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
-        const [first] = busy;
-        if (first === undefined)
-            return await swarm.survey(inputs.stack.name);
-        const names = busy.map(({ name }) => name).join(", ");
-        if (!told)
-            world.voice.say(`Waiting for an earlier update of ${names} to end.`);
-        if (world.clock.now() >= deadline) {
-            const message = `An earlier update of ${names} is still in flight after ${(0,duration/* formatDuration */.a)(inputs.rollout.timeoutMs)}.`;
-            const hint = `See what holds it up: docker service ps ${first.name}; end it with docker service rollback ${first.name}.`;
-            throw new errors/* PreflightError */.wG([{ message, hint }]);
-        }
-        await world.clock.sleep(AGAIN_MS);
-    }
-}
-/** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
-function refusePaused(plan) {
-    const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
-        if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
-            return [];
-        const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
-        return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
-    });
-    if (problems.length > 0)
-        throw new errors/* PreflightError */.wG(problems);
-}
-function objectLabels(object, { inputs, world }) {
-    const labels = new Map(object.labels);
-    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
-    const own = {
-        stack: inputs.stack.name,
-        key: object.key,
-        version: inputs.image.version,
-        commit: world.run.sha,
-        run: world.run.runUrl,
-    };
-    for (const [key, value] of Object.entries(own))
-        labels.set(`swarm-stack-deploy.${key}`, value);
-    return labels;
-}
-
-;// CONCATENATED MODULE: ./src/restore.ts
-
-
-
-
-
-
-
-/** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
-const TRIES = 5;
-const restore_AGAIN_MS = 400;
-/**
- * Puts back what this run has sent: earlier specs return, new services go. Only what still is as it was sent is touched: what
- * somebody else has changed since is theirs. `sent` holds full names.
- */
-async function restore(plan, sent, swarm, clock, voice) {
-    const services = [];
-    const removed = [];
-    const failures = [];
-    const names = await namesOf(plan.stack, swarm);
-    for (const { name, before, wanted } of (0,src_plan/* changed */.tD)(plan)) {
-        const serviceName = (0,json/* textAt */.$6)(wanted, "Name");
-        if (!sent.has(serviceName))
-            continue;
-        const asSent = (0,spec/* canonicalSpec */.Yu)((0,src_plan/* withRealIds */.hm)(wanted ?? {}, names.ids), names.networkIds);
-        try {
-            if (before === undefined) {
-                if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds))
-                    removed.push(name);
+    #mapping(map, place) {
+        const own = new Map();
+        const merged = new Map();
+        for (const pair of map.items) {
+            const key = this.build(pair.key);
+            if (key.kind !== "scalar") {
+                this.#problems.push({ message: "A key is text, not a list or mapping.", place: key.place });
+            }
+            else if (key.text === "<<" && key.plain) {
+                this.#merge(this.build(pair.value), merged);
+            }
+            else if (own.has(key.text)) {
+                this.#problems.push({
+                    message: `The key "${key.text}" is given twice in this mapping.`,
+                    place: key.place,
+                });
             }
             else {
-                await putBack(swarm, plan.stack, before, asSent, names.networkIds, clock);
-                services.push({ name, serviceName, sent: before.spec });
-                voice.say(`${name}: back to what ran before.`);
-            }
-        }
-        catch (error) {
-            failures.push(`${name}: ${(0,errors/* messageOf */.bD)(error)}`);
-            voice.say(`${name}: could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
-            // A step that is being ended, or a manager that is gone, will not do better with the next one.
-            if (error instanceof errors/* Cancelled */.cJ || error instanceof errors/* ConnectError */.T$)
-                break;
-        }
-    }
-    for (const name of removed)
-        voice.say(`${name}: removed, since this deployment created it.`);
-    return { services, removed, failures };
-}
-/** Names to ids of everything that a spec may refer to, as they are now. */
-async function namesOf(stack, swarm) {
-    const { networks, configs, secrets } = await swarm.survey(stack);
-    const networkIds = (0,spec/* networkIdsOf */.Ub)(networks);
-    const objects = [...configs, ...secrets].map(({ name, id }) => [name, id]);
-    return { networkIds, ids: new Map([...networkIds, ...objects]) };
-}
-const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
-async function removeNew(swarm, stack, serviceName, sent, networkIds) {
-    const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
-    if (live === undefined)
-        return false;
-    if (!same(live.spec, sent, networkIds))
-        throw new Error(SOMEBODY_ELSE);
-    await swarm.removeService(live.id);
-    return true;
-}
-async function putBack(swarm, stack, before, sent, networkIds, clock) {
-    for (let attempt = 1;; attempt += 1) {
-        const live = (await swarm.services(stack)).find((service) => service.id === before.id);
-        if (live === undefined)
-            throw new Error("it was removed meanwhile");
-        // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
-        if (same(live.spec, (0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), networkIds))
-            return;
-        if (!same(live.spec, sent, networkIds))
-            throw new Error(SOMEBODY_ELSE);
-        try {
-            await swarm.updateService(live, before.spec, undefined);
-            return;
-        }
-        catch (error) {
-            if (attempt === TRIES || !/out of sequence/.test((0,errors/* messageOf */.bD)(error)))
-                throw error;
-            await clock.sleep(restore_AGAIN_MS);
-        }
-    }
-}
-function same(live, canonical, networkIds) {
-    return JSON.stringify((0,spec/* canonicalSpec */.Yu)(live, networkIds)) === JSON.stringify(canonical);
-}
-
-// EXTERNAL MODULE: ./src/failing-task.ts
-var failing_task = __nccwpck_require__(2809);
-;// CONCATENATED MODULE: ./src/watch.ts
-
-
-
-
-
-
-
-/** Watches until the end, telling every change as it happens and, of a failed task, all that can be known. */
-async function watch(swarm, clock, voice, request) {
-    const said = new Map();
-    const convergedAt = new Map();
-    const stories = [];
-    let last = { elapsedMs: 0, verdicts: new Map(), stableMs: undefined, end: undefined };
-    for await (last of observe(swarm, clock, request)) {
-        for (const [name, verdict] of last.verdicts) {
-            if (verdict.kind === "converged")
-                convergedAt.set(name, convergedAt.get(name) ?? last.elapsedMs);
-            else
-                convergedAt.delete(name);
-            const line = `${name}: ${verdict.kind === "converged" ? "✓ " : verdict.kind === "failed" ? "✗ " : ""}${verdict.detail}`;
-            if (said.get(name) !== line)
-                voice.say(`[${(0,duration/* formatDuration */.a)(last.elapsedMs).padStart(6)}] ${line}`);
-            said.set(name, line);
-            if (last.end === "failed" && verdict.kind === "failed")
-                stories.push(...(await tellStories(swarm, name, verdict, voice)));
-        }
-    }
-    return {
-        end: last.end ?? "timeout",
-        verdicts: last.verdicts,
-        convergedAt,
-        stories,
-    };
-}
-/** The first culprit and the latest one: between them lie only repetitions. */
-async function tellStories(swarm, service, verdict, voice) {
-    const byAge = verdict.tasks.toSorted((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
-    const chosen = [...new Set([byAge[0], byAge.at(-1)])].filter((task) => task !== undefined);
-    const stories = await Promise.all(chosen.map(async (task) => await (0,failing_task/* tellStory */.F)(swarm, service, task)));
-    for (const story of stories) {
-        voice.say((0,failing_task/* headline */.P)(story));
-        for (const line of story.logs.length > 0 ? story.logs : [(0,report/* noLogs */.jt)(story)])
-            voice.quote(line);
-    }
-    return stories;
-}
-
-;// CONCATENATED MODULE: ./src/aftermath.ts
-
-
-
-
-
-
-
-
-
-/** Long enough to see a service that was put back fall over again; its release has been good for longer than that. */
-const STABLE_AGAIN_MS = 5000;
-/**
- * What becomes of the stack after a failure: put back, or kept, as the workflow says. `error` is what interrupted the rollout, if
- * anything did; it stays the story, and that putting things back failed as well is told beside it.
- */
-async function aftermath(plan, sent, deployment, session, error) {
-    const { facts, inputs, world } = deployment;
-    world.voice.endGroup();
-    if (error instanceof errors/* Cancelled */.cJ) {
-        facts.aftermath = [
-            "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
-        ];
-    }
-    else if (sent.size === 0) {
-        facts.aftermath = ["Nothing was sent to the swarm."];
-    }
-    else if (inputs.rollout.onFailure === "keep") {
-        facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
-        facts.services = await asTheyAre(facts.services, plan, session);
-    }
-    else {
-        try {
-            facts.aftermath = await aftermath_putBack(plan, sent, deployment, session);
-        }
-        catch (second) {
-            facts.aftermath = [
-                `The stack could not be put back: ${(0,errors/* messageOf */.bD)(second)} Look at it with \`docker stack ps\`.`,
-            ];
-        }
-    }
-    facts.aftermath.forEach((line) => world.voice.say(line));
-}
-/** What runs now, which may be what Swarm itself has put back. */
-async function asTheyAre(services, plan, session) {
-    const live = await session.swarm.services(plan.stack);
-    return services.map((service) => {
-        const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
-        return { ...service, imageAfter: (0,report/* imageOf */.dT)(now?.spec) };
-    });
-}
-async function aftermath_putBack(plan, sent, deployment, session) {
-    const { facts, world } = deployment;
-    world.voice.group("Put the stack back as it was");
-    const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
-    const good = await runsAgain(services, plan, deployment, session);
-    world.voice.endGroup();
-    const names = services.map(({ name }) => name);
-    facts.services = facts.services.map((service) => afterRestore(service, names, removed));
-    return [
-        names.length > 0
-            ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
-            : "",
-        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
-        good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
-        ...failures.map((failure) => `Could not be put back: ${failure}.`),
-    ].filter((line) => line !== "");
-}
-async function runsAgain(services, plan, { inputs, world }, session) {
-    if (services.length === 0)
-        return true;
-    const { timeoutMs, stableForMs } = inputs.rollout;
-    const { end } = await watch(session.swarm, world.clock, world.voice, {
-        stack: plan.stack,
-        startedAt: world.clock.now(),
-        services,
-        oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
-        networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
-        timeoutMs,
-        stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
-        endOnFailure: false,
-    });
-    return end === "stable";
-}
-/** The table goes on saying which service was to blame. */
-function afterRestore(service, restored, removed) {
-    const state = (otherwise) => (service.state === "failed" ? "failed" : otherwise);
-    if (removed.includes(service.name))
-        return { ...service, state: state("removed"), imageAfter: "" };
-    if (restored.includes(service.name))
-        return { ...service, state: state("restored"), imageAfter: service.imageBefore };
-    return service;
-}
-
-;// CONCATENATED MODULE: ./src/carry-out.ts
-
-
-
-
-
-
-
-
-
-
-
-
-
-/** Sends, watches and judges; afterwards prunes, or deals with the failure. */
-async function carryOut(prepared, deployment, session) {
-    const { facts, inputs, world } = deployment;
-    const { plan } = prepared;
-    /** Full names of the services that this run itself has created or updated. */
-    const sent = new Set();
-    world.voice.group((0,src_plan/* isEmpty */.Im)(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
-    let seen;
-    try {
-        seen = await sendAndWatch(prepared, sent, deployment, session);
-    }
-    catch (error) {
-        await aftermath(plan, sent, deployment, session, error);
-        throw error;
-    }
-    facts.services = facts.services.map((service) => withVerdict(service, seen));
-    facts.stories = seen.stories;
-    if (seen.end === "stable") {
-        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : "deployed";
-        await prune(plan, deployment, session);
-        return;
-    }
-    facts.reason = "rollout";
-    facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
-    await aftermath(plan, sent, deployment, session, undefined);
-}
-async function sendAndWatch({ plan, stack, survey, objects, images }, sent, { inputs, sources, world, dockerMajor }, session) {
-    const { swarm } = session;
-    const tasks = await swarm.tasks(plan.stack);
-    const startedAt = world.clock.now();
-    const created = await createNeeds(plan, objects, swarm, world.voice);
-    const stage = { survey, images: images.answers, ...created };
-    await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice, (name) => sent.add(name));
-    const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
-    const { timeoutMs, stableForMs } = inputs.rollout;
-    return await watch(swarm, world.clock, world.voice, {
-        stack: plan.stack,
-        startedAt,
-        services: watched(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
-        oldFailures: new Set(tasks.filter(isOver).map(({ id }) => id)),
-        networkIds: (0,spec/* networkIdsOf */.Ub)(await swarm.networks()),
-        timeoutMs,
-        // One look proves that a quiet stack runs. Where tasks have ended before, only time tells a crash loop from a scar.
-        stableForMs: (0,src_plan/* isEmpty */.Im)(plan) && !tasks.some(endedByItself) ? 0 : stableForMs,
-        endOnFailure: true,
-    });
-}
-function withVerdict(service, seen) {
-    const verdict = seen.verdicts.get(service.name);
-    if (verdict === undefined)
-        return service;
-    return {
-        ...service,
-        state: verdict.kind,
-        detail: verdict.detail,
-        durationMs: seen.convergedAt.get(service.name),
-    };
-}
-/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
-function rolloutProblems(seen, timeoutMs) {
-    const blamed = [...seen.verdicts].filter(([, { kind }]) => seen.end === "failed" ? kind === "failed" : kind !== "converged");
-    if (blamed.length === 0)
-        return [
-            {
-                message: `The stack did not stay as it was sent for long enough within ${(0,duration/* formatDuration */.a)(timeoutMs)}.`,
-            },
-        ];
-    return blamed.map(([name, { detail }]) => {
-        if (seen.end === "timeout")
-            return { message: `Service ${name} did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}: ${detail}.` };
-        const story = seen.stories.find(({ service }) => service === name);
-        if (story === undefined)
-            return { message: `Service ${name} failed: ${detail}.` };
-        const what = story.error === detail ? "" : `: ${detail}`; // The headline says it already.
-        const lastWords = story.lastWords === "" ? "" : ` Its last words: “${story.lastWords}”.`;
-        return { message: `Service ${name} failed${what}. ${(0,failing_task/* headline */.P)(story)}.${lastWords}` };
-    });
-}
-/** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
-async function prune(plan, { world, facts }, session) {
-    for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
-        if (before === undefined)
-            continue;
-        try {
-            await session.swarm.removeService(before.id);
-        }
-        catch (error) {
-            const message = `The service ${before.name}, which the stack file no longer has, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
-            world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
-            continue;
-        }
-        world.voice.say(`${name}: removed, since the stack file no longer has it.`);
-        facts.services = facts.services.map((service) => service.name === name ? { ...service, state: "removed", imageAfter: "" } : service);
-    }
-}
-
-;// CONCATENATED MODULE: ./src/image/build.ts
-
-
-function referencesOf(image) {
-    return [image.version, ...image.tags].map((tag) => `${image.repository}:${tag}`);
-}
-/** The labels of the OCI image specification that a registry's pages show. Those of the workflow come last, so that they win. */
-function imageLabels(image, own, run, created) {
-    const oci = {
-        source: run.repositoryUrl,
-        revision: run.sha,
-        version: image.version,
-        created: created.toISOString(),
-    };
-    const known = Object.entries(oci).filter(([, value]) => value !== "");
-    return [...known.map(([key, value]) => `org.opencontainers.image.${key}=${value}`), ...own];
-}
-/** With buildx: build and push in one go; its metadata file tells the digest. */
-function buildxPlan(build, references, labels, metadataFile) {
-    const secrets = secretVariables(build.secrets);
-    const shared = common(build, references, labels);
-    const argv = [
-        "buildx",
-        "build",
-        "--push",
-        "--metadata-file",
-        metadataFile,
-        ...shared.argv,
-        ...(build.platforms.length > 0 ? ["--platform", build.platforms.join(",")] : []),
-        ...each("--cache-to", build.cacheTo),
-        ...secrets.flatMap(({ id, variable }) => ["--secret", `id=${id},env=${variable}`]),
-        build.context,
-    ];
-    const environment = new Map([
-        ...shared.environment,
-        ...secrets.map(({ variable, value }) => [variable, value]),
-    ]);
-    return { argv, references, environment, pushes: true };
-}
-/** Without buildx: the docker CLI's own builder, which knows less; what it can't do is refused rather than left out. */
-function plainBuildPlan(build, references, labels) {
-    const beyond = [
-        build.cacheTo.length > 0 && "cache-to",
-        build.secrets.length > 0 && "build-secrets",
-        build.platforms.length > 1 && "several platforms",
-        build.cacheFrom.some((entry) => entry.includes("=")) && "cache-from with type=…",
-    ].filter((name) => name !== false);
-    if (beyond.length > 0) {
-        throw new errors/* BuildError */.zS(`docker buildx is not installed on this runner, and without it there is no ${beyond.join(", no ")}.`, "Add docker/setup-buildx-action before this step, or leave those inputs out.");
-    }
-    const platform = build.platforms.length > 0 ? ["--platform", build.platforms.join(",")] : [];
-    const { argv, environment } = common(build, references, labels);
-    return { argv: ["build", ...argv, ...platform, build.context], references, environment, pushes: false };
-}
-function common(build, references, labels) {
-    const args = build.buildArgs.map(buildArgument);
-    const argv = [
-        ...each("--tag", references),
-        ...each("--label", labels),
-        ...each("--build-arg", args.map((argument) => argument.flag)),
-        ...each("--cache-from", build.cacheFrom),
-        ...(build.file === undefined ? [] : ["--file", build.file]),
-        ...(build.target === undefined ? [] : ["--target", build.target]),
-        ...(build.noCache ? ["--no-cache"] : []),
-        ...(build.pull ? ["--pull"] : []),
-    ];
-    const environment = new Map(args.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])));
-    return { argv, environment };
-}
-/** Variables that docker itself, or the loader under it, would obey. */
-const OBEYED = /^(PATH|HOME|TMPDIR|LD_.*|DOCKER_.*|BUILDX_.*|BUILDKIT_.*|SSH_AUTH_SOCK|.*_proxy)$/i;
-/** `--build-arg NAME` takes its value from the environment, so that it is in no process list; not so for names that mean something there. */
-function buildArgument(line) {
-    const equals = line.indexOf("=");
-    const name = equals === -1 ? line : line.slice(0, equals);
-    const value = line.slice(equals + 1);
-    // An empty value hides nothing, and docker calls leave empty variables out of their environment.
-    if (equals === -1 || value === "" || OBEYED.test(name) || !/^\w+$/.test(name))
-        return { flag: line, name, value: undefined };
-    return { flag: name, name, value };
-}
-function each(flag, values) {
-    return values.flatMap((value) => [flag, value]);
-}
-/** `id=value` → an environment variable of the build command, so that the value is in no argv and no file. */
-function secretVariables(lines) {
-    return lines.map((line, index) => {
-        const [id = "", ...rest] = line.split("=");
-        return { id, variable: `SWARM_STACK_DEPLOY_BUILD_SECRET_${index}`, value: rest.join("=") };
-    });
-}
-/** The digest in buildx's metadata file. */
-function digestOfMetadata(text) {
-    const metadata = JSON.parse(text);
-    const digest = metadata["containerimage.digest"];
-    return typeof digest === "string" ? digest : undefined;
-}
-/** The digest in the last words of `docker push`: `v1: digest: sha256:… size: 528`. */
-function digestOfPush(output) {
-    return /^\S+: digest: (sha256:[0-9a-f]{64}) size: \d+\s*$/m.exec(output)?.[1];
-}
-
-;// CONCATENATED MODULE: ./src/image/publish.ts
-
-
-
-
-/** Refuses a build that has no Dockerfile, before anything is contacted. A context elsewhere (a URL) is docker's to check. */
-function checkBuildFiles(image, files) {
-    const { build } = image;
-    if (build === undefined || /^[a-z]+:\/\/|^git@/.test(build.context))
-        return;
-    if (!files.exists(build.context)) {
-        throw new errors/* InputError */.dz([
-            {
-                message: `"context" is "${build.context}", which does not exist.`,
-                hint: "Is actions/checkout missing before this step?",
-            },
-        ]);
-    }
-    const file = build.file ?? `${build.context}/Dockerfile`;
-    if (!files.exists(file)) {
-        const near = files
-            .list(file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : ".")
-            .filter((name) => /dockerfile/i.test(name));
-        const hint = near.length > 0
-            ? `There is ${near.join(", ")}.`
-            : 'Set "file", or "build: false" to deploy an image that exists.';
-        throw new errors/* InputError */.dz([{ message: `There is no Dockerfile at "${file}".`, hint }]);
-    }
-}
-/** Logs in, builds and pushes; the digest of what was pushed. */
-async function publish(image, world) {
-    const { docker, voice, files } = world;
-    const plan = await planBuild(image, world.run, world); // Refuses what docker here can't build, before anybody is contacted.
-    if (image.login !== undefined)
-        await login(docker, image.registryHost, image.login, voice);
-    voice.group(`Build ${plan.references[0] ?? ""}`);
-    await mustSucceed(docker, plan.argv, voice, "The build failed", "The lines above say why.", Object.fromEntries(plan.environment));
-    const digest = plan.pushes ? digestFrom(files) : await push(docker, plan.references, voice);
-    voice.endGroup();
-    if (digest === undefined)
-        throw new errors/* BuildError */.zS("Docker pushed the image and did not tell its digest.", "Please report this with docker's version.");
-    voice.say(`Pushed ${plan.references.join(", ")} (${digest}).`);
-    return digest;
-}
-/** The password goes through standard input, into a configuration that is gone when the step ends. */
-async function login(docker, registryHost, credential, voice, reason = "build") {
-    const server = registryHost === "docker.io" ? [] : [registryHost];
-    const argv = ["login", "--username", credential.username, "--password-stdin", ...server];
-    const answer = await docker.run(argv, { input: credential.password });
-    if (answer.code !== 0) {
-        const message = `${registryHost} refused the login of ${credential.username}: ${lastLine(answer)}`;
-        throw new errors/* StopError */.Tj(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
-    }
-    voice.say(`Logged in to ${registryHost} as ${credential.username}.`);
-}
-const METADATA = "build.json";
-async function planBuild(image, run, world) {
-    const { build } = image;
-    if (build === undefined)
-        throw new Error("publish is only called with something to build");
-    const references = referencesOf(image);
-    const labels = imageLabels(image, build.labels, run, new Date(world.clock.now()));
-    const buildx = await world.docker.run(["buildx", "version"]);
-    if (buildx.code === 0)
-        return buildxPlan(build, references, labels, world.files.scratch(METADATA));
-    world.voice.say("docker buildx is not installed here; using docker's own build.");
-    return plainBuildPlan(build, references, labels);
-}
-function digestFrom(files) {
-    const bytes = files.read(files.scratch(METADATA));
-    return bytes === undefined ? undefined : digestOfMetadata(Buffer.from(bytes).toString("utf8"));
-}
-async function push(docker, references, voice) {
-    const digests = [];
-    for (const reference of references) {
-        const hint = 'Check "registry", "username" and "password", and that the account may push there.';
-        const answer = await mustSucceed(docker, ["push", reference], voice, `Pushing ${reference} failed`, hint, {});
-        digests.push(digestOfPush(answer.stdout));
-    }
-    return digests[0];
-}
-async function mustSucceed(docker, argv, voice, what, hint, environment) {
-    const answer = await docker.run(argv, { environment, onLine: (line) => voice.quote(line) });
-    if (answer.code !== 0)
-        throw new errors/* BuildError */.zS(`${what} (docker ${argv[0] ?? ""}, exit code ${answer.code}): ${lastLine(answer)}`, hint);
-    return answer;
-}
-/** Docker's last words are its reason. */
-function lastLine(answer) {
-    const lines = `${answer.stdout}\n${answer.stderr}`
-        .split(/[\r\n]+/)
-        .filter((line) => line.trim() !== "" && !/^WARNING|^Run 'docker/i.test(line));
-    return lines.at(-1)?.trim() ?? "no output";
-}
-
-;// CONCATENATED MODULE: ./src/deploy.ts
-var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
-    if (value !== null && value !== void 0) {
-        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
-        var dispose, inner;
-        if (async) {
-            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
-            dispose = value[Symbol.asyncDispose];
-        }
-        if (dispose === void 0) {
-            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
-            dispose = value[Symbol.dispose];
-            if (async) inner = dispose;
-        }
-        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
-        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
-        env.stack.push({ value: value, dispose: dispose, async: async });
-    }
-    else if (async) {
-        env.stack.push({ async: true });
-    }
-    return value;
-};
-var __disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
-    return function (env) {
-        function fail(e) {
-            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
-            env.hasError = true;
-        }
-        var r, s = 0;
-        function next() {
-            while (r = env.stack.pop()) {
-                try {
-                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
-                    if (r.dispose) {
-                        var result = r.dispose.call(r.value);
-                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
-                    }
-                    else s |= 1;
-                }
-                catch (e) {
-                    fail(e);
-                }
-            }
-            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
-            if (env.hasError) throw env.error;
-        }
-        return next();
-    };
-})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
-    var e = new Error(message);
-    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
-});
-
-
-
-
-
-
-
-
-
-/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
-const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
-/** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
-async function deploy(inputs, world, facts) {
-    const env_1 = { stack: [], error: void 0, hasError: false };
-    try {
-        facts.stackName = inputs.stack.name;
-        facts.version = inputs.image.version;
-        const deployment = await begin(inputs, world, facts);
-        const pushed = inputs.image.build === undefined ? undefined : await publish(inputs.image, world);
-        if (pushed !== undefined)
-            nameImage(pushed, deployment);
-        world.voice.group("Connect");
-        const session = __addDisposableResource(env_1, await world.connect(), true);
-        facts.manager = session.swarm.address;
-        world.voice.say(`Connected to the manager ${session.swarm.address}.`);
-        await loginSwarm(deployment, session);
-        const digest = pushed ?? (await requireImage(referenceOf(inputs), session));
-        nameImage(digest, deployment);
-        const prepared = await prepare(digest, deployment, session);
-        await carryOut(prepared, deployment, session);
-    }
-    catch (e_1) {
-        env_1.error = e_1;
-        env_1.hasError = true;
-    }
-    finally {
-        const result_1 = __disposeResources(env_1);
-        if (result_1)
-            await result_1;
-    }
-}
-/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
-async function begin(inputs, world, facts) {
-    const dockerMajor = await majorVersion(world.docker);
-    const sources = readSources(inputs.stack, world.files);
-    checkBuildFiles(inputs.image, world.files);
-    const begun = { inputs, sources, dockerMajor, world, facts };
-    const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
-    await checkByDocker(world, draft, sources.folder, dockerMajor);
-    return { ...begun, draft };
-}
-async function majorVersion(docker) {
-    const { stdout } = await docker.run(["--version"]);
-    return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
-}
-function referenceOf(inputs) {
-    return `${inputs.image.repository}:${inputs.image.version}`;
-}
-function nameImage(digest, { inputs, facts }) {
-    facts.digest = digest;
-    facts.image = `${referenceOf(inputs)}@${digest}`;
-}
-/** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
-async function loginSwarm({ inputs, world }, session) {
-    const { build, login: own, pullLogin, registryHost } = inputs.image;
-    const credential = pullLogin ?? (build === undefined ? own : undefined);
-    if (credential === undefined)
-        return;
-    await login(session.docker, registryHost, credential, world.voice, "preflight");
-}
-
-
-/***/ }),
-
-/***/ 3916:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   Ne: () => (/* binding */ StackFileError),
-/* harmony export */   T$: () => (/* binding */ ConnectError),
-/* harmony export */   Tj: () => (/* binding */ StopError),
-/* harmony export */   bD: () => (/* binding */ messageOf),
-/* harmony export */   cJ: () => (/* binding */ Cancelled),
-/* harmony export */   dz: () => (/* binding */ InputError),
-/* harmony export */   oF: () => (/* binding */ ManagerRefusal),
-/* harmony export */   q0: () => (/* binding */ describe),
-/* harmony export */   sH: () => (/* binding */ DeployError),
-/* harmony export */   wG: () => (/* binding */ PreflightError),
-/* harmony export */   zS: () => (/* binding */ BuildError)
-/* harmony export */ });
-/** Everything that stops a deployment for a reason a user can act on. Anything else that is thrown is our own bug. */
-class StopError extends Error {
-    reason;
-    problems;
-    constructor(reason, problems, cause) {
-        super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
-        this.name = "StopError";
-        this.reason = reason;
-        this.problems = problems;
-    }
-}
-/** An input is missing or malformed. Nothing was contacted. */
-class InputError extends StopError {
-    constructor(problems) {
-        super("input", problems);
-    }
-}
-/** A stack file can't mean what it says. Nothing was contacted. */
-class StackFileError extends StopError {
-    constructor(problems) {
-        super("render", problems);
-    }
-}
-/** `docker` could not log in, build or push. The swarm is untouched. */
-class BuildError extends StopError {
-    constructor(message, hint, cause) {
-        super("build", [{ message, hint }], cause);
-    }
-}
-/** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
-class ConnectError extends StopError {
-    /** Whether another try may well succeed: the network, a restart, an election; not a wrong key. */
-    transient;
-    constructor(message, hint, cause, transient = false) {
-        super("connect", [{ message, hint }], cause);
-        this.transient = transient;
-    }
-}
-/** What was asked can't work on this swarm as it stands. The swarm is untouched. */
-class PreflightError extends StopError {
-    constructor(problems, cause) {
-        super("preflight", problems, cause);
-    }
-}
-/** The swarm refused a change, or was lost while it was made. It may be changed in part; the message says so. */
-class DeployError extends StopError {
-    constructor(message, hint, cause) {
-        super("deploy", [{ message, hint }], cause);
-    }
-}
-/** The manager's engine answered with something other than success. */
-class ManagerRefusal extends DeployError {
-    /** Of HTTP. */
-    status;
-    /** The engine's own words. */
-    said;
-    constructor(status, what, said) {
-        super(`The manager refused ${what}: ${said}.`, "The engine's log on the manager may say more.");
-        this.name = "ManagerRefusal";
-        this.status = status;
-        this.said = said;
-    }
-}
-/** The runner asked us to stop (SIGINT, SIGTERM). */
-class Cancelled extends Error {
-    constructor(signal) {
-        super(`Cancelled: the runner sent ${signal}.`);
-        this.name = "Cancelled";
-    }
-}
-/** `stack.yml:3:12: message hint`, the form compilers use and editors can follow. */
-function describe(problem) {
-    const where = problem.place === undefined ? "" : `${at(problem.place)}: `;
-    return `${where}${problem.message}${problem.hint === undefined ? "" : ` ${problem.hint}`}`;
-}
-function at(place) {
-    return `${place.file}:${place.line}:${place.column}`;
-}
-/** The sentence of whatever was thrown. */
-function messageOf(error) {
-    return error instanceof Error ? error.message : String(error);
-}
-
-
-/***/ }),
-
-/***/ 2809:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   F: () => (/* binding */ tellStory),
-/* harmony export */   P: () => (/* binding */ headline)
-/* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3564);
-
-
-
-const LINES = 50;
-/** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
-const LINE_LENGTH = 1000;
-const LAST_WORDS_LENGTH = 300;
-function cut(text, length) {
-    return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
-}
-/** Asks at once: Swarm forgets a task, and its logs, after four more attempts. A node that can't tell costs seconds, not the verdict. */
-async function tellStory(swarm, service, task) {
-    const [node, logs] = await Promise.allSettled([
-        task.nodeId === "" ? "" : swarm.nodeName(task.nodeId),
-        swarm.taskLogs(task.id, LINES),
-    ]);
-    const { slot, image, state, exitCode, error } = task;
-    const lines = logs.status === "fulfilled" ? logs.value : [];
-    return {
-        service,
-        slot,
-        image,
-        state,
-        exitCode,
-        error,
-        node: node.status === "fulfilled" ? node.value : task.nodeId,
-        logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
-        lastWords: cut((lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "", LAST_WORDS_LENGTH),
-        logsMissing: logs.status === "rejected" ? (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(logs.reason) : undefined,
-    };
-}
-/** `shop_web.2 on n1: task: non-zero exit (3)` */
-function headline(story) {
-    const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
-    const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
-    return `Task ${where} (${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_1__/* .shortImage */ .Uq)(story.image)}): ${story.error === "" ? ended : story.error}`;
-}
-
-
-/***/ }),
-
-/***/ 3564:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   NE: () => (/* binding */ sameTag),
-/* harmony export */   TC: () => (/* binding */ credentialKey),
-/* harmony export */   Uq: () => (/* binding */ shortImage),
-/* harmony export */   dz: () => (/* binding */ isTag),
-/* harmony export */   o_: () => (/* binding */ parseImageReference)
-/* harmony export */ });
-const DOMAIN = /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::\d+)?$|^\[[0-9a-fA-F:]+\](?::\d+)?$/;
-const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
-const TAG = /^\w[\w.-]{0,127}$/;
-const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/;
-/** Docker takes a bare name of this form for an image id. */
-const IMAGE_ID = /^[0-9a-f]{64}$/;
-const LONGEST_PATH = 255;
-/** Undefined where docker would answer "invalid reference format". */
-function parseImageReference(text) {
-    const [named = "", digest, ...more] = text.split("@");
-    if (more.length > 0 || (digest !== undefined && !DIGEST.test(digest)))
-        return undefined;
-    const colon = named.lastIndexOf(":");
-    const tagged = colon > named.lastIndexOf("/");
-    const tag = tagged ? named.slice(colon + 1) : undefined;
-    if (tag !== undefined && !TAG.test(tag))
-        return undefined;
-    const { domain, path } = splitDomain(tagged ? named.slice(0, colon) : named);
-    if (!DOMAIN.test(domain) || !PATH.test(path) || path.length > LONGEST_PATH || IMAGE_ID.test(text))
-        return undefined;
-    return { domain, path, tag, digest };
-}
-function isTag(text) {
-    return TAG.test(text);
-}
-/** Docker's rule: what stands before the first slash is a host only if it has a dot, a colon or an upper case letter, or is localhost. */
-function splitDomain(name) {
-    const slash = name.indexOf("/");
-    const head = name.slice(0, Math.max(slash, 0));
-    const isHost = slash !== -1 && (/[.:]/.test(head) || head === "localhost" || head !== head.toLowerCase());
-    const domain = isHost && head !== "index.docker.io" ? head : "docker.io";
-    const path = isHost ? name.slice(slash + 1) : name;
-    return { domain, path: domain === "docker.io" && !path.includes("/") ? `library/${path}` : path };
-}
-/** Whether both name the same tag of the same repository, whatever their digests. A missing tag is `latest`. */
-function sameTag(a, b) {
-    return a.domain === b.domain && a.path === b.path && (a.tag ?? "latest") === (b.tag ?? "latest");
-}
-/** The key under which docker's config file keeps the credentials of a registry host. */
-function credentialKey(domain) {
-    return domain === "docker.io" ? "https://index.docker.io/v1/" : domain;
-}
-/** With the first 12 digits of the digest, as people recognise it. */
-function shortImage(image) {
-    return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
-}
-
-
-/***/ }),
-
-/***/ 1601:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   E: () => (/* binding */ parseDuration),
-/* harmony export */   a: () => (/* binding */ formatDuration)
-/* harmony export */ });
-/** `90s`, `10m`, `1h30m` → milliseconds; undefined for anything else ("10" could mean seconds or minutes, so it means neither). */
-function parseDuration(text) {
-    const parts = /^(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?$/.exec(text);
-    if (parts === null || text === "")
-        return undefined;
-    const [, hours = "0", minutes = "0", seconds = "0"] = parts;
-    return (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * 1000;
-}
-/** 92_000 → "1m32s"; below a minute with one decimal: "4.2s". */
-function formatDuration(ms) {
-    if (ms < 59_950)
-        return `${(ms / 1000).toFixed(1).replace(/\.0$/, "")}s`;
-    const seconds = Math.round(ms / 1000);
-    const [hours, minutes, rest] = [
-        Math.floor(seconds / 3600),
-        Math.floor((seconds % 3600) / 60),
-        seconds % 60,
-    ];
-    return `${hours > 0 ? `${hours}h` : ""}${minutes > 0 ? `${minutes}m` : ""}${rest > 0 ? `${rest}s` : ""}`;
-}
-
-
-/***/ }),
-
-/***/ 8028:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   TL: () => (/* binding */ parseInputs),
-/* harmony export */   dN: () => (/* binding */ STACK_FILES)
-/* harmony export */ });
-/* unused harmony export DEFAULTS */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
-/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1601);
-/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(829);
-
-
-
-
-/** The values that stand where a workflow says nothing; action.yml says the same, and a test holds the two together. */
-const DEFAULTS = {
-    mode: "deploy",
-    "ssh-user": "root",
-    "ssh-port": "22",
-    "ssh-sudo": "false",
-    "docker-socket": "/var/run/docker.sock",
-    registry: "docker.io",
-    build: "true",
-    context: ".",
-    "no-cache": "false",
-    pull: "false",
-    strict: "true",
-    "update-order": "start-first",
-    "failure-action": "rollback",
-    prune: "true",
-    timeout: "10m",
-    "stable-for": "15s",
-    "on-failure": "rollback",
-    "lock-timeout": "10m",
-    "keep-releases": "5",
-};
-/** Tried in this order where `stack-file` is not given. */
-const STACK_FILES = [
-    "stack.yml",
-    "stack.yaml",
-    "docker-stack.yml",
-    "docker-stack.yaml",
-    "deploy.yml",
-    "compose.yml",
-    "compose.yaml",
-    "docker-compose.yml",
-];
-/** Reads every input, or throws an `InputError` that lists all that is wrong with them. */
-function parseInputs(raw, run) {
-    const reader = new Reader(raw);
-    const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
-    if (mode !== "deploy") {
-        reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
-    }
-    reader.refuseForNow("lock-timeout", "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.");
-    reader.refuseForNow("keep-releases", "No release records are kept yet.");
-    reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
-    reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
-    const inputs = {
-        target: parseTarget(reader, run),
-        image: parseImage(reader, run),
-        stack: parseStack(reader, run),
-        rollout: {
-            timeoutMs: reader.duration("timeout"),
-            stableForMs: reader.duration("stable-for"),
-            onFailure: reader.oneOf("on-failure", ["rollback", "keep"]),
-        },
-    };
-    if (inputs.rollout.timeoutMs === 0)
-        reader.complain('"timeout" is zero: no rollout can be that fast.');
-    else if (inputs.rollout.stableForMs >= inputs.rollout.timeoutMs) {
-        reader.complain('"stable-for" is not shorter than "timeout": no rollout could ever be called good.');
-    }
-    if (reader.problems.length > 0)
-        throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .InputError */ .dz(reader.problems);
-    return inputs;
-}
-class Reader {
-    problems = [];
-    #raw;
-    constructor(raw) {
-        this.#raw = raw;
-    }
-    complain(message, hint) {
-        this.problems.push({ message, hint });
-    }
-    adopt(parsed) {
-        this.problems.push(...parsed.problems);
-        return parsed.values;
-    }
-    /** As given, blanks included: keys and passwords. */
-    verbatim(name) {
-        return this.#raw(name);
-    }
-    text(name) {
-        return this.#raw(name).trim() || (DEFAULTS[name] ?? "");
-    }
-    optional(name) {
-        return this.text(name) || undefined;
-    }
-    lines(name) {
-        return split(this.text(name), /\r?\n/);
-    }
-    /** `name=value` lines; a line without a name is a mistake. The line itself may hold a secret. */
-    named(name) {
-        this.#raw(name)
-            .split(/\r?\n/)
-            .forEach((line, index) => {
-            if (!line.trim().startsWith("="))
-                return;
-            this.complain(`"${name}", line ${index + 1}: there is no name before the equals sign.`);
-        });
-        return this.lines(name);
-    }
-    /** Separated by newlines or commas. */
-    list(name) {
-        return split(this.text(name), /\r?\n|,/);
-    }
-    boolean(name) {
-        const value = this.text(name);
-        if (/^(true|True|TRUE)$/.test(value))
-            return true;
-        if (!/^(false|False|FALSE)$/.test(value))
-            this.complain(`"${name}" is "${value}".`, "Give true or false.");
-        return false;
-    }
-    duration(name) {
-        const value = this.text(name);
-        const ms = (0,_duration_js__WEBPACK_IMPORTED_MODULE_2__/* .parseDuration */ .E)(value);
-        if (ms === undefined)
-            this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
-        return ms ?? Number.NaN;
-    }
-    oneOf(name, choices) {
-        const value = this.text(name);
-        const choice = choices.find((candidate) => candidate === value);
-        if (choice === undefined)
-            this.complain(`"${name}" is "${value}".`, `Give one of: ${choices.join(", ")}.`);
-        return choice ?? choices[0];
-    }
-    /** An input of the contract whose behaviour is still to come: never silently ignored. */
-    refuseForNow(name, meanwhile) {
-        const value = this.text(name);
-        if (value !== (DEFAULTS[name] ?? ""))
-            this.complain(`"${name}" is not supported yet in this version.`, meanwhile);
-    }
-}
-function split(text, separator) {
-    return text
-        .split(separator)
-        .map((part) => part.trim())
-        .filter((part) => part !== "");
-}
-function parseTarget(reader, run) {
-    const hosts = reader.list("ssh-host");
-    const dockerHost = reader.text("docker-host");
-    if (hosts.length > 0 === (dockerHost !== "")) {
-        reader.complain(dockerHost === ""
-            ? 'Neither "ssh-host" nor "docker-host" is given.'
-            : 'Both "ssh-host" and "docker-host" are given.', 'Give exactly one: "ssh-host" for a manager reached by SSH, "docker-host" for a runner that stands on a manager.');
-    }
-    if (dockerHost !== "") {
-        if (!/^(unix:\/\/\/.|tcp:\/\/.)/.test(dockerHost)) {
-            const hint = dockerHost.startsWith("ssh://")
-                ? 'Use "ssh-host" for SSH.'
-                : "Give unix:///path or tcp://host:port.";
-            reader.complain(`"docker-host" is "${dockerHost}".`, hint);
-        }
-        return { kind: "socket", dockerHost };
-    }
-    checkPort(reader, reader.text("ssh-port"));
-    return {
-        kind: "ssh",
-        managers: hosts.map((entry) => parseSshHost(reader, "ssh-host", entry)),
-        jumps: reader.list("ssh-jump").map((entry) => parseSshHost(reader, "ssh-jump", entry)),
-        sudo: reader.boolean("ssh-sudo"),
-        socket: parseSocket(reader),
-        ...parseSshTrust(reader, hosts.length > 0, run),
-    };
-}
-const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
-function parseSshHost(reader, input, entry) {
-    const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
-    const host = bracketed ?? plain ?? "";
-    if (host === "") {
-        reader.complain(`"${input}" has "${entry}".`, "Give [user@]host[:port]; an IPv6 address stands in brackets.");
-    }
-    if (port !== undefined)
-        checkPort(reader, port);
-    return { host, port: Number(port ?? reader.text("ssh-port")), user: user ?? reader.text("ssh-user") };
-}
-function checkPort(reader, port) {
-    if (/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)
-        return;
-    reader.complain(`The SSH port is "${port}".`, "Give a number from 1 to 65535.");
-}
-/** Part of a remote command line where `docker system dial-stdio` has to do: nothing in it may mean anything to a shell. */
-function parseSocket(reader) {
-    const path = reader.text("docker-socket").replace(/^unix:\/\//, "");
-    if (!/^\/[\w./@+-]+$/.test(path))
-        reader.complain(`"docker-socket" is "${path}".`, "Give the absolute path of Docker's socket on the manager.");
-    return path;
-}
-function parseSshTrust(reader, wanted, run) {
-    const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
-    const password = reader.verbatim("ssh-password") || undefined;
-    const knownHosts = nonBlank(reader.verbatim("ssh-known-hosts"));
-    const fingerprints = reader.list("ssh-fingerprint");
-    const agent = privateKey === undefined && password === undefined ? run.sshAgent : undefined;
-    if (wanted && privateKey === undefined && password === undefined && agent === undefined) {
-        reader.complain('No way to log in: neither "ssh-private-key" nor "ssh-password" is given, and there is no SSH agent.', "If the key comes from a secret, check the secret's name: an undefined secret is empty.");
-    }
-    if (wanted && knownHosts === undefined && fingerprints.length === 0) {
-        reader.complain('Neither "ssh-known-hosts" nor "ssh-fingerprint" is given, so the host\'s key could not be checked.', "Give the output of `ssh-keyscan HOST`, compared with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host.");
-    }
-    for (const fingerprint of fingerprints) {
-        if (!/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(fingerprint)) {
-            reader.complain(`"ssh-fingerprint" has "${fingerprint}".`, "Give SHA256: and 43 characters, as `ssh-keygen -l` prints it.");
-        }
-    }
-    const passphrase = reader.verbatim("ssh-passphrase") || undefined;
-    return { privateKey, passphrase, password, agent, knownHosts, fingerprints };
-}
-function nonBlank(text) {
-    return text.trim() === "" ? undefined : text;
-}
-function parseImage(reader, run) {
-    const registry = reader.text("registry").replace(/\/+$/, "");
-    const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
-    if (project === "")
-        reader.complain('"project" is empty and there is no repository name to take its place.');
-    const repository = `${registry}/${project}`;
-    const reference = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(repository);
-    if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
-        reader.complain(`"${repository}" (registry/project) is no image name.`, "Give the registry as host or host/namespace without https://, and both in lower case.");
-    }
-    const version = parseVersion(reader, run);
-    const tags = reader
-        .list("tags")
-        .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
-    for (const tag of tags.filter((candidate) => !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(candidate))) {
-        reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
-    }
-    const login = parseCredential(reader, "username", "password");
-    return {
-        registry,
-        registryHost: reference?.domain ?? registry,
-        project,
-        repository,
-        version,
-        tags: [...new Set(tags)].filter((tag) => tag !== version),
-        login,
-        pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
-        build: reader.boolean("build") ? parseBuild(reader) : undefined,
-    };
-}
-function parseVersion(reader, run) {
-    const given = reader.text("version");
-    if (given !== "") {
-        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(given)) {
-            reader.complain(`"version" is "${given}", which is no image tag.`, "Use letters, digits, _ . and -, at most 128, not starting with . or -.");
-        }
-        return given;
-    }
-    if (run.refType === "tag") {
-        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(run.refName)) {
-            reader.complain(`The Git tag "${run.refName}" is no image tag.`, 'Set "version" to one made from it.');
-        }
-        return run.refName;
-    }
-    if (run.sha === "")
-        reader.complain('"version" is not given and there is no commit to name it after.');
-    return `sha-${run.sha.slice(0, 7)}`;
-}
-/** What is missing of a pair that is given in part comes from `others`. */
-function parseCredential(reader, userInput, passwordInput, others) {
-    const givenUser = reader.text(userInput);
-    const givenPassword = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
-    if (givenUser === "" && givenPassword === "")
-        return undefined;
-    const username = givenUser || (others?.username ?? "");
-    const password = givenPassword || (others?.password ?? "");
-    if (username === "" || password === "") {
-        const [given, missing] = username === "" ? [passwordInput, userInput] : [userInput, passwordInput];
-        reader.complain(`"${given}" is given and "${missing}" is empty.`, "If it comes from a secret, check the secret's name.");
-    }
-    return { username, password };
-}
-function parseBuild(reader) {
-    return {
-        context: reader.text("context"),
-        file: reader.optional("file"),
-        target: reader.optional("target"),
-        platforms: reader.list("platforms"),
-        buildArgs: reader.named("build-args"),
-        secrets: reader.named("build-secrets"),
-        labels: reader.lines("labels"),
-        cacheFrom: reader.lines("cache-from"),
-        cacheTo: reader.lines("cache-to"),
-        noCache: reader.boolean("no-cache"),
-        pull: reader.boolean("pull"),
-    };
-}
-function parseStack(reader, run) {
-    const name = reader.text("stack-name") ||
-        reader.text("project") ||
-        (run.repository.split("/").pop() ?? "").toLowerCase();
-    // Networks are named after the stack, and those must be DNS name components: no dots (SWARM: "must be valid as a DNS name component").
-    if (name !== "" && !/^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/.test(name)) {
-        reader.complain(`The stack name "${name}" is none.`, 'Set "stack-name": letters, digits, - and _, at most 63.');
-    }
-    const networks = reader.list("networks");
-    for (const network of networks.filter((candidate) => !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(candidate))) {
-        reader.complain(`"networks" has "${network}", which is no network name.`);
-    }
-    return {
-        name,
-        files: reader.lines("stack-file"),
-        variables: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("variables", reader.verbatim("variables"))),
-        secrets: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("secrets", reader.verbatim("secrets"))),
-        strict: reader.boolean("strict"),
-        envFile: reader.optional("env-file"),
-        envConfig: reader.optional("env-config"),
-        updateOrder: reader.oneOf("update-order", ["start-first", "stop-first"]),
-        failureAction: reader.oneOf("failure-action", ["rollback", "pause", "continue"]),
-        networks: [...new Set(networks)],
-        prune: reader.boolean("prune"),
-    };
-}
-
-
-/***/ }),
-
-/***/ 829:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   H: () => (/* binding */ parseKeyValues)
-/* harmony export */ });
-const KEY = /^[A-Za-z_][A-Za-z0-9_]*$/;
-/**
- * Reads `variables` and `secrets`: `KEY=value` lines, `KEY<<EOF` blocks, or one JSON object.
- * The values are bytes to us: nothing in them is expanded.
- */
-function parseKeyValues(input, text) {
-    return text.trimStart().startsWith("{") ? parseJson(input, text) : parseLines(input, text);
-}
-function parseJson(input, text) {
-    const values = new Map();
-    const problems = [];
-    const complain = (line, message, hint) => {
-        problems.push({ message: `"${input}", line ${line}: ${message}`, hint });
-    };
-    const complainOf = (key, message) => complain(lineOfKey(text, key), message);
-    let parsed;
-    try {
-        parsed = JSON.parse(text);
-    }
-    catch {
-        // The parser's own message quotes the text, which may hold secrets.
-        complain(lineOfError(text), "this starts like JSON but is none.", "Use toJSON(…).");
-        return { values, problems };
-    }
-    for (const [key, value] of Object.entries(parsed)) {
-        if (!KEY.test(key))
-            complainOf(key, `"${key}" is no variable name.`);
-        else if (typeof value === "number" || typeof value === "boolean")
-            values.set(key, String(value));
-        else if (typeof value !== "string")
-            complainOf(key, `the value of ${key} is neither text, number nor boolean.`);
-        else if (IMPOSSIBLE.test(value))
-            complainOf(key, `the value of ${key} ${HOLDS_NO_TEXT}`);
-        else
-            values.set(key, value);
-    }
-    return { values, problems };
-}
-/** What only JSON can spell, and no environment can hold: NUL, and half of a surrogate pair. */
-// oxlint-disable-next-line no-control-regex
-const IMPOSSIBLE = /\0|\p{Surrogate}/u;
-const HOLDS_NO_TEXT = "holds a NUL or half of a character, which no variable can.";
-/** The first line with which the text can't be the start of any JSON; V8 does not always tell the position. */
-function lineOfError(text) {
-    const lines = text.trimEnd().split("\n");
-    let good = 0;
-    let bad = lines.length;
-    while (bad - good > 1) {
-        const middle = Math.floor((good + bad) / 2);
-        if (couldGoOn(lines.slice(0, middle).join("\n").trimEnd()))
-            good = middle;
-        else
-            bad = middle;
-    }
-    return bad;
-}
-function couldGoOn(start) {
-    try {
-        JSON.parse(start);
-        return false; // It is whole, and yet more follows.
-    }
-    catch (error) {
-        const message = error instanceof Error ? error.message : "";
-        const position = / at position (\d+)/.exec(message)?.[1];
-        const brokenOff = /Unterminated string/.test(message); // No string goes on in the next line.
-        return !brokenOff && (/end of JSON input/.test(message) || Number(position) >= start.length);
-    }
-}
-function lineOfKey(text, key) {
-    const spelt = JSON.stringify(key);
-    for (let at = text.indexOf(spelt); at !== -1; at = text.indexOf(spelt, at + 1)) {
-        if (/^\s*:/.test(text.slice(at + spelt.length, at + spelt.length + 80)))
-            return lineAt(text, at);
-    }
-    return 1;
-}
-function lineAt(text, offset) {
-    return text.slice(0, offset).split("\n").length;
-}
-function parseLines(input, text) {
-    const values = new Map();
-    const problems = [];
-    const lines = text.split("\n");
-    for (let index = 0; index < lines.length; index += 1) {
-        // A carriage return is part of a line's end only here: in a block it may belong to the value.
-        const [line = "", ending = ""] = /^(.*?)(\r?)$/s.exec(lines[index] ?? "")?.slice(1) ?? [];
-        const complain = (message, hint) => {
-            problems.push({ message: `"${input}", line ${index + 1}: ${message}`, hint });
-        };
-        if (/^\s*(#|$)/.test(line))
-            continue;
-        const head = /^\s*([^=<\s]*)\s*(=|<<)(.*)$/s.exec(line);
-        const [, key = "", separator, rest = ""] = head ?? [];
-        if (!KEY.test(key)) {
-            complain("expected KEY=value, KEY<<EOF or a comment.");
-            continue;
-        }
-        if (values.has(key))
-            complain(`${key} is given twice.`);
-        if (separator === "=") {
-            const value = unquote(rest);
-            if (value !== undefined)
-                values.set(key, value);
-            else
-                complain(`the quotes of ${key} don't close, or text follows them.`, `For several lines write ${key}<<EOF.`);
-            continue;
-        }
-        const delimiter = rest.trim();
-        const indent = /^\s*/.exec(line)?.[0] ?? "";
-        const closings = [delimiter, indent + delimiter]; // At the margin, or as far in as the block's first line.
-        const end = lines.findIndex((each, at) => at > index && closings.includes(withoutReturn(each)));
-        if (delimiter === "" || end === -1) {
-            complain(`the block of ${key} has no closing line "${delimiter}".`);
-            break;
-        }
-        const block = lines.slice(index + 1, end);
-        values.set(key, (ending === "" ? block : block.map(withoutReturn)).join("\n"));
-        index = end;
-    }
-    return { values, problems };
-}
-function withoutReturn(line) {
-    return line.replace(/\r$/, "");
-}
-const ESCAPES = { n: "\n", r: "\r", t: "\t", '"': '"', "\\": "\\" };
-/** Single quotes keep everything; double quotes know \n \r \t \" \\; without quotes ` #` starts a comment. */
-function unquote(rest) {
-    const text = rest.trim();
-    if (text.startsWith("'"))
-        return /^'([^']*)'\s*(?:#.*)?$/s.exec(text)?.[1];
-    if (text.startsWith('"')) {
-        const inner = /^"((?:[^"\\]|\\.)*)"\s*(?:#.*)?$/s.exec(text)?.[1];
-        return inner?.replace(/\\(.)/gs, (whole, char) => ESCAPES[char] ?? whole);
-    }
-    return rest.replace(/\s#.*$/s, "").trim();
-}
-
-
-/***/ }),
-
-/***/ 3753:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   I: () => (/* binding */ registryAuth),
-/* harmony export */   x: () => (/* binding */ makeDockerConfig)
-/* harmony export */ });
-/* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
-/* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var node_fs__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3024);
-/* harmony import */ var node_fs__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_fs__WEBPACK_IMPORTED_MODULE_1__);
-/* harmony import */ var node_os__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8161);
-/* harmony import */ var node_os__WEBPACK_IMPORTED_MODULE_2___default = /*#__PURE__*/__nccwpck_require__.n(node_os__WEBPACK_IMPORTED_MODULE_2__);
-/* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6760);
-/* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_3__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3564);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1870);
-
-
-
-
-
-
-
-/**
- * Makes `folder` a docker configuration of our own: it starts with what earlier steps left (credentials, builders, contexts,
- * plug-ins), and what `docker login` adds to it stays in it.
- */
-function makeDockerConfig(folder, ownDomains) {
-    const ambient = process.env.DOCKER_CONFIG || (0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)((0,node_os__WEBPACK_IMPORTED_MODULE_2__.homedir)(), ".docker");
-    (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.mkdirSync)(folder, { mode: 0o700 });
-    const config = readConfig((0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(ambient, "config.json"));
-    // For the registries this step logs in to: an empty helper sends a login to this file instead of the machine's own credential store, where it would outlive us.
-    const ours = Object.fromEntries(ownDomains.map((domain) => [(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .credentialKey */ .TC)(domain), ""]));
-    if (config.credsStore !== undefined || config.credHelpers !== undefined)
-        config.credHelpers = { ...config.credHelpers, ...ours };
-    (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.writeFileSync)((0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(folder, "config.json"), JSON.stringify(config), { mode: 0o600 });
-    if (!(0,node_fs__WEBPACK_IMPORTED_MODULE_1__.existsSync)(ambient))
-        return;
-    for (const name of (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.readdirSync)(ambient)) {
-        if (name !== "config.json")
-            (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.symlinkSync)((0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(ambient, name), (0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(folder, name));
-    }
-}
-/** The X-Registry-Auth value docker would send for a registry, from the configuration in `folder`; undefined where it has none. */
-function registryAuth(folder, domain) {
-    const config = readConfig((0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(folder, "config.json"));
-    const key = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .credentialKey */ .TC)(domain);
-    const helper = config.credHelpers?.[key] ?? config.credsStore ?? "";
-    const found = helper === "" ? fromFile(config, key) : fromHelper(helper, key);
-    if (found === undefined)
-        return undefined;
-    // Go's URLEncoding: the URL alphabet, and unlike Node's "base64url" with its padding, without which old engines see no credentials.
-    const base64 = Buffer.from(JSON.stringify({ ...found, serveraddress: key })).toString("base64");
-    return base64.replaceAll("+", "-").replaceAll("/", "_");
-}
-function readConfig(path) {
-    return (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.existsSync)(path) ? parseJson((0,node_fs__WEBPACK_IMPORTED_MODULE_1__.readFileSync)(path, "utf8"), path) : {};
-}
-/** The parser's own message quotes what it read, and that may be half a password. */
-function parseJson(text, whence) {
-    try {
-        return JSON.parse(text);
-    }
-    catch {
-        const hint = "Look at it, or leave it to docker login to write it anew.";
-        throw new _errors_js__WEBPACK_IMPORTED_MODULE_4__/* .PreflightError */ .wG([
-            { message: `${whence} is no JSON, so its registry credentials can't be read.`, hint },
-        ]);
-    }
-}
-function fromFile(config, key) {
-    const entry = config.auths?.[key] ??
-        Object.entries(config.auths ?? {}).find(([name]) => hostOf(name) === hostOf(key))?.[1];
-    if (entry === undefined)
-        return undefined;
-    if (entry.identitytoken)
-        return { identitytoken: entry.identitytoken };
-    const [username = "", ...rest] = Buffer.from(entry.auth ?? "", "base64")
-        .toString("utf8")
-        .split(":");
-    if (username === "")
-        return undefined;
-    return { username, password: rest.join(":").replace(/\0+$/, "") };
-}
-/** Older logins wrote the host with scheme or path; docker compares host names only. */
-function hostOf(name) {
-    return name.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
-}
-/** Docker's credential helper protocol: the server's name in, JSON out. */
-function fromHelper(helper, key) {
-    const { status, stdout } = (0,node_child_process__WEBPACK_IMPORTED_MODULE_0__.spawnSync)(`docker-credential-${helper}`, ["get"], {
-        input: key,
-        env: (0,_docker_js__WEBPACK_IMPORTED_MODULE_5__/* .stepEnvironment */ .a)(process.env),
-        encoding: "utf8",
-        timeout: 20_000,
-    });
-    if (status !== 0)
-        return undefined;
-    const { Username = "", Secret = "" } = parseJson(stdout, `What docker-credential-${helper} prints`);
-    return Username === "<token>" ? { identitytoken: Secret } : { username: Username, password: Secret };
-}
-
-
-/***/ }),
-
-/***/ 1870:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   V: () => (/* binding */ DockerCli),
-/* harmony export */   a: () => (/* binding */ stepEnvironment)
-/* harmony export */ });
-/* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
-/* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
-
-
-
-/**
- * Runs docker commands with one private configuration. `@actions/exec` can't end what it started, and a cancelled deployment must
- * leave no docker behind; hence Node's own spawn.
- */
-class DockerCli {
-    #environment;
-    #signal;
-    /** `environment` replaces what the step's own environment says about docker. */
-    constructor(environment, signal) {
-        this.#environment = environment;
-        this.#signal = signal;
-    }
-    /** The same docker with more variables set, for instance a DOCKER_HOST. */
-    with(environment) {
-        return new DockerCli({ ...this.#environment, ...environment }, this.#signal);
-    }
-    /** Resolves whatever the exit code is; rejects when docker can't be started and when the deployment is cancelled. */
-    async run(argv, call = {}) {
-        this.#signal.throwIfAborted();
-        const env = { ...stepEnvironment(process.env), ...this.#environment, ...call.environment };
-        const child = (0,node_child_process__WEBPACK_IMPORTED_MODULE_0__.spawn)("docker", argv, {
-            env: Object.fromEntries(Object.entries(env).filter(([, value]) => value !== "")),
-            stdio: ["pipe", "pipe", "pipe"],
-            detached: true, // A group of its own, so that its plug-ins end with it.
-            ...(call.cwd === undefined ? {} : { cwd: call.cwd }),
-        });
-        const end = () => {
-            killGroup(child, "SIGTERM");
-            setTimeout(() => killGroup(child, "SIGKILL"), GRACE_MS).unref();
-        };
-        this.#signal.addEventListener("abort", end, { once: true });
-        const stdout = collect(child.stdout, call.onLine);
-        const stderr = collect(child.stderr, call.onLine);
-        child.stdin.on("error", () => undefined); // Docker may end before it has read everything; its exit code says why.
-        child.stdin.end(call.input ?? "");
-        try {
-            const code = await new Promise((resolve, reject) => {
-                child.on("error", (error) => {
-                    reject(error.code === "ENOENT" ? dockerMissing(error) : error);
+                own.set(key.text, {
+                    key,
+                    value: pair.value === null ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(key.place) : this.build(pair.value),
                 });
-                child.on("close", (exit) => resolve(exit ?? 255));
-                // Whoever else holds the pipes open must not hold up the end of a cancelled step.
-                child.on("exit", (exit) => {
-                    if (this.#signal.aborted)
-                        resolve(exit ?? 255);
+            }
+        }
+        const inherited = [...merged.values()].filter((entry) => !own.has(entry.key.text));
+        return { kind: "mapping", entries: [...inherited, ...own.values()], place };
+    }
+    /** The first of several merged mappings wins, as in YAML's merge key. */
+    #merge(source, into) {
+        const sources = source.kind === "sequence" ? source.items : [source];
+        for (const each of sources) {
+            if (each.kind !== "mapping") {
+                this.#problems.push({
+                    message: "A merge key (<<) takes a mapping or a list of mappings.",
+                    place: each.place,
                 });
-            });
-            if (this.#signal.aborted)
-                throw this.#signal.reason instanceof Error ? this.#signal.reason : new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ("a signal");
-            return { code, stdout: stdout(), stderr: stderr() };
-        }
-        finally {
-            this.#signal.removeEventListener("abort", end);
-            if (this.#signal.aborted) {
-                killGroup(child, "SIGKILL"); // Docker itself has ended; what it started has no business left.
-                child.stdout.destroy();
-                child.stderr.destroy();
-            }
-        }
-    }
-}
-/** Long enough for docker to tell its engine that the build is off. */
-const GRACE_MS = 3000;
-function killGroup(child, signal) {
-    try {
-        if (child.pid !== undefined)
-            process.kill(-child.pid, signal);
-    }
-    catch {
-        // ESRCH: all of it has ended already.
-    }
-}
-function dockerMissing(cause) {
-    const hint = "Install it in a step before this one; GitHub's ubuntu-latest has it.";
-    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .PreflightError */ .wG([{ message: "The docker command was not found on this runner.", hint }], cause);
-}
-/** Our inputs hold keys and passwords, and docker's plug-ins need none of them. */
-function stepEnvironment(environment) {
-    const kept = {};
-    for (const [name, value] of Object.entries(environment)) {
-        if (value !== undefined && !name.startsWith("INPUT_") && !name.startsWith("STATE_"))
-            kept[name] = value;
-    }
-    return kept;
-}
-function collect(stream, onLine) {
-    let all = "";
-    let open = "";
-    stream.setEncoding("utf8");
-    stream.on("data", (chunk) => {
-        all += chunk;
-        if (onLine === undefined)
-            return;
-        const lines = (open + chunk).split(/\r\n|\r|\n/);
-        open = lines.pop() ?? "";
-        lines.filter((line) => line.trim() !== "").forEach(onLine);
-    });
-    stream.on("end", () => {
-        if (onLine !== undefined && open.trim() !== "")
-            onLine(open);
-    });
-    return () => all;
-}
-
-
-/***/ }),
-
-/***/ 6:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-
-// EXPORTS
-__nccwpck_require__.d(__webpack_exports__, {
-  PB: () => (/* binding */ EngineApi),
-  Pq: () => (/* binding */ json),
-  v6: () => (/* binding */ messageIn),
-  hF: () => (/* binding */ successful)
-});
-
-// EXTERNAL MODULE: external "node:http"
-var external_node_http_ = __nccwpck_require__(7067);
-// EXTERNAL MODULE: external "node:fs"
-var external_node_fs_ = __nccwpck_require__(3024);
-// EXTERNAL MODULE: external "node:net"
-var external_node_net_ = __nccwpck_require__(7030);
-;// CONCATENATED MODULE: external "node:https"
-const external_node_https_namespaceObject = require("node:https");
-// EXTERNAL MODULE: external "node:path"
-var external_node_path_ = __nccwpck_require__(6760);
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-;// CONCATENATED MODULE: ./src/io/engine.ts
-
-
-
-
-
-
-
-/** Of Docker 20.10, the first that says how many tasks a service should have. */
-const OLDEST_API = "1.41";
-/** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
-const CALL_DEADLINE_MS = 30_000;
-/** The JSON of a successful answer; a `ManagerRefusal` for any other. */
-async function json(engine, path, call = {}) {
-    const bytes = await successful(engine, path, call);
-    return bytes.length === 0 ? null : JSON.parse(bytes.toString("utf8"));
-}
-/** The body of a successful answer; a `ManagerRefusal` for any other. */
-async function successful(engine, path, call = {}) {
-    const { status, body } = await engine.send(path, call);
-    if (status >= 200 && status < 300)
-        return body;
-    throw new errors/* ManagerRefusal */.oF(status, `${call.method ?? "GET"} ${path}`, messageIn(body) || `status ${status}`);
-}
-/** The Engine API at one address, over kept-alive connections. */
-class EngineApi {
-    apiVersion;
-    #address;
-    #agent;
-    #signal;
-    constructor(address, agent, apiVersion, signal) {
-        this.#address = address;
-        this.#agent = agent;
-        this.apiVersion = apiVersion;
-        this.#signal = signal;
-    }
-    /**
-     * Asks for the engine's API version, so that a new engine speaks its own and an old one is not asked for more. `most` tells, once a
-     * first answer is there, how many connections may be open at once.
-     */
-    static async open(dockerHost, signal, most = () => Infinity) {
-        const address = addressOf(dockerHost);
-        const agent = address.tls === undefined
-            ? new external_node_http_.Agent({ keepAlive: true })
-            : new external_node_https_namespaceObject.Agent({ keepAlive: true, ...address.tls });
-        try {
-            const probe = new EngineApi(address, agent, "", signal);
-            const answer = await probe.#send("/_ping", {});
-            agent.maxSockets = most();
-            return new EngineApi(address, agent, spokenVersion(answer, dockerHost), signal);
-        }
-        catch (error) {
-            agent.destroy();
-            throw error;
-        }
-    }
-    close() {
-        this.#agent.destroy();
-    }
-    async send(path, call) {
-        return await this.#send(`/v${this.apiVersion}${path}`, call);
-    }
-    async #send(path, call) {
-        const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
-        const body = call.body === undefined ? undefined : JSON.stringify(call.body);
-        const send = this.#address.tls === undefined ? external_node_http_.request : external_node_https_namespaceObject.request;
-        const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
-        return await new Promise((resolve, reject) => {
-            const sent = send({
-                ...this.#address.where,
-                agent: this.#agent,
-                path: `${path}${query}`,
-                method: call.method ?? "GET",
-                signal,
-                headers: {
-                    host: "docker",
-                    ...(body === undefined
-                        ? {}
-                        : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
-                    ...(call.auth === undefined ? {} : { "x-registry-auth": call.auth }),
-                },
-            }, (response) => {
-                const chunks = [];
-                response.on("data", (chunk) => chunks.push(chunk));
-                response.on("error", reject);
-                response.on("end", () => resolve({
-                    status: response.statusCode ?? 0,
-                    headers: response.headers,
-                    body: Buffer.concat(chunks),
-                }));
-            });
-            sent.on("error", (error) => reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error));
-            sent.end(body);
-        });
-    }
-}
-function spokenVersion({ status, headers }, dockerHost) {
-    const apiVersion = headers["api-version"];
-    if (status !== 200 || typeof apiVersion !== "string") {
-        const message = `What answers at ${dockerHost} is no Docker engine (status ${status}).`;
-        throw new errors/* ConnectError */.T$(message, "Check the address.");
-    }
-    if (isOlder(apiVersion, OLDEST_API)) {
-        throw new errors/* ConnectError */.T$(`The engine at ${dockerHost} speaks API ${apiVersion}, which is too old.`, `Update Docker there to 20.10 or newer (API ${OLDEST_API}).`);
-    }
-    return apiVersion;
-}
-function isOlder(version, than) {
-    const [a = 0, b = 0] = version.split(".").map(Number);
-    const [c = 0, d = 0] = than.split(".").map(Number);
-    return a < c || (a === c && b < d);
-}
-/** For `tcp://`, docker's own variables say whether TLS is spoken and with which certificates. */
-function addressOf(dockerHost) {
-    if (dockerHost.startsWith("unix://"))
-        return { where: { socketPath: dockerHost.slice("unix://".length) }, tls: undefined };
-    const url = new URL(dockerHost.replace(/^tcp:/, "http:"));
-    const host = url.hostname.replace(/^\[|\]$/g, "");
-    const folder = process.env.DOCKER_CERT_PATH ?? "";
-    const tls = folder === "" ? undefined : { ...certificates(folder), ...((0,external_node_net_.isIP)(host) > 0 ? {} : { servername: host }) };
-    return { where: { host, port: Number(url.port || (tls === undefined ? 2375 : 2376)) }, tls };
-}
-function certificates(folder) {
-    try {
-        const [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map((name) => (0,external_node_fs_.readFileSync)((0,external_node_path_.join)(folder, name)));
-        if (ca !== undefined && cert !== undefined && key !== undefined)
-            return { ca, cert, key };
-        throw new Error("there are no certificates");
-    }
-    catch (error) {
-        throw new errors/* ConnectError */.T$(`The certificates in DOCKER_CERT_PATH (${folder}) can't be read: ${(0,errors/* messageOf */.bD)(error)}.`, "Docker expects ca.pem, cert.pem and key.pem there.", error);
-    }
-}
-function messageIn(body) {
-    try {
-        const parsed = JSON.parse(body.toString("utf8"));
-        return typeof parsed.message === "string" ? parsed.message.trim() : "";
-    }
-    catch {
-        return body.toString("utf8").trim().slice(0, 500);
-    }
-}
-
-
-/***/ }),
-
-/***/ 7633:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   Jh: () => (/* binding */ typeOfKey),
-/* harmony export */   Rj: () => (/* binding */ fingerprint),
-/* harmony export */   eE: () => (/* binding */ knownKeys)
-/* harmony export */ });
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-
-/** Finds the lines that speak of `host` at `port`. */
-function knownKeys(text, host, port) {
-    const name = port === 22 ? host.toLowerCase() : `[${host.toLowerCase()}]:${port}`;
-    const accepted = [];
-    const revoked = [];
-    let certAuthority = false;
-    for (const line of text.split(/\r?\n/)) {
-        const fields = line.trim().split(/\s+/);
-        const marker = fields[0]?.startsWith("@") === true ? fields.shift() : undefined;
-        const [patterns = "", type = "", base64 = ""] = fields;
-        if (patterns === "" || patterns.startsWith("#") || base64 === "" || !matches(patterns, name))
-            continue;
-        const key = { type, blob: Buffer.from(base64, "base64") };
-        if (typeOfKey(key.blob) !== type)
-            continue; // A key that was cut short is none.
-        if (marker === "@revoked")
-            revoked.push(key);
-        else if (marker === "@cert-authority")
-            certAuthority = true;
-        else if (marker === undefined)
-            accepted.push(key);
-    }
-    return { accepted, revoked, certAuthority };
-}
-function matches(patterns, name) {
-    let found = false;
-    for (const pattern of patterns.split(",")) {
-        const negated = pattern.startsWith("!");
-        if (!matchesOne(negated ? pattern.slice(1) : pattern, name))
-            continue;
-        if (negated)
-            return false; // A negated match overrules every other one.
-        found = true;
-    }
-    return found;
-}
-function matchesOne(pattern, name) {
-    const hashed = /^\|1\|([^|]+)\|([^|]+)$/.exec(pattern);
-    if (hashed !== null) {
-        const [, salt = "", digest = ""] = hashed;
-        const expected = Buffer.from(digest, "base64");
-        const actual = (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHmac)("sha1", Buffer.from(salt, "base64")).update(name).digest();
-        return expected.length === actual.length && (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.timingSafeEqual)(expected, actual);
-    }
-    const expression = pattern
-        .toLowerCase()
-        .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-        .replaceAll("*", ".*")
-        .replaceAll("?", ".");
-    return new RegExp(`^${expression}$`).test(name);
-}
-/** The type that a key's blob names in its first field. */
-function typeOfKey(blob) {
-    return blob.length < 4 ? "" : blob.toString("latin1", 4, 4 + Math.min(blob.readUInt32BE(0), 64));
-}
-/** As `ssh-keygen -l` prints it. */
-function fingerprint(blob) {
-    return `SHA256:${(0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(blob).digest("base64").replace(/=+$/, "")}`;
-}
-
-
-/***/ }),
-
-/***/ 2345:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-
-// EXPORTS
-__nccwpck_require__.d(__webpack_exports__, {
-  openSession: () => (/* binding */ openSession),
-  withheld: () => (/* binding */ withheld)
-});
-
-// EXTERNAL MODULE: external "node:path"
-var external_node_path_ = __nccwpck_require__(6760);
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
-// EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
-// EXTERNAL MODULE: ./src/stack/template.ts
-var template = __nccwpck_require__(4364);
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
-// EXTERNAL MODULE: ./src/io/docker.ts
-var docker = __nccwpck_require__(1870);
-// EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(3753);
-// EXTERNAL MODULE: ./src/io/engine.ts + 1 modules
-var engine = __nccwpck_require__(6);
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
-// EXTERNAL MODULE: ./src/io/write.ts
-var io_write = __nccwpck_require__(5419);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
-;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
-
-
-
-
-
-
-
-const PREDEFINED_NETWORKS = ["host", "bridge"];
-const LOGS_DEADLINE_MS = 8000;
-/** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
-class EngineSwarm {
-    #engine;
-    #address;
-    constructor(engine, address) {
-        this.#engine = engine;
-        this.#address = address;
-    }
-    get address() {
-        return this.#address();
-    }
-    async survey(stack) {
-        const [info, networks, configs, secrets, services] = await Promise.all([
-            (0,engine/* json */.Pq)(this.#engine, "/info"),
-            this.networks(),
-            this.#list("/configs"),
-            this.#list("/secrets"),
-            this.#rawServices(stack),
-        ]);
-        return {
-            info,
-            networks,
-            rawSecrets: secrets,
-            rawConfigs: configs,
-            rawServices: services,
-            services: services.map(toService),
-            configs: configs.map(toStoredConfig),
-            secrets: secrets.map((raw) => ({ id: (0,json/* textAt */.$6)(raw, "ID"), name: (0,json/* textAt */.$6)(raw, "Spec", "Name") })),
-        };
-    }
-    async askRegistry(image, auth) {
-        try {
-            const body = (await (0,engine/* json */.Pq)(this.#engine, `/distribution/${image}/json`, {
-                auth,
-                deadlineMs: 60_000,
-            }));
-            return { kind: "found", digest: (0,json/* textAt */.$6)(body, "Descriptor", "digest"), body };
-        }
-        catch (error) {
-            if (!(error instanceof errors/* ManagerRefusal */.oF))
-                throw error;
-            return { kind: "refused", status: error.status, message: error.said };
-        }
-    }
-    async networks() {
-        const [listed, ...predefined] = await Promise.all([
-            this.#list("/networks"),
-            ...PREDEFINED_NETWORKS.map(async (name) => await this.#predefinedNetwork(name)),
-        ]);
-        const known = predefined.filter((raw) => raw !== undefined);
-        const names = new Set(known.map((raw) => (0,json/* textAt */.$6)(raw, "Name")));
-        return [...known, ...listed.filter((raw) => !names.has((0,json/* textAt */.$6)(raw, "Name")))];
-    }
-    /** A network that every node has on its own: specs hold the id that the swarm gives it, and the list shows only the manager's. */
-    async #predefinedNetwork(name) {
-        try {
-            return (0,json/* objectAt */.lJ)(await (0,engine/* json */.Pq)(this.#engine, `/networks/${name}`, { query: { scope: "swarm" } }));
-        }
-        catch (error) {
-            if (error instanceof errors/* ManagerRefusal */.oF && error.status === 404)
-                return undefined;
-            throw error;
-        }
-    }
-    async createNetwork(name) {
-        const Labels = { [defaults/* MANAGED_LABEL */.bS]: "true" };
-        const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
-        try {
-            return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }), "Id");
-        }
-        catch (error) {
-            const conflict = error instanceof errors/* ManagerRefusal */.oF && /already exists|conflicts/.test(error.said);
-            const existing = conflict
-                ? (await this.networks()).find((raw) => (0,json/* textAt */.$6)(raw, "Name") === name)
-                : undefined;
-            if (existing === undefined)
-                throw error;
-            return (0,json/* textAt */.$6)(existing, "Id"); // Another deployment was faster.
-        }
-    }
-    async createObject(created) {
-        const { kind, name, labels, bytes, templateDriver } = created;
-        const body = {
-            Name: name,
-            Labels: Object.fromEntries(labels),
-            Data: Buffer.from(bytes).toString("base64"),
-            ...(templateDriver === undefined ? {} : { Templating: { Name: templateDriver } }),
-        };
-        try {
-            return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, `/${kind}s/create`, { method: "POST", body, repeatable: true }), "ID");
-        }
-        catch (error) {
-            // Another deployment was faster; a name made from the content means the same content.
-            const conflict = error instanceof errors/* ManagerRefusal */.oF && error.status === 409;
-            const existing = conflict
-                ? (await this.#list(`/${kind}s`)).find((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name") === name)
-                : undefined;
-            if (existing === undefined)
-                throw error;
-            return (0,json/* textAt */.$6)(existing, "ID");
-        }
-    }
-    async services(stack) {
-        return (await this.#rawServices(stack)).map(toService);
-    }
-    async tasks(stack) {
-        const label = { label: [`${defaults/* STACK_LABEL */.GF}=${stack}`] };
-        // Swarm alone knows which tasks are of the present spec (IsTaskDirty); the filter is how it says so.
-        const [all, current] = await Promise.all([
-            this.#list("/tasks", { filters: JSON.stringify(label) }),
-            this.#list("/tasks", { filters: JSON.stringify({ ...label, "_up-to-date": ["true"] }) }),
-        ]);
-        const ids = new Set(current.map((task) => (0,json/* textAt */.$6)(task, "ID")));
-        return all.map((task) => toTask(task, ids.has((0,json/* textAt */.$6)(task, "ID"))));
-    }
-    async nodeName(id) {
-        const node = await (0,engine/* json */.Pq)(this.#engine, `/nodes/${id}`);
-        return (0,json/* textAt */.$6)(node, "Description", "Hostname") || id;
-    }
-    async taskLogs(taskId, lines) {
-        const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
-        const bytes = await (0,engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, {
-            query,
-            deadlineMs: LOGS_DEADLINE_MS,
-        });
-        // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
-        const stamped = demultiplexed(bytes).toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.stamp, b.stamp));
-        return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
-    }
-    async updateService(service, spec, auth) {
-        const path = `/services/${service.id}/update`;
-        const query = `?version=${service.version}`;
-        const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, { method: "POST", path, body: spec, auth }, query);
-        if (status >= 300)
-            throw new errors/* ManagerRefusal */.oF(status, `POST ${path}`, (0,json/* textAt */.$6)(body, "message"));
-    }
-    async removeService(id) {
-        try {
-            await (0,engine/* json */.Pq)(this.#engine, `/services/${id}`, { method: "DELETE", repeatable: true });
-        }
-        catch (error) {
-            if (!(error instanceof errors/* ManagerRefusal */.oF && error.status === 404))
-                throw error; // Gone is gone.
-        }
-    }
-    async #rawServices(stack) {
-        const filters = JSON.stringify({ label: [`${defaults/* STACK_LABEL */.GF}=${stack}`] });
-        return await this.#list("/services", { filters, status: "true" });
-    }
-    async #list(path, query) {
-        const answer = await (0,engine/* json */.Pq)(this.#engine, path, query === undefined ? {} : { query });
-        return Array.isArray(answer) ? answer : [];
-    }
-}
-function toService(raw) {
-    const spec = (0,json/* objectAt */.lJ)(raw, "Spec");
-    const update = (0,json/* objectAt */.lJ)(raw, "UpdateStatus");
-    const state = (0,json/* textAt */.$6)(update, "State");
-    return {
-        id: (0,json/* textAt */.$6)(raw, "ID"),
-        name: (0,json/* textAt */.$6)(spec, "Name"),
-        version: (0,json/* numberAt */.tk)(raw, "Version", "Index"),
-        spec,
-        update: state === "" ? undefined : { state, message: (0,json/* textAt */.$6)(update, "Message") },
-        desiredTasks: (0,json/* numberAt */.tk)(raw, "ServiceStatus", "DesiredTasks"),
-        jobIteration: (0,json/* numberAt */.tk)(raw, "JobStatus", "JobIteration", "Index"),
-    };
-}
-function toTask(raw, current) {
-    const status = (0,json/* objectAt */.lJ)(raw, "Status");
-    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode");
-    return {
-        id: (0,json/* textAt */.$6)(raw, "ID"),
-        serviceId: (0,json/* textAt */.$6)(raw, "ServiceID"),
-        slot: (0,json/* numberAt */.tk)(raw, "Slot"),
-        nodeId: (0,json/* textAt */.$6)(raw, "NodeID"),
-        state: (0,json/* textAt */.$6)(status, "State"),
-        desiredState: (0,json/* textAt */.$6)(raw, "DesiredState"),
-        error: (0,json/* textAt */.$6)(status, "Err"),
-        exitCode: typeof exitCode === "number" ? exitCode : undefined,
-        image: (0,json/* textAt */.$6)(raw, "Spec", "ContainerSpec", "Image"),
-        createdAt: (0,json/* textAt */.$6)(raw, "CreatedAt"),
-        jobIteration: (0,json/* numberAt */.tk)(raw, "JobIteration", "Index"),
-        current,
-    };
-}
-function toStoredConfig(raw) {
-    const spec = (0,json/* objectAt */.lJ)(raw, "Spec");
-    return {
-        id: (0,json/* textAt */.$6)(raw, "ID"),
-        name: (0,json/* textAt */.$6)(spec, "Name"),
-        bytes: Buffer.from((0,json/* textAt */.$6)(spec, "Data"), "base64"),
-    };
-}
-/** Without a terminal, the engine frames each piece of output: one byte for the stream, three of nothing, four for the length. */
-function demultiplexed(bytes) {
-    const streams = { stdout: [], stderr: [] };
-    let offset = 0;
-    while (offset + 8 <= bytes.length) {
-        const framed = (bytes[offset] ?? 9) <= 2 && bytes.readUIntBE(offset + 1, 3) === 0;
-        if (!framed)
-            return linesOf(bytes, false); // A task with a terminal is not framed.
-        const length = bytes.readUInt32BE(offset + 4);
-        const stream = bytes[offset] === 2 ? streams.stderr : streams.stdout;
-        stream.push(bytes.subarray(offset + 8, offset + 8 + length));
-        offset += 8 + length;
-    }
-    return [...linesOf(Buffer.concat(streams.stdout), false), ...linesOf(Buffer.concat(streams.stderr), true)];
-}
-/** The engine stamps at each line feed only; of a line that was written over (`\r`, as progress bars do), the last state counts. */
-function linesOf(bytes, stderr) {
-    const lines = bytes.toString("utf8").split(/\r?\n/);
-    return lines
-        .filter((line) => line !== "")
-        .map((line) => {
-        const [, stamp = "", text = ""] = /^(\S*) ?([\s\S]*)$/.exec(line) ?? [];
-        return { stamp, text: text.split("\r").findLast((state) => state !== "") ?? "", stderr };
-    });
-}
-
-// EXTERNAL MODULE: external "node:events"
-var external_node_events_ = __nccwpck_require__(8474);
-// EXTERNAL MODULE: external "node:http"
-var external_node_http_ = __nccwpck_require__(7067);
-// EXTERNAL MODULE: ./src/io/stand-in.ts
-var stand_in = __nccwpck_require__(3050);
-;// CONCATENATED MODULE: ./src/io/proxy.ts
-
-
-
-
-
-
-/** A socket for docker commands that only ask and answer in JSON, such as `docker login`: it stays while the manager behind it may change. */
-async function openProxy(engine, socket) {
-    const server = (0,external_node_http_.createServer)((request, response) => {
-        void pass(engine, request).then(({ status, body }) => {
-            response.writeHead(status, { "api-version": engine.apiVersion, "content-type": "application/json" });
-            response.end(body);
-        }, (error) => {
-            response.writeHead(502, { "content-type": "application/json" });
-            response.end(JSON.stringify({ message: (0,errors/* messageOf */.bD)(error) }));
-        });
-    });
-    server.listen(socket);
-    await (0,external_node_events_.once)(server, "listening");
-    return {
-        dockerHost: `unix://${socket}`,
-        [Symbol.asyncDispose]: async () => {
-            server.closeAllConnections();
-            await new Promise((resolve) => server.close(() => resolve()));
-        },
-    };
-}
-async function pass(engine, request) {
-    const text = await (0,stand_in/* bodyOf */.EN)(request);
-    const path = (0,stand_in/* unversioned */.jY)(request);
-    if (path === "/_ping")
-        return { status: 200, body: Buffer.from("OK") };
-    const body = text === "" ? {} : { body: JSON.parse(text) };
-    return await engine.send(path, { method: request.method ?? "GET", ...body });
-}
-
-// EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
-var ssh_login = __nccwpck_require__(6615);
-// EXTERNAL MODULE: ./src/io/steady-engine.ts
-var steady_engine = __nccwpck_require__(8511);
-// EXTERNAL MODULE: external "node:net"
-var external_node_net_ = __nccwpck_require__(7030);
-;// CONCATENATED MODULE: external "node:stream"
-const external_node_stream_namespaceObject = require("node:stream");
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
-;// CONCATENATED MODULE: ./src/io/docker-way.ts
-
-
-
-const DEFAULT_SOCKET = "/var/run/docker.sock";
-/**
- * How an SSH session gets to Docker's socket. Stream-local forwarding costs no process and no session over there; where sshd refuses
- * it, or sudo is needed, `docker system dial-stdio` does the same over a channel.
- */
-class DockerWay {
-    #client;
-    #target;
-    #kind;
-    #said = "";
-    constructor(client, target) {
-        this.#client = client;
-        this.#target = target;
-        this.#kind = target.sudo ? "dial-stdio" : "unknown";
-    }
-    /** Connections that may be open at once: sshd counts those of dial-stdio as sessions (MaxSessions), of which it may allow just one. */
-    get most() {
-        return this.#kind === "dial-stdio" ? 1 : Number.POSITIVE_INFINITY;
-    }
-    /** In words, for the log. */
-    get name() {
-        return this.#kind === "dial-stdio" ? `\`${this.#command()}\`` : "stream-local forwarding";
-    }
-    /** Why Docker could not be reached, as far as somebody said so. */
-    get failure() {
-        return this.#said.trim().replace(/\s+/g, " ");
-    }
-    /** A connection to Docker's socket. Rejects where none can be had; one by dial-stdio may also just end, and `failure` says why. */
-    async open() {
-        if (this.#kind !== "dial-stdio") {
-            try {
-                const channel = await this.#forward();
-                this.#kind = "forwarding";
-                return channel;
-            }
-            catch (error) {
-                // "open failed" stands for a refusal, for a socket that is not there, and for one that the user may not open.
-                if (this.#kind === "forwarding" || !isRefusal(error))
-                    throw error;
-                this.#kind = "dial-stdio";
-            }
-        }
-        return await this.#dial();
-    }
-    async #forward() {
-        return await new Promise((resolve, reject) => {
-            this.#client.openssh_forwardOutStreamLocal(this.#target.socket, (error, channel) => {
-                if (error === undefined)
-                    resolve(channel);
-                else
-                    reject(error);
-            });
-        });
-    }
-    async #dial() {
-        return await new Promise((resolve, reject) => {
-            this.#client.exec(this.#command(), (error, channel) => {
-                if (error !== undefined) {
-                    this.#said = `sshd opens no session for it (${error.message})`;
-                    reject(error);
-                    return;
-                }
-                channel.stderr.on("data", (chunk) => (this.#said += chunk.toString("utf8").slice(0, 2000)));
-                channel.on("exit", (code) => {
-                    if (code !== 0 && this.#said === "")
-                        this.#said = `it ended with exit code ${code ?? "none"}`;
-                });
-                resolve(channel);
-            });
-        });
-    }
-    #command() {
-        const { sudo, socket } = this.#target;
-        const host = socket === DEFAULT_SOCKET ? "" : ` -H unix://${socket}`;
-        return `${sudo ? "sudo -n " : ""}docker${host} system dial-stdio`;
-    }
-}
-/** Of the channel, not of the session. */
-function isRefusal(error) {
-    return error instanceof Error && "reason" in error;
-}
-
-// EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7633);
-;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
-
-
-
-
-
-
-const HANDSHAKE_TIMEOUT_MS = 20_000;
-/** A peer that is gone without a word is found after three of these. */
-const KEEPALIVE_MS = 5000;
-/** Connects hop by hop; each one's host key is checked before any credential is sent to it. */
-async function openConnection(login, manager, signal) {
-    const hops = [];
-    const close = () => {
-        for (const hop of hops.toReversed())
-            hop.close();
-    };
-    try {
-        for (const at of [...login.target.jumps, manager]) {
-            const previous = hops.at(-1);
-            const way = previous === undefined ? undefined : await through(previous, at);
-            hops.push(await connect(at, way, login, signal));
-        }
-    }
-    catch (error) {
-        close();
-        throw error;
-    }
-    const last = hops.at(-1);
-    if (last === undefined)
-        throw new RangeError("there is no host to connect to");
-    return { client: last.client, lost: () => hops.map(({ lost }) => lost()).find(Boolean), close };
-}
-/** A jump host's own connection to the next one. */
-async function through({ client, at }, next) {
-    return await new Promise((resolve, reject) => {
-        client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
-            if (error === undefined)
-                resolve(channel);
-            else
-                reject(explainJump(error, at, next));
-        });
-    });
-}
-/** RFC 4254, 5.1. */
-const PROHIBITED = 1;
-function explainJump(error, at, next) {
-    const [from, to] = [inWords(at), inWords(next)];
-    return error.reason === PROHIBITED
-        ? new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections.`, "Its sshd needs AllowTcpForwarding, and the key in authorized_keys port-forwarding and no permitopen for another address.", error)
-        : new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${(0,errors/* messageOf */.bD)(error)}).`, "Check the name and port as the jump host sees them.", error, true);
-}
-/** `host:port`, an IPv6 address in brackets. */
-function inWords({ host, port }) {
-    return `${host.includes(":") ? `[${host}]` : host}:${port}`;
-}
-/** What ssh2 can check, in its own order. */
-const HOST_KEY_ALGORITHMS = [
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-    "ssh-rsa",
-];
-/** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
-function hostKeyAlgorithms(trusted) {
-    const isKnown = (algorithm) => trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
-    return [
-        ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
-        ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
-    ];
-}
-async function connect(at, sock, login, signal) {
-    signal.throwIfAborted();
-    const known = login.known.get(at) ?? { trusted: [], revoked: [] };
-    const attempt = { at, login, known, offered: undefined, accepted: [] };
-    const client = new lib.Client();
-    let lost;
-    // One listener for life: an `error` of a session that nobody listens to ends the process.
-    client.on("error", (error) => (lost ??= error.message));
-    client.on("end", () => (lost ??= "the server ended the session"));
-    client.on("close", () => (lost ??= "the server closed the session"));
-    const close = () => {
-        lost ??= "this step closed the session";
-        client.end();
-        client.destroy();
-    };
-    await ready(client, optionsFor(attempt, sock), attempt, signal);
-    return { at, client, lost: () => lost, close };
-}
-function optionsFor(attempt, sock) {
-    const { at, known } = attempt;
-    return {
-        ...(sock === undefined ? { host: at.host, port: at.port } : { sock }),
-        username: at.user,
-        readyTimeout: HANDSHAKE_TIMEOUT_MS,
-        keepaliveInterval: KEEPALIVE_MS,
-        keepaliveCountMax: 3,
-        hostVerifier: (key) => {
-            attempt.offered = key;
-            return isTrusted(key, attempt);
-        },
-        algorithms: { serverHostKey: hostKeyAlgorithms(known.trusted) },
-        authHandler: authHandler(attempt),
-    };
-}
-/** ssh2 takes `false` for the end of the list, which its types don't know. */
-const NO_MORE = false;
-/** ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. */
-function authHandler(attempt) {
-    const { target, privateKey } = attempt.login;
-    const username = attempt.at.user;
-    const password = target.password;
-    const logins = [
-        ...(privateKey === undefined ? [] : [{ type: "publickey", username, key: privateKey }]),
-        ...(target.agent === undefined ? [] : [{ type: "agent", username, agent: target.agent }]),
-        ...(password === undefined
-            ? []
-            : [
-                { type: "password", username, password },
-                {
-                    type: "keyboard-interactive",
-                    username,
-                    prompt: (_name, _instructions, _language, prompts, finish) => finish(prompts.map(() => password)),
-                },
-            ]),
-    ];
-    return (methods, _partly, next) => {
-        if (methods !== null)
-            attempt.accepted = methods;
-        for (let login = logins.shift(); login !== undefined; login = logins.shift()) {
-            const method = login.type === "agent" ? "publickey" : login.type;
-            if (methods !== null && methods.length > 0 && !methods.includes(method))
-                continue;
-            next(login);
-            return;
-        }
-        next(NO_MORE);
-    };
-}
-async function ready(client, options, attempt, signal) {
-    await new Promise((resolve, reject) => {
-        const fail = (error) => {
-            signal.removeEventListener("abort", abort);
-            client.destroy();
-            reject(error);
-        };
-        const abort = () => fail(signal.reason instanceof Error ? signal.reason : new errors/* Cancelled */.cJ("a signal"));
-        signal.addEventListener("abort", abort, { once: true });
-        const failed = (error) => fail(explain(error, attempt));
-        const ended = () => failed(new Error("the server closed the connection"));
-        client.on("error", failed);
-        client.on("end", ended);
-        client.on("close", ended);
-        client.on("connect", () => client.setNoDelay(true)); // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
-        client.on("ready", () => {
-            signal.removeEventListener("abort", abort);
-            for (const event of ["error", "end", "close"])
-                client.off(event, event === "error" ? failed : ended);
-            resolve();
-        });
-        try {
-            client.connect(options); // Throws on options it can't use.
-        }
-        catch (error) {
-            fail(explain(error, attempt));
-        }
-    });
-}
-function isTrusted(key, { known, login }) {
-    if (known.revoked.some(({ blob }) => blob.equals(key)))
-        return false;
-    const print = (0,known_hosts/* fingerprint */.Rj)(key);
-    return (known.trusted.some(({ blob }) => blob.equals(key)) ||
-        login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print));
-}
-/** Of the network, and of no use to a second try where the name or the address is wrong. */
-const UNREACHABLE = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"]);
-function explain(error, attempt) {
-    const { at, offered } = attempt;
-    const name = inWords(at);
-    const { level, code = "" } = error;
-    if (offered !== undefined && !isTrusted(offered, attempt))
-        return hostKeyError(attempt, offered, error);
-    if (level === "client-authentication")
-        return loginError(attempt, error);
-    if (level === "client-timeout") {
-        const message = `${name} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`;
-        return new errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, true);
-    }
-    if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
-        const hint = 'Check "ssh-host"; the runner must know the name.';
-        return new errors/* ConnectError */.T$(`The host name ${at.host} can't be resolved.`, hint, error, code === "EAI_AGAIN");
-    }
-    if (code === "ECONNREFUSED") {
-        const hint = "Check the host, the port and that sshd runs.";
-        return new errors/* ConnectError */.T$(`Nothing listens at ${name}.`, hint, error, true);
-    }
-    if (UNREACHABLE.has(code)) {
-        const hint = "Check that the runner may reach the manager: firewall, address, VPN.";
-        return new errors/* ConnectError */.T$(`${name} can't be reached (${code}).`, hint, error, true);
-    }
-    // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
-    const hint = offered === undefined
-        ? "Its sshd may be full (MaxStartups) or restarting."
-        : "Try from the runner: ssh -v.";
-    return new errors/* ConnectError */.T$(`No SSH session with ${name}: ${(0,errors/* messageOf */.bD)(error)}.`, hint, error, true);
-}
-function loginError({ at, login, accepted }, cause) {
-    const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
-    return new errors/* ConnectError */.T$(`${at.user}@${inWords(at)} refused the login (${ways(login)}).${taken}`, login.target.password === undefined
-        ? `Check that the user is right and that the public half of the key is in ~${at.user}/.ssh/authorized_keys there.`
-        : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).", cause);
-}
-function ways({ target, privateKey }) {
-    const tried = [
-        privateKey !== undefined && "the given key",
-        target.password !== undefined && "the given password",
-        target.agent !== undefined && "the keys of the SSH agent",
-    ].filter((way) => way !== false);
-    return `tried ${tried.join(" and ")}`;
-}
-function hostKeyError({ at, login, known }, offered, cause) {
-    const type = (0,known_hosts/* typeOfKey */.Jh)(offered);
-    const print = (0,known_hosts/* fingerprint */.Rj)(offered);
-    const name = inWords(at);
-    const expected = [...known.trusted.map((key) => (0,known_hosts/* fingerprint */.Rj)(key.blob)), ...login.target.fingerprints];
-    const revoked = known.revoked.some(({ blob }) => blob.equals(offered));
-    const message = revoked
-        ? `The host key of ${name} is revoked: it offered ${type} ${print}.`
-        : `The host key of ${name} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
-    const line = `${(0,ssh_login/* knownHostsName */.o)(at)} ${type} ${offered.toString("base64")}`;
-    return new errors/* ConnectError */.T$(`${message} Nothing was sent to it.`, revoked
-        ? "The server must get a new host key; until then it may be anybody."
-        : `If the server was set up anew, check on it with \`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub\` and put this line into "ssh-known-hosts": ${line}. If not, somebody may stand in between.`, cause);
-}
-
-;// CONCATENATED MODULE: ./src/io/tunnel.ts
-
-
-
-
-
-
-
-
-/** Connects to one manager, and listens on a socket of that name in `folder`. */
-async function openTunnel(login, manager, path, signal) {
-    const connection = await openConnection(login, manager, signal);
-    const way = new DockerWay(connection.client, login.target);
-    const socket = (0,external_node_path_.join)(path.folder, path.name);
-    const sockets = new Set();
-    const server = (0,external_node_net_.createServer)({ allowHalfOpen: true }, (local) => {
-        sockets.add(local);
-        local.on("close", () => sockets.delete(local));
-        void splice(local, way);
-    });
-    const close = async () => {
-        for (const local of sockets)
-            local.destroy();
-        await closeServer(server);
-        connection.close();
-    };
-    // A session that is gone takes its connections along, so that nobody waits for an answer that can't come.
-    connection.client.on("close", () => sockets.forEach((local) => local.destroy()));
-    try {
-        server.listen(socket);
-        await (0,external_node_events_.once)(server, "listening", { signal });
-    }
-    catch (error) {
-        await close();
-        throw error;
-    }
-    return { dockerHost: `unix://${socket}`, way, lost: connection.lost, [Symbol.asyncDispose]: close };
-}
-async function closeServer(server) {
-    if (!server.listening)
-        return;
-    await new Promise((resolve) => server.close(() => resolve()));
-}
-async function splice(local, way) {
-    local.on("error", () => local.destroy());
-    let channel;
-    try {
-        channel = await way.open(); // ssh2 throws where the session has just gone, before it tells its listeners.
-    }
-    catch {
-        local.destroy();
-        return;
-    }
-    channel.on("error", () => local.destroy());
-    channel.on("close", () => local.destroy());
-    local.on("close", () => channel.destroy());
-    if (local.destroyed)
-        channel.destroy();
-    else
-        local.pipe(channel).pipe(local);
-}
-
-;// CONCATENATED MODULE: ./src/io/session.ts
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-/**
- * What docker must not see when it deploys; an empty variable is not passed on. A context would send it elsewhere than DOCKER_HOST
- * says, and a bare name in an `env_file:` would take the runner's own credentials into a container.
- */
-function withheld(environment) {
-    const hidden = Object.keys(environment).filter(template/* isHidden */.dK);
-    return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
-}
-/** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
-async function openSession(request) {
-    const { privateFolder, configFolder, signal, say } = request;
-    const managers = new Managers(request);
-    const engine = new steady_engine/* SteadyEngine */.x4(await managers.reachPatiently(), async () => await managers.reachAnother(), request.patienceMs, signal, say);
-    try {
-        const proxy = await openProxy(engine, (0,external_node_path_.join)(privateFolder, "docker.sock"));
-        const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
-        return {
-            swarm: new EngineSwarm(engine, () => engine.address),
-            docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
-            registryAuth: remembered((domain) => (0,docker_config/* registryAuth */.I)(configFolder, domain)),
-            rehearse: async (stage, deploy) => await (0,stand_in.rehearse)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "plan.sock"), docker, deploy),
-            perform: async (stage, deploy, onSent) => {
-                const pass = forward(engine, onSent);
-                await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), pass, async (host) => {
-                    await deploy((0,stand_in/* facing */.j2)(docker, host));
-                });
-            },
-            lost: () => engine.current.lost(),
-            [Symbol.asyncDispose]: async () => {
-                await proxy[Symbol.asyncDispose]();
-                await engine[Symbol.asyncDispose]();
-            },
-        };
-    }
-    catch (error) {
-        await engine[Symbol.asyncDispose]();
-        throw error;
-    }
-}
-/** Passes a write on to the manager, and notes which services it took. One that got no answer may have been taken. */
-function forward(engine, onSent) {
-    return async (write, query) => {
-        const note = () => {
-            if ((0,plan/* writesService */.IJ)(write.path))
-                onSent((0,json/* textAt */.$6)(write.body, "Name"));
-        };
-        try {
-            const answer = await (0,io_write/* sendWrite */.A)(engine, write, query);
-            if (answer.status < 300)
-                note();
-            return answer;
-        }
-        catch (error) {
-            note();
-            throw error;
-        }
-    };
-}
-const MOST_ROUNDS = 3;
-/** The managers that the workflow names, and the way to each. */
-class Managers {
-    #request;
-    /** The one to try first. */
-    #next = 0;
-    #opened = 0;
-    constructor(request) {
-        this.#request = request;
-    }
-    /** A network has its moments; a wrong key stays wrong. */
-    async reachPatiently() {
-        for (let round = 1;; round += 1) {
-            try {
-                return await this.reach();
-            }
-            catch (error) {
-                if (!(error instanceof errors/* ConnectError */.T$ && error.transient) || round === MOST_ROUNDS)
-                    throw error;
-                this.#request.say(`${error.message} Trying again.`);
-                await (0,steady_engine/* pause */.v7)(round, this.#request.signal);
-            }
-        }
-    }
-    /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
-    async reach() {
-        const { route, say, signal } = this.#request;
-        if (route.kind === "socket")
-            return await this.#reachSocket(route.dockerHost);
-        const { managers } = route.login.target;
-        const failed = [];
-        for (let tried = 0; tried < managers.length; tried += 1) {
-            const index = (this.#next + tried) % managers.length;
-            const manager = managers[index];
-            if (manager === undefined)
-                continue;
-            try {
-                const reached = await this.#reachBySsh(route.login, manager);
-                this.#next = index;
-                return reached;
-            }
-            catch (error) {
-                if (!(error instanceof errors/* ConnectError */.T$) || signal.aborted)
-                    throw error;
-                failed.push({ manager, error });
-                if (managers.length > 1)
-                    say(`${manager.host}: ${error.message}`);
-            }
-        }
-        const [only, another] = failed;
-        if (only !== undefined && another === undefined)
-            throw only.error;
-        throw new errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`, "The log above has a line for each.", failed.map(({ error }) => error), failed.some(({ error }) => error.transient));
-    }
-    /** After a loss: the one that was lost comes last. */
-    async reachAnother() {
-        this.#next += 1;
-        return await this.reach();
-    }
-    async #reachSocket(dockerHost) {
-        const api = await engine/* EngineApi */.PB.open(dockerHost, this.#request.signal).catch((error) => {
-            if (error instanceof errors/* ConnectError */.T$ || this.#request.signal.aborted)
-                throw error;
-            const { code } = error;
-            const why = code === "ENOENT"
-                ? "there is no such socket"
-                : code === "EACCES"
-                    ? "this user may not open it"
-                    : (0,errors/* messageOf */.bD)(error);
-            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code !== "EACCES");
-        });
-        return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
-    }
-    async #reachBySsh(login, manager) {
-        const { privateFolder, signal } = this.#request;
-        this.#opened += 1;
-        const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
-        const tunnel = await openTunnel(login, manager, path, signal);
-        const close = async () => await tunnel[Symbol.asyncDispose]();
-        try {
-            const api = await engine/* EngineApi */.PB.open(tunnel.dockerHost, signal, () => tunnel.way.most);
-            return await asManager(api, manager.host, { lost: tunnel.lost, close });
-        }
-        catch (error) {
-            const explained = error instanceof errors/* ConnectError */.T$ || signal.aborted ? error : noDocker(manager, login, tunnel, error);
-            await close();
-            throw explained;
-        }
-    }
-}
-function noDocker(manager, { target }, tunnel, cause) {
-    const lost = tunnel.lost();
-    if (lost !== undefined) {
-        const message = `The SSH session with ${manager.host} was lost (${lost}).`;
-        return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, true);
-    }
-    const { failure, name } = tunnel.way;
-    const said = failure === ""
-        ? ""
-        : ` sshd refuses to forward to ${target.socket}, or nothing listens there; ${name} says: ${failure}.`;
-    const sudo = target.sudo
-        ? `that ${manager.user} may run docker by sudo without a password`
-        : `that ${manager.user} may open ${target.socket} (group docker)`;
-    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`, `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`, cause);
-}
-async function asManager(api, address, connection) {
-    const close = async () => {
-        api.close();
-        await connection.close();
-    };
-    try {
-        requireManager(await (0,engine/* json */.Pq)(api, "/info"), address);
-    }
-    catch (error) {
-        await close();
-        throw error;
-    }
-    return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
-}
-/** A credential helper may take seconds: each registry is asked for once. */
-function remembered(ask) {
-    const answers = new Map();
-    return (domain) => {
-        if (!answers.has(domain))
-            answers.set(domain, ask(domain));
-        return answers.get(domain);
-    };
-}
-/** Refuses an engine that can't deploy a stack, in words that say what to do. */
-function requireManager(info, address) {
-    const state = (0,json/* textAt */.$6)(info, "Swarm", "LocalNodeState");
-    const error = (0,json/* textAt */.$6)(info, "Swarm", "Error");
-    if (state === "locked") {
-        throw new errors/* ConnectError */.T$(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
-    }
-    if (state !== "active") {
-        throw new errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
-    }
-    if ((0,json.at)(info, "Swarm", "ControlAvailable") !== true) {
-        throw new errors/* ConnectError */.T$(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
-    }
-    if (error !== "") {
-        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
-    }
-}
-
-
-/***/ }),
-
-/***/ 6615:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-
-// EXPORTS
-__nccwpck_require__.d(__webpack_exports__, {
-  o: () => (/* binding */ knownHostsName),
-  prepareLogin: () => (/* binding */ prepareLogin)
-});
-
-// EXTERNAL MODULE: external "node:fs"
-var external_node_fs_ = __nccwpck_require__(3024);
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
-// EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7633);
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
-;// CONCATENATED MODULE: ./src/io/private-key.ts
-
-
-
-/** A private key that ssh2 takes, from what people paste into a secret; an `InputError` says what else it is. Nothing is contacted. */
-function readPrivateKey(pasted, passphrase) {
-    const text = `${pasted
-        .split(/\r\n|\r|\n/)
-        .map((line) => line.trim())
-        .filter((line) => line !== "")
-        .join("\n")}\n`;
-    refuseOtherThings(text);
-    const key = text.includes("-----BEGIN PRIVATE KEY-----") || text.includes("-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        ? fromPkcs8(text, passphrase)
-        : text;
-    const parsed = lib.utils.parseKey(key, passphrase);
-    if (parsed instanceof Error)
-        throw explain(parsed.message, passphrase);
-    return parsed;
-}
-function refuse(message, hint) {
-    return new errors/* InputError */.dz([{ message: `"ssh-private-key" ${message}`, hint }]);
-}
-function refuseOtherThings(text) {
-    if (/^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) ||
-        text.includes("BEGIN PUBLIC KEY") ||
-        text.includes("BEGIN SSH2 PUBLIC KEY")) {
-        throw refuse("is a public key.", "Give the private one, the file without .pub; the public one belongs into authorized_keys on the manager.");
-    }
-    if (text.startsWith("PuTTY-User-Key-File")) {
-        throw refuse("is a PuTTY key.", "Convert it: puttygen KEY.ppk -O private-openssh -o KEY.");
-    }
-    if (text.includes("\\n")) {
-        throw refuse("has \\n as two characters instead of line ends.", "Paste the key file as it is, on several lines.");
-    }
-    if (!/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(text)) {
-        throw refuse("is no private key: the line -----BEGIN … PRIVATE KEY----- is missing.", "Paste the whole file, first and last line included.");
-    }
-}
-/** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read, and Ed25519 has only OpenSSH's own. */
-function fromPkcs8(text, passphrase) {
-    try {
-        const key = (0,external_node_crypto_.createPrivateKey)({
-            key: text,
-            format: "pem",
-            ...(passphrase === undefined ? {} : { passphrase }),
-        });
-        if (key.asymmetricKeyType === "rsa")
-            return key.export({ type: "pkcs1", format: "pem" }).toString();
-        if (key.asymmetricKeyType === "ed25519")
-            return openSshEd25519(key.export({ format: "jwk" }));
-        if (key.asymmetricKeyType === "ec")
-            return key.export({ type: "sec1", format: "pem" }).toString();
-    }
-    catch (error) {
-        // OpenSSL has many words for a missing or wrong passphrase, "interrupted or cancelled" among them.
-        const encrypted = text.includes("BEGIN ENCRYPTED PRIVATE KEY");
-        throw explain(encrypted ? `encrypted: ${(0,errors/* messageOf */.bD)(error)}` : (0,errors/* messageOf */.bD)(error), passphrase);
-    }
-    throw refuse("is a key of a kind that SSH does not use.", "Make one: ssh-keygen -t ed25519.");
-}
-/** The file format of OpenSSH's PROTOCOL.key, without encryption: it never leaves this process. */
-function openSshEd25519(jwk) {
-    const [seed, publicKey] = [Buffer.from(jwk.d ?? "", "base64url"), Buffer.from(jwk.x ?? "", "base64url")];
-    const type = Buffer.from("ssh-ed25519");
-    const secret = Buffer.concat([
-        Buffer.alloc(8), // Two equal check numbers.
-        ...[type, publicKey, Buffer.concat([seed, publicKey]), Buffer.alloc(0)].map(withLength),
-    ]);
-    const padding = Buffer.from(Array.from({ length: (8 - (secret.length % 8)) % 8 }, (_, index) => index + 1));
-    const file = Buffer.concat([
-        Buffer.from("openssh-key-v1\0"),
-        ...[Buffer.from("none"), Buffer.from("none"), Buffer.alloc(0)].map(withLength),
-        Buffer.from([0, 0, 0, 1]),
-        withLength(Buffer.concat([type, publicKey].map(withLength))),
-        withLength(Buffer.concat([secret, padding])),
-    ]);
-    const lines = file.toString("base64").match(/.{1,70}/g) ?? [];
-    return ["-----BEGIN OPENSSH PRIVATE KEY-----", ...lines, "-----END OPENSSH PRIVATE KEY-----", ""].join("\n");
-}
-function withLength(bytes) {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(bytes.length);
-    return Buffer.concat([length, bytes]);
-}
-function explain(message, passphrase) {
-    if (/encrypted|passphrase|integrity check/i.test(message)) {
-        return passphrase === undefined
-            ? refuse("is encrypted and there is no passphrase.", 'Give it as "ssh-passphrase".')
-            : new errors/* InputError */.dz([
-                {
-                    message: 'The "ssh-passphrase" does not open the key in "ssh-private-key".',
-                    hint: "Try it with: ssh-keygen -y -f KEY.",
-                },
-            ]);
-    }
-    return refuse(`can't be read (${message}).`, "Check it with: ssh-keygen -y -f KEY.");
-}
-
-;// CONCATENATED MODULE: ./src/io/ssh-login.ts
-
-
-
-
-
-
-/** Reads the key and the host keys; throws an `InputError` where they can't serve. */
-function prepareLogin(target) {
-    if (target.agent !== undefined && !(0,external_node_fs_.existsSync)(target.agent)) {
-        const message = `Neither "ssh-private-key" nor "ssh-password" is given, and no SSH agent listens at SSH_AUTH_SOCK (${target.agent}).`;
-        const hint = "If the key comes from a secret, check the secret's name: an undefined secret is empty.";
-        throw new errors/* InputError */.dz([{ message, hint }]);
-    }
-    const privateKey = target.privateKey === undefined ? undefined : readPrivateKey(target.privateKey, target.passphrase);
-    const problems = [];
-    const hosts = [...target.jumps, ...target.managers];
-    const known = new Map(hosts.map((host) => [host, knownHost(host, target, problems)]));
-    if (problems.length > 0)
-        throw new errors/* InputError */.dz(problems);
-    return { target, privateKey, known };
-}
-function knownHost(at, target, problems) {
-    if (target.knownHosts === undefined)
-        return { trusted: [], revoked: [] };
-    const { accepted, revoked, certAuthority } = (0,known_hosts/* knownKeys */.eE)(target.knownHosts, at.host, at.port);
-    if (accepted.length === 0 && target.fingerprints.length === 0) {
-        const name = knownHostsName(at);
-        const message = certAuthority
-            ? `"ssh-known-hosts" trusts ${name} through @cert-authority, which is not supported.`
-            : `"ssh-known-hosts" has no key for ${name}.`;
-        const port = at.port === 22 ? "" : `-p ${at.port} `;
-        const hint = `Add the lines of \`ssh-keyscan ${port}${at.host}\` after checking them, or give "ssh-fingerprint".`;
-        problems.push({ message, hint });
-    }
-    return { trusted: accepted, revoked };
-}
-/** As `known_hosts` calls a server. */
-function knownHostsName({ host, port }) {
-    return port === 22 ? host : `[${host}]:${port}`;
-}
-
-
-/***/ }),
-
-/***/ 3050:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   EN: () => (/* binding */ bodyOf),
-/* harmony export */   j2: () => (/* binding */ facing),
-/* harmony export */   jY: () => (/* binding */ unversioned),
-/* harmony export */   rehearse: () => (/* binding */ rehearse),
-/* harmony export */   us: () => (/* binding */ standIn)
-/* harmony export */ });
-/* unused harmony export rehearsed */
-/* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8474);
-/* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
-/* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1870);
-/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5419);
-
-
-
-
-
-
-
-/**
- * Lets docker deploy against a stand-in for the manager, which answers its questions from the survey. Where writes are only noted
- * down, docker itself says what it makes of a stack file, spec by spec, and nothing is touched; where they are passed on, the same
- * run happens in earnest, so that what is sent is what was planned.
- */
-async function standIn(stage, apiVersion, socket, onWrite, deploy) {
-    const server = (0,node_http__WEBPACK_IMPORTED_MODULE_1__.createServer)((request, response) => {
-        void answer(stage, request, onWrite).then(({ status, body }) => reply(apiVersion, response, status, body), (error) => reply(apiVersion, response, 502, { message: (0,_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .messageOf */ .bD)(error) }));
-    });
-    server.listen(socket);
-    await (0,node_events__WEBPACK_IMPORTED_MODULE_0__.once)(server, "listening");
-    try {
-        await deploy(`unix://${socket}`);
-    }
-    finally {
-        server.closeAllConnections();
-        server.close();
-    }
-}
-/** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
-function facing(docker, dockerHost) {
-    return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });
-}
-/** Lets docker deploy with nothing behind the stand-in; what it would have written. */
-async function rehearse(stage, apiVersion, socket, docker, deploy) {
-    const writes = [];
-    const note = async (write) => await Promise.resolve(rehearsed(writes.push(write), write));
-    await standIn(stage, apiVersion, socket, note, async (host) => await deploy(facing(docker, host)));
-    return writes;
-}
-/** What a manager would answer to the nth write. */
-function rehearsed(n, write) {
-    const id = `rehearsed${n}`;
-    return write.path.endsWith("/create")
-        ? { status: 201, body: { ID: id, Id: id } }
-        : { status: 200, body: {} };
-}
-function reply(apiVersion, response, status, body) {
-    const text = JSON.stringify(body);
-    response.writeHead(status, {
-        "api-version": apiVersion,
-        ostype: "linux",
-        "content-type": "application/json",
-    });
-    response.end(text);
-}
-/** All that docker says in a request. */
-async function bodyOf(request) {
-    const chunks = [];
-    for await (const chunk of request)
-        chunks.push(chunk);
-    return Buffer.concat(chunks).toString("utf8");
-}
-/** The path and query that docker asks for, without the API's version. */
-function unversioned(request) {
-    return (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
-}
-async function answer(stage, request, onWrite) {
-    const text = await bodyOf(request);
-    const url = new URL(unversioned(request), "http://docker");
-    const path = decodeURIComponent(url.pathname);
-    const method = request.method ?? "GET";
-    if (method === "GET" || method === "HEAD")
-        return read(stage, path, url.searchParams);
-    const auth = request.headers["x-registry-auth"];
-    const body = text === "" ? {} : JSON.parse(text);
-    return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
-}
-function read(stage, path, query) {
-    const { survey } = stage;
-    const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
-    const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject)];
-    const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject)];
-    const [, kind = "", ...rest] = path.split("/");
-    const name = rest.join("/");
-    switch (kind) {
-        case "_ping":
-            return { status: 200, body: "OK" };
-        case "info":
-            return { status: 200, body: survey.info };
-        case "networks":
-            return name === "" ? { status: 200, body: labelled(networks, query) } : one(networks, name, "network");
-        case "configs":
-            return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
-        case "secrets":
-            return name === "" ? { status: 200, body: labelled(secrets, query) } : one(secrets, name, "secret");
-        case "services":
-            return name === ""
-                ? { status: 200, body: survey.rawServices }
-                : one(survey.rawServices, name, "service");
-        case "distribution":
-            return image(stage, name.replace(/\/json$/, ""));
-        default:
-            return {
-                status: 404,
-                body: { message: `docker asked for ${path}, which this stand-in for the manager does not know` },
-            };
-    }
-}
-function image(stage, name) {
-    const known = stage.images.get(name);
-    if (known === undefined)
-        return { status: 404, body: { message: `the registry was not asked about ${name}` } };
-    return known.kind === "found"
-        ? { status: 200, body: known.body }
-        : { status: known.status, body: { message: known.message } };
-}
-function newObject([name, id]) {
-    return { ID: id, Spec: { Name: name } };
-}
-function newNetwork([name, id]) {
-    return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
-}
-/** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
-function labelled(objects, query) {
-    const filters = JSON.parse(query.get("filters") ?? "{}");
-    const wanted = Array.isArray(filters.label)
-        ? filters.label
-        : Object.keys(filters.label ?? {});
-    return objects.filter((each) => {
-        const labels = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
-        return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
-    });
-}
-function one(objects, name, kind) {
-    const found = objects.find((each) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "ID"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Id")].includes(name));
-    return found === undefined
-        ? { status: 404, body: { message: `${kind} ${name} not found` } }
-        : { status: 200, body: found };
-}
-
-
-/***/ }),
-
-/***/ 8511:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   GB: () => (/* binding */ pauseBefore),
-/* harmony export */   LM: () => (/* binding */ saysNoLeader),
-/* harmony export */   v7: () => (/* binding */ pause),
-/* harmony export */   x4: () => (/* binding */ SteadyEngine)
-/* harmony export */ });
-/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
-/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6);
-
-
-
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 8000;
-/** Doubles from try to try, up to a limit; between half and the whole of it, so that several runners don't come back in step. */
-function pauseBefore(attempt, random = Math.random()) {
-    return Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS) * (0.5 + random / 2);
-}
-/** Waits before the next try; ends at once where the job is cancelled. */
-async function pause(attempt, signal) {
-    await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)(pauseBefore(attempt), undefined, { signal }).catch(() => signal.throwIfAborted());
-}
-/** What a manager says while its swarm has no leader; an election takes 10 to 45 s (SANDBOX, "Leader lost"). */
-const NO_LEADER = /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
-function saysNoLeader({ status, body }) {
-    return status >= 500 && NO_LEADER.test((0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(body));
-}
-/**
- * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
- * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first.
- */
-class SteadyEngine {
-    #reach;
-    #signal;
-    #patienceMs;
-    #say;
-    #reached;
-    #again;
-    constructor(first, reach, patienceMs, signal, say) {
-        this.#reached = first;
-        this.#reach = reach;
-        this.#patienceMs = patienceMs;
-        this.#signal = signal;
-        this.#say = say;
-    }
-    get apiVersion() {
-        return this.#reached.api.apiVersion;
-    }
-    get address() {
-        return this.#reached.address;
-    }
-    async send(path, call) {
-        const repeatable = call.repeatable ?? (call.method ?? "GET") === "GET";
-        const deadline = Date.now() + this.#patienceMs;
-        for (let attempt = 1;; attempt += 1) {
-            const reached = this.#reached;
-            try {
-                const answer = await reached.api.send(path, call);
-                if (!repeatable || !saysNoLeader(answer) || Date.now() >= deadline)
-                    return answer;
-                if (attempt === 1)
-                    this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(answer.body)}); asking again.`);
-                await pause(attempt, this.#signal);
-            }
-            catch (error) {
-                if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || this.#signal.aborted)
-                    throw error;
-                if (!repeatable || Date.now() >= deadline)
-                    throw silent(reached, error);
-                await this.#reconnect(reached, deadline, error);
-            }
-        }
-    }
-    /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
-    async #reconnect(lost, deadline, why) {
-        if (this.#reached !== lost)
-            return;
-        this.#again ??= this.#open(lost, deadline, why).finally(() => (this.#again = undefined));
-        await this.#again;
-    }
-    /** What answers at the moment. */
-    get current() {
-        return this.#reached;
-    }
-    async #open(lost, deadline, why) {
-        this.#say(`The connection to ${lost.address} was lost (${lost.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(why)}); connecting again.`);
-        await lost[Symbol.asyncDispose]();
-        for (let attempt = 1;; attempt += 1) {
-            try {
-                this.#reached = await this.#reach();
-                this.#say(`Connected to the manager ${this.#reached.address} again.`);
-                return;
-            }
-            catch (error) {
-                const again = error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.transient && Date.now() < deadline;
-                if (!again)
-                    throw error;
-                await pause(attempt, this.#signal);
-            }
-        }
-    }
-    async [Symbol.asyncDispose]() {
-        await this.#reached[Symbol.asyncDispose]();
-    }
-}
-function silent(reached, error) {
-    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$(`The manager ${reached.address} does not answer (${reached.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(error)}).`, "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.", error, true);
-}
-
-
-/***/ }),
-
-/***/ 5419:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   A: () => (/* binding */ sendWrite)
-/* harmony export */ });
-/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
-/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6188);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8511);
-
-
-
-
-
-
-
-
-const MOST_TRIES = 6;
-/**
- * Sends a write to the manager, once. Where the answer is lost, or the swarm lost its leader over it, nobody knows whether it happened:
- * then the swarm is asked what is there, and the write is sent again only if it is not what was meant.
- */
-async function sendWrite(engine, write, query) {
-    const { method, path, body, auth } = write;
-    for (let attempt = 1;; attempt += 1) {
-        let answer;
-        try {
-            answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
-            if (!(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .saysNoLeader */ .LM)(answer))
-                return { status: answer.status, body: parsed(answer.body) };
-        }
-        catch (error) {
-            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || attempt === MOST_TRIES || !(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
-                throw error;
-        }
-        const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
-        if (done !== undefined)
-            return done;
-        if (answer !== undefined && attempt === MOST_TRIES)
-            return { status: answer.status, body: parsed(answer.body) };
-        await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)((0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .pauseBefore */ .GB)(attempt));
-    }
-}
-/** The answer that the write would have got, where the swarm has what it was to bring about. */
-async function alreadyDone(engine, { path, body }, query) {
-    if (!(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
-        return undefined;
-    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(body, "Name");
-    const filters = JSON.stringify({ name: [name] });
-    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
-    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(service, "Spec", "Name") === name);
-    if (live === undefined)
-        return undefined;
-    const version = Number(new URLSearchParams(query).get("version"));
-    // An update that did not happen leaves the version as it was; the scheduler's own marks come only after one.
-    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(live, "Version", "Index") === version)
-        return undefined;
-    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/networks")));
-    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .canonicalSpec */ .Yu)(spec, networks));
-    if (JSON.stringify(has) !== JSON.stringify(meant))
-        return undefined;
-    return path.endsWith("/create")
-        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(live, "ID") } }
-        : { status: 200, body: {} };
-}
-function parsed(body) {
-    return body.length === 0 ? {} : JSON.parse(body.toString("utf8"));
-}
-
-
-/***/ }),
-
-/***/ 8301:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   $6: () => (/* binding */ textAt),
-/* harmony export */   Gv: () => (/* binding */ isObject),
-/* harmony export */   at: () => (/* binding */ at),
-/* harmony export */   gT: () => (/* binding */ listAt),
-/* harmony export */   lJ: () => (/* binding */ objectAt),
-/* harmony export */   tk: () => (/* binding */ numberAt)
-/* harmony export */ });
-function isObject(value) {
-    return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-/** What stands at a path; undefined where the path leads nowhere. */
-function at(value, ...path) {
-    let current = value;
-    for (const key of path)
-        current = isObject(current) ? current[key] : undefined;
-    return current;
-}
-function objectAt(value, ...path) {
-    const found = at(value, ...path);
-    return isObject(found) ? found : {};
-}
-function listAt(value, ...path) {
-    const found = at(value, ...path);
-    return Array.isArray(found) ? found : [];
-}
-/** Empty where there is no text. */
-function textAt(value, ...path) {
-    const found = at(value, ...path);
-    return typeof found === "string" ? found : "";
-}
-/** Zero where there is no number. */
-function numberAt(value, ...path) {
-    const found = at(value, ...path);
-    return typeof found === "number" ? found : 0;
-}
-
-
-/***/ }),
-
-/***/ 2464:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   HN: () => (/* binding */ planDeployment),
-/* harmony export */   IJ: () => (/* binding */ writesService),
-/* harmony export */   Im: () => (/* binding */ isEmpty),
-/* harmony export */   hm: () => (/* binding */ withRealIds),
-/* harmony export */   tD: () => (/* binding */ changed),
-/* harmony export */   vY: () => (/* binding */ futureId)
-/* harmony export */ });
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7856);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6188);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8301);
-
-
-
-
-/** The id, in a rehearsal, of something that does not exist yet. */
-function futureId(name) {
-    return `future:${name}`;
-}
-/** Whether a write of docker's, by its path, creates or updates a service. */
-function writesService(path) {
-    return /^\/services\/(create|[^/]+\/update)$/.test(path);
-}
-/** Puts the ids of what has been created since into the specs of a plan. */
-function withRealIds(spec, ids) {
-    const text = JSON.stringify(spec);
-    const replaced = [...ids].reduce((all, [name, id]) => all.replaceAll(JSON.stringify(futureId(name)), JSON.stringify(id)), text);
-    return JSON.parse(replaced);
-}
-/** Compares what docker would send with what runs. */
-function planDeployment(request) {
-    const { stack, live, networkIds } = request;
-    const short = (name) => name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
-    const wantedNames = new Set(request.wanted.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(spec, "Name")));
-    const present = request.wanted.map(({ spec, auth }) => {
-        const before = live.find((service) => service.name === spec.Name);
-        const paths = before === undefined
-            ? []
-            : (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .canonicalSpec */ .Yu)(before.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .canonicalSpec */ .Yu)(spec, networkIds));
-        const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
-        const sameTemplate = !paths.some((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
-        const name = short((0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(spec, "Name"));
-        return { name, change, fields: fieldsOf(paths), sameTemplate, wanted: spec, before, auth };
-    });
-    const absent = live
-        .filter((service) => !wantedNames.has(service.name))
-        .map((before) => {
-        const change = request.prune && isManaged(before) ? "remove" : "foreign";
-        const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
-        return { name: short(before.name), change, before, ...rest };
-    });
-    return { stack, services: [...present, ...absent], needs: request.needs };
-}
-function isManaged(service) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
-}
-/** Whether the deployment has anything to send or to create. */
-function isEmpty(plan) {
-    const settled = plan.services.every(({ change }) => change === "unchanged" || change === "foreign");
-    return settled && Object.values(plan.needs).every((names) => names.length === 0);
-}
-function changed(plan) {
-    return plan.services.filter(({ change }) => change === "create" || change === "update");
-}
-/** The Engine API's paths in the words of a stack file; the first that fits. */
-const WORDS = [
-    [/ContainerSpec\.Image$|Labels\.com\.docker\.stack\.image$/, "image"],
-    [/ContainerSpec\.Env/, "environment"],
-    [/ContainerSpec\.Configs/, "configs"],
-    [/ContainerSpec\.Secrets/, "secrets"],
-    [/ContainerSpec\.Labels/, "labels"],
-    [/ContainerSpec\.Healthcheck/, "healthcheck"],
-    [/ContainerSpec\.Args/, "command"],
-    [/ContainerSpec\.Command/, "entrypoint"],
-    [/ContainerSpec\.Mounts/, "volumes"],
-    [/ContainerSpec\.(\w+)/, "$1"],
-    [/TaskTemplate\.Networks/, "networks"],
-    [/TaskTemplate\.Resources/, "deploy.resources"],
-    [/TaskTemplate\.RestartPolicy/, "deploy.restart_policy"],
-    [/TaskTemplate\.Placement/, "deploy.placement"],
-    [/TaskTemplate\.LogDriver/, "logging"],
-    [/^EndpointSpec\.Ports/, "ports"],
-    [/^EndpointSpec/, "deploy.endpoint_mode"],
-    [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
-    [/^Mode/, "deploy.mode"],
-    [/^UpdateConfig\.?(.*)$/, "deploy.update_config"],
-    [/^RollbackConfig/, "deploy.rollback_config"],
-    [/^Labels/, "deploy.labels"],
-];
-function fieldsOf(paths) {
-    const words = paths.map((path) => {
-        const [pattern, word] = WORDS.find(([candidate]) => candidate.test(path)) ?? [];
-        const found = pattern?.exec(path);
-        return word === undefined ? path : word.replace("$1", (found?.[1] ?? "").toLowerCase());
-    });
-    return [...new Set(words)];
-}
-
-
-/***/ }),
-
-/***/ 665:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   HN: () => (/* binding */ planLines),
-/* harmony export */   V4: () => (/* binding */ outputs),
-/* harmony export */   dT: () => (/* binding */ imageOf),
-/* harmony export */   f5: () => (/* binding */ noFacts),
-/* harmony export */   jt: () => (/* binding */ noLogs),
-/* harmony export */   z: () => (/* binding */ summary)
-/* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2809);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1601);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
-
-
-
-
-
-
-function noFacts() {
-    return {
-        status: "failed",
-        reason: "",
-        stackName: "",
-        version: "",
-        image: "",
-        digest: "",
-        configName: "",
-        renderedFile: "",
-        manager: "",
-        plan: undefined,
-        services: [],
-        stories: [],
-        aftermath: [],
-        problems: [],
-    };
-}
-/** The outputs of the contract; every one of them is always written. */
-function outputs(facts) {
-    return {
-        status: facts.status,
-        reason: facts.reason,
-        "stack-name": facts.stackName,
-        version: facts.version,
-        release: facts.version,
-        image: facts.image,
-        digest: facts.digest,
-        "config-name": facts.configName,
-        "rendered-file": facts.renderedFile,
-        plan: JSON.stringify(planJson(facts.plan)),
-        services: JSON.stringify(facts.services.map((service) => serviceJson(service, facts.stories))),
-        "deployment-id": "",
-    };
-}
-function planJson(plan) {
-    if (plan === undefined)
-        return {};
-    const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
-    return { stack: plan.stack, services, ...plan.needs };
-}
-function serviceJson(service, stories) {
-    const failingTasks = stories
-        .filter((story) => story.service === service.name)
-        .map(({ slot, node, image, state, exitCode, error }) => ({ slot, node, image, state, exitCode, error }));
-    return { ...service, failingTasks };
-}
-/** The image of a service spec; empty without one. */
-function imageOf(spec) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
-}
-/** The plan as log lines. */
-function planLines(plan) {
-    const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
-    const services = plan.services.map(({ name, change, fields, wanted, before }) => {
-        const image = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq)(imageOf(wanted ?? before?.spec));
-        const why = {
-            create: "new",
-            update: fields.join(", "),
-            remove: "no longer in the file",
-            unchanged: "unchanged",
-            foreign: "not in the file: left alone",
-        };
-        return `${sign[change]} ${name}  ${image}  (${why[change]})`;
-    });
-    return [
-        ...plan.needs.networks.map((name) => `+ network ${name}`),
-        ...plan.needs.configs.map((name) => `+ config ${name}`),
-        ...plan.needs.secrets.map((name) => `+ secret ${name}`),
-        ...services,
-    ];
-}
-/** GitHub drops a summary of more than a megabyte. */
-const MOST_STORIES = 10;
-/** The job summary, in GitHub's Markdown. */
-function summary(facts) {
-    return [
-        `## ${title(facts)}`,
-        facts.problems.length > 0
-            ? facts.problems.map((problem) => `- ${escapeMarkdown((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .describe */ .q0)(problem))}`).join("\n")
-            : "",
-        facts.aftermath.map(escapeMarkdown).join("  \n"),
-        servicesTable(facts),
-        timeline(facts.services),
-        ...facts.stories.slice(0, MOST_STORIES).map(storyMarkdown),
-        facts.stories.length > MOST_STORIES
-            ? `${facts.stories.length - MOST_STORIES} more failed tasks are in the log.`
-            : "",
-        footer(facts),
-    ]
-        .filter((part) => part !== "")
-        .join("\n\n");
-}
-function title(facts) {
-    const what = `${code(facts.stackName || "stack")}${facts.version === "" ? "" : ` ${code(facts.version)}`}`;
-    switch (facts.status) {
-        case "deployed":
-            return `✅ ${what} is deployed`;
-        case "unchanged":
-            return `✅ ${what} was already running: nothing changed`;
-        case "failed":
-            return `❌ ${what} was not deployed${facts.reason === "" ? "" : ` (${facts.reason})`}`;
-    }
-}
-function servicesTable(facts) {
-    if (facts.services.length === 0)
-        return "";
-    const icons = {
-        converged: "✅",
-        failed: "❌",
-        progressing: "⏳",
-        removed: "➖",
-        restored: "↩️",
-    };
-    const rows = facts.services.map((service) => {
-        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__/* .formatDuration */ .a)(service.durationMs);
-        const cells = [
-            `${icons[service.state] ?? ""} ${service.state}`,
-            code(service.name),
-            service.change,
-            imageCell(service),
-            escapeMarkdown(service.detail),
-            took,
-        ];
-        return `| ${cells.join(" | ")} |`;
-    });
-    return ["| | service | change | image | tasks | took |", "|---|---|---|---|---|---|", ...rows].join("\n");
-}
-/** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
-function imageCell(service) {
-    const stages = [service.imageBefore, service.imageSent, service.imageAfter].filter((image) => image !== "");
-    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
-    const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
-    const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
-    return images
-        .map((image, index) => index > 0 && image.startsWith(repository) && sameName(image) ? image.slice(repository.length) : image)
-        .map(code)
-        .join(" → ");
-}
-/** A picture of who took how long; GitHub draws Mermaid in summaries. */
-function timeline(services) {
-    const bars = services.flatMap(({ name, durationMs, change }) => {
-        if (durationMs === undefined || (change !== "create" && change !== "update"))
-            return [];
-        return [`    ${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
-    });
-    if (bars.length === 0)
-        return "";
-    return [
-        "```mermaid",
-        "gantt",
-        "    title Seconds from sending to running",
-        "    dateFormat x",
-        "    axisFormat %S",
-        ...bars,
-        "```",
-    ].join("\n");
-}
-function storyMarkdown(story) {
-    const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
-    return `<details open><summary>${oneLine(escapeHtml((0,_failing_task_js__WEBPACK_IMPORTED_MODULE_1__/* .headline */ .P)(story)))}</summary>\n\n${fenced(lines)}\n\n</details>`;
-}
-/** What to say in place of a task's last words. */
-function noLogs(story) {
-    return story.logsMissing === undefined
-        ? "(this task wrote nothing)"
-        : `(its log could not be read: ${story.logsMissing})`;
-}
-function footer(facts) {
-    const parts = [
-        facts.image === "" ? "" : `Image ${code(facts.image)}`,
-        facts.configName === "" ? "" : `env config ${code(facts.configName)}`,
-        facts.manager === "" ? "" : `manager ${code(facts.manager)}`,
-    ].filter((part) => part !== "");
-    return parts.length === 0 ? "" : `<sub>${parts.join(" · ")}</sub>`;
-}
-/** A fence longer than any run of backticks inside can't be closed from inside. */
-function fenced(lines) {
-    const text = lines.map(printable).join("\n");
-    const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
-    const fence = "`".repeat(longest + 1);
-    return `${fence}text\n${text}\n${fence}`;
-}
-/** Without colours and other control characters. */
-function printable(line) {
-    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
-}
-/** Between HTML's inline tags GitHub still reads Markdown, but not in entities. */
-function code(text) {
-    const inert = escapeHtml(text).replace(/[\\`*[\]|~!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])/g, (char) => `&#${char.charCodeAt(0)};`);
-    return `<code>${oneLine(inert)}</code>`;
-}
-function escapeHtml(text) {
-    return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-}
-/** Text from elsewhere must not become a link, an image, a mention or a table cell of its own. */
-function escapeMarkdown(text) {
-    const inert = escapeHtml(text)
-        .replace(/[\\`*_[\]|~#!]|:(?=\/\/)|(?<=\bwww)\./gi, "\\$&")
-        .replaceAll("@", "@\u200b");
-    return oneLine(inert);
-}
-/** A blank line would end a table, an item or an HTML block. */
-function oneLine(text) {
-    return text.replace(/[\r\n]+/g, " ");
-}
-
-
-/***/ }),
-
-/***/ 6188:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   Ub: () => (/* binding */ networkIdsOf),
-/* harmony export */   Yu: () => (/* binding */ canonicalSpec),
-/* harmony export */   tX: () => (/* binding */ differences)
-/* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8301);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6533);
-
-
-
-/**
- * When do two service specs mean the same? The engine stores what docker sends with names turned into ids, empty things left out or
- * written out, and defaults added, differently from version to version. Both sides are brought to one form, then compared.
- */
-function canonicalSpec(spec, networkIds) {
-    const found = canonical(spec, [], networkIds);
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(found) ? found : {};
-}
-/** Network names to the ids that specs hold, from the swarm's networks. */
-function networkIdsOf(networks) {
-    return new Map(networks.map((raw) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Id")]));
-}
-/** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
-function differences(a, b, path = "") {
-    if (JSON.stringify(a) === JSON.stringify(b))
-        return [];
-    if (!(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(a ?? b) || !(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(b ?? a))
-        return [path];
-    const [left, right] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .objectAt */ .lJ)(a), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .objectAt */ .lJ)(b)];
-    const keys = [...new Set([...Object.keys(left), ...Object.keys(right)])].toSorted();
-    const found = keys.flatMap((key) => differences(left[key], right[key], path === "" ? key : `${path}.${key}`));
-    return found.length === 0 ? [path] : found; // One of them is empty, the other one missing.
-}
-/** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
-const UNORDERED = new Set([
-    "Env",
-    "Mounts",
-    "Configs",
-    "Secrets",
-    "Networks",
-    "Ports",
-    "Constraints",
-    "Platforms",
-    "Aliases",
-    "Groups",
-    "Sysctls",
-    "Ulimits",
-    "CapabilityAdd",
-    "CapabilityDrop",
-]);
-/** What the engine writes, or does, where docker sends nothing. */
-const ENGINE_DEFAULTS = [
-    ["Mode.Replicated.Replicas", 1],
-    ["Mode.ReplicatedJob.MaxConcurrent", 1],
-    ["Mode.ReplicatedJob.TotalCompletions", 1],
-    ["EndpointSpec.Mode", "vip"],
-    ["Ports.[].PublishMode", "ingress"],
-    ["Ports.[].Protocol", "tcp"],
-    ["ContainerSpec.Isolation", "default"],
-    ["TaskTemplate.Runtime", "container"],
-    ["RestartPolicy.Condition", "any"],
-    ["RestartPolicy.Delay", 5_000_000_000],
-    ["UpdateConfig.Parallelism", 1],
-    ["UpdateConfig.FailureAction", "pause"],
-    ["UpdateConfig.Monitor", 5_000_000_000],
-    ["UpdateConfig.Order", "stop-first"],
-    ["RollbackConfig.Parallelism", 1],
-    ["RollbackConfig.FailureAction", "pause"],
-    ["RollbackConfig.Monitor", 5_000_000_000],
-    ["RollbackConfig.Order", "stop-first"],
-    ["ContainerSpec.StopGracePeriod", 10_000_000_000],
-];
-/** What the engine makes of a field that docker leaves out; undefined where that is "nothing". */
-function engineDefault(path) {
-    const joined = path.join(".");
-    return ENGINE_DEFAULTS.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
-}
-function canonical(value, path, networkIds) {
-    if (Array.isArray(value)) {
-        const items = value.map((item) => canonical(item, [...path, "[]"], networkIds) ?? null);
-        if (items.length === 0)
-            return undefined;
-        const sorted = UNORDERED.has(path.at(-1) ?? "");
-        return sorted ? items.toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_1__/* .compareTexts */ .q)(JSON.stringify(a), JSON.stringify(b))) : items;
-    }
-    if ((0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(value)) {
-        const entries = Object.entries(value)
-            .map(([key, child]) => [key, canonical(child, [...path, key], networkIds)])
-            .filter((entry) => entry[1] !== undefined)
-            .toSorted(([a], [b]) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_1__/* .compareTexts */ .q)(a, b));
-        // An empty object says nothing, but for the mode: `Global: {}` is all there is to say.
-        const says = path.length === 0 || (path.length === 2 && path[0] === "Mode" && path[1] !== "Replicated");
-        if (entries.length === 0 && !says)
-            return undefined;
-        return Object.fromEntries(entries);
-    }
-    return canonicalScalar(value, path, networkIds);
-}
-function canonicalScalar(value, path, networkIds) {
-    if (path.at(-2) === "Labels")
-        return value; // An empty label is a label.
-    const fallback = engineDefault(path);
-    if (value === null || value === "" || value === fallback)
-        return undefined;
-    // Nought says nothing, except where leaving it out would mean something else: no replicas, all at once, no delay.
-    if ((value === 0 || value === false) && fallback === undefined)
-        return undefined;
-    const key = path.at(-1);
-    if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string")
-        return networkIds.get(value) ?? value;
-    return value;
-}
-
-
-/***/ }),
-
-/***/ 6939:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   Aw: () => (/* binding */ refusedBySwarm),
-/* harmony export */   H9: () => (/* binding */ versionedName),
-/* harmony export */   NI: () => (/* binding */ externalName),
-/* harmony export */   ge: () => (/* binding */ isExternal),
-/* harmony export */   jP: () => (/* binding */ versionObjects),
-/* harmony export */   rh: () => (/* binding */ envConfigKey)
-/* harmony export */ });
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5052);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6546);
-
-
-
-
-
-/** Swarm's own limits: "config data must be larger than 0 and less than 1024000 bytes", and half of that for a secret. */
-const LIMIT = { config: 1_024_000, secret: 512_000 };
-/** Swarm's own limit for the name of either. */
-const NAME_LIMIT = 64;
-/** Why Swarm would refuse these bytes, or undefined. */
-function refusedBySwarm(size, kind = "config") {
-    if (size === 0)
-        return `is empty, and Swarm keeps no empty ${kind}`;
-    return size < LIMIT[kind]
-        ? undefined
-        : `has ${size} bytes, and Swarm's ${kind}s must be smaller than ${LIMIT[kind]}`;
-}
-/**
- * `<stack>_<key>_<first 12 of the digest>`. A name that would be too long keeps its start and gains a digest of what was cut; so does
- * one that another stack has (`a_b` with key `c`, `a` with key `b_c`). With a naming key the digest is keyed (HMAC): the name of a
- * secret must not help to guess its value.
- */
-function versionedName(stack, key, bytes, namingKey, taken = () => false) {
-    const whole = namingKey === undefined ? sha256(bytes) : (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHmac)("sha256", namingKey).update(bytes).digest("hex");
-    const digest = whole.slice(0, 12);
-    const head = `${stack}_${key}`;
-    const room = NAME_LIMIT - digest.length - 1;
-    const name = `${head}_${digest}`;
-    if (head.length <= room && !taken(name))
-        return name;
-    const own = sha256(Buffer.from(`${stack}\0${key}`)).slice(0, 8);
-    return `${head.slice(0, room - own.length - 1)}_${own}_${digest}`;
-}
-function sha256(bytes) {
-    return (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(bytes).digest("hex");
-}
-/** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
-function envConfigKey(roots, envFile, asked) {
-    const keysOf = (section) => [
-        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
-    ];
-    const keys = keysOf("configs");
-    const secrets = keysOf("secrets");
-    const known = [listing("configs", keys), secrets.length > 0 ? listing("secrets", secrets) : ""]
-        .join(" ")
-        .trim();
-    if (asked !== undefined) {
-        if (keys.includes(asked))
-            return { kind: "config", key: asked };
-        if (secrets.includes(asked))
-            return { kind: "secret", key: asked };
-        return {
-            problem: { message: `"env-config" is "${asked}", which is no key under configs or secrets. ${known}` },
-        };
-    }
-    const name = envFile.split("/").pop() ?? envFile;
-    const mounted = new Set(roots
-        .flatMap(mounts)
-        .filter((mount) => mount.target.split("/").pop() === name)
-        .map((mount) => mount.source));
-    const [key] = mounted;
-    if (mounted.size === 1 && key !== undefined && keys.includes(key))
-        return { kind: "config", key };
-    const what = mounted.size > 1 ? `Several configs (${[...mounted].join(", ")}) are` : "No config is";
-    return {
-        problem: {
-            message: `${what} mounted at a path that ends in "${name}". ${known}`,
-            hint: 'Say with "env-config" which key the env file fills.',
-        },
-    };
-}
-function listing(kind, keys) {
-    return keys.length === 0
-        ? `The stack file has no ${kind}.`
-        : `The stack file has the ${kind} ${keys.join(", ")}.`;
-}
-function mounts(root) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services")).flatMap((service) => {
-        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service.value, "configs");
-        if (configs?.kind !== "sequence")
-            return [];
-        return configs.items.flatMap((item) => {
-            const source = (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .sourceOf */ .vz)(item);
-            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
-        });
-    });
-}
-/** Gives every config and secret with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
-function versionObjects(root, sources) {
-    const objects = [];
-    const problems = [];
-    const warnings = [];
-    for (const kind of ["config", "secret"]) {
-        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, `${kind}s`))) {
-            const found = contentOf(kind, entry, sources);
-            if (found.kind === "none")
-                continue;
-            if (found.kind === "problem") {
-                problems.push(found.problem);
                 continue;
             }
-            if (found.kind === "external") {
-                warnings.push(...unreadSources(kind, entry));
-                continue;
-            }
-            const why = refusedBySwarm(found.bytes.byteLength, kind);
-            if (why !== undefined) {
-                problems.push({ message: `${found.what} ${why}.`, place: entry.key.place });
-                continue;
-            }
-            warnings.push(...ownName(kind, entry));
-            objects.push(versioned(kind, entry, found.bytes, sources));
+            for (const entry of each.entries)
+                if (!into.has(entry.key.text))
+                    into.set(entry.key.text, entry);
         }
     }
-    return { objects, problems, warnings };
 }
-function versioned(kind, entry, bytes, sources) {
-    const key = entry.key.text;
-    const namingKey = kind === "secret" ? sources.namingKey : undefined;
-    const name = versionedName(sources.stack, key, bytes, namingKey, (each) => sources.taken(kind, each));
-    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(entry.value, "template_driver"));
-    const labels = labelsOf(entry.value);
-    entry.value = external(name, entry.key.place);
-    return { kind, key, name, bytes, labels, templateDriver };
+function rangeOf(node) {
+    return node?.range ?? undefined;
 }
-/** Where content may come from, by Compose and docker. */
-const SOURCES = ["file", "content", "environment"];
-function contentOf(kind, { key, value }, sources) {
-    const whose = `of ${kind} ${key.text}`;
-    const { env } = sources;
-    if (env?.key === key.text && env.kind === kind)
-        return { kind: "content", bytes: env.file.bytes, what: `The env file ${env.file.path}` };
-    if (isExternal(value))
-        return { kind: "external" };
-    if (value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "driver") !== undefined)
-        return { kind: "none" };
-    const given = value.entries.filter((each) => SOURCES.some((source) => source === each.key.text));
-    const [source, second] = given;
-    if (source === undefined) {
-        const message = `The ${kind} ${key.text} has no content: neither ${SOURCES.join(", ")} nor external: true.`;
-        return { kind: "problem", problem: { message, place: key.place } };
+/** YAML that docker reads with the meaning of this tree. Every `$` of a value is doubled: docker substitutes once more, and must find nothing. */
+function printStackFile(root) {
+    const document = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .Document */ .yo(null, { schema: "failsafe" });
+    document.contents = toYaml(root);
+    const text = document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
+    return text.replaceAll(new RegExp(FOREIGN, "g"), (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+/** Characters that docker's YAML takes for a line end, or refuses, where they are not escaped. */
+const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/;
+function toYaml(node) {
+    if (node.kind === "scalar")
+        return yamlScalar(node, node.text.replaceAll("$", "$$$$"));
+    if (node.kind === "sequence") {
+        const sequence = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .YAMLSeq */ .Rw();
+        sequence.items = node.items.map(toYaml);
+        return sequence;
     }
-    if (second !== undefined) {
-        const message = `The ${kind} ${key.text} has both ${source.key.text} and ${second.key.text}.`;
-        return { kind: "problem", problem: { message, place: second.key.place } };
-    }
-    const { place } = source.value;
-    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
-    if (text === undefined) {
-        const message = `${source.key.text} ${whose} must be text.`;
-        return { kind: "problem", problem: { message, place } };
-    }
-    const read = READERS[source.key.text](text, whose, sources);
-    return typeof read === "string" ? { kind: "problem", problem: { message: read, place } } : read;
-}
-/** The content, or why there is none. */
-const READERS = {
-    file: (path, whose, { read }) => {
-        const bytes = read(path);
-        if (bytes === undefined)
-            return `The file "${path}" ${whose} can't be read.`;
-        return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
-    },
-    content: (text, whose) => ({ kind: "content", bytes: Buffer.from(text), what: `The content ${whose}` }),
-    environment: (name, whose, { lookup }) => {
-        const value = lookup(name);
-        if (value === undefined)
-            return `The variable ${name} ${whose} is not defined.`;
-        return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
-    },
-};
-/** Whether a definition names something that exists already, on the swarm or a node. */
-function isExternal(definition) {
-    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external");
-    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(says) ?? "");
-}
-/** What the swarm or a node calls an external definition. */
-function externalName(key, definition) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external", "name")) ?? key;
-}
-/** Docker ignores them in silence, or refuses those that only Compose knows. */
-function unreadSources(kind, { key, value }) {
-    if (value.kind !== "mapping")
-        return [];
-    return SOURCES.flatMap((source) => {
-        const given = value.entries.find((each) => each.key.text === source);
-        if (given === undefined)
-            return [];
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .remove */ .TF)(value, source);
-        const message = `The ${kind} ${key.text} is external, so its ${source} is not read.`;
-        return [{ message, place: given.key.place }];
+    const map = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .YAMLMap */ .CA();
+    map.items = node.entries.map((entry) => {
+        // Docker substitutes in values only: a key keeps its `$`.
+        return new yaml__WEBPACK_IMPORTED_MODULE_0__/* .Pair */ .Rm(yamlScalar(entry.key, entry.key.text), toYaml(entry.value));
     });
+    return map;
 }
-function ownName(kind, { key, value }) {
-    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "name");
-    if (name === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(name) || isExternal(value))
-        return [];
-    const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
-    return [{ message, place: name.place }];
-}
-function labelsOf(definition) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "labels");
-    const pairs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)(labels).map((entry) => [
-        entry.key.text,
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(entry.value) ?? "",
-    ]);
-    const lines = labels?.kind === "sequence" ? labels.items.map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) ?? "") : [];
-    return new Map([
-        ...pairs,
-        ...lines.map((line) => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
-    ]);
-}
-function external(name, place) {
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .mapping */ .pq)(place);
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("true", place, "plain"));
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(name, place, "versioned by content"));
+function yamlScalar(node, text) {
+    const made = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .Scalar */ .X5(text);
+    made.type = node.plain && !FOREIGN.test(text) ? "PLAIN" : "QUOTE_DOUBLE"; // Only double quotes know escapes.
+    if (node.tag !== undefined)
+        made.tag = node.tag;
+    if (node.comment !== undefined)
+        made.comment = ` ${node.comment}`;
     return made;
 }
 
 
 /***/ }),
 
-/***/ 7856:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   GF: () => (/* binding */ STACK_LABEL),
-/* harmony export */   Kb: () => (/* binding */ addDefaults),
-/* harmony export */   _6: () => (/* binding */ setFormatVersion),
-/* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
-/* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6939);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5052);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6546);
-
-
-
-
-/** Docker's own label for what belongs to a stack; `docker stack rm` goes by it. */
-const STACK_LABEL = "com.docker.stack.namespace";
-/** On everything this action makes; a service without it is somebody else's and is never removed by us. */
-const MANAGED_LABEL = "swarm-stack-deploy.managed";
-const OURS = "set by Swarm Stack Deploy";
-/** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
-function addDefaults(root, defaults) {
-    const warnings = [];
-    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services"))) {
-        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
-        if (service.kind !== "mapping" || deploy === undefined)
-            continue; // Docker's own check names the wrong type.
-        addManagedLabel(deploy);
-        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
-            continue; // A job is run, not updated.
-        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "update_config");
-        if (update === undefined)
-            continue;
-        const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
-        if (defaults.updateOrder === "start-first" && obstacle !== undefined) {
-            const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
-            warnings.push({ message, place: key.place });
-        }
-        else
-            addIfSilent(update, "order", defaults.updateOrder);
-        addIfSilent(update, "failure_action", defaults.failureAction);
-    }
-    return warnings;
-}
-/** Why a new task could not run beside the old one; it would wait for ever (SWARM: "host-mode port already in use"). */
-function obstacleToStartFirst(root, service) {
-    if (publishesOnHost(service))
-        return "publishes a port in host mode";
-    if (sharesHostNetwork(root, service))
-        return "shares the node's own network, where a port is free for one task only";
-    const most = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0);
-    const replicas = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1);
-    if (most > 0 && replicas >= most)
-        return "may fill its nodes (max_replicas_per_node)";
-    return undefined;
-}
-/** A port of which Swarm chooses the number is free for each task. */
-function publishesOnHost(service) {
-    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "ports");
-    if (ports?.kind !== "sequence")
-        return false;
-    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "mode")) === "host" && Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
-}
-function sharesHostNetwork(root, service) {
-    return (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .networksOf */ .Nd)(service).some(({ name }) => {
-        const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "networks", name);
-        return (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(name, network) === "host";
-    });
-}
-function isSilent(target, key) {
-    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(target, key);
-    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(value);
-}
-function addIfSilent(target, key, value) {
-    if (isSilent(target, key))
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(value, target.place, OURS, "plain"));
-}
-function addManagedLabel(deploy) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "labels");
-    if (labels?.kind === "sequence") {
-        const line = `${MANAGED_LABEL}=true`;
-        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) === line))
-            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(line, labels.place, OURS));
-        return;
-    }
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "labels");
-    if (made !== undefined)
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)("true", made.place, OURS));
-}
-/**
- * The format version that docker reads the file by. What we write (`order`, external names) needs 3.5, and whatever an older 3.x file
- * says means the same in a newer one. Since docker 25 a file with "3", or without a version, has the newest; before that docker
- * refuses it or reads it as 3.0, and 3.9 is the newest that 20.10 knows.
- */
-function setFormatVersion(root, dockerMajor) {
-    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "version");
-    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(version) ?? "";
-    const [newest, older] = dockerMajor >= 25 ? ["3", /^3\.([0-9]|1[0-3])$/] : ["3.9", /^(3(\.[0-8])?)?$/];
-    if (!older.test(given))
-        return;
-    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(newest, root.place, OURS);
-    if (version === undefined)
-        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
-    else
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(root, "version", node);
-}
-
-
-/***/ }),
-
-/***/ 4291:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   G: () => (/* binding */ interpolate),
-/* harmony export */   p: () => (/* binding */ nearest)
-/* harmony export */ });
-/**
- * Compose interpolation: `$X`, `${X}`, `${X:-d}`, `${X-d}`, `${X:?why}`, `${X?why}`, `${X:+alt}`, `${X+alt}`, `$$`.
- * Defaults and alternatives nest. A value is inserted once and never read again, whatever it contains.
- */
-/** Resolves every variable of `template`; what can't be resolved stands for nothing in the text and is listed. */
-function interpolate(template, lookup) {
-    if (!template.includes("$"))
-        return { text: template, changed: false, unresolved: [] };
-    const unresolved = [];
-    const { segments } = parse(template, 0, 0, unresolved);
-    return { text: evaluate(segments, lookup, unresolved), changed: true, unresolved };
-}
-const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
-const OPERATORS = [":-", ":?", ":+", "-", "?", "+"];
-function nameAt(text, index) {
-    NAME.lastIndex = index;
-    return NAME.exec(text)?.[0];
-}
-/** Braces within braces; nobody writes more, and each level is a call. */
-const MOST_LEVELS = 1000;
-/** Reads segments from `start` to the end, or, at a level of braces, to the `}` that closes it. */
-function parse(template, start, level, unresolved) {
-    const inBraces = level > 0;
-    const segments = [];
-    let literal = "";
-    let index = start;
-    const flush = () => {
-        if (literal !== "")
-            segments.push({ kind: "literal", text: literal });
-        literal = "";
-    };
-    while (index < template.length) {
-        const char = template.charAt(index);
-        if (inBraces && char === "}") {
-            flush();
-            return { segments, end: index, closed: true };
-        }
-        if (char !== "$") {
-            const next = nextSpecial(template, index + 1, inBraces);
-            literal += template.slice(index, next);
-            index = next;
-        }
-        else if (template.charAt(index + 1) === "$") {
-            literal += "$";
-            index += 2;
-        }
-        else {
-            flush();
-            const { segment, end } = parseVariable(template, index, level, unresolved);
-            if (segment !== undefined)
-                segments.push(segment);
-            index = end;
-        }
-    }
-    flush();
-    return { segments, end: index, closed: false };
-}
-function nextSpecial(template, from, inBraces) {
-    for (let index = from; index < template.length; index += 1) {
-        const char = template.charAt(index);
-        if (char === "$" || (inBraces && char === "}"))
-            return index;
-    }
-    return template.length;
-}
-function parseVariable(template, offset, level, unresolved) {
-    const braced = template.charAt(offset + 1) === "{";
-    const nameStart = offset + (braced ? 2 : 1);
-    const name = nameAt(template, nameStart);
-    if (name === undefined)
-        return malformed(template, offset, unresolved);
-    const afterName = nameStart + name.length;
-    if (!braced) {
-        return { segment: { kind: "variable", name, offset, operator: undefined, operand: [] }, end: afterName };
-    }
-    if (template.charAt(afterName) === "}") {
-        return {
-            segment: { kind: "variable", name, offset, operator: undefined, operand: [] },
-            end: afterName + 1,
-        };
-    }
-    const operator = OPERATORS.find((candidate) => template.startsWith(candidate, afterName));
-    if (operator === undefined)
-        return malformed(template, offset, unresolved);
-    if (level === MOST_LEVELS)
-        return unclosed(template, offset, unresolved);
-    const known = unresolved.length;
-    const operand = parse(template, afterName + operator.length, level + 1, unresolved);
-    if (!operand.closed) {
-        unresolved.length = known; // The braces within don't close either: one mistake.
-        return unclosed(template, offset, unresolved);
-    }
-    return {
-        segment: { kind: "variable", name, offset, operator, operand: operand.segments },
-        end: operand.end + 1,
-    };
-}
-function malformed(template, offset, unresolved) {
-    const braced = template.startsWith("${", offset);
-    const close = braced ? template.indexOf("}", offset) : -1;
-    if (braced && close === -1)
-        return unclosed(template, offset, unresolved);
-    const lone = template.charAt(offset + 1) === "}" ? 1 : 2; // A brace may close what stands around.
-    const end = close === -1 ? Math.min(offset + lone, template.length) : close + 1;
-    unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
-    return { segment: undefined, end };
-}
-/** All that follows was meant to stand in the braces, so there is nothing left to read. */
-function unclosed(template, offset, unresolved) {
-    const shown = template.slice(offset, offset + 40);
-    const name = offset + 40 < template.length ? `${shown}…` : shown;
-    unresolved.push({ kind: "unclosed", offset, name, why: "" });
-    return { segment: undefined, end: template.length };
-}
-function evaluate(segments, lookup, unresolved) {
-    return segments
-        .map((segment) => (segment.kind === "literal" ? segment.text : substitute(segment, lookup, unresolved)))
-        .join("");
-}
-function substitute(segment, lookup, unresolved) {
-    const value = lookup(segment.name);
-    const operand = () => evaluate(segment.operand, lookup, unresolved);
-    const complain = (kind, why) => {
-        unresolved.push({ kind, offset: segment.offset, name: segment.name, why });
-        return "";
-    };
-    switch (segment.operator) {
-        case undefined:
-            return value ?? complain("undefined", "");
-        case ":-":
-            return value === undefined || value === "" ? operand() : value;
-        case "-":
-            return value ?? operand();
-        case ":?":
-            return value === undefined || value === "" ? complain("required", operand()) : value;
-        case "?":
-            return value ?? complain("required", operand());
-        case ":+":
-            return value === undefined || value === "" ? "" : operand();
-        case "+":
-            return value === undefined ? "" : operand();
-    }
-}
-/** The defined name that the author most likely meant, if one is near. */
-function nearest(name, defined) {
-    if (name.length < 3)
-        return undefined; // Everything is near to a letter or two.
-    const meant = name.toUpperCase();
-    let best;
-    for (const candidate of defined) {
-        const most = Math.min(Math.max(1, Math.floor(name.length / 3)), (best?.distance ?? Infinity) - 1);
-        const distance = editDistance(meant, candidate.toUpperCase(), most);
-        if (distance <= most)
-            best = { name: candidate, distance };
-    }
-    return best?.name;
-}
-/** Levenshtein's distance, or anything larger than `most` where it is. */
-function editDistance(a, b, most) {
-    if (Math.abs(a.length - b.length) > most)
-        return Infinity;
-    let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-    for (let i = 1; i <= a.length; i += 1) {
-        const next = [i];
-        for (let j = 1; j <= b.length; j += 1) {
-            const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-            next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-        }
-        if (Math.min(...next) > most)
-            return Infinity;
-        row = next;
-    }
-    return row[b.length] ?? Infinity;
-}
-
-
-/***/ }),
-
-/***/ 5052:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   Nd: () => (/* binding */ networksOf),
-/* harmony export */   bd: () => (/* binding */ undefinedReferences),
-/* harmony export */   vz: () => (/* binding */ sourceOf)
-/* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
-
-
-/** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
-function undefinedReferences(root) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).flatMap(({ key, value: service }) => [
-        ...missing(root, "networks", networksOf(service), ["default"]),
-        ...missing(root, "configs", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "configs"))),
-        ...missing(root, "secrets", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "secrets"))),
-        ...missing(root, "volumes", volumesOf(service)),
-    ].map(({ kind, name, secret, place }) => ({
-        message: `Service ${key.text} uses ${kind} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
-        place,
-    })));
-}
-function missing(root, kind, references, always = []) {
-    const defined = new Set([...(0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, kind)).map(({ key }) => key.text), ...always]);
-    return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
-}
-function isSubstituted(item) {
-    return item.kind === "scalar"
-        ? item.substituted === true
-        : (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(item).some(({ value }) => isSubstituted(value));
-}
-function listed(node) {
-    if (node?.kind !== "sequence")
-        return [];
-    return node.items.flatMap((item) => {
-        const name = sourceOf(item);
-        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
-    });
-}
-/** What an item of a service's configs or secrets names, in its short or long spelling. */
-function sourceOf(item) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(item) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source"));
-}
-/** The networks of a service, as a list or as a mapping. */
-function networksOf(service) {
-    const networks = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "networks");
-    const keys = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(networks).map(({ key }) => ({ name: key.text, place: key.place }));
-    return [...keys, ...listed(networks)];
-}
-/** Named volumes only: `data:/data`, or `type: volume` with a source. Paths and anonymous volumes need no definition. */
-function volumesOf(service) {
-    const volumes = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "volumes");
-    if (volumes?.kind !== "sequence")
-        return [];
-    return volumes.items.flatMap((item) => {
-        const short = /^([A-Za-z0-9][\w.-]+):/.exec((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(item) ?? "")?.[1];
-        const long = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "type")) === "volume" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source")) : undefined;
-        const name = short ?? long;
-        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
-    });
-}
-
-
-/***/ }),
-
-/***/ 4364:
+/***/ 6424:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30611,9 +30869,9 @@ function volumesOf(service) {
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4291);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9391);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
 
 
 
@@ -30815,7 +31073,7 @@ function imagesOf(root) {
 
 /***/ }),
 
-/***/ 6546:
+/***/ 7158:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30835,7 +31093,7 @@ function imagesOf(root) {
 /* harmony export */   pq: () => (/* binding */ mapping),
 /* harmony export */   rD: () => (/* binding */ wholeNumber)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 
 function emptyScalar(place) {
     return { kind: "scalar", text: "", plain: true, tag: undefined, place, dollars: [] };
@@ -30919,7 +31177,7 @@ function wholeNumber(node) {
 
 /***/ }),
 
-/***/ 6533:
+/***/ 8953:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30934,12 +31192,34 @@ function compareTexts(a, b) {
 
 /***/ }),
 
-/***/ 3079:
+/***/ 5749:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   b: () => (/* binding */ together)
+/* harmony export */ });
+/**
+ * Waits until all of them have ended, well or not, so that nothing goes on behind a failure. Rejects with the first failure in their
+ * order, whichever came first.
+ */
+async function together(running) {
+    const ended = await Promise.allSettled(running);
+    for (const each of ended)
+        if (each.status === "rejected")
+            throw each.reason;
+    return (await Promise.all(running));
+}
+
+
+/***/ }),
+
+/***/ 5867:
 /***/ ((__unused_webpack_module, __unused_webpack___webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8028);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
 
 
 
@@ -30948,7 +31228,7 @@ function compareTexts(a, b) {
 
 /***/ }),
 
-/***/ 7318:
+/***/ 9538:
 /***/ ((module) => {
 
 module.exports = eval("require")("../build/Release/cpufeatures.node");
@@ -30956,7 +31236,7 @@ module.exports = eval("require")("../build/Release/cpufeatures.node");
 
 /***/ }),
 
-/***/ 490:
+/***/ 9942:
 /***/ ((module) => {
 
 module.exports = eval("require")("./crypto/build/Release/sshcrypto.node");
@@ -31164,19 +31444,19 @@ module.exports = require("zlib");
 
 /***/ }),
 
-/***/ 7349:
+/***/ 2215:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveBlockMap = __nccwpck_require__(7103);
-var resolveBlockSeq = __nccwpck_require__(334);
-var resolveFlowCollection = __nccwpck_require__(3142);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveBlockMap = __nccwpck_require__(3809);
+var resolveBlockSeq = __nccwpck_require__(5100);
+var resolveFlowCollection = __nccwpck_require__(3088);
 
 function resolveCollection(CN, ctx, token, onError, tagName, tag) {
     const coll = token.type === 'block-map'
@@ -31262,16 +31542,16 @@ exports.composeCollection = composeCollection;
 
 /***/ }),
 
-/***/ 3683:
+/***/ 6429:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Document = __nccwpck_require__(3021);
-var composeNode = __nccwpck_require__(5937);
-var resolveEnd = __nccwpck_require__(7788);
-var resolveProps = __nccwpck_require__(4631);
+var Document = __nccwpck_require__(7927);
+var composeNode = __nccwpck_require__(9943);
+var resolveEnd = __nccwpck_require__(6202);
+var resolveProps = __nccwpck_require__(9877);
 
 function composeDoc(options, directives, { offset, start, value, end }, onError) {
     const opts = Object.assign({ _directives: directives }, options);
@@ -31315,18 +31595,18 @@ exports.composeDoc = composeDoc;
 
 /***/ }),
 
-/***/ 5937:
+/***/ 9943:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var composeCollection = __nccwpck_require__(7349);
-var composeScalar = __nccwpck_require__(5413);
-var resolveEnd = __nccwpck_require__(7788);
-var utilEmptyScalarPosition = __nccwpck_require__(2599);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var composeCollection = __nccwpck_require__(2215);
+var composeScalar = __nccwpck_require__(7175);
+var resolveEnd = __nccwpck_require__(6202);
+var utilEmptyScalarPosition = __nccwpck_require__(4289);
 
 const CN = { composeNode, composeEmptyNode };
 function composeNode(ctx, token, props, onError) {
@@ -31435,16 +31715,16 @@ exports.composeNode = composeNode;
 
 /***/ }),
 
-/***/ 5413:
+/***/ 7175:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var resolveBlockScalar = __nccwpck_require__(8913);
-var resolveFlowScalar = __nccwpck_require__(6842);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var resolveBlockScalar = __nccwpck_require__(9179);
+var resolveFlowScalar = __nccwpck_require__(7532);
 
 function composeScalar(ctx, token, tagToken, onError) {
     const { value, type, comment, range } = token.type === 'block-scalar'
@@ -31531,19 +31811,19 @@ exports.composeScalar = composeScalar;
 
 /***/ }),
 
-/***/ 9984:
+/***/ 8082:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var directives = __nccwpck_require__(1342);
-var Document = __nccwpck_require__(3021);
-var errors = __nccwpck_require__(1464);
-var identity = __nccwpck_require__(1127);
-var composeDoc = __nccwpck_require__(3683);
-var resolveEnd = __nccwpck_require__(7788);
+var directives = __nccwpck_require__(156);
+var Document = __nccwpck_require__(7927);
+var errors = __nccwpck_require__(8718);
+var identity = __nccwpck_require__(3989);
+var composeDoc = __nccwpck_require__(6429);
+var resolveEnd = __nccwpck_require__(6202);
 
 function getErrorPos(src) {
     if (typeof src === 'number')
@@ -31763,18 +32043,18 @@ exports.Composer = Composer;
 
 /***/ }),
 
-/***/ 7103:
+/***/ 3809:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
-var resolveProps = __nccwpck_require__(4631);
-var utilContainsNewline = __nccwpck_require__(9499);
-var utilFlowIndentCheck = __nccwpck_require__(4051);
-var utilMapIncludes = __nccwpck_require__(1187);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
+var resolveProps = __nccwpck_require__(9877);
+var utilContainsNewline = __nccwpck_require__(589);
+var utilFlowIndentCheck = __nccwpck_require__(1161);
+var utilMapIncludes = __nccwpck_require__(4769);
 
 const startColMsg = 'All mapping items must start at the same column';
 function resolveBlockMap({ composeNode, composeEmptyNode }, ctx, bm, onError, tag) {
@@ -31888,13 +32168,13 @@ exports.resolveBlockMap = resolveBlockMap;
 
 /***/ }),
 
-/***/ 8913:
+/***/ 9179:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 function resolveBlockScalar(ctx, scalar, onError) {
     const start = scalar.offset;
@@ -32096,15 +32376,15 @@ exports.resolveBlockScalar = resolveBlockScalar;
 
 /***/ }),
 
-/***/ 334:
+/***/ 5100:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveProps = __nccwpck_require__(4631);
-var utilFlowIndentCheck = __nccwpck_require__(4051);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveProps = __nccwpck_require__(9877);
+var utilFlowIndentCheck = __nccwpck_require__(1161);
 
 function resolveBlockSeq({ composeNode, composeEmptyNode }, ctx, bs, onError, tag) {
     const NodeClass = tag?.nodeClass ?? YAMLSeq.YAMLSeq;
@@ -32155,7 +32435,7 @@ exports.resolveBlockSeq = resolveBlockSeq;
 
 /***/ }),
 
-/***/ 7788:
+/***/ 6202:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -32202,20 +32482,20 @@ exports.resolveEnd = resolveEnd;
 
 /***/ }),
 
-/***/ 3142:
+/***/ 3088:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveEnd = __nccwpck_require__(7788);
-var resolveProps = __nccwpck_require__(4631);
-var utilContainsNewline = __nccwpck_require__(9499);
-var utilMapIncludes = __nccwpck_require__(1187);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveEnd = __nccwpck_require__(6202);
+var resolveProps = __nccwpck_require__(9877);
+var utilContainsNewline = __nccwpck_require__(589);
+var utilMapIncludes = __nccwpck_require__(4769);
 
 const blockMsg = 'Block collections are not allowed within flow collections';
 const isBlock = (token) => token && (token.type === 'block-map' || token.type === 'block-seq');
@@ -32419,14 +32699,14 @@ exports.resolveFlowCollection = resolveFlowCollection;
 
 /***/ }),
 
-/***/ 6842:
+/***/ 7532:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var resolveEnd = __nccwpck_require__(7788);
+var Scalar = __nccwpck_require__(1987);
+var resolveEnd = __nccwpck_require__(6202);
 
 function resolveFlowScalar(scalar, strict, onError) {
     const { offset, type, source, end } = scalar;
@@ -32655,7 +32935,7 @@ exports.resolveFlowScalar = resolveFlowScalar;
 
 /***/ }),
 
-/***/ 4631:
+/***/ 9877:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -32811,7 +33091,7 @@ exports.resolveProps = resolveProps;
 
 /***/ }),
 
-/***/ 9499:
+/***/ 589:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -32855,7 +33135,7 @@ exports.containsNewline = containsNewline;
 
 /***/ }),
 
-/***/ 2599:
+/***/ 4289:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -32891,13 +33171,13 @@ exports.emptyScalarPosition = emptyScalarPosition;
 
 /***/ }),
 
-/***/ 4051:
+/***/ 1161:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var utilContainsNewline = __nccwpck_require__(9499);
+var utilContainsNewline = __nccwpck_require__(589);
 
 function flowIndentCheck(indent, fc, onError) {
     if (fc?.type === 'flow-collection') {
@@ -32916,13 +33196,13 @@ exports.flowIndentCheck = flowIndentCheck;
 
 /***/ }),
 
-/***/ 1187:
+/***/ 4769:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 function mapIncludes(ctx, items, search) {
     const { uniqueKeys } = ctx.options;
@@ -32939,23 +33219,23 @@ exports.mapIncludes = mapIncludes;
 
 /***/ }),
 
-/***/ 3021:
+/***/ 7927:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var toJS = __nccwpck_require__(4043);
-var Schema = __nccwpck_require__(5840);
-var stringifyDocument = __nccwpck_require__(6829);
-var anchors = __nccwpck_require__(1596);
-var applyReviver = __nccwpck_require__(3661);
-var createNode = __nccwpck_require__(2404);
-var directives = __nccwpck_require__(1342);
+var Alias = __nccwpck_require__(9051);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var toJS = __nccwpck_require__(3953);
+var Schema = __nccwpck_require__(9922);
+var stringifyDocument = __nccwpck_require__(6203);
+var anchors = __nccwpck_require__(9010);
+var applyReviver = __nccwpck_require__(9067);
+var createNode = __nccwpck_require__(4466);
+var directives = __nccwpck_require__(156);
 
 class Document {
     constructor(value, replacer, options) {
@@ -33284,14 +33564,14 @@ exports.Document = Document;
 
 /***/ }),
 
-/***/ 1596:
+/***/ 9010:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(3989);
+var visit = __nccwpck_require__(2130);
 
 /**
  * Verify that the input string is a valid anchor.
@@ -33368,7 +33648,7 @@ exports.findNewAnchor = findNewAnchor;
 
 /***/ }),
 
-/***/ 3661:
+/***/ 9067:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -33433,15 +33713,15 @@ exports.applyReviver = applyReviver;
 
 /***/ }),
 
-/***/ 2404:
+/***/ 4466:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
 
 const defaultTagPrefix = 'tag:yaml.org,2002:';
 function findTagObject(value, tagName, tags) {
@@ -33531,14 +33811,14 @@ exports.createNode = createNode;
 
 /***/ }),
 
-/***/ 1342:
+/***/ 156:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(3989);
+var visit = __nccwpck_require__(2130);
 
 const escapeChars = {
     '!': '%21',
@@ -33717,7 +33997,7 @@ exports.Directives = Directives;
 
 /***/ }),
 
-/***/ 1464:
+/***/ 8718:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -33787,29 +34067,29 @@ exports.prettifyError = prettifyError;
 
 /***/ }),
 
-/***/ 8815:
+/***/ 8905:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 var __webpack_unused_export__;
 
 
-var composer = __nccwpck_require__(9984);
-var Document = __nccwpck_require__(3021);
-var Schema = __nccwpck_require__(5840);
-var errors = __nccwpck_require__(1464);
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var cst = __nccwpck_require__(3461);
-var lexer = __nccwpck_require__(361);
-var lineCounter = __nccwpck_require__(6628);
-var parser = __nccwpck_require__(3456);
-var publicApi = __nccwpck_require__(4047);
-var visit = __nccwpck_require__(204);
+var composer = __nccwpck_require__(8082);
+var Document = __nccwpck_require__(7927);
+var Schema = __nccwpck_require__(9922);
+var errors = __nccwpck_require__(8718);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var cst = __nccwpck_require__(4975);
+var lexer = __nccwpck_require__(5463);
+var lineCounter = __nccwpck_require__(6222);
+var parser = __nccwpck_require__(5522);
+var publicApi = __nccwpck_require__(8721);
+var visit = __nccwpck_require__(2130);
 
 
 
@@ -33846,7 +34126,7 @@ __webpack_unused_export__ = visit.visitAsync;
 
 /***/ }),
 
-/***/ 7249:
+/***/ 1404:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -33873,17 +34153,17 @@ exports.warn = warn;
 
 /***/ }),
 
-/***/ 4065:
+/***/ 9051:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(1596);
-var visit = __nccwpck_require__(204);
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
-var toJS = __nccwpck_require__(4043);
+var anchors = __nccwpck_require__(9010);
+var visit = __nccwpck_require__(2130);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
+var toJS = __nccwpck_require__(3953);
 
 class Alias extends Node.NodeBase {
     constructor(source) {
@@ -34001,15 +34281,15 @@ exports.Alias = Alias;
 
 /***/ }),
 
-/***/ 101:
+/***/ 1347:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
+var createNode = __nccwpck_require__(4466);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
 
 function collectionFromPath(schema, path, value) {
     let v = value;
@@ -34160,15 +34440,15 @@ exports.isEmptyPath = isEmptyPath;
 
 /***/ }),
 
-/***/ 6673:
+/***/ 1867:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var applyReviver = __nccwpck_require__(3661);
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
+var applyReviver = __nccwpck_require__(9067);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
 
 class NodeBase {
     constructor(type) {
@@ -34208,16 +34488,16 @@ exports.NodeBase = NodeBase;
 
 /***/ }),
 
-/***/ 7165:
+/***/ 1363:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var stringifyPair = __nccwpck_require__(9748);
-var addPairToJSMap = __nccwpck_require__(7104);
-var identity = __nccwpck_require__(1127);
+var createNode = __nccwpck_require__(4466);
+var stringifyPair = __nccwpck_require__(738);
+var addPairToJSMap = __nccwpck_require__(3202);
+var identity = __nccwpck_require__(3989);
 
 function createPair(key, value, ctx) {
     const k = createNode.createNode(key, undefined, ctx);
@@ -34255,15 +34535,15 @@ exports.createPair = createPair;
 
 /***/ }),
 
-/***/ 3301:
+/***/ 1987:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
-var toJS = __nccwpck_require__(4043);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
+var toJS = __nccwpck_require__(3953);
 
 const isScalarValue = (value) => !value || (typeof value !== 'function' && typeof value !== 'object');
 class Scalar extends Node.NodeBase {
@@ -34290,18 +34570,18 @@ exports.isScalarValue = isScalarValue;
 
 /***/ }),
 
-/***/ 4454:
+/***/ 4628:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyCollection = __nccwpck_require__(1212);
-var addPairToJSMap = __nccwpck_require__(7104);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
+var stringifyCollection = __nccwpck_require__(4618);
+var addPairToJSMap = __nccwpck_require__(3202);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
 
 function findPair(items, key) {
     const k = identity.isScalar(key) ? key.value : key;
@@ -34445,18 +34725,18 @@ exports.findPair = findPair;
 
 /***/ }),
 
-/***/ 2223:
+/***/ 5145:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var stringifyCollection = __nccwpck_require__(1212);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var toJS = __nccwpck_require__(4043);
+var createNode = __nccwpck_require__(4466);
+var stringifyCollection = __nccwpck_require__(4618);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var toJS = __nccwpck_require__(3953);
 
 class YAMLSeq extends Collection.Collection {
     static get tagName() {
@@ -34568,17 +34848,17 @@ exports.YAMLSeq = YAMLSeq;
 
 /***/ }),
 
-/***/ 7104:
+/***/ 3202:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var log = __nccwpck_require__(7249);
-var merge = __nccwpck_require__(452);
-var stringify = __nccwpck_require__(2148);
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
+var log = __nccwpck_require__(1404);
+var merge = __nccwpck_require__(8534);
+var stringify = __nccwpck_require__(2014);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
 
 function addPairToJSMap(ctx, map, { key, value }) {
     if (identity.isNode(key) && key.addToJSMap)
@@ -34641,7 +34921,7 @@ exports.addPairToJSMap = addPairToJSMap;
 
 /***/ }),
 
-/***/ 1127:
+/***/ 3989:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34702,13 +34982,13 @@ exports.isSeq = isSeq;
 
 /***/ }),
 
-/***/ 4043:
+/***/ 3953:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 /**
  * Recursively convert any node or its contents to native JavaScript
@@ -34749,16 +35029,16 @@ exports.toJS = toJS;
 
 /***/ }),
 
-/***/ 110:
+/***/ 3640:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var resolveBlockScalar = __nccwpck_require__(8913);
-var resolveFlowScalar = __nccwpck_require__(6842);
-var errors = __nccwpck_require__(1464);
-var stringifyString = __nccwpck_require__(3069);
+var resolveBlockScalar = __nccwpck_require__(9179);
+var resolveFlowScalar = __nccwpck_require__(7532);
+var errors = __nccwpck_require__(8718);
+var stringifyString = __nccwpck_require__(3591);
 
 function resolveAsScalar(token, strict = true, onError) {
     if (token) {
@@ -34975,7 +35255,7 @@ exports.setScalarValue = setScalarValue;
 
 /***/ }),
 
-/***/ 1733:
+/***/ 4867:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35046,7 +35326,7 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 7715:
+/***/ 2629:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35153,15 +35433,15 @@ exports.visit = visit;
 
 /***/ }),
 
-/***/ 3461:
+/***/ 4975:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cstScalar = __nccwpck_require__(110);
-var cstStringify = __nccwpck_require__(1733);
-var cstVisit = __nccwpck_require__(7715);
+var cstScalar = __nccwpck_require__(3640);
+var cstStringify = __nccwpck_require__(4867);
+var cstVisit = __nccwpck_require__(2629);
 
 /** The byte order mark */
 const BOM = '\u{FEFF}';
@@ -35273,13 +35553,13 @@ exports.tokenType = tokenType;
 
 /***/ }),
 
-/***/ 361:
+/***/ 5463:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cst = __nccwpck_require__(3461);
+var cst = __nccwpck_require__(4975);
 
 /*
 START -> stream
@@ -36004,7 +36284,7 @@ exports.Lexer = Lexer;
 
 /***/ }),
 
-/***/ 6628:
+/***/ 6222:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36053,15 +36333,15 @@ exports.LineCounter = LineCounter;
 
 /***/ }),
 
-/***/ 3456:
+/***/ 5522:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var cst = __nccwpck_require__(3461);
-var lexer = __nccwpck_require__(361);
+var cst = __nccwpck_require__(4975);
+var lexer = __nccwpck_require__(5463);
 
 function includesToken(list, type) {
     for (let i = 0; i < list.length; ++i)
@@ -37041,19 +37321,19 @@ exports.Parser = Parser;
 
 /***/ }),
 
-/***/ 4047:
+/***/ 8721:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var composer = __nccwpck_require__(9984);
-var Document = __nccwpck_require__(3021);
-var errors = __nccwpck_require__(1464);
-var log = __nccwpck_require__(7249);
-var identity = __nccwpck_require__(1127);
-var lineCounter = __nccwpck_require__(6628);
-var parser = __nccwpck_require__(3456);
+var composer = __nccwpck_require__(8082);
+var Document = __nccwpck_require__(7927);
+var errors = __nccwpck_require__(8718);
+var log = __nccwpck_require__(1404);
+var identity = __nccwpck_require__(3989);
+var lineCounter = __nccwpck_require__(6222);
+var parser = __nccwpck_require__(5522);
 
 function parseOptions(options) {
     const prettyErrors = options.prettyErrors !== false;
@@ -37156,17 +37436,17 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 5840:
+/***/ 9922:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var map = __nccwpck_require__(7451);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var tags = __nccwpck_require__(18);
+var identity = __nccwpck_require__(3989);
+var map = __nccwpck_require__(4169);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var tags = __nccwpck_require__(5108);
 
 const sortMapEntriesByKey = (a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 class Schema {
@@ -37203,14 +37483,14 @@ exports.Schema = Schema;
 
 /***/ }),
 
-/***/ 7451:
+/***/ 4169:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var YAMLMap = __nccwpck_require__(4454);
+var identity = __nccwpck_require__(3989);
+var YAMLMap = __nccwpck_require__(4628);
 
 const map = {
     collection: 'map',
@@ -37230,13 +37510,13 @@ exports.map = map;
 
 /***/ }),
 
-/***/ 3632:
+/***/ 1654:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 const nullTag = {
     identify: value => value == null,
@@ -37255,14 +37535,14 @@ exports.nullTag = nullTag;
 
 /***/ }),
 
-/***/ 1706:
+/***/ 2708:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var YAMLSeq = __nccwpck_require__(2223);
+var identity = __nccwpck_require__(3989);
+var YAMLSeq = __nccwpck_require__(5145);
 
 const seq = {
     collection: 'seq',
@@ -37282,13 +37562,13 @@ exports.seq = seq;
 
 /***/ }),
 
-/***/ 6464:
+/***/ 6706:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyString = __nccwpck_require__(3069);
+var stringifyString = __nccwpck_require__(3591);
 
 const string = {
     identify: value => typeof value === 'string',
@@ -37306,13 +37586,13 @@ exports.string = string;
 
 /***/ }),
 
-/***/ 3959:
+/***/ 8777:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 const boolTag = {
     identify: value => typeof value === 'boolean',
@@ -37335,14 +37615,14 @@ exports.boolTag = boolTag;
 
 /***/ }),
 
-/***/ 8405:
+/***/ 5359:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var stringifyNumber = __nccwpck_require__(8689);
+var Scalar = __nccwpck_require__(1987);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -37390,13 +37670,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 9874:
+/***/ 2336:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 const intResolve = (str, offset, radix, { intAsBigInt }) => (intAsBigInt ? BigInt(str) : parseInt(str.substring(offset), radix));
@@ -37440,19 +37720,19 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 896:
+/***/ 4230:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var bool = __nccwpck_require__(3959);
-var float = __nccwpck_require__(8405);
-var int = __nccwpck_require__(9874);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var bool = __nccwpck_require__(8777);
+var float = __nccwpck_require__(5359);
+var int = __nccwpck_require__(2336);
 
 const schema = [
     map.map,
@@ -37473,15 +37753,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 3559:
+/***/ 6145:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var map = __nccwpck_require__(7451);
-var seq = __nccwpck_require__(1706);
+var Scalar = __nccwpck_require__(1987);
+var map = __nccwpck_require__(4169);
+var seq = __nccwpck_require__(2708);
 
 function intIdentify(value) {
     return typeof value === 'bigint' || Number.isInteger(value);
@@ -37545,28 +37825,28 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 18:
+/***/ 5108:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var bool = __nccwpck_require__(3959);
-var float = __nccwpck_require__(8405);
-var int = __nccwpck_require__(9874);
-var schema = __nccwpck_require__(896);
-var schema$1 = __nccwpck_require__(3559);
-var binary = __nccwpck_require__(6083);
-var merge = __nccwpck_require__(452);
-var omap = __nccwpck_require__(303);
-var pairs = __nccwpck_require__(8385);
-var schema$2 = __nccwpck_require__(5913);
-var set = __nccwpck_require__(1528);
-var timestamp = __nccwpck_require__(6752);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var bool = __nccwpck_require__(8777);
+var float = __nccwpck_require__(5359);
+var int = __nccwpck_require__(2336);
+var schema = __nccwpck_require__(4230);
+var schema$1 = __nccwpck_require__(6145);
+var binary = __nccwpck_require__(1717);
+var merge = __nccwpck_require__(8534);
+var omap = __nccwpck_require__(9465);
+var pairs = __nccwpck_require__(8635);
+var schema$2 = __nccwpck_require__(3879);
+var set = __nccwpck_require__(9542);
+var timestamp = __nccwpck_require__(5222);
 
 const schemas = new Map([
     ['core', schema.schema],
@@ -37652,15 +37932,15 @@ exports.getTags = getTags;
 
 /***/ }),
 
-/***/ 6083:
+/***/ 1717:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_buffer = __nccwpck_require__(181);
-var Scalar = __nccwpck_require__(3301);
-var stringifyString = __nccwpck_require__(3069);
+var Scalar = __nccwpck_require__(1987);
+var stringifyString = __nccwpck_require__(3591);
 
 const binary = {
     identify: value => value instanceof Uint8Array, // Buffer inherits from Uint8Array
@@ -37730,13 +38010,13 @@ exports.binary = binary;
 
 /***/ }),
 
-/***/ 8398:
+/***/ 5760:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 function boolStringify({ value, source }, ctx) {
     const boolObj = value ? trueTag : falseTag;
@@ -37767,14 +38047,14 @@ exports.trueTag = trueTag;
 
 /***/ }),
 
-/***/ 5782:
+/***/ 1328:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var stringifyNumber = __nccwpck_require__(8689);
+var Scalar = __nccwpck_require__(1987);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -37825,13 +38105,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 873:
+/***/ 1135:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 function intResolve(str, offset, radix, { intAsBigInt }) {
@@ -37909,14 +38189,14 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 452:
+/***/ 8534:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
 
 // If the value associated with a merge key is a single mapping node, each of
 // its key/value pairs is inserted into the current mapping, unless the key
@@ -37988,17 +38268,17 @@ exports.merge = merge;
 
 /***/ }),
 
-/***/ 303:
+/***/ 9465:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var pairs = __nccwpck_require__(8385);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var pairs = __nccwpck_require__(8635);
 
 class YAMLOMap extends YAMLSeq.YAMLSeq {
     constructor() {
@@ -38073,16 +38353,16 @@ exports.omap = omap;
 
 /***/ }),
 
-/***/ 8385:
+/***/ 8635:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
-var YAMLSeq = __nccwpck_require__(2223);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
+var YAMLSeq = __nccwpck_require__(5145);
 
 function resolvePairs(seq, onError) {
     if (identity.isSeq(seq)) {
@@ -38163,25 +38443,25 @@ exports.resolvePairs = resolvePairs;
 
 /***/ }),
 
-/***/ 5913:
+/***/ 3879:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var binary = __nccwpck_require__(6083);
-var bool = __nccwpck_require__(8398);
-var float = __nccwpck_require__(5782);
-var int = __nccwpck_require__(873);
-var merge = __nccwpck_require__(452);
-var omap = __nccwpck_require__(303);
-var pairs = __nccwpck_require__(8385);
-var set = __nccwpck_require__(1528);
-var timestamp = __nccwpck_require__(6752);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var binary = __nccwpck_require__(1717);
+var bool = __nccwpck_require__(5760);
+var float = __nccwpck_require__(1328);
+var int = __nccwpck_require__(1135);
+var merge = __nccwpck_require__(8534);
+var omap = __nccwpck_require__(9465);
+var pairs = __nccwpck_require__(8635);
+var set = __nccwpck_require__(9542);
+var timestamp = __nccwpck_require__(5222);
 
 const schema = [
     map.map,
@@ -38212,15 +38492,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 1528:
+/***/ 9542:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
 
 class YAMLSet extends YAMLMap.YAMLMap {
     constructor(schema) {
@@ -38316,13 +38596,13 @@ exports.set = set;
 
 /***/ }),
 
-/***/ 6752:
+/***/ 5222:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 /** Internal types handle bigint as number, because TS can't figure it out. */
 function parseSexagesimal(str, asBigInt) {
@@ -38429,7 +38709,7 @@ exports.timestamp = timestamp;
 
 /***/ }),
 
-/***/ 4475:
+/***/ 117:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -38588,16 +38868,16 @@ exports.foldFlowLines = foldFlowLines;
 
 /***/ }),
 
-/***/ 2148:
+/***/ 2014:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(1596);
-var identity = __nccwpck_require__(1127);
-var stringifyComment = __nccwpck_require__(9799);
-var stringifyString = __nccwpck_require__(3069);
+var anchors = __nccwpck_require__(9010);
+var identity = __nccwpck_require__(3989);
+var stringifyComment = __nccwpck_require__(7001);
+var stringifyString = __nccwpck_require__(3591);
 
 function createStringifyContext(doc, options) {
     const opt = Object.assign({
@@ -38728,15 +39008,15 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 1212:
+/***/ 4618:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyCollection(collection, ctx, options) {
     const flow = ctx.inFlow ?? collection.flow;
@@ -38891,7 +39171,7 @@ exports.stringifyCollection = stringifyCollection;
 
 /***/ }),
 
-/***/ 9799:
+/***/ 7001:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -38923,15 +39203,15 @@ exports.stringifyComment = stringifyComment;
 
 /***/ }),
 
-/***/ 6829:
+/***/ 6203:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyDocument(doc, options) {
     const lines = [];
@@ -39018,7 +39298,7 @@ exports.stringifyDocument = stringifyDocument;
 
 /***/ }),
 
-/***/ 8689:
+/***/ 5767:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -39053,16 +39333,16 @@ exports.stringifyNumber = stringifyNumber;
 
 /***/ }),
 
-/***/ 9748:
+/***/ 738:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyPair({ key, value }, ctx, onComment, onChompKeep) {
     const { allNullValues, doc, indent, indentStep, options: { commentString, indentSeq, simpleKeys } } = ctx;
@@ -39213,14 +39493,14 @@ exports.stringifyPair = stringifyPair;
 
 /***/ }),
 
-/***/ 3069:
+/***/ 3591:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var foldFlowLines = __nccwpck_require__(4475);
+var Scalar = __nccwpck_require__(1987);
+var foldFlowLines = __nccwpck_require__(117);
 
 const getFoldOptions = (ctx, isBlock) => ({
     indentAtStart: isBlock ? ctx.indent.length : ctx.indentAtStart,
@@ -39559,13 +39839,13 @@ exports.stringifyString = stringifyString;
 
 /***/ }),
 
-/***/ 204:
+/***/ 2130:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 const BREAK = Symbol('break visit');
 const SKIP = Symbol('skip children');
@@ -39803,7 +40083,7 @@ exports.visitAsync = visitAsync;
 
 /***/ }),
 
-/***/ 8342:
+/***/ 3968:
 /***/ ((module) => {
 
 "use strict";
@@ -39889,16 +40169,16 @@ var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs_inputs = __nccwpck_require__(8028);
+var inputs_inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/inputs/key-values.ts
-var key_values = __nccwpck_require__(829);
+var key_values = __nccwpck_require__(3233);
 // EXTERNAL MODULE: external "node:os"
 var external_node_os_ = __nccwpck_require__(8161);
 ;// CONCATENATED MODULE: external "os"
 const external_os_namespaceObject = require("os");
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/utils.js
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
 /**
@@ -39934,7 +40214,7 @@ function utils_toCommandProperties(annotationProperties) {
     };
 }
 //# sourceMappingURL=utils.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/command.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/command.js
 
 
 /**
@@ -40030,7 +40310,7 @@ function escapeProperty(s) {
 var external_crypto_ = __nccwpck_require__(6982);
 // EXTERNAL MODULE: external "fs"
 var external_fs_ = __nccwpck_require__(9896);
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/file-command.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/file-command.js
 // For internal use, subject to change.
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
@@ -40071,7 +40351,7 @@ var external_path_ = __nccwpck_require__(6928);
 var external_http_ = __nccwpck_require__(8611);
 // EXTERNAL MODULE: external "https"
 var external_https_ = __nccwpck_require__(5692);
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/proxy.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/proxy.js
 function getProxyUrl(reqUrl) {
     const usingSsl = reqUrl.protocol === 'https:';
     if (checkBypass(reqUrl)) {
@@ -40162,9 +40442,9 @@ class DecodedURL extends URL {
     }
 }
 //# sourceMappingURL=proxy.js.map
-// EXTERNAL MODULE: ./node_modules/tunnel/index.js
-var node_modules_tunnel = __nccwpck_require__(770);
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/index.js
+// EXTERNAL MODULE: ../../../work/main/node_modules/tunnel/index.js
+var node_modules_tunnel = __nccwpck_require__(9140);
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/index.js
 /* eslint-disable @typescript-eslint/no-explicit-any */
 var __awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
@@ -40861,7 +41141,7 @@ class lib_HttpClient {
 }
 const lowercaseKeys = (obj) => Object.keys(obj).reduce((c, k) => ((c[k.toLowerCase()] = obj[k]), c), {});
 //# sourceMappingURL=index.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/auth.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/auth.js
 var auth_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -40937,7 +41217,7 @@ class PersonalAccessTokenCredentialHandler {
     }
 }
 //# sourceMappingURL=auth.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/oidc-utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/oidc-utils.js
 var oidc_utils_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -41011,7 +41291,7 @@ class oidc_utils_OidcClient {
     }
 }
 //# sourceMappingURL=oidc-utils.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/summary.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/summary.js
 var summary_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -41292,7 +41572,7 @@ const _summary = new Summary();
 const markdownSummary = (/* unused pure expression or super */ null && (_summary));
 const summary = (/* unused pure expression or super */ null && (_summary));
 //# sourceMappingURL=summary.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/path-utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/path-utils.js
 
 /**
  * toPosixPath converts the given path to the posix form. On Windows, \\ will be
@@ -41334,7 +41614,7 @@ var external_events_ = __nccwpck_require__(4434);
 var external_child_process_ = __nccwpck_require__(5317);
 // EXTERNAL MODULE: external "assert"
 var external_assert_ = __nccwpck_require__(2613);
-;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io-util.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io-util.js
 var io_util_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -41514,7 +41794,7 @@ function getCmdPath() {
     return (_a = process.env['COMSPEC']) !== null && _a !== void 0 ? _a : `cmd.exe`;
 }
 //# sourceMappingURL=io-util.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io.js
 var io_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -41788,7 +42068,7 @@ function io_copyFile(srcFile, destFile, force) {
 //# sourceMappingURL=io.js.map
 ;// CONCATENATED MODULE: external "timers"
 const external_timers_namespaceObject = require("timers");
-;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/toolrunner.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/toolrunner.js
 var toolrunner_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42376,7 +42656,7 @@ class ExecState extends external_events_.EventEmitter {
     }
 }
 //# sourceMappingURL=toolrunner.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/exec.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/exec.js
 var exec_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42456,7 +42736,7 @@ function getExecOutput(commandLine, args, options) {
     });
 }
 //# sourceMappingURL=exec.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/platform.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/platform.js
 var platform_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42521,7 +42801,7 @@ function getDetails() {
     });
 }
 //# sourceMappingURL=platform.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/core.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/core.js
 var core_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42999,9 +43279,9 @@ function harmless(line) {
 }
 
 // EXTERNAL MODULE: ./src/io/docker.ts
-var io_docker = __nccwpck_require__(1870);
+var io_docker = __nccwpck_require__(4442);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(3753);
+var docker_config = __nccwpck_require__(8517);
 ;// CONCATENATED MODULE: ./src/io/github.ts
 
 /**
@@ -43041,12 +43321,12 @@ function removeFolder(path) {
     (0,external_node_fs_.rmSync)(path, { recursive: true, force: true });
 }
 
-// EXTERNAL MODULE: ./src/io/session.ts + 6 modules
-var session = __nccwpck_require__(2345);
+// EXTERNAL MODULE: ./src/io/session.ts + 7 modules
+var session = __nccwpck_require__(9109);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
+var report = __nccwpck_require__(8685);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/main.ts
 
 
@@ -43088,7 +43368,7 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 5222));
+        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 159));
         await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
     }
     catch (error) {
@@ -43119,20 +43399,20 @@ function maskSecrets(runner) {
 }
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function makeWorld(runner, inputs, run, folder, signal) {
-    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6615));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 2345));
-    const { rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
+    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 9109));
+    const { rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
     const route = inputs.target.kind === "ssh"
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
         : { kind: "socket", dockerHost: inputs.target.dockerHost };
     const own = (0,external_node_path_.join)(folder, "docker");
     const { login, pullLogin, registryHost } = inputs.image;
     const domains = login === undefined && pullLogin === undefined ? [] : [registryHost];
-    (0,docker_config/* makeDockerConfig */.x)(own, domains);
+    (0,docker_config/* makeDockerConfig */.x0)(own, domains);
     // Where the swarm is to keep another credential than the push needs, it gets a configuration that never knew the latter.
     const configFolder = pullLogin === undefined ? own : (0,external_node_path_.join)(folder, "docker-pull");
     if (configFolder !== own)
-        (0,docker_config/* makeDockerConfig */.x)(configFolder, domains);
+        (0,docker_config/* makeDockerConfig */.x0)(configFolder, domains);
     const docker = new io_docker/* DockerCli */.V({ DOCKER_CONFIG: own }, signal);
     return {
         voice: runner,
@@ -43145,8 +43425,9 @@ async function makeWorld(runner, inputs, run, folder, signal) {
             const alone = docker.with(withheld(process.env));
             await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
         },
-        connect: async () => await openSession({
+        connect: async (login) => await openSession({
             route,
+            login,
             docker,
             configFolder,
             privateFolder: folder,

@@ -60,7 +60,7 @@ export interface StoredConfig extends Named {
 
 /** All that a plan has to know, read before anything is changed. */
 export interface Survey {
-  /** The engine's own answers, for docker's questions during a rehearsal. */
+  /** What the engine said about itself when it was reached; this and the raw answers below are for docker's questions. */
   readonly info: Json;
   /** Those of the swarm, and the manager's own. */
   readonly networks: readonly JsonObject[];

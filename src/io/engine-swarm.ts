@@ -34,8 +34,8 @@ export class EngineSwarm implements Swarm {
   }
 
   async survey(stack: string): Promise<Survey> {
-    const [info, networks, configs, secrets, services, tasks] = await Promise.all([
-      json(this.#engine, "/info"),
+    const { info } = this.#engine;
+    const [networks, configs, secrets, services, tasks] = await Promise.all([
       this.#networks(),
       this.#list("/configs"),
       this.#list("/secrets"),

@@ -6,7 +6,7 @@ import { isHidden } from "../stack/template.ts";
 import { type RegistryLogin, type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { encodedAuth, registryAuth } from "./docker-config.ts";
-import { EngineApi, json } from "./engine.ts";
+import { EngineApi } from "./engine.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
 import { forwarding } from "./forwarding.ts";
 import { openProxy } from "./proxy.ts";
@@ -220,7 +220,7 @@ async function asManager(
     await connection.close();
   };
   try {
-    requireManager(await json(api, "/info"), address);
+    requireManager(api.info, address);
   } catch (error) {
     await close();
     throw error;
