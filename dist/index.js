@@ -25490,7 +25490,7 @@ async function findOut(pushed, { inputs, draft, world }, session) {
     };
     const [, digest, survey] = await (0,together/* together */.b)([
         loginSwarm(inputs, session, world.voice),
-        pushed ?? images.require(referenceOf(inputs)),
+        pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
         session.swarm.survey(inputs.stack.name),
         ask(),
     ]);
@@ -31204,11 +31204,10 @@ function compareTexts(a, b) {
  * order, whichever came first.
  */
 async function together(running) {
-    const ended = await Promise.allSettled(running);
-    for (const each of ended)
-        if (each.status === "rejected")
-            throw each.reason;
-    return (await Promise.all(running));
+    await Promise.allSettled(running);
+    for (const each of running)
+        await each;
+    return await Promise.all(running);
 }
 
 
@@ -43425,9 +43424,9 @@ async function makeWorld(runner, inputs, run, folder, signal) {
             const alone = docker.with(withheld(process.env));
             await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
         },
-        connect: async (login) => await openSession({
+        connect: async (swarmLogin) => await openSession({
             route,
-            login,
+            login: swarmLogin,
             docker,
             configFolder,
             privateFolder: folder,

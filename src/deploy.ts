@@ -70,7 +70,7 @@ async function findOut(
   };
   const [, digest, survey] = await together([
     loginSwarm(inputs, session, world.voice),
-    pushed ?? images.require(referenceOf(inputs)),
+    pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
     session.swarm.survey(inputs.stack.name),
     ask(),
   ]);
