@@ -27211,6 +27211,7 @@ var known_hosts = __nccwpck_require__(7957);
 
 
 
+
 const HANDSHAKE_TIMEOUT_MS = 20_000;
 /** A peer that is gone without a word is found after three of these. */
 const KEEPALIVE_MS = 5000;
@@ -27288,18 +27289,26 @@ async function connect(at, sock, login, signal) {
     client.on("error", (error) => (lost ??= error.message));
     client.on("end", () => (lost ??= "the server ended the session"));
     client.on("close", () => (lost ??= "the server closed the session"));
+    const socket = sock ?? new external_node_net_.Socket().connect({ host: at.host, port: at.port });
+    socket.on("error", () => undefined); // ssh2 tells of it, once it listens.
     const close = () => {
         lost ??= "this step closed the session";
         client.end();
-        client.destroy();
+        if (socket instanceof external_node_net_.Socket)
+            socket.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
+        else
+            client.destroy();
     };
-    await ready(client, optionsFor(attempt, sock), attempt, signal);
+    await ready(client, optionsFor(attempt, socket), attempt, signal).catch((error) => {
+        socket.destroy();
+        throw error;
+    });
     return { at, client, lost: () => lost, close };
 }
 function optionsFor(attempt, sock) {
     const { at, known } = attempt;
     return {
-        ...(sock === undefined ? { host: at.host, port: at.port } : { sock }),
+        sock,
         username: at.user,
         readyTimeout: HANDSHAKE_TIMEOUT_MS,
         keepaliveInterval: KEEPALIVE_MS,
