@@ -25461,8 +25461,10 @@ async function deploy(inputs, world, facts) {
 }
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 async function begin(inputs, world, facts) {
-    const dockerMajor = await majorVersion(world.docker);
-    const sources = readSources(inputs.stack, world.files);
+    const [dockerMajor, sources] = await (0,together/* together */.b)([
+        majorVersion(world.docker),
+        new Promise((read) => read(readSources(inputs.stack, world.files))),
+    ]);
     checkBuildFiles(inputs.image, world.files);
     const begun = { inputs, sources, dockerMajor, world, facts };
     const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
@@ -28033,11 +28035,11 @@ function read(stage, path, query) {
         case "info":
             return { status: 200, body: survey.info };
         case "networks":
-            return name === "" ? { status: 200, body: labelled(networks, query) } : one(networks, name, "network");
+            return name === "" ? { status: 200, body: filtered(networks, query) } : one(networks, name, "network");
         case "configs":
-            return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
+            return name === "" ? { status: 200, body: filtered(configs, query) } : one(configs, name, "config");
         case "secrets":
-            return name === "" ? { status: 200, body: labelled(secrets, query) } : one(secrets, name, "secret");
+            return name === "" ? { status: 200, body: filtered(secrets, query) } : one(secrets, name, "secret");
         case "services":
             return name === ""
                 ? { status: 200, body: survey.rawServices }
@@ -28065,15 +28067,19 @@ function newObject([name, id]) {
 function newNetwork([name, id]) {
     return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
 }
-/** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
-function labelled(objects, query) {
+/** Docker looks by label for what belongs to a stack, and by name for what a service refers to; of those it picks for itself. */
+function filtered(objects, query) {
     const filters = JSON.parse(query.get("filters") ?? "{}");
-    const wanted = Array.isArray(filters.label)
-        ? filters.label
-        : Object.keys(filters.label ?? {});
+    const wanted = (filter) => {
+        const given = filters[filter];
+        return Array.isArray(given) ? given : Object.keys(given ?? {});
+    };
+    const [labels, names] = [wanted("label"), wanted("name")];
     return objects.filter((each) => {
-        const labels = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
-        return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
+        const own = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
+        const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name");
+        return (labels.every((pair) => own[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("=")) &&
+            (names.length === 0 || names.some((part) => name.includes(part))));
     });
 }
 function one(objects, name, kind) {

@@ -5,7 +5,7 @@ import { type Inputs } from "./inputs/inputs.ts";
 import { checkByDocker } from "./planning.ts";
 import { type Deployment, DRAFT_NAMES, type Found, prepare, renderWith } from "./prepare.ts";
 import { type Facts } from "./report.ts";
-import { readSources } from "./sources.ts";
+import { type Sources, readSources } from "./sources.ts";
 import { together } from "./together.ts";
 import { type Docker, type RegistryLogin, type Session, type Voice, type World } from "./world.ts";
 
@@ -33,8 +33,10 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
 
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deployment> {
-  const dockerMajor = await majorVersion(world.docker);
-  const sources = readSources(inputs.stack, world.files);
+  const [dockerMajor, sources] = await together([
+    majorVersion(world.docker),
+    new Promise<Sources>((read) => read(readSources(inputs.stack, world.files))),
+  ]);
   checkBuildFiles(inputs.image, world.files);
   const begun = { inputs, sources, dockerMajor, world, facts };
   const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);

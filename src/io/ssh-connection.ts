@@ -135,7 +135,8 @@ async function connect(
   const close = (): void => {
     lost ??= "this step closed the session";
     client.end();
-    if (socket instanceof Socket) socket.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
+    if (socket instanceof Socket)
+      socket.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
     else client.destroy();
   };
   await ready(client, optionsFor(attempt, socket), attempt, signal).catch((error: unknown) => {
