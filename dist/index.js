@@ -24703,7 +24703,8 @@ async function prepare(digest, found, deployment, session) {
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
     const rendered = renderWith(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
-    const images = await resolveImages(rendered, found.images, survey.services, inputs.image.repository);
+    const lookup = survey === found.survey ? found.images : new ImageLookup(session); // After a wait, what registries said is old.
+    const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
     const stack = (0,render/* pinned */.dp)(rendered, images.pins);
     facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
     for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings])

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
 import { type Problem, PreflightError } from "./errors.ts";
-import { type ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
+import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { type JsonObject, textAt } from "./json.ts";
@@ -97,7 +97,8 @@ export async function prepare(
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);
   facts.configName = rendered.envConfigName;
-  const images = await resolveImages(rendered, found.images, survey.services, inputs.image.repository);
+  const lookup = survey === found.survey ? found.images : new ImageLookup(session); // After a wait, what registries said is old.
+  const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
   const stack = pinned(rendered, images.pins);
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
   for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings]) voice.warn(warning);

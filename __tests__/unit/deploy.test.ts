@@ -537,6 +537,25 @@ describe("what stops before the swarm is touched", () => {
     expect(transcript.join("\n")).toContain("> docker (in earnest): stack deploy");
   });
 
+  test("but not an earlier update that ends; registries are asked again after it", async () => {
+    const busy = { ...BEFORE, update: { state: "updating", message: "update in progress" } };
+    const surveys = [[busy], [busy], [BEFORE]];
+    const asked: string[] = [];
+    const played = script(GOES_WELL, {
+      swarm: {
+        survey: async () => await Promise.resolve(emptySurvey({ services: surveys.shift() ?? [BEFORE] })),
+        askRegistry: async (image) => {
+          asked.push(image);
+          return await Promise.resolve({ kind: "found", digest: DIGEST, body: {} });
+        },
+      },
+    });
+    const { facts } = await told(played);
+    expect(facts.status).toBe("deployed");
+    expect(surveys).toEqual([]);
+    expect(asked).toEqual([`r.io/acme/shop:v2@${DIGEST}`, `r.io/acme/shop:v2@${DIGEST}`]);
+  });
+
   test("an earlier update that does not end", async () => {
     const { facts, transcript } = await told(
       script([], { before: [{ ...BEFORE, update: { state: "updating", message: "" } }] }),
