@@ -95,6 +95,7 @@ async function runsAgain(
     services,
     oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
     networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
+    seen: undefined,
     timeoutMs,
     stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
     endOnFailure: false,

@@ -101,9 +101,10 @@ async function makeWorld(
       const alone = docker.with(withheld(process.env));
       await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy);
     },
-    connect: async () =>
+    connect: async (swarmLogin) =>
       await openSession({
         route,
+        login: swarmLogin,
         docker,
         configFolder,
         privateFolder: folder,

@@ -2,19 +2,18 @@ import { join } from "node:path";
 import { ConnectError, messageOf } from "../errors.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type Json, at, textAt } from "../json.ts";
-import { writesService } from "../plan.ts";
 import { isHidden } from "../stack/template.ts";
-import { type Session } from "../world.ts";
+import { type RegistryLogin, type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
-import { registryAuth } from "./docker-config.ts";
-import { EngineApi, json } from "./engine.ts";
+import { encodedAuth, registryAuth } from "./docker-config.ts";
+import { EngineApi } from "./engine.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
+import { forwarding } from "./forwarding.ts";
 import { openProxy } from "./proxy.ts";
 import { type SshLogin } from "./ssh-login.ts";
-import { type OnWrite, facing, rehearse, standIn } from "./stand-in.ts";
+import { facing, rehearse, standIn } from "./stand-in.ts";
 import { type Reached, SteadyEngine, pause } from "./steady-engine.ts";
 import { type Tunnel, openTunnel } from "./tunnel.ts";
-import { sendWrite } from "./write.ts";
 
 /** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
 export type Route =
@@ -26,6 +25,8 @@ export interface SessionRequest {
   readonly docker: DockerCli;
   /** The docker configuration with the credentials that the swarm is to keep. */
   readonly configFolder: string;
+  /** A credential that is not in there yet. */
+  readonly login: RegistryLogin | undefined;
   readonly privateFolder: string;
   readonly signal: AbortSignal;
   /** How long a lost connection is tried to be opened again. */
@@ -44,7 +45,7 @@ export function withheld(environment: NodeJS.ProcessEnv): Record<string, string>
 
 /** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 export async function openSession(request: SessionRequest): Promise<Session> {
-  const { privateFolder, configFolder, signal, say } = request;
+  const { privateFolder, configFolder, login, signal, say } = request;
   const managers = new Managers(request);
   const engine = new SteadyEngine(
     await managers.reachPatiently(),
@@ -59,14 +60,22 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     return {
       swarm: new EngineSwarm(engine, () => engine.address),
       docker: facing(docker, proxy.dockerHost),
-      registryAuth: remembered((domain) => registryAuth(configFolder, domain)),
+      registryAuth: remembered((domain) =>
+        domain === login?.registryHost
+          ? encodedAuth(login.credential, domain)
+          : registryAuth(configFolder, domain),
+      ),
       rehearse: async (stage, deploy) =>
         await rehearse(stage, engine.apiVersion, join(privateFolder, "plan.sock"), docker, deploy),
       perform: async (stage, deploy, onSent) => {
-        const pass = forward(engine, onSent);
-        await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), pass, async (host) => {
+        const { onWrite, networks } = forwarding(engine, onSent);
+        await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), onWrite, async (host) => {
           await deploy(facing(docker, host));
         });
+        return networks;
+      },
+      get most() {
+        return engine.current.api.most;
       },
       lost: () => engine.current.lost(),
       [Symbol.asyncDispose]: async () => {
@@ -78,23 +87,6 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     await engine[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-/** Passes a write on to the manager, and notes which services it took. One that got no answer may have been taken. */
-function forward(engine: SteadyEngine, onSent: (serviceName: string) => void): OnWrite {
-  return async (write, query) => {
-    const note = (): void => {
-      if (writesService(write.path)) onSent(textAt(write.body, "Name"));
-    };
-    try {
-      const answer = await sendWrite(engine, write, query);
-      if (answer.status < 300) note();
-      return answer;
-    } catch (error) {
-      note();
-      throw error;
-    }
-  };
 }
 
 const MOST_ROUNDS = 3;
@@ -228,7 +220,7 @@ async function asManager(
     await connection.close();
   };
   try {
-    requireManager(await json(api, "/info"), address);
+    requireManager(api.info, address);
   } catch (error) {
     await close();
     throw error;

@@ -1,3 +1,4 @@
+import { Socket } from "node:net";
 import { type Duplex } from "node:stream";
 import { type AuthenticationType, Client, type ConnectConfig, type ServerHostKeyAlgorithm } from "ssh2";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
@@ -129,19 +130,26 @@ async function connect(
   client.on("error", (error) => (lost ??= error.message));
   client.on("end", () => (lost ??= "the server ended the session"));
   client.on("close", () => (lost ??= "the server closed the session"));
+  const socket = sock ?? new Socket().connect({ host: at.host, port: at.port });
+  socket.on("error", () => undefined); // ssh2 tells of it, once it listens.
   const close = (): void => {
     lost ??= "this step closed the session";
     client.end();
-    client.destroy();
+    if (socket instanceof Socket)
+      socket.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
+    else client.destroy();
   };
-  await ready(client, optionsFor(attempt, sock), attempt, signal);
+  await ready(client, optionsFor(attempt, socket), attempt, signal).catch((error: unknown) => {
+    socket.destroy();
+    throw error;
+  });
   return { at, client, lost: () => lost, close };
 }
 
-function optionsFor(attempt: Attempt, sock: Duplex | undefined): ConnectConfig {
+function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
   const { at, known } = attempt;
   return {
-    ...(sock === undefined ? { host: at.host, port: at.port } : { sock }),
+    sock,
     username: at.user,
     readyTimeout: HANDSHAKE_TIMEOUT_MS,
     keepaliveInterval: KEEPALIVE_MS,

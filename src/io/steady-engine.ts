@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
+import { type Json } from "../json.ts";
 import { type Call, type Engine, type EngineApi, type RawAnswer, messageIn } from "./engine.ts";
 
 /** A manager that was reached. */
@@ -60,6 +61,10 @@ export class SteadyEngine implements Engine, AsyncDisposable {
 
   get apiVersion(): string {
     return this.#reached.api.apiVersion;
+  }
+
+  get info(): Json {
+    return this.#reached.api.info;
   }
 
   get address(): string {
