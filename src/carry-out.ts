@@ -47,6 +47,7 @@ async function sendAndWatch(
   const { swarm } = session;
   const tasks = await swarm.tasks(plan.stack);
   const startedAt = world.clock.now();
+  session.waitUntil(startedAt + inputs.rollout.timeoutMs);
   const created = await createNeeds(plan, objects, swarm, world.voice);
   const stage = { survey, images: images.answers, ...created };
   await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice, (name) =>

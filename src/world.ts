@@ -108,6 +108,11 @@ export interface Session extends AsyncDisposable {
     /** Called with the full name of each service that the manager took, or may have taken before it fell silent. */
     onSent: (serviceName: string) => void,
   ): Promise<void>;
-  /** Why the connection ended, if it did so by itself. */
+  /** Why there is no connection at present, if there is none. */
   lost(): string | undefined;
+  /**
+   * From now on a connection that is lost is opened again until then, by the clock; at least one try is made. Before it is called a
+   * minute is taken for each call.
+   */
+  waitUntil(time: number): void;
 }

@@ -90,6 +90,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       });
     },
     lost: () => script.lost,
+    waitUntil: () => undefined,
     [Symbol.asyncDispose]: async () => {
       transcript.push("  > disconnect");
       await Promise.resolve();

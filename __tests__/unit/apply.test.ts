@@ -73,6 +73,7 @@ function session(
       await deploy(docker);
     },
     lost: () => lost,
+    waitUntil: () => undefined,
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };
 }

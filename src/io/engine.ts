@@ -10,6 +10,8 @@ import { type Json } from "../json.ts";
 const OLDEST_API = "1.41";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
+/** A ping asks for nothing but the engine itself. */
+const PING_DEADLINE_MS = 10_000;
 
 export interface Call {
   readonly method?: string;
@@ -17,7 +19,7 @@ export interface Call {
   readonly body?: Json;
   /** An X-Registry-Auth value. */
   readonly auth?: string | undefined;
-  /** For one try. */
+  /** For one try. Given where the manager has to ask somebody else, whose silence says nothing about the manager. */
   readonly deadlineMs?: number;
   /** Whether it may be sent again where its answer was lost. By default what only reads may. */
   readonly repeatable?: boolean;
@@ -79,7 +81,7 @@ export class EngineApi implements Engine {
         : new TlsAgent({ keepAlive: true, ...address.tls });
     try {
       const probe = new EngineApi(address, agent, "", signal);
-      const answer = await probe.#send("/_ping", {});
+      const answer = await probe.#send("/_ping", { deadlineMs: PING_DEADLINE_MS });
       agent.maxSockets = most();
       return new EngineApi(address, agent, spokenVersion(answer, dockerHost), signal);
     } catch (error) {
@@ -193,6 +195,11 @@ function certificates(folder: string): { ca: Buffer; cert: Buffer; key: Buffer }
       error,
     );
   }
+}
+
+/** Nobody answered in the time that a call had. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.name === "TimeoutError";
 }
 
 export function messageIn(body: Buffer): string {

@@ -21,9 +21,10 @@ export async function openTunnel(
   login: SshLogin,
   manager: SshHost,
   path: { readonly folder: string; readonly name: string },
+  handshakeMs: number,
   signal: AbortSignal,
 ): Promise<Tunnel> {
-  const connection = await openConnection(login, manager, signal);
+  const connection = await openConnection(login, manager, handshakeMs, signal);
   const way = new DockerWay(connection.client, login.target);
   const socket = join(path.folder, path.name);
   const sockets = new Set<Socket>();
@@ -65,7 +66,11 @@ async function splice(local: Socket, way: DockerWay): Promise<void> {
   }
   channel.on("error", () => local.destroy());
   channel.on("close", () => local.destroy());
-  local.on("close", () => channel.destroy());
-  if (local.destroyed) channel.destroy();
-  else local.pipe(channel).pipe(local);
+  local.on("close", () => way.leave(channel));
+  if (local.destroyed) {
+    way.leave(channel);
+    return;
+  }
+  channel.once("data", (chunk: Buffer) => way.heard(chunk));
+  local.pipe(channel).pipe(local);
 }
