@@ -27830,7 +27830,7 @@ function collect(stream, onLine) {
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
   PB: () => (/* binding */ EngineApi),
-  kL: () => (/* binding */ isTimeout),
+  Ep: () => (/* binding */ Timeout),
   Pq: () => (/* binding */ json),
   v6: () => (/* binding */ messageIn),
   hF: () => (/* binding */ successful)
@@ -27916,7 +27916,9 @@ class EngineApi {
         const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
         const body = call.body === undefined ? undefined : JSON.stringify(call.body);
         const send = this.#address.tls === undefined ? external_node_http_.request : external_node_https_namespaceObject.request;
-        const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
+        const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
+        const timeout = AbortSignal.timeout(deadlineMs);
+        const signal = AbortSignal.any([this.#signal, timeout]);
         return await new Promise((resolve, reject) => {
             const sent = send({
                 ...this.#address.where,
@@ -27941,7 +27943,12 @@ class EngineApi {
                     body: Buffer.concat(chunks),
                 }));
             });
-            sent.on("error", (error) => reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error));
+            sent.on("error", (error) => {
+                if (this.#signal.aborted)
+                    reject(this.#signal.reason);
+                else
+                    reject(timeout.aborted ? new Timeout(deadlineMs) : error);
+            });
             sent.end(body);
         });
     }
@@ -27984,8 +27991,11 @@ function certificates(folder) {
     }
 }
 /** Nobody answered in the time that a call had. */
-function isTimeout(error) {
-    return error instanceof Error && error.name === "TimeoutError";
+class Timeout extends Error {
+    constructor(ms) {
+        super(`no answer within ${ms / 1000} s`);
+        this.name = "Timeout";
+    }
 }
 function messageIn(body) {
     try {
@@ -28164,7 +28174,7 @@ class EngineSwarm {
             return { kind: "found", digest: (0,json/* textAt */.$6)(body, "Descriptor", "digest"), body };
         }
         catch (error) {
-            if ((0,engine/* isTimeout */.kL)(error)) {
+            if (error instanceof engine/* Timeout */.Ep) {
                 const message = `the registry did not answer within ${REGISTRY_DEADLINE_MS / 1000} s`;
                 return { kind: "refused", status: 504, message };
             }
@@ -28252,7 +28262,7 @@ class EngineSwarm {
         const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
         const call = { query, deadlineMs: LOGS_DEADLINE_MS };
         const bytes = await (0,engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, call).catch((error) => {
-            if (!(0,engine/* isTimeout */.kL)(error))
+            if (!(error instanceof engine/* Timeout */.Ep))
                 throw error;
             throw new Error(`the node did not send it within ${LOGS_DEADLINE_MS / 1000} s`, { cause: error });
         });
@@ -28538,8 +28548,8 @@ var known_hosts = __nccwpck_require__(7957);
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
 const CONNECT_TIMEOUT_MS = 5000;
-/** A peer that is gone without a word is found after three of these. */
-const KEEPALIVE_MS = 5000;
+/** A peer that is gone without a word is found out after three of these. */
+const KEEPALIVE_MS = 4000;
 /** Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in. */
 async function openConnection(login, manager, handshakeMs, signal) {
     const hops = [];
@@ -28685,7 +28695,7 @@ function optionsFor(attempt, sock) {
         username: at.user,
         readyTimeout: handshakeMs,
         keepaliveInterval: KEEPALIVE_MS,
-        keepaliveCountMax: 3,
+        keepaliveCountMax: 2,
         hostVerifier: (key) => {
             attempt.offered = key;
             return isTrusted(key, attempt);
@@ -28772,6 +28782,8 @@ function explainSocket(error, at) {
     const hint = "Check that the runner may reach it: firewall, address, VPN.";
     return new errors/* ConnectError */.T$(`${name} can't be reached (${why}).`, hint, error, "passing");
 }
+/** Which of these it is depends on which packet came first. */
+const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
 function explain(error, attempt) {
     const { at, offered, handshakeMs } = attempt;
     const name = inWords(at);
@@ -28792,7 +28804,8 @@ function explain(error, attempt) {
     const hint = offered === undefined
         ? "Its sshd may be full (MaxStartups) or restarting."
         : "Try from the runner: ssh -v.";
-    const message = `No SSH session with ${name}: ${(0,foreign_text/* cited */.k)((0,errors/* messageOf */.bD)(error))}.`;
+    const why = HANGING_UP.test((0,errors/* messageOf */.bD)(error)) ? "the server hung up" : (0,foreign_text/* cited */.k)((0,errors/* messageOf */.bD)(error));
+    const message = `No SSH session with ${name}: ${why}.`;
     return new errors/* ConnectError */.T$(message, hint, error, "passing");
 }
 function loginError({ at, login, accepted }, cause) {
@@ -29098,12 +29111,11 @@ async function noDocker(manager, { target }, tunnel, cause, hasWorked) {
         const message = `The SSH session with ${manager.host} was lost (${lost}).`;
         return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, "passing");
     }
-    const silent = (0,engine/* isTimeout */.kL)(cause);
-    const failure = silent ? " It does not answer." : await tunnel.way.failure();
+    const failure = cause instanceof engine/* Timeout */.Ep ? ` It gives ${cause.message}.` : await tunnel.way.failure();
     const hint = target.sudo
         ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
-        : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
-    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`, hint, cause, hasWorked || silent || STARTING.test(failure) ? "passing" : "lasting");
+        : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
+    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`, hint, cause, hasWorked || cause instanceof engine/* Timeout */.Ep || STARTING.test(failure) ? "passing" : "lasting");
 }
 async function asManager(api, address, connection) {
     const close = async () => {
@@ -29111,13 +29123,19 @@ async function asManager(api, address, connection) {
         await connection.close();
     };
     try {
-        requireManager(await (0,engine/* json */.Pq)(api, "/info"), address);
+        requireManager(await (0,engine/* json */.Pq)(api, "/info").catch((error) => rethrow(error, address)), address);
     }
     catch (error) {
         await close();
         throw error;
     }
     return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
+}
+function rethrow(error, address) {
+    if (error instanceof errors/* Cancelled */.cJ)
+        throw error;
+    const message = `The engine on ${address} answers, but can't tell about its swarm: ${(0,errors/* messageOf */.bD)(error)}.`;
+    throw new errors/* ConnectError */.T$(message, "The engine's log there may say more.", error, "passing");
 }
 /** A credential helper may take seconds: each registry is asked for once. */
 function remembered(ask) {
@@ -29500,6 +29518,8 @@ function one(objects, name, kind) {
  * (SANDBOX, "Leader lost"). To give up then costs no more than to run the job again.
  */
 const PATIENCE_MS = 60_000;
+/** A manager that knows no leader for longer than this may be cut off from the others, and one of them may know better. */
+const ELECTION_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8000;
 /** Doubles from try to try, up to a limit; between half and the whole of it, so that several runners don't come back in step. */
@@ -29560,12 +29580,15 @@ class SteadyEngine {
                     return answer;
                 if (attempt === 1)
                     this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(answer.body)}); asking again.`);
-                await pause(attempt, this.#signal);
+                if (Date.now() - startedAt > ELECTION_MS)
+                    await this.#reconnect(reached, startedAt, new Error("it knows no leader"));
+                else
+                    await pause(attempt, this.#signal);
             }
             catch (error) {
                 if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || this.#signal.aborted)
                     throw error;
-                if (call.deadlineMs !== undefined && (0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .isTimeout */ .kL)(error))
+                if (call.deadlineMs !== undefined && error instanceof _engine_js__WEBPACK_IMPORTED_MODULE_2__/* .Timeout */ .Ep)
                     throw error; // Not the manager, but what it has to ask.
                 if (!repeatable)
                     throw silent(reached, error);

@@ -19,6 +19,8 @@ const ROOT = resolve(import.meta.dirname, "../..");
 const DIST = join(ROOT, "dist/index.js");
 
 export interface Sandbox {
+  /** The first three numbers of its addresses. */
+  readonly net: string;
   readonly manager: string;
   readonly worker: string;
   readonly keys: string;
@@ -48,6 +50,7 @@ function readSandbox(environment: NodeJS.ProcessEnv): Sandbox {
   };
   const knownHosts = readFileSync(setting("SANDBOX_KNOWN_HOSTS"), "utf8");
   return {
+    net: setting("SANDBOX_NET"),
     manager: setting("SANDBOX_SSH_HOST"),
     worker: `${setting("SANDBOX_NET")}.2`,
     keys: setting("SANDBOX_SSH_KEYS"),
@@ -68,16 +71,43 @@ function readSandbox(environment: NodeJS.ProcessEnv): Sandbox {
 /** The one that all test files share: nothing in it may be cut, frozen or powered off. */
 export const sandbox = readSandbox(process.env);
 
+/** `script/sandbox`, which runs commands on nodes and causes accidents. */
+export class Control {
+  readonly #settings: Readonly<Record<string, string | undefined>>;
+
+  /** Without settings: those of the sandbox that all test files share. */
+  constructor(settings?: Readonly<Record<string, string>>) {
+    const others = Object.entries(process.env).filter(([name]) => !name.startsWith("SANDBOX_"));
+    this.#settings = settings === undefined ? process.env : { ...Object.fromEntries(others), ...settings };
+  }
+
+  /** Its standard output. */
+  run(argv: readonly string[], input = ""): string {
+    return execFileSync(join(ROOT, "script/sandbox"), argv, {
+      env: this.#settings,
+      input,
+      encoding: "utf8",
+      stdio: ["pipe", "pipe", "pipe"],
+    }).trim();
+  }
+
+  /** A bash script on a node, with its arguments in `$1`, `$2`, …. */
+  onNode(node: string, script: string, argv: readonly string[] = [], input = ""): string {
+    return this.run(["exec", node, "bash", "-euc", script, "bash", ...argv], input);
+  }
+}
+
 /** A sandbox of one test file's own, beside the shared one, with a network of its own. */
-export class OwnSandbox {
+export class OwnSandbox extends Control {
   /** The first three numbers of its addresses. */
   readonly net: string;
-  readonly #id: string;
 
   constructor(suffix: string) {
-    const [first, second = "0", third] = (process.env.SANDBOX_NET ?? "").split(".");
-    this.net = `${first}.${((Number(second) + 100) % 250) + 1}.${third}`;
-    this.#id = `${(process.env.SANDBOX_ID ?? "e2e").slice(0, 7 - suffix.length)}-${suffix}`;
+    const [first, second = "0", third] = sandbox.net.split(".");
+    const net = `${first}.${((Number(second) + 100) % 250) + 1}.${third}`;
+    const id = `${(process.env.SANDBOX_ID ?? "e2e").slice(0, 7 - suffix.length)}-${suffix}`;
+    super({ SANDBOX_ID: id, SANDBOX_NET: net });
+    this.net = net;
   }
 
   /** Starts it anew, whatever an earlier run has left of it. */
@@ -90,22 +120,6 @@ export class OwnSandbox {
 
   purge(): void {
     this.run(["down", "--purge"]);
-  }
-
-  /** `script/sandbox` with these arguments; its standard output. */
-  run(argv: readonly string[], input = ""): string {
-    const others = Object.entries(process.env).filter(([name]) => !name.startsWith("SANDBOX_"));
-    return execFileSync(join(ROOT, "script/sandbox"), argv, {
-      env: { ...Object.fromEntries(others), SANDBOX_ID: this.#id, SANDBOX_NET: this.net },
-      input,
-      encoding: "utf8",
-      stdio: ["pipe", "pipe", "pipe"],
-    }).trim();
-  }
-
-  /** A bash script on a node, with its arguments in `$1`, `$2`, …. */
-  onNode(node: string, script: string, argv: readonly string[] = [], input = ""): string {
-    return this.run(["exec", node, "bash", "-euc", script, "bash", ...argv], input);
   }
 }
 

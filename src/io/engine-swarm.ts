@@ -12,7 +12,7 @@ import {
   type Swarm,
   type Task,
 } from "../swarm.ts";
-import { type Engine, isTimeout, json, successful } from "./engine.ts";
+import { type Engine, Timeout, json, successful } from "./engine.ts";
 import { sendWrite } from "./write.ts";
 import { compareTexts } from "../text-order.ts";
 
@@ -64,7 +64,7 @@ export class EngineSwarm implements Swarm {
       })) as JsonObject;
       return { kind: "found", digest: textAt(body, "Descriptor", "digest"), body };
     } catch (error) {
-      if (isTimeout(error)) {
+      if (error instanceof Timeout) {
         const message = `the registry did not answer within ${REGISTRY_DEADLINE_MS / 1000} s`;
         return { kind: "refused", status: 504, message };
       }
@@ -159,7 +159,7 @@ export class EngineSwarm implements Swarm {
     const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
     const call = { query, deadlineMs: LOGS_DEADLINE_MS };
     const bytes = await successful(this.#engine, `/tasks/${taskId}/logs`, call).catch((error: unknown) => {
-      if (!isTimeout(error)) throw error;
+      if (!(error instanceof Timeout)) throw error;
       throw new Error(`the node did not send it within ${LOGS_DEADLINE_MS / 1000} s`, { cause: error });
     });
     // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.

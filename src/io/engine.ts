@@ -102,7 +102,9 @@ export class EngineApi implements Engine {
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     const send = this.#address.tls === undefined ? httpRequest : httpsRequest;
-    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
+    const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
+    const timeout = AbortSignal.timeout(deadlineMs);
+    const signal = AbortSignal.any([this.#signal, timeout]);
     return await new Promise((resolve, reject) => {
       const sent = send(
         {
@@ -132,9 +134,10 @@ export class EngineApi implements Engine {
           );
         },
       );
-      sent.on("error", (error) =>
-        reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error),
-      );
+      sent.on("error", (error) => {
+        if (this.#signal.aborted) reject(this.#signal.reason as Error);
+        else reject(timeout.aborted ? new Timeout(deadlineMs) : error);
+      });
       sent.end(body);
     });
   }
@@ -198,8 +201,11 @@ function certificates(folder: string): { ca: Buffer; cert: Buffer; key: Buffer }
 }
 
 /** Nobody answered in the time that a call had. */
-export function isTimeout(error: unknown): boolean {
-  return error instanceof Error && error.name === "TimeoutError";
+export class Timeout extends Error {
+  constructor(ms: number) {
+    super(`no answer within ${ms / 1000} s`);
+    this.name = "Timeout";
+  }
 }
 
 export function messageIn(body: Buffer): string {

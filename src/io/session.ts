@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { ConnectError, type Outlook, messageOf } from "../errors.ts";
+import { Cancelled, ConnectError, type Outlook, messageOf } from "../errors.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type Json, at, textAt } from "../json.ts";
 import { writesService } from "../plan.ts";
@@ -7,7 +7,7 @@ import { isHidden } from "../stack/template.ts";
 import { type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { registryAuth } from "./docker-config.ts";
-import { EngineApi, isTimeout, json } from "./engine.ts";
+import { EngineApi, Timeout, json } from "./engine.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
 import { openProxy } from "./proxy.ts";
 import { type SshLogin } from "./ssh-login.ts";
@@ -240,16 +240,15 @@ async function noDocker(
     const message = `The SSH session with ${manager.host} was lost (${lost}).`;
     return new ConnectError(message, "Check its sshd.", cause, "passing");
   }
-  const silent = isTimeout(cause);
-  const failure = silent ? " It does not answer." : await tunnel.way.failure();
+  const failure = cause instanceof Timeout ? ` It gives ${cause.message}.` : await tunnel.way.failure();
   const hint = target.sudo
     ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
-    : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
+    : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
   return new ConnectError(
     `The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`,
     hint,
     cause,
-    hasWorked || silent || STARTING.test(failure) ? "passing" : "lasting",
+    hasWorked || cause instanceof Timeout || STARTING.test(failure) ? "passing" : "lasting",
   );
 }
 
@@ -263,12 +262,18 @@ async function asManager(
     await connection.close();
   };
   try {
-    requireManager(await json(api, "/info"), address);
+    requireManager(await json(api, "/info").catch((error: unknown) => rethrow(error, address)), address);
   } catch (error) {
     await close();
     throw error;
   }
   return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
+}
+
+function rethrow(error: unknown, address: string): never {
+  if (error instanceof Cancelled) throw error;
+  const message = `The engine on ${address} answers, but can't tell about its swarm: ${messageOf(error)}.`;
+  throw new ConnectError(message, "The engine's log there may say more.", error, "passing");
 }
 
 /** A credential helper may take seconds: each registry is asked for once. */

@@ -9,8 +9,8 @@ import { type KnownHost, type SshLogin, knownHostsName } from "./ssh-login.ts";
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
 const CONNECT_TIMEOUT_MS = 5000;
-/** A peer that is gone without a word is found after three of these. */
-const KEEPALIVE_MS = 5000;
+/** A peer that is gone without a word is found out after three of these. */
+const KEEPALIVE_MS = 4000;
 
 /** One SSH session with a manager, whatever it goes through on the way. */
 export interface SshConnection {
@@ -210,7 +210,7 @@ function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
     username: at.user,
     readyTimeout: handshakeMs,
     keepaliveInterval: KEEPALIVE_MS,
-    keepaliveCountMax: 3,
+    keepaliveCountMax: 2,
     hostVerifier: (key: Buffer) => {
       attempt.offered = key;
       return isTrusted(key, attempt);
@@ -312,6 +312,9 @@ function explainSocket(error: Error & { readonly code?: string }, at: SshHost): 
   return new ConnectError(`${name} can't be reached (${why}).`, hint, error, "passing");
 }
 
+/** Which of these it is depends on which packet came first. */
+const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
+
 function explain(error: unknown, attempt: Attempt): ConnectError {
   const { at, offered, handshakeMs } = attempt;
   const name = inWords(at);
@@ -331,7 +334,8 @@ function explain(error: unknown, attempt: Attempt): ConnectError {
     offered === undefined
       ? "Its sshd may be full (MaxStartups) or restarting."
       : "Try from the runner: ssh -v.";
-  const message = `No SSH session with ${name}: ${cited(messageOf(error))}.`;
+  const why = HANGING_UP.test(messageOf(error)) ? "the server hung up" : cited(messageOf(error));
+  const message = `No SSH session with ${name}: ${why}.`;
   return new ConnectError(message, hint, error, "passing");
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
-import { type Call, type Engine, type EngineApi, type RawAnswer, isTimeout, messageIn } from "./engine.ts";
+import { type Call, type Engine, type EngineApi, type RawAnswer, Timeout, messageIn } from "./engine.ts";
 
 /** A manager that was reached. */
 export interface Reached extends AsyncDisposable {
@@ -16,6 +16,8 @@ export interface Reached extends AsyncDisposable {
  * (SANDBOX, "Leader lost"). To give up then costs no more than to run the job again.
  */
 const PATIENCE_MS = 60_000;
+/** A manager that knows no leader for longer than this may be cut off from the others, and one of them may know better. */
+const ELECTION_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8000;
 
@@ -92,10 +94,12 @@ export class SteadyEngine implements Engine, AsyncDisposable {
         if (!repeatable || !saysNoLeader(answer) || this.#isOver(startedAt)) return answer;
         if (attempt === 1)
           this.#say(`The swarm has no leader at the moment (${messageIn(answer.body)}); asking again.`);
-        await pause(attempt, this.#signal);
+        if (Date.now() - startedAt > ELECTION_MS)
+          await this.#reconnect(reached, startedAt, new Error("it knows no leader"));
+        else await pause(attempt, this.#signal);
       } catch (error) {
         if (error instanceof Cancelled || this.#signal.aborted) throw error;
-        if (call.deadlineMs !== undefined && isTimeout(error)) throw error; // Not the manager, but what it has to ask.
+        if (call.deadlineMs !== undefined && error instanceof Timeout) throw error; // Not the manager, but what it has to ask.
         if (!repeatable) throw silent(reached, error);
         // Even after the deadline: whoever puts things back gets one more try.
         if (attempt > 1 && this.#isOver(startedAt)) throw silent(reached, error);
