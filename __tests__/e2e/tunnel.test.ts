@@ -143,6 +143,12 @@ function known(...hosts: readonly Sshd[]): string {
   return hosts.map((each) => each.known).join("\n");
 }
 
+const closed = `${N1}:1`;
+const knownAll = (...more: readonly Sshd[]): string =>
+  [`${N1},[${N1}]:1 ${sshds.hostKeyOf(MANAGER)}`, `${N2} ${sshds.hostKeyOf(WORKER)}`, known(...more)].join(
+    "\n",
+  );
+
 // --- servers that don't play along ------------------------------------------------------------------------------
 
 describe("servers that are slow or full", () => {
@@ -154,6 +160,28 @@ describe("servers that are slow or full", () => {
     isRefused(run, /127\.0\.0\.1:\d+ did not complete the SSH handshake within 20 s\./);
     expect(run.ms).toBeGreaterThan(19_000);
     expect(run.ms).toBeLessThan(28_000);
+  });
+
+  test.concurrent("a port that nobody listens on is given up after 20 s", async () => {
+    const run = await deploy({ ...TRUSTING, "ssh-host": `${N1}:1` });
+    isRefused(run, /Nothing listens at \S+:1\. Check the host/);
+    expect(run.log.match(/Trying again/g)).toHaveLength(1);
+    expect(run.ms).toBeLessThan(35_000);
+  });
+
+  test.concurrent("of several managers where none works, one error names each and its reason", async () => {
+    const locked = sshds.start(MANAGER, { config: ["DenyUsers root"] });
+    const run = await deploy({
+      "ssh-host": `${closed}, ${N2}, ${locked.address}`,
+      "ssh-known-hosts": knownAll(locked),
+    });
+    isRefused(run, /None of the 3 managers can be used: /);
+    // Each time, not only at the end.
+    for (const line of run.log.match(/None of the 3 managers.*/g) ?? []) {
+      expect(line).toContain(`${N1} (Nothing listens at ${closed}.`);
+      expect(line).toContain(`${N2} (${N2} is a worker, and only a manager can deploy.`);
+      expect(line).toContain(`${N1} (root@${locked.address} refused the login`);
+    }
   });
 
   test.concurrent("a silent one costs 10 s where there is another one to go to", async () => {
@@ -197,13 +225,6 @@ describe("servers that are slow or full", () => {
       when(/Nothing listens at .* Trying again\./, () => sshds.restart(server)),
     );
     works(run);
-  });
-
-  test.concurrent("a port that nobody listens on is given up after 20 s", async () => {
-    const run = await deploy({ ...TRUSTING, "ssh-host": `${N1}:1` });
-    isRefused(run, /Nothing listens at \S+:1\. Check the host/);
-    expect(run.log.match(/Trying again/g)).toHaveLength(1);
-    expect(run.ms).toBeLessThan(35_000);
   });
 });
 
@@ -399,13 +420,15 @@ test.concurrent("a manager at an IPv6 address", async () => {
   const address = control.onNode(MANAGER, "ip -6 -o addr show dev eth0 scope global | awk '{ print $4 }'");
   const [ip = ""] = address.split("/");
   expect(ip).toMatch(/^fd00:/);
-  for (const host of [`[${ip}]`, `root@[${ip}]:22`]) {
-    const run = await deploy({ "ssh-host": host, "ssh-known-hosts": `${ip} ${sshds.hostKeyOf(MANAGER)}` });
-    works(run);
-    expect(run.log).toContain(`Connected to the manager ${ip}.`);
-  }
-  const refused = await deploy({ ...TRUSTING, "ssh-host": `[${ip}]:1` });
-  isRefused(refused, new RegExp(`Nothing listens at \\[${ip}\\]:1\\.`));
+  const key = sshds.hostKeyOf(MANAGER);
+  const run = await deploy({
+    "ssh-host": `[${ip}]:1, root@[${ip}]:22`,
+    "ssh-known-hosts": `${ip},[${ip}]:1 ${key}`,
+  });
+  works(run);
+  expect(run.log).toContain(`${ip}: Nothing listens at [${ip}]:1.`);
+  expect(run.log).toContain(`Connected to the manager ${ip}.`);
+  works(await deploy({ "ssh-host": `[${ip}]`, "ssh-known-hosts": `${ip} ${key}` }));
 });
 
 // --- host keys --------------------------------------------------------------------------------------------------
@@ -633,62 +656,68 @@ describe("jump hosts", () => {
 
   const forwardsNothing =
     /The jump host \S+ does not forward connections to \S+:22\. On \S+ sshd needs AllowTcpForwarding .*port-forwarding/;
-  const unreachable: [string, readonly string[], string, string, RegExp][] = [
-    ["that forwards nothing", ["AllowTcpForwarding no"], "", N1, forwardsNothing],
-    ["whose key may not forward", [], "restrict", N1, forwardsNothing],
+  const unreachable: [string, readonly string[], string, RegExp][] = [
+    ["that forwards nothing", ["AllowTcpForwarding no"], "", forwardsNothing],
+    ["whose key may not forward", [], "restrict", forwardsNothing],
     [
       "whose key may forward elsewhere only",
       [],
       `restrict,port-forwarding,permitopen="${N2}:22"`,
-      N1,
       /The jump host \S+ does not forward connections to \S+:22\..*permitopen/,
     ],
-    [
-      "where nobody listens at the next port",
-      [],
-      "",
-      `${N1}:1`,
-      /The jump host \S+ can't reach \S+:1 \(Connection refused\)\. Check the name and the port as \S+ sees them/,
-    ],
-    [
-      "that has no way to the next address",
-      [],
-      "",
-      NOBODY,
-      /The jump host \S+ can't reach \S+\.99:22 \((No route to host|its sshd gives no reason)\)/,
-    ],
-    [
-      "that does not know the next name",
-      [],
-      "",
-      "manager.invalid",
-      /The jump host \S+ can't reach manager\.invalid:22 \(.+\)/,
-    ],
   ];
-  test.concurrent.each(unreachable)(
-    "one %s is refused in words",
-    async (_name, config, keyOptions, host, says) => {
-      const jump = sshds.start(WORKER, { config, keyOptions });
-      const next = host.replace(/^(.*):(\d+)$/, "[$1]:$2");
-      const run = await deploy({
-        "ssh-host": host,
-        "ssh-jump": jump.address,
-        "ssh-known-hosts": `${known(jump)}\n${next} ${sshds.hostKeyOf(MANAGER)}`,
-      });
-      isRefused(run, says);
-    },
-  );
+  test.concurrent.each(unreachable)("one %s is refused in words", async (_name, config, keyOptions, says) => {
+    const jump = sshds.start(WORKER, { config, keyOptions });
+    const run = await deploy({
+      "ssh-host": N1,
+      "ssh-jump": jump.address,
+      "ssh-known-hosts": `${known(jump)}\n${N1} ${sshds.hostKeyOf(MANAGER)}`,
+    });
+    isRefused(run, says);
+  });
+
+  test.concurrent.each([
+    [
+      "nobody listens at the port",
+      `${N1}:1`,
+      /^\S+: The jump host \S+ can't reach \S+:1 \(Connection refused\)\. Check the name and the port as \S+ sees them/m,
+    ],
+    [
+      "there is no way to the address",
+      NOBODY,
+      /^\S+: The jump host \S+ can't reach \S+\.99:22 \((No route to host|its sshd gives no reason)\)/m,
+    ],
+    [
+      "the name is unknown there",
+      "manager.invalid",
+      /^\S+: The jump host \S+ can't reach manager\.invalid:22 \(.+\)/m,
+    ],
+    [
+      "packets are swallowed",
+      `${N1}:2299`,
+      /^\S+: The jump host \S+ can't reach \S+:2299 \(no answer within 5 s\)/m,
+    ],
+  ])("%s, and the next manager is tried", async (_name, host, says) => {
+    control.onNode(
+      MANAGER,
+      "iptables -C INPUT -p tcp --dport 2299 -j DROP || iptables -I INPUT -p tcp --dport 2299 -j DROP",
+    );
+    const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
+    const next = host.replace(/^(.*):(\d+)$/, "[$1]:$2");
+    const run = await deploy({
+      "ssh-host": `${host}, ${manager.address}`,
+      "ssh-jump": jump.address,
+      "ssh-known-hosts": `${known(jump, manager)}\n${next} ${sshds.hostKeyOf(MANAGER)}`,
+    });
+    works(run);
+    expect(run.log).toMatch(says);
+    expect(run.log).not.toContain("(SSH)");
+  });
 });
 
 // --- several managers -------------------------------------------------------------------------------------------
 
 describe("several managers", () => {
-  const closed = `${N1}:1`;
-  const knownAll = (...more: readonly Sshd[]): string =>
-    [`${N1},[${N1}]:1 ${sshds.hostKeyOf(MANAGER)}`, `${N2} ${sshds.hostKeyOf(WORKER)}`, known(...more)].join(
-      "\n",
-    );
-
   test.concurrent("the first that works is used, and the log says why the others are not", async () => {
     const run = await deploy({ "ssh-host": `${closed}, ${N2}\n${N1}`, "ssh-known-hosts": knownAll() });
     works(run);
@@ -696,21 +725,6 @@ describe("several managers", () => {
     expect(run.log.match(new RegExp(`^${N2}: ${N2} is a worker, and only a manager`, "gm"))).toHaveLength(1);
     expect(run.log).toContain(`Connected to the manager ${N1}.`);
     expect(run.summary).toContain(`manager <code>${N1}</code>`);
-  });
-
-  test.concurrent("where none works, one error names each and its reason", async () => {
-    const locked = sshds.start(MANAGER, { config: ["DenyUsers root"] });
-    const run = await deploy({
-      "ssh-host": `${closed}, ${N2}, ${locked.address}`,
-      "ssh-known-hosts": knownAll(locked),
-    });
-    isRefused(run, /None of the 3 managers can be used: /);
-    // Each time, not only at the end.
-    for (const line of run.log.match(/None of the 3 managers.*/g) ?? []) {
-      expect(line).toContain(`${N1} (Nothing listens at ${closed}.`);
-      expect(line).toContain(`${N2} (${N2} is a worker, and only a manager can deploy.`);
-      expect(line).toContain(`${N1} (root@${locked.address} refused the login`);
-    }
   });
 
   test.concurrent("a login that is refused by one is no reason to give up", async () => {
