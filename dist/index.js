@@ -23988,6 +23988,8 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(3916);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(1601);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/plan.ts
@@ -24135,16 +24137,15 @@ var world = __nccwpck_require__(3079);
 
 
 
+
 const POLL_MS = 700;
-/** Long enough for a swarm to elect a new leader (SANDBOX: 9 to 16 s, and answers that hang for 20 s). */
-const BLIND_MS = 60_000;
 /** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
 async function* observe(swarm, clock, request) {
     const start = request.startedAt;
     let stableSince;
-    let seenAt = clock.now();
+    let seenAt = start;
+    let verdicts = new Map();
     for (let { seen } = request;; seen = undefined) {
-        let verdicts;
         try {
             verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
             seenAt = clock.now();
@@ -24152,8 +24153,8 @@ async function* observe(swarm, clock, request) {
         catch (error) {
             if (!mayPass(error))
                 throw error;
-            if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
-                throw lostSight(swarm, error);
+            if (clock.now() - start >= request.timeoutMs)
+                throw lostSight(clock.now() - seenAt, verdicts, error);
             await clock.sleep(POLL_MS);
             continue;
         }
@@ -24197,8 +24198,10 @@ function judged({ services, tasks }, request) {
         return [each.name, judge(snapshot)];
     }));
 }
-function lostSight(swarm, error) {
-    return new errors/* DeployError */.sH(`The manager ${swarm.address} stopped answering while the rollout was watched: ${(0,errors/* messageOf */.bD)(error)}`, "What was sent goes on rolling out on the swarm; look at it with `docker stack ps`, then run this job again.", error);
+/** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
+function lostSight(blindMs, verdicts, error) {
+    const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
+    return new errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
 }
 function watched(services) {
     return services.flatMap(({ name, wanted }) => wanted === undefined ? [] : [{ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: wanted }]);
@@ -24325,8 +24328,6 @@ function runningPin(image, live) {
     return undefined;
 }
 
-// EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(1601);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/stack/configs.ts
@@ -24984,29 +24985,35 @@ async function aftermath(plan, sent, deployment, session, error) {
     else if (sent.size === 0) {
         facts.aftermath = ["No service was changed."];
     }
-    else if (inputs.rollout.onFailure === "keep") {
-        facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
-        facts.services = await asTheyAre(facts.services, plan, session);
-    }
     else {
+        // A manager that could not be reached until the deadline is not waited for as long once more.
+        const { timeoutMs, onFailure } = inputs.rollout;
+        session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
         try {
-            facts.aftermath = await aftermath_putBack(plan, sent, deployment, session);
+            facts.aftermath =
+                onFailure === "keep"
+                    ? await keep(plan, deployment, session)
+                    : await aftermath_putBack(plan, sent, deployment, session);
         }
         catch (second) {
+            const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
+            facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
             facts.aftermath = [
-                `The stack could not be put back: ${(0,errors/* messageOf */.bD)(second)} Look at it with \`docker stack ps\`.`,
+                `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
             ];
         }
     }
     facts.aftermath.forEach((line) => world.voice.say(line));
 }
-/** What runs now, which may be what Swarm itself has put back. */
-async function asTheyAre(services, plan, session) {
+const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
+/** What runs now may be what Swarm itself has put back. */
+async function keep(plan, { facts }, session) {
     const live = await session.swarm.services(plan.stack);
-    return services.map((service) => {
+    facts.services = facts.services.map((service) => {
         const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
         return { ...service, imageAfter: (0,report/* imageOf */.dT)(now?.spec) };
     });
+    return [KEPT];
 }
 async function aftermath_putBack(plan, sent, deployment, session) {
     const { facts, world } = deployment;
@@ -25041,6 +25048,12 @@ async function runsAgain(services, plan, { inputs, world }, session) {
         endOnFailure: false,
     });
     return end === "stable";
+}
+/** What was sent, and nobody could say what became of it. */
+function afterNothing(service, plan, sent) {
+    return sent.has(`${plan.stack}_${service.name}`) && service.state === service.change
+        ? { ...service, state: "unknown" }
+        : service;
 }
 /** The table goes on saying which service was to blame. */
 function afterRestore(service, restored, removed) {
@@ -25096,6 +25109,7 @@ async function sendAndWatch({ plan, stack, survey, objects, images }, sent, { in
     const { swarm } = session;
     const { tasks } = survey;
     const startedAt = world.clock.now();
+    session.waitUntil(startedAt + inputs.rollout.timeoutMs);
     const created = await (0,apply/* createNeeds */.MW)(plan, objects, swarm, world.voice);
     const stage = { survey, images: images.answers, ...created };
     const onSent = (name) => void sent.add(name);
@@ -25568,11 +25582,10 @@ class BuildError extends StopError {
 }
 /** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
 class ConnectError extends StopError {
-    /** Whether another try may well succeed: the network, a restart, an election; not a wrong key. */
-    transient;
-    constructor(message, hint, cause, transient = false) {
+    outlook;
+    constructor(message, hint, cause, outlook = "lasting") {
         super("connect", [{ message, hint }], cause);
-        this.transient = transient;
+        this.outlook = outlook;
     }
 }
 /** What was asked can't work on this swarm as it stands. The swarm is untouched. */
@@ -25669,6 +25682,30 @@ function headline(story) {
     const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
     const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
     return `Task ${where} (${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_1__/* .shortImage */ .Uq)(story.image)}): ${story.error === "" ? ended : story.error}`;
+}
+
+
+/***/ }),
+
+/***/ 3919:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   g: () => (/* binding */ printable),
+/* harmony export */   k: () => (/* binding */ cited)
+/* harmony export */ });
+/** What others wrote (containers, docker, servers) and we show. */
+/** Without colours and other control characters. */
+function printable(line) {
+    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
+}
+const MOST_CHARACTERS = 300;
+/** As part of a sentence of ours: on one line, and not too much of it. */
+function cited(text) {
+    const line = printable(text.replace(/\s+/g, " ")).trim();
+    return line.length > MOST_CHARACTERS ? `${line.slice(0, MOST_CHARACTERS)}…` : line;
 }
 
 
@@ -26513,6 +26550,7 @@ function collect(stream, onLine) {
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
   PB: () => (/* binding */ EngineApi),
+  Ep: () => (/* binding */ Timeout),
   Pq: () => (/* binding */ json),
   v6: () => (/* binding */ messageIn),
   hF: () => (/* binding */ successful)
@@ -26542,6 +26580,8 @@ var errors = __nccwpck_require__(3916);
 const OLDEST_API = "1.41";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
+/** The first question asks for nothing but the engine itself. */
+const GREETING_DEADLINE_MS = 10_000;
 /** The JSON of a successful answer; a `ManagerRefusal` for any other. */
 async function json(engine, path, call = {}) {
     const bytes = await successful(engine, path, call);
@@ -26587,8 +26627,8 @@ class EngineApi {
     }
     /** One question tells both. Should an engine no longer take it without a version, it is asked for its version first. */
     async #greet(dockerHost, most) {
-        const asked = await this.#send("/info", {});
-        const { headers, status } = asked.status === 200 ? asked : await this.#send("/_ping", {});
+        const asked = await this.#send("/info", { deadlineMs: GREETING_DEADLINE_MS });
+        const { headers, status } = asked.status === 200 ? asked : await this.#send("/_ping", { deadlineMs: GREETING_DEADLINE_MS });
         this.#agent.maxSockets = most();
         this.#apiVersion = spokenVersion({ headers, status }, dockerHost);
         this.#info =
@@ -26614,7 +26654,9 @@ class EngineApi {
         const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
         const body = call.body === undefined ? undefined : JSON.stringify(call.body);
         const send = this.#address.tls === undefined ? external_node_http_.request : external_node_https_namespaceObject.request;
-        const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
+        const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
+        const timeout = AbortSignal.timeout(deadlineMs);
+        const signal = AbortSignal.any([this.#signal, timeout]);
         return await new Promise((resolve, reject) => {
             const sent = send({
                 ...this.#address.where,
@@ -26639,7 +26681,12 @@ class EngineApi {
                     body: Buffer.concat(chunks),
                 }));
             });
-            sent.on("error", (error) => reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error));
+            sent.on("error", (error) => {
+                if (this.#signal.aborted)
+                    reject(this.#signal.reason);
+                else
+                    reject(timeout.aborted ? new Timeout(deadlineMs) : error);
+            });
             sent.end(body);
         });
     }
@@ -26679,6 +26726,13 @@ function certificates(folder) {
     }
     catch (error) {
         throw new errors/* ConnectError */.T$(`The certificates in DOCKER_CERT_PATH (${folder}) can't be read: ${(0,errors/* messageOf */.bD)(error)}.`, "Docker expects ca.pem, cert.pem and key.pem there.", error);
+    }
+}
+/** Nobody answered in the time that a call had. */
+class Timeout extends Error {
+    constructor(ms) {
+        super(`no answer within ${ms / 1000} s`);
+        this.name = "Timeout";
     }
 }
 function messageIn(body) {
@@ -26814,13 +26868,16 @@ var text_order = __nccwpck_require__(6533);
 
 const PREDEFINED_NETWORKS = ["host", "bridge"];
 const LOGS_DEADLINE_MS = 8000;
+const REGISTRY_DEADLINE_MS = 60_000;
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 class EngineSwarm {
     #engine;
     #address;
-    constructor(engine, address) {
+    #signal;
+    constructor(engine, address, signal) {
         this.#engine = engine;
         this.#address = address;
+        this.#signal = signal;
     }
     get address() {
         return this.#address();
@@ -26850,11 +26907,15 @@ class EngineSwarm {
         try {
             const body = (await (0,engine/* json */.Pq)(this.#engine, `/distribution/${image}/json`, {
                 auth,
-                deadlineMs: 60_000,
+                deadlineMs: REGISTRY_DEADLINE_MS,
             }));
             return { kind: "found", digest: (0,json/* textAt */.$6)(body, "Descriptor", "digest"), body };
         }
         catch (error) {
+            if (error instanceof engine/* Timeout */.Ep) {
+                const message = `the registry did not answer within ${REGISTRY_DEADLINE_MS / 1000} s`;
+                return { kind: "refused", status: 504, message };
+            }
             if (!(error instanceof errors/* ManagerRefusal */.oF))
                 throw error;
             return { kind: "refused", status: error.status, message: error.said };
@@ -26937,9 +26998,11 @@ class EngineSwarm {
     }
     async taskLogs(taskId, lines) {
         const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
-        const bytes = await (0,engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, {
-            query,
-            deadlineMs: LOGS_DEADLINE_MS,
+        const call = { query, deadlineMs: LOGS_DEADLINE_MS };
+        const bytes = await (0,engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, call).catch((error) => {
+            if (!(error instanceof engine/* Timeout */.Ep))
+                throw error;
+            throw new Error(`the node did not send it within ${LOGS_DEADLINE_MS / 1000} s`, { cause: error });
         });
         // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
         const stamped = demultiplexed(bytes).toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.stamp, b.stamp));
@@ -26948,7 +27011,8 @@ class EngineSwarm {
     async updateService(service, spec, auth) {
         const path = `/services/${service.id}/update`;
         const query = `?version=${service.version}`;
-        const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, { method: "POST", path, body: spec, auth }, query);
+        const write = { method: "POST", path, body: spec, auth };
+        const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, write, query, this.#signal);
         if (status >= 300)
             throw new errors/* ManagerRefusal */.oF(status, `POST ${path}`, (0,json/* textAt */.$6)(body, "message"));
     }
@@ -27055,7 +27119,7 @@ var stand_in = __nccwpck_require__(3050);
  * stack's own network, is created once and all hear the one answer; one after the other, since two networks made at once may get one
  * subnet (Docker 28, "Pool overlaps"). `onSent` hears which services the manager took; one that got no answer may have been taken.
  */
-function forwarding(engine, onSent) {
+function forwarding(engine, signal, onSent) {
     const networks = new Map();
     const common = new Map();
     let last = Promise.resolve();
@@ -27065,7 +27129,7 @@ function forwarding(engine, onSent) {
             return { status: 409, body: { message: apply/* HELD_BACK */.q_ } };
         const name = (0,json/* textAt */.$6)(write.body, "Name");
         try {
-            const answer = await (0,io_write/* sendWrite */.A)(engine, write, query);
+            const answer = await (0,io_write/* sendWrite */.A)(engine, write, query, signal);
             if (answer.status >= 300)
                 failed = true;
             else if ((0,plan/* writesService */.IJ)(write.path))
@@ -27146,13 +27210,21 @@ var steady_engine = __nccwpck_require__(8511);
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
 const external_node_stream_namespaceObject = require("node:stream");
+// EXTERNAL MODULE: external "node:timers/promises"
+var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
 var lib = __nccwpck_require__(5472);
+// EXTERNAL MODULE: ./src/foreign-text.ts
+var foreign_text = __nccwpck_require__(3919);
 ;// CONCATENATED MODULE: ./src/io/docker-way.ts
 
 
 
+
+
 const DEFAULT_SOCKET = "/var/run/docker.sock";
+/** How long a command over there may take to end once it has lost its connection. */
+const FAREWELL_MS = 1000;
 /**
  * How an SSH session gets to Docker's socket. Stream-local forwarding costs no process and no session over there; where sshd refuses
  * it, or sudo is needed, `docker system dial-stdio` does the same over a channel.
@@ -27162,6 +27234,10 @@ class DockerWay {
     #target;
     #kind;
     #said = "";
+    /** How the command that was started last came to its end. */
+    #exit = "";
+    /** Resolves when the command that was started last has ended. */
+    #ended = Promise.resolve();
     constructor(client, target) {
         this.#client = client;
         this.#target = target;
@@ -27171,13 +27247,24 @@ class DockerWay {
     get most() {
         return this.#kind === "dial-stdio" ? 1 : Number.POSITIVE_INFINITY;
     }
-    /** In words, for the log. */
-    get name() {
-        return this.#kind === "dial-stdio" ? `\`${this.#command()}\`` : "stream-local forwarding";
+    /** What failed, as far as somebody said so, in sentences for an error: empty where nobody did. */
+    async failure() {
+        const { socket, sudo } = this.#target;
+        await Promise.race([this.#ended, (0,promises_.setTimeout)(2 * FAREWELL_MS, undefined, { ref: false })]);
+        const said = (0,foreign_text/* cited */.k)(this.#said);
+        if (this.#kind !== "dial-stdio")
+            return said === "" ? "" : ` What answers there says: ${said}.`;
+        const refused = sudo ? "" : ` sshd refuses to forward to ${socket}, or nothing listens there;`;
+        return `${refused} \`${this.#command()}\` says: ${said || this.#exit || "nothing"}.`;
     }
-    /** Why Docker could not be reached, as far as somebody said so. */
-    get failure() {
-        return this.#said.trim().replace(/\s+/g, " ");
+    /** Notes what comes back first: where it is no HTTP, it is somebody's reason. */
+    heard(chunk) {
+        if (!chunk.toString("latin1").startsWith("HTTP/"))
+            this.#note(chunk);
+    }
+    #note(chunk) {
+        if (this.#said.length < 1000)
+            this.#said += chunk.toString("utf8");
     }
     /** A connection to Docker's socket. Rejects where none can be had; one by dial-stdio may also just end, and `failure` says why. */
     async open() {
@@ -27210,18 +27297,29 @@ class DockerWay {
         return await new Promise((resolve, reject) => {
             this.#client.exec(this.#command(), (error, channel) => {
                 if (error !== undefined) {
-                    this.#said = `sshd opens no session for it (${error.message})`;
+                    this.#said = "sshd opens no session for it (MaxSessions, or a key or user without one)";
                     reject(error);
                     return;
                 }
-                channel.stderr.on("data", (chunk) => (this.#said += chunk.toString("utf8").slice(0, 2000)));
-                channel.on("exit", (code) => {
-                    if (code !== 0 && this.#said === "")
-                        this.#said = `it ended with exit code ${code ?? "none"}`;
+                channel.stderr.on("data", (chunk) => this.#note(chunk));
+                channel.on("exit", (code, signal) => {
+                    this.#exit = code === null ? `it was ended by ${signal}` : `it ended with exit code ${code}`;
                 });
+                this.#ended = new Promise((ended) => channel.on("close", () => ended()));
                 resolve(channel);
             });
         });
+    }
+    /** Lets go of a connection. A command gets the time to end by itself, since its last words may be why nothing worked. */
+    leave(channel) {
+        if (this.#kind !== "dial-stdio") {
+            channel.destroy();
+            return;
+        }
+        channel.end();
+        channel.resume();
+        const timer = setTimeout(() => channel.destroy(), FAREWELL_MS).unref();
+        channel.on("close", () => clearTimeout(timer));
     }
     #command() {
         const { sudo, socket } = this.#target;
@@ -27244,11 +27342,13 @@ var known_hosts = __nccwpck_require__(7633);
 
 
 
-const HANDSHAKE_TIMEOUT_MS = 20_000;
-/** A peer that is gone without a word is found after three of these. */
-const KEEPALIVE_MS = 5000;
-/** Connects hop by hop; each one's host key is checked before any credential is sent to it. */
-async function openConnection(login, manager, signal) {
+
+/** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
+const CONNECT_TIMEOUT_MS = 5000;
+/** A peer that is gone without a word is found out after three of these. */
+const KEEPALIVE_MS = 4000;
+/** Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in. */
+async function openConnection(login, manager, handshakeMs, signal) {
     const hops = [];
     const close = () => {
         for (const hop of hops.toReversed())
@@ -27257,8 +27357,8 @@ async function openConnection(login, manager, signal) {
     try {
         for (const at of [...login.target.jumps, manager]) {
             const previous = hops.at(-1);
-            const way = previous === undefined ? undefined : await through(previous, at);
-            hops.push(await connect(at, way, login, signal));
+            const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
+            hops.push(await logIn(at, way, login, handshakeMs, signal));
         }
     }
     catch (error) {
@@ -27270,24 +27370,81 @@ async function openConnection(login, manager, signal) {
         throw new RangeError("there is no host to connect to");
     return { client: last.client, lost: () => hops.map(({ lost }) => lost()).find(Boolean), close };
 }
-/** A jump host's own connection to the next one. */
-async function through({ client, at }, next) {
+/** What `begin` comes to, or an error as soon as the job is cancelled. `begin` gives what undoes its work; that is called on any error. */
+async function unlessCancelled(signal, begin) {
+    signal.throwIfAborted();
     return await new Promise((resolve, reject) => {
-        client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
-            if (error === undefined)
-                resolve(channel);
-            else
-                reject(explainJump(error, at, next));
+        const cancel = () => fail(signal.reason);
+        const done = (value) => {
+            signal.removeEventListener("abort", cancel);
+            resolve(value);
+        };
+        const fail = (error) => {
+            signal.removeEventListener("abort", cancel);
+            undo();
+            reject(error instanceof Error ? error : new errors/* Cancelled */.cJ("a signal"));
+        };
+        signal.addEventListener("abort", cancel, { once: true });
+        const undo = begin(done, fail);
+    });
+}
+function tooSlow() {
+    return Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`), { code: "ETIMEDOUT" });
+}
+/** A TCP connection. Looking up the name is not part of the time it has: a slow name server is no reason to give up. */
+async function dial(at, signal) {
+    const { host, port } = at;
+    return await unlessCancelled(signal, (resolve, reject) => {
+        // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
+        const socket = (0,external_node_net_.connect)({ host, port, noDelay: true });
+        let timer;
+        socket.on("connectionAttempt", () => {
+            timer ??= setTimeout(() => socket.destroy(tooSlow()), CONNECT_TIMEOUT_MS);
         });
+        // For life: ssh2 listens only from the handshake on.
+        socket.on("error", (error) => reject(explainSocket(error, at)));
+        socket.on("connect", () => resolve(socket));
+        for (const event of ["connect", "close"])
+            socket.on(event, () => clearTimeout(timer));
+        return () => socket.destroy();
+    });
+}
+/** A jump host's own connection to the next one. */
+async function through({ client, at }, next, signal) {
+    return await unlessCancelled(signal, (resolve, reject) => {
+        let late = false;
+        const timer = setTimeout(() => reject(explainJump(tooSlow(), at, next)), CONNECT_TIMEOUT_MS);
+        const undo = () => {
+            late = true;
+            clearTimeout(timer);
+        };
+        try {
+            client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
+                clearTimeout(timer);
+                if (error !== undefined)
+                    reject(explainJump(error, at, next));
+                else if (late)
+                    channel.destroy();
+                else
+                    resolve(channel);
+            });
+        }
+        catch (error) {
+            // The session with the jump host has just gone.
+            queueMicrotask(() => reject(explainJump(error, at, next)));
+        }
+        return undo;
     });
 }
 /** RFC 4254, 5.1. */
 const PROHIBITED = 1;
 function explainJump(error, at, next) {
     const [from, to] = [inWords(at), inWords(next)];
-    return error.reason === PROHIBITED
-        ? new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections.`, "Its sshd needs AllowTcpForwarding, and the key in authorized_keys port-forwarding and no permitopen for another address.", error)
-        : new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${(0,errors/* messageOf */.bD)(error)}).`, "Check the name and port as the jump host sees them.", error, true);
+    if (error.reason === PROHIBITED)
+        return new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections to ${to}.`, `On ${at.host} sshd needs AllowTcpForwarding (and no PermitOpen without ${to}), and the key in authorized_keys port-forwarding (and no permitopen without "${to}").`, error);
+    const said = (0,errors/* messageOf */.bD)(error).replace(/^\(SSH\) Channel open failure: /, "");
+    const why = said === "open failed" ? "its sshd gives no reason" : (0,foreign_text/* cited */.k)(said);
+    return new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${why}).`, `Check the name and the port as ${at.host} sees them, and the firewall between the two.`, error, /not known|No address/.test(said) ? "lasting" : "passing");
 }
 /** `host:port`, an IPv6 address in brackets. */
 function inWords({ host, port }) {
@@ -27311,40 +27468,37 @@ function hostKeyAlgorithms(trusted) {
         ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
     ];
 }
-async function connect(at, sock, login, signal) {
-    signal.throwIfAborted();
+async function logIn(at, sock, login, handshakeMs, signal) {
     const known = login.known.get(at) ?? { trusted: [], revoked: [] };
-    const attempt = { at, login, known, offered: undefined, accepted: [] };
+    const attempt = { at, login, known, handshakeMs, offered: undefined, accepted: [] };
     const client = new lib.Client();
     let lost;
     // One listener for life: an `error` of a session that nobody listens to ends the process.
     client.on("error", (error) => (lost ??= error.message));
     client.on("end", () => (lost ??= "the server ended the session"));
     client.on("close", () => (lost ??= "the server closed the session"));
-    const socket = sock ?? new external_node_net_.Socket().connect({ host: at.host, port: at.port });
-    socket.on("error", () => undefined); // ssh2 tells of it, once it listens.
     const close = () => {
         lost ??= "this step closed the session";
         client.end();
-        if (socket instanceof external_node_net_.Socket)
-            socket.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
+        if (sock instanceof external_node_net_.Socket)
+            sock.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
         else
             client.destroy();
     };
-    await ready(client, optionsFor(attempt, socket), attempt, signal).catch((error) => {
-        socket.destroy();
+    await ready(client, optionsFor(attempt, sock), attempt, signal).catch((error) => {
+        sock.destroy();
         throw error;
     });
     return { at, client, lost: () => lost, close };
 }
 function optionsFor(attempt, sock) {
-    const { at, known } = attempt;
+    const { at, known, handshakeMs } = attempt;
     return {
         sock,
         username: at.user,
-        readyTimeout: HANDSHAKE_TIMEOUT_MS,
+        readyTimeout: handshakeMs,
         keepaliveInterval: KEEPALIVE_MS,
-        keepaliveCountMax: 3,
+        keepaliveCountMax: 2,
         hostVerifier: (key) => {
             attempt.offered = key;
             return isTrusted(key, attempt);
@@ -27388,32 +27542,23 @@ function authHandler(attempt) {
     };
 }
 async function ready(client, options, attempt, signal) {
-    await new Promise((resolve, reject) => {
-        const fail = (error) => {
-            signal.removeEventListener("abort", abort);
-            client.destroy();
-            reject(error);
-        };
-        const abort = () => fail(signal.reason instanceof Error ? signal.reason : new errors/* Cancelled */.cJ("a signal"));
-        signal.addEventListener("abort", abort, { once: true });
-        const failed = (error) => fail(explain(error, attempt));
+    await unlessCancelled(signal, (resolve, reject) => {
+        const failed = (error) => reject(explain(error, attempt));
         const ended = () => failed(new Error("the server closed the connection"));
         client.on("error", failed);
         client.on("end", ended);
         client.on("close", ended);
-        client.on("connect", () => client.setNoDelay(true)); // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
         client.on("ready", () => {
-            signal.removeEventListener("abort", abort);
-            for (const event of ["error", "end", "close"])
-                client.off(event, event === "error" ? failed : ended);
+            client.off("error", failed).off("end", ended).off("close", ended);
             resolve();
         });
         try {
             client.connect(options); // Throws on options it can't use.
         }
         catch (error) {
-            fail(explain(error, attempt));
+            queueMicrotask(() => reject(explain(error, attempt)));
         }
+        return () => client.destroy();
     });
 }
 function isTrusted(key, { known, login }) {
@@ -27423,37 +27568,48 @@ function isTrusted(key, { known, login }) {
     return (known.trusted.some(({ blob }) => blob.equals(key)) ||
         login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print));
 }
-/** Of the network, and of no use to a second try where the name or the address is wrong. */
-const UNREACHABLE = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"]);
-function explain(error, attempt) {
-    const { at, offered } = attempt;
+/** No connection at all. */
+function explainSocket(error, at) {
+    const { code = "" } = error;
     const name = inWords(at);
-    const { level, code = "" } = error;
+    if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
+        const hint = 'Check "ssh-host"; the runner must know the name.';
+        const outlook = code === "EAI_AGAIN" ? "passing" : "lasting";
+        return new errors/* ConnectError */.T$(`The host name ${at.host} can't be resolved.`, hint, error, outlook);
+    }
+    if (code === "ECONNREFUSED") {
+        const hint = "Check the host, the port and that sshd runs.";
+        return new errors/* ConnectError */.T$(`Nothing listens at ${name}.`, hint, error, "passing");
+    }
+    const why = code === "" || error.message.startsWith("no answer") ? error.message : code;
+    const hint = "Check that the runner may reach it: firewall, address, VPN.";
+    return new errors/* ConnectError */.T$(`${name} can't be reached (${why}).`, hint, error, "passing");
+}
+/** Which of these it is depends on which packet came first. */
+const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
+function explain(error, attempt) {
+    const { at, offered, handshakeMs } = attempt;
+    const name = inWords(at);
+    const { level } = error;
     if (offered !== undefined && !isTrusted(offered, attempt))
         return hostKeyError(attempt, offered, error);
     if (level === "client-authentication")
         return loginError(attempt, error);
+    if (level === "agent") {
+        const message = `The SSH agent at SSH_AUTH_SOCK can't be used: ${(0,errors/* messageOf */.bD)(error)}.`;
+        return new errors/* ConnectError */.T$(message, "Start it and add the key in a step before this one.", error);
+    }
     if (level === "client-timeout") {
-        const message = `${name} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`;
-        return new errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, true);
-    }
-    if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
-        const hint = 'Check "ssh-host"; the runner must know the name.';
-        return new errors/* ConnectError */.T$(`The host name ${at.host} can't be resolved.`, hint, error, code === "EAI_AGAIN");
-    }
-    if (code === "ECONNREFUSED") {
-        const hint = "Check the host, the port and that sshd runs.";
-        return new errors/* ConnectError */.T$(`Nothing listens at ${name}.`, hint, error, true);
-    }
-    if (UNREACHABLE.has(code)) {
-        const hint = "Check that the runner may reach the manager: firewall, address, VPN.";
-        return new errors/* ConnectError */.T$(`${name} can't be reached (${code}).`, hint, error, true);
+        const message = `${name} did not complete the SSH handshake within ${handshakeMs / 1000} s.`;
+        return new errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, "passing");
     }
     // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
     const hint = offered === undefined
         ? "Its sshd may be full (MaxStartups) or restarting."
         : "Try from the runner: ssh -v.";
-    return new errors/* ConnectError */.T$(`No SSH session with ${name}: ${(0,errors/* messageOf */.bD)(error)}.`, hint, error, true);
+    const why = HANGING_UP.test((0,errors/* messageOf */.bD)(error)) ? "the server hung up" : (0,foreign_text/* cited */.k)((0,errors/* messageOf */.bD)(error));
+    const message = `No SSH session with ${name}: ${why}.`;
+    return new errors/* ConnectError */.T$(message, hint, error, "passing");
 }
 function loginError({ at, login, accepted }, cause) {
     const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
@@ -27494,8 +27650,8 @@ function hostKeyError({ at, login, known }, offered, cause) {
 
 
 /** Connects to one manager, and listens on a socket of that name in `folder`. */
-async function openTunnel(login, manager, path, signal) {
-    const connection = await openConnection(login, manager, signal);
+async function openTunnel(login, manager, path, handshakeMs, signal) {
+    const connection = await openConnection(login, manager, handshakeMs, signal);
     const way = new DockerWay(connection.client, login.target);
     const socket = (0,external_node_path_.join)(path.folder, path.name);
     const channels = new Channels(way);
@@ -27503,7 +27659,7 @@ async function openTunnel(login, manager, path, signal) {
     const server = (0,external_node_net_.createServer)({ allowHalfOpen: true }, (local) => {
         sockets.add(local);
         local.on("close", () => sockets.delete(local));
-        void splice(local, channels);
+        void splice(local, channels, way);
     });
     const close = async () => {
         for (const local of sockets)
@@ -27559,7 +27715,7 @@ class Channels {
         }
     }
 }
-async function splice(local, channels) {
+async function splice(local, channels, way) {
     local.on("error", () => local.destroy());
     let channel;
     try {
@@ -27571,11 +27727,13 @@ async function splice(local, channels) {
     }
     channel.on("error", () => local.destroy());
     channel.on("close", () => local.destroy());
-    local.on("close", () => channel.destroy());
-    if (local.destroyed)
-        channel.destroy();
-    else
-        local.pipe(channel).pipe(local);
+    local.on("close", () => way.leave(channel));
+    if (local.destroyed) {
+        way.leave(channel);
+        return;
+    }
+    channel.once("data", (chunk) => way.heard(chunk));
+    local.pipe(channel).pipe(local);
 }
 
 ;// CONCATENATED MODULE: ./src/io/session.ts
@@ -27607,28 +27765,30 @@ function withheld(environment) {
 async function openSession(request) {
     const { privateFolder, configFolder, login, signal, say } = request;
     const managers = new Managers(request);
-    const engine = new steady_engine/* SteadyEngine */.x4(await managers.reachPatiently(), async () => await managers.reachAnother(), request.patienceMs, signal, say);
+    const first = await managers.reachPatiently();
+    const engine = new steady_engine/* SteadyEngine */.x4(first, async () => await managers.reachAnother(), signal, say);
     try {
         const proxy = await openProxy(engine, (0,external_node_path_.join)(privateFolder, "docker.sock"));
         const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
         return {
-            swarm: new EngineSwarm(engine, () => engine.address),
+            swarm: new EngineSwarm(engine, () => engine.address, signal),
             docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
             registryAuth: remembered((domain) => domain === login?.registryHost
                 ? (0,docker_config/* encodedAuth */.Jr)(login.credential, domain)
                 : (0,docker_config/* registryAuth */.I3)(configFolder, domain)),
             rehearse: async (stage, deploy) => await (0,stand_in.rehearse)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "plan.sock"), docker, deploy),
             perform: async (stage, deploy, onSent) => {
-                const { onWrite, networks } = forwarding(engine, onSent);
+                const { onWrite, networks } = forwarding(engine, signal, onSent);
                 await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), onWrite, async (host) => {
                     await deploy((0,stand_in/* facing */.j2)(docker, host));
                 });
                 return networks;
             },
             get most() {
-                return engine.current.api.most;
+                return engine.most;
             },
-            lost: () => engine.current.lost(),
+            lost: () => engine.lost,
+            waitUntil: (time) => engine.waitUntil(time),
             [Symbol.asyncDispose]: async () => {
                 await proxy[Symbol.asyncDispose]();
                 await engine[Symbol.asyncDispose]();
@@ -27640,35 +27800,54 @@ async function openSession(request) {
         throw error;
     }
 }
-const MOST_ROUNDS = 3;
+/** From the worst to the best reason to try again. */
+const OUTLOOKS = ["lasting", "passing", "electing"];
+/** How long the first connection is worth trying for; later ones have until the deadline of the deployment. */
+const FIRST_PATIENCE_MS = {
+    lasting: 0,
+    passing: 20_000,
+    electing: 60_000,
+};
+/** Where there is another manager to go to, a silent one gets less time. */
+const HANDSHAKE_MS = { only: 20_000, oneOfSeveral: 10_000 };
 /** The managers that the workflow names, and the way to each. */
 class Managers {
     #request;
     /** The one to try first. */
     #next = 0;
     #opened = 0;
+    /** Docker has answered by the way that was asked for: from then on, not to reach it is no mistake of the workflow. */
+    #hasWorked = false;
+    #told = new Set();
     constructor(request) {
         this.#request = request;
     }
     /** A network has its moments; a wrong key stays wrong. */
     async reachPatiently() {
-        for (let round = 1;; round += 1) {
+        const start = Date.now();
+        for (let attempt = 1;; attempt += 1) {
             try {
                 return await this.reach();
             }
             catch (error) {
-                if (!(error instanceof errors/* ConnectError */.T$ && error.transient) || round === MOST_ROUNDS)
+                if (!(error instanceof errors/* ConnectError */.T$) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
                     throw error;
-                this.#request.say(`${error.message} Trying again.`);
-                await (0,steady_engine/* pause */.v7)(round, this.#request.signal);
+                this.#tell(`${error.message} Trying again.`);
+                await (0,steady_engine/* pause */.v7)(attempt, this.#request.signal);
             }
         }
     }
+    /** Once, until somebody has been reached: the same reason again is no news. */
+    #tell(line) {
+        if (!this.#told.has(line))
+            this.#request.say(line);
+        this.#told.add(line);
+    }
     /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
     async reach() {
-        const { route, say, signal } = this.#request;
+        const { route, signal } = this.#request;
         if (route.kind === "socket")
-            return await this.#reachSocket(route.dockerHost);
+            return this.#reached(await this.#reachSocket(route.dockerHost));
         const { managers } = route.login.target;
         const failed = [];
         for (let tried = 0; tried < managers.length; tried += 1) {
@@ -27679,37 +27858,51 @@ class Managers {
             try {
                 const reached = await this.#reachBySsh(route.login, manager);
                 this.#next = index;
-                return reached;
+                return this.#reached(reached);
             }
             catch (error) {
                 if (!(error instanceof errors/* ConnectError */.T$) || signal.aborted)
                     throw error;
                 failed.push({ manager, error });
                 if (managers.length > 1)
-                    say(`${manager.host}: ${error.message}`);
+                    this.#tell(`${manager.host}: ${error.message}`);
             }
         }
         const [only, another] = failed;
         if (only !== undefined && another === undefined)
             throw only.error;
-        throw new errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`, "The log above has a line for each.", failed.map(({ error }) => error), failed.some(({ error }) => error.transient));
+        throw new errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`, "The log above has a line for each.", failed.map(({ error }) => error), OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)));
+    }
+    #reached(reached) {
+        this.#hasWorked = true;
+        this.#told.clear();
+        return reached;
     }
     /** After a loss: the one that was lost comes last. */
     async reachAnother() {
         this.#next += 1;
-        return await this.reach();
+        try {
+            return await this.reach();
+        }
+        catch (error) {
+            if (error instanceof errors/* ConnectError */.T$ && error.outlook !== "lasting")
+                this.#tell(error.message);
+            throw error;
+        }
     }
     async #reachSocket(dockerHost) {
         const api = await engine/* EngineApi */.PB.open(dockerHost, this.#request.signal).catch((error) => {
             if (error instanceof errors/* ConnectError */.T$ || this.#request.signal.aborted)
                 throw error;
+            if (error instanceof errors/* ManagerRefusal */.oF)
+                throw saysNothingOfItself(error, dockerHost);
             const { code } = error;
             const why = code === "ENOENT"
                 ? "there is no such socket"
                 : code === "EACCES"
                     ? "this user may not open it"
                     : (0,errors/* messageOf */.bD)(error);
-            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code !== "EACCES");
+            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code === "EACCES" ? "lasting" : "passing");
         });
         return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
     }
@@ -27717,33 +27910,37 @@ class Managers {
         const { privateFolder, signal } = this.#request;
         this.#opened += 1;
         const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
-        const tunnel = await openTunnel(login, manager, path, signal);
+        const handshakeMs = login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only;
+        const tunnel = await openTunnel(login, manager, path, handshakeMs, signal);
         const close = async () => await tunnel[Symbol.asyncDispose]();
         try {
             const api = await engine/* EngineApi */.PB.open(tunnel.dockerHost, signal, () => tunnel.way.most);
             return await asManager(api, manager.host, { lost: tunnel.lost, close });
         }
         catch (error) {
-            const explained = error instanceof errors/* ConnectError */.T$ || signal.aborted ? error : noDocker(manager, login, tunnel, error);
+            const explained = error instanceof errors/* ConnectError */.T$ || signal.aborted
+                ? error
+                : error instanceof errors/* ManagerRefusal */.oF
+                    ? saysNothingOfItself(error, manager.host)
+                    : await noDocker(manager, login, tunnel, error, this.#hasWorked);
             await close();
             throw explained;
         }
     }
 }
-function noDocker(manager, { target }, tunnel, cause) {
+/** What docker says where the socket is there and nobody serves it: its engine is starting, or being updated. */
+const STARTING = /connection refused|Is the docker daemon running|reset by peer/i;
+async function noDocker(manager, { target }, tunnel, cause, hasWorked) {
     const lost = tunnel.lost();
     if (lost !== undefined) {
         const message = `The SSH session with ${manager.host} was lost (${lost}).`;
-        return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, true);
+        return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, "passing");
     }
-    const { failure, name } = tunnel.way;
-    const said = failure === ""
-        ? ""
-        : ` sshd refuses to forward to ${target.socket}, or nothing listens there; ${name} says: ${failure}.`;
-    const sudo = target.sudo
-        ? `that ${manager.user} may run docker by sudo without a password`
-        : `that ${manager.user} may open ${target.socket} (group docker)`;
-    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`, `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`, cause);
+    const failure = cause instanceof engine/* Timeout */.Ep ? ` It gives ${cause.message}.` : await tunnel.way.failure();
+    const hint = target.sudo
+        ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
+        : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
+    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`, hint, cause, hasWorked || cause instanceof engine/* Timeout */.Ep || STARTING.test(failure) ? "passing" : "lasting");
 }
 async function asManager(api, address, connection) {
     const close = async () => {
@@ -27758,6 +27955,10 @@ async function asManager(api, address, connection) {
         throw error;
     }
     return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
+}
+function saysNothingOfItself(refusal, address) {
+    const message = `The engine on ${address} answers, but can't tell about its swarm: ${refusal.said}.`;
+    return new errors/* ConnectError */.T$(message, "The engine's log there may say more.", refusal, "passing");
 }
 /** A credential helper may take seconds: each registry is asked for once. */
 function remembered(ask) {
@@ -27776,13 +27977,13 @@ function requireManager(info, address) {
         throw new errors/* ConnectError */.T$(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
     }
     if (state !== "active") {
-        throw new errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
+        throw new errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.", undefined, state === "pending" ? "passing" : "lasting");
     }
     if ((0,json.at)(info, "Swarm", "ControlAvailable") !== true) {
         throw new errors/* ConnectError */.T$(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
     }
     if (error !== "") {
-        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
+        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.", undefined, "electing");
     }
 }
 
@@ -28127,11 +28328,11 @@ function one(objects, name, kind) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   GB: () => (/* binding */ pauseBefore),
 /* harmony export */   LM: () => (/* binding */ saysNoLeader),
 /* harmony export */   v7: () => (/* binding */ pause),
 /* harmony export */   x4: () => (/* binding */ SteadyEngine)
 /* harmony export */ });
+/* unused harmony export pauseBefore */
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
@@ -28140,6 +28341,13 @@ function one(objects, name, kind) {
 
 
 
+/**
+ * How long a manager that falls silent is waited for while nothing has been sent yet: long enough for an election, which takes 10 to 45 s
+ * (SANDBOX, "Leader lost"). To give up then costs no more than to run the job again.
+ */
+const PATIENCE_MS = 60_000;
+/** A manager that knows no leader for longer than this may be cut off from the others, and one of them may know better. */
+const ELECTION_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8000;
 /** Doubles from try to try, up to a limit; between half and the whole of it, so that several runners don't come back in step. */
@@ -28150,7 +28358,7 @@ function pauseBefore(attempt, random = Math.random()) {
 async function pause(attempt, signal) {
     await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)(pauseBefore(attempt), undefined, { signal }).catch(() => signal.throwIfAborted());
 }
-/** What a manager says while its swarm has no leader; an election takes 10 to 45 s (SANDBOX, "Leader lost"). */
+/** What a manager says while its swarm has no leader. */
 const NO_LEADER = /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
 function saysNoLeader({ status, body }) {
     return status >= 500 && NO_LEADER.test((0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(body));
@@ -28162,14 +28370,15 @@ function saysNoLeader({ status, body }) {
 class SteadyEngine {
     #reach;
     #signal;
-    #patienceMs;
     #say;
     #reached;
     #again;
-    constructor(first, reach, patienceMs, signal, say) {
+    /** Why there is no connection at present, if there is none. */
+    #lost;
+    #deadline;
+    constructor(first, reach, signal, say) {
         this.#reached = first;
         this.#reach = reach;
-        this.#patienceMs = patienceMs;
         this.#signal = signal;
         this.#say = say;
     }
@@ -28179,54 +28388,80 @@ class SteadyEngine {
     get info() {
         return this.#reached.api.info;
     }
+    /** Connections that may be open at once. */
+    get most() {
+        return this.#reached.api.most;
+    }
     get address() {
         return this.#reached.address;
     }
+    /** Why there is no connection at present, if there is none. */
+    get lost() {
+        return this.#lost ?? this.#reached.lost();
+    }
+    /** From now on, no call waits for a connection or a leader beyond that time, in milliseconds since the epoch. */
+    waitUntil(time) {
+        this.#deadline = time;
+    }
     async send(path, call) {
         const repeatable = call.repeatable ?? (call.method ?? "GET") === "GET";
-        const deadline = Date.now() + this.#patienceMs;
+        const startedAt = Date.now();
         for (let attempt = 1;; attempt += 1) {
             const reached = this.#reached;
             try {
                 const answer = await reached.api.send(path, call);
-                if (!repeatable || !saysNoLeader(answer) || Date.now() >= deadline)
+                this.#lost = undefined;
+                if (!repeatable || !saysNoLeader(answer) || this.#isOver(startedAt))
                     return answer;
                 if (attempt === 1)
                     this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(answer.body)}); asking again.`);
-                await pause(attempt, this.#signal);
+                if (Date.now() - startedAt > ELECTION_MS)
+                    await this.#reconnect(reached, startedAt, new Error("it knows no leader"));
+                else
+                    await pause(attempt, this.#signal);
             }
             catch (error) {
                 if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || this.#signal.aborted)
                     throw error;
-                if (!repeatable || Date.now() >= deadline)
+                if (call.deadlineMs !== undefined && error instanceof _engine_js__WEBPACK_IMPORTED_MODULE_2__/* .Timeout */ .Ep)
+                    throw error; // Not the manager, but what it has to ask.
+                if (!repeatable)
                     throw silent(reached, error);
-                await this.#reconnect(reached, deadline, error);
+                // Even after the deadline: whoever puts things back gets one more try.
+                if (attempt > 1 && this.#isOver(startedAt))
+                    throw silent(reached, error);
+                if (attempt > 1)
+                    await pause(attempt, this.#signal);
+                await this.#reconnect(reached, startedAt, error);
             }
         }
     }
+    #isOver(startedAt) {
+        return Date.now() >= (this.#deadline ?? startedAt + PATIENCE_MS);
+    }
     /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
-    async #reconnect(lost, deadline, why) {
+    async #reconnect(lost, startedAt, why) {
         if (this.#reached !== lost)
             return;
-        this.#again ??= this.#open(lost, deadline, why).finally(() => (this.#again = undefined));
+        this.#again ??= this.#open(lost, startedAt, why).finally(() => (this.#again = undefined));
         await this.#again;
     }
-    /** What answers at the moment. */
-    get current() {
-        return this.#reached;
-    }
-    async #open(lost, deadline, why) {
-        this.#say(`The connection to ${lost.address} was lost (${lost.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(why)}); connecting again.`);
+    async #open(lost, startedAt, why) {
+        if (this.#lost === undefined) {
+            this.#lost = lost.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(why);
+            this.#say(`The connection to ${lost.address} was lost (${this.#lost}); connecting again.`);
+        }
         await lost[Symbol.asyncDispose]();
         for (let attempt = 1;; attempt += 1) {
             try {
                 this.#reached = await this.#reach();
+                this.#lost = undefined;
                 this.#say(`Connected to the manager ${this.#reached.address} again.`);
                 return;
             }
             catch (error) {
-                const again = error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.transient && Date.now() < deadline;
-                if (!again)
+                const mayMend = error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.outlook !== "lasting";
+                if (!mayMend || this.#isOver(startedAt))
                     throw error;
                 await pause(attempt, this.#signal);
             }
@@ -28237,7 +28472,7 @@ class SteadyEngine {
     }
 }
 function silent(reached, error) {
-    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$(`The manager ${reached.address} does not answer (${reached.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(error)}).`, "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.", error, true);
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$(`The manager ${reached.address} does not answer (${reached.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(error)}).`, "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.", error, "passing");
 }
 
 
@@ -28250,16 +28485,13 @@ function silent(reached, error) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   A: () => (/* binding */ sendWrite)
 /* harmony export */ });
-/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
-/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6188);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8511);
-
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8511);
 
 
 
@@ -28272,17 +28504,17 @@ const MOST_TRIES = 6;
  * Sends a write to the manager, once. Where the answer is lost, or the swarm lost its leader over it, nobody knows whether it happened:
  * then the swarm is asked what is there, and the write is sent again only if it is not what was meant.
  */
-async function sendWrite(engine, write, query) {
+async function sendWrite(engine, write, query, signal) {
     const { method, path, body, auth } = write;
     for (let attempt = 1;; attempt += 1) {
         let answer;
         try {
             answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
-            if (!(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .saysNoLeader */ .LM)(answer))
+            if (!(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .saysNoLeader */ .LM)(answer))
                 return { status: answer.status, body: parsed(answer.body) };
         }
         catch (error) {
-            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || attempt === MOST_TRIES || !(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .Cancelled */ .cJ || attempt === MOST_TRIES || !(0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .writesService */ .IJ)(path))
                 throw error;
         }
         const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
@@ -28290,29 +28522,29 @@ async function sendWrite(engine, write, query) {
             return done;
         if (answer !== undefined && attempt === MOST_TRIES)
             return { status: answer.status, body: parsed(answer.body) };
-        await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)((0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .pauseBefore */ .GB)(attempt));
+        await (0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .pause */ .v7)(attempt, signal);
     }
 }
 /** The answer that the write would have got, where the swarm has what it was to bring about. */
 async function alreadyDone(engine, { path, body }, query) {
-    if (!(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
+    if (!(0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .writesService */ .IJ)(path))
         return undefined;
-    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(body, "Name");
+    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(body, "Name");
     const filters = JSON.stringify({ name: [name] });
-    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
-    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(service, "Spec", "Name") === name);
+    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
+    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(service, "Spec", "Name") === name);
     if (live === undefined)
         return undefined;
     const version = Number(new URLSearchParams(query).get("version"));
     // An update that did not happen leaves the version as it was; the scheduler's own marks come only after one.
-    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(live, "Version", "Index") === version)
+    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(live, "Version", "Index") === version)
         return undefined;
-    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/networks")));
-    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .canonicalSpec */ .Yu)(spec, networks));
+    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/networks")));
+    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networks));
     if (JSON.stringify(has) !== JSON.stringify(meant))
         return undefined;
     return path.endsWith("/create")
-        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(live, "ID") } }
+        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(live, "ID") } }
         : { status: 200, body: {} };
 }
 function parsed(body) {
@@ -28485,10 +28717,12 @@ function fieldsOf(paths) {
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2809);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3919);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
 /* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1601);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
+
 
 
 
@@ -28608,6 +28842,7 @@ function servicesTable(facts) {
         progressing: "⏳",
         removed: "➖",
         restored: "↩️",
+        unknown: "❔",
     };
     const rows = facts.services.map((service) => {
         const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__/* .formatDuration */ .a)(service.durationMs);
@@ -28673,15 +28908,10 @@ function footer(facts) {
 }
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines) {
-    const text = lines.map(printable).join("\n");
+    const text = lines.map(_foreign_text_js__WEBPACK_IMPORTED_MODULE_6__/* .printable */ .g).join("\n");
     const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
     const fence = "`".repeat(longest + 1);
     return `${fence}text\n${text}\n${fence}`;
-}
-/** Without colours and other control characters. */
-function printable(line) {
-    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
 }
 /** Between HTML's inline tags GitHub still reads Markdown, but not in entities. */
 function code(text) {
@@ -44162,7 +44392,6 @@ async function makeWorld(runner, inputs, run, folder, signal) {
             configFolder,
             privateFolder: folder,
             signal,
-            patienceMs: inputs.rollout.timeoutMs,
             say: (line) => runner.say(line),
         }),
     };

@@ -47,6 +47,7 @@ async function sendAndWatch(
   const { swarm } = session;
   const { tasks } = survey;
   const startedAt = world.clock.now();
+  session.waitUntil(startedAt + inputs.rollout.timeoutMs);
   const created = await createNeeds(plan, objects, swarm, world.voice);
   const stage = { survey, images: images.answers, ...created };
   const onSent = (name: string): void => void sent.add(name);

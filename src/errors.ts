@@ -59,14 +59,19 @@ export class BuildError extends StopError {
   }
 }
 
+/**
+ * What becomes of an obstacle by itself: nothing (a wrong key), gone within seconds (the network, a restart), or within a minute (the
+ * swarm elects a leader).
+ */
+export type Outlook = "lasting" | "passing" | "electing";
+
 /** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
 export class ConnectError extends StopError {
-  /** Whether another try may well succeed: the network, a restart, an election; not a wrong key. */
-  readonly transient: boolean;
+  readonly outlook: Outlook;
 
-  constructor(message: string, hint: string, cause?: unknown, transient = false) {
+  constructor(message: string, hint: string, cause?: unknown, outlook: Outlook = "lasting") {
     super("connect", [{ message, hint }], cause);
-    this.transient = transient;
+    this.outlook = outlook;
   }
 }
 

@@ -109,7 +109,6 @@ async function makeWorld(
         configFolder,
         privateFolder: folder,
         signal,
-        patienceMs: inputs.rollout.timeoutMs,
         say: (line) => runner.say(line),
       }),
   };

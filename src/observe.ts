@@ -1,4 +1,5 @@
 import { ConnectError, DeployError, ManagerRefusal, messageOf } from "./errors.ts";
+import { formatDuration } from "./inputs/duration.ts";
 import { textAt } from "./json.ts";
 import { type PlannedService } from "./plan.ts";
 import { type ServiceSnapshot, type Verdict, judge } from "./rollout.ts";
@@ -6,8 +7,6 @@ import { type Service, type ServiceSpec, type Swarm, type Task } from "./swarm.t
 import { type Clock } from "./world.ts";
 
 const POLL_MS = 700;
-/** Long enough for a swarm to elect a new leader (SANDBOX: 9 to 16 s, and answers that hang for 20 s). */
-const BLIND_MS = 60_000;
 
 /** One service under watch. */
 export interface Watched {
@@ -58,16 +57,15 @@ export async function* observe(
 ): AsyncGenerator<Observation> {
   const start = request.startedAt;
   let stableSince: number | undefined;
-  let seenAt = clock.now();
+  let seenAt = start;
+  let verdicts: ReadonlyMap<string, Verdict> = new Map();
   for (let { seen } = request; ; seen = undefined) {
-    let verdicts: ReadonlyMap<string, Verdict>;
     try {
       verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
       seenAt = clock.now();
     } catch (error) {
       if (!mayPass(error)) throw error;
-      if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
-        throw lostSight(swarm, error);
+      if (clock.now() - start >= request.timeoutMs) throw lostSight(clock.now() - seenAt, verdicts, error);
       await clock.sleep(POLL_MS);
       continue;
     }
@@ -120,10 +118,12 @@ function judged({ services, tasks }: Look, request: WatchRequest): ReadonlyMap<s
   );
 }
 
-function lostSight(swarm: Swarm, error: unknown): DeployError {
+/** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
+function lostSight(blindMs: number, verdicts: ReadonlyMap<string, Verdict>, error: unknown): DeployError {
+  const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
   return new DeployError(
-    `The manager ${swarm.address} stopped answering while the rollout was watched: ${messageOf(error)}`,
-    "What was sent goes on rolling out on the swarm; look at it with `docker stack ps`, then run this job again.",
+    `No manager could be asked about the rollout for the last ${formatDuration(blindMs)}: ${messageOf(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`,
+    "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.",
     error,
   );
 }

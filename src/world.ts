@@ -121,6 +121,11 @@ export interface Session extends AsyncDisposable {
   ): Promise<ReadonlyMap<string, string>>;
   /** How many requests can be on their way to the manager at once; infinite where nothing limits them. */
   readonly most: number;
-  /** Why the connection ended, if it did so by itself. */
+  /** Why there is no connection at present, if there is none. */
   lost(): string | undefined;
+  /**
+   * From now on a connection that is lost is opened again until then, by the clock; at least one try is made. Before it is called a
+   * minute is taken for each call.
+   */
+  waitUntil(time: number): void;
 }

@@ -92,6 +92,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
     },
     most: Infinity,
     lost: () => script.lost,
+    waitUntil: () => undefined,
     [Symbol.asyncDispose]: async () => {
       transcript.push("  > disconnect");
       await Promise.resolve();

@@ -82,6 +82,7 @@ function session(
     },
     most,
     lost: () => lost,
+    waitUntil: () => undefined,
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };
 }

@@ -10,6 +10,8 @@ import { type Json } from "../json.ts";
 const OLDEST_API = "1.41";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
+/** The first question asks for nothing but the engine itself. */
+const GREETING_DEADLINE_MS = 10_000;
 
 export interface Call {
   readonly method?: string;
@@ -17,7 +19,7 @@ export interface Call {
   readonly body?: Json;
   /** An X-Registry-Auth value. */
   readonly auth?: string | undefined;
-  /** For one try. */
+  /** For one try. Given where the manager has to ask somebody else, whose silence says nothing about the manager. */
   readonly deadlineMs?: number;
   /** Whether it may be sent again where its answer was lost. By default what only reads may. */
   readonly repeatable?: boolean;
@@ -91,8 +93,9 @@ export class EngineApi implements Engine {
 
   /** One question tells both. Should an engine no longer take it without a version, it is asked for its version first. */
   async #greet(dockerHost: string, most: () => number): Promise<void> {
-    const asked = await this.#send("/info", {});
-    const { headers, status } = asked.status === 200 ? asked : await this.#send("/_ping", {});
+    const asked = await this.#send("/info", { deadlineMs: GREETING_DEADLINE_MS });
+    const { headers, status } =
+      asked.status === 200 ? asked : await this.#send("/_ping", { deadlineMs: GREETING_DEADLINE_MS });
     this.#agent.maxSockets = most();
     this.#apiVersion = spokenVersion({ headers, status }, dockerHost);
     this.#info =
@@ -124,7 +127,9 @@ export class EngineApi implements Engine {
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     const send = this.#address.tls === undefined ? httpRequest : httpsRequest;
-    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
+    const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
+    const timeout = AbortSignal.timeout(deadlineMs);
+    const signal = AbortSignal.any([this.#signal, timeout]);
     return await new Promise((resolve, reject) => {
       const sent = send(
         {
@@ -154,9 +159,10 @@ export class EngineApi implements Engine {
           );
         },
       );
-      sent.on("error", (error) =>
-        reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error),
-      );
+      sent.on("error", (error) => {
+        if (this.#signal.aborted) reject(this.#signal.reason as Error);
+        else reject(timeout.aborted ? new Timeout(deadlineMs) : error);
+      });
       sent.end(body);
     });
   }
@@ -216,6 +222,14 @@ function certificates(folder: string): { ca: Buffer; cert: Buffer; key: Buffer }
       "Docker expects ca.pem, cert.pem and key.pem there.",
       error,
     );
+  }
+}
+
+/** Nobody answered in the time that a call had. */
+export class Timeout extends Error {
+  constructor(ms: number) {
+    super(`no answer within ${ms / 1000} s`);
+    this.name = "Timeout";
   }
 }
 

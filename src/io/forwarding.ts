@@ -17,7 +17,11 @@ export interface Forwarding {
  * stack's own network, is created once and all hear the one answer; one after the other, since two networks made at once may get one
  * subnet (Docker 28, "Pool overlaps"). `onSent` hears which services the manager took; one that got no answer may have been taken.
  */
-export function forwarding(engine: Engine, onSent: (serviceName: string) => void): Forwarding {
+export function forwarding(
+  engine: Engine,
+  signal: AbortSignal,
+  onSent: (serviceName: string) => void,
+): Forwarding {
   const networks = new Map<string, string>();
   const common = new Map<string, Promise<WriteAnswer>>();
   let last: Promise<unknown> = Promise.resolve();
@@ -27,7 +31,7 @@ export function forwarding(engine: Engine, onSent: (serviceName: string) => void
     if (failed) return { status: 409, body: { message: HELD_BACK } };
     const name = textAt(write.body, "Name");
     try {
-      const answer = await sendWrite(engine, write, query);
+      const answer = await sendWrite(engine, write, query, signal);
       if (answer.status >= 300) failed = true;
       else if (writesService(write.path)) onSent(name);
       else if (write.path === "/networks/create") networks.set(name, textAt(answer.body, "Id"));

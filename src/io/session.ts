@@ -1,12 +1,12 @@
 import { join } from "node:path";
-import { ConnectError, messageOf } from "../errors.ts";
+import { ConnectError, ManagerRefusal, type Outlook, messageOf } from "../errors.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type Json, at, textAt } from "../json.ts";
 import { isHidden } from "../stack/template.ts";
 import { type RegistryLogin, type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { encodedAuth, registryAuth } from "./docker-config.ts";
-import { EngineApi } from "./engine.ts";
+import { EngineApi, Timeout } from "./engine.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
 import { forwarding } from "./forwarding.ts";
 import { openProxy } from "./proxy.ts";
@@ -29,8 +29,6 @@ export interface SessionRequest {
   readonly login: RegistryLogin | undefined;
   readonly privateFolder: string;
   readonly signal: AbortSignal;
-  /** How long a lost connection is tried to be opened again. */
-  readonly patienceMs: number;
   readonly say: (line: string) => void;
 }
 
@@ -47,18 +45,13 @@ export function withheld(environment: NodeJS.ProcessEnv): Record<string, string>
 export async function openSession(request: SessionRequest): Promise<Session> {
   const { privateFolder, configFolder, login, signal, say } = request;
   const managers = new Managers(request);
-  const engine = new SteadyEngine(
-    await managers.reachPatiently(),
-    async () => await managers.reachAnother(),
-    request.patienceMs,
-    signal,
-    say,
-  );
+  const first = await managers.reachPatiently();
+  const engine = new SteadyEngine(first, async () => await managers.reachAnother(), signal, say);
   try {
     const proxy = await openProxy(engine, join(privateFolder, "docker.sock"));
     const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
     return {
-      swarm: new EngineSwarm(engine, () => engine.address),
+      swarm: new EngineSwarm(engine, () => engine.address, signal),
       docker: facing(docker, proxy.dockerHost),
       registryAuth: remembered((domain) =>
         domain === login?.registryHost
@@ -68,16 +61,17 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       rehearse: async (stage, deploy) =>
         await rehearse(stage, engine.apiVersion, join(privateFolder, "plan.sock"), docker, deploy),
       perform: async (stage, deploy, onSent) => {
-        const { onWrite, networks } = forwarding(engine, onSent);
+        const { onWrite, networks } = forwarding(engine, signal, onSent);
         await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), onWrite, async (host) => {
           await deploy(facing(docker, host));
         });
         return networks;
       },
       get most() {
-        return engine.current.api.most;
+        return engine.most;
       },
-      lost: () => engine.current.lost(),
+      lost: () => engine.lost,
+      waitUntil: (time) => engine.waitUntil(time),
       [Symbol.asyncDispose]: async () => {
         await proxy[Symbol.asyncDispose]();
         await engine[Symbol.asyncDispose]();
@@ -89,7 +83,16 @@ export async function openSession(request: SessionRequest): Promise<Session> {
   }
 }
 
-const MOST_ROUNDS = 3;
+/** From the worst to the best reason to try again. */
+const OUTLOOKS: readonly Outlook[] = ["lasting", "passing", "electing"];
+/** How long the first connection is worth trying for; later ones have until the deadline of the deployment. */
+const FIRST_PATIENCE_MS: Readonly<Record<Outlook, number>> = {
+  lasting: 0,
+  passing: 20_000,
+  electing: 60_000,
+};
+/** Where there is another manager to go to, a silent one gets less time. */
+const HANDSHAKE_MS = { only: 20_000, oneOfSeveral: 10_000 };
 
 /** The managers that the workflow names, and the way to each. */
 class Managers {
@@ -97,6 +100,9 @@ class Managers {
   /** The one to try first. */
   #next = 0;
   #opened = 0;
+  /** Docker has answered by the way that was asked for: from then on, not to reach it is no mistake of the workflow. */
+  #hasWorked = false;
+  readonly #told = new Set<string>();
 
   constructor(request: SessionRequest) {
     this.#request = request;
@@ -104,21 +110,29 @@ class Managers {
 
   /** A network has its moments; a wrong key stays wrong. */
   async reachPatiently(): Promise<Reached> {
-    for (let round = 1; ; round += 1) {
+    const start = Date.now();
+    for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.reach();
       } catch (error) {
-        if (!(error instanceof ConnectError && error.transient) || round === MOST_ROUNDS) throw error;
-        this.#request.say(`${error.message} Trying again.`);
-        await pause(round, this.#request.signal);
+        if (!(error instanceof ConnectError) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
+          throw error;
+        this.#tell(`${error.message} Trying again.`);
+        await pause(attempt, this.#request.signal);
       }
     }
   }
 
+  /** Once, until somebody has been reached: the same reason again is no news. */
+  #tell(line: string): void {
+    if (!this.#told.has(line)) this.#request.say(line);
+    this.#told.add(line);
+  }
+
   /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
   async reach(): Promise<Reached> {
-    const { route, say, signal } = this.#request;
-    if (route.kind === "socket") return await this.#reachSocket(route.dockerHost);
+    const { route, signal } = this.#request;
+    if (route.kind === "socket") return this.#reached(await this.#reachSocket(route.dockerHost));
     const { managers } = route.login.target;
     const failed: { readonly manager: SshHost; readonly error: ConnectError }[] = [];
     for (let tried = 0; tried < managers.length; tried += 1) {
@@ -128,11 +142,11 @@ class Managers {
       try {
         const reached = await this.#reachBySsh(route.login, manager);
         this.#next = index;
-        return reached;
+        return this.#reached(reached);
       } catch (error) {
         if (!(error instanceof ConnectError) || signal.aborted) throw error;
         failed.push({ manager, error });
-        if (managers.length > 1) say(`${manager.host}: ${error.message}`);
+        if (managers.length > 1) this.#tell(`${manager.host}: ${error.message}`);
       }
     }
     const [only, another] = failed;
@@ -141,19 +155,31 @@ class Managers {
       `None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`,
       "The log above has a line for each.",
       failed.map(({ error }) => error),
-      failed.some(({ error }) => error.transient),
+      OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)),
     );
+  }
+
+  #reached(reached: Reached): Reached {
+    this.#hasWorked = true;
+    this.#told.clear();
+    return reached;
   }
 
   /** After a loss: the one that was lost comes last. */
   async reachAnother(): Promise<Reached> {
     this.#next += 1;
-    return await this.reach();
+    try {
+      return await this.reach();
+    } catch (error) {
+      if (error instanceof ConnectError && error.outlook !== "lasting") this.#tell(error.message);
+      throw error;
+    }
   }
 
   async #reachSocket(dockerHost: string): Promise<Reached> {
     const api = await EngineApi.open(dockerHost, this.#request.signal).catch((error: unknown) => {
       if (error instanceof ConnectError || this.#request.signal.aborted) throw error;
+      if (error instanceof ManagerRefusal) throw saysNothingOfItself(error, dockerHost);
       const { code } = error as { code?: string };
       const why =
         code === "ENOENT"
@@ -165,7 +191,7 @@ class Managers {
         `No Docker engine can be reached at ${dockerHost}: ${why}.`,
         'Check "docker-host" and that the engine runs.',
         error,
-        code !== "EACCES",
+        code === "EACCES" ? "lasting" : "passing",
       );
     });
     return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
@@ -175,38 +201,49 @@ class Managers {
     const { privateFolder, signal } = this.#request;
     this.#opened += 1;
     const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
-    const tunnel = await openTunnel(login, manager, path, signal);
+    const handshakeMs = login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only;
+    const tunnel = await openTunnel(login, manager, path, handshakeMs, signal);
     const close = async (): Promise<void> => await tunnel[Symbol.asyncDispose]();
     try {
       const api = await EngineApi.open(tunnel.dockerHost, signal, () => tunnel.way.most);
       return await asManager(api, manager.host, { lost: tunnel.lost, close });
     } catch (error) {
       const explained =
-        error instanceof ConnectError || signal.aborted ? error : noDocker(manager, login, tunnel, error);
+        error instanceof ConnectError || signal.aborted
+          ? error
+          : error instanceof ManagerRefusal
+            ? saysNothingOfItself(error, manager.host)
+            : await noDocker(manager, login, tunnel, error, this.#hasWorked);
       await close();
       throw explained;
     }
   }
 }
 
-function noDocker(manager: SshHost, { target }: SshLogin, tunnel: Tunnel, cause: unknown): ConnectError {
+/** What docker says where the socket is there and nobody serves it: its engine is starting, or being updated. */
+const STARTING = /connection refused|Is the docker daemon running|reset by peer/i;
+
+async function noDocker(
+  manager: SshHost,
+  { target }: SshLogin,
+  tunnel: Tunnel,
+  cause: unknown,
+  hasWorked: boolean,
+): Promise<ConnectError> {
   const lost = tunnel.lost();
   if (lost !== undefined) {
     const message = `The SSH session with ${manager.host} was lost (${lost}).`;
-    return new ConnectError(message, "Check its sshd.", cause, true);
+    return new ConnectError(message, "Check its sshd.", cause, "passing");
   }
-  const { failure, name } = tunnel.way;
-  const said =
-    failure === ""
-      ? ""
-      : ` sshd refuses to forward to ${target.socket}, or nothing listens there; ${name} says: ${failure}.`;
-  const sudo = target.sudo
-    ? `that ${manager.user} may run docker by sudo without a password`
-    : `that ${manager.user} may open ${target.socket} (group docker)`;
+  const failure = cause instanceof Timeout ? ` It gives ${cause.message}.` : await tunnel.way.failure();
+  const hint = target.sudo
+    ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
+    : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
   return new ConnectError(
-    `The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`,
-    `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`,
+    `The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`,
+    hint,
     cause,
+    hasWorked || cause instanceof Timeout || STARTING.test(failure) ? "passing" : "lasting",
   );
 }
 
@@ -226,6 +263,11 @@ async function asManager(
     throw error;
   }
   return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
+}
+
+function saysNothingOfItself(refusal: ManagerRefusal, address: string): ConnectError {
+  const message = `The engine on ${address} answers, but can't tell about its swarm: ${refusal.said}.`;
+  return new ConnectError(message, "The engine's log there may say more.", refusal, "passing");
 }
 
 /** A credential helper may take seconds: each registry is asked for once. */
@@ -248,6 +290,8 @@ function requireManager(info: Json, address: string): void {
     throw new ConnectError(
       `The engine on ${address} is in no swarm (its state is "${state}").`,
       "Make it a manager there: docker swarm init.",
+      undefined,
+      state === "pending" ? "passing" : "lasting", // It has just started, and is still looking for the others.
     );
   }
   if (at(info, "Swarm", "ControlAvailable") !== true) {
@@ -260,6 +304,8 @@ function requireManager(info: Json, address: string): void {
     throw new ConnectError(
       `The manager ${address} has no working swarm: ${error}`,
       "Bring back enough managers for a majority, then run this job again.",
+      undefined,
+      "electing",
     );
   }
 }

@@ -21,9 +21,10 @@ export async function openTunnel(
   login: SshLogin,
   manager: SshHost,
   path: { readonly folder: string; readonly name: string },
+  handshakeMs: number,
   signal: AbortSignal,
 ): Promise<Tunnel> {
-  const connection = await openConnection(login, manager, signal);
+  const connection = await openConnection(login, manager, handshakeMs, signal);
   const way = new DockerWay(connection.client, login.target);
   const socket = join(path.folder, path.name);
   const channels = new Channels(way);
@@ -31,7 +32,7 @@ export async function openTunnel(
   const server = createServer({ allowHalfOpen: true }, (local) => {
     sockets.add(local);
     local.on("close", () => sockets.delete(local));
-    void splice(local, channels);
+    void splice(local, channels, way);
   });
   const close = async (): Promise<void> => {
     for (const local of sockets) local.destroy();
@@ -88,7 +89,7 @@ class Channels {
   }
 }
 
-async function splice(local: Socket, channels: Channels): Promise<void> {
+async function splice(local: Socket, channels: Channels, way: DockerWay): Promise<void> {
   local.on("error", () => local.destroy());
   let channel: Duplex;
   try {
@@ -99,7 +100,11 @@ async function splice(local: Socket, channels: Channels): Promise<void> {
   }
   channel.on("error", () => local.destroy());
   channel.on("close", () => local.destroy());
-  local.on("close", () => channel.destroy());
-  if (local.destroyed) channel.destroy();
-  else local.pipe(channel).pipe(local);
+  local.on("close", () => way.leave(channel));
+  if (local.destroyed) {
+    way.leave(channel);
+    return;
+  }
+  channel.once("data", (chunk: Buffer) => way.heard(chunk));
+  local.pipe(channel).pipe(local);
 }

@@ -1,11 +1,10 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled } from "../errors.ts";
 import { type Json, type JsonObject, at, numberAt, textAt } from "../json.ts";
 import { writesService } from "../plan.ts";
 import { canonicalSpec, networkIdsOf } from "../spec.ts";
 import { type Write } from "../world.ts";
 import { type Engine, type RawAnswer, json } from "./engine.ts";
-import { pauseBefore, saysNoLeader } from "./steady-engine.ts";
+import { pause, saysNoLeader } from "./steady-engine.ts";
 
 export interface WriteAnswer {
   readonly status: number;
@@ -18,7 +17,12 @@ const MOST_TRIES = 6;
  * Sends a write to the manager, once. Where the answer is lost, or the swarm lost its leader over it, nobody knows whether it happened:
  * then the swarm is asked what is there, and the write is sent again only if it is not what was meant.
  */
-export async function sendWrite(engine: Engine, write: Write, query: string): Promise<WriteAnswer> {
+export async function sendWrite(
+  engine: Engine,
+  write: Write,
+  query: string,
+  signal: AbortSignal,
+): Promise<WriteAnswer> {
   const { method, path, body, auth } = write;
   for (let attempt = 1; ; attempt += 1) {
     let answer: RawAnswer | undefined;
@@ -32,7 +36,7 @@ export async function sendWrite(engine: Engine, write: Write, query: string): Pr
     if (done !== undefined) return done;
     if (answer !== undefined && attempt === MOST_TRIES)
       return { status: answer.status, body: parsed(answer.body) };
-    await sleep(pauseBefore(attempt));
+    await pause(attempt, signal);
   }
 }
 

@@ -6,6 +6,8 @@ import { forwarding } from "../../../src/io/forwarding.ts";
 import { type JsonObject, textAt } from "../../../src/json.ts";
 import { type Write } from "../../../src/world.ts";
 
+const NEVER = new AbortController().signal;
+
 interface Manager extends Engine {
   /** What it was asked, when it begins and ends with it. */
   readonly heard: string[];
@@ -47,7 +49,7 @@ describe("several dockers that send at once", () => {
   test("have their services sent side by side, and it is noted which were taken", async () => {
     const engine = manager();
     const sent: string[] = [];
-    const { onWrite } = forwarding(engine, (name) => sent.push(name));
+    const { onWrite } = forwarding(engine, NEVER, (name) => sent.push(name));
     const answers = await Promise.all(
       ["a", "b"].map(async (name) => await onWrite(create("service", name), "")),
     );
@@ -58,7 +60,7 @@ describe("several dockers that send at once", () => {
 
   test("create a network that both want once, and hear the one answer", async () => {
     const engine = manager();
-    const { onWrite, networks } = forwarding(engine, () => undefined);
+    const { onWrite, networks } = forwarding(engine, NEVER, () => undefined);
     const asked = ["net", "net", "other", "net"].map(
       async (name) => await onWrite(create("network", name), ""),
     );
@@ -82,7 +84,7 @@ describe("several dockers that send at once", () => {
   test("have nothing more sent once one of them was refused", async () => {
     const engine = manager(["bad"]);
     const sent: string[] = [];
-    const { onWrite } = forwarding(engine, (name) => sent.push(name));
+    const { onWrite } = forwarding(engine, NEVER, (name) => sent.push(name));
     await onWrite(create("service", "good"), "");
     const refused = await onWrite(create("service", "bad"), "");
     const late = await onWrite(create("service", "late"), "");
@@ -95,7 +97,7 @@ describe("several dockers that send at once", () => {
 
   test("all hear that a common network was refused, and the next is held back", async () => {
     const engine = manager(["net"]);
-    const { onWrite, networks } = forwarding(engine, () => undefined);
+    const { onWrite, networks } = forwarding(engine, NEVER, () => undefined);
     const asked = ["net", "net", "other"].map(async (name) => await onWrite(create("network", name), ""));
     const said = (await Promise.all(asked)).map(({ body }) => textAt(body, "message"));
     expect(said).toEqual(["net is refused", "net is refused", HELD_BACK]);
@@ -105,7 +107,7 @@ describe("several dockers that send at once", () => {
   test("count a service that got no answer as sent, and send nothing more", async () => {
     const engine = manager([], ["lost"]);
     const sent: string[] = [];
-    const { onWrite } = forwarding(engine, (name) => sent.push(name));
+    const { onWrite } = forwarding(engine, NEVER, (name) => sent.push(name));
     await expect(onWrite(create("service", "lost"), "")).rejects.toThrow(Cancelled);
     expect(textAt((await onWrite(create("service", "late"), "")).body, "message")).toBe(HELD_BACK);
     expect(sent).toEqual(["lost"]);

@@ -339,7 +339,9 @@ describe("all that is wrong is told at once", () => {
     const service =
       "{image: $A, stop_signal: $B, ports: ['$C'], volumes: ['$D:/x'], healthcheck: {test: [$E]}, deploy: {mode: $F, update_config: {failure_action: $G}}}";
     expect(problems(`services: {web: ${service}}`)).toEqual(
-      [..."ABCDEFG"].map((name) => expect.stringContaining(`The variable ${name} is not defined.`)),
+      ["A", "B", "C", "D", "E", "F", "G"].map((name) =>
+        expect.stringContaining(`The variable ${name} is not defined.`),
+      ),
     );
   });
 
