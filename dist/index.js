@@ -29296,7 +29296,7 @@ function external(name, { key, value }) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   GF: () => (/* binding */ STACK_LABEL),
 /* harmony export */   Kb: () => (/* binding */ addDefaults),
-/* harmony export */   X8: () => (/* binding */ sharesHostNetwork),
+/* harmony export */   PQ: () => (/* binding */ isHostNetwork),
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
@@ -29359,10 +29359,12 @@ function publishesOnHost(service) {
     return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(port, "mode")) === "host" && ((0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
 }
 function sharesHostNetwork(root, service) {
-    return (0,_references_js__WEBPACK_IMPORTED_MODULE_3__/* .networksOf */ .Nd)(service).some(({ name }) => {
-        const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "networks", name);
-        return (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(name, network) === "host";
-    });
+    return (0,_references_js__WEBPACK_IMPORTED_MODULE_3__/* .networksOf */ .Nd)(service).some(({ name }) => isHostNetwork(root, name));
+}
+/** Whether a key under `networks` stands for the node's own network. */
+function isHostNetwork(root, key) {
+    const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "networks", key);
+    return (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(key, network) === "host";
 }
 function isSilent(target, key) {
     const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(target, key);
@@ -29849,7 +29851,7 @@ const VALUE_RULES = {
     "secrets.[].gid": userNumber,
     hostname: template,
     "environment.*": template,
-    "environment.[]": (line) => template(line.slice(line.indexOf("=") + 1)),
+    "environment.[]": (line) => template(/=(.*)/s.exec(line)?.[1] ?? ""),
     "extra_hosts.*": address,
     "extra_hosts.[]": (line) => address(/[:=](.*)$/s.exec(line)?.[1] ?? ""),
     "ports.[].published": port,
@@ -29955,7 +29957,7 @@ function port(text) {
 }
 /** The node gives the file to a user by number; it looks up no names. */
 function userNumber(text) {
-    return /^[-+]?\d+$/.test(text) ? undefined : { why: "must be a number" };
+    return /^([-+]?\d+)?$/.test(text) ? undefined : { why: "must be a number" };
 }
 /** What Swarm's templates know when a service is created (swarmkit, template/context.go): by then labels have no values yet. */
 const TEMPLATE_FIELDS = /^(\.Service(\.(ID|Name|Labels))?|\.Node(\.(ID|Hostname|Platform(\.(Architecture|OS))?))?|\.Task(\.(ID|Name|Slot))?)$/;
@@ -29982,8 +29984,10 @@ function noTemplate(why) {
         hint: 'Where the braces are meant as they stand, write {{"{{"}} for the opening ones.',
     };
 }
+/** What stands behind a blank is another name. */
 function address(text) {
-    if (text === "" || text === "host-gateway" || text.includes(":") || isV4(text))
+    const [given = ""] = text.trim().split(/\s/);
+    if (given === "" || given === "host-gateway" || given.includes(":") || isV4(given))
         return undefined;
     return { why: "must be an IP address or host-gateway" };
 }
@@ -30141,7 +30145,7 @@ function refusedByEngine(root, stack) {
             ...badHealthTest(service),
             ...updatedJob(service),
             ...portsBehindDnsrr(service),
-            ...portsBesideHostNetwork(service, root),
+            ...besideHostNetwork(service, root),
             ...badMounts(service, root),
         ]),
         ...portsPublishedTwice(services),
@@ -30187,7 +30191,7 @@ function refused({ path, node }, { why, hint }) {
 function itemsOf(node) {
     return node?.kind === "sequence" ? node.items : [];
 }
-/** With any other first word the check never runs, and the task stays "starting". Nothing behind CMD is more than some engines survive. */
+/** With any other first word the check never runs, and the task stays "starting". An engine crashes over CMD with nothing behind it. */
 function badHealthTest({ key, value }) {
     const [first, ...command] = itemsOf((0,tree/* get */.Jt)(value, "healthcheck", "test"));
     const word = (0,tree/* textOf */.b6)(first);
@@ -30235,69 +30239,71 @@ function portsBehindDnsrr(service) {
     }));
 }
 /** A task on its node's own network can't be on another one, and ingress is one. */
-function portsBesideHostNetwork(service, root) {
-    if (!(0,defaults/* sharesHostNetwork */.X8)(root, service.value))
+function besideHostNetwork(service, root) {
+    const networks = (0,references/* networksOf */.Nd)(service.value);
+    const others = networks.filter(({ name }) => !(0,defaults/* isHostNetwork */.PQ)(root, name));
+    if (others.length === networks.length)
         return [];
-    return ingressEntries(service).map(({ place }) => ({
-        message: `Service ${service.key.text} is on its node's own network, beside which no port can be published in ingress mode.`,
-        hint: "Its ports are the node's already: leave them out here.",
+    const on = `Service ${service.key.text} is on its node's own network, and no task can be on that and another one`;
+    const ports = ingressEntries(service).map(({ place }) => ({
+        message: `${on}, which a port in ingress mode needs.`,
+        hint: "Leave the ports out: they are the node's already.",
         place,
     }));
+    return [...others.map(({ place }) => ({ message: `${on}.`, place })), ...ports];
 }
-/** Nodes may each publish a host's port for several services; the ingress port is one for the whole swarm. */
+/** Each node may publish one of its ports for several services; an ingress port is one for the whole swarm. An entry is told once. */
 function portsPublishedTwice(services) {
-    const published = new Map();
-    return services.flatMap(publications).flatMap((port) => {
-        if (port.number === 0)
-            return [];
-        const earlier = published.get(`${port.number}/${port.protocol}`) ?? [];
-        const other = earlier.find((each) => each.service === port.service || !each.onHost || !port.onHost);
-        published.set(`${port.number}/${port.protocol}`, [...earlier, port]);
-        if (other === undefined)
-            return [];
-        const which = (0,references/* isSubstituted */.ZV)(port.entry) ? "a port" : `port ${port.number}/${port.protocol}`;
+    const earlier = new Map();
+    const problems = new Map();
+    for (const port of services.flatMap(publications).filter(({ number }) => number > 0)) {
+        const which = `${port.number}/${port.protocol}`;
+        const same = earlier.get(which) ?? [];
+        earlier.set(which, [...same, port]);
+        const other = same.find((each) => each.service === port.service || !each.onHost || !port.onHost);
+        if (other === undefined || problems.has(port.entry))
+            continue;
+        const what = (0,references/* isSubstituted */.ZV)(port.entry) ? "a port" : `port ${which}`;
         const whom = other.service === port.service ? "it" : `service ${other.service}`;
-        const message = `Service ${port.service} publishes ${which} that ${whom} publishes already, at line ${other.entry.place.line}.`;
-        return [{ message, place: port.entry.place }];
-    });
+        const message = `Service ${port.service} publishes ${what} that ${whom} publishes already, at line ${other.entry.place.line}.`;
+        problems.set(port.entry, { message, place: port.entry.place });
+    }
+    return [...problems.values()];
 }
 function badMounts({ key, value }, root) {
     const mounted = new Set();
     return itemsOf((0,tree/* get */.Jt)(value, "volumes")).flatMap((item) => {
-        const why = badTarget(item, root);
-        const target = (0,paths/* cleanPath */.t)("", volumeTarget(item) ?? "");
-        const again = mounted.has(target);
-        mounted.add(target);
-        const refusal = why ?? (again ? { why: "mounts at the same path as another one" } : readOnlyNothing(item));
+        if (item.kind === "sequence" || (0,tree/* isNull */.kZ)(item) || (0,references/* isUnresolved */.U4)(item))
+            return []; // Docker's own check names the wrong type.
+        const target = volumeTarget(item) ?? "";
+        const path = isTemplate(target) ? target : (0,paths/* cleanPath */.t)("", target);
+        const again = mounted.has(path)
+            ? { why: "mounts at the same path as another one" }
+            : undefined;
+        mounted.add(path);
+        const refusal = badTarget(item, target, root) ?? again;
         if (refusal === undefined)
             return [];
         const { place } = (0,tree/* get */.Jt)(item, "target") ?? item;
         return [{ message: `A volume of service ${key.text} ${refusal.why}.`, hint: refusal.hint, place }];
     });
 }
+const isTemplate = (text) => text.includes("{{");
 /** Templates and the paths of Windows are left to the node. */
-function badTarget(item, root) {
-    if (item.kind === "sequence" || (0,tree/* isNull */.kZ)(item) || (0,references/* isUnresolved */.U4)(item))
-        return undefined;
-    const target = volumeTarget(item) ?? "";
+function badTarget(item, target, root) {
     const letter = /^([A-Za-z]):/.exec((0,tree/* textOf */.b6)(item) ?? "")?.[1];
     if (letter !== undefined && (0,tree/* get */.Jt)(root, "volumes", letter) !== undefined)
         return {
-            why: `named by a single letter is a drive of Windows to docker`,
+            why: "named by a single letter is a drive of Windows to docker",
             hint: "Give it a longer name.",
         };
     if (target === "")
         return { why: "has no target" };
-    if (target.startsWith("{{"))
+    if (isTemplate(target))
         return undefined;
     if (!isAbsolute(target))
         return { why: "must be mounted at an absolute path" };
     return (0,paths/* cleanPath */.t)("", target) === "/" ? { why: "can't be mounted at the root" } : undefined;
-}
-function readOnlyNothing(item) {
-    const anonymous = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "type")) === "volume" && ((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source")) ?? "") === "";
-    const readOnly = /^(true|yes|on|y)$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "read_only")) ?? "");
-    return anonymous && readOnly ? { why: "is read-only, though without a source it is empty" } : undefined;
 }
 /** Those that exist on one node only, and those that every engine has already. */
 const LOCAL_DRIVERS = /^(bridge|host|null|macvlan|ipvlan)$/;
