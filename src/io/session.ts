@@ -106,7 +106,7 @@ class Managers {
   async reachPatiently(): Promise<Reached> {
     for (let round = 1; ; round += 1) {
       try {
-        return await this.reach();
+        return await this.reach(true);
       } catch (error) {
         if (!(error instanceof ConnectError && error.transient) || round === MOST_ROUNDS) throw error;
         this.#request.say(`${error.message} Trying again.`);
@@ -115,8 +115,11 @@ class Managers {
     }
   }
 
-  /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
-  async reach(): Promise<Reached> {
+  /**
+   * The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. `early`: where
+   * there is no choice, without waiting for the proof.
+   */
+  async reach(early = false): Promise<Reached> {
     const { route, say, signal } = this.#request;
     if (route.kind === "socket") return await this.#reachSocket(route.dockerHost);
     const { managers } = route.login.target;
@@ -126,7 +129,7 @@ class Managers {
       const manager = managers[index];
       if (manager === undefined) continue;
       try {
-        const reached = await this.#reachBySsh(route.login, manager);
+        const reached = await this.#reachBySsh(route.login, manager, early && managers.length === 1);
         this.#next = index;
         return reached;
       } catch (error) {
@@ -152,7 +155,9 @@ class Managers {
   }
 
   async #reachSocket(dockerHost: string): Promise<Reached> {
-    const api = await EngineApi.open(dockerHost, this.#request.signal).catch((error: unknown) => {
+    const api = EngineApi.at(dockerHost, this.#request.signal);
+    await api.greet().catch((error: unknown) => {
+      api.close();
       if (error instanceof ConnectError || this.#request.signal.aborted) throw error;
       const { code } = error as { code?: string };
       const why =
@@ -168,24 +173,48 @@ class Managers {
         code !== "EACCES",
       );
     });
-    return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
+    try {
+      requireManager(api.info, dockerHost);
+    } catch (error) {
+      api.close();
+      throw error;
+    }
+    const verified = Promise.resolve();
+    const close = async (): Promise<void> => await Promise.resolve(api.close());
+    return { api, address: dockerHost, lost: () => undefined, verified, [Symbol.asyncDispose]: close };
   }
 
-  async #reachBySsh(login: SshLogin, manager: SshHost): Promise<Reached> {
+  /** `early`: before it has shown to be a manager, where more than one question can be on its way. */
+  async #reachBySsh(login: SshLogin, manager: SshHost, early: boolean): Promise<Reached> {
     const { privateFolder, signal } = this.#request;
     this.#opened += 1;
     const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
     const tunnel = await openTunnel(login, manager, path, signal);
-    const close = async (): Promise<void> => await tunnel[Symbol.asyncDispose]();
+    const api = EngineApi.at(tunnel.dockerHost, signal);
+    const close = async (): Promise<void> => {
+      api.close();
+      await tunnel[Symbol.asyncDispose]();
+    };
+    const verify = async (): Promise<void> => {
+      try {
+        await api.greet();
+        requireManager(api.info, manager.host);
+      } catch (error) {
+        if (error instanceof ConnectError || signal.aborted) throw error;
+        throw noDocker(manager, login, tunnel, error);
+      }
+    };
+    const verified = verify();
+    verified.catch(() => undefined); // Whoever asks for something hears of it.
     try {
-      const api = await EngineApi.open(tunnel.dockerHost, signal, () => tunnel.way.most);
-      return await asManager(api, manager.host, { lost: tunnel.lost, close });
+      await Promise.race([tunnel.opened, verified]);
+      api.most = tunnel.way.most;
+      if (!early || Number.isFinite(api.most)) await verified;
     } catch (error) {
-      const explained =
-        error instanceof ConnectError || signal.aborted ? error : noDocker(manager, login, tunnel, error);
       await close();
-      throw explained;
+      throw error;
     }
+    return { api, address: manager.host, lost: tunnel.lost, verified, [Symbol.asyncDispose]: close };
   }
 }
 
@@ -208,24 +237,6 @@ function noDocker(manager: SshHost, { target }: SshLogin, tunnel: Tunnel, cause:
     `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`,
     cause,
   );
-}
-
-async function asManager(
-  api: EngineApi,
-  address: string,
-  connection: { readonly lost: () => string | undefined; readonly close: () => Promise<void> },
-): Promise<Reached> {
-  const close = async (): Promise<void> => {
-    api.close();
-    await connection.close();
-  };
-  try {
-    requireManager(api.info, address);
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
 }
 
 /** A credential helper may take seconds: each registry is asked for once. */

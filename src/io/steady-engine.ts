@@ -10,6 +10,8 @@ export interface Reached extends AsyncDisposable {
   readonly address: string;
   /** Why the connection ended, if it did so by itself. */
   readonly lost: () => string | undefined;
+  /** Resolves once it has shown to be a manager with a working swarm; a `ConnectError` where it is none. */
+  readonly verified: Promise<void>;
 }
 
 const FIRST_PAUSE_MS = 500;
@@ -35,7 +37,8 @@ export function saysNoLeader({ status, body }: RawAnswer): boolean {
 
 /**
  * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
- * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first.
+ * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing is
+ * written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
  */
 export class SteadyEngine implements Engine, AsyncDisposable {
   readonly #reach: () => Promise<Reached>;
@@ -77,13 +80,16 @@ export class SteadyEngine implements Engine, AsyncDisposable {
     for (let attempt = 1; ; attempt += 1) {
       const reached = this.#reached;
       try {
+        if (!repeatable) await reached.verified;
         const answer = await reached.api.send(path, call);
+        await reached.verified;
         if (!repeatable || !saysNoLeader(answer) || Date.now() >= deadline) return answer;
         if (attempt === 1)
           this.#say(`The swarm has no leader at the moment (${messageIn(answer.body)}); asking again.`);
         await pause(attempt, this.#signal);
       } catch (error) {
         if (error instanceof Cancelled || this.#signal.aborted) throw error;
+        if (error instanceof ConnectError && !error.transient) throw error; // It is no manager.
         if (!repeatable || Date.now() >= deadline) throw silent(reached, error);
         await this.#reconnect(reached, deadline, error);
       }
