@@ -23856,7 +23856,7 @@ nacl.setPRNG = function(fn) {
 /* unused harmony export partsOf */
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1379);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1969);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5749);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
 
@@ -24208,8 +24208,8 @@ function watched(services) {
 var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: ./src/apply.ts
 var apply = __nccwpck_require__(7279);
-// EXTERNAL MODULE: ./src/stack/render.ts + 10 modules
-var render = __nccwpck_require__(1379);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(1969);
 // EXTERNAL MODULE: ./src/image/reference.ts
 var image_reference = __nccwpck_require__(4144);
 ;// CONCATENATED MODULE: ./src/image/resolve.ts
@@ -24580,22 +24580,23 @@ var stack_file = __nccwpck_require__(1111);
 
 
 
-/** Reads the stack files and the env file; what can't be read is named, with what stands there instead. */
+
+/** Reads the stack files and the env file, as far as they can be read. */
 function readSources(stack, files) {
-    const problems = [];
-    const found = stack.files.length > 0 ? stack.files : defaultFile(files, problems);
-    const read = found.map((path) => {
+    const missing = [];
+    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
+    const read = found.flatMap((path) => {
         const bytes = files.read(path);
         if (bytes === undefined)
-            problems.push(unreadable("stack-file", path, files));
-        return { path, bytes: bytes ?? new Uint8Array() };
+            missing.push(unreadable("stack-file", path, files));
+        return bytes === undefined ? [] : [{ path: (0,paths/* cleanPath */.t)("", path), bytes }];
     });
-    const envFile = readEnvFile(stack.envFile, files, problems);
-    if (problems.length > 0)
-        throw new errors/* InputError */.dz(problems);
+    const envFile = readEnvFile(stack.envFile, files, missing);
+    const malformed = [];
     const warnings = [];
-    const templates = parseAll(read, warnings);
-    return { templates, folder: folderOf(read[0]?.path ?? ""), envFile, warnings };
+    const templates = parseAll(read, malformed, warnings);
+    const folder = folderOf((0,paths/* cleanPath */.t)("", found[0] ?? ""));
+    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
 }
 function defaultFile(files, problems) {
     const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
@@ -24605,23 +24606,18 @@ function defaultFile(files, problems) {
     problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
     return [];
 }
-/** The mistakes of all files are told at once. */
-function parseAll(files, warnings) {
-    const problems = [];
-    const templates = files.flatMap(({ path, bytes }) => {
+function parseAll(files, malformed, warnings) {
+    return files.flatMap(({ path, bytes }) => {
         try {
             return [(0,stack_file/* parseStackFile */.S)(bytes, path, warnings)];
         }
         catch (error) {
             if (!(error instanceof errors/* StackFileError */.Ne))
                 throw error;
-            problems.push(...error.problems);
+            malformed.push(...error.problems);
             return [];
         }
     });
-    if (problems.length > 0)
-        throw new errors/* StackFileError */.Ne(problems);
-    return templates;
 }
 function readEnvFile(path, files, problems) {
     if (path === undefined)
@@ -24678,6 +24674,7 @@ function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
     const { folder } = sources;
     return (0,render/* render */.XX)({
         templates: sources.templates,
+        unread: sources.unread,
         stack: stack.name,
         variables: stack.variables,
         secrets: stack.secrets,
@@ -24707,7 +24704,9 @@ async function prepare(digest, found, deployment, session) {
     const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
     const stack = (0,render/* pinned */.dp)(rendered, images.pins);
     facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
-    for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings])
+    const told = new Set(deployment.draft.warnings.map(errors/* describe */.q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,errors/* describe */.q0)(warning)));
+    for (const warning of [...untold, ...images.warnings])
         voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
@@ -24983,7 +24982,7 @@ async function aftermath(plan, sent, deployment, session, error) {
         ];
     }
     else if (sent.size === 0) {
-        facts.aftermath = ["Nothing was sent to the swarm."];
+        facts.aftermath = ["No service was changed."];
     }
     else if (inputs.rollout.onFailure === "keep") {
         facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
@@ -25468,7 +25467,9 @@ async function begin(inputs, world, facts) {
     ]);
     checkBuildFiles(inputs.image, world.files);
     const begun = { inputs, sources, dockerMajor, world, facts };
+    sources.warnings.forEach((warning) => world.voice.warn(warning));
     const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+    draft.warnings.forEach((warning) => world.voice.warn(warning));
     await checkByDocker(world, draft, sources.folder, dockerMajor);
     return { ...begun, draft };
 }
@@ -25534,6 +25535,8 @@ async function loginSwarm(inputs, session, voice) {
 class StopError extends Error {
     reason;
     problems;
+    /** What was noticed on the way, and did not stop it. */
+    warnings = [];
     constructor(reason, problems, cause) {
         super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
         this.name = "StopError";
@@ -25543,14 +25546,18 @@ class StopError extends Error {
 }
 /** An input is missing or malformed. Nothing was contacted. */
 class InputError extends StopError {
-    constructor(problems) {
+    warnings;
+    constructor(problems, warnings = []) {
         super("input", problems);
+        this.warnings = warnings;
     }
 }
 /** A stack file can't mean what it says. Nothing was contacted. */
 class StackFileError extends StopError {
-    constructor(problems) {
+    warnings;
+    constructor(problems, warnings = []) {
         super("render", problems);
+        this.warnings = warnings;
     }
 }
 /** `docker` could not log in, build or push. The swarm is untouched. */
@@ -26117,29 +26124,60 @@ function parseJson(input, text) {
     const complain = (line, message, hint) => {
         problems.push({ message: `"${input}", line ${line}: ${message}`, hint });
     };
-    const complainOf = (key, message) => complain(lineOfKey(text, key), message);
-    let parsed;
     try {
-        parsed = JSON.parse(text);
+        JSON.parse(text);
     }
     catch {
         // The parser's own message quotes the text, which may hold secrets.
         complain(lineOfError(text), "this starts like JSON but is none.", "Use toJSON(…).");
         return { values, problems };
     }
-    for (const [key, value] of Object.entries(parsed)) {
-        if (!KEY.test(key))
-            complainOf(key, `"${key}" is no variable name.`);
-        else if (typeof value === "number" || typeof value === "boolean")
-            values.set(key, String(value));
-        else if (typeof value !== "string")
-            complainOf(key, `the value of ${key} is neither text, number nor boolean.`);
-        else if (IMPOSSIBLE.test(value))
-            complainOf(key, `the value of ${key} ${HOLDS_NO_TEXT}`);
+    for (const { key, source, line } of membersOf(text)) {
+        if (values.has(key))
+            complain(line, `${key} is given twice.`);
+        if (!KEY.test(key)) {
+            complain(line, `"${key}" is no variable name.`);
+        }
+        else if (source.startsWith('"')) {
+            const value = JSON.parse(source);
+            if (IMPOSSIBLE.test(value))
+                complain(line, `the value of ${key} ${HOLDS_NO_TEXT}`);
+            else
+                values.set(key, value);
+        }
+        else if (source === "null" || /^[{[]/.test(source)) {
+            complain(line, `the value of ${key} is neither text, number nor boolean.`);
+        }
         else
-            values.set(key, value);
+            values.set(key, source); // A number as it was written: `1.50` is a version to some.
     }
     return { values, problems };
+}
+/** The members of an object, each time they are given, of a text that is JSON. */
+function membersOf(text) {
+    const members = [];
+    let level = 0;
+    let line = 1;
+    let key;
+    let last = "";
+    for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:,\n]|[^\s"{}[\]:,]+/g)) {
+        if (token === "\n") {
+            line += 1;
+            continue;
+        }
+        if (level === 1 && key !== undefined && last === ":") {
+            members.push({ key: key.name, source: token, line: key.line });
+            key = undefined;
+        }
+        else if (level === 1 && token.startsWith('"'))
+            key = { name: JSON.parse(token), line };
+        if (/^[{[]$/.test(token))
+            level += 1;
+        if (/^[}\]]$/.test(token))
+            level -= 1;
+        last = token;
+    }
+    return members;
 }
 /** What only JSON can spell, and no environment can hold: NUL, and half of a surrogate pair. */
 // oxlint-disable-next-line no-control-regex
@@ -26170,17 +26208,6 @@ function couldGoOn(start) {
         const brokenOff = /Unterminated string/.test(message); // No string goes on in the next line.
         return !brokenOff && (/end of JSON input/.test(message) || Number(position) >= start.length);
     }
-}
-function lineOfKey(text, key) {
-    const spelt = JSON.stringify(key);
-    for (let at = text.indexOf(spelt); at !== -1; at = text.indexOf(spelt, at + 1)) {
-        if (/^\s*:/.test(text.slice(at + spelt.length, at + spelt.length + 80)))
-            return lineAt(text, at);
-    }
-    return 1;
-}
-function lineAt(text, offset) {
-    return text.slice(0, offset).split("\n").length;
 }
 function parseLines(input, text) {
     const values = new Map();
@@ -26213,8 +26240,10 @@ function parseLines(input, text) {
         const delimiter = rest.trim();
         const indent = /^\s*/.exec(line)?.[0] ?? "";
         const closings = [delimiter, indent + delimiter]; // At the margin, or as far in as the block's first line.
-        const end = lines.findIndex((each, at) => at > index && closings.includes(withoutReturn(each)));
-        if (delimiter === "" || end === -1) {
+        let end = index + 1;
+        while (end < lines.length && !closings.includes(withoutReturn(lines[end] ?? "")))
+            end += 1;
+        if (delimiter === "" || end === lines.length) {
             complain(`the block of ${key} has no closing line "${delimiter}".`);
             break;
         }
@@ -28844,6 +28873,7 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Aw: () => (/* binding */ refusedBySwarm),
 /* harmony export */   H9: () => (/* binding */ versionedName),
+/* harmony export */   Hl: () => (/* binding */ SOURCES),
 /* harmony export */   NI: () => (/* binding */ externalName),
 /* harmony export */   ge: () => (/* binding */ isExternal),
 /* harmony export */   jP: () => (/* binding */ versionObjects),
@@ -28852,8 +28882,11 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(792);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7158);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6424);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7158);
+
 
 
 
@@ -28893,7 +28926,7 @@ function sha256(bytes) {
 /** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
 function envConfigKey(roots, envFile, asked) {
     const keysOf = (section) => [
-        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
+        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
     ];
     const keys = keysOf("configs");
     const secrets = keysOf("secrets");
@@ -28931,52 +28964,45 @@ function listing(kind, keys) {
         : `The stack file has the ${kind} ${keys.join(", ")}.`;
 }
 function mounts(root) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services")).flatMap((service) => {
-        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service.value, "configs");
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, "services")).flatMap((service) => {
+        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service.value, "configs");
         if (configs?.kind !== "sequence")
             return [];
         return configs.items.flatMap((item) => {
-            const source = (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .sourceOf */ .vz)(item);
-            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
+            const source = (0,_references_js__WEBPACK_IMPORTED_MODULE_3__/* .sourceOf */ .vz)(item);
+            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
         });
     });
 }
 /** Gives every config and secret with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
-function versionObjects(root, sources) {
+function versionObjects(root, sources, findings) {
+    const { problems, warnings } = findings;
     const objects = [];
-    const problems = [];
-    const warnings = [];
     for (const kind of ["config", "secret"]) {
-        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, `${kind}s`))) {
+        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, `${kind}s`))) {
             const found = contentOf(kind, entry, sources);
-            if (found.kind === "none")
-                continue;
-            if (found.kind === "problem") {
+            if (found.kind === "problem")
                 problems.push(found.problem);
+            if (found.kind !== "content")
                 continue;
-            }
-            if (found.kind === "external") {
-                warnings.push(...unreadSources(kind, entry));
-                continue;
-            }
             const why = refusedBySwarm(found.bytes.byteLength, kind);
             if (why !== undefined) {
                 problems.push({ message: `${found.what} ${why}.`, place: entry.key.place });
                 continue;
             }
-            warnings.push(...ownName(kind, entry));
+            warnings.push(...unheeded(kind, entry));
             objects.push(versioned(kind, entry, found.bytes, sources));
         }
     }
-    return { objects, problems, warnings };
+    return objects;
 }
 function versioned(kind, entry, bytes, sources) {
     const key = entry.key.text;
     const namingKey = kind === "secret" ? sources.namingKey : undefined;
     const name = versionedName(sources.stack, key, bytes, namingKey, (each) => sources.taken(kind, each));
-    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(entry.value, "template_driver"));
+    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(entry.value, "template_driver"));
     const labels = labelsOf(entry.value);
-    entry.value = external(name, entry.key.place);
+    entry.value = external(name, entry);
     return { kind, key, name, bytes, labels, templateDriver };
 }
 /** Where content may come from, by Compose and docker. */
@@ -28986,9 +29012,7 @@ function contentOf(kind, { key, value }, sources) {
     const { env } = sources;
     if (env?.key === key.text && env.kind === kind)
         return { kind: "content", bytes: env.file.bytes, what: `The env file ${env.file.path}` };
-    if (isExternal(value))
-        return { kind: "external" };
-    if (value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "driver") !== undefined)
+    if (isExternal(value) || value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(value, "driver") !== undefined)
         return { kind: "none" };
     const given = value.entries.filter((each) => SOURCES.some((source) => source === each.key.text));
     const [source, second] = given;
@@ -29001,75 +29025,74 @@ function contentOf(kind, { key, value }, sources) {
         return { kind: "problem", problem: { message, place: second.key.place } };
     }
     const { place } = source.value;
-    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
+    if (source.value.kind === "scalar" && source.value.unresolved === true)
+        return { kind: "none" };
+    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
     if (text === undefined) {
         const message = `${source.key.text} ${whose} must be text.`;
         return { kind: "problem", problem: { message, place } };
     }
-    const read = READERS[source.key.text](text, whose, sources);
-    return typeof read === "string" ? { kind: "problem", problem: { message: read, place } } : read;
+    return READERS[source.key.text](text, whose, place, sources);
 }
 /** The content, or why there is none. */
 const READERS = {
-    file: (path, whose, { read }) => {
+    file: (path, whose, place, { read }) => {
         const bytes = read(path);
-        if (bytes === undefined)
-            return `The file "${path}" ${whose} can't be read.`;
-        return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
+        if (bytes !== undefined)
+            return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
+        const message = `The file "${path}" ${whose} can't be read.`;
+        const hint = "It must be a file; its path starts at the folder of the first stack file.";
+        return { kind: "problem", problem: { message, place, hint } };
     },
     content: (text, whose) => ({ kind: "content", bytes: Buffer.from(text), what: `The content ${whose}` }),
-    environment: (name, whose, { lookup }) => {
-        const value = lookup(name);
-        if (value === undefined)
-            return `The variable ${name} ${whose} is not defined.`;
-        return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
+    environment: (name, whose, place, { scope }) => {
+        const value = scope.lookup(name);
+        if (value !== undefined)
+            return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
+        const otherwise = `The content ${whose} comes from it: give it in "variables" or "secrets".`;
+        return { kind: "problem", problem: (0,_template_js__WEBPACK_IMPORTED_MODULE_4__/* .undefinedVariable */ .V9)(name, place, scope, otherwise) };
     },
 };
 /** Whether a definition names something that exists already, on the swarm or a node. */
 function isExternal(definition) {
-    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external");
-    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(says) ?? "");
+    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "external");
+    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)(says) ?? "");
 }
 /** What the swarm or a node calls an external definition. */
 function externalName(key, definition) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external", "name")) ?? key;
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "external", "name")) ?? key;
 }
-/** Docker ignores them in silence, or refuses those that only Compose knows. */
-function unreadSources(kind, { key, value }) {
-    if (value.kind !== "mapping")
-        return [];
-    return SOURCES.flatMap((source) => {
-        const given = value.entries.find((each) => each.key.text === source);
-        if (given === undefined)
-            return [];
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .remove */ .TF)(value, source);
-        const message = `The ${kind} ${key.text} is external, so its ${source} is not read.`;
-        return [{ message, place: given.key.place }];
-    });
-}
-function ownName(kind, { key, value }) {
-    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "name");
-    if (name === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(name) || isExternal(value))
-        return [];
-    const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
-    return [{ message, place: name.place }];
+/** What has no meaning beside content that is versioned: a name, and options for a driver that is not there. */
+function unheeded(kind, { key, value }) {
+    const warnings = [];
+    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(value, "name");
+    if (name !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(name) && !isExternal(value)) {
+        const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
+        warnings.push({ message, place: name.place });
+    }
+    const options = kind === "secret" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(value, "driver_opts") : undefined;
+    if (options !== undefined) {
+        const message = `The secret ${key.text} has no driver, so its driver_opts are left out.`;
+        warnings.push({ message, place: options.place });
+    }
+    return warnings;
 }
 function labelsOf(definition) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "labels");
-    const pairs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)(labels).map((entry) => [
-        entry.key.text,
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(entry.value) ?? "",
-    ]);
-    const lines = labels?.kind === "sequence" ? labels.items.map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) ?? "") : [];
-    return new Map([
-        ...pairs,
-        ...lines.map((line) => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
-    ]);
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "labels");
+    if (labels?.kind !== "sequence")
+        return new Map((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)(labels).map(({ key, value }) => [key.text, (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .asText */ .e)(value) ?? ""]));
+    const lines = labels.items.map((item) => ((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)(item) ?? "").split("="));
+    return new Map(lines.map(([name = "", ...value]) => [name, value.join("=")]));
 }
-function external(name, place) {
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .mapping */ .pq)(place);
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("true", place, "plain"));
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(name, place, "versioned by content"));
+/** What of a definition is ours to see to, once its content is read. */
+const SEEN_TO = new Set([...SOURCES, "name", "external", "driver_opts"]);
+/** Beside `external` docker heeds nothing else, but goes on checking it: a misspelt key, a label that can't be one. */
+function external(name, { key, value }) {
+    const comment = "versioned by content";
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .mapping */ .pq)(key.place);
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)("true", key.place, comment, "plain"));
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)(name, key.place, comment));
+    made.entries.push(...(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)(value).filter((entry) => !SEEN_TO.has(entry.key.text)));
     return made;
 }
 
@@ -29083,13 +29106,16 @@ function external(name, place) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   GF: () => (/* binding */ STACK_LABEL),
 /* harmony export */   Kb: () => (/* binding */ addDefaults),
+/* harmony export */   X8: () => (/* binding */ sharesHostNetwork),
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5343);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(792);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7158);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
+
 
 
 
@@ -29102,14 +29128,14 @@ const OURS = "set by Swarm Stack Deploy";
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
 function addDefaults(root, defaults) {
     const warnings = [];
-    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services"))) {
-        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
+    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "services"))) {
+        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
         if (service.kind !== "mapping" || deploy === undefined)
             continue; // Docker's own check names the wrong type.
         addManagedLabel(deploy);
-        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
+        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
             continue; // A job is run, not updated.
-        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "update_config");
+        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "update_config");
         if (update === undefined)
             continue;
         const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
@@ -29129,44 +29155,44 @@ function obstacleToStartFirst(root, service) {
         return "publishes a port in host mode";
     if (sharesHostNetwork(root, service))
         return "shares the node's own network, where a port is free for one task only";
-    const most = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0);
-    const replicas = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1);
+    const most = (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0;
+    const replicas = (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1;
     if (most > 0 && replicas >= most)
         return "may fill its nodes (max_replicas_per_node)";
     return undefined;
 }
 /** A port of which Swarm chooses the number is free for each task. */
 function publishesOnHost(service) {
-    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "ports");
+    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(service, "ports");
     if (ports?.kind !== "sequence")
         return false;
-    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "mode")) === "host" && Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
+    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(port, "mode")) === "host" && ((0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
 }
 function sharesHostNetwork(root, service) {
-    return (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .networksOf */ .Nd)(service).some(({ name }) => {
-        const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "networks", name);
+    return (0,_references_js__WEBPACK_IMPORTED_MODULE_3__/* .networksOf */ .Nd)(service).some(({ name }) => {
+        const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "networks", name);
         return (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(name, network) === "host";
     });
 }
 function isSilent(target, key) {
-    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(target, key);
-    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(value);
+    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(target, key);
+    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .isNull */ .kZ)(value);
 }
 function addIfSilent(target, key, value) {
     if (isSilent(target, key))
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(value, target.place, OURS, "plain"));
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)(value, target.place, OURS, "plain"));
 }
 function addManagedLabel(deploy) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "labels");
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(deploy, "labels");
     if (labels?.kind === "sequence") {
         const line = `${MANAGED_LABEL}=true`;
-        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) === line))
-            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(line, labels.place, OURS));
+        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)(item) === line))
+            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)(line, labels.place, OURS));
         return;
     }
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "labels");
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "labels");
     if (made !== undefined)
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)("true", made.place, OURS));
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)("true", made.place, OURS));
 }
 /**
  * The format version that docker reads the file by. What we write (`order`, external names) needs 3.5, and whatever an older 3.x file
@@ -29174,16 +29200,16 @@ function addManagedLabel(deploy) {
  * refuses it or reads it as 3.0, and 3.9 is the newest that 20.10 knows.
  */
 function setFormatVersion(root, dockerMajor) {
-    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "version");
-    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(version) ?? "";
+    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "version");
+    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)(version) ?? "";
     const [newest, older] = dockerMajor >= 25 ? ["3", /^3\.([0-9]|1[0-3])$/] : ["3.9", /^(3(\.[0-8])?)?$/];
     if (!older.test(given))
         return;
-    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(newest, root.place, OURS);
+    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)(newest, root.place, OURS);
     if (version === undefined)
-        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
+        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
     else
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(root, "version", node);
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .set */ .hZ)(root, "version", node);
 }
 
 
@@ -29243,6 +29269,10 @@ function parse(template, start, level, unresolved) {
             literal += "$";
             index += 2;
         }
+        else if (inBraces && !/[A-Za-z_{]/.test(template.charAt(index + 1))) {
+            literal += "$"; // Docker does not look into a default: `${P:-^[a-z]+$}` is whole.
+            index += 1;
+        }
         else {
             flush();
             const { segment, end } = parseVariable(template, index, level, unresolved);
@@ -29301,14 +29331,16 @@ function malformed(template, offset, unresolved) {
         return unclosed(template, offset, unresolved);
     const lone = template.charAt(offset + 1) === "}" ? 1 : 2; // A brace may close what stands around.
     const end = close === -1 ? Math.min(offset + lone, template.length) : close + 1;
-    unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
+    unresolved.push({ kind: "malformed", offset, name: cut(template.slice(offset, end)), why: "" });
     return { segment: undefined, end };
+}
+/** As much of it as a message can bear. */
+function cut(text) {
+    return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }
 /** All that follows was meant to stand in the braces, so there is nothing left to read. */
 function unclosed(template, offset, unresolved) {
-    const shown = template.slice(offset, offset + 40);
-    const name = offset + 40 < template.length ? `${shown}…` : shown;
-    unresolved.push({ kind: "unclosed", offset, name, why: "" });
+    unresolved.push({ kind: "unclosed", offset, name: cut(template.slice(offset)), why: "" });
     return { segment: undefined, end: template.length };
 }
 function evaluate(segments, lookup, unresolved) {
@@ -29348,26 +29380,35 @@ function nearest(name, defined) {
     let best;
     for (const candidate of defined) {
         const most = Math.min(Math.max(1, Math.floor(name.length / 3)), (best?.distance ?? Infinity) - 1);
+        if (most < 0)
+            break; // Nothing is nearer than the name itself in other letters.
         const distance = editDistance(meant, candidate.toUpperCase(), most);
         if (distance <= most)
             best = { name: candidate, distance };
     }
     return best?.name;
 }
-/** Levenshtein's distance, or anything larger than `most` where it is. */
+/** Levenshtein's distance, or anything larger than `most` where it is. Only what is near the diagonal can count. */
 function editDistance(a, b, most) {
     if (Math.abs(a.length - b.length) > most)
         return Infinity;
-    let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+    let row = new Uint32Array(b.length + 1).map((_, index) => index);
+    let next = new Uint32Array(b.length + 1);
     for (let i = 1; i <= a.length; i += 1) {
-        const next = [i];
-        for (let j = 1; j <= b.length; j += 1) {
-            const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-            next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+        const [from, to] = [Math.max(1, i - most), Math.min(b.length, i + most)];
+        next.fill(most + 1);
+        if (i <= most)
+            next[0] = i;
+        let least = most + 1;
+        for (let j = from; j <= to; j += 1) {
+            const replaced = (row[j - 1] ?? 0) + (a.charCodeAt(i - 1) === b.charCodeAt(j - 1) ? 0 : 1);
+            const here = Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
+            next[j] = here;
+            least = Math.min(least, here);
         }
-        if (Math.min(...next) > most)
+        if (least > most)
             return Infinity;
-        row = next;
+        [row, next] = [next, row];
     }
     return row[b.length] ?? Infinity;
 }
@@ -29402,12 +29443,92 @@ function cleanPath(folder, path) {
 
 /***/ }),
 
+/***/ 4383:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   e: () => (/* binding */ asText),
+/* harmony export */   r: () => (/* binding */ wholeNumber)
+/* harmony export */ });
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7158);
+
+/**
+ * What docker's YAML (gopkg.in/yaml.v3) makes of a scalar without quotes. Docker itself reads the file we print; these are for the few
+ * places where we have to know before it does.
+ */
+/** A whole number as docker's YAML reads it without quotes: `0440` and `0o440` are octal, `1_000` is a thousand. */
+function wholeNumber(node) {
+    const value = node?.kind === "scalar" && node.plain ? integer(node.text) : undefined;
+    return value === undefined ? undefined : Number(value);
+}
+/** The text that docker makes of a value where it wants text, such as a label's: `1.50` is `1.5` to it, and `0123` is 83. */
+function asText(node) {
+    if (node?.kind !== "scalar" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_0__/* .isNull */ .kZ)(node))
+        return undefined;
+    return isNumeric(node) ? (number(node.text) ?? date(node.text) ?? node.text) : node.text;
+}
+function isNumeric({ plain, tag }) {
+    return tag === undefined ? plain : /(!|:)(int|float)>?$/.test(tag);
+}
+function number(text) {
+    const whole = integer(text);
+    if (whole !== undefined && whole > -(2n ** 63n) && whole < 2n ** 64n)
+        return String(whole);
+    const digits = withoutUnderscores(text);
+    if (!/^[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?$/i.test(digits))
+        return undefined;
+    return floating(Number(digits));
+}
+/** Only what starts like a number may be one. */
+function withoutUnderscores(text) {
+    return /^[-+.\d]/.test(text) ? text.replaceAll("_", "") : text;
+}
+function integer(text) {
+    const digits = withoutUnderscores(text);
+    if (!/^[-+]?(0|[1-9]\d*|0[0-7]+|0o[0-7]+|0x[\da-f]+|0b[01]+)$/i.test(digits))
+        return undefined;
+    const size = BigInt(digits.replace(/^[-+]/, "").replace(/^0(?=[0-7]+$)/, "0o"));
+    return digits.startsWith("-") ? -size : size;
+}
+/** As Go's %v: the shortest digits, with an exponent of two digits at least from a million on and below a ten-thousandth. */
+function floating(value) {
+    const [digits = "", exponent = "0"] = value.toExponential().split("e");
+    const power = Number(exponent);
+    if (Object.is(value, -0))
+        return "-0";
+    if (power >= -4 && power < 6)
+        return String(value);
+    return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
+}
+const DATE = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt](\d{1,2}):(\d{1,2}):(\d{1,2})(\.\d{1,9})?(Z|[-+]\d\d:\d\d))|(?: (\d{1,2}):(\d{1,2}):(\d{1,2})(\.\d{1,9})?))?$/;
+/** A date without quotes, as Go prints one. */
+function date(text) {
+    const found = DATE.exec(text);
+    if (found === null)
+        return undefined;
+    const [, year = "", month = "", day = "", h1, m1, s1, f1, zone = "Z", h2, m2, s2, f2] = found;
+    const parts = [month, day, h1 ?? h2 ?? "0", m1 ?? m2 ?? "0", s1 ?? s2 ?? "0"];
+    const [mm = "", dd = "", hour = "", minute = "", second = ""] = parts.map((part) => part.padStart(2, "0"));
+    const moment = new Date(`${year}-${mm}-${dd}T${hour}:${minute}:${second}Z`);
+    if (Number.isNaN(moment.getTime()) || moment.getUTCDate() !== Number(day))
+        return undefined;
+    const offset = zone === "Z" ? "+0000 UTC" : `${zone.replace(":", "")} ${zone.replace(":", "")}`;
+    const fraction = (f1 ?? f2 ?? "").replace(/\.?0*$/, "");
+    return `${year}-${mm}-${dd} ${hour}:${minute}:${second}${fraction} ${offset}`;
+}
+
+
+/***/ }),
+
 /***/ 792:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Nd: () => (/* binding */ networksOf),
+/* harmony export */   U4: () => (/* binding */ isUnresolved),
+/* harmony export */   ZV: () => (/* binding */ isSubstituted),
 /* harmony export */   bd: () => (/* binding */ undefinedReferences),
 /* harmony export */   vz: () => (/* binding */ sourceOf)
 /* harmony export */ });
@@ -29417,19 +29538,32 @@ function cleanPath(folder, path) {
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
 function undefinedReferences(root) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).flatMap(({ key, value: service }) => [
-        ...missing(root, "networks", networksOf(service), ["default"]),
-        ...missing(root, "configs", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "configs"))),
-        ...missing(root, "secrets", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "secrets"))),
-        ...missing(root, "volumes", volumesOf(service)),
-    ].map(({ kind, name, secret, place }) => ({
-        message: `Service ${key.text} uses ${kind} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
-        place,
-    })));
+    const defined = new Map(Object.keys(SINGULAR).map((kind) => [
+        kind,
+        new Set((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, kind)).map(({ key }) => key.text)),
+    ]));
+    defined.get("networks")?.add("default"); // Docker makes it.
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).flatMap(({ key, value: service }) => {
+        const used = {
+            networks: networksOf(service),
+            configs: listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "configs")),
+            secrets: listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "secrets")),
+            volumes: volumesOf(service),
+        };
+        return Object.entries(used).flatMap(([kind, references]) => references
+            .filter(({ name }) => defined.get(kind)?.has(name) !== true)
+            .map(({ name, secret, place }) => ({
+            message: `Service ${key.text} uses the ${SINGULAR[kind]} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
+            place,
+        })));
+    });
 }
-function missing(root, kind, references, always = []) {
-    const defined = new Set([...(0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, kind)).map(({ key }) => key.text), ...always]);
-    return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
+const SINGULAR = { networks: "network", configs: "config", secrets: "secret", volumes: "volume" };
+/** Whether a variable of it is missing, which is told at its own place. */
+function isUnresolved(item) {
+    return item.kind === "scalar"
+        ? item.unresolved === true
+        : (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(item).some(({ value }) => isUnresolved(value));
 }
 function isSubstituted(item) {
     return item.kind === "scalar"
@@ -29441,7 +29575,9 @@ function listed(node) {
         return [];
     return node.items.flatMap((item) => {
         const name = sourceOf(item);
-        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+        if (name === undefined || isUnresolved(item))
+            return [];
+        return [{ name, secret: isSubstituted(item), place: item.place }];
     });
 }
 /** What an item of a service's configs or secrets names, in its short or long spelling. */
@@ -29463,14 +29599,16 @@ function volumesOf(service) {
         const short = /^([A-Za-z0-9][\w.-]+):/.exec((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(item) ?? "")?.[1];
         const long = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "type")) === "volume" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source")) : undefined;
         const name = short ?? long;
-        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+        if (name === undefined || isUnresolved(item))
+            return [];
+        return [{ name, secret: isSubstituted(item), place: item.place }];
     });
 }
 
 
 /***/ }),
 
-/***/ 1379:
+/***/ 1969:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29488,14 +29626,535 @@ var errors = __nccwpck_require__(840);
 var image_reference = __nccwpck_require__(4144);
 // EXTERNAL MODULE: ./src/stack/configs.ts
 var configs = __nccwpck_require__(5343);
-// EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(792);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(1884);
-// EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1111);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(9391);
+;// CONCATENATED MODULE: ./src/stack/engine-values.ts
+
+/** By the value's path below a service; `[]` is every item of a list, `*` every key. */
+const VALUE_RULES = {
+    "deploy.endpoint_mode": (text) => oneOf("vip", "dnsrr")(text.toLowerCase()),
+    "deploy.update_config.failure_action": oneOf("pause", "continue", "rollback"),
+    "deploy.update_config.delay": notNegative,
+    "deploy.update_config.monitor": notNegative,
+    "deploy.update_config.max_failure_ratio": ratio,
+    "deploy.rollback_config.failure_action": oneOf("pause", "continue", "rollback"),
+    "deploy.restart_policy.condition": oneOf("none", "on-failure", "any"),
+    "deploy.restart_policy.delay": notNegative,
+    "deploy.restart_policy.window": notNegative,
+    "deploy.placement.constraints.[]": constraint,
+    // Swarm itself stops below 4 MiB, the node that has to keep the limit below 6.
+    "deploy.resources.limits.memory": memoryOf(6),
+    "deploy.resources.reservations.memory": memoryOf(4),
+    "deploy.resources.limits.cpus": cpus,
+    "deploy.resources.reservations.cpus": cpus,
+    "healthcheck.interval": atLeastAMillisecond,
+    "healthcheck.timeout": atLeastAMillisecond,
+    "healthcheck.start_period": atLeastAMillisecond,
+    "volumes.[].bind.propagation": (text) => oneOf("private", "rprivate", "shared", "rshared", "slave", "rslave")(text.toLowerCase()),
+    "configs.[].uid": userNumber,
+    "configs.[].gid": userNumber,
+    "secrets.[].uid": userNumber,
+    "secrets.[].gid": userNumber,
+    hostname: template,
+    "environment.*": template,
+    "environment.[]": (line) => template(line.slice(line.indexOf("=") + 1)),
+    "extra_hosts.*": address,
+    "extra_hosts.[]": (line) => address(/[:=](.*)$/s.exec(line)?.[1] ?? ""),
+    "ports.[].published": port,
+    stop_signal: signal,
+    working_dir: absolute,
+};
+function oneOf(...words) {
+    return (text) => {
+        if (text === "" || words.includes(text))
+            return undefined;
+        const meant = (0,interpolate/* nearest */.p)(text, words);
+        return {
+            why: `must be ${inWords(words)}`,
+            hint: meant === undefined ? undefined : `Did you mean ${meant}?`,
+        };
+    };
+}
+function inWords(words) {
+    return `${words.slice(0, -1).join(", ")} or ${words.at(-1) ?? ""}`;
+}
+const NANOSECONDS = {
+    ns: 1,
+    us: 1e3,
+    µs: 1e3,
+    μs: 1e3,
+    ms: 1e6,
+    s: 1e9,
+    m: 60e9,
+    h: 3600e9,
+};
+/** A duration as Go reads it, `1h30m` or `-1.5s`, in nanoseconds. */
+function nanoseconds(text) {
+    if (!/^[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[nuµμm]s|[smh]))+$/.test(text))
+        return undefined;
+    const parts = [...text.matchAll(/([\d.]+)([^\d.]+)/g)];
+    const size = parts.reduce((sum, [, count, unit = ""]) => sum + Number(count) * (NANOSECONDS[unit] ?? 0), 0);
+    return text.startsWith("-") ? -size : size;
+}
+function notNegative(text) {
+    return (nanoseconds(text) ?? 0) < 0 ? { why: "must not be negative" } : undefined;
+}
+function atLeastAMillisecond(text) {
+    const given = nanoseconds(text) ?? 0;
+    return given !== 0 && given < 1e6 ? { why: "must be at least 1ms" } : undefined;
+}
+/** A number in the spelling that all of docker's readers share. */
+function decimal(text) {
+    return /^[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d{1,3})?$/i.test(text) ? Number(text) : undefined;
+}
+function ratio(text) {
+    const given = decimal(text) ?? 0;
+    return given < 0 || given > 1 ? { why: "must be between 0 and 1" } : undefined;
+}
+function cpus(text) {
+    const given = decimal(text) ?? 0;
+    return given !== 0 && given < 0.001 ? { why: "must be at least 0.001" } : undefined;
+}
+function memoryOf(mebibytes) {
+    return (text) => {
+        const [, count, unit = ""] = /^(\d+(?:\.\d*)?|\.\d+) ?([kmgtp]?)(?:i?b)?$/i.exec(text) ?? [];
+        const bytes = Number(count ?? 0) * 1024 ** ("kmgtp".indexOf(unit.toLowerCase() || " ") + 1);
+        if (bytes === 0 || bytes >= mebibytes * 1024 ** 2)
+            return undefined;
+        return {
+            why: `must be at least ${mebibytes}m`,
+            hint: unit === "" ? "Without a unit it is a number of bytes." : undefined,
+        };
+    };
+}
+const FIXED_KEYS = [
+    "node.id",
+    "node.hostname",
+    "node.ip",
+    "node.role",
+    "node.platform.os",
+    "node.platform.arch",
+];
+const LABEL_KEYS = ["node.labels.", "engine.labels."];
+/** Swarmkit's manager/constraint: `key == value` or `key != value`. A key that is none matches no node, so no task would ever start. */
+function constraint(text) {
+    const operator = ["==", "!="].find((each) => text.includes(each));
+    if (operator === undefined)
+        return { why: "must have == or != between a key and a value" };
+    const at = text.indexOf(operator);
+    const [key, value] = [text.slice(0, at), text.slice(at + operator.length)].map((side) => side.replace(/^[\s\u0085]+|[\s\u0085]+$/g, ""));
+    if (!/^[a-z0-9:\-_\t\n\f\r .*()?+[\]\\^$|/]+$/iu.test(value))
+        return {
+            why: `must have a value of letters, digits and :-_.*()?+[]\\^$|/ behind ${operator}`,
+            hint: "Quotes within it are part of the value.",
+        };
+    const small = key.toLowerCase();
+    const known = FIXED_KEYS.includes(small) || LABEL_KEYS.some((each) => small.startsWith(each) && small !== each);
+    if (known && /^[a-z_][a-z0-9\-_.]+$/iu.test(key))
+        return undefined;
+    const meant = (0,interpolate/* nearest */.p)(key, FIXED_KEYS);
+    return {
+        why: `must begin with ${inWords([...FIXED_KEYS, ...LABEL_KEYS.map((each) => `${each}NAME`)])}`,
+        hint: meant === undefined ? undefined : `Did you mean ${meant}?`,
+    };
+}
+function port(text) {
+    return (decimal(text) ?? 0) > 65_535 ? { why: "must be at most 65535" } : undefined;
+}
+/** The node gives the file to a user by number; it looks up no names. */
+function userNumber(text) {
+    return /^[-+]?\d+$/.test(text) ? undefined : { why: "must be a number" };
+}
+/** What Swarm's templates know when a service is created (swarmkit, template/context.go): by then labels have no values yet. */
+const TEMPLATE_FIELDS = /^(\.Service(\.(ID|Name|Labels))?|\.Node(\.(ID|Hostname|Platform(\.(Architecture|OS))?))?|\.Task(\.(ID|Name|Slot))?)$/;
+/** Swarm's own function, then those of Go's text/template and its keywords. */
+const TEMPLATE_WORDS = /^(join|and|call|html|index|js|len|not|or|print|printf|println|slice|urlquery|eq|ge|gt|le|lt|ne|true|false|nil|block|break|continue|define|else|end|if|range|template|with)$/;
+/** Swarm reads some values as Go templates. Only the first action is looked at: what it may not say, it may not say whatever follows. */
+function template(text) {
+    const action = /\{\{(?:-\s)?\s*(.*)/s.exec(text)?.[1];
+    if (action === undefined)
+        return undefined;
+    if (!action.includes("}}"))
+        return noTemplate("finds no }} behind its {{");
+    const fields = /^(?:\.[A-Za-z]\w*)+/.exec(action)?.[0];
+    if (fields !== undefined && !TEMPLATE_FIELDS.test(fields))
+        return noTemplate("knows no such field");
+    const word = /^[A-Za-z_]\w*/.exec(action)?.[0];
+    if (word !== undefined && !TEMPLATE_WORDS.test(word))
+        return noTemplate("knows no such function");
+    return undefined;
+}
+function noTemplate(why) {
+    return {
+        why: `is a template to Swarm, which ${why}`,
+        hint: 'Where the braces are meant as they stand, write {{"{{"}} for the opening ones.',
+    };
+}
+function address(text) {
+    if (text === "" || text === "host-gateway" || text.includes(":") || isV4(text))
+        return undefined;
+    return { why: "must be an IP address or host-gateway" };
+}
+function isV4(text) {
+    return /^(?:\d{1,3}\.){3}\d{1,3}$/.test(text) && text.split(".").every((part) => Number(part) < 256);
+}
+const SIGNALS = /^(ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP|TTIN|TTOU|UNUSED|URG|USR[12]|VTALRM|WINCH|XCPU|XFSZ|RTMIN(\+([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?)$/;
+function signal(text) {
+    const isSignal = /^[-+]?\d+$/.test(text)
+        ? Number(text) !== 0
+        : SIGNALS.test(text.toUpperCase().replace(/^SIG/, ""));
+    return text === "" || isSignal
+        ? undefined
+        : { why: "must be the name or the number of a signal, such as SIGTERM" };
+}
+/** With room for the paths of Windows. */
+function absolute(text) {
+    return text === "" || isAbsolute(text) ? undefined : { why: "must be an absolute path" };
+}
+function isAbsolute(path) {
+    return /^([/\\]|[A-Za-z]:)/.test(path);
+}
+/** A network's subnet, as `10.1.0.0/24`; of an IPv6 one only the form is looked at. */
+function subnet(text) {
+    const [, start = "", size = ""] = /^([\da-fA-F.:]+)\/(\d{1,3})$/.exec(text) ?? [];
+    const isV6 = start.includes(":");
+    if ((isV4(start) && Number(size) <= 32) || (isV6 && Number(size) <= 128))
+        return undefined;
+    return { why: "must be an address with the length of its prefix, such as 10.1.0.0/24" };
+}
+
+// EXTERNAL MODULE: ./src/stack/paths.ts
+var paths = __nccwpck_require__(7436);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(8953);
+// EXTERNAL MODULE: ./src/stack/readings.ts
+var readings = __nccwpck_require__(4383);
 // EXTERNAL MODULE: ./src/stack/tree.ts
 var tree = __nccwpck_require__(7158);
+;// CONCATENATED MODULE: ./src/stack/ports.ts
+
+
+
+const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
+/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
+function portsOf(entry) {
+    if (entry.kind === "mapping") {
+        const published = (0,tree/* get */.Jt)(entry, "published");
+        const number = published === undefined ? 0 : (0,readings/* wholeNumber */.r)(published);
+        return number === undefined ? undefined : [{ published: number, node: entry }];
+    }
+    const text = entry.kind === "scalar" ? String((0,readings/* wholeNumber */.r)(entry) ?? entry.text) : "";
+    return shortPort(text)?.map(({ target, published, protocol }) => {
+        const node = (0,tree/* mapping */.pq)(entry.place);
+        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
+        add("mode", "ingress");
+        add("target", String(target));
+        if (published > 0)
+            add("published", String(published));
+        add("protocol", protocol);
+        return { published, node };
+    });
+}
+/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
+function hostAddress(entry) {
+    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
+    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
+}
+/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
+function partsOf(text) {
+    const parts = text.split(":");
+    const target = parts.pop() ?? "";
+    const host = parts.pop() ?? "";
+    return { address: parts.join(":"), host, target };
+}
+/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
+function shortPort(text) {
+    if (!SHORT.test(text))
+        return undefined;
+    const { host, target } = partsOf(text);
+    const [range = "", protocol = "tcp"] = target.split("/");
+    const targets = rangeOf(range);
+    const published = host === "" ? [] : rangeOf(host);
+    const one = targets.length === 1;
+    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
+        return undefined;
+    if (host !== "" && published.length === 0)
+        return undefined;
+    const ports = one && published.length > 1
+        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
+        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
+    const key = (port) => `${port.target}/${protocol}`;
+    return ports
+        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
+        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(key(a), key(b)));
+}
+function rangeOf(text) {
+    const [first = 0, last = first] = text.split("-").map(Number);
+    if (!(first >= 0 && first <= last && last <= 65_535))
+        return [];
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(792);
+;// CONCATENATED MODULE: ./src/stack/volumes.ts
+
+/** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
+function volumeSections(text) {
+    const sections = [];
+    let section = "";
+    for (const char of text) {
+        if (char !== ":" || /^\p{L}$/u.test(section))
+            section += char;
+        else {
+            sections.push(section);
+            section = "";
+        }
+    }
+    return [...sections, section];
+}
+/** Where a volume is mounted, by docker's short or long spelling. */
+function volumeTarget(item) {
+    const text = (0,tree/* textOf */.b6)(item);
+    if (text === undefined)
+        return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "target"));
+    if (text.length <= 2)
+        return text;
+    const [source, target] = volumeSections(text);
+    return target ?? source;
+}
+
+;// CONCATENATED MODULE: ./src/stack/engine-rules.ts
+
+
+
+
+
+
+
+
+
+/**
+ * What docker's own checks let through and an engine refuses, when a part of the stack may have been sent already; and what an engine
+ * takes though no node can run it, so that its tasks would be rejected, or wait, for ever. The rules are those of swarmkit
+ * (manager/controlapi, manager/constraint, template) and of the node's daemon. Each was seen on the engines 20.10 and 28.5. What only
+ * some nodes refuse, by their runtime, their kernel or their system, is theirs to say.
+ */
+function refusedByEngine(root, stack) {
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"));
+    return [
+        ...services.flatMap((service) => [
+            ...badName("service", `${stack}_${service.key.text}`, service.key),
+            ...badValues(service),
+            ...badHealthTest(service),
+            ...updatedJob(service),
+            ...portsBehindDnsrr(service),
+            ...portsBesideHostNetwork(service, root),
+            ...badMounts(service, root),
+        ]),
+        ...portsPublishedTwice(services),
+        ...badNetworks(root, stack),
+    ];
+}
+/** Swarm's own rule for the names of services and networks. */
+const NAME = /^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$/;
+const LONGEST_NAME = 63;
+function badName(kind, name, { place, substituted }) {
+    const whose = `The ${kind}'s name on the swarm${substituted === true ? "" : `, ${name},`}`;
+    if (!NAME.test(name)) {
+        const hint = "Letters, digits, - and _ can stand in it, and a letter or digit at its end.";
+        return [{ message: `${whose} is none that Swarm takes.`, hint, place }];
+    }
+    if (name.length <= LONGEST_NAME)
+        return [];
+    return [{ message: `${whose} has ${name.length} characters, and Swarm takes ${LONGEST_NAME}.`, place }];
+}
+function badValues({ key, value: service }) {
+    return Object.entries(VALUE_RULES).flatMap(([path, rule]) => valuesAt(service, path.split("."), ["services", key.text]).flatMap((found) => {
+        const refusal = rule(found.node.text);
+        return refusal === undefined ? [] : [refused(found, refusal)];
+    }));
+}
+/** The values at a path, where they are given; `[]` is every item, `*` every key. */
+function valuesAt(node, [step, ...steps], path) {
+    if (step === undefined)
+        return node?.kind === "scalar" && !(0,tree/* isNull */.kZ)(node) && node.unresolved !== true
+            ? [{ path: path.join("."), node }]
+            : [];
+    if (step === "[]")
+        return itemsOf(node).flatMap((item) => valuesAt(item, steps, path));
+    return (0,tree/* entriesOf */.Mc)(node)
+        .filter(({ key }) => step === "*" || step === key.text)
+        .flatMap(({ key, value }) => valuesAt(value, steps, [...path, key.text]));
+}
+/** An environment's value is not repeated either: it may come from an env file. */
+function refused({ path, node }, { why, hint }) {
+    const shown = node.substituted === true || path.includes(".environment") ? "" : ` "${node.text}"`;
+    return { message: `${path}${shown} ${why}.`, hint, place: node.place };
+}
+function itemsOf(node) {
+    return node?.kind === "sequence" ? node.items : [];
+}
+/** With any other first word the check never runs, and the task stays "starting". Nothing behind CMD is more than some engines survive. */
+function badHealthTest({ key, value }) {
+    const [first, ...command] = itemsOf((0,tree/* get */.Jt)(value, "healthcheck", "test"));
+    const word = (0,tree/* textOf */.b6)(first);
+    if (first === undefined || word === undefined || word === "NONE" || (0,references/* isUnresolved */.U4)(first))
+        return [];
+    const known = word === "CMD" || word === "CMD-SHELL";
+    if (known && command.length > 0)
+        return [];
+    const what = known ? `has no command behind ${word}` : "must begin with CMD, CMD-SHELL or NONE";
+    const hint = "No task would get beyond starting.";
+    return [{ message: `The health check of service ${key.text} ${what}.`, hint, place: first.place }];
+}
+function updatedJob({ key, value }) {
+    const update = (0,tree/* get */.Jt)(value, "deploy", "update_config");
+    const mode = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "deploy", "mode")) ?? "";
+    if (update === undefined || (0,tree/* isNull */.kZ)(update) || !mode.endsWith("-job"))
+        return [];
+    return [
+        {
+            message: `Service ${key.text} is a job, and Swarm takes no update_config for one.`,
+            place: update.place,
+        },
+    ];
+}
+/** An engine takes any word for a protocol and a mode, and reads those that it does not know as tcp and ingress. */
+function publications({ key, value }) {
+    return itemsOf((0,tree/* get */.Jt)(value, "ports")).flatMap((entry) => (portsOf(entry) ?? []).map(({ published, node }) => ({
+        service: key.text,
+        entry,
+        number: published,
+        protocol: /^(udp|sctp)$/i.exec((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(node, "protocol")) ?? "")?.[0].toLowerCase() ?? "tcp",
+        onHost: /^host$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(node, "mode")) ?? ""),
+    })));
+}
+function ingressEntries(service) {
+    return [...new Set(publications(service).flatMap(({ onHost, entry }) => (onHost ? [] : [entry])))];
+}
+function portsBehindDnsrr(service) {
+    if ((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(service.value, "deploy", "endpoint_mode"))?.toLowerCase() !== "dnsrr")
+        return [];
+    return ingressEntries(service).map(({ place }) => ({
+        message: `Service ${service.key.text} has endpoint_mode dnsrr, with which no port can be published in ingress mode.`,
+        hint: "Publish it in mode: host, or leave the endpoint_mode out.",
+        place,
+    }));
+}
+/** A task on its node's own network can't be on another one, and ingress is one. */
+function portsBesideHostNetwork(service, root) {
+    if (!(0,defaults/* sharesHostNetwork */.X8)(root, service.value))
+        return [];
+    return ingressEntries(service).map(({ place }) => ({
+        message: `Service ${service.key.text} is on its node's own network, beside which no port can be published in ingress mode.`,
+        hint: "Its ports are the node's already: leave them out here.",
+        place,
+    }));
+}
+/** Nodes may each publish a host's port for several services; the ingress port is one for the whole swarm. */
+function portsPublishedTwice(services) {
+    const published = new Map();
+    return services.flatMap(publications).flatMap((port) => {
+        if (port.number === 0)
+            return [];
+        const earlier = published.get(`${port.number}/${port.protocol}`) ?? [];
+        const other = earlier.find((each) => each.service === port.service || !each.onHost || !port.onHost);
+        published.set(`${port.number}/${port.protocol}`, [...earlier, port]);
+        if (other === undefined)
+            return [];
+        const which = (0,references/* isSubstituted */.ZV)(port.entry) ? "a port" : `port ${port.number}/${port.protocol}`;
+        const whom = other.service === port.service ? "it" : `service ${other.service}`;
+        const message = `Service ${port.service} publishes ${which} that ${whom} publishes already, at line ${other.entry.place.line}.`;
+        return [{ message, place: port.entry.place }];
+    });
+}
+function badMounts({ key, value }, root) {
+    const mounted = new Set();
+    return itemsOf((0,tree/* get */.Jt)(value, "volumes")).flatMap((item) => {
+        const why = badTarget(item, root);
+        const target = (0,paths/* cleanPath */.t)("", volumeTarget(item) ?? "");
+        const again = mounted.has(target);
+        mounted.add(target);
+        const refusal = why ?? (again ? { why: "mounts at the same path as another one" } : readOnlyNothing(item));
+        if (refusal === undefined)
+            return [];
+        const { place } = (0,tree/* get */.Jt)(item, "target") ?? item;
+        return [{ message: `A volume of service ${key.text} ${refusal.why}.`, hint: refusal.hint, place }];
+    });
+}
+/** Templates and the paths of Windows are left to the node. */
+function badTarget(item, root) {
+    if (item.kind === "sequence" || (0,tree/* isNull */.kZ)(item) || (0,references/* isUnresolved */.U4)(item))
+        return undefined;
+    const target = volumeTarget(item) ?? "";
+    const letter = /^([A-Za-z]):/.exec((0,tree/* textOf */.b6)(item) ?? "")?.[1];
+    if (letter !== undefined && (0,tree/* get */.Jt)(root, "volumes", letter) !== undefined)
+        return {
+            why: `named by a single letter is a drive of Windows to docker`,
+            hint: "Give it a longer name.",
+        };
+    if (target === "")
+        return { why: "has no target" };
+    if (target.startsWith("{{"))
+        return undefined;
+    if (!isAbsolute(target))
+        return { why: "must be mounted at an absolute path" };
+    return (0,paths/* cleanPath */.t)("", target) === "/" ? { why: "can't be mounted at the root" } : undefined;
+}
+function readOnlyNothing(item) {
+    const anonymous = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "type")) === "volume" && ((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "source")) ?? "") === "";
+    const readOnly = /^(true|yes|on|y)$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "read_only")) ?? "");
+    return anonymous && readOnly ? { why: "is read-only, though without a source it is empty" } : undefined;
+}
+/** Those that exist on one node only, and those that every engine has already. */
+const LOCAL_DRIVERS = /^(bridge|host|null|macvlan|ipvlan)$/;
+const PREDEFINED = /^(bridge|host|none|default)$/;
+/** Docker makes only the networks that a service is on. */
+function badNetworks(root, stack) {
+    const used = new Set((0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
+        const names = (0,references/* networksOf */.Nd)(value).map(({ name }) => name);
+        return names.length === 0 ? ["default"] : names;
+    }));
+    return (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks"))
+        .filter(({ key, value }) => used.has(key.text) && !(0,configs/* isExternal */.ge)(value))
+        .flatMap((network) => badNetwork(network, stack));
+}
+function badNetwork({ key, value }, stack) {
+    const given = (0,tree/* get */.Jt)(value, "name");
+    const named = given?.kind === "scalar" && ((0,tree/* textOf */.b6)(given) ?? "") !== "" ? given : undefined;
+    const driver = (0,tree/* get */.Jt)(value, "driver");
+    const problems = named !== undefined && PREDEFINED.test(named.text)
+        ? [
+            {
+                message: `Network ${key.text} is one that every engine has already.`,
+                hint: "Write external: true beside its name.",
+                place: named.place,
+            },
+        ]
+        : badName("network", named?.text ?? `${stack}_${key.text}`, named ?? key);
+    if (driver !== undefined && LOCAL_DRIVERS.test((0,tree/* textOf */.b6)(driver) ?? ""))
+        problems.push({
+            message: `Network ${key.text} has a driver whose networks end at their node, and Swarm takes none of them for a service.`,
+            hint: "Leave the driver out: overlay is the one that spans nodes.",
+            place: driver.place,
+        });
+    return [...problems, ...badSubnets(value, key.text)];
+}
+function badSubnets(network, key) {
+    return itemsOf((0,tree/* get */.Jt)(network, "ipam", "config")).flatMap((item) => {
+        const node = (0,tree/* get */.Jt)(item, "subnet") ?? item;
+        const refusal = subnet((0,tree/* textOf */.b6)(node) ?? "");
+        if (refusal === undefined)
+            return [];
+        return [{ message: `A subnet of network ${key} ${refusal.why}.`, hint: refusal.hint, place: node.place }];
+    });
+}
+
+// EXTERNAL MODULE: ./src/stack/stack-file.ts
+var stack_file = __nccwpck_require__(1111);
 // EXTERNAL MODULE: ./src/stack/template.ts
 var stack_template = __nccwpck_require__(6424);
 ;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
@@ -29611,6 +30270,7 @@ const COMPOSE_KEYS = [
     ...service("network_mode", "dropped", "Docker ignores it for Swarm. For the host's network write networks: [host], and under networks host: {external: true}."),
     ...service("tmpfs", "dropped", "Docker ignores it for Swarm. Write a volume of type: tmpfs."),
     ...service("shm_size", "dropped", "Docker ignores it for Swarm. Write a volume of type: tmpfs with target: /dev/shm."),
+    ...service("oom_score_adj", "dropped", "Docker loses it on its way to Swarm (CLI 28)."),
     ...service("privileged", "dropped", "Swarm runs no privileged containers; cap_add may do instead."),
     ...service("devices", "dropped", "Docker ignores it for Swarm; a bind mount may do instead."),
     ...service("cgroup_parent cgroupns_mode domainname ipc mac_address pid security_opt userns_mode", "dropped", "Docker ignores it for Swarm."),
@@ -29681,6 +30341,21 @@ const COMPOSE_SPELLINGS = [
         why: "As in Compose, the check is off; docker itself refuses to have both.",
     },
     {
+        what: "any key but `name` below `networks.*`, `configs.*` or `secrets.*` with `external`",
+        fate: "dropped",
+        why: "It exists already, so docker reads nothing else of it, and does not say so.",
+    },
+    {
+        what: "`secrets.*.driver_opts` without a `driver`",
+        fate: "dropped",
+        why: "Docker ignores it without a word.",
+    },
+    {
+        what: "the tags `!reset` and `!override`",
+        fate: "dropped",
+        why: "Docker ignores them without a word: files are merged as docker merges them.",
+    },
+    {
         what: "a key that nobody knows below `configs`, `secrets`, and `bind`, `volume` or `tmpfs` in `volumes`",
         fate: "dropped",
         why: "Docker ignores it without a word. Elsewhere it refuses what it does not know.",
@@ -29709,75 +30384,15 @@ const OPEN = {
     "services.*.volumes.[].volume": ["nocopy", "subpath"],
     "services.*.volumes.[].tmpfs": ["size"],
 };
-
-// EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(9391);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
-;// CONCATENATED MODULE: ./src/stack/ports.ts
-
-
-const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
-/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
-function portsOf(entry) {
-    if (entry.kind === "mapping") {
-        const published = (0,tree/* get */.Jt)(entry, "published");
-        const number = published === undefined ? 0 : (0,tree/* wholeNumber */.rD)(published);
-        return number === undefined ? undefined : [{ published: number, node: entry }];
-    }
-    const text = entry.kind === "scalar" ? String((0,tree/* wholeNumber */.rD)(entry) ?? entry.text) : "";
-    return shortPort(text)?.map(({ target, published, protocol }) => {
-        const node = (0,tree/* mapping */.pq)(entry.place);
-        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
-        add("mode", "ingress");
-        add("target", String(target));
-        if (published > 0)
-            add("published", String(published));
-        add("protocol", protocol);
-        return { published, node };
-    });
-}
-/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
-function hostAddress(entry) {
-    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
-    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
-}
-/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
-function partsOf(text) {
-    const parts = text.split(":");
-    const target = parts.pop() ?? "";
-    const host = parts.pop() ?? "";
-    return { address: parts.join(":"), host, target };
-}
-/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
-function shortPort(text) {
-    if (!SHORT.test(text))
-        return undefined;
-    const { host, target } = partsOf(text);
-    const [range = "", protocol = "tcp"] = target.split("/");
-    const targets = rangeOf(range);
-    const published = host === "" ? [] : rangeOf(host);
-    const one = targets.length === 1;
-    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
-        return undefined;
-    if (host !== "" && published.length === 0)
-        return undefined;
-    const ports = one && published.length > 1
-        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
-        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
-    const key = (port) => `${port.target}/${protocol}`;
-    return ports
-        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
-        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(key(a), key(b)));
-}
-function rangeOf(text) {
-    const [first = 0, last = first] = text.split("-").map(Number);
-    if (!(first >= 0 && first <= last && last <= 65_535))
-        return [];
-    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-}
+/** What docker takes beside `external`, and does not read. */
+const UNREAD = {
+    networks: ["driver", "driver_opts", "ipam", "internal", "attachable", "labels"],
+    configs: ["file", "content", "environment", "labels", "template_driver"],
+    secrets: ["file", "content", "environment", "labels", "template_driver", "driver", "driver_opts"],
+};
 
 ;// CONCATENATED MODULE: ./src/stack/compose.ts
+
 
 
 
@@ -29789,10 +30404,11 @@ function rangeOf(text) {
 function applyComposeKeys(root, scope, findings) {
     leaveOutProfiles(root, scope, findings);
     checkVersion(root, findings.problems);
+    tellUnread(root, findings.warnings);
     walk(root, TREE, [], findings);
     for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
         leaveOutTest(key.text, (0,tree/* get */.Jt)(value, "healthcheck"), findings.warnings);
-        for (const port of itemsOf((0,tree/* get */.Jt)(value, "ports"))) {
+        for (const port of compose_itemsOf((0,tree/* get */.Jt)(value, "ports"))) {
             const address = hostAddress(port);
             if (address === undefined)
                 continue;
@@ -29801,7 +30417,7 @@ function applyComposeKeys(root, scope, findings) {
         }
     }
 }
-function itemsOf(node) {
+function compose_itemsOf(node) {
     return node?.kind === "sequence" ? node.items : [];
 }
 const TREE = branches();
@@ -29865,6 +30481,23 @@ function meet(key, parent, entry, path, findings) {
     else
         findings.warnings.push(dropped(path.join("."), key.why, place));
 }
+/** Docker reads no more of what exists already than its name; it says so for volumes only, and refuses what only Compose knows. */
+function tellUnread(root, warnings) {
+    for (const [section, unread] of Object.entries(UNREAD)) {
+        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section))) {
+            if (value.kind !== "mapping" || !(0,configs/* isExternal */.ge)(value))
+                continue;
+            for (const { key: option } of value.entries.slice()) {
+                if (!unread.includes(option.text))
+                    continue;
+                if (configs/* SOURCES */.Hl.some((source) => source === option.text))
+                    (0,tree/* remove */.TF)(value, option.text);
+                const what = `${section}.${key.text}.${option.text}`;
+                warnings.push({ message: `${what} is not read, since it is external.`, place: option.place });
+            }
+        }
+    }
+}
 /** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
 function leaveOutProfiles(root, scope, { warnings }) {
     const services = (0,tree/* get */.Jt)(root, "services");
@@ -29876,7 +30509,7 @@ function leaveOutProfiles(root, scope, { warnings }) {
         if (profiles === undefined || value.kind !== "mapping")
             continue;
         (0,tree/* remove */.TF)(value, "profiles");
-        const names = itemsOf(profiles).map((item) => (0,tree/* textOf */.b6)(item) ?? "");
+        const names = compose_itemsOf(profiles).map((item) => (0,tree/* textOf */.b6)(item) ?? "");
         if (names.length === 0 || active.has("*") || names.some((name) => active.has(name)))
             continue;
         (0,tree/* remove */.TF)(services, key.text);
@@ -30007,9 +30640,9 @@ function composeDialect(value, scope) {
     return undefined;
 }
 
-// EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(7436);
 ;// CONCATENATED MODULE: ./src/stack/environment.ts
+
+
 
 
 
@@ -30035,7 +30668,8 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
     (0,tree/* remove */.TF)(service, "env_file");
     const values = new Map();
     for (const file of files.kind === "sequence" ? files.items : [files]) {
-        const path = (0,tree/* textOf */.b6)(file) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "path"));
+        const given = file.kind === "mapping" ? (0,tree/* get */.Jt)(file, "path") : file;
+        const path = (0,tree/* textOf */.b6)(given);
         if (path === undefined) {
             findings.problems.push({
                 message: `Service ${name} has an env_file without a path.`,
@@ -30043,6 +30677,9 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
             });
             continue;
         }
+        if (given?.kind === "scalar" && given.unresolved === true)
+            continue;
+        findings.warnings.push(...unknownKeys(name, file));
         const bytes = read(path);
         if (bytes === undefined) {
             (isOptional(file) ? findings.warnings : findings.problems).push(missing(name, path, file));
@@ -30055,6 +30692,22 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
             values.set(variable, (0,tree/* ours */.Od)(value, file.place, `from ${path}`));
     }
     addBelow(service, values);
+}
+/** Compose's long spelling, of which docker has only the path. */
+function unknownKeys(service, file) {
+    return (0,tree/* entriesOf */.Mc)(file).flatMap(({ key, value }) => {
+        const what = `services.${service}.env_file.${key.text}`;
+        if (key.text === "format" && (0,tree/* textOf */.b6)(value) !== "raw") {
+            const hint = "An env file is read as docker reads it (format: raw): quotes and dollar signs are kept.";
+            return [dropped(what, hint, key.place)];
+        }
+        if (key.text === "required" && !/^(true|false)$/i.test((0,tree/* textOf */.b6)(value) ?? ""))
+            return [dropped(what, "It is neither true nor false: the file is required.", value.place)];
+        if (["path", "required", "format"].includes(key.text))
+            return [];
+        const meant = (0,interpolate/* nearest */.p)(key.text, ["path", "required", "format"]);
+        return [dropped(what, meant === undefined ? "Nobody knows it." : `Did you mean ${meant}?`, key.place)];
+    });
 }
 function isOptional(file) {
     return /^false$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "required")) ?? "");
@@ -30090,17 +30743,12 @@ function addBelow(service, values) {
 /** `TOKEN`, `TOKEN=` and `TOKEN: ""` all take their value from outside, where there is one: docker makes no difference between them. */
 function fillEmpty(environment, scope, findings) {
     if (environment?.kind === "sequence") {
-        for (const item of environment.items) {
-            if (item.kind !== "scalar")
-                continue;
-            const [name = "", ...rest] = item.text.split("=");
-            const bare = rest.length === 0;
-            if (!bare && rest.join("=") !== "")
-                continue;
-            const value = valueFor(name, bare, item.place, scope, findings);
-            if (value !== undefined)
-                Object.assign(item, { text: `${name}=${value}`, plain: false });
-        }
+        const { items } = environment;
+        const lines = items.map((item) => filledLine(item, scope, findings));
+        const kept = withoutRepeats(lines, new Set(lines.filter((line, index) => line !== items[index]).map(tree/* textOf */.b6)));
+        items.length = 0;
+        for (const line of kept)
+            items.push(line);
     }
     for (const entry of (0,tree/* entriesOf */.Mc)(environment)) {
         const bare = (0,tree/* isNull */.kZ)(entry.value);
@@ -30108,8 +30756,27 @@ function fillEmpty(environment, scope, findings) {
             continue;
         const value = valueFor(entry.key.text, bare, entry.key.place, scope, findings);
         if (value !== undefined)
-            entry.value = (0,tree/* scalar */.d_)(value, entry.value.place);
+            entry.value = fromVariable(entry.key.text, value, entry.value.place);
     }
+}
+/** A name given twice, `[A, A=]`, may become the same line twice once it is filled, which docker refuses. */
+function withoutRepeats(lines, inserted) {
+    const last = new Map(lines.map((line, index) => [(0,tree/* textOf */.b6)(line), index]));
+    return lines.filter((line, index) => !inserted.has((0,tree/* textOf */.b6)(line)) || last.get((0,tree/* textOf */.b6)(line)) === index);
+}
+function filledLine(item, scope, findings) {
+    if (item.kind !== "scalar")
+        return item;
+    const [name = "", ...rest] = item.text.split("=");
+    const bare = rest.length === 0;
+    if (!bare && rest.join("=") !== "")
+        return item;
+    const value = valueFor(name, bare, item.place, scope, findings);
+    return value === undefined ? item : fromVariable(name, `${name}=${value}`, item.place);
+}
+/** It may be a secret. */
+function fromVariable(name, text, place) {
+    return { ...(0,tree/* ours */.Od)(text, place, `from the variable ${name}`), substituted: true };
 }
 function valueFor(name, bare, place, scope, { problems, warnings }) {
     const value = scope.lookup(name);
@@ -30139,33 +30806,6 @@ function filled(name, place) {
     return { place, message, hint: "Define no variable of that name where it has to stay empty." };
 }
 
-;// CONCATENATED MODULE: ./src/stack/volumes.ts
-
-/** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
-function volumeSections(text) {
-    const sections = [];
-    let section = "";
-    for (const char of text) {
-        if (char !== ":" || /^\p{L}$/u.test(section))
-            section += char;
-        else {
-            sections.push(section);
-            section = "";
-        }
-    }
-    return [...sections, section];
-}
-/** Where a volume is mounted, by docker's short or long spelling. */
-function volumeTarget(item) {
-    const text = (0,tree/* textOf */.b6)(item);
-    if (text === undefined)
-        return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "target"));
-    if (text.length <= 2)
-        return text;
-    const [source, target] = volumeSections(text);
-    return target ?? source;
-}
-
 ;// CONCATENATED MODULE: ./src/stack/merge-rules.ts
 
 
@@ -30175,12 +30815,17 @@ function volumeTarget(item) {
 
 /** The keys of both, in the order of the file that has them first; `both` decides what stands at a key that both have. */
 function merged(base, over, both) {
+    const others = byKey(over);
     const entries = base.entries.map((entry) => {
-        const other = (0,tree/* get */.Jt)(over, entry.key.text);
+        const other = others.get(entry.key.text);
         return other === undefined ? entry : { ...entry, value: both(entry.value, other, entry.key.text) };
     });
     const known = new Set(entries.map(({ key }) => key.text));
     return (0,tree/* mapping */.pq)(base.place, [...entries, ...over.entries.filter(({ key }) => !known.has(key.text))]);
+}
+/** A large mapping is searched once. */
+function byKey({ entries }) {
+    return new Map(entries.map(({ key, value }) => [key.text, value]));
 }
 /** Lists in which docker's schema allows nothing twice, although its merging puts it there. */
 const CONSTRAINED = "deploy.placement.constraints";
@@ -30227,16 +30872,16 @@ function paired(node) {
         return node;
     if (node.kind !== "sequence")
         return undefined;
-    const made = (0,tree/* mapping */.pq)(node.place);
+    const found = new Map();
     for (const item of node.items) {
         if (item.kind !== "scalar")
             return undefined;
         const [name = "", ...rest] = item.text.split("=");
         const value = rest.length === 0 ? (0,tree/* scalar */.d_)("", item.place, "plain") : { ...item, text: rest.join("="), plain: false };
-        (0,tree/* remove */.TF)(made, name); // Of a name given twice, the last one counts.
-        made.entries.push({ key: (0,tree/* scalar */.d_)(name, item.place), value });
+        found.delete(name); // Of a name given twice, the last one counts.
+        found.set(name, { key: (0,tree/* scalar */.d_)(name, item.place), value });
     }
-    return made;
+    return (0,tree/* mapping */.pq)(node.place, [...found.values()]);
 }
 /** `host:address` lines; docker keeps one host's several addresses. */
 const extraHosts = (base, over, path) => appended(hosts(base), hosts(over), path);
@@ -30419,8 +31064,7 @@ function mergeFile(into, from, warnings) {
         if (key.text === "services")
             mergeServices(sectionOf(into, "services", value), value, warnings);
         else if (SECTIONS.has(key.text))
-            for (const each of (0,tree/* entriesOf */.Mc)(value))
-                (0,tree/* set */.hZ)(sectionOf(into, key.text, value), each.key.text, each.value);
+            replaceEach(sectionOf(into, key.text, value), value);
         // An extension means something to its own file only.
         else if (existing === undefined && !key.text.startsWith("x-"))
             into.entries.push({ key, value });
@@ -30434,12 +31078,17 @@ function sectionOf(root, name, from) {
     (0,tree/* set */.hZ)(root, name, made);
     return made;
 }
+/** Puts what `from` has in the place of what `into` has, or what `both` makes of them. */
+function replaceEach(into, from, both = (_mine, theirs, _key) => theirs) {
+    if (from.kind !== "mapping")
+        return;
+    const { entries } = merged(into, from, both);
+    into.entries.length = 0;
+    for (const entry of entries)
+        into.entries.push(entry);
+}
 function mergeServices(into, from, warnings) {
-    for (const { key, value } of (0,tree/* entriesOf */.Mc)(from)) {
-        const existing = (0,tree/* get */.Jt)(into, key.text);
-        const service = existing === undefined ? value : mergeService(key.text, existing, value, warnings);
-        (0,tree/* set */.hZ)(into, key.text, service);
-    }
+    replaceEach(into, from, (mine, theirs, name) => mergeService(name, mine, theirs, warnings));
 }
 function mergeService(name, base, over, warnings) {
     const warn = ({ message, ...rest }) => {
@@ -30508,15 +31157,10 @@ function saysNothing(text, plain, path) {
 
 
 
-
-/**
- * One file made of one or several: every variable resolved, env files and Compose-only keys translated, merged as docker merges;
- * nothing of ours added yet. Throws a `StackFileError` with all that is wrong in all of them, and with what was `known` to be wrong.
- */
-function resolveStack(templates, scope, strict, read, known = []) {
-    const findings = { problems: [...known], warnings: [] };
+/** Each file by itself: every variable resolved, env files read into the environment. What is wrong goes into `findings`. */
+function resolveFiles(templates, scope, strict, read, findings) {
     const folder = /^.*\//.exec(templates[0]?.place.file ?? "")?.[0] ?? "";
-    const files = templates.map((template) => {
+    return templates.map((template) => {
         const root = (0,tree/* clone */.o8)(template);
         const { problems, warnings } = (0,stack_template/* resolveTemplate */.XZ)(root, scope, strict);
         findings.problems.push(...problems);
@@ -30524,11 +31168,14 @@ function resolveStack(templates, scope, strict, read, known = []) {
         resolveEnvironment(root, scope, folder, read, findings);
         return root;
     });
-    const root = mergeFiles(files, findings);
+}
+/** One file made of one or several: resolved, merged as docker merges, Compose-only keys translated; nothing of ours added yet. */
+function resolveStack(templates, scope, strict, read, findings) {
+    const root = mergeFiles(resolveFiles(templates, scope, strict, read, findings), findings);
     applyComposeKeys(root, scope, findings);
-    if (findings.problems.length > 0)
-        throw new errors/* StackFileError */.Ne((0,stack_template/* once */.Oo)(findings.problems));
-    return { root, warnings: (0,stack_template/* once */.Oo)(findings.warnings) };
+    if (findings.problems.length === 0 && (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).length === 0)
+        findings.problems.push({ message: "The stack file has no services.", place: root.place });
+    return root;
 }
 
 ;// CONCATENATED MODULE: ./src/stack/render.ts
@@ -30541,22 +31188,35 @@ function resolveStack(templates, scope, strict, read, known = []) {
 
 
 
-/** Resolves the templates, versions their configs, adds defaults and pins the pushed image; throws a `StackFileError` with all that is wrong. */
+
+const NOTHING_UNREAD = { missing: [], malformed: [] };
+/**
+ * Resolves the templates, versions their configs, adds defaults and pins the pushed image. Throws all that is wrong, in all files, at
+ * once: an `InputError` where a file is missing, a `StackFileError` otherwise.
+ */
 function render(request) {
-    const known = [];
-    const env = findEnvConfig(request, known);
+    const { templates, unread = NOTHING_UNREAD, stack, strict, namingKey, taken, read } = request;
+    const findings = { problems: [...unread.missing, ...unread.malformed], warnings: [] };
+    const env = findEnvConfig(request, findings.problems);
     const envConfigName = env === undefined ? "" : nameOf(env, request);
     const scope = (0,stack_template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
-    const { root, warnings } = resolveStack(request.templates, scope, request.strict, request.read, known);
-    const { stack, namingKey, taken, read } = request;
-    const versioned = (0,configs/* versionObjects */.jP)(root, { stack, namingKey, taken, env, lookup: scope.lookup, read });
-    const problems = [...versioned.problems, ...(0,references/* undefinedReferences */.bd)(root)];
-    const services = pinImages(root, request, problems);
-    if (problems.length > 0)
-        throw new errors/* StackFileError */.Ne(problems);
-    const told = [...warnings, ...versioned.warnings, ...(0,defaults/* addDefaults */.Kb)(root, request.defaults)];
+    if (unread.missing.length > 0 || unread.malformed.length > 0) {
+        resolveFiles(templates, scope, strict, read, findings); // Without the rest of them no more can be said.
+        throw refusal(findings, unread.missing.length > 0);
+    }
+    const root = resolveStack(templates, scope, strict, read, findings);
+    const objects = (0,configs/* versionObjects */.jP)(root, { stack, namingKey, taken, env, scope, read }, findings);
+    findings.problems.push(...(0,references/* undefinedReferences */.bd)(root), ...refusedByEngine(root, stack));
+    const services = pinImages(root, request, findings.problems);
+    if (findings.problems.length > 0)
+        throw refusal(findings, false);
+    const warnings = (0,stack_template/* once */.Oo)([...findings.warnings, ...(0,defaults/* addDefaults */.Kb)(root, request.defaults)]);
     (0,defaults/* setFormatVersion */._6)(root, request.dockerMajor);
-    return { name: stack, root, services, objects: versioned.objects, envConfigName, warnings: told };
+    return { name: stack, root, services, objects, envConfigName, warnings };
+}
+function refusal({ problems, warnings }, missing) {
+    const [all, told] = [(0,stack_template/* once */.Oo)(problems), (0,stack_template/* once */.Oo)(warnings)];
+    return missing ? new errors/* InputError */.dz(all, told) : new errors/* StackFileError */.Ne(all, told);
 }
 function findEnvConfig({ templates, envFile, envConfig }, problems) {
     if (envFile === undefined)
@@ -30595,6 +31255,8 @@ function pinImages(root, request, problems) {
     const services = [];
     for (const { service, image, place, node } of (0,stack_template/* imagesOf */.IC)(root)) {
         const reference = image === undefined ? undefined : (0,image_reference/* parseImageReference */.o_)(image);
+        if (node?.kind === "scalar" && node.unresolved === true)
+            continue;
         if (image === undefined || node?.kind !== "scalar") {
             problems.push({
                 message: `Service ${service} has no image.`,
@@ -30615,9 +31277,6 @@ function pinImages(root, request, problems) {
                 Object.assign(node, { text: `${image}@${digest}`, plain: false, comment: PINNED });
             services.push({ name: service, image: node.text });
         }
-    }
-    if (services.length === 0 && problems.length === 0) {
-        problems.push({ message: "The stack file has no services.", place: root.place });
     }
     return services;
 }
@@ -30683,16 +31342,16 @@ function parseStackFile(source, file, warnings = []) {
             place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
         });
     }
-    const [error] = document?.errors ?? []; // What follows a syntax error is mostly its echo.
-    if (error !== undefined) {
-        // The parser calls itself for each level.
-        const message = /call stack/.test(error.message) ? "The nesting is too deep." : inOneLine(error.message);
-        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message, place: place(error.pos[0]), hint: "The YAML can't be read." }]);
+    const errors = document?.errors.filter(({ message }) => !COMMENT_TOO_NEAR.test(message)) ?? [];
+    const [error] = errors; // What follows a syntax error is mostly its echo.
+    if (document !== undefined && error !== undefined) {
+        const { message, offset } = explained(document, error);
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message, place: place(offset), hint: "The YAML can't be read." }]);
     }
     const problems = [];
     const root = document === undefined || document.contents === null
         ? undefined
-        : new TreeBuilder(text, place, problems).build(document.contents);
+        : new TreeBuilder(text, place, problems, warnings).build(document.contents);
     if (problems.length > 0)
         throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne(problems);
     if (root?.kind !== "mapping") {
@@ -30712,8 +31371,31 @@ function documents(text, lines) {
     const parsed = (0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .parseAllDocuments */ .hR)(text, options);
     return "empty" in parsed ? [] : parsed;
 }
-function inOneLine(message) {
-    return message.replace(/\s*\n\s*/g, " ");
+/** `"x"#c`: the value is whole, and docker reads it too. */
+const COMMENT_TOO_NEAR = /^Comments must be separated/;
+/** The parser's objection in a sentence, at the place where the author has to look. */
+function explained(document, { message, pos }) {
+    const [offset] = pos;
+    if (/call stack/.test(message))
+        return { message: "The nesting is too deep.", offset }; // It calls itself for each level.
+    if (/^Missing closing ["']quote/.test(message)) {
+        const opened = lastQuote(document);
+        if (opened !== undefined)
+            return { message: "The quote that opens here does not close.", offset: opened };
+    }
+    const sentence = message.replace(/\s*\n\s*/g, " ");
+    return { message: /[.!?]$/.test(sentence) ? sentence : `${sentence}.`, offset };
+}
+/** Whatever follows a quote that does not close belongs to it. */
+function lastQuote(document) {
+    let start;
+    (0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .visit */ .YR)(document, {
+        Scalar(_key, { type, range }) {
+            if (type?.startsWith("QUOTE") === true)
+                start = range?.[0];
+        },
+    });
+    return start;
 }
 /** Docker reads UTF-8, and UTF-16 behind a byte order mark. Anything else is refused at its first wrong byte. */
 function decode(bytes, file) {
@@ -30756,6 +31438,7 @@ class TreeBuilder {
     #text;
     #place;
     #problems;
+    #warnings;
     /** What each anchor stands for at this point of the file; a later one of the same name replaces it. */
     #anchors = new Map();
     /** From the root down to the node being built. */
@@ -30763,18 +31446,23 @@ class TreeBuilder {
     /** How many aliases are being unfolded: the anchors within them were met before. */
     #unfolding = 0;
     #nodes = 0;
-    constructor(text, place, problems) {
+    constructor(text, place, problems, warnings) {
         this.#text = text;
         this.#place = place;
         this.#problems = problems;
+        this.#warnings = warnings;
     }
     build(node) {
         this.#nodes += 1;
         const place = this.#place(rangeOf(node)?.[0] ?? 0);
         if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isAlias */ .Vj)(node))
             return this.#alias(node.source, place);
-        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isNode */ .Ll)(node) && node.anchor !== undefined && this.#unfolding === 0)
-            this.#anchors.set(node.anchor, node);
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isNode */ .Ll)(node) && this.#unfolding === 0) {
+            if (node.anchor !== undefined)
+                this.#anchors.set(node.anchor, node);
+            if (node.tag !== undefined && /^!\w/.test(node.tag))
+                this.#warnings.push(ignoredTag(node.tag, place));
+        }
         if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isScalar */ .jn)(node))
             return this.#scalar(node, place);
         if (this.#nodes > MOST_NODES) {
@@ -30812,22 +31500,38 @@ class TreeBuilder {
     }
     #scalar(node, place) {
         const [start = 0, end = 0] = node.range ?? [];
-        const text = typeof node.value === "string" ? node.value : "";
+        const { text, tag } = this.#content(node);
         if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
             this.#problems.push({
                 message: "This text has one half of a surrogate pair, which is no character.",
                 place,
             });
         const plain = node.type === "PLAIN" || node.type === undefined;
-        const dollars = text.includes("$") ? this.#dollars(text, start, end) : [];
-        return { kind: "scalar", text, plain, tag: node.tag, place, dollars };
+        const dollars = text.includes("$") ? this.#dollars(text, node.type, start, end) : [];
+        return { kind: "scalar", text, plain: plain && tag === node.tag, tag, place, dollars };
     }
-    /** The n-th `$` of the value is the n-th of the source, unless the source spells some of them with escapes. */
-    #dollars(text, start, end) {
-        const places = [];
-        for (let index = this.#text.indexOf("$", start); index !== -1 && index < end; index = this.#text.indexOf("$", index + 1)) {
-            places.push(this.#place(index));
+    #content({ value, tag, type, range }) {
+        const text = typeof value === "string" ? value : "";
+        if (tag === BINARY) {
+            const bytes = Buffer.from(text, "base64");
+            const decoded = bytes.toString("utf8");
+            const exact = Buffer.from(decoded).equals(bytes) && bytes.toString("base64") === text.replace(/\s/g, "");
+            return exact ? { text: decoded, tag: undefined } : { text, tag }; // Docker refuses the rest, or takes it as it is.
         }
+        const isBlock = type === "BLOCK_LITERAL" || type === "BLOCK_FOLDED";
+        // The file ends in the middle of the block's last line: there is no line end that could belong to the value.
+        const brokenOff = isBlock && range?.[1] === this.#text.length && /\S[^\n]*$/.test(this.#text);
+        return { text: brokenOff ? text.replace(/\n$/, "") : text, tag };
+    }
+    /** Where the source has the value's dollar signs, in their order. */
+    #dollars(text, type, start, end) {
+        const source = this.#text.slice(start, end);
+        const header = type?.startsWith("BLOCK") === true ? source.indexOf("\n") + 1 : 0; // It may have a comment.
+        const pattern = type === "QUOTE_DOUBLE" ? /\\(x24|u0024|U00000024)|\\.|\$/gs : /\$/g;
+        const places = [];
+        for (const { 0: found, 1: escaped, index } of source.slice(header).matchAll(pattern))
+            if (found === "$" || escaped !== undefined)
+                places.push(this.#place(start + header + index));
         return places.length === text.split("$").length - 1 ? places : [];
     }
     #mapping(map, place) {
@@ -30873,6 +31577,14 @@ class TreeBuilder {
                     into.set(entry.key.text, entry);
         }
     }
+}
+const BINARY = "tag:yaml.org,2002:binary";
+/** Compose knows some, which say how files are merged. */
+function ignoredTag(tag, place) {
+    const hint = /^!(reset|override)$/.test(tag)
+        ? "Files are merged as docker stack deploy merges them, which takes nothing away: change the earlier file."
+        : undefined;
+    return { message: `Docker ignores the tag ${tag}.`, place, hint };
 }
 function rangeOf(node) {
     return node?.range ?? undefined;
@@ -30922,6 +31634,7 @@ function yamlScalar(node, text) {
 /* harmony export */   IC: () => (/* binding */ imagesOf),
 /* harmony export */   Od: () => (/* binding */ scopeOf),
 /* harmony export */   Oo: () => (/* binding */ once),
+/* harmony export */   V9: () => (/* binding */ undefinedVariable),
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
@@ -30947,8 +31660,16 @@ function scopeOf(layers, environment) {
     for (const layer of layers.toReversed())
         for (const [name, value] of layer)
             values.set(name, value);
-    return { lookup: (name) => values.get(name), names: [...values.keys()] };
+    const suggested = new Map();
+    const suggest = (name) => {
+        if (!suggested.has(name) && suggested.size < MOST_SUGGESTIONS)
+            suggested.set(name, (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_2__/* .nearest */ .p)(name, values.keys()));
+        return suggested.get(name);
+    };
+    return { lookup: (name) => values.get(name), suggest };
 }
+/** Each name is held against every other one; who has more mistakes than these has made another one. */
+const MOST_SUGGESTIONS = 100;
 /** Resolves every value of the tree in place. Keys stay as they are, as with docker. */
 function resolveTemplate(root, scope, strict) {
     const findings = { problems: [], warnings: [] };
@@ -30997,6 +31718,8 @@ function resolveScalar(node, path, scope, strict, findings) {
     }
     node.text = typed ?? text;
     node.substituted = true;
+    if (!understood)
+        node.unresolved = true;
     node.plain = typed !== undefined;
 }
 /** A number in quotes, as Compose allows it and docker does not. */
@@ -31045,13 +31768,16 @@ function explain(unresolved, place, scope, tolerated) {
         case "undefined": {
             if (tolerated)
                 return { place, message: `The variable ${unresolved.name} is not defined and becomes empty.` };
-            const near = (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_2__/* .nearest */ .p)(unresolved.name, scope.names);
-            const hint = near === undefined
-                ? `Give it in "variables" or "secrets", or a default: \${${unresolved.name}:-…}.`
-                : `Did you mean ${near}?`;
-            return { place, message: `The variable ${unresolved.name} is not defined.`, hint };
+            const otherwise = `Give it in "variables" or "secrets", or a default: \${${unresolved.name}:-…}.`;
+            return undefinedVariable(unresolved.name, place, scope, otherwise);
         }
     }
+}
+/** Names the defined variable that its author may have meant; `otherwise` is the hint where there is none. */
+function undefinedVariable(name, place, scope, otherwise) {
+    const near = scope.suggest(name);
+    const hint = near === undefined ? otherwise : `Did you mean ${near}?`;
+    return { place, message: `The variable ${name} is not defined.`, hint };
 }
 const WHOLE = {
     what: "a whole number",
@@ -31146,8 +31872,7 @@ function imagesOf(root) {
 /* harmony export */   kZ: () => (/* binding */ isNull),
 /* harmony export */   o8: () => (/* binding */ clone),
 /* harmony export */   og: () => (/* binding */ emptyScalar),
-/* harmony export */   pq: () => (/* binding */ mapping),
-/* harmony export */   rD: () => (/* binding */ wholeNumber)
+/* harmony export */   pq: () => (/* binding */ mapping)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 
@@ -31218,16 +31943,6 @@ function clone(node) {
         case "mapping":
             return { ...node, entries: node.entries.map((entry) => ({ ...entry, value: clone(entry.value) })) };
     }
-}
-/** A whole number as docker's YAML reads it without quotes: `0440` and `0o440` are octal, `1_000` is a thousand. */
-function wholeNumber(node) {
-    if (node?.kind !== "scalar" || !node.plain)
-        return undefined;
-    const digits = node.text.replaceAll("_", "");
-    if (!/^[-+]?(0|[1-9]\d*|0[0-7]+|0o[0-7]+|0x[\da-f]+|0b[01]+)$/i.test(digits))
-        return undefined;
-    const size = digits.replace(/^[-+]/, "").replace(/^0(?=[0-7]+$)/, "0o");
-    return digits.startsWith("-") ? -Number(size) : Number(size);
 }
 
 
@@ -34175,7 +34890,7 @@ __webpack_unused_export__ = publicApi.parse;
 exports.hR = publicApi.parseAllDocuments;
 __webpack_unused_export__ = publicApi.parseDocument;
 __webpack_unused_export__ = publicApi.stringify;
-__webpack_unused_export__ = visit.visit;
+exports.YR = visit.visit;
 __webpack_unused_export__ = visit.visitAsync;
 
 
@@ -43515,6 +44230,8 @@ function blame(error, facts, runner) {
     if (error instanceof errors/* StopError */.Tj) {
         facts.reason = error.reason;
         facts.problems = error.problems;
+        for (const warning of error.warnings)
+            runner.warn(warning);
     }
     else if (error instanceof errors/* Cancelled */.cJ) {
         facts.problems = [{ message: error.message }];

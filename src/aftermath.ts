@@ -29,7 +29,7 @@ export async function aftermath(
       "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
     ];
   } else if (sent.size === 0) {
-    facts.aftermath = ["Nothing was sent to the swarm."];
+    facts.aftermath = ["No service was changed."];
   } else if (inputs.rollout.onFailure === "keep") {
     facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
     facts.services = await asTheyAre(facts.services, plan, session);

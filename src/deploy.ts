@@ -39,7 +39,9 @@ async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deploy
   ]);
   checkBuildFiles(inputs.image, world.files);
   const begun = { inputs, sources, dockerMajor, world, facts };
+  sources.warnings.forEach((warning) => world.voice.warn(warning));
   const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+  draft.warnings.forEach((warning) => world.voice.warn(warning));
   await checkByDocker(world, draft, sources.folder, dockerMajor);
   return { ...begun, draft };
 }

@@ -139,6 +139,7 @@ function blame(error: unknown, facts: Facts, runner: Runner): void {
   if (error instanceof StopError) {
     facts.reason = error.reason;
     facts.problems = error.problems;
+    for (const warning of error.warnings) runner.warn(warning);
   } else if (error instanceof Cancelled) {
     facts.problems = [{ message: error.message }];
     if (facts.aftermath.length === 0) facts.aftermath = ["Nothing had been sent to the swarm."];

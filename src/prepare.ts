@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
-import { type Problem, PreflightError } from "./errors.ts";
+import { type Problem, PreflightError, describe } from "./errors.ts";
 import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Inputs } from "./inputs/inputs.ts";
@@ -66,6 +66,7 @@ export function renderWith(
   const { folder } = sources;
   return render({
     templates: sources.templates,
+    unread: sources.unread,
     stack: stack.name,
     variables: stack.variables,
     secrets: stack.secrets,
@@ -101,7 +102,9 @@ export async function prepare(
   const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
   const stack = pinned(rendered, images.pins);
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
-  for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings]) voice.warn(warning);
+  const told = new Set(deployment.draft.warnings.map(describe));
+  const untold = rendered.warnings.filter((warning) => !told.has(describe(warning)));
+  for (const warning of [...untold, ...images.warnings]) voice.warn(warning);
 
   const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
   const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;

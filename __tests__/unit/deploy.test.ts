@@ -198,7 +198,7 @@ describe("stories", () => {
       { "env-file": "", build: "false" },
     );
     expect(facts.status).toBe(status);
-    expect(facts.aftermath).toEqual(status === "failed" ? ["Nothing was sent to the swarm."] : []);
+    expect(facts.aftermath).toEqual(status === "failed" ? ["No service was changed."] : []);
     expect(transcript.filter((line) => /> swarm|in earnest/.test(line))).toEqual([]);
   });
 
@@ -589,7 +589,7 @@ describe("an interruption", () => {
         docker: { "(in earnest)": { code: 1, stderr: "No such image\n" } },
       }),
     );
-    expect(facts).toMatchObject({ reason: "deploy", aftermath: ["Nothing was sent to the swarm."] });
+    expect(facts).toMatchObject({ reason: "deploy", aftermath: ["No service was changed."] });
     expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
   });
 
