@@ -25457,7 +25457,7 @@ async function deploy(inputs, world, facts) {
         world.voice.group("Connect");
         const session = __addDisposableResource(env_1, await world.connect(swarmLogin(inputs)), true);
         facts.manager = session.swarm.address;
-        world.voice.say(`Connected to the manager ${session.swarm.address}.`);
+        world.voice.say(`Connected to ${session.swarm.address}.`);
         const { digest, ...found } = await findOut(pushed, deployment, session);
         nameImage(digest, deployment);
         const prepared = await prepare(digest, found, deployment, session);
@@ -25506,10 +25506,10 @@ async function findOut(pushed, { inputs, draft, world }, session) {
         const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
         await Promise.all(known.map(async (image) => await images.ask(image)));
     };
-    const [, digest, survey] = await (0,together/* together */.b)([
+    const [survey, , digest] = await (0,together/* together */.b)([
+        session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
         loginSwarm(inputs, session, world.voice),
         pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
-        session.swarm.survey(inputs.stack.name),
         ask(),
     ]);
     return { digest, survey, images };
@@ -26596,41 +26596,34 @@ async function successful(engine, path, call = {}) {
 }
 /** The Engine API at one address, over kept-alive connections. */
 class EngineApi {
+    #dockerHost;
     #address;
     #agent;
     #signal;
     #apiVersion = "";
     #info = null;
-    constructor(address, agent, signal) {
+    constructor(dockerHost, address, agent, signal) {
+        this.#dockerHost = dockerHost;
         this.#address = address;
         this.#agent = agent;
         this.#signal = signal;
     }
-    /**
-     * Asks the engine about itself and for its API version, so that a new engine speaks its own and an old one is not asked for more.
-     * `most` tells, once a first answer is there, how many connections may be open at once.
-     */
-    static async open(dockerHost, signal, most = () => Infinity) {
+    /** Greet it first. What is asked before it has answered that is asked without a version, which means its own newest. */
+    static at(dockerHost, signal) {
         const address = addressOf(dockerHost);
         const agent = address.tls === undefined
             ? new external_node_http_.Agent({ keepAlive: true })
             : new external_node_https_namespaceObject.Agent({ keepAlive: true, ...address.tls });
-        const api = new EngineApi(address, agent, signal);
-        try {
-            await api.#greet(dockerHost, most);
-            return api;
-        }
-        catch (error) {
-            agent.destroy();
-            throw error;
-        }
+        return new EngineApi(dockerHost, address, agent, signal);
     }
-    /** One question tells both. Should an engine no longer take it without a version, it is asked for its version first. */
-    async #greet(dockerHost, most) {
+    /**
+     * Asks the engine about itself and for its API version, so that a new engine speaks its own and an old one is not asked for more. One
+     * question tells both; should an engine no longer take it without a version, it is asked for its version first.
+     */
+    async greet() {
         const asked = await this.#send("/info", { deadlineMs: GREETING_DEADLINE_MS });
         const { headers, status } = asked.status === 200 ? asked : await this.#send("/_ping", { deadlineMs: GREETING_DEADLINE_MS });
-        this.#agent.maxSockets = most();
-        this.#apiVersion = spokenVersion({ headers, status }, dockerHost);
+        this.#apiVersion = spokenVersion({ headers, status }, this.#dockerHost);
         this.#info =
             asked.status === 200 ? JSON.parse(asked.body.toString("utf8")) : await json(this, "/info");
     }
@@ -26644,11 +26637,14 @@ class EngineApi {
     get most() {
         return this.#agent.maxSockets;
     }
+    set most(most) {
+        this.#agent.maxSockets = most;
+    }
     close() {
         this.#agent.destroy();
     }
     async send(path, call) {
-        return await this.#send(`/v${this.apiVersion}${path}`, call);
+        return await this.#send(this.#apiVersion === "" ? path : `/v${this.#apiVersion}${path}`, call);
     }
     async #send(path, call) {
         const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
@@ -26883,7 +26879,6 @@ class EngineSwarm {
         return this.#address();
     }
     async survey(stack) {
-        const { info } = this.#engine;
         const [networks, configs, secrets, services, tasks] = await Promise.all([
             this.#networks(),
             this.#list("/configs"),
@@ -26892,7 +26887,7 @@ class EngineSwarm {
             this.tasks(stack),
         ]);
         return {
-            info,
+            info: this.#engine.info,
             networks,
             rawSecrets: secrets,
             rawConfigs: configs,
@@ -27176,7 +27171,7 @@ var external_node_http_ = __nccwpck_require__(7067);
 async function openProxy(engine, socket) {
     const server = (0,external_node_http_.createServer)((request, response) => {
         void pass(engine, request).then(({ status, body }) => {
-            response.writeHead(status, { "api-version": engine.apiVersion, "content-type": "application/json" });
+            response.writeHead(status, { "api-version": stand_in.ANY_API_VERSION, "content-type": "application/json" });
             response.end(body);
         }, (error) => {
             response.writeHead(502, { "content-type": "application/json" });
@@ -27199,7 +27194,9 @@ async function pass(engine, request) {
     if (path === "/_ping")
         return { status: 200, body: Buffer.from("OK") };
     const body = text === "" ? {} : { body: JSON.parse(text) };
-    return await engine.send(path, { method: request.method ?? "GET", ...body });
+    const method = request.method ?? "GET";
+    // To ask whether a registry knows somebody changes nothing.
+    return await engine.send(path, { method, ...body, repeatable: method === "GET" || path === "/auth" });
 }
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
@@ -27270,7 +27267,7 @@ class DockerWay {
     async open() {
         if (this.#kind !== "dial-stdio") {
             try {
-                const channel = await this.#forward();
+                const channel = await this.forward();
                 this.#kind = "forwarding";
                 return channel;
             }
@@ -27283,7 +27280,8 @@ class DockerWay {
         }
         return await this.#dial();
     }
-    async #forward() {
+    /** A connection by stream-local forwarding, and by nothing else. */
+    async forward() {
         return await new Promise((resolve, reject) => {
             this.#client.openssh_forwardOutStreamLocal(this.#target.socket, (error, channel) => {
                 if (error === undefined)
@@ -27677,7 +27675,13 @@ async function openTunnel(login, manager, path, handshakeMs, signal) {
         await close();
         throw error;
     }
-    return { dockerHost: `unix://${socket}`, way, lost: connection.lost, [Symbol.asyncDispose]: close };
+    return {
+        dockerHost: `unix://${socket}`,
+        way,
+        opened: channels.opened,
+        lost: connection.lost,
+        [Symbol.asyncDispose]: close,
+    };
 }
 async function closeServer(server) {
     if (!server.listening)
@@ -27686,33 +27690,40 @@ async function closeServer(server) {
 }
 /** What a deployment asks at once, but for its images. */
 const AHEAD = 16;
-/** Connections to Docker's socket, each of which takes a round trip to open: once one could be had, a number of them are opened ahead. */
+/** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first. */
 class Channels {
     #way;
+    /** Resolves when the first one is there. */
+    opened;
+    #tellOpened = () => undefined;
     #ahead;
     constructor(way) {
         this.#way = way;
+        this.opened = new Promise((resolve) => (this.#tellOpened = resolve));
     }
     async take() {
         const ahead = await this.#ahead?.shift();
         if (ahead?.destroyed === false)
             return ahead;
-        const channel = await this.#way.open();
-        if (Number.isFinite(this.#way.most))
-            return channel;
-        this.#ahead ??= Array.from({ length: AHEAD }, async () => await this.#openAhead());
+        const opening = this.#way.open();
+        this.#ahead ??= this.#openAhead();
+        const channel = await opening;
+        this.#tellOpened();
         return channel;
     }
-    /** Nobody waits for it yet: where it can't be had, the one who needs it tries again and hears why. */
-    async #openAhead() {
-        try {
-            const channel = await this.#way.open();
-            channel.on("error", () => channel.destroy());
-            return channel;
-        }
-        catch {
-            return undefined;
-        }
+    #openAhead() {
+        if (Number.isFinite(this.#way.most))
+            return [];
+        return Array.from({ length: AHEAD }, async () => {
+            try {
+                const channel = await this.#way.forward();
+                channel.on("error", () => channel.destroy());
+                return channel;
+            }
+            catch {
+                return undefined; // Nobody waits for it yet: whoever needs it opens one, and hears why that can't be.
+            }
+        });
     }
 }
 async function splice(local, channels, way) {
@@ -27827,7 +27838,7 @@ class Managers {
         const start = Date.now();
         for (let attempt = 1;; attempt += 1) {
             try {
-                return await this.reach();
+                return await this.reach(true);
             }
             catch (error) {
                 if (!(error instanceof errors/* ConnectError */.T$) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
@@ -27843,8 +27854,11 @@ class Managers {
             this.#request.say(line);
         this.#told.add(line);
     }
-    /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
-    async reach() {
+    /**
+     * The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. `early`: where
+     * there is no choice, without waiting for the proof.
+     */
+    async reach(early = false) {
         const { route, signal } = this.#request;
         if (route.kind === "socket")
             return this.#reached(await this.#reachSocket(route.dockerHost));
@@ -27856,7 +27870,7 @@ class Managers {
             if (manager === undefined)
                 continue;
             try {
-                const reached = await this.#reachBySsh(route.login, manager);
+                const reached = await this.#reachBySsh(route.login, manager, early && managers.length === 1);
                 this.#next = index;
                 return this.#reached(reached);
             }
@@ -27874,7 +27888,6 @@ class Managers {
         throw new errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`, "The log above has a line for each.", failed.map(({ error }) => error), OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)));
     }
     #reached(reached) {
-        this.#hasWorked = true;
         this.#told.clear();
         return reached;
     }
@@ -27891,7 +27904,9 @@ class Managers {
         }
     }
     async #reachSocket(dockerHost) {
-        const api = await engine/* EngineApi */.PB.open(dockerHost, this.#request.signal).catch((error) => {
+        const api = engine/* EngineApi */.PB.at(dockerHost, this.#request.signal);
+        await api.greet().catch((error) => {
+            api.close();
             if (error instanceof errors/* ConnectError */.T$ || this.#request.signal.aborted)
                 throw error;
             if (error instanceof errors/* ManagerRefusal */.oF)
@@ -27904,28 +27919,56 @@ class Managers {
                     : (0,errors/* messageOf */.bD)(error);
             throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code === "EACCES" ? "lasting" : "passing");
         });
-        return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
+        try {
+            requireManager(api.info, dockerHost);
+        }
+        catch (error) {
+            api.close();
+            throw error;
+        }
+        const verified = Promise.resolve();
+        const close = async () => await Promise.resolve(api.close());
+        return { api, address: dockerHost, lost: () => undefined, verified, [Symbol.asyncDispose]: close };
     }
-    async #reachBySsh(login, manager) {
+    /** `early`: before it has shown to be a manager, where more than one question can be on its way. */
+    async #reachBySsh(login, manager, early) {
         const { privateFolder, signal } = this.#request;
         this.#opened += 1;
         const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
         const handshakeMs = login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only;
         const tunnel = await openTunnel(login, manager, path, handshakeMs, signal);
-        const close = async () => await tunnel[Symbol.asyncDispose]();
+        const api = engine/* EngineApi */.PB.at(tunnel.dockerHost, signal);
+        const close = async () => {
+            api.close();
+            await tunnel[Symbol.asyncDispose]();
+        };
+        const verify = async () => {
+            try {
+                await api.greet();
+                requireManager(api.info, manager.host);
+                this.#hasWorked = true;
+            }
+            catch (error) {
+                if (error instanceof errors/* ConnectError */.T$ || signal.aborted)
+                    throw error;
+                if (error instanceof errors/* ManagerRefusal */.oF)
+                    throw saysNothingOfItself(error, manager.host);
+                throw await noDocker(manager, login, tunnel, error, this.#hasWorked);
+            }
+        };
+        const verified = verify();
+        verified.catch(() => undefined); // Whoever asks for something hears of it.
         try {
-            const api = await engine/* EngineApi */.PB.open(tunnel.dockerHost, signal, () => tunnel.way.most);
-            return await asManager(api, manager.host, { lost: tunnel.lost, close });
+            await Promise.race([tunnel.opened, verified]);
+            api.most = tunnel.way.most;
+            if (!early || Number.isFinite(api.most))
+                await verified;
         }
         catch (error) {
-            const explained = error instanceof errors/* ConnectError */.T$ || signal.aborted
-                ? error
-                : error instanceof errors/* ManagerRefusal */.oF
-                    ? saysNothingOfItself(error, manager.host)
-                    : await noDocker(manager, login, tunnel, error, this.#hasWorked);
             await close();
-            throw explained;
+            throw error;
         }
+        return { api, address: manager.host, lost: tunnel.lost, verified, [Symbol.asyncDispose]: close };
     }
 }
 /** What docker says where the socket is there and nobody serves it: its engine is starting, or being updated. */
@@ -27941,20 +27984,6 @@ async function noDocker(manager, { target }, tunnel, cause, hasWorked) {
         ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
         : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
     return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`, hint, cause, hasWorked || cause instanceof engine/* Timeout */.Ep || STARTING.test(failure) ? "passing" : "lasting");
-}
-async function asManager(api, address, connection) {
-    const close = async () => {
-        api.close();
-        await connection.close();
-    };
-    try {
-        requireManager(api.info, address);
-    }
-    catch (error) {
-        await close();
-        throw error;
-    }
-    return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
 }
 function saysNothingOfItself(refusal, address) {
     const message = `The engine on ${address} answers, but can't tell about its swarm: ${refusal.said}.`;
@@ -28162,6 +28191,7 @@ function knownHostsName({ host, port }) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   ANY_API_VERSION: () => (/* binding */ ANY_API_VERSION),
 /* harmony export */   EN: () => (/* binding */ bodyOf),
 /* harmony export */   j2: () => (/* binding */ facing),
 /* harmony export */   jY: () => (/* binding */ unversioned),
@@ -28204,6 +28234,8 @@ async function standIn(stage, apiVersion, socket, onWrite, deploy) {
         server.close();
     }
 }
+/** Newer than every docker: each speaks its own newest to it. */
+const ANY_API_VERSION = "1.99";
 /** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
 function facing(docker, dockerHost) {
     return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });
@@ -28365,7 +28397,8 @@ function saysNoLeader({ status, body }) {
 }
 /**
  * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
- * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first.
+ * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing is
+ * written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
  */
 class SteadyEngine {
     #reach;
@@ -28409,7 +28442,10 @@ class SteadyEngine {
         for (let attempt = 1;; attempt += 1) {
             const reached = this.#reached;
             try {
+                if (!repeatable)
+                    await reached.verified;
                 const answer = await reached.api.send(path, call);
+                await reached.verified;
                 this.#lost = undefined;
                 if (!repeatable || !saysNoLeader(answer) || this.#isOver(startedAt))
                     return answer;
@@ -28423,6 +28459,8 @@ class SteadyEngine {
             catch (error) {
                 if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || this.#signal.aborted)
                     throw error;
+                if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.outlook === "lasting")
+                    throw error; // It is no manager.
                 if (call.deadlineMs !== undefined && error instanceof _engine_js__WEBPACK_IMPORTED_MODULE_2__/* .Timeout */ .Ep)
                     throw error; // Not the manager, but what it has to ask.
                 if (!repeatable)
@@ -44317,8 +44355,6 @@ const SECRET_INPUTS = [
     "github-token",
 ];
 const FOLDER = "private-folder";
-/** Newer than every docker: each speaks its own newest to it. */
-const ANY_API_VERSION = "1.99";
 /** Kept for the post step, which is the same program: it must never deploy. */
 const PHASE = "phase";
 /** The door: makes the world, runs the story, publishes whatever came of it. The only catch-all. */
@@ -44367,7 +44403,7 @@ function maskSecrets(runner) {
 async function makeWorld(runner, inputs, run, folder, signal) {
     const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6615));
     const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 5310));
-    const { rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
+    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
     const route = inputs.target.kind === "ssh"
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
         : { kind: "socket", dockerHost: inputs.target.dockerHost };

@@ -37,7 +37,6 @@ export class EngineSwarm implements Swarm {
   }
 
   async survey(stack: string): Promise<Survey> {
-    const { info } = this.#engine;
     const [networks, configs, secrets, services, tasks] = await Promise.all([
       this.#networks(),
       this.#list("/configs"),
@@ -46,7 +45,7 @@ export class EngineSwarm implements Swarm {
       this.tasks(stack),
     ]);
     return {
-      info,
+      info: this.#engine.info,
       networks,
       rawSecrets: secrets,
       rawConfigs: configs,
