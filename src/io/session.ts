@@ -91,14 +91,35 @@ function forward(engine: SteadyEngine, signal: AbortSignal, onSent: (serviceName
   };
 }
 
+interface Failed {
+  readonly manager: SshHost;
+  readonly error: ConnectError;
+}
+
 /** From the worst to the best reason to try again. */
 const OUTLOOKS: readonly Outlook[] = ["lasting", "passing", "electing"];
+
+/** Of several managers none can be used, each for a reason of its own. */
+class NoManagerError extends ConnectError {
+  constructor(failed: readonly Failed[]) {
+    const reasons = failed.map(({ manager, error }) => `${manager.host} (${error.problems[0]?.message})`);
+    super(
+      `None of the ${failed.length} managers can be used: ${reasons.join(", ")}.`,
+      "The log has a line for each, with what to do.",
+      failed.map(({ error }) => error),
+      OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)),
+    );
+  }
+}
+
 /** How long the first connection is worth trying for; later ones have until the deadline of the deployment. */
 const FIRST_PATIENCE_MS: Readonly<Record<Outlook, number>> = {
   lasting: 0,
   passing: 20_000,
   electing: 60_000,
 };
+/** A manager without a leader takes 20 s to say so (SANDBOX, "Leader lost"). */
+const INFO_DEADLINE_MS = 10_000;
 /** Where there is another manager to go to, a silent one gets less time. */
 const HANDSHAKE_MS = { only: 20_000, oneOfSeveral: 10_000 };
 
@@ -125,10 +146,18 @@ class Managers {
       } catch (error) {
         if (!(error instanceof ConnectError) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
           throw error;
-        this.#tell(`${error.message} Trying again.`);
+        this.#tellOfRetry(error);
         await pause(attempt, this.#request.signal);
       }
     }
+  }
+
+  /** Of several managers each one's reason has been told. */
+  #tellOfRetry(error: ConnectError): void {
+    const several = error instanceof NoManagerError;
+    this.#tell(
+      several ? "No manager can be used at the moment. Trying again." : `${error.message} Trying again.`,
+    );
   }
 
   /** Once, until somebody has been reached: the same reason again is no news. */
@@ -142,7 +171,7 @@ class Managers {
     const { route, signal } = this.#request;
     if (route.kind === "socket") return this.#reached(await this.#reachSocket(route.dockerHost));
     const { managers } = route.login.target;
-    const failed: { readonly manager: SshHost; readonly error: ConnectError }[] = [];
+    const failed: Failed[] = [];
     for (let tried = 0; tried < managers.length; tried += 1) {
       const index = (this.#next + tried) % managers.length;
       const manager = managers[index];
@@ -159,12 +188,7 @@ class Managers {
     }
     const [only, another] = failed;
     if (only !== undefined && another === undefined) throw only.error;
-    throw new ConnectError(
-      `None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`,
-      "The log above has a line for each.",
-      failed.map(({ error }) => error),
-      OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)),
-    );
+    throw new NoManagerError(failed);
   }
 
   #reached(reached: Reached): Reached {
@@ -179,7 +203,7 @@ class Managers {
     try {
       return await this.reach();
     } catch (error) {
-      if (error instanceof ConnectError && error.outlook !== "lasting") this.#tell(error.message);
+      if (error instanceof ConnectError && error.outlook !== "lasting") this.#tellOfRetry(error);
       throw error;
     }
   }
@@ -262,7 +286,12 @@ async function asManager(
     await connection.close();
   };
   try {
-    requireManager(await json(api, "/info").catch((error: unknown) => rethrow(error, address)), address);
+    requireManager(
+      await json(api, "/info", { deadlineMs: INFO_DEADLINE_MS }).catch((error: unknown) =>
+        rethrow(error, address),
+      ),
+      address,
+    );
   } catch (error) {
     await close();
     throw error;
@@ -273,7 +302,8 @@ async function asManager(
 function rethrow(error: unknown, address: string): never {
   if (error instanceof Cancelled) throw error;
   const message = `The engine on ${address} answers, but can't tell about its swarm: ${messageOf(error)}.`;
-  throw new ConnectError(message, "The engine's log there may say more.", error, "passing");
+  const outlook = error instanceof Timeout ? "electing" : "passing";
+  throw new ConnectError(message, "The engine's log there may say more.", error, outlook);
 }
 
 /** A credential helper may take seconds: each registry is asked for once. */
@@ -308,7 +338,7 @@ function requireManager(info: Json, address: string): void {
   }
   if (error !== "") {
     throw new ConnectError(
-      `The manager ${address} has no working swarm: ${error}`,
+      `The manager ${address} has no working swarm: ${error.replace(/\.?$/, ".")}`,
       "Bring back enough managers for a majority, then run this job again.",
       undefined,
       "electing",
