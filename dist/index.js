@@ -29094,7 +29094,7 @@ class Managers {
                 : code === "EACCES"
                     ? "this user may not open it"
                     : (0,errors/* messageOf */.bD)(error);
-            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code === "EACCES" ? "lasting" : "passing");
+            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, (code === "EACCES" || code === "ENOENT") && !this.#hasWorked ? "lasting" : "passing");
         });
         return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
     }

@@ -222,7 +222,7 @@ class Managers {
         `No Docker engine can be reached at ${dockerHost}: ${why}.`,
         'Check "docker-host" and that the engine runs.',
         error,
-        code === "EACCES" ? "lasting" : "passing",
+        (code === "EACCES" || code === "ENOENT") && !this.#hasWorked ? "lasting" : "passing",
       );
     });
     return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
