@@ -29,7 +29,7 @@ export async function aftermath(
       "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
     ];
   } else if (sent.size === 0) {
-    facts.aftermath = ["Nothing was sent to the swarm."];
+    facts.aftermath = ["No service was changed."];
   } else {
     // A manager that could not be reached until the deadline is not waited for as long once more.
     const { timeoutMs, onFailure } = inputs.rollout;
@@ -100,6 +100,7 @@ async function runsAgain(
     services,
     oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
     networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
+    seen: undefined,
     timeoutMs,
     stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
     endOnFailure: false,

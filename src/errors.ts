@@ -21,6 +21,8 @@ export interface Problem {
 export class StopError extends Error {
   readonly reason: Reason;
   readonly problems: readonly Problem[];
+  /** What was noticed on the way, and did not stop it. */
+  readonly warnings: readonly Problem[] = [];
 
   constructor(reason: Reason, problems: readonly Problem[], cause?: unknown) {
     super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
@@ -32,15 +34,21 @@ export class StopError extends Error {
 
 /** An input is missing or malformed. Nothing was contacted. */
 export class InputError extends StopError {
-  constructor(problems: readonly Problem[]) {
+  override readonly warnings: readonly Problem[];
+
+  constructor(problems: readonly Problem[], warnings: readonly Problem[] = []) {
     super("input", problems);
+    this.warnings = warnings;
   }
 }
 
 /** A stack file can't mean what it says. Nothing was contacted. */
 export class StackFileError extends StopError {
-  constructor(problems: readonly Problem[]) {
+  override readonly warnings: readonly Problem[];
+
+  constructor(problems: readonly Problem[], warnings: readonly Problem[] = []) {
     super("render", problems);
+    this.warnings = warnings;
   }
 }
 

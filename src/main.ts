@@ -101,9 +101,10 @@ async function makeWorld(
       const alone = docker.with(withheld(process.env));
       await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy);
     },
-    connect: async () =>
+    connect: async (swarmLogin) =>
       await openSession({
         route,
+        login: swarmLogin,
         docker,
         configFolder,
         privateFolder: folder,
@@ -139,6 +140,7 @@ function blame(error: unknown, facts: Facts, runner: Runner): void {
   if (error instanceof StopError) {
     facts.reason = error.reason;
     facts.problems = error.problems;
+    for (const warning of error.warnings) runner.warn(warning);
   } else if (error instanceof Cancelled) {
     facts.problems = [{ message: error.message }];
     if (facts.aftermath.length === 0) facts.aftermath = ["Nothing had been sent to the swarm."];

@@ -3,7 +3,7 @@ import { formatDuration } from "./inputs/duration.ts";
 import { textAt } from "./json.ts";
 import { type PlannedService } from "./plan.ts";
 import { type ServiceSnapshot, type Verdict, judge } from "./rollout.ts";
-import { type ServiceSpec, type Swarm } from "./swarm.ts";
+import { type Service, type ServiceSpec, type Swarm, type Task } from "./swarm.ts";
 import { type Clock } from "./world.ts";
 
 const POLL_MS = 700;
@@ -27,6 +27,12 @@ export interface Observation {
   readonly end: "stable" | "failed" | "timeout" | undefined;
 }
 
+/** The stack at one moment. */
+interface Look {
+  readonly services: readonly Service[];
+  readonly tasks: readonly Task[];
+}
+
 export interface WatchRequest {
   readonly stack: string;
   /** When the first service was sent, by the clock; all times count from there. */
@@ -35,6 +41,8 @@ export interface WatchRequest {
   /** Ids of tasks that were over before anything was sent. */
   readonly oldFailures: ReadonlySet<string>;
   readonly networkIds: ReadonlyMap<string, string>;
+  /** What a look would show at this moment, where that is known already; the first one is spared then. */
+  readonly seen: Look | undefined;
   readonly timeoutMs: number;
   readonly stableForMs: number;
   /** While putting things back, a task that fails on the way is history, not a verdict. */
@@ -51,9 +59,9 @@ export async function* observe(
   let stableSince: number | undefined;
   let seenAt = start;
   let verdicts: ReadonlyMap<string, Verdict> = new Map();
-  for (;;) {
+  for (let { seen } = request; ; seen = undefined) {
     try {
-      verdicts = await look(swarm, request);
+      verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
       seenAt = clock.now();
     } catch (error) {
       if (!mayPass(error)) throw error;
@@ -88,8 +96,12 @@ function mayPass(error: unknown): boolean {
   return error instanceof ConnectError || (error instanceof ManagerRefusal && error.status >= 500);
 }
 
-async function look(swarm: Swarm, request: WatchRequest): Promise<ReadonlyMap<string, Verdict>> {
-  const [services, tasks] = await Promise.all([swarm.services(request.stack), swarm.tasks(request.stack)]);
+async function look(swarm: Swarm, stack: string): Promise<Look> {
+  const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
+  return { services, tasks };
+}
+
+function judged({ services, tasks }: Look, request: WatchRequest): ReadonlyMap<string, Verdict> {
   return new Map(
     request.services.map((each) => {
       const live = services.find((service) => service.name === each.serviceName);

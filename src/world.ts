@@ -1,5 +1,5 @@
 import { type Problem } from "./errors.ts";
-import { type RunContext } from "./inputs/inputs.ts";
+import { type Credential, type RunContext } from "./inputs/inputs.ts";
 import { type JsonObject } from "./json.ts";
 import { type ImageAnswer, type Survey, type Swarm } from "./swarm.ts";
 
@@ -15,8 +15,15 @@ export interface World {
   readonly run: RunContext;
   /** Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. */
   rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<void>;
-  /** Opens the one connection to a manager. */
-  connect(): Promise<Session>;
+  /** Opens the one connection to a manager. `login` is the credential that the swarm is to keep, where docker has yet to log in with it. */
+  connect(login: RegistryLogin | undefined): Promise<Session>;
+}
+
+/** A credential for one registry. */
+export interface RegistryLogin {
+  /** `docker.io`, or a host with or without a port. */
+  readonly registryHost: string;
+  readonly credential: Credential;
 }
 
 export interface Voice {
@@ -101,13 +108,19 @@ export interface Session extends AsyncDisposable {
   registryAuth(domain: string): string | undefined;
   /** Lets docker deploy against a stand-in for the manager; what it would have written. Nothing is touched. */
   rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
-  /** The same in earnest: docker's questions are answered as in the rehearsal, and what it writes goes to the manager. */
+  /**
+   * The same in earnest: docker's questions are answered as in the rehearsal, and what it writes goes to the manager. Several dockers may
+   * deploy parts of one stack at once: a network that more than one of them asks for is created once, and after a write that failed no
+   * other one is sent. Returns the networks that were created, names to ids.
+   */
   perform(
     stage: Stage,
     deploy: (docker: Docker) => Promise<void>,
     /** Called with the full name of each service that the manager took, or may have taken before it fell silent. */
     onSent: (serviceName: string) => void,
-  ): Promise<void>;
+  ): Promise<ReadonlyMap<string, string>>;
+  /** How many requests can be on their way to the manager at once; infinite where nothing limits them. */
+  readonly most: number;
   /** Why there is no connection at present, if there is none. */
   lost(): string | undefined;
   /**

@@ -88,7 +88,9 @@ export function scriptedWorld(script: Script): RecordedWorld {
           return await earnest.run(argv, call);
         },
       });
+      return new Map();
     },
+    most: Infinity,
     lost: () => script.lost,
     waitUntil: () => undefined,
     [Symbol.asyncDispose]: async () => {

@@ -18,18 +18,20 @@ function times<T>(count: number, item: T): T[] {
   return Array.from({ length: count }, () => item);
 }
 
+const REQUEST: WatchRequest = {
+  stack: "shop",
+  startedAt: 1_000_000,
+  services: [{ name: "web", serviceName: "shop_web", sent: V2 }],
+  oldFailures: new Set(),
+  networkIds: new Map(),
+  seen: undefined,
+  timeoutMs: 600_000,
+  stableForMs: 15_000,
+  endOnFailure: true,
+};
+
 async function seen(frames: readonly Frame[], changes: Partial<WatchRequest> = {}): Promise<Observation[]> {
-  const request: WatchRequest = {
-    stack: "shop",
-    startedAt: 1_000_000,
-    services: [{ name: "web", serviceName: "shop_web", sent: V2 }],
-    oldFailures: new Set(),
-    networkIds: new Map(),
-    timeoutMs: 600_000,
-    stableForMs: 15_000,
-    endOnFailure: true,
-    ...changes,
-  };
+  const request: WatchRequest = { ...REQUEST, ...changes };
   const observations: Observation[] = [];
   for await (const each of observe(scriptedSwarm(frames), fakeClock(1_000_000), request))
     observations.push(each);
@@ -55,6 +57,25 @@ describe("the end", () => {
     const observations = await seen([...times(10, RUNNING), PULLING, RUNNING]);
     expect(observations.map(({ stableMs }) => stableMs === undefined).filter(Boolean)).toHaveLength(1);
     expect(observations.at(-1)?.elapsedMs).toBeGreaterThanOrEqual(15_000 + 11 * 700);
+  });
+
+  test("comes without a look where all that a look would show is known", async () => {
+    const asked: string[] = [];
+    const swarm = scriptedSwarm([], {
+      services: async () => await Promise.resolve((asked.push("services"), [])),
+    });
+    const known = { services: [NEW], tasks: [task()] };
+    const observations: Observation[] = [];
+    for await (const each of observe(swarm, fakeClock(0), { ...REQUEST, seen: known, stableForMs: 0 }))
+      observations.push(each);
+    expect(observations.map(({ end }) => end)).toEqual(["stable"]);
+    expect(asked).toEqual([]);
+  });
+
+  test("is judged by what is seen next, where what was known does not settle it", async () => {
+    const known = { services: [NEW], tasks: [task({ state: "preparing" })] };
+    const observations = await seen([RUNNING], { seen: known, stableForMs: 0 });
+    expect(observations.map(({ end }) => end)).toEqual([undefined, "stable"]);
   });
 
   test("comes at once where nothing has to be waited for", async () => {

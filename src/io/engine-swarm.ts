@@ -38,12 +38,13 @@ export class EngineSwarm implements Swarm {
   }
 
   async survey(stack: string): Promise<Survey> {
-    const [info, networks, configs, secrets, services] = await Promise.all([
-      json(this.#engine, "/info"),
-      this.networks(),
+    const { info } = this.#engine;
+    const [networks, configs, secrets, services, tasks] = await Promise.all([
+      this.#networks(),
       this.#list("/configs"),
       this.#list("/secrets"),
       this.#rawServices(stack),
+      this.tasks(stack),
     ]);
     return {
       info,
@@ -52,6 +53,7 @@ export class EngineSwarm implements Swarm {
       rawConfigs: configs,
       rawServices: services,
       services: services.map(toService),
+      tasks,
       configs: configs.map(toStoredConfig),
       secrets: secrets.map((raw) => ({ id: textAt(raw, "ID"), name: textAt(raw, "Spec", "Name") })),
     };
@@ -74,7 +76,7 @@ export class EngineSwarm implements Swarm {
     }
   }
 
-  async networks(): Promise<readonly JsonObject[]> {
+  async #networks(): Promise<readonly JsonObject[]> {
     const [listed, ...predefined] = await Promise.all([
       this.#list("/networks"),
       ...PREDEFINED_NETWORKS.map(async (name) => await this.#predefinedNetwork(name)),
@@ -105,7 +107,7 @@ export class EngineSwarm implements Swarm {
     } catch (error) {
       const conflict = error instanceof ManagerRefusal && /already exists|conflicts/.test(error.said);
       const existing = conflict
-        ? (await this.networks()).find((raw) => textAt(raw, "Name") === name)
+        ? (await this.#networks()).find((raw) => textAt(raw, "Name") === name)
         : undefined;
       if (existing === undefined) throw error;
       return textAt(existing, "Id"); // Another deployment was faster.

@@ -10,8 +10,8 @@ import { type Json } from "../json.ts";
 const OLDEST_API = "1.41";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
-/** A ping asks for nothing but the engine itself. */
-const PING_DEADLINE_MS = 10_000;
+/** The first question asks for nothing but the engine itself. */
+const GREETING_DEADLINE_MS = 10_000;
 
 export interface Call {
   readonly method?: string;
@@ -34,6 +34,8 @@ export interface RawAnswer {
 export interface Engine {
   /** Without the leading `v`, for instance `1.41`. */
   readonly apiVersion: string;
+  /** What it said about itself when it was reached (`GET /info`). */
+  readonly info: Json;
   /** Whatever the answer is; rejects where there is none. */
   send(path: string, call: Call): Promise<RawAnswer>;
 }
@@ -53,21 +55,21 @@ export async function successful(engine: Engine, path: string, call: Call = {}):
 
 /** The Engine API at one address, over kept-alive connections. */
 export class EngineApi implements Engine {
-  readonly apiVersion: string;
   readonly #address: Address;
   readonly #agent: Agent;
   readonly #signal: AbortSignal;
+  #apiVersion = "";
+  #info: Json = null;
 
-  private constructor(address: Address, agent: Agent, apiVersion: string, signal: AbortSignal) {
+  private constructor(address: Address, agent: Agent, signal: AbortSignal) {
     this.#address = address;
     this.#agent = agent;
-    this.apiVersion = apiVersion;
     this.#signal = signal;
   }
 
   /**
-   * Asks for the engine's API version, so that a new engine speaks its own and an old one is not asked for more. `most` tells, once a
-   * first answer is there, how many connections may be open at once.
+   * Asks the engine about itself and for its API version, so that a new engine speaks its own and an old one is not asked for more.
+   * `most` tells, once a first answer is there, how many connections may be open at once.
    */
   static async open(
     dockerHost: string,
@@ -79,15 +81,38 @@ export class EngineApi implements Engine {
       address.tls === undefined
         ? new Agent({ keepAlive: true })
         : new TlsAgent({ keepAlive: true, ...address.tls });
+    const api = new EngineApi(address, agent, signal);
     try {
-      const probe = new EngineApi(address, agent, "", signal);
-      const answer = await probe.#send("/_ping", { deadlineMs: PING_DEADLINE_MS });
-      agent.maxSockets = most();
-      return new EngineApi(address, agent, spokenVersion(answer, dockerHost), signal);
+      await api.#greet(dockerHost, most);
+      return api;
     } catch (error) {
       agent.destroy();
       throw error;
     }
+  }
+
+  /** One question tells both. Should an engine no longer take it without a version, it is asked for its version first. */
+  async #greet(dockerHost: string, most: () => number): Promise<void> {
+    const asked = await this.#send("/info", { deadlineMs: GREETING_DEADLINE_MS });
+    const { headers, status } =
+      asked.status === 200 ? asked : await this.#send("/_ping", { deadlineMs: GREETING_DEADLINE_MS });
+    this.#agent.maxSockets = most();
+    this.#apiVersion = spokenVersion({ headers, status }, dockerHost);
+    this.#info =
+      asked.status === 200 ? (JSON.parse(asked.body.toString("utf8")) as Json) : await json(this, "/info");
+  }
+
+  get apiVersion(): string {
+    return this.#apiVersion;
+  }
+
+  get info(): Json {
+    return this.#info;
+  }
+
+  /** Connections that may be open at once. */
+  get most(): number {
+    return this.#agent.maxSockets;
   }
 
   close(): void {

@@ -1,20 +1,19 @@
 import { join } from "node:path";
-import { Cancelled, ConnectError, type Outlook, messageOf } from "../errors.ts";
+import { ConnectError, ManagerRefusal, type Outlook, messageOf } from "../errors.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type Json, at, textAt } from "../json.ts";
-import { writesService } from "../plan.ts";
 import { isHidden } from "../stack/template.ts";
-import { type Session } from "../world.ts";
+import { type RegistryLogin, type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
-import { registryAuth } from "./docker-config.ts";
-import { EngineApi, Timeout, json } from "./engine.ts";
+import { encodedAuth, registryAuth } from "./docker-config.ts";
+import { EngineApi, Timeout } from "./engine.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
+import { forwarding } from "./forwarding.ts";
 import { openProxy } from "./proxy.ts";
 import { type SshLogin } from "./ssh-login.ts";
-import { type OnWrite, facing, rehearse, standIn } from "./stand-in.ts";
+import { facing, rehearse, standIn } from "./stand-in.ts";
 import { type Reached, SteadyEngine, pause } from "./steady-engine.ts";
 import { type Tunnel, openTunnel } from "./tunnel.ts";
-import { sendWrite } from "./write.ts";
 
 /** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
 export type Route =
@@ -26,6 +25,8 @@ export interface SessionRequest {
   readonly docker: DockerCli;
   /** The docker configuration with the credentials that the swarm is to keep. */
   readonly configFolder: string;
+  /** A credential that is not in there yet. */
+  readonly login: RegistryLogin | undefined;
   readonly privateFolder: string;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
@@ -42,7 +43,7 @@ export function withheld(environment: NodeJS.ProcessEnv): Record<string, string>
 
 /** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 export async function openSession(request: SessionRequest): Promise<Session> {
-  const { privateFolder, configFolder, signal, say } = request;
+  const { privateFolder, configFolder, login, signal, say } = request;
   const managers = new Managers(request);
   const first = await managers.reachPatiently();
   const engine = new SteadyEngine(first, async () => await managers.reachAnother(), signal, say);
@@ -52,14 +53,22 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     return {
       swarm: new EngineSwarm(engine, () => engine.address, signal),
       docker: facing(docker, proxy.dockerHost),
-      registryAuth: remembered((domain) => registryAuth(configFolder, domain)),
+      registryAuth: remembered((domain) =>
+        domain === login?.registryHost
+          ? encodedAuth(login.credential, domain)
+          : registryAuth(configFolder, domain),
+      ),
       rehearse: async (stage, deploy) =>
         await rehearse(stage, engine.apiVersion, join(privateFolder, "plan.sock"), docker, deploy),
       perform: async (stage, deploy, onSent) => {
-        const pass = forward(engine, signal, onSent);
-        await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), pass, async (host) => {
+        const { onWrite, networks } = forwarding(engine, signal, onSent);
+        await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), onWrite, async (host) => {
           await deploy(facing(docker, host));
         });
+        return networks;
+      },
+      get most() {
+        return engine.most;
       },
       lost: () => engine.lost,
       waitUntil: (time) => engine.waitUntil(time),
@@ -72,23 +81,6 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     await engine[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-/** Passes a write on to the manager, and notes which services it took. One that got no answer may have been taken. */
-function forward(engine: SteadyEngine, signal: AbortSignal, onSent: (serviceName: string) => void): OnWrite {
-  return async (write, query) => {
-    const note = (): void => {
-      if (writesService(write.path)) onSent(textAt(write.body, "Name"));
-    };
-    try {
-      const answer = await sendWrite(engine, write, query, signal);
-      if (answer.status < 300) note();
-      return answer;
-    } catch (error) {
-      note();
-      throw error;
-    }
-  };
 }
 
 interface Failed {
@@ -118,8 +110,6 @@ const FIRST_PATIENCE_MS: Readonly<Record<Outlook, number>> = {
   passing: 20_000,
   electing: 60_000,
 };
-/** A manager without a leader takes 20 s to say so (SANDBOX, "Leader lost"). */
-const INFO_DEADLINE_MS = 10_000;
 /** Where there is another manager to go to, a silent one gets less time. */
 const HANDSHAKE_MS = { only: 20_000, oneOfSeveral: 10_000 };
 
@@ -211,6 +201,8 @@ class Managers {
   async #reachSocket(dockerHost: string): Promise<Reached> {
     const api = await EngineApi.open(dockerHost, this.#request.signal).catch((error: unknown) => {
       if (error instanceof ConnectError || this.#request.signal.aborted) throw error;
+      if (error instanceof ManagerRefusal) throw saysNothingOfItself(error, dockerHost);
+      if (error instanceof Timeout) throw isSilent(error, dockerHost);
       const { code } = error as { code?: string };
       const why =
         code === "ENOENT"
@@ -242,7 +234,9 @@ class Managers {
       const explained =
         error instanceof ConnectError || signal.aborted
           ? error
-          : await noDocker(manager, login, tunnel, error, this.#hasWorked);
+          : error instanceof ManagerRefusal
+            ? saysNothingOfItself(error, manager.host)
+            : await noDocker(manager, login, tunnel, error, this.#hasWorked);
       await close();
       throw explained;
     }
@@ -264,7 +258,8 @@ async function noDocker(
     const message = `The SSH session with ${manager.host} was lost (${lost}).`;
     return new ConnectError(message, "Check its sshd.", cause, "passing");
   }
-  const failure = cause instanceof Timeout ? ` It gives ${cause.message}.` : await tunnel.way.failure();
+  if (cause instanceof Timeout) return isSilent(cause, manager.host);
+  const failure = await tunnel.way.failure();
   const hint = target.sudo
     ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
     : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
@@ -272,7 +267,17 @@ async function noDocker(
     `The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`,
     hint,
     cause,
-    hasWorked || cause instanceof Timeout || STARTING.test(failure) ? "passing" : "lasting",
+    hasWorked || STARTING.test(failure) ? "passing" : "lasting",
+  );
+}
+
+/** A manager without a leader takes 20 s to say so (SANDBOX, "Leader lost"), which nobody waits for. */
+function isSilent(timeout: Timeout, address: string): ConnectError {
+  return new ConnectError(
+    `The engine on ${address} gives ${timeout.message}: it hangs, or its swarm has no leader.`,
+    "Look at `docker info` there.",
+    timeout,
+    "electing",
   );
 }
 
@@ -286,12 +291,7 @@ async function asManager(
     await connection.close();
   };
   try {
-    requireManager(
-      await json(api, "/info", { deadlineMs: INFO_DEADLINE_MS }).catch((error: unknown) =>
-        rethrow(error, address),
-      ),
-      address,
-    );
+    requireManager(api.info, address);
   } catch (error) {
     await close();
     throw error;
@@ -299,11 +299,9 @@ async function asManager(
   return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
 }
 
-function rethrow(error: unknown, address: string): never {
-  if (error instanceof Cancelled) throw error;
-  const message = `The engine on ${address} answers, but can't tell about its swarm: ${messageOf(error)}.`;
-  const outlook = error instanceof Timeout ? "electing" : "passing";
-  throw new ConnectError(message, "The engine's log there may say more.", error, outlook);
+function saysNothingOfItself(refusal: ManagerRefusal, address: string): ConnectError {
+  const message = `The engine on ${address} answers, but can't tell about its swarm: ${refusal.said}.`;
+  return new ConnectError(message, "The engine's log there may say more.", refusal, "passing");
 }
 
 /** A credential helper may take seconds: each registry is asked for once. */

@@ -1,4 +1,4 @@
-import { type Socket, connect as connectTcp } from "node:net";
+import { Socket, connect as connectTcp } from "node:net";
 import { type Duplex } from "node:stream";
 import { type AuthenticationType, Client, type ConnectConfig, type ServerHostKeyAlgorithm } from "ssh2";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
@@ -197,9 +197,14 @@ async function logIn(
   const close = (): void => {
     lost ??= "this step closed the session";
     client.end();
-    client.destroy();
+    if (sock instanceof Socket)
+      sock.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
+    else client.destroy();
   };
-  await ready(client, optionsFor(attempt, sock), attempt, signal);
+  await ready(client, optionsFor(attempt, sock), attempt, signal).catch((error: unknown) => {
+    sock.destroy();
+    throw error;
+  });
   return { at, client, lost: () => lost, close };
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
+import { type Json } from "../json.ts";
 import { type Call, type Engine, type EngineApi, type RawAnswer, Timeout, messageIn } from "./engine.ts";
 
 /** A manager that was reached. */
@@ -74,6 +75,15 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
 
   get apiVersion(): string {
     return this.#reached.api.apiVersion;
+  }
+
+  get info(): Json {
+    return this.#reached.api.info;
+  }
+
+  /** Connections that may be open at once. */
+  get most(): number {
+    return this.#reached.api.most;
   }
 
   get address(): string {

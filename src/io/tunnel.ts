@@ -27,11 +27,12 @@ export async function openTunnel(
   const connection = await openConnection(login, manager, handshakeMs, signal);
   const way = new DockerWay(connection.client, login.target);
   const socket = join(path.folder, path.name);
+  const channels = new Channels(way);
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (local) => {
     sockets.add(local);
     local.on("close", () => sockets.delete(local));
-    void splice(local, way);
+    void splice(local, channels, way);
   });
   const close = async (): Promise<void> => {
     for (const local of sockets) local.destroy();
@@ -55,11 +56,44 @@ async function closeServer(server: Server): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-async function splice(local: Socket, way: DockerWay): Promise<void> {
+/** What a deployment asks at once, but for its images. */
+const AHEAD = 16;
+
+/** Connections to Docker's socket, each of which takes a round trip to open: once one could be had, a number of them are opened ahead. */
+class Channels {
+  readonly #way: DockerWay;
+  #ahead: Promise<Duplex | undefined>[] | undefined;
+
+  constructor(way: DockerWay) {
+    this.#way = way;
+  }
+
+  async take(): Promise<Duplex> {
+    const ahead = await this.#ahead?.shift();
+    if (ahead?.destroyed === false) return ahead;
+    const channel = await this.#way.open();
+    if (Number.isFinite(this.#way.most)) return channel;
+    this.#ahead ??= Array.from({ length: AHEAD }, async () => await this.#openAhead());
+    return channel;
+  }
+
+  /** Nobody waits for it yet: where it can't be had, the one who needs it tries again and hears why. */
+  async #openAhead(): Promise<Duplex | undefined> {
+    try {
+      const channel = await this.#way.open();
+      channel.on("error", () => channel.destroy());
+      return channel;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+async function splice(local: Socket, channels: Channels, way: DockerWay): Promise<void> {
   local.on("error", () => local.destroy());
   let channel: Duplex;
   try {
-    channel = await way.open(); // ssh2 throws where the session has just gone, before it tells its listeners.
+    channel = await channels.take(); // ssh2 throws where the session has just gone, before it tells its listeners.
   } catch {
     local.destroy();
     return;

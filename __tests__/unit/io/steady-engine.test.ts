@@ -19,12 +19,12 @@ type Serve = (request: IncomingMessage, response: ServerResponse) => void;
 const NEVER = new AbortController().signal;
 const REFUSED = new ConnectError("Nothing listens.", "Check the host.", undefined, "passing");
 
-/** A manager on a real socket: it answers a ping, and leaves the rest to `serve`. */
+/** A manager on a real socket: it answers when it is greeted, and leaves the rest to `serve`. */
 async function manager(address: string, serve: Serve): Promise<Reached> {
   let lost: string | undefined;
   const server = createServer((request, response) => {
     request.on("close", () => (lost = response.writableEnded ? undefined : "the server ended the session"));
-    if (request.url === "/_ping") response.writeHead(200, { "api-version": "1.41" }).end("OK");
+    if (request.url === "/info") response.writeHead(200, { "api-version": "1.41" }).end("{}");
     else serve(request, response);
   });
   const socket = join(folder.path, `${address}.sock`);
@@ -251,6 +251,7 @@ describe("what a manager has to ask others for", () => {
   test("a node that does not send a task's log is named as the reason", async () => {
     const engine = {
       apiVersion: "1.41",
+      info: null,
       isOver: () => false,
       send: async () => await Promise.reject(new Timeout(1)),
     };
