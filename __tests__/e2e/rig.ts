@@ -280,7 +280,7 @@ export async function runAction(options: RunOptions): Promise<Run> {
 }
 
 /** Processes that are still there, by the runner's temporary folder, which the environment of all that it starts names. */
-export function survivors({ temp }: Run): string[] {
+function survivors({ temp }: Run): string[] {
   return readdirSync("/proc")
     .filter((pid) => /^\d+$/.test(pid))
     .filter((pid) => {
