@@ -26850,11 +26850,14 @@ var docker_config = __nccwpck_require__(3753);
 var engine = __nccwpck_require__(6);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(7856);
+// EXTERNAL MODULE: ./src/io/steady-engine.ts
+var steady_engine = __nccwpck_require__(8511);
 // EXTERNAL MODULE: ./src/io/write.ts
 var io_write = __nccwpck_require__(5419);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
+
 
 
 
@@ -27201,8 +27204,6 @@ async function pass(engine, request) {
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
 var ssh_login = __nccwpck_require__(6615);
-// EXTERNAL MODULE: ./src/io/steady-engine.ts
-var steady_engine = __nccwpck_require__(8511);
 // EXTERNAL MODULE: external "node:net"
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
@@ -27813,6 +27814,13 @@ async function openSession(request) {
 }
 /** From the worst to the best reason to try again. */
 const OUTLOOKS = ["lasting", "passing", "electing"];
+/** Of several managers none can be used, each for a reason of its own. */
+class NoManagerError extends errors/* ConnectError */.T$ {
+    constructor(failed) {
+        const reasons = failed.map(({ manager, error }) => `${manager.host} (${error.problems[0]?.message})`);
+        super(`None of the ${failed.length} managers can be used: ${reasons.join(", ")}.`, "The log has a line for each, with what to do.", failed.map(({ error }) => error), OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)));
+    }
+}
 /** How long the first connection is worth trying for; later ones have until the deadline of the deployment. */
 const FIRST_PATIENCE_MS = {
     lasting: 0,
@@ -27843,10 +27851,15 @@ class Managers {
             catch (error) {
                 if (!(error instanceof errors/* ConnectError */.T$) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
                     throw error;
-                this.#tell(`${error.message} Trying again.`);
+                this.#tellOfRetry(error);
                 await (0,steady_engine/* pause */.v7)(attempt, this.#request.signal);
             }
         }
+    }
+    /** Of several managers each one's reason has been told. */
+    #tellOfRetry(error) {
+        const several = error instanceof NoManagerError;
+        this.#tell(several ? "No manager can be used at the moment. Trying again." : `${error.message} Trying again.`);
     }
     /** Once, until somebody has been reached: the same reason again is no news. */
     #tell(line) {
@@ -27885,7 +27898,7 @@ class Managers {
         const [only, another] = failed;
         if (only !== undefined && another === undefined)
             throw only.error;
-        throw new errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`, "The log above has a line for each.", failed.map(({ error }) => error), OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)));
+        throw new NoManagerError(failed);
     }
     #reached(reached) {
         this.#told.clear();
@@ -27899,7 +27912,7 @@ class Managers {
         }
         catch (error) {
             if (error instanceof errors/* ConnectError */.T$ && error.outlook !== "lasting")
-                this.#tell(error.message);
+                this.#tellOfRetry(error);
             throw error;
         }
     }
@@ -27911,13 +27924,15 @@ class Managers {
                 throw error;
             if (error instanceof errors/* ManagerRefusal */.oF)
                 throw saysNothingOfItself(error, dockerHost);
+            if (error instanceof engine/* Timeout */.Ep)
+                throw isSilent(error, dockerHost);
             const { code } = error;
             const why = code === "ENOENT"
                 ? "there is no such socket"
                 : code === "EACCES"
                     ? "this user may not open it"
                     : (0,errors/* messageOf */.bD)(error);
-            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code === "EACCES" ? "lasting" : "passing");
+            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, (code === "EACCES" || code === "ENOENT") && !this.#hasWorked ? "lasting" : "passing");
         });
         try {
             requireManager(api.info, dockerHost);
@@ -27979,11 +27994,17 @@ async function noDocker(manager, { target }, tunnel, cause, hasWorked) {
         const message = `The SSH session with ${manager.host} was lost (${lost}).`;
         return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, "passing");
     }
-    const failure = cause instanceof engine/* Timeout */.Ep ? ` It gives ${cause.message}.` : await tunnel.way.failure();
+    if (cause instanceof engine/* Timeout */.Ep)
+        return isSilent(cause, manager.host);
+    const failure = await tunnel.way.failure();
     const hint = target.sudo
         ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
         : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
-    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`, hint, cause, hasWorked || cause instanceof engine/* Timeout */.Ep || STARTING.test(failure) ? "passing" : "lasting");
+    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`, hint, cause, hasWorked || STARTING.test(failure) ? "passing" : "lasting");
+}
+/** A manager without a leader takes 20 s to say so (SANDBOX, "Leader lost"), which nobody waits for. */
+function isSilent(timeout, address) {
+    return new errors/* ConnectError */.T$(`The engine on ${address} gives ${timeout.message}: it hangs, or its swarm has no leader.`, "Look at `docker info` there.", timeout, "electing");
 }
 function saysNothingOfItself(refusal, address) {
     const message = `The engine on ${address} answers, but can't tell about its swarm: ${refusal.said}.`;
@@ -28012,7 +28033,7 @@ function requireManager(info, address) {
         throw new errors/* ConnectError */.T$(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
     }
     if (error !== "") {
-        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.", undefined, "electing");
+        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error.replace(/\.?$/, ".")}`, "Bring back enough managers for a majority, then run this job again.", undefined, "electing");
     }
 }
 
@@ -28409,6 +28430,7 @@ class SteadyEngine {
     /** Why there is no connection at present, if there is none. */
     #lost;
     #deadline;
+    #toldOfLeader = 0;
     constructor(first, reach, signal, say) {
         this.#reached = first;
         this.#reach = reach;
@@ -28447,10 +28469,9 @@ class SteadyEngine {
                 const answer = await reached.api.send(path, call);
                 await reached.verified;
                 this.#lost = undefined;
-                if (!repeatable || !saysNoLeader(answer) || this.#isOver(startedAt))
+                this.#tellOfLeader(answer);
+                if (!repeatable || !saysNoLeader(answer) || this.isOver(startedAt))
                     return answer;
-                if (attempt === 1)
-                    this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(answer.body)}); asking again.`);
                 if (Date.now() - startedAt > ELECTION_MS)
                     await this.#reconnect(reached, startedAt, new Error("it knows no leader"));
                 else
@@ -28466,7 +28487,7 @@ class SteadyEngine {
                 if (!repeatable)
                     throw silent(reached, error);
                 // Even after the deadline: whoever puts things back gets one more try.
-                if (attempt > 1 && this.#isOver(startedAt))
+                if (attempt > 1 && this.isOver(startedAt))
                     throw silent(reached, error);
                 if (attempt > 1)
                     await pause(attempt, this.#signal);
@@ -28474,7 +28495,14 @@ class SteadyEngine {
             }
         }
     }
-    #isOver(startedAt) {
+    /** Once for each election: what the manager knows by itself it answers meanwhile. */
+    #tellOfLeader(answer) {
+        if (!saysNoLeader(answer) || Date.now() < this.#toldOfLeader + PATIENCE_MS)
+            return;
+        this.#toldOfLeader = Date.now();
+        this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(answer.body)}); asking again.`);
+    }
+    isOver(startedAt) {
         return Date.now() >= (this.#deadline ?? startedAt + PATIENCE_MS);
     }
     /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
@@ -28499,7 +28527,7 @@ class SteadyEngine {
             }
             catch (error) {
                 const mayMend = error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.outlook !== "lasting";
-                if (!mayMend || this.#isOver(startedAt))
+                if (!mayMend || this.isOver(startedAt))
                     throw error;
                 await pause(attempt, this.#signal);
             }
@@ -28537,34 +28565,45 @@ function silent(reached, error) {
 
 
 
-const MOST_TRIES = 6;
+/** The writes of `docker stack deploy`, whose outcome can be looked up. */
+function isKnown(path) {
+    return (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .writesService */ .IJ)(path) || path === NETWORK;
+}
+const NETWORK = "/networks/create";
 /**
  * Sends a write to the manager, once. Where the answer is lost, or the swarm lost its leader over it, nobody knows whether it happened:
  * then the swarm is asked what is there, and the write is sent again only if it is not what was meant.
  */
 async function sendWrite(engine, write, query, signal) {
     const { method, path, body, auth } = write;
+    const startedAt = Date.now();
     for (let attempt = 1;; attempt += 1) {
         let answer;
+        let isFinal = false;
         try {
-            answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
-            if (!(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .saysNoLeader */ .LM)(answer))
-                return { status: answer.status, body: parsed(answer.body) };
+            const raw = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
+            answer = { status: raw.status, body: parsed(raw.body) };
+            isFinal = !(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .saysNoLeader */ .LM)(raw);
+            // A refusal of the second try may be due to the first one, which was carried out late.
+            if (isFinal && (attempt === 1 || raw.status < 400))
+                return answer;
         }
         catch (error) {
-            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .Cancelled */ .cJ || attempt === MOST_TRIES || !(0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .writesService */ .IJ)(path))
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .Cancelled */ .cJ || !isKnown(path) || engine.isOver(startedAt))
                 throw error;
         }
         const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
         if (done !== undefined)
             return done;
-        if (answer !== undefined && attempt === MOST_TRIES)
-            return { status: answer.status, body: parsed(answer.body) };
+        if (answer !== undefined && (isFinal || engine.isOver(startedAt)))
+            return answer;
         await (0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .pause */ .v7)(attempt, signal);
     }
 }
 /** The answer that the write would have got, where the swarm has what it was to bring about. */
 async function alreadyDone(engine, { path, body }, query) {
+    if (path === NETWORK)
+        return await networkOf(engine, body);
     if (!(0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .writesService */ .IJ)(path))
         return undefined;
     const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(body, "Name");
@@ -28584,6 +28623,14 @@ async function alreadyDone(engine, { path, body }, query) {
     return path.endsWith("/create")
         ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(live, "ID") } }
         : { status: 200, body: {} };
+}
+/** A stack's network is known by its name and labels. */
+async function networkOf(engine, body) {
+    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(body, "Name");
+    const labels = JSON.stringify((0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(body, "Labels"));
+    const all = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/networks"));
+    const live = all.find((each) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name") === name && JSON.stringify((0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(each, "Labels")) === labels);
+    return live === undefined ? undefined : { status: 201, body: { Id: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(live, "Id") } };
 }
 function parsed(body) {
     return body.length === 0 ? {} : JSON.parse(body.toString("utf8"));

@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { expect } from "@jest/globals";
 import { parse } from "yaml";
 
 /** The committed action, run as the runner runs it, against the sandbox that `script/test` has started. */
@@ -102,9 +103,10 @@ export class OwnSandbox extends Control {
   /** The first three numbers of its addresses. */
   readonly net: string;
 
-  constructor(suffix: string) {
-    const [first, second = "0", third] = sandbox.net.split(".");
-    const net = `${first}.${((Number(second) + 100) % 250) + 1}.${third}`;
+  /** Each test file has a name and a number of its own. */
+  constructor(suffix: string, number: number) {
+    const [first, second = "0"] = sandbox.net.split(".");
+    const net = `${first}.${((Number(second) + 100) % 250) + 1}.${number}`;
     const id = `${(process.env.SANDBOX_ID ?? "e2e").slice(0, 7 - suffix.length)}-${suffix}`;
     super({ SANDBOX_ID: id, SANDBOX_NET: net });
     this.net = net;
@@ -282,7 +284,7 @@ export async function runAction(options: RunOptions): Promise<Run> {
 }
 
 /** Processes that are still there, by the runner's temporary folder, which the environment of all that it starts names. */
-export function survivors({ temp }: Run): string[] {
+function survivors({ temp }: Run): string[] {
   return readdirSync("/proc")
     .filter((pid) => /^\d+$/.test(pid))
     .filter((pid) => {
@@ -292,6 +294,33 @@ export function survivors({ temp }: Run): string[] {
         return false; // Gone in between, or not ours.
       }
     });
+}
+
+/** Neither a file nor a process of the action is there any more. */
+export function leavesNothing(run: Run): void {
+  expect(run.leftovers).toEqual([]);
+  expect(survivors(run)).toEqual([]);
+}
+
+/** It deployed, without a word of trouble. */
+export function works(run: Run): void {
+  expect(run.log).toContain("Status: deployed.");
+  expect(run.code).toBe(0);
+  expect(run.outputs.reason).toBe("");
+  expect(run.log).not.toMatch(/^::(error|warning)/m);
+  leavesNothing(run);
+}
+
+/** Does something once the log of a running action says so. */
+export function when(pattern: RegExp, act: (action: ChildProcess) => void) {
+  return (action: ChildProcess, log: () => string): void => {
+    const timer = setInterval(() => {
+      if (!pattern.test(log())) return;
+      clearInterval(timer);
+      act(action);
+    }, 20);
+    action.on("close", () => clearInterval(timer));
+  };
 }
 
 function defaults(): Record<string, string> {

@@ -12,7 +12,8 @@ import {
   type Swarm,
   type Task,
 } from "../swarm.ts";
-import { type Engine, Timeout, json, successful } from "./engine.ts";
+import { Timeout, json, successful } from "./engine.ts";
+import { type PatientEngine } from "./steady-engine.ts";
 import { sendWrite } from "./write.ts";
 import { compareTexts } from "../text-order.ts";
 
@@ -22,11 +23,11 @@ const REGISTRY_DEADLINE_MS = 60_000;
 
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 export class EngineSwarm implements Swarm {
-  readonly #engine: Engine;
+  readonly #engine: PatientEngine;
   readonly #address: () => string;
   readonly #signal: AbortSignal;
 
-  constructor(engine: Engine, address: () => string, signal: AbortSignal) {
+  constructor(engine: PatientEngine, address: () => string, signal: AbortSignal) {
     this.#engine = engine;
     this.#address = address;
     this.#signal = signal;

@@ -2,7 +2,7 @@ import { HELD_BACK } from "../apply.ts";
 import { textAt } from "../json.ts";
 import { writesService } from "../plan.ts";
 import { type Write } from "../world.ts";
-import { type Engine } from "./engine.ts";
+import { type PatientEngine } from "./steady-engine.ts";
 import { type OnWrite } from "./stand-in.ts";
 import { type WriteAnswer, sendWrite } from "./write.ts";
 
@@ -18,7 +18,7 @@ export interface Forwarding {
  * subnet (Docker 28, "Pool overlaps"). `onSent` hears which services the manager took; one that got no answer may have been taken.
  */
 export function forwarding(
-  engine: Engine,
+  engine: PatientEngine,
   signal: AbortSignal,
   onSent: (serviceName: string) => void,
 ): Forwarding {

@@ -83,8 +83,27 @@ export async function openSession(request: SessionRequest): Promise<Session> {
   }
 }
 
+interface Failed {
+  readonly manager: SshHost;
+  readonly error: ConnectError;
+}
+
 /** From the worst to the best reason to try again. */
 const OUTLOOKS: readonly Outlook[] = ["lasting", "passing", "electing"];
+
+/** Of several managers none can be used, each for a reason of its own. */
+class NoManagerError extends ConnectError {
+  constructor(failed: readonly Failed[]) {
+    const reasons = failed.map(({ manager, error }) => `${manager.host} (${error.problems[0]?.message})`);
+    super(
+      `None of the ${failed.length} managers can be used: ${reasons.join(", ")}.`,
+      "The log has a line for each, with what to do.",
+      failed.map(({ error }) => error),
+      OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)),
+    );
+  }
+}
+
 /** How long the first connection is worth trying for; later ones have until the deadline of the deployment. */
 const FIRST_PATIENCE_MS: Readonly<Record<Outlook, number>> = {
   lasting: 0,
@@ -117,10 +136,18 @@ class Managers {
       } catch (error) {
         if (!(error instanceof ConnectError) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
           throw error;
-        this.#tell(`${error.message} Trying again.`);
+        this.#tellOfRetry(error);
         await pause(attempt, this.#request.signal);
       }
     }
+  }
+
+  /** Of several managers each one's reason has been told. */
+  #tellOfRetry(error: ConnectError): void {
+    const several = error instanceof NoManagerError;
+    this.#tell(
+      several ? "No manager can be used at the moment. Trying again." : `${error.message} Trying again.`,
+    );
   }
 
   /** Once, until somebody has been reached: the same reason again is no news. */
@@ -137,7 +164,7 @@ class Managers {
     const { route, signal } = this.#request;
     if (route.kind === "socket") return this.#reached(await this.#reachSocket(route.dockerHost));
     const { managers } = route.login.target;
-    const failed: { readonly manager: SshHost; readonly error: ConnectError }[] = [];
+    const failed: Failed[] = [];
     for (let tried = 0; tried < managers.length; tried += 1) {
       const index = (this.#next + tried) % managers.length;
       const manager = managers[index];
@@ -154,12 +181,7 @@ class Managers {
     }
     const [only, another] = failed;
     if (only !== undefined && another === undefined) throw only.error;
-    throw new ConnectError(
-      `None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`,
-      "The log above has a line for each.",
-      failed.map(({ error }) => error),
-      OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)),
-    );
+    throw new NoManagerError(failed);
   }
 
   #reached(reached: Reached): Reached {
@@ -173,7 +195,7 @@ class Managers {
     try {
       return await this.reach();
     } catch (error) {
-      if (error instanceof ConnectError && error.outlook !== "lasting") this.#tell(error.message);
+      if (error instanceof ConnectError && error.outlook !== "lasting") this.#tellOfRetry(error);
       throw error;
     }
   }
@@ -184,6 +206,7 @@ class Managers {
       api.close();
       if (error instanceof ConnectError || this.#request.signal.aborted) throw error;
       if (error instanceof ManagerRefusal) throw saysNothingOfItself(error, dockerHost);
+      if (error instanceof Timeout) throw isSilent(error, dockerHost);
       const { code } = error as { code?: string };
       const why =
         code === "ENOENT"
@@ -195,7 +218,7 @@ class Managers {
         `No Docker engine can be reached at ${dockerHost}: ${why}.`,
         'Check "docker-host" and that the engine runs.',
         error,
-        code === "EACCES" ? "lasting" : "passing",
+        (code === "EACCES" || code === "ENOENT") && !this.#hasWorked ? "lasting" : "passing",
       );
     });
     try {
@@ -261,7 +284,8 @@ async function noDocker(
     const message = `The SSH session with ${manager.host} was lost (${lost}).`;
     return new ConnectError(message, "Check its sshd.", cause, "passing");
   }
-  const failure = cause instanceof Timeout ? ` It gives ${cause.message}.` : await tunnel.way.failure();
+  if (cause instanceof Timeout) return isSilent(cause, manager.host);
+  const failure = await tunnel.way.failure();
   const hint = target.sudo
     ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
     : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
@@ -269,7 +293,17 @@ async function noDocker(
     `The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`,
     hint,
     cause,
-    hasWorked || cause instanceof Timeout || STARTING.test(failure) ? "passing" : "lasting",
+    hasWorked || STARTING.test(failure) ? "passing" : "lasting",
+  );
+}
+
+/** A manager without a leader takes 20 s to say so (SANDBOX, "Leader lost"), which nobody waits for. */
+function isSilent(timeout: Timeout, address: string): ConnectError {
+  return new ConnectError(
+    `The engine on ${address} gives ${timeout.message}: it hangs, or its swarm has no leader.`,
+    "Look at `docker info` there.",
+    timeout,
+    "electing",
   );
 }
 
@@ -310,7 +344,7 @@ function requireManager(info: Json, address: string): void {
   }
   if (error !== "") {
     throw new ConnectError(
-      `The manager ${address} has no working swarm: ${error}`,
+      `The manager ${address} has no working swarm: ${error.replace(/\.?$/, ".")}`,
       "Bring back enough managers for a majority, then run this job again.",
       undefined,
       "electing",

@@ -42,12 +42,18 @@ export function saysNoLeader({ status, body }: RawAnswer): boolean {
   return status >= 500 && NO_LEADER.test(messageIn(body));
 }
 
+/** One that knows how long to go on trying. */
+export interface PatientEngine extends Engine {
+  /** Whether what was begun then, in milliseconds since the epoch, has taken all the time there is. */
+  isOver(startedAt: number): boolean;
+}
+
 /**
  * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
  * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing is
  * written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
  */
-export class SteadyEngine implements Engine, AsyncDisposable {
+export class SteadyEngine implements PatientEngine, AsyncDisposable {
   readonly #reach: () => Promise<Reached>;
   readonly #signal: AbortSignal;
   readonly #say: (line: string) => void;
@@ -56,6 +62,7 @@ export class SteadyEngine implements Engine, AsyncDisposable {
   /** Why there is no connection at present, if there is none. */
   #lost: string | undefined;
   #deadline: number | undefined;
+  #toldOfLeader = 0;
 
   constructor(
     first: Reached,
@@ -106,9 +113,8 @@ export class SteadyEngine implements Engine, AsyncDisposable {
         const answer = await reached.api.send(path, call);
         await reached.verified;
         this.#lost = undefined;
-        if (!repeatable || !saysNoLeader(answer) || this.#isOver(startedAt)) return answer;
-        if (attempt === 1)
-          this.#say(`The swarm has no leader at the moment (${messageIn(answer.body)}); asking again.`);
+        this.#tellOfLeader(answer);
+        if (!repeatable || !saysNoLeader(answer) || this.isOver(startedAt)) return answer;
         if (Date.now() - startedAt > ELECTION_MS)
           await this.#reconnect(reached, startedAt, new Error("it knows no leader"));
         else await pause(attempt, this.#signal);
@@ -118,14 +124,21 @@ export class SteadyEngine implements Engine, AsyncDisposable {
         if (call.deadlineMs !== undefined && error instanceof Timeout) throw error; // Not the manager, but what it has to ask.
         if (!repeatable) throw silent(reached, error);
         // Even after the deadline: whoever puts things back gets one more try.
-        if (attempt > 1 && this.#isOver(startedAt)) throw silent(reached, error);
+        if (attempt > 1 && this.isOver(startedAt)) throw silent(reached, error);
         if (attempt > 1) await pause(attempt, this.#signal);
         await this.#reconnect(reached, startedAt, error);
       }
     }
   }
 
-  #isOver(startedAt: number): boolean {
+  /** Once for each election: what the manager knows by itself it answers meanwhile. */
+  #tellOfLeader(answer: RawAnswer): void {
+    if (!saysNoLeader(answer) || Date.now() < this.#toldOfLeader + PATIENCE_MS) return;
+    this.#toldOfLeader = Date.now();
+    this.#say(`The swarm has no leader at the moment (${messageIn(answer.body)}); asking again.`);
+  }
+
+  isOver(startedAt: number): boolean {
     return Date.now() >= (this.#deadline ?? startedAt + PATIENCE_MS);
   }
 
@@ -150,7 +163,7 @@ export class SteadyEngine implements Engine, AsyncDisposable {
         return;
       } catch (error) {
         const mayMend = error instanceof ConnectError && error.outlook !== "lasting";
-        if (!mayMend || this.#isOver(startedAt)) throw error;
+        if (!mayMend || this.isOver(startedAt)) throw error;
         await pause(attempt, this.#signal);
       }
     }

@@ -1,14 +1,15 @@
 import { describe, expect, test } from "@jest/globals";
 import { HELD_BACK } from "../../../src/apply.ts";
 import { Cancelled } from "../../../src/errors.ts";
-import { type Engine, type RawAnswer } from "../../../src/io/engine.ts";
+import { type RawAnswer } from "../../../src/io/engine.ts";
 import { forwarding } from "../../../src/io/forwarding.ts";
+import { type PatientEngine } from "../../../src/io/steady-engine.ts";
 import { type JsonObject, textAt } from "../../../src/json.ts";
 import { type Write } from "../../../src/world.ts";
 
 const NEVER = new AbortController().signal;
 
-interface Manager extends Engine {
+interface Manager extends PatientEngine {
   /** What it was asked, when it begins and ends with it. */
   readonly heard: string[];
 }
@@ -19,6 +20,7 @@ function manager(refuses: readonly string[] = [], silent: readonly string[] = []
   return {
     apiVersion: "1.41",
     info: {},
+    isOver: () => false,
     heard,
     send: async (path, { body }): Promise<RawAnswer> => {
       const name = textAt(body, "Name");

@@ -178,6 +178,68 @@ describe("a swarm without a leader", () => {
   });
 });
 
+describe("a write whose answer says no leader, or is lost", () => {
+  const NETWORK = { Name: "shop_default", Labels: { "com.docker.stack.namespace": "shop" } };
+  const network = { method: "POST", path: "/networks/create", body: NETWORK, auth: undefined };
+
+  test("is found done where it was carried out late, and not sent again", async () => {
+    let posts = 0;
+    const serve: Serve = (request, response) => {
+      if (request.method === "GET") response.end(JSON.stringify([{ ...NETWORK, Id: "n1" }]));
+      else if ((posts += 1) === 1) request.socket.destroy();
+    };
+    const first = await manager("m1", serve);
+    await using engine = steady(first, async () => await manager("m2", serve));
+    expect(await sendWrite(engine, network, "", NEVER)).toEqual({ status: 201, body: { Id: "n1" } });
+    expect(posts).toBe(1);
+  });
+
+  test("is sent again where it was not; that the first try was only late is no refusal", async () => {
+    const heard: string[] = [];
+    const serve: Serve = (request, response) => {
+      heard.push(request.method ?? "");
+      const posts = heard.filter((method) => method === "POST").length;
+      if (request.method === "GET")
+        response.end(posts === 1 ? "[]" : JSON.stringify([{ ...NETWORK, Id: "n1" }]));
+      else if (posts === 1) response.writeHead(500).end('{"message":"code = DeadlineExceeded"}');
+      else response.writeHead(409).end('{"message":"network with name shop_default already exists"}');
+    };
+    await using engine = steady(await manager("m1", serve), async () => await Promise.reject(REFUSED));
+    expect(await sendWrite(engine, network, "", NEVER)).toEqual({ status: 201, body: { Id: "n1" } });
+    expect(heard).toEqual(["POST", "GET", "POST", "GET"]);
+  });
+
+  test("is refused as the manager says, where nothing was done", async () => {
+    let posts = 0;
+    const serve: Serve = (request, response) => {
+      if (request.method === "GET") response.end("[]");
+      else if ((posts += 1) === 1) response.writeHead(500).end('{"message":"code = DeadlineExceeded"}');
+      else response.writeHead(500).end('{"message":"update out of sequence"}');
+    };
+    await using engine = steady(await manager("m1", serve), async () => await Promise.reject(REFUSED));
+    const write = {
+      method: "POST",
+      path: "/services/s1/update",
+      body: { Name: "shop_web" },
+      auth: undefined,
+    };
+    expect(await sendWrite(engine, write, "?version=7", NEVER)).toEqual({
+      status: 500,
+      body: { message: "update out of sequence" },
+    });
+  });
+
+  test("is given up at the deadline", async () => {
+    const serve: Serve = (request, response) =>
+      void (request.method === "GET"
+        ? response.end("[]")
+        : response.writeHead(503).end('{"message":"The swarm does not have a leader."}'));
+    await using engine = steady(await manager("m1", serve), async () => await Promise.reject(REFUSED));
+    engine.waitUntil(Date.now() + 400);
+    expect(await sendWrite(engine, network, "", NEVER)).toMatchObject({ status: 503 });
+  });
+});
+
 describe("what a manager has to ask others for", () => {
   test("may take its time: the connection is not to blame", async () => {
     await using engine = steady(await manager("m1", isSilent), async () => await manager("m2", works));
@@ -188,7 +250,12 @@ describe("what a manager has to ask others for", () => {
   });
 
   test("a node that does not send a task's log is named as the reason", async () => {
-    const engine = { apiVersion: "1.41", info: null, send: async () => await Promise.reject(new Timeout(1)) };
+    const engine = {
+      apiVersion: "1.41",
+      info: null,
+      isOver: () => false,
+      send: async () => await Promise.reject(new Timeout(1)),
+    };
     const swarm = new EngineSwarm(engine, () => "m1", NEVER);
     await expect(swarm.taskLogs("t1", 10)).rejects.toThrow("the node did not send it within 8 s");
     expect(await swarm.askRegistry("app:v1", undefined)).toEqual({
