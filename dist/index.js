@@ -1,7 +1,7 @@
 /******/ (() => { // webpackBootstrap
 /******/ 	var __webpack_modules__ = ({
 
-/***/ 6656:
+/***/ 9802:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -21,16 +21,16 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7703:
+/***/ 5045:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
-var errors = __nccwpck_require__(6656);
-var types = __nccwpck_require__(254);
+var errors = __nccwpck_require__(9802);
+var types = __nccwpck_require__(7900);
 
-var Reader = __nccwpck_require__(1996);
-var Writer = __nccwpck_require__(9816);
+var Reader = __nccwpck_require__(1458);
+var Writer = __nccwpck_require__(1026);
 
 
 // --- Exports
@@ -55,16 +55,16 @@ for (var e in errors) {
 
 /***/ }),
 
-/***/ 1996:
+/***/ 1458:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(2803).Buffer);
+var Buffer = (__nccwpck_require__(1441).Buffer);
 
-var ASN1 = __nccwpck_require__(254);
-var errors = __nccwpck_require__(6656);
+var ASN1 = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(9802);
 
 
 // --- Globals
@@ -324,7 +324,7 @@ module.exports = Reader;
 
 /***/ }),
 
-/***/ 254:
+/***/ 7900:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -367,15 +367,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 9816:
+/***/ 1026:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(2803).Buffer);
-var ASN1 = __nccwpck_require__(254);
-var errors = __nccwpck_require__(6656);
+var Buffer = (__nccwpck_require__(1441).Buffer);
+var ASN1 = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(9802);
 
 
 // --- Globals
@@ -691,7 +691,7 @@ module.exports = Writer;
 
 /***/ }),
 
-/***/ 9837:
+/***/ 735:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -699,7 +699,7 @@ module.exports = Writer;
 // If you have no idea what ASN.1 or BER is, see this:
 // ftp://ftp.rsa.com/pub/pkcs/ascii/layman.asc
 
-var Ber = __nccwpck_require__(7703);
+var Ber = __nccwpck_require__(5045);
 
 
 
@@ -718,13 +718,13 @@ module.exports = {
 
 /***/ }),
 
-/***/ 686:
+/***/ 1744:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var crypto_hash_sha512 = (__nccwpck_require__(668).lowlevel).crypto_hash;
+var crypto_hash_sha512 = (__nccwpck_require__(3034).lowlevel).crypto_hash;
 
 /*
  * This file is a 1:1 port from the OpenBSD blowfish.c and bcrypt_pbkdf.c. As a
@@ -1282,20 +1282,20 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4982:
+/***/ 2320:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const binding = __nccwpck_require__(7318);
+const binding = __nccwpck_require__(9538);
 
 module.exports = binding.getCPUInfo;
 
 
 /***/ }),
 
-/***/ 2803:
+/***/ 1441:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1380,7 +1380,7 @@ module.exports = safer
 
 /***/ }),
 
-/***/ 5683:
+/***/ 1817:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1394,8 +1394,8 @@ const {
 
 const {
   CHANNEL_EXTENDED_DATATYPE: { STDERR },
-} = __nccwpck_require__(4020);
-const { bufferSlice } = __nccwpck_require__(2184);
+} = __nccwpck_require__(7882);
+const { bufferSlice } = __nccwpck_require__(1346);
 
 const PACKET_SIZE = 32 * 1024;
 const MAX_WINDOW = 2 * 1024 * 1024;
@@ -1683,7 +1683,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3849:
+/***/ 2219:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1695,14 +1695,14 @@ const { resolve } = __nccwpck_require__(6928);
 const { readFile } = __nccwpck_require__(9896);
 const { execFile, spawn } = __nccwpck_require__(5317);
 
-const { isParsedKey, parseKey } = __nccwpck_require__(1789);
+const { isParsedKey, parseKey } = __nccwpck_require__(8595);
 
 const {
   makeBufferParser,
   readUInt32BE,
   writeUInt32BE,
   writeUInt32LE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 function once(cb) {
   let called = false;
@@ -2814,7 +2814,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 6297:
+/***/ 7975:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -2850,11 +2850,11 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(4020);
-const { init: cryptoInit } = __nccwpck_require__(2888);
-const Protocol = __nccwpck_require__(7841);
-const { parseKey } = __nccwpck_require__(1789);
-const { SFTP } = __nccwpck_require__(4996);
+} = __nccwpck_require__(7882);
+const { init: cryptoInit } = __nccwpck_require__(7678);
+const Protocol = __nccwpck_require__(9055);
+const { parseKey } = __nccwpck_require__(8595);
+const { SFTP } = __nccwpck_require__(1150);
 const {
   bufferCopy,
   makeBufferParser,
@@ -2862,23 +2862,23 @@ const {
   readUInt32BE,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
-const { AgentContext, createAgent, isAgent } = __nccwpck_require__(3849);
+const { AgentContext, createAgent, isAgent } = __nccwpck_require__(2219);
 const {
   Channel,
   MAX_WINDOW,
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(5683);
+} = __nccwpck_require__(1817);
 const {
   ChannelManager,
   generateAlgorithmList,
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2137);
+} = __nccwpck_require__(2559);
 
 const bufferParser = makeBufferParser();
 const sigParser = makeBufferParser();
@@ -4998,7 +4998,7 @@ module.exports = Client;
 
 /***/ }),
 
-/***/ 137:
+/***/ 5095:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5026,7 +5026,7 @@ for (const ctor of [HttpAgent, HttpsAgent]) {
       const dstPort = options.port;
 
       if (Client === undefined)
-        Client = __nccwpck_require__(6297);
+        Client = __nccwpck_require__(7975);
 
       const client = new Client();
       let triedForward = false;
@@ -5090,7 +5090,7 @@ function decorateStream(stream, ctor, options) {
 
 /***/ }),
 
-/***/ 5472:
+/***/ 2638:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5103,33 +5103,33 @@ const {
   CygwinAgent,
   OpenSSHAgent,
   PageantAgent,
-} = __nccwpck_require__(3849);
+} = __nccwpck_require__(2219);
 const {
   SSHTTPAgent: HTTPAgent,
   SSHTTPSAgent: HTTPSAgent,
-} = __nccwpck_require__(137);
-const { parseKey } = __nccwpck_require__(1789);
+} = __nccwpck_require__(5095);
+const { parseKey } = __nccwpck_require__(8595);
 const {
   flagsToString,
   OPEN_MODE,
   STATUS_CODE,
   stringToFlags,
-} = __nccwpck_require__(4996);
+} = __nccwpck_require__(1150);
 
 module.exports = {
   AgentProtocol,
   BaseAgent,
   createAgent,
-  Client: __nccwpck_require__(6297),
+  Client: __nccwpck_require__(7975),
   CygwinAgent,
   HTTPAgent,
   HTTPSAgent,
   OpenSSHAgent,
   PageantAgent,
-  Server: __nccwpck_require__(2605),
+  Server: __nccwpck_require__(5147),
   utils: {
     parseKey,
-    ...__nccwpck_require__(3489),
+    ...__nccwpck_require__(7363),
     sftp: {
       flagsToString,
       OPEN_MODE,
@@ -5142,7 +5142,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3489:
+/***/ 7363:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5156,10 +5156,10 @@ const {
   randomBytes,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(9837);
-const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
+const { Ber } = __nccwpck_require__(735);
+const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(2888);
+const { CIPHER_INFO } = __nccwpck_require__(7678);
 
 const SALT_LEN = 16;
 const DEFAULT_ROUNDS = 16;
@@ -5732,7 +5732,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7841:
+/***/ 9055:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5778,7 +5778,7 @@ module.exports = {
 
 const { inspect } = __nccwpck_require__(9023);
 
-const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(2888);
+const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(7678);
 const {
   COMPAT_CHECKS,
   DISCONNECT_REASON,
@@ -5786,18 +5786,18 @@ const {
   MESSAGE,
   SIGNALS,
   TERMINAL_MODE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 const {
   DEFAULT_KEXINIT_CLIENT,
   DEFAULT_KEXINIT_SERVER,
   KexInit,
   kexinit,
   onKEXPayload,
-} = __nccwpck_require__(4637);
+} = __nccwpck_require__(8663);
 const {
   parseKey,
-} = __nccwpck_require__(1789);
-const MESSAGE_HANDLERS = __nccwpck_require__(9244);
+} = __nccwpck_require__(8595);
+const MESSAGE_HANDLERS = __nccwpck_require__(2930);
 const {
   bufferCopy,
   bufferFill,
@@ -5805,15 +5805,15 @@ const {
   convertSignature,
   sendPacket,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4592);
+} = __nccwpck_require__(4498);
 
-const MODULE_VER = (__nccwpck_require__(8342)/* .version */ .rE);
+const MODULE_VER = (__nccwpck_require__(3968)/* .version */ .rE);
 
 const VALID_DISCONNECT_REASONS = new Map(
   Object.values(DISCONNECT_REASON).map((n) => [n, 1])
@@ -7876,7 +7876,7 @@ module.exports = Protocol;
 
 /***/ }),
 
-/***/ 4996:
+/***/ 1150:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -7898,7 +7898,7 @@ const {
   bufferSlice,
   makeBufferParser,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const ATTR = {
   SIZE: 0x00000001,
@@ -11478,7 +11478,7 @@ const {
   ERR_INVALID_ARG_TYPE,
   ERR_OUT_OF_RANGE,
   validateNumber
-} = __nccwpck_require__(3208);
+} = __nccwpck_require__(7330);
 
 const kMinPoolSpace = 128;
 
@@ -11936,7 +11936,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4020:
+/***/ 7882:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -11946,10 +11946,10 @@ const crypto = __nccwpck_require__(6982);
 
 let cpuInfo;
 try {
-  cpuInfo = __nccwpck_require__(4982)();
+  cpuInfo = __nccwpck_require__(2320)();
 } catch {}
 
-const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(2888);
+const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(7678);
 
 const eddsaSupported = (() => {
   if (typeof crypto.sign === 'function'
@@ -12300,7 +12300,7 @@ module.exports.DISCONNECT_REASON_BY_VALUE =
 
 /***/ }),
 
-/***/ 2888:
+/***/ 7678:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -12316,7 +12316,7 @@ const {
   createCipheriv, createDecipheriv, createHmac, randomFillSync, timingSafeEqual
 } = __nccwpck_require__(6982);
 
-const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(2184);
+const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(1346);
 
 const FastBuffer = Buffer[Symbol.species];
 const MAX_SEQNO = 2 ** 32 - 1;
@@ -12333,7 +12333,7 @@ let AESGCMDecipher;
 let ChaChaPolyDecipher;
 let GenericDecipher;
 try {
-  binding = __nccwpck_require__(490);
+  binding = __nccwpck_require__(9942);
   ({ AESGCMCipher, ChaChaPolyCipher, GenericCipher,
      AESGCMDecipher, ChaChaPolyDecipher, GenericDecipher } = binding);
 } catch {}
@@ -13887,7 +13887,7 @@ module.exports = {
     // eslint-disable-next-line no-async-promise-executor
     return new Promise(async (resolve, reject) => {
       try {
-        POLY1305_WASM_MODULE = await __nccwpck_require__(7830)();
+        POLY1305_WASM_MODULE = await __nccwpck_require__(7948)();
         POLY1305_RESULT_MALLOC = POLY1305_WASM_MODULE._malloc(16);
         poly1305_auth = POLY1305_WASM_MODULE.cwrap(
           'poly1305_auth',
@@ -13910,7 +13910,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7830:
+/***/ 7948:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 
@@ -13957,7 +13957,7 @@ else {}
 
 /***/ }),
 
-/***/ 9244:
+/***/ 2930:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13965,8 +13965,8 @@ else {}
 
 const MESSAGE_HANDLERS = new Array(256);
 [
-  (__nccwpck_require__(4637).HANDLERS),
-  __nccwpck_require__(9964),
+  (__nccwpck_require__(8663).HANDLERS),
+  __nccwpck_require__(6250),
 ].forEach((handlers) => {
   // eslint-disable-next-line prefer-const
   for (let [type, handler] of Object.entries(handlers)) {
@@ -13981,7 +13981,7 @@ module.exports = MESSAGE_HANDLERS;
 
 /***/ }),
 
-/***/ 9964:
+/***/ 6250:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13993,18 +13993,18 @@ const {
   doFatalError,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const {
   CHANNEL_OPEN_FAILURE,
   COMPAT,
   MESSAGE,
   TERMINAL_MODE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 
 const {
   parseKey,
-} = __nccwpck_require__(1789);
+} = __nccwpck_require__(8595);
 
 const TERMINAL_MODE_BY_VALUE =
   Array.from(Object.entries(TERMINAL_MODE))
@@ -15274,7 +15274,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4637:
+/***/ 8663:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -15291,7 +15291,7 @@ const {
   randomFillSync,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(9837);
+const { Ber } = __nccwpck_require__(735);
 
 const {
   COMPAT,
@@ -15303,14 +15303,14 @@ const {
   DEFAULT_COMPRESSION,
   DISCONNECT_REASON,
   MESSAGE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 const {
   CIPHER_INFO,
   createCipher,
   createDecipher,
   MAC_INFO,
-} = __nccwpck_require__(2888);
-const { parseDERKey } = __nccwpck_require__(1789);
+} = __nccwpck_require__(7678);
+const { parseDERKey } = __nccwpck_require__(8595);
 const {
   bufferFill,
   bufferParser,
@@ -15319,13 +15319,13 @@ const {
   FastBuffer,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4592);
+} = __nccwpck_require__(4498);
 
 let MESSAGE_HANDLERS;
 
@@ -17069,7 +17069,7 @@ function onKEXPayload(state, payload) {
       case MESSAGE.UNIMPLEMENTED:
       case MESSAGE.DEBUG:
         if (!MESSAGE_HANDLERS)
-          MESSAGE_HANDLERS = __nccwpck_require__(9244);
+          MESSAGE_HANDLERS = __nccwpck_require__(2930);
         return MESSAGE_HANDLERS[type](this, payload);
     }
   }
@@ -17077,7 +17077,7 @@ function onKEXPayload(state, payload) {
   switch (type) {
     case MESSAGE.DISCONNECT:
       if (!MESSAGE_HANDLERS)
-        MESSAGE_HANDLERS = __nccwpck_require__(9244);
+        MESSAGE_HANDLERS = __nccwpck_require__(2930);
       return MESSAGE_HANDLERS[type](this, payload);
     case MESSAGE.KEXINIT:
       if (!state.firstPacket) {
@@ -17190,7 +17190,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 1789:
+/***/ 8595:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -17213,18 +17213,18 @@ const {
 } = __nccwpck_require__(6982);
 const supportedOpenSSLCiphers = getCiphers();
 
-const { Ber } = __nccwpck_require__(9837);
-const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
+const { Ber } = __nccwpck_require__(735);
+const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(2888);
-const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(4020);
+const { CIPHER_INFO } = __nccwpck_require__(7678);
+const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(7882);
 const {
   bufferSlice,
   makeBufferParser,
   readString,
   readUInt32BE,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const SYM_HASH_ALGO = Symbol('Hash Algorithm');
 const SYM_PRIV_PEM = Symbol('Private key PEM');
@@ -18682,7 +18682,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3208:
+/***/ 7330:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -18805,13 +18805,13 @@ exports.validateNumber = function validateNumber(value, name) {
 
 /***/ }),
 
-/***/ 2184:
+/***/ 1346:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const Ber = (__nccwpck_require__(9837).Ber);
+const Ber = (__nccwpck_require__(735).Ber);
 
 let DISCONNECT_REASON;
 
@@ -18982,7 +18982,7 @@ module.exports = {
   doFatalError: (protocol, msg, level, reason) => {
     let err;
     if (DISCONNECT_REASON === undefined)
-      ({ DISCONNECT_REASON } = __nccwpck_require__(4020));
+      ({ DISCONNECT_REASON } = __nccwpck_require__(7882));
     if (msg instanceof Error) {
       // doFatalError(protocol, err[, reason])
       err = msg;
@@ -19169,7 +19169,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4592:
+/***/ 4498:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19432,7 +19432,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 2605:
+/***/ 5147:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19461,13 +19461,13 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(4020);
-const { init: cryptoInit } = __nccwpck_require__(2888);
-const { KexInit } = __nccwpck_require__(4637);
-const { parseKey } = __nccwpck_require__(1789);
-const Protocol = __nccwpck_require__(7841);
-const { SFTP } = __nccwpck_require__(4996);
-const { writeUInt32BE } = __nccwpck_require__(2184);
+} = __nccwpck_require__(7882);
+const { init: cryptoInit } = __nccwpck_require__(7678);
+const { KexInit } = __nccwpck_require__(8663);
+const { parseKey } = __nccwpck_require__(8595);
+const Protocol = __nccwpck_require__(9055);
+const { SFTP } = __nccwpck_require__(1150);
+const { writeUInt32BE } = __nccwpck_require__(1346);
 
 const {
   Channel,
@@ -19475,7 +19475,7 @@ const {
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(5683);
+} = __nccwpck_require__(1817);
 
 const {
   ChannelManager,
@@ -19483,7 +19483,7 @@ const {
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2137);
+} = __nccwpck_require__(2559);
 
 const MAX_PENDING_AUTHS = 10;
 
@@ -20820,13 +20820,13 @@ module.exports.IncomingClient = Client;
 
 /***/ }),
 
-/***/ 2137:
+/***/ 2559:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const { SFTP } = __nccwpck_require__(4996);
+const { SFTP } = __nccwpck_require__(1150);
 
 const MAX_CHANNEL = 2 ** 32 - 1;
 
@@ -21164,15 +21164,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 770:
+/***/ 9140:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
-/* unused reexport */ __nccwpck_require__(218);
+/* unused reexport */ __nccwpck_require__(6759);
 
 
 /***/ }),
 
-/***/ 218:
+/***/ 6759:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -21445,7 +21445,7 @@ __webpack_unused_export__ = debug; // for test
 
 /***/ }),
 
-/***/ 668:
+/***/ 3034:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 (function(nacl) {
@@ -23840,31 +23840,41 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 8931:
+/***/ 7279:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Cy: () => (/* binding */ stackDeploy),
+/* harmony export */   KP: () => (/* binding */ sendByDocker),
 /* harmony export */   Le: () => (/* binding */ IN_EARNEST),
-/* harmony export */   MW: () => (/* binding */ createNeeds),
 /* harmony export */   Qm: () => (/* binding */ refuseForeignConfigs),
-/* harmony export */   nY: () => (/* binding */ sendServices),
 /* harmony export */   q$: () => (/* binding */ dockersReason),
 /* harmony export */   q_: () => (/* binding */ HELD_BACK)
 /* harmony export */ });
-/* unused harmony export partsOf */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4491);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* unused harmony exports createNeeds, partsOf, sendServices */
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2548);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1969);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5867);
 
 
 
 
 
 
+
+/** Creates what is missing, then lets docker deploy what changes. */
+async function sendByDocker({ plan, stack, survey, objects, images }, { sources, world, dockerMajor }, session, onSent) {
+    const { voice } = world;
+    const created = await createNeeds(plan, objects, session.swarm, voice);
+    const stage = { survey, images: images.answers, ...created };
+    const { folder } = sources;
+    const made = await sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent);
+    return { ...created, networks: new Map([...created.networks, ...made]) };
+}
 /** Creates what the services need and the swarm does not have: networks one by one, since two made at once may get one subnet (Docker 28). */
 async function createNeeds({ needs }, objects, swarm, voice) {
     const created = {
@@ -23883,7 +23893,7 @@ async function createNeeds({ needs }, objects, swarm, voice) {
         created[kinds].set(object.name, await swarm.createObject(object));
         voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
     };
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_4__/* .together */ .b)(objects.map(create));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(objects.map(create));
     return created;
 }
 /** Of a part, so that docker's own start is worth it. */
@@ -23909,10 +23919,10 @@ async function sendServices(plan, stack, folder, dockerMajor, stage, session, vo
     if (parts.length === 0)
         return new Map();
     const run = async (docker) => {
-        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_4__/* .together */ .b)(parts.map(async (part) => {
+        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(parts.map(async (part) => {
             const call = {
                 stack: stack.name,
-                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_2__/* .printed */ .zd)(stack, part),
+                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_3__/* .printed */ .zd)(stack, part),
                 folder,
                 dockerMajor,
                 flags: IN_EARNEST,
@@ -23976,940 +23986,36 @@ function refuseForeignConfigs(objects, survey) {
 
 /***/ }),
 
-/***/ 7335:
+/***/ 9816:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
-  deploy: () => (/* binding */ deploy)
+  u: () => (/* binding */ carryOut)
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(1601);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/observe.ts
+var observe = __nccwpck_require__(6507);
 // EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
-// EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
-;// CONCATENATED MODULE: ./src/rollout.ts
-
-
-
-/** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
-function judge(snapshot) {
-    const { live, sent, tasks, networkIds } = snapshot;
-    if (live === undefined)
-        return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
-    const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-    const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
-    const drift = (0,spec/* differences */.tX)((0,spec/* canonicalSpec */.Yu)(live.spec, networkIds), (0,spec/* canonicalSpec */.Yu)(sent, networkIds));
-    if (drift.length > 0)
-        return superseded(live, culpritsOfRollback(live, sent, fresh));
-    const current = culprits.filter((task) => task.current);
-    if (current.length > 0)
-        return { kind: "failed", detail: failure(current), tasks: current };
-    const state = live.update?.state ?? "";
-    // Other words may be left from an earlier update of a service that this deployment did not send anything to.
-    if (state === "paused" || state === "rollback_paused") {
-        return { kind: "failed", detail: live.update?.message || state, tasks: culprits };
-    }
-    return running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
-}
-function superseded(live, tasks) {
-    const state = live.update?.state ?? "";
-    const message = live.update?.message ?? "";
-    const rolledBack = state.startsWith("rollback") || (state === "completed" && tasks.length > 0);
-    const detail = rolledBack
-        ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
-        : "its spec is not the one that was sent: somebody else changed it";
-    return { kind: "failed", detail, tasks };
-}
-const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
-/** Whether a task has come to its end, good or bad. */
-function isOver(task) {
-    return OVER.has(task.state);
-}
-/**
- * Swarm names the first culprit in its message. A task that an unhealthy container ended with 0 is `complete`, like one that was told
- * to stop; beside the named one, only those of the sent image are suspects.
- */
-function culpritsOfRollback(live, sent, fresh) {
-    const image = (0,json/* textAt */.$6)(sent, "TaskTemplate", "ContainerSpec", "Image");
-    const other = image !== (0,json/* textAt */.$6)(live.spec, "TaskTemplate", "ContainerSpec", "Image");
-    return fresh.filter((task) => {
-        if (hasFailed(task) || live.update?.message.includes(task.id) === true)
-            return true;
-        return task.state === "complete" && !task.current && other && task.image === image;
-    });
-}
-/** Not because somebody told it to. */
-function endedByItself(task) {
-    return hasFailed(task) || (task.current && task.state === "complete");
-}
-function hasFailed(task) {
-    return task.state === "failed" || task.state === "rejected";
-}
-/** A finished task is a failure where the service is meant to run for ever. */
-function failed(task, spec, all) {
-    if (task.state === "rejected")
-        return isHopeless(task, all);
-    return task.state === "failed" || (task.state === "complete" && !mayFinish(spec));
-}
-/**
- * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
- * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
- */
-function isHopeless(task, all) {
-    const here = all.filter(({ state, slot, nodeId }) => state === "rejected" && slot === task.slot && (slot > 0 || nodeId === task.nodeId));
-    return here.length > 1 || /no such image|not found/i.test(task.error);
-}
-/**
- * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it
- * is, or that listens on a port, is meant to stay: an unhealthy one that obeys its TERM ends with 0, too (SWARM 2.3).
- */
-function mayFinish(spec) {
-    if (isJob(spec))
-        return true;
-    const condition = (0,json.at)(spec, "TaskTemplate", "RestartPolicy", "Condition");
-    const stays = (0,json/* objectAt */.lJ)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck").Test !== undefined ||
-        (0,json/* listAt */.gT)(spec, "EndpointSpec", "Ports").length > 0;
-    return (condition === "none" || condition === "on-failure") && !stays;
-}
-function isJob(spec) {
-    return (0,json.at)(spec, "Mode", "ReplicatedJob") !== undefined || (0,json.at)(spec, "Mode", "GlobalJob") !== undefined;
-}
-function failure(tasks) {
-    const [task] = tasks;
-    if (task === undefined)
-        return "a task failed";
-    if (task.state === "complete")
-        return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
-    return task.error || `a task is ${task.state}`;
-}
-function running(live, current, all, updating) {
-    const job = isJob(live.spec);
-    const wanted = job ? jobCompletions(live) : live.desiredTasks;
-    const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
-    const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
-    const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
-    const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
-    const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
-    const surplus = job ? 0 : Math.max(up.length - wanted, 0);
-    const ended = !job && up.length < wanted && done.length > 0;
-    const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : ended ? "running or ended well" : "running"}`;
-    if (surplus > 0)
-        return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
-    if (good >= wanted && leftover.length === 0 && !updating) {
-        const nowhere = wanted === 0 && (0,json.at)(live.spec, "Mode", "Global") !== undefined;
-        return { kind: "converged", detail: nowhere ? `${detail}: no node is eligible` : detail };
-    }
-    if (good >= wanted && leftover.length === 0)
-        return { kind: "progressing", detail: `${detail}, watched by Swarm` };
-    const waiting = mine.find((task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running");
-    const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
-    return {
-        kind: "progressing",
-        detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
-    };
-}
-function jobCompletions(live) {
-    const completions = (0,json.at)(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
-        (0,json.at)(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
-    return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
-}
-function states(tasks) {
-    const open = tasks.filter((task) => task.state !== "running" && task.desiredState !== "shutdown");
-    const names = [...new Set(open.map((task) => task.state))];
-    return names.length === 0 ? "" : ` (${names.join(", ")})`;
-}
-
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
-;// CONCATENATED MODULE: ./src/observe.ts
-
-
-
-
-
-
-
-const POLL_MS = 700;
-/** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
-async function* observe(swarm, clock, request) {
-    const start = request.startedAt;
-    let stableSince;
-    let seenAt = start;
-    let verdicts = new Map();
-    for (let { seen } = request;; seen = undefined) {
-        try {
-            verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
-            seenAt = clock.now();
-        }
-        catch (error) {
-            if (!mayPass(error))
-                throw error;
-            if (clock.now() - start >= request.timeoutMs)
-                throw lostSight(clock.now() - seenAt, verdicts, error);
-            await clock.sleep(POLL_MS);
-            continue;
-        }
-        const now = clock.now();
-        const kinds = [...verdicts.values()].map(({ kind }) => kind);
-        stableSince = kinds.every((kind) => kind === "converged") ? (stableSince ?? now) : undefined;
-        const stableMs = stableSince === undefined ? undefined : now - stableSince;
-        const end = ending(kinds, stableMs, now - start, request);
-        yield { elapsedMs: now - start, verdicts, stableMs, end };
-        if (end !== undefined)
-            return;
-        await clock.sleep(POLL_MS);
-    }
-}
-function ending(kinds, stableMs, elapsedMs, request) {
-    if (request.endOnFailure && kinds.includes("failed"))
-        return "failed";
-    if (stableMs !== undefined && stableMs >= request.stableForMs)
-        return "stable";
-    return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
-}
-/** A manager that does not answer, or has no leader just now, may do so again; anything else will not mend itself. */
-function mayPass(error) {
-    return error instanceof errors/* ConnectError */.T$ || (error instanceof errors/* ManagerRefusal */.oF && error.status >= 500);
-}
-async function look(swarm, stack) {
-    const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
-    return { services, tasks };
-}
-function judged({ services, tasks }, request) {
-    return new Map(request.services.map((each) => {
-        const live = services.find((service) => service.name === each.serviceName);
-        const snapshot = {
-            name: each.name,
-            sent: each.sent,
-            live,
-            tasks: tasks.filter((task) => task.serviceId === live?.id),
-            oldFailures: request.oldFailures,
-            networkIds: request.networkIds,
-        };
-        return [each.name, judge(snapshot)];
-    }));
-}
-/** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
-function lostSight(blindMs, verdicts, error) {
-    const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
-    return new errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
-}
-function watched(services) {
-    return services.flatMap(({ name, wanted }) => wanted === undefined ? [] : [{ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: wanted }]);
-}
-
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
-// EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
-// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(4491);
-// EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(3564);
-;// CONCATENATED MODULE: ./src/image/resolve.ts
-
-
-
-
-
-
-/** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
-class ImageLookup {
-    #session;
-    #asked = new Map();
-    constructor(session) {
-        this.#session = session;
-    }
-    async ask(image) {
-        const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
-        this.#asked.set(image, asked);
-        return await asked;
-    }
-    /** The digest of an image that must exist. */
-    async require(image) {
-        const answer = await this.ask(image);
-        if (answer.kind === "found") {
-            this.#asked.set(`${image}@${answer.digest}`, Promise.resolve(answer)); // Its other name.
-            return answer.digest;
-        }
-        throw new errors/* PreflightError */.wG([
-            { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
-        ]);
-    }
-    #authFor(image) {
-        const reference = (0,image_reference/* parseImageReference */.o_)(image);
-        return reference === undefined ? undefined : this.#session.registryAuth(reference.domain);
-    }
-}
-/** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
-async function resolveImages(stack, lookup, live, own) {
-    const images = [...new Set(stack.services.map(({ image }) => image))];
-    const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)]));
-    const answers = new Map();
-    const pins = new Map();
-    const warnings = [];
-    for (const [image, answer] of asked) {
-        const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
-        if (answer.kind === "found") {
-            const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
-            pins.set(image, pin);
-            answers.set(pin, answer);
-        }
-        else if (isOwn(image, own)) {
-            throw new errors/* PreflightError */.wG([
-                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
-            ]);
-        }
-        else if (fallback !== undefined) {
-            // Losing the pin would change the spec, and so restart what runs.
-            pins.set(image, fallback.image);
-            answers.set(fallback.image, fallback.answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
-            });
-        }
-        else {
-            answers.set(image, answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
-                hint: hintFor(answer),
-            });
-        }
-    }
-    return { answers, pins, warnings };
-}
-function isOwn(image, own) {
-    const [a, b] = [(0,image_reference/* parseImageReference */.o_)(image), (0,image_reference/* parseImageReference */.o_)(own)];
-    return a !== undefined && a.domain === b?.domain && a.path === b.path;
-}
-/** What a registry's refusal means (SWARM 6). */
-function inWords(answer) {
-    const { message, status } = answer;
-    if (status === 404 || /manifest unknown|not found/i.test(message))
-        return "the registry has no such image";
-    if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
-        return `the registry refuses to show it (${message})`;
-    return `the manager's registry look-up failed (${message})`;
-}
-function hintFor(answer) {
-    const words = inWords(answer);
-    if (words.startsWith("the registry has"))
-        return 'Check "registry", "project" and "version", and that it was pushed.';
-    if (words.startsWith("the registry refuses"))
-        return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
-    return "Check that the manager reaches the registry and trusts its certificate.";
-}
-/** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
-function runningPin(image, live) {
-    for (const { spec } of live) {
-        const running = (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
-        if (!running.startsWith(`${image}@`))
-            continue;
-        const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms");
-        const digest = running.slice(image.length + 1);
-        const body = {
-            Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
-            Platforms: platforms.map((platform) => ({
-                architecture: (0,json/* textAt */.$6)(platform, "Architecture"),
-                os: (0,json/* textAt */.$6)(platform, "OS"),
-            })),
-        };
-        return { image: running, answer: { kind: "found", digest, body } };
-    }
-    return undefined;
-}
-
-// EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
-// EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
-// EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
-// EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
-;// CONCATENATED MODULE: ./src/stack/objection.ts
-
-
-
-const UNKNOWN = /^(\S+) Additional property (.+) is not allowed$/;
-/** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
-function objection(reason, root) {
-    const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
-    if (key !== undefined)
-        return {
-            message: `YAML does not read the key ${key.text} as text.`,
-            hint: "Quote it.",
-            place: key.place,
-        };
-    const unknown = UNKNOWN.exec(reason);
-    const [, , property = ""] = unknown ?? [];
-    const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
-    return {
-        message: `Docker refuses the stack file: ${repeatable(reason, root).replace(/\.$/, "")}.`,
-        place: placeOf(reason, root),
-        ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
-    };
-}
-/** Docker quotes parts of values, in spellings of its own. Of a value that came from a variable they may be parts of a secret. */
-function repeatable(reason, root) {
-    const scalars = scalarsOf(root);
-    const written = new Set(scalars.filter((each) => each.substituted !== true).map(({ text }) => text));
-    const inserted = scalars.filter((each) => each.substituted === true).map(({ text }) => text.toLowerCase());
-    return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => {
-        if (written.has(inner))
-            return whole;
-        const part = inner.length > 2 && inserted.some((text) => text.includes(inner.toLowerCase()));
-        return part || (inner.includes("\\") && inserted.length > 0) ? "…" : whole;
-    });
-}
-function placeOf(reason, root) {
-    const unknown = UNKNOWN.exec(reason);
-    if (unknown !== null) {
-        const [, path = "", property = ""] = unknown;
-        const parent = path === "(root)" ? root : follow(root, path);
-        return entryOf(parent, property)?.key.place ?? (parent ?? root).place;
-    }
-    if (/Compose file version/.test(reason))
-        return ((0,tree/* get */.Jt)(root, "version") ?? root).place;
-    const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
-    if (path !== undefined)
-        return (follow(root, path) ?? root).place;
-    return (decoded(reason, root) ?? named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
-}
-/** What docker's YAML takes for null, a boolean, a number or a date. */
-const OTHER_THAN_TEXT = /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
-/** The first key that is no text to docker, which it refuses without saying which. */
-function otherKey(root) {
-    return keysOf(root).find(({ plain, tag, text }) => plain && tag === undefined && OTHER_THAN_TEXT.test(text));
-}
-/** In the order of the file. */
-function keysOf(node) {
-    if (node.kind === "scalar")
-        return [];
-    if (node.kind === "sequence")
-        return node.items.flatMap(keysOf);
-    return node.entries.flatMap(({ key, value }) => [key, ...keysOf(value)]);
-}
-/** As deep into the tree as a dotted path leads; a key may have dots of its own. */
-function follow(root, path) {
-    let node = root;
-    let rest = path;
-    while (rest !== "") {
-        const step = node.kind === "sequence" ? itemAt(node.items, rest) : valueAt((0,tree/* entriesOf */.Mc)(node), rest);
-        if (step === undefined)
-            return node;
-        node = step.node;
-        rest = rest.slice(step.length + 1);
-    }
-    return node;
-}
-function itemAt(items, path) {
-    const index = /^\d+/.exec(path)?.[0] ?? "";
-    const node = items[Number(index)];
-    return index === "" || node === undefined ? undefined : { node, length: index.length };
-}
-function valueAt(entries, path) {
-    const [entry] = entries
-        .filter(({ key }) => path === key.text || path.startsWith(`${key.text}.`))
-        .toSorted((a, b) => b.key.text.length - a.key.text.length);
-    return entry === undefined ? undefined : { node: entry.value, length: entry.key.text.length };
-}
-function entryOf(node, key) {
-    return (0,tree/* entriesOf */.Mc)(node).find((entry) => entry.key.text === key);
-}
-/** `error decoding 'Deploy.Resources.Limits.memory'` names Go's fields, and no service. */
-function decoded(reason, root) {
-    const fields = /(?:decoding|parse) '([\w.[\]]+)'/
-        .exec(reason)?.[1]
-        ?.split(/[.[\]]+/)
-        .filter(Boolean) ?? [];
-    if (fields.length === 0)
-        return undefined;
-    const found = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
-        let node = value;
-        for (const field of fields) {
-            node =
-                node?.kind === "sequence"
-                    ? node.items[Number(field)]
-                    : (0,tree/* entriesOf */.Mc)(node).find(({ key }) => goName(key.text) === goName(field))?.value;
-        }
-        return node === undefined ? [] : [node];
-    });
-    const [only, another] = found;
-    return (found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
-        (another === undefined ? only : undefined));
-}
-function goName(key) {
-    return key.replaceAll("_", "").toLowerCase();
-}
-/** `service web: …`, `volume "data" …`: the key, and within it the value that is quoted. */
-function named(reason, root) {
-    const [, kind = "", name = ""] = /\b(service|network|volume|config|secret) "?([\w.-]+?)"?(?::|$| is )/.exec(reason) ?? [];
-    const entry = entryOf((0,tree/* get */.Jt)(root, `${kind}s`), name);
-    return entry === undefined ? undefined : (quoted(reason, entry.value) ?? entry.key);
-}
-/** The longest value that the objection repeats. */
-function quoted(reason, node) {
-    const words = new Set(reason.split(/[\s"':;,]+/));
-    const found = scalarsOf(node)
-        .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
-        .toSorted((a, b) => b.text.length - a.text.length);
-    return found[0];
-}
-function scalarsOf(node) {
-    if (node.kind === "scalar")
-        return [node];
-    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
-}
-/** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
-const KNOWN_KEYS = `version services networks volumes secrets configs
-  cap_add cap_drop command configs credential_spec deploy dns dns_search entrypoint env_file environment extra_hosts healthcheck hostname
-  image init isolation labels logging networks oom_score_adj ports read_only restart secrets stdin_open stop_grace_period stop_signal
-  sysctls tty ulimits user volumes working_dir
-  mode endpoint_mode replicas rollback_config update_config resources restart_policy placement parallelism delay failure_action monitor
-  max_failure_ratio order limits reservations cpus memory pids generic_resources condition max_attempts window constraints preferences
-  max_replicas_per_node disable interval retries test timeout start_period start_interval driver options target published protocol source
-  type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
-
-;// CONCATENATED MODULE: ./src/planning.ts
-
-
-
-
-
-
-
-
-
-
-/** Rehearses the deployment and compares what docker would send with what runs. */
-async function planning_plan(request, session, voice) {
-    const { stack, survey, folder, dockerMajor } = request;
-    const missing = (kind, existing) => request.objects
-        .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
-        .map(({ name }) => name);
-    const needs = {
-        networks: request.networks.filter((name) => !survey.networks.some((network) => network.Name === name)),
-        configs: missing("config", survey.configs),
-        secrets: missing("secret", survey.secrets),
-    };
-    const stage = {
-        survey,
-        images: request.images,
-        networks: futures(needs.networks),
-        configs: futures(needs.configs),
-        secrets: futures(needs.secrets),
-    };
-    const writes = await session.rehearse(stage, async (docker) => {
-        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
-        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
-        sayWarnings(answer.stderr, voice);
-        if (answer.code !== 0)
-            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
-    });
-    const wanted = writes
-        .filter(({ path }) => (0,src_plan/* writesService */.IJ)(path))
-        .map(({ body, auth }) => ({ spec: body, auth }));
-    return (0,src_plan/* planDeployment */.HN)({
-        stack: stack.name,
-        wanted,
-        live: survey.services,
-        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
-        prune: request.prune,
-        needs,
-    });
-}
-function futures(names) {
-    return new Map(names.map((name) => [name, (0,src_plan/* futureId */.vY)(name)]));
-}
-/**
- * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
- * anything is contacted.
- */
-async function checkByDocker(world, stack, folder, dockerMajor) {
-    const flags = ["--resolve-image", "never"];
-    await world.rehearse(assumed(stack), async (docker) => {
-        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags };
-        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
-        if (answer.code !== 0)
-            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
-    });
-}
-/** A swarm without services, on which every external network, config and secret exists. */
-function assumed({ root }) {
-    const named = (section) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section)).map(({ key, value }) => (0,configs/* externalName */.NI)(key.text, value));
-    const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
-    const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
-    return {
-        survey: { info, ...nothing, services: [], tasks: [], configs: [], secrets: [] },
-        images: new Map(),
-        networks: futures(named("networks")),
-        configs: futures(named("configs")),
-        secrets: futures(named("secrets")),
-    };
-}
-function sayWarnings(stderr, voice) {
-    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
-        voice.quote(line);
-}
-function refusal(reason, { root }) {
-    return new errors/* StackFileError */.Ne([objection(reason, root)]);
-}
-
+var src_plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/prepare.ts
+var prepare = __nccwpck_require__(2548);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
-// EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(9424);
-// EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1891);
-;// CONCATENATED MODULE: ./src/sources.ts
-
-
-
-
-
-
-
-
-/** Reads the stack files and the env file, as far as they can be read. */
-function readSources(stack, files) {
-    const missing = [];
-    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
-    const read = found.flatMap((path) => {
-        const bytes = files.read(path);
-        if (bytes === undefined)
-            missing.push(unreadable("stack-file", path, files));
-        return bytes === undefined ? [] : [{ path: (0,paths/* cleanPath */.t)("", path), bytes }];
-    });
-    const envFile = readEnvFile(stack.envFile, files, missing);
-    const malformed = [];
-    const warnings = [];
-    const templates = parseAll(read, malformed, warnings);
-    const folder = folderOf((0,paths/* cleanPath */.t)("", found[0] ?? ""));
-    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
-}
-function defaultFile(files, problems) {
-    const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
-    if (path !== undefined)
-        return [path];
-    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
-    problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
-    return [];
-}
-function parseAll(files, malformed, warnings) {
-    return files.flatMap(({ path, bytes }) => {
-        try {
-            return [(0,stack_file/* parseStackFile */.S)(bytes, path, warnings)];
-        }
-        catch (error) {
-            if (!(error instanceof errors/* StackFileError */.Ne))
-                throw error;
-            malformed.push(...error.problems);
-            return [];
-        }
-    });
-}
-function readEnvFile(path, files, problems) {
-    if (path === undefined)
-        return undefined;
-    const bytes = files.read(path);
-    if (bytes === undefined) {
-        problems.push(unreadable("env-file", path, files));
-        return undefined;
-    }
-    const refused = (0,configs/* refusedBySwarm */.Aw)(bytes.byteLength);
-    if (refused !== undefined)
-        problems.push({ message: `The env file "${path}" ${refused}.` });
-    return { path, bytes };
-}
-function unreadable(input, path, files) {
-    const folder = folderOf(path);
-    const names = files.list(folder);
-    const near = (0,interpolate/* nearest */.p)(path.split("/").pop() ?? path, names);
-    const exists = files.exists(path);
-    const what = exists ? "can't be read as a file" : "does not exist";
-    const prefix = folder === "." ? "" : `${folder}/`;
-    const hint = near !== undefined && !exists
-        ? `Did you mean ${prefix}${near}?`
-        : "Paths start at the workspace; is actions/checkout missing before this step?";
-    return { message: `"${input}" is "${path}", which ${what}.`, hint };
-}
-function folderOf(path) {
-    const slash = path.lastIndexOf("/");
-    return slash === -1 ? "." : path.slice(0, slash) || "/";
-}
-
-;// CONCATENATED MODULE: ./src/prepare.ts
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
-const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
-function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
-    const { stack, image } = inputs;
-    const { folder } = sources;
-    return (0,render/* render */.XX)({
-        templates: sources.templates,
-        unread: sources.unread,
-        stack: stack.name,
-        variables: stack.variables,
-        secrets: stack.secrets,
-        environment: world.environment,
-        strict: stack.strict,
-        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
-        envFile: sources.envFile,
-        envConfig: stack.envConfig,
-        namingKey: naming.key,
-        taken: naming.taken,
-        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
-        image: { ...image, digest },
-        commit: world.run.sha,
-        dockerMajor,
-    });
-}
-/** Waits for an earlier update, resolves every image, and plans; refuses what can't work. */
-async function prepare(digest, found, deployment, session) {
-    const { inputs, sources, world, dockerMajor, facts } = deployment;
-    const { voice } = world;
-    const survey = await settled(found.survey, deployment, session);
-    const namingKey = namingKeyOf(survey, deployment.draft);
-    const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
-    const rendered = renderWith(digest, naming, deployment);
-    facts.configName = rendered.envConfigName;
-    const lookup = survey === found.survey ? found.images : new ImageLookup(session); // After a wait, what registries said is old.
-    const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
-    const stack = (0,render/* pinned */.dp)(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
-    const told = new Set(deployment.draft.warnings.map(errors/* describe */.q0));
-    const untold = rendered.warnings.filter((warning) => !told.has((0,errors/* describe */.q0)(warning)));
-    for (const warning of [...untold, ...images.warnings])
-        voice.warn(warning);
-    const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
-    const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
-    (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
-    const { networks, prune } = inputs.stack;
-    const request = {
-        stack,
-        objects,
-        survey,
-        images: images.answers,
-        networks,
-        prune,
-        folder: sources.folder,
-        dockerMajor,
-    };
-    const plan = await planning_plan(request, session, voice);
-    facts.plan = plan;
-    facts.services = plan.services.map(plannedResult);
-    voice.group("Plan");
-    (0,report/* planLines */.HN)(plan).forEach((line) => voice.say(line));
-    refusePaused(plan);
-    voice.endGroup();
-    return { stack, survey, plan, objects, images };
-}
-/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
-const NAMING_KEY = "swarm-stack-deploy_naming-key";
-/**
- * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
- * has secrets makes it and creates it with its other configs. Should two do so at once, the slower one's secrets get new names the
- * next time: one roll too many, nothing lost.
- */
-function namingKeyOf(survey, draft) {
-    const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
-    if (existing !== undefined)
-        return { bytes: existing, isNew: false };
-    const isNew = draft.objects.some(({ kind }) => kind === "secret");
-    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : DRAFT_NAMES.key, isNew };
-}
-/** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
-function takenByOthers(survey, stack) {
-    const others = (objects) => new Set(objects
-        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
-        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
-    const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
-    return (kind, name) => names[kind].has(name);
-}
-function namingKeyObject(bytes) {
-    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
-    return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
-}
-function plannedResult({ name, change, before, wanted }) {
-    return {
-        name,
-        change,
-        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
-        imageSent: (0,report/* imageOf */.dT)(wanted),
-        imageAfter: (0,report/* imageOf */.dT)(wanted ?? before?.spec),
-        state: change,
-        detail: "",
-        durationMs: undefined,
-    };
-}
-const AGAIN_MS = 1000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
-/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
-async function settled(first, { inputs, world }, { swarm }) {
-    const deadline = world.clock.now() + inputs.rollout.timeoutMs;
-    for (let survey = first, told = false;; told = true) {
-        const busy = survey.services.filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
-        const [one] = busy;
-        if (one === undefined)
-            return survey;
-        const names = busy.map(({ name }) => name).join(", ");
-        if (!told)
-            world.voice.say(`Waiting for an earlier update of ${names} to end.`);
-        if (world.clock.now() >= deadline) {
-            const message = `An earlier update of ${names} is still in flight after ${(0,duration/* formatDuration */.a)(inputs.rollout.timeoutMs)}.`;
-            const hint = `See what holds it up: docker service ps ${one.name}; end it with docker service rollback ${one.name}.`;
-            throw new errors/* PreflightError */.wG([{ message, hint }]);
-        }
-        await world.clock.sleep(AGAIN_MS);
-        survey = await swarm.survey(inputs.stack.name);
-    }
-}
-/** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
-function refusePaused(plan) {
-    const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
-        if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
-            return [];
-        const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
-        return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
-    });
-    if (problems.length > 0)
-        throw new errors/* PreflightError */.wG(problems);
-}
-function objectLabels(object, { inputs, world }) {
-    const labels = new Map(object.labels);
-    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
-    const own = {
-        stack: inputs.stack.name,
-        key: object.key,
-        version: inputs.image.version,
-        commit: world.run.sha,
-        run: world.run.runUrl,
-    };
-    for (const [key, value] of Object.entries(own))
-        labels.set(`swarm-stack-deploy.${key}`, value);
-    return labels;
-}
-
-;// CONCATENATED MODULE: ./src/restore.ts
-
-
-
-
-
-
-
-/** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
-const TRIES = 5;
-const restore_AGAIN_MS = 400;
-/**
- * Puts back what this run has sent: earlier specs return, new services go. Only what still is as it was sent is touched: what
- * somebody else has changed since is theirs. `sent` holds full names.
- */
-async function restore(plan, sent, swarm, clock, voice) {
-    const services = [];
-    const removed = [];
-    const failures = [];
-    const names = await namesOf(plan.stack, swarm);
-    for (const { name, before, wanted } of (0,src_plan/* changed */.tD)(plan)) {
-        const serviceName = (0,json/* textAt */.$6)(wanted, "Name");
-        if (!sent.has(serviceName))
-            continue;
-        const asSent = (0,spec/* canonicalSpec */.Yu)((0,src_plan/* withRealIds */.hm)(wanted ?? {}, names.ids), names.networkIds);
-        try {
-            if (before === undefined) {
-                if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds))
-                    removed.push(name);
-            }
-            else {
-                await putBack(swarm, plan.stack, before, asSent, names.networkIds, clock);
-                services.push({ name, serviceName, sent: before.spec });
-                voice.say(`${name}: back to what ran before.`);
-            }
-        }
-        catch (error) {
-            failures.push(`${name}: ${(0,errors/* messageOf */.bD)(error)}`);
-            voice.say(`${name}: could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
-            // A step that is being ended, or a manager that is gone, will not do better with the next one.
-            if (error instanceof errors/* Cancelled */.cJ || error instanceof errors/* ConnectError */.T$)
-                break;
-        }
-    }
-    for (const name of removed)
-        voice.say(`${name}: removed, since this deployment created it.`);
-    return { services, removed, failures };
-}
-/** Names to ids of everything that a spec may refer to, as they are now. */
-async function namesOf(stack, swarm) {
-    const { networks, configs, secrets } = await swarm.survey(stack);
-    const networkIds = (0,spec/* networkIdsOf */.Ub)(networks);
-    const objects = [...configs, ...secrets].map(({ name, id }) => [name, id]);
-    return { networkIds, ids: new Map([...networkIds, ...objects]) };
-}
-const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
-async function removeNew(swarm, stack, serviceName, sent, networkIds) {
-    const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
-    if (live === undefined)
-        return false;
-    if (!same(live.spec, sent, networkIds))
-        throw new Error(SOMEBODY_ELSE);
-    await swarm.removeService(live.id);
-    return true;
-}
-async function putBack(swarm, stack, before, sent, networkIds, clock) {
-    for (let attempt = 1;; attempt += 1) {
-        const live = (await swarm.services(stack)).find((service) => service.id === before.id);
-        if (live === undefined)
-            throw new Error("it was removed meanwhile");
-        // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
-        if (same(live.spec, (0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), networkIds))
-            return;
-        if (!same(live.spec, sent, networkIds))
-            throw new Error(SOMEBODY_ELSE);
-        try {
-            await swarm.updateService(live, before.spec, undefined);
-            return;
-        }
-        catch (error) {
-            if (attempt === TRIES || !/out of sequence/.test((0,errors/* messageOf */.bD)(error)))
-                throw error;
-            await clock.sleep(restore_AGAIN_MS);
-        }
-    }
-}
-function same(live, canonical, networkIds) {
-    return JSON.stringify((0,spec/* canonicalSpec */.Yu)(live, networkIds)) === JSON.stringify(canonical);
-}
-
+var report = __nccwpck_require__(8685);
+// EXTERNAL MODULE: ./src/restore.ts
+var restore = __nccwpck_require__(3821);
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(9042);
 // EXTERNAL MODULE: ./src/failing-task.ts
-var failing_task = __nccwpck_require__(2809);
+var failing_task = __nccwpck_require__(1493);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(2685);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/watch.ts
 
 
@@ -24924,7 +24030,7 @@ async function watch(swarm, clock, voice, request) {
     const convergedAt = new Map();
     const stories = [];
     let last = { elapsedMs: 0, verdicts: new Map(), stableMs: undefined, end: undefined };
-    for await (last of observe(swarm, clock, request)) {
+    for await (last of (0,observe/* observe */.l)(swarm, clock, request)) {
         for (const [name, verdict] of last.verdicts) {
             if (verdict.kind === "converged")
                 convergedAt.set(name, convergedAt.get(name) ?? last.elapsedMs);
@@ -24974,8 +24080,8 @@ const STABLE_AGAIN_MS = 5000;
  * What becomes of the stack after a failure: put back, or kept, as the workflow says. `error` is what interrupted the rollout, if
  * anything did; it stays the story, and that putting things back failed as well is told beside it.
  */
-async function aftermath(plan, sent, deployment, session, error) {
-    const { facts, inputs, world } = deployment;
+async function aftermath(plan, sent, rollout, session, error) {
+    const { facts, inputs, world } = rollout;
     world.voice.endGroup();
     if (error instanceof errors/* Cancelled */.cJ) {
         facts.aftermath = [
@@ -24992,8 +24098,8 @@ async function aftermath(plan, sent, deployment, session, error) {
         try {
             facts.aftermath =
                 onFailure === "keep"
-                    ? await keep(plan, deployment, session)
-                    : await aftermath_putBack(plan, sent, deployment, session);
+                    ? await keep(plan, rollout, session)
+                    : await putBack(plan, sent, rollout, session);
         }
         catch (second) {
             const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
@@ -25015,11 +24121,11 @@ async function keep(plan, { facts }, session) {
     });
     return [KEPT];
 }
-async function aftermath_putBack(plan, sent, deployment, session) {
-    const { facts, world } = deployment;
+async function putBack(plan, sent, rollout, session) {
+    const { facts, world } = rollout;
     world.voice.group("Put the stack back as it was");
-    const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
-    const good = await runsAgain(services, plan, deployment, session);
+    const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.swarm, world.clock, world.voice);
+    const good = await runsAgain(services, plan, rollout, session);
     world.voice.endGroup();
     const names = services.map(({ name }) => name);
     facts.services = facts.services.map((service) => afterRestore(service, names, removed));
@@ -25040,7 +24146,7 @@ async function runsAgain(services, plan, { inputs, world }, session) {
         stack: plan.stack,
         startedAt: world.clock.now(),
         services,
-        oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
+        oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(rollout/* isOver */.PU).map(({ id }) => id)),
         networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
         seen: undefined,
         timeoutMs,
@@ -25065,6 +24171,10 @@ function afterRestore(service, restored, removed) {
     return service;
 }
 
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(2880);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
 
 
@@ -25079,55 +24189,53 @@ function afterRestore(service, restored, removed) {
 
 
 
-/** Sends, watches and judges; afterwards prunes, or deals with the failure. */
-async function carryOut(prepared, deployment, session) {
-    const { facts, inputs, world } = deployment;
+/** Sends, watches and judges; afterwards prunes, or deals with the failure. Whether all of it runs. */
+async function carryOut(prepared, send, rollout, session) {
+    const { facts, inputs, world } = rollout;
     const { plan } = prepared;
     /** Full names of the services that this run itself has created or updated. */
     const sent = new Set();
     world.voice.group((0,src_plan/* isEmpty */.Im)(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
     let seen;
     try {
-        seen = await sendAndWatch(prepared, sent, deployment, session);
+        seen = await sendAndWatch(prepared, send, sent, rollout, session);
     }
     catch (error) {
-        await aftermath(plan, sent, deployment, session, error);
+        await aftermath(plan, sent, rollout, session, error);
         throw error;
     }
     facts.services = facts.services.map((service) => withVerdict(service, seen));
     facts.stories = seen.stories;
     if (seen.end === "stable") {
-        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : "deployed";
-        await prune(plan, deployment, session);
-        return;
+        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : DONE[inputs.mode];
+        await prune(plan, rollout, session);
+        return true;
     }
     facts.reason = "rollout";
     facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
-    await aftermath(plan, sent, deployment, session, undefined);
+    await aftermath(plan, sent, rollout, session, undefined);
+    return false;
 }
-async function sendAndWatch({ plan, stack, survey, objects, images }, sent, { inputs, sources, world, dockerMajor }, session) {
+const DONE = { deploy: "deployed", rollback: "rolled-back" };
+async function sendAndWatch({ plan, survey }, send, sent, { inputs, world }, session) {
     const { swarm } = session;
     const { tasks } = survey;
     const startedAt = world.clock.now();
     session.waitUntil(startedAt + inputs.rollout.timeoutMs);
-    const created = await (0,apply/* createNeeds */.MW)(plan, objects, swarm, world.voice);
-    const stage = { survey, images: images.answers, ...created };
-    const onSent = (name) => void sent.add(name);
-    const { folder } = sources;
-    const made = await (0,apply/* sendServices */.nY)(plan, stack, folder, dockerMajor, stage, session, world.voice, onSent);
+    const created = await send((name) => void sent.add(name));
     const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
     const { timeoutMs, stableForMs } = inputs.rollout;
     return await watch(swarm, world.clock, world.voice, {
         stack: plan.stack,
         startedAt,
-        services: watched(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
-        oldFailures: new Set(tasks.filter(isOver).map(({ id }) => id)),
-        networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks, ...made]),
+        services: (0,observe/* watched */.V)(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
+        oldFailures: new Set(tasks.filter(rollout/* isOver */.PU).map(({ id }) => id)),
+        networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks]),
         timeoutMs,
         // Where nothing is sent, the survey has seen it all a moment ago.
         seen: (0,src_plan/* isEmpty */.Im)(plan) ? survey : undefined,
         // One look proves that a quiet stack runs. Where tasks have ended before, only time tells a crash loop from a scar.
-        stableForMs: (0,src_plan/* isEmpty */.Im)(plan) && !tasks.some(endedByItself) ? 0 : stableForMs,
+        stableForMs: (0,src_plan/* isEmpty */.Im)(plan) && !tasks.some(rollout/* endedByItself */.jj) ? 0 : stableForMs,
         endOnFailure: true,
     });
 }
@@ -25162,8 +24270,10 @@ function rolloutProblems(seen, timeoutMs) {
         return { message: `Service ${name} failed${what}. ${(0,failing_task/* headline */.P)(story)}.${lastWords}` };
     });
 }
+/** Why a service goes, by mode. */
+const WITHOUT_IT = { deploy: "the stack file no longer has", rollback: "the release does not have" };
 /** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
-async function prune(plan, { world, facts }, session) {
+async function prune(plan, { inputs, world, facts }, session) {
     for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
         if (before === undefined)
             continue;
@@ -25171,15 +24281,398 @@ async function prune(plan, { world, facts }, session) {
             await session.swarm.removeService(before.id);
         }
         catch (error) {
-            const message = `The service ${before.name}, which the stack file no longer has, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
+            const message = `The service ${before.name}, which ${WITHOUT_IT[inputs.mode]}, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
             world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
             continue;
         }
-        world.voice.say(`${name}: removed, since the stack file no longer has it.`);
+        world.voice.say(`${name}: removed, since ${WITHOUT_IT[inputs.mode]} it.`);
         facts.services = facts.services.map((service) => service.name === name ? { ...service, state: "removed", imageAfter: "" } : service);
     }
 }
 
+
+/***/ }),
+
+/***/ 7268:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+__nccwpck_require__.r(__webpack_exports__);
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   deploy: () => (/* binding */ deploy)
+/* harmony export */ });
+/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7279);
+/* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9816);
+/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5870);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7857);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4145);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7336);
+/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6526);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2548);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(8685);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(1969);
+/* harmony import */ var _sources_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1473);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(5867);
+var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var __disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
+const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
+/** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
+async function deploy(inputs, world, facts) {
+    const env_1 = { stack: [], error: void 0, hasError: false };
+    try {
+        facts.stackName = inputs.stack.name;
+        facts.version = inputs.image.version;
+        const deployment = await begin(inputs, world, facts);
+        const pushed = inputs.image.build === undefined ? undefined : await (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .publish */ .mk)(inputs.image, world);
+        if (pushed !== undefined)
+            nameImage(pushed, deployment);
+        world.voice.group("Connect");
+        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .swarmLogin */ .aY)(inputs.image)), true);
+        facts.manager = session.swarm.address;
+        world.voice.say(`Connected to ${session.swarm.address}.`);
+        const { digest, ...found } = await findOut(pushed, deployment, session);
+        nameImage(digest, deployment);
+        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .prepare */ .iA)(digest, found, deployment, session);
+        const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
+        if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_1__/* .carryOut */ .u)(prepared, send, deployment, session)))
+            return;
+        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_3__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
+    }
+    catch (e_1) {
+        env_1.error = e_1;
+        env_1.hasError = true;
+    }
+    finally {
+        const result_1 = __disposeResources(env_1);
+        if (result_1)
+            await result_1;
+    }
+}
+/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
+async function begin(inputs, world, facts) {
+    const [dockerMajor, sources] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
+        majorVersion(world.docker),
+        new Promise((read) => read((0,_sources_js__WEBPACK_IMPORTED_MODULE_11__/* .readSources */ .t)(inputs.stack, world.files))),
+    ]);
+    (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .checkBuildFiles */ .oh)(inputs.image, world.files);
+    const begun = { inputs, sources, dockerMajor, world, facts };
+    sources.warnings.forEach((warning) => world.voice.warn(warning));
+    const draft = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .renderWith */ .hc)(NO_DIGEST_YET, _prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .DRAFT_NAMES */ .fw, begun);
+    draft.warnings.forEach((warning) => world.voice.warn(warning));
+    await (0,_planning_js__WEBPACK_IMPORTED_MODULE_6__/* .checkByDocker */ .w)(world, draft, sources.folder, dockerMajor);
+    return { ...begun, draft };
+}
+async function majorVersion(docker) {
+    const { stdout } = await docker.run(["--version"]);
+    return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
+}
+function referenceOf(inputs) {
+    return `${inputs.image.repository}:${inputs.image.version}`;
+}
+function nameImage(digest, { inputs, facts }) {
+    facts.digest = digest;
+    facts.image = `${referenceOf(inputs)}@${digest}`;
+}
+/** All that can be asked without knowing the answer to something else, at once: a manager may be far away. */
+async function findOut(pushed, { inputs, draft, world }, session) {
+    const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .U(session);
+    const ask = async () => {
+        const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
+        const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
+        await Promise.all(known.map(async (image) => await images.ask(image)));
+    };
+    const [survey, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
+        session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
+        (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
+        pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
+        ask(),
+    ]);
+    return { digest, survey, images };
+}
+/** What is recorded of it, so that mode `rollback` can come back to it. */
+function releaseFrom({ stack, objects }, { world, facts }) {
+    const { version, image, digest, configName } = facts;
+    const made = (kind) => objects.filter((object) => object.kind === kind).map(({ name }) => name);
+    return {
+        facts: { version, image, digest, configName, commit: world.run.sha, file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .printed */ .zd)(stack) },
+        configs: made("config"),
+        secrets: made("secret"),
+        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .addressedNetworks */ .hg)(stack),
+    };
+}
+
+
+/***/ }),
+
+/***/ 840:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Ne: () => (/* binding */ StackFileError),
+/* harmony export */   T$: () => (/* binding */ ConnectError),
+/* harmony export */   Tj: () => (/* binding */ StopError),
+/* harmony export */   bD: () => (/* binding */ messageOf),
+/* harmony export */   cJ: () => (/* binding */ Cancelled),
+/* harmony export */   dz: () => (/* binding */ InputError),
+/* harmony export */   oF: () => (/* binding */ ManagerRefusal),
+/* harmony export */   q0: () => (/* binding */ describe),
+/* harmony export */   sH: () => (/* binding */ DeployError),
+/* harmony export */   wG: () => (/* binding */ PreflightError),
+/* harmony export */   zS: () => (/* binding */ BuildError)
+/* harmony export */ });
+/** Everything that stops a deployment for a reason a user can act on. Anything else that is thrown is our own bug. */
+class StopError extends Error {
+    reason;
+    problems;
+    /** What was noticed on the way, and did not stop it. */
+    warnings = [];
+    constructor(reason, problems, cause) {
+        super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
+        this.name = "StopError";
+        this.reason = reason;
+        this.problems = problems;
+    }
+}
+/** An input is missing or malformed. Nothing was contacted. */
+class InputError extends StopError {
+    warnings;
+    constructor(problems, warnings = []) {
+        super("input", problems);
+        this.warnings = warnings;
+    }
+}
+/** A stack file can't mean what it says. Nothing was contacted. */
+class StackFileError extends StopError {
+    warnings;
+    constructor(problems, warnings = []) {
+        super("render", problems);
+        this.warnings = warnings;
+    }
+}
+/** `docker` could not log in, build or push. The swarm is untouched. */
+class BuildError extends StopError {
+    constructor(message, hint, cause) {
+        super("build", [{ message, hint }], cause);
+    }
+}
+/** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
+class ConnectError extends StopError {
+    outlook;
+    constructor(message, hint, cause, outlook = "lasting") {
+        super("connect", [{ message, hint }], cause);
+        this.outlook = outlook;
+    }
+}
+/** What was asked can't work on this swarm as it stands. The swarm is untouched. */
+class PreflightError extends StopError {
+    constructor(problems, cause) {
+        super("preflight", problems, cause);
+    }
+}
+/** The swarm refused a change, or was lost while it was made. It may be changed in part; the message says so. */
+class DeployError extends StopError {
+    constructor(message, hint, cause) {
+        super("deploy", [{ message, hint }], cause);
+    }
+}
+/** The manager's engine answered with something other than success. */
+class ManagerRefusal extends DeployError {
+    /** Of HTTP. */
+    status;
+    /** The engine's own words. */
+    said;
+    constructor(status, what, said) {
+        super(`The manager refused ${what}: ${said}.`, "The engine's log on the manager may say more.");
+        this.name = "ManagerRefusal";
+        this.status = status;
+        this.said = said;
+    }
+}
+/** The runner asked us to stop (SIGINT, SIGTERM). */
+class Cancelled extends Error {
+    constructor(signal) {
+        super(`Cancelled: the runner sent ${signal}.`);
+        this.name = "Cancelled";
+    }
+}
+/** `stack.yml:3:12: message hint`, the form compilers use and editors can follow. */
+function describe(problem) {
+    const where = problem.place === undefined ? "" : `${at(problem.place)}: `;
+    return `${where}${problem.message}${problem.hint === undefined ? "" : ` ${problem.hint}`}`;
+}
+function at(place) {
+    return `${place.file}:${place.line}:${place.column}`;
+}
+/** The sentence of whatever was thrown. */
+function messageOf(error) {
+    return error instanceof Error ? error.message : String(error);
+}
+
+
+/***/ }),
+
+/***/ 1493:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   F: () => (/* binding */ tellStory),
+/* harmony export */   P: () => (/* binding */ headline)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4144);
+
+
+
+const LINES = 50;
+/** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
+const LINE_LENGTH = 1000;
+const LAST_WORDS_LENGTH = 300;
+function cut(text, length) {
+    return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
+}
+/** Asks at once: Swarm forgets a task, and its logs, after four more attempts. A node that can't tell costs seconds, not the verdict. */
+async function tellStory(swarm, service, task) {
+    const [node, logs] = await Promise.allSettled([
+        task.nodeId === "" ? "" : swarm.nodeName(task.nodeId),
+        swarm.taskLogs(task.id, LINES),
+    ]);
+    const { slot, image, state, exitCode, error } = task;
+    const lines = logs.status === "fulfilled" ? logs.value : [];
+    return {
+        service,
+        slot,
+        image,
+        state,
+        exitCode,
+        error,
+        node: node.status === "fulfilled" ? node.value : task.nodeId,
+        logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
+        lastWords: cut((lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "", LAST_WORDS_LENGTH),
+        logsMissing: logs.status === "rejected" ? (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(logs.reason) : undefined,
+    };
+}
+/** `shop_web.2 on n1: task: non-zero exit (3)` */
+function headline(story) {
+    const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
+    const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
+    return `Task ${where} (${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_1__/* .shortImage */ .Uq)(story.image)}): ${story.error === "" ? ended : story.error}`;
+}
+
+
+/***/ }),
+
+/***/ 9587:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   g: () => (/* binding */ printable),
+/* harmony export */   k: () => (/* binding */ cited)
+/* harmony export */ });
+/** What others wrote (containers, docker, servers) and we show. */
+/** Without colours and other control characters. */
+function printable(line) {
+    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
+}
+const MOST_CHARACTERS = 300;
+/** As part of a sentence of ours: on one line, and not too much of it. */
+function cited(text) {
+    const line = printable(text.replace(/\s+/g, " ")).trim();
+    return line.length > MOST_CHARACTERS ? `${line.slice(0, MOST_CHARACTERS)}…` : line;
+}
+
+
+/***/ }),
+
+/***/ 5870:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  oh: () => (/* binding */ checkBuildFiles),
+  CH: () => (/* binding */ loginSwarm),
+  mk: () => (/* binding */ publish),
+  aY: () => (/* binding */ swarmLogin)
+});
+
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/image/build.ts
 
 
@@ -25326,6 +24819,16 @@ async function publish(image, world) {
     voice.say(`Pushed ${plan.references.join(", ")} (${digest}).`);
     return digest;
 }
+/** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
+function swarmLogin(image) {
+    const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
+    return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
+}
+async function loginSwarm(image, session, voice) {
+    const kept = swarmLogin(image);
+    if (kept !== undefined)
+        await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
+}
 /** The password goes through standard input, into a configuration that is gone when the step ends. */
 async function login(docker, registryHost, credential, voice, reason = "build") {
     const server = registryHost === "docker.io" ? [] : [registryHost];
@@ -25377,341 +24880,10 @@ function lastLine(answer) {
     return lines.at(-1)?.trim() ?? "no output";
 }
 
-// EXTERNAL MODULE: ./src/together.ts
-var together = __nccwpck_require__(2297);
-;// CONCATENATED MODULE: ./src/deploy.ts
-var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
-    if (value !== null && value !== void 0) {
-        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
-        var dispose, inner;
-        if (async) {
-            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
-            dispose = value[Symbol.asyncDispose];
-        }
-        if (dispose === void 0) {
-            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
-            dispose = value[Symbol.dispose];
-            if (async) inner = dispose;
-        }
-        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
-        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
-        env.stack.push({ value: value, dispose: dispose, async: async });
-    }
-    else if (async) {
-        env.stack.push({ async: true });
-    }
-    return value;
-};
-var __disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
-    return function (env) {
-        function fail(e) {
-            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
-            env.hasError = true;
-        }
-        var r, s = 0;
-        function next() {
-            while (r = env.stack.pop()) {
-                try {
-                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
-                    if (r.dispose) {
-                        var result = r.dispose.call(r.value);
-                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
-                    }
-                    else s |= 1;
-                }
-                catch (e) {
-                    fail(e);
-                }
-            }
-            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
-            if (env.hasError) throw env.error;
-        }
-        return next();
-    };
-})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
-    var e = new Error(message);
-    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
-});
-
-
-
-
-
-
-
-
-
-
-/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
-const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
-/** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
-async function deploy(inputs, world, facts) {
-    const env_1 = { stack: [], error: void 0, hasError: false };
-    try {
-        facts.stackName = inputs.stack.name;
-        facts.version = inputs.image.version;
-        const deployment = await begin(inputs, world, facts);
-        const pushed = inputs.image.build === undefined ? undefined : await publish(inputs.image, world);
-        if (pushed !== undefined)
-            nameImage(pushed, deployment);
-        world.voice.group("Connect");
-        const session = __addDisposableResource(env_1, await world.connect(swarmLogin(inputs)), true);
-        facts.manager = session.swarm.address;
-        world.voice.say(`Connected to ${session.swarm.address}.`);
-        const { digest, ...found } = await findOut(pushed, deployment, session);
-        nameImage(digest, deployment);
-        const prepared = await prepare(digest, found, deployment, session);
-        await carryOut(prepared, deployment, session);
-    }
-    catch (e_1) {
-        env_1.error = e_1;
-        env_1.hasError = true;
-    }
-    finally {
-        const result_1 = __disposeResources(env_1);
-        if (result_1)
-            await result_1;
-    }
-}
-/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
-async function begin(inputs, world, facts) {
-    const [dockerMajor, sources] = await (0,together/* together */.b)([
-        majorVersion(world.docker),
-        new Promise((read) => read(readSources(inputs.stack, world.files))),
-    ]);
-    checkBuildFiles(inputs.image, world.files);
-    const begun = { inputs, sources, dockerMajor, world, facts };
-    sources.warnings.forEach((warning) => world.voice.warn(warning));
-    const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
-    draft.warnings.forEach((warning) => world.voice.warn(warning));
-    await checkByDocker(world, draft, sources.folder, dockerMajor);
-    return { ...begun, draft };
-}
-async function majorVersion(docker) {
-    const { stdout } = await docker.run(["--version"]);
-    return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
-}
-function referenceOf(inputs) {
-    return `${inputs.image.repository}:${inputs.image.version}`;
-}
-function nameImage(digest, { inputs, facts }) {
-    facts.digest = digest;
-    facts.image = `${referenceOf(inputs)}@${digest}`;
-}
-/** All that can be asked without knowing the answer to something else, at once: a manager may be far away. */
-async function findOut(pushed, { inputs, draft, world }, session) {
-    const images = new ImageLookup(session);
-    const ask = async () => {
-        const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
-        const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
-        await Promise.all(known.map(async (image) => await images.ask(image)));
-    };
-    const [survey, , digest] = await (0,together/* together */.b)([
-        session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
-        loginSwarm(inputs, session, world.voice),
-        pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
-        ask(),
-    ]);
-    return { digest, survey, images };
-}
-/** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
-function swarmLogin({ image }) {
-    const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
-    return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
-}
-async function loginSwarm(inputs, session, voice) {
-    const kept = swarmLogin(inputs);
-    if (kept !== undefined)
-        await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
-}
-
 
 /***/ }),
 
-/***/ 3916:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   Ne: () => (/* binding */ StackFileError),
-/* harmony export */   T$: () => (/* binding */ ConnectError),
-/* harmony export */   Tj: () => (/* binding */ StopError),
-/* harmony export */   bD: () => (/* binding */ messageOf),
-/* harmony export */   cJ: () => (/* binding */ Cancelled),
-/* harmony export */   dz: () => (/* binding */ InputError),
-/* harmony export */   oF: () => (/* binding */ ManagerRefusal),
-/* harmony export */   q0: () => (/* binding */ describe),
-/* harmony export */   sH: () => (/* binding */ DeployError),
-/* harmony export */   wG: () => (/* binding */ PreflightError),
-/* harmony export */   zS: () => (/* binding */ BuildError)
-/* harmony export */ });
-/** Everything that stops a deployment for a reason a user can act on. Anything else that is thrown is our own bug. */
-class StopError extends Error {
-    reason;
-    problems;
-    /** What was noticed on the way, and did not stop it. */
-    warnings = [];
-    constructor(reason, problems, cause) {
-        super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
-        this.name = "StopError";
-        this.reason = reason;
-        this.problems = problems;
-    }
-}
-/** An input is missing or malformed. Nothing was contacted. */
-class InputError extends StopError {
-    warnings;
-    constructor(problems, warnings = []) {
-        super("input", problems);
-        this.warnings = warnings;
-    }
-}
-/** A stack file can't mean what it says. Nothing was contacted. */
-class StackFileError extends StopError {
-    warnings;
-    constructor(problems, warnings = []) {
-        super("render", problems);
-        this.warnings = warnings;
-    }
-}
-/** `docker` could not log in, build or push. The swarm is untouched. */
-class BuildError extends StopError {
-    constructor(message, hint, cause) {
-        super("build", [{ message, hint }], cause);
-    }
-}
-/** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
-class ConnectError extends StopError {
-    outlook;
-    constructor(message, hint, cause, outlook = "lasting") {
-        super("connect", [{ message, hint }], cause);
-        this.outlook = outlook;
-    }
-}
-/** What was asked can't work on this swarm as it stands. The swarm is untouched. */
-class PreflightError extends StopError {
-    constructor(problems, cause) {
-        super("preflight", problems, cause);
-    }
-}
-/** The swarm refused a change, or was lost while it was made. It may be changed in part; the message says so. */
-class DeployError extends StopError {
-    constructor(message, hint, cause) {
-        super("deploy", [{ message, hint }], cause);
-    }
-}
-/** The manager's engine answered with something other than success. */
-class ManagerRefusal extends DeployError {
-    /** Of HTTP. */
-    status;
-    /** The engine's own words. */
-    said;
-    constructor(status, what, said) {
-        super(`The manager refused ${what}: ${said}.`, "The engine's log on the manager may say more.");
-        this.name = "ManagerRefusal";
-        this.status = status;
-        this.said = said;
-    }
-}
-/** The runner asked us to stop (SIGINT, SIGTERM). */
-class Cancelled extends Error {
-    constructor(signal) {
-        super(`Cancelled: the runner sent ${signal}.`);
-        this.name = "Cancelled";
-    }
-}
-/** `stack.yml:3:12: message hint`, the form compilers use and editors can follow. */
-function describe(problem) {
-    const where = problem.place === undefined ? "" : `${at(problem.place)}: `;
-    return `${where}${problem.message}${problem.hint === undefined ? "" : ` ${problem.hint}`}`;
-}
-function at(place) {
-    return `${place.file}:${place.line}:${place.column}`;
-}
-/** The sentence of whatever was thrown. */
-function messageOf(error) {
-    return error instanceof Error ? error.message : String(error);
-}
-
-
-/***/ }),
-
-/***/ 2809:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   F: () => (/* binding */ tellStory),
-/* harmony export */   P: () => (/* binding */ headline)
-/* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3564);
-
-
-
-const LINES = 50;
-/** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
-const LINE_LENGTH = 1000;
-const LAST_WORDS_LENGTH = 300;
-function cut(text, length) {
-    return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
-}
-/** Asks at once: Swarm forgets a task, and its logs, after four more attempts. A node that can't tell costs seconds, not the verdict. */
-async function tellStory(swarm, service, task) {
-    const [node, logs] = await Promise.allSettled([
-        task.nodeId === "" ? "" : swarm.nodeName(task.nodeId),
-        swarm.taskLogs(task.id, LINES),
-    ]);
-    const { slot, image, state, exitCode, error } = task;
-    const lines = logs.status === "fulfilled" ? logs.value : [];
-    return {
-        service,
-        slot,
-        image,
-        state,
-        exitCode,
-        error,
-        node: node.status === "fulfilled" ? node.value : task.nodeId,
-        logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
-        lastWords: cut((lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "", LAST_WORDS_LENGTH),
-        logsMissing: logs.status === "rejected" ? (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(logs.reason) : undefined,
-    };
-}
-/** `shop_web.2 on n1: task: non-zero exit (3)` */
-function headline(story) {
-    const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
-    const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
-    return `Task ${where} (${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_1__/* .shortImage */ .Uq)(story.image)}): ${story.error === "" ? ended : story.error}`;
-}
-
-
-/***/ }),
-
-/***/ 3919:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   g: () => (/* binding */ printable),
-/* harmony export */   k: () => (/* binding */ cited)
-/* harmony export */ });
-/** What others wrote (containers, docker, servers) and we show. */
-/** Without colours and other control characters. */
-function printable(line) {
-    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
-}
-const MOST_CHARACTERS = 300;
-/** As part of a sentence of ours: on one line, and not too much of it. */
-function cited(text) {
-    const line = printable(text.replace(/\s+/g, " ")).trim();
-    return line.length > MOST_CHARACTERS ? `${line.slice(0, MOST_CHARACTERS)}…` : line;
-}
-
-
-/***/ }),
-
-/***/ 3564:
+/***/ 4144:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25772,7 +24944,135 @@ function shortImage(image) {
 
 /***/ }),
 
-/***/ 1601:
+/***/ 4145:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   B: () => (/* binding */ resolveImages),
+/* harmony export */   U: () => (/* binding */ ImageLookup)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1969);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
+/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4144);
+
+
+
+
+
+
+/** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
+class ImageLookup {
+    #session;
+    #asked = new Map();
+    constructor(session) {
+        this.#session = session;
+    }
+    async ask(image) {
+        const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
+        this.#asked.set(image, asked);
+        return await asked;
+    }
+    /** The digest of an image that must exist. */
+    async require(image) {
+        const answer = await this.ask(image);
+        if (answer.kind === "found") {
+            this.#asked.set(`${image}@${answer.digest}`, Promise.resolve(answer)); // Its other name.
+            return answer.digest;
+        }
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG([
+            { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
+        ]);
+    }
+    #authFor(image) {
+        const reference = (0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(image);
+        return reference === undefined ? undefined : this.#session.registryAuth(reference.domain);
+    }
+}
+/** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
+async function resolveImages(stack, lookup, live, own) {
+    const images = [...new Set(stack.services.map(({ image }) => image))];
+    const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)]));
+    const answers = new Map();
+    const pins = new Map();
+    const warnings = [];
+    for (const [image, answer] of asked) {
+        const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
+        if (answer.kind === "found") {
+            const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
+            pins.set(image, pin);
+            answers.set(pin, answer);
+        }
+        else if (isOwn(image, own)) {
+            throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG([
+                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
+            ]);
+        }
+        else if (fallback !== undefined) {
+            // Losing the pin would change the spec, and so restart what runs.
+            pins.set(image, fallback.image);
+            answers.set(fallback.image, fallback.answer);
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
+            });
+        }
+        else {
+            answers.set(image, answer);
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
+                hint: hintFor(answer),
+            });
+        }
+    }
+    return { answers, pins, warnings };
+}
+function isOwn(image, own) {
+    const [a, b] = [(0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(image), (0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(own)];
+    return a !== undefined && a.domain === b?.domain && a.path === b.path;
+}
+/** What a registry's refusal means (SWARM 6). */
+function inWords(answer) {
+    const { message, status } = answer;
+    if (status === 404 || /manifest unknown|not found/i.test(message))
+        return "the registry has no such image";
+    if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
+        return `the registry refuses to show it (${message})`;
+    return `the manager's registry look-up failed (${message})`;
+}
+function hintFor(answer) {
+    const words = inWords(answer);
+    if (words.startsWith("the registry has"))
+        return 'Check "registry", "project" and "version", and that it was pushed.';
+    if (words.startsWith("the registry refuses"))
+        return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
+    return "Check that the manager reaches the registry and trusts its certificate.";
+}
+/** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
+function runningPin(image, live) {
+    for (const { spec } of live) {
+        const running = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+        if (!running.startsWith(`${image}@`))
+            continue;
+        const platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Platforms");
+        const digest = running.slice(image.length + 1);
+        const body = {
+            Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
+            Platforms: platforms.map((platform) => ({
+                architecture: (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "Architecture"),
+                os: (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "OS"),
+            })),
+        };
+        return { image: running, answer: { kind: "found", digest, body } };
+    }
+    return undefined;
+}
+
+
+/***/ }),
+
+/***/ 2685:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25804,7 +25104,7 @@ function formatDuration(ms) {
 
 /***/ }),
 
-/***/ 8028:
+/***/ 7336:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25813,10 +25113,10 @@ function formatDuration(ms) {
 /* harmony export */   dN: () => (/* binding */ STACK_FILES)
 /* harmony export */ });
 /* unused harmony export DEFAULTS */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
-/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1601);
-/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(829);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4144);
+/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2685);
+/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3233);
 
 
 
@@ -25858,21 +25158,24 @@ const STACK_FILES = [
 function parseInputs(raw, run) {
     const reader = new Reader(raw);
     const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
-    if (mode !== "deploy") {
-        reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
-    }
+    if (mode === "plan")
+        reader.complain('mode "plan" is not built yet in this version.', 'Use mode "deploy".');
     reader.refuseForNow("lock-timeout", "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.");
-    reader.refuseForNow("keep-releases", "No release records are kept yet.");
     reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
     reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
     const inputs = {
+        mode: mode === "rollback" ? mode : "deploy",
         target: parseTarget(reader, run),
-        image: parseImage(reader, run),
+        image: parseImage(reader, run, mode === "rollback"),
         stack: parseStack(reader, run),
         rollout: {
             timeoutMs: reader.duration("timeout"),
             stableForMs: reader.duration("stable-for"),
             onFailure: reader.oneOf("on-failure", ["rollback", "keep"]),
+        },
+        releases: {
+            keep: reader.count("keep-releases"),
+            wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
         },
     };
     if (inputs.rollout.timeoutMs === 0)
@@ -25939,6 +25242,14 @@ class Reader {
         if (ms === undefined)
             this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
         return ms ?? Number.NaN;
+    }
+    /** A whole number, at least one. */
+    count(name) {
+        const value = this.text(name);
+        if (/^[1-9]\d{0,3}$/.test(value))
+            return Number(value);
+        this.complain(`"${name}" is "${value}".`, "Give a whole number from 1 to 9999.");
+        return Number.NaN;
     }
     oneOf(name, choices) {
         const value = this.text(name);
@@ -26033,7 +25344,8 @@ function parseSshTrust(reader, wanted, run) {
 function nonBlank(text) {
     return text.trim() === "" ? undefined : text;
 }
-function parseImage(reader, run) {
+/** A rollback builds nothing, and takes the image that the release had. */
+function parseImage(reader, run, isRollback) {
     const registry = reader.text("registry").replace(/\/+$/, "");
     const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
     if (project === "")
@@ -26043,7 +25355,7 @@ function parseImage(reader, run) {
     if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
         reader.complain(`"${repository}" (registry/project) is no image name.`, "Give the registry as host or host/namespace without https://, and both in lower case.");
     }
-    const version = parseVersion(reader, run);
+    const version = isRollback ? "" : parseVersion(reader, run);
     const tags = reader
         .list("tags")
         .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
@@ -26060,8 +25372,15 @@ function parseImage(reader, run) {
         tags: [...new Set(tags)].filter((tag) => tag !== version),
         login,
         pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
-        build: reader.boolean("build") ? parseBuild(reader) : undefined,
+        build: reader.boolean("build") && !isRollback ? parseBuild(reader) : undefined,
     };
+}
+function parseWantedRelease(reader) {
+    const wanted = reader.optional("version");
+    if (wanted !== undefined && !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(wanted) && !/^#\d+$/.test(wanted)) {
+        reader.complain(`"version" is "${wanted}", which names no release.`, 'Give the version of an earlier release, or its number such as "#12" (in quotes); leave it out for the one before what runs.');
+    }
+    return wanted;
 }
 function parseVersion(reader, run) {
     const given = reader.text("version");
@@ -26140,7 +25459,7 @@ function parseStack(reader, run) {
 
 /***/ }),
 
-/***/ 829:
+/***/ 3233:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26309,7 +25628,7 @@ function unquote(rest) {
 
 /***/ }),
 
-/***/ 3753:
+/***/ 8517:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26326,9 +25645,9 @@ function unquote(rest) {
 /* harmony import */ var node_os__WEBPACK_IMPORTED_MODULE_2___default = /*#__PURE__*/__nccwpck_require__.n(node_os__WEBPACK_IMPORTED_MODULE_2__);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6760);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_3__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3564);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1870);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(4144);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4442);
 
 
 
@@ -26420,7 +25739,7 @@ function fromHelper(helper, key) {
 
 /***/ }),
 
-/***/ 1870:
+/***/ 4442:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26430,8 +25749,8 @@ function fromHelper(helper, key) {
 /* harmony export */ });
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
 
 
 
@@ -26542,7 +25861,7 @@ function collect(stream, onLine) {
 
 /***/ }),
 
-/***/ 6:
+/***/ 3173:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26567,7 +25886,7 @@ const external_node_https_namespaceObject = require("node:https");
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 ;// CONCATENATED MODULE: ./src/io/engine.ts
 
 
@@ -26744,7 +26063,7 @@ function messageIn(body) {
 
 /***/ }),
 
-/***/ 7633:
+/***/ 7957:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26819,7 +26138,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 5310:
+/***/ 9109:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26833,29 +26152,29 @@ __nccwpck_require__.d(__webpack_exports__, {
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
+var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var template = __nccwpck_require__(4364);
+var template = __nccwpck_require__(6424);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 // EXTERNAL MODULE: ./src/io/docker.ts
-var docker = __nccwpck_require__(1870);
+var docker = __nccwpck_require__(4442);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(3753);
+var docker_config = __nccwpck_require__(8517);
 // EXTERNAL MODULE: ./src/io/engine.ts + 1 modules
-var engine = __nccwpck_require__(6);
+var engine = __nccwpck_require__(3173);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
+var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
-var steady_engine = __nccwpck_require__(8511);
+var steady_engine = __nccwpck_require__(3539);
 // EXTERNAL MODULE: ./src/io/write.ts
-var io_write = __nccwpck_require__(5419);
+var io_write = __nccwpck_require__(1007);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 ;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
 
 
@@ -26866,6 +26185,7 @@ var text_order = __nccwpck_require__(6533);
 
 
 const PREDEFINED_NETWORKS = ["host", "bridge"];
+const NEW_NETWORK = { Driver: "overlay", Attachable: true, Labels: { [defaults/* MANAGED_LABEL */.bS]: "true" } };
 const LOGS_DEADLINE_MS = 8000;
 const REGISTRY_DEADLINE_MS = 60_000;
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
@@ -26939,9 +26259,8 @@ class EngineSwarm {
             throw error;
         }
     }
-    async createNetwork(name) {
-        const Labels = { [defaults/* MANAGED_LABEL */.bS]: "true" };
-        const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
+    async createNetwork(name, definition = NEW_NETWORK) {
+        const body = { ...definition, Name: name, CheckDuplicate: true };
         try {
             return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }), "Id");
         }
@@ -26956,6 +26275,16 @@ class EngineSwarm {
         }
     }
     async createObject(created) {
+        // Another deployment may be faster; a name made from the content means the same content.
+        return await this.#created(created, () => true);
+    }
+    async createRecord(record) {
+        // An attempt whose answer was lost may have left it.
+        const bytes = Buffer.from(record.bytes).toString("base64");
+        await this.#created(record, (existing) => (0,json/* textAt */.$6)(existing, "Spec", "Data") === bytes);
+    }
+    /** The id of what was created, or of what has the name already and will do. */
+    async #created(created, willDo) {
         const { kind, name, labels, bytes, templateDriver } = created;
         const body = {
             Name: name,
@@ -26967,18 +26296,23 @@ class EngineSwarm {
             return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, `/${kind}s/create`, { method: "POST", body, repeatable: true }), "ID");
         }
         catch (error) {
-            // Another deployment was faster; a name made from the content means the same content.
             const conflict = error instanceof errors/* ManagerRefusal */.oF && error.status === 409;
             const existing = conflict
                 ? (await this.#list(`/${kind}s`)).find((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name") === name)
                 : undefined;
-            if (existing === undefined)
+            if (existing === undefined || !willDo(existing))
                 throw error;
             return (0,json/* textAt */.$6)(existing, "ID");
         }
     }
+    async removeObject(kind, id) {
+        await this.#remove(`/${kind}s/${id}`);
+    }
     async services(stack) {
         return (await this.#rawServices(stack)).map(toService);
+    }
+    async everyService() {
+        return await this.#list("/services");
     }
     async tasks(stack) {
         const label = { label: [`${defaults/* STACK_LABEL */.GF}=${stack}`] };
@@ -27006,17 +26340,24 @@ class EngineSwarm {
         const stamped = demultiplexed(bytes).toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.stamp, b.stamp));
         return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
     }
+    async createService(spec, auth) {
+        await this.#write("/services/create", "", spec, auth);
+    }
     async updateService(service, spec, auth) {
-        const path = `/services/${service.id}/update`;
-        const query = `?version=${service.version}`;
-        const write = { method: "POST", path, body: spec, auth };
-        const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, write, query, this.#signal);
-        if (status >= 300)
-            throw new errors/* ManagerRefusal */.oF(status, `POST ${path}`, (0,json/* textAt */.$6)(body, "message"));
+        await this.#write(`/services/${service.id}/update`, `?version=${service.version}`, spec, auth);
+    }
+    async #write(path, query, body, auth) {
+        const write = { method: "POST", path, body, auth };
+        const answer = await (0,io_write/* sendWrite */.A)(this.#engine, write, query, this.#signal);
+        if (answer.status >= 300)
+            throw new errors/* ManagerRefusal */.oF(answer.status, `POST ${path}`, (0,json/* textAt */.$6)(answer.body, "message"));
     }
     async removeService(id) {
+        await this.#remove(`/services/${id}`);
+    }
+    async #remove(path) {
         try {
-            await (0,engine/* json */.Pq)(this.#engine, `/services/${id}`, { method: "DELETE", repeatable: true });
+            await (0,engine/* json */.Pq)(this.#engine, path, { method: "DELETE", repeatable: true });
         }
         catch (error) {
             if (!(error instanceof errors/* ManagerRefusal */.oF && error.status === 404))
@@ -27099,11 +26440,11 @@ function linesOf(bytes, stderr) {
 }
 
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
+var apply = __nccwpck_require__(7279);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
+var plan = __nccwpck_require__(4044);
 // EXTERNAL MODULE: ./src/io/stand-in.ts
-var stand_in = __nccwpck_require__(3050);
+var stand_in = __nccwpck_require__(4406);
 ;// CONCATENATED MODULE: ./src/io/forwarding.ts
 
 
@@ -27203,17 +26544,17 @@ async function pass(engine, request) {
 }
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
-var ssh_login = __nccwpck_require__(6615);
+var ssh_login = __nccwpck_require__(6962);
 // EXTERNAL MODULE: external "node:net"
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
 const external_node_stream_namespaceObject = require("node:stream");
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
+// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(2638);
 // EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(3919);
+var foreign_text = __nccwpck_require__(9587);
 ;// CONCATENATED MODULE: ./src/io/docker-way.ts
 
 
@@ -27332,7 +26673,7 @@ function isRefusal(error) {
 }
 
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7633);
+var known_hosts = __nccwpck_require__(7957);
 ;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
 
 
@@ -28040,7 +27381,7 @@ function requireManager(info, address) {
 
 /***/ }),
 
-/***/ 6615:
+/***/ 6962:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28053,14 +27394,14 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: external "node:fs"
 var external_node_fs_ = __nccwpck_require__(3024);
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
+// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(2638);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
+var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7633);
+var known_hosts = __nccwpck_require__(7957);
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
 ;// CONCATENATED MODULE: ./src/io/private-key.ts
@@ -28207,7 +27548,7 @@ function knownHostsName({ host, port }) {
 
 /***/ }),
 
-/***/ 3050:
+/***/ 4406:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28224,11 +27565,11 @@ function knownHostsName({ host, port }) {
 /* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1870);
-/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5419);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4442);
+/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1007);
 
 
 
@@ -28376,7 +27717,7 @@ function one(objects, name, kind) {
 
 /***/ }),
 
-/***/ 8511:
+/***/ 3539:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28388,8 +27729,8 @@ function one(objects, name, kind) {
 /* unused harmony export pauseBefore */
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3173);
 
 
 
@@ -28544,20 +27885,20 @@ function silent(reached, error) {
 
 /***/ }),
 
-/***/ 5419:
+/***/ 1007:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   A: () => (/* binding */ sendWrite)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8511);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3173);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3539);
 
 
 
@@ -28639,7 +27980,7 @@ function parsed(body) {
 
 /***/ }),
 
-/***/ 8301:
+/***/ 9321:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28683,7 +28024,100 @@ function numberAt(value, ...path) {
 
 /***/ }),
 
-/***/ 2464:
+/***/ 6507:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   V: () => (/* binding */ watched),
+/* harmony export */   l: () => (/* binding */ observe)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2685);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9042);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+
+
+
+
+
+
+
+const POLL_MS = 700;
+/** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
+async function* observe(swarm, clock, request) {
+    const start = request.startedAt;
+    let stableSince;
+    let seenAt = start;
+    let verdicts = new Map();
+    for (let { seen } = request;; seen = undefined) {
+        try {
+            verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
+            seenAt = clock.now();
+        }
+        catch (error) {
+            if (!mayPass(error))
+                throw error;
+            if (clock.now() - start >= request.timeoutMs)
+                throw lostSight(clock.now() - seenAt, verdicts, error);
+            await clock.sleep(POLL_MS);
+            continue;
+        }
+        const now = clock.now();
+        const kinds = [...verdicts.values()].map(({ kind }) => kind);
+        stableSince = kinds.every((kind) => kind === "converged") ? (stableSince ?? now) : undefined;
+        const stableMs = stableSince === undefined ? undefined : now - stableSince;
+        const end = ending(kinds, stableMs, now - start, request);
+        yield { elapsedMs: now - start, verdicts, stableMs, end };
+        if (end !== undefined)
+            return;
+        await clock.sleep(POLL_MS);
+    }
+}
+function ending(kinds, stableMs, elapsedMs, request) {
+    if (request.endOnFailure && kinds.includes("failed"))
+        return "failed";
+    if (stableMs !== undefined && stableMs >= request.stableForMs)
+        return "stable";
+    return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
+}
+/** A manager that does not answer, or has no leader just now, may do so again; anything else will not mend itself. */
+function mayPass(error) {
+    return error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ConnectError */ .T$ || (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ManagerRefusal */ .oF && error.status >= 500);
+}
+async function look(swarm, stack) {
+    const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
+    return { services, tasks };
+}
+function judged({ services, tasks }, request) {
+    return new Map(request.services.map((each) => {
+        const live = services.find((service) => service.name === each.serviceName);
+        const snapshot = {
+            name: each.name,
+            sent: each.sent,
+            live,
+            tasks: tasks.filter((task) => task.serviceId === live?.id),
+            oldFailures: request.oldFailures,
+            networkIds: request.networkIds,
+        };
+        return [each.name, (0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .judge */ .S4)(snapshot)];
+    }));
+}
+/** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
+function lostSight(blindMs, verdicts, error) {
+    const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .DeployError */ .sH(`No manager could be asked about the rollout for the last ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_4__/* .formatDuration */ .a)(blindMs)}: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
+}
+function watched(services) {
+    return services.flatMap(({ name, wanted }) => wanted === undefined ? [] : [{ name, serviceName: (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(wanted, "Name"), sent: wanted }]);
+}
+
+
+/***/ }),
+
+/***/ 4044:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28695,9 +28129,9 @@ function numberAt(value, ...path) {
 /* harmony export */   tD: () => (/* binding */ changed),
 /* harmony export */   vY: () => (/* binding */ futureId)
 /* harmony export */ });
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7856);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6188);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8301);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1884);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2880);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9321);
 
 
 
@@ -28788,7 +28222,834 @@ function fieldsOf(paths) {
 
 /***/ }),
 
-/***/ 665:
+/***/ 6526:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  w: () => (/* binding */ checkByDocker),
+  e: () => (/* binding */ planning_plan)
+});
+
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/plan.ts
+var plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(2880);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(1969);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(9391);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(7158);
+;// CONCATENATED MODULE: ./src/stack/objection.ts
+
+
+
+const UNKNOWN = /^(\S+) Additional property (.+) is not allowed$/;
+/** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
+function objection(reason, root) {
+    const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
+    if (key !== undefined)
+        return {
+            message: `YAML does not read the key ${key.text} as text.`,
+            hint: "Quote it.",
+            place: key.place,
+        };
+    const unknown = UNKNOWN.exec(reason);
+    const [, , property = ""] = unknown ?? [];
+    const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
+    return {
+        message: `Docker refuses the stack file: ${repeatable(reason, root).replace(/\.$/, "")}.`,
+        place: placeOf(reason, root),
+        ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
+    };
+}
+/** Docker quotes parts of values, in spellings of its own. Of a value that came from a variable they may be parts of a secret. */
+function repeatable(reason, root) {
+    const scalars = scalarsOf(root);
+    const written = new Set(scalars.filter((each) => each.substituted !== true).map(({ text }) => text));
+    const inserted = scalars.filter((each) => each.substituted === true).map(({ text }) => text.toLowerCase());
+    return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => {
+        if (written.has(inner))
+            return whole;
+        const part = inner.length > 2 && inserted.some((text) => text.includes(inner.toLowerCase()));
+        return part || (inner.includes("\\") && inserted.length > 0) ? "…" : whole;
+    });
+}
+function placeOf(reason, root) {
+    const unknown = UNKNOWN.exec(reason);
+    if (unknown !== null) {
+        const [, path = "", property = ""] = unknown;
+        const parent = path === "(root)" ? root : follow(root, path);
+        return entryOf(parent, property)?.key.place ?? (parent ?? root).place;
+    }
+    if (/Compose file version/.test(reason))
+        return ((0,tree/* get */.Jt)(root, "version") ?? root).place;
+    const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
+    if (path !== undefined)
+        return (follow(root, path) ?? root).place;
+    return (decoded(reason, root) ?? named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
+}
+/** What docker's YAML takes for null, a boolean, a number or a date. */
+const OTHER_THAN_TEXT = /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
+/** The first key that is no text to docker, which it refuses without saying which. */
+function otherKey(root) {
+    return keysOf(root).find(({ plain, tag, text }) => plain && tag === undefined && OTHER_THAN_TEXT.test(text));
+}
+/** In the order of the file. */
+function keysOf(node) {
+    if (node.kind === "scalar")
+        return [];
+    if (node.kind === "sequence")
+        return node.items.flatMap(keysOf);
+    return node.entries.flatMap(({ key, value }) => [key, ...keysOf(value)]);
+}
+/** As deep into the tree as a dotted path leads; a key may have dots of its own. */
+function follow(root, path) {
+    let node = root;
+    let rest = path;
+    while (rest !== "") {
+        const step = node.kind === "sequence" ? itemAt(node.items, rest) : valueAt((0,tree/* entriesOf */.Mc)(node), rest);
+        if (step === undefined)
+            return node;
+        node = step.node;
+        rest = rest.slice(step.length + 1);
+    }
+    return node;
+}
+function itemAt(items, path) {
+    const index = /^\d+/.exec(path)?.[0] ?? "";
+    const node = items[Number(index)];
+    return index === "" || node === undefined ? undefined : { node, length: index.length };
+}
+function valueAt(entries, path) {
+    const [entry] = entries
+        .filter(({ key }) => path === key.text || path.startsWith(`${key.text}.`))
+        .toSorted((a, b) => b.key.text.length - a.key.text.length);
+    return entry === undefined ? undefined : { node: entry.value, length: entry.key.text.length };
+}
+function entryOf(node, key) {
+    return (0,tree/* entriesOf */.Mc)(node).find((entry) => entry.key.text === key);
+}
+/** `error decoding 'Deploy.Resources.Limits.memory'` names Go's fields, and no service. */
+function decoded(reason, root) {
+    const fields = /(?:decoding|parse) '([\w.[\]]+)'/
+        .exec(reason)?.[1]
+        ?.split(/[.[\]]+/)
+        .filter(Boolean) ?? [];
+    if (fields.length === 0)
+        return undefined;
+    const found = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
+        let node = value;
+        for (const field of fields) {
+            node =
+                node?.kind === "sequence"
+                    ? node.items[Number(field)]
+                    : (0,tree/* entriesOf */.Mc)(node).find(({ key }) => goName(key.text) === goName(field))?.value;
+        }
+        return node === undefined ? [] : [node];
+    });
+    const [only, another] = found;
+    return (found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
+        (another === undefined ? only : undefined));
+}
+function goName(key) {
+    return key.replaceAll("_", "").toLowerCase();
+}
+/** `service web: …`, `volume "data" …`: the key, and within it the value that is quoted. */
+function named(reason, root) {
+    const [, kind = "", name = ""] = /\b(service|network|volume|config|secret) "?([\w.-]+?)"?(?::|$| is )/.exec(reason) ?? [];
+    const entry = entryOf((0,tree/* get */.Jt)(root, `${kind}s`), name);
+    return entry === undefined ? undefined : (quoted(reason, entry.value) ?? entry.key);
+}
+/** The longest value that the objection repeats. */
+function quoted(reason, node) {
+    const words = new Set(reason.split(/[\s"':;,]+/));
+    const found = scalarsOf(node)
+        .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
+        .toSorted((a, b) => b.text.length - a.text.length);
+    return found[0];
+}
+function scalarsOf(node) {
+    if (node.kind === "scalar")
+        return [node];
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+}
+/** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
+const KNOWN_KEYS = `version services networks volumes secrets configs
+  cap_add cap_drop command configs credential_spec deploy dns dns_search entrypoint env_file environment extra_hosts healthcheck hostname
+  image init isolation labels logging networks oom_score_adj ports read_only restart secrets stdin_open stop_grace_period stop_signal
+  sysctls tty ulimits user volumes working_dir
+  mode endpoint_mode replicas rollback_config update_config resources restart_policy placement parallelism delay failure_action monitor
+  max_failure_ratio order limits reservations cpus memory pids generic_resources condition max_attempts window constraints preferences
+  max_replicas_per_node disable interval retries test timeout start_period start_interval driver options target published protocol source
+  type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
+
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/planning.ts
+
+
+
+
+
+
+
+
+
+
+/** Rehearses the deployment and compares what docker would send with what runs. */
+async function planning_plan(request, session, voice) {
+    const { stack, survey, folder, dockerMajor } = request;
+    const missing = (kind, existing) => request.objects
+        .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
+        .map(({ name }) => name);
+    const needs = {
+        networks: request.networks.filter((name) => !survey.networks.some((network) => network.Name === name)),
+        configs: missing("config", survey.configs),
+        secrets: missing("secret", survey.secrets),
+    };
+    const stage = {
+        survey,
+        images: request.images,
+        networks: futures(needs.networks),
+        configs: futures(needs.configs),
+        secrets: futures(needs.secrets),
+    };
+    const writes = await session.rehearse(stage, async (docker) => {
+        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
+        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
+        sayWarnings(answer.stderr, voice);
+        if (answer.code !== 0)
+            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
+    });
+    const wanted = writes
+        .filter(({ path }) => (0,plan/* writesService */.IJ)(path))
+        .map(({ body, auth }) => ({ spec: body, auth }));
+    return (0,plan/* planDeployment */.HN)({
+        stack: stack.name,
+        wanted,
+        live: survey.services,
+        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
+        prune: request.prune,
+        needs,
+    });
+}
+function futures(names) {
+    return new Map(names.map((name) => [name, (0,plan/* futureId */.vY)(name)]));
+}
+/**
+ * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
+ * anything is contacted.
+ */
+async function checkByDocker(world, stack, folder, dockerMajor) {
+    const flags = ["--resolve-image", "never"];
+    await world.rehearse(assumed(stack), async (docker) => {
+        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags };
+        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
+        if (answer.code !== 0)
+            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
+    });
+}
+/** A swarm without services, on which every external network, config and secret exists. */
+function assumed({ root }) {
+    const named = (section) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section)).map(({ key, value }) => (0,configs/* externalName */.NI)(key.text, value));
+    const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
+    const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
+    return {
+        survey: { info, ...nothing, services: [], tasks: [], configs: [], secrets: [] },
+        images: new Map(),
+        networks: futures(named("networks")),
+        configs: futures(named("configs")),
+        secrets: futures(named("secrets")),
+    };
+}
+function sayWarnings(stderr, voice) {
+    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
+        voice.quote(line);
+}
+function refusal(reason, { root }) {
+    return new errors/* StackFileError */.Ne([objection(reason, root)]);
+}
+
+
+/***/ }),
+
+/***/ 2548:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   fb: () => (/* binding */ tellPlan),
+/* harmony export */   fw: () => (/* binding */ DRAFT_NAMES),
+/* harmony export */   gu: () => (/* binding */ settled),
+/* harmony export */   hc: () => (/* binding */ renderWith),
+/* harmony export */   iA: () => (/* binding */ prepare)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7279);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(840);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4145);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_15__ = __nccwpck_require__(2685);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7336);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4044);
+/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6526);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8685);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(1884);
+/* harmony import */ var _stack_paths_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(7436);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(1969);
+/* harmony import */ var _sources_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1473);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(5867);
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
+const DRAFT_NAMES = { key: (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.randomBytes)(32), taken: () => false };
+function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
+    const { stack, image } = inputs;
+    const { folder } = sources;
+    return (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .render */ .XX)({
+        templates: sources.templates,
+        unread: sources.unread,
+        stack: stack.name,
+        variables: stack.variables,
+        secrets: stack.secrets,
+        environment: world.environment,
+        strict: stack.strict,
+        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
+        envFile: sources.envFile,
+        envConfig: stack.envConfig,
+        namingKey: naming.key,
+        taken: naming.taken,
+        read: (path) => world.files.read((0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_13__/* .cleanPath */ .t)(folder === "." ? "" : `${folder}/`, path)),
+        image: { ...image, digest },
+        commit: world.run.sha,
+        dockerMajor,
+    });
+}
+/** Waits for an earlier update, resolves every image, and plans; refuses what can't work. */
+async function prepare(digest, found, deployment, session) {
+    const { inputs, sources, world, dockerMajor, facts } = deployment;
+    const { voice } = world;
+    const survey = await settled(found.survey, deployment, session);
+    const namingKey = namingKeyOf(survey, deployment.draft);
+    const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
+    const rendered = renderWith(digest, naming, deployment);
+    facts.configName = rendered.envConfigName;
+    const lookup = survey === found.survey ? found.images : new _image_resolve_js__WEBPACK_IMPORTED_MODULE_3__/* .ImageLookup */ .U(session); // After a wait, what registries said is old.
+    const images = await (0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_3__/* .resolveImages */ .B)(rendered, lookup, survey.services, inputs.image.repository);
+    const stack = (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .pinned */ .dp)(rendered, images.pins);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .printed */ .zd)(stack));
+    const told = new Set(deployment.draft.warnings.map(_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .describe */ .q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .describe */ .q0)(warning)));
+    for (const warning of [...untold, ...images.warnings])
+        voice.warn(warning);
+    const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
+    const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
+    (0,_apply_js__WEBPACK_IMPORTED_MODULE_1__/* .refuseForeignConfigs */ .Qm)(objects, survey);
+    const { networks, prune } = inputs.stack;
+    const request = {
+        stack,
+        objects,
+        survey,
+        images: images.answers,
+        networks,
+        prune,
+        folder: sources.folder,
+        dockerMajor,
+    };
+    const plan = await (0,_planning_js__WEBPACK_IMPORTED_MODULE_6__/* .plan */ .e)(request, session, voice);
+    tellPlan(plan, deployment);
+    return { stack, survey, plan, objects, images };
+}
+/** Into the log and the facts; refuses a plan that would harm what runs. */
+function tellPlan(plan, { inputs, world: { voice }, facts }) {
+    facts.plan = plan;
+    facts.services = plan.services.map(plannedResult);
+    voice.group("Plan");
+    (0,_report_js__WEBPACK_IMPORTED_MODULE_7__/* .planLines */ .HN)(plan, inputs.mode).forEach((line) => voice.say(line));
+    refusePaused(plan);
+    voice.endGroup();
+}
+/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
+const NAMING_KEY = "swarm-stack-deploy_naming-key";
+/**
+ * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
+ * has secrets makes it and creates it with its other configs. Should two do so at once, the slower one's secrets get new names the
+ * next time: one roll too many, nothing lost.
+ */
+function namingKeyOf(survey, draft) {
+    const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
+    if (existing !== undefined)
+        return { bytes: existing, isNew: false };
+    const isNew = draft.objects.some(({ kind }) => kind === "secret");
+    return { bytes: isNew ? (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.randomBytes)(32) : DRAFT_NAMES.key, isNew };
+}
+/** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
+function takenByOthers(survey, stack) {
+    const others = (objects) => new Set(objects
+        .filter((raw) => ![stack, ""].includes((0,_json_js__WEBPACK_IMPORTED_MODULE_14__/* .textAt */ .$6)(raw, "Spec", "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__/* .STACK_LABEL */ .GF)))
+        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_14__/* .textAt */ .$6)(raw, "Spec", "Name")));
+    const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
+    return (kind, name) => names[kind].has(name);
+}
+function namingKeyObject(bytes) {
+    const labels = new Map([[_stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__/* .MANAGED_LABEL */ .bS, "true"]]);
+    return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
+}
+function plannedResult({ name, change, before, wanted }) {
+    return {
+        name,
+        change,
+        imageBefore: (0,_report_js__WEBPACK_IMPORTED_MODULE_7__/* .imageOf */ .dT)(before?.spec),
+        imageSent: (0,_report_js__WEBPACK_IMPORTED_MODULE_7__/* .imageOf */ .dT)(wanted),
+        imageAfter: (0,_report_js__WEBPACK_IMPORTED_MODULE_7__/* .imageOf */ .dT)(wanted ?? before?.spec),
+        state: change,
+        detail: "",
+        durationMs: undefined,
+    };
+}
+const AGAIN_MS = 1000;
+const IN_FLIGHT = new Set(["updating", "rollback_started"]);
+/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
+async function settled(first, { inputs, world }, { swarm }) {
+    const deadline = world.clock.now() + inputs.rollout.timeoutMs;
+    for (let survey = first, told = false;; told = true) {
+        const busy = survey.services.filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
+        const [one] = busy;
+        if (one === undefined)
+            return survey;
+        const names = busy.map(({ name }) => name).join(", ");
+        if (!told)
+            world.voice.say(`Waiting for an earlier update of ${names} to end.`);
+        if (world.clock.now() >= deadline) {
+            const message = `An earlier update of ${names} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_15__/* .formatDuration */ .a)(inputs.rollout.timeoutMs)}.`;
+            const hint = `See what holds it up: docker service ps ${one.name}; end it with docker service rollback ${one.name}.`;
+            throw new _errors_js__WEBPACK_IMPORTED_MODULE_2__/* .PreflightError */ .wG([{ message, hint }]);
+        }
+        await world.clock.sleep(AGAIN_MS);
+        survey = await swarm.survey(inputs.stack.name);
+    }
+}
+/** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
+function refusePaused(plan) {
+    const problems = (0,_plan_js__WEBPACK_IMPORTED_MODULE_5__/* .changed */ .tD)(plan).flatMap(({ before, sameTemplate }) => {
+        if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
+            return [];
+        const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
+        return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
+    });
+    if (problems.length > 0)
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_2__/* .PreflightError */ .wG(problems);
+}
+function objectLabels(object, { inputs, world }) {
+    const labels = new Map(object.labels);
+    labels.set(_stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__/* .STACK_LABEL */ .GF, inputs.stack.name);
+    const own = {
+        stack: inputs.stack.name,
+        key: object.key,
+        version: inputs.image.version,
+        commit: world.run.sha,
+        run: world.run.runUrl,
+    };
+    for (const [key, value] of Object.entries(own))
+        labels.set(`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__/* .LABEL_PREFIX */ .Ag}${key}`, value);
+    return labels;
+}
+
+
+/***/ }),
+
+/***/ 7857:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   L: () => (/* binding */ keepRelease),
+/* harmony export */   c: () => (/* binding */ readHistory)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2548);
+/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4500);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3132);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+
+
+
+
+
+
+
+
+function readHistory(records, { compression }) {
+    const releases = [];
+    const unreadable = [];
+    for (const record of records) {
+        const release = read(record, compression);
+        if (typeof release !== "string")
+            releases.push(release);
+        else
+            unreadable.push({
+                message: `The record of release #${record.number} on the swarm can't be read: ${release}.`,
+                hint: `Look at it with: docker config inspect ${record.parts[0]?.name}`,
+            });
+    }
+    return { releases, unreadable };
+}
+function read(record, compression) {
+    const bytes = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .joined */ .oR)(record);
+    if (bytes === undefined)
+        return "a part of it is missing";
+    let text;
+    try {
+        text = compression.expand(bytes);
+    }
+    catch (error) {
+        return `it is damaged (${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)})`;
+    }
+    const release = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .decoded */ .DH)(text);
+    if (typeof release === "string" || release.number === record.number)
+        return release;
+    return `it says that it is release #${release.number}`;
+}
+/**
+ * After a good verdict: records what runs as a release, then tidies what no kept release, no service and no service's previous spec
+ * needs. The stack runs by then, so whatever goes wrong here is told and changes nothing else. Where nothing was changed, nothing is
+ * written.
+ */
+async function keepRelease(made, plan, rollout, session) {
+    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .isEmpty */ .Im)(plan))
+        return;
+    const { voice } = rollout.world;
+    voice.group("Record the release");
+    try {
+        const recorded = await recordRelease(made, plan, rollout, session);
+        await tidy(recorded, rollout, session).catch((error) => voice.say(`What old releases have left could not be tidied: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`));
+    }
+    catch (error) {
+        voice.warn({
+            message: `This release could not be recorded on the swarm: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`,
+            hint: 'It runs all the same, but mode "rollback" can\'t come back to it.',
+        });
+    }
+    voice.endGroup();
+}
+async function recordRelease(made, plan, rollout, session) {
+    const survey = await session.swarm.survey(plan.stack);
+    const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
+    const release = describe(made, records, survey, plan, rollout);
+    await write(release, plan.stack, rollout, session);
+    rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_4__/* .nameOf */ .Vb)(release);
+    rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_4__/* .titleOf */ .Gg)(release)}.`);
+    return { release, survey, records };
+}
+function describe({ facts, origin, ...made }, records, survey, plan, { world }) {
+    const number = 1 + (records[0]?.number ?? 0);
+    const { runUrl, actor, actionRef } = world.run;
+    const at = new Date(world.clock.now()).toISOString();
+    const wanted = plan.services.filter(({ change }) => change !== "remove" && change !== "foreign");
+    const services = new Set(wanted.map(({ name }) => `${plan.stack}_${name}`));
+    return (0,_release_js__WEBPACK_IMPORTED_MODULE_4__/* .releaseOf */ .l7)({ ...facts, number, origin: origin ?? number, run: runUrl, actor, at, by: actionRef }, { ...made, stack: plan.stack, services }, survey);
+}
+/** All parts, or none: half a record would be in the way of tidying. */
+async function write(release, stack, { world }, { swarm }) {
+    const { voice } = world;
+    const objects = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .recordObjects */ .a0)(stack, release, world.compression.compress((0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .encoded */ .dS)(release)));
+    if (objects.length > 1)
+        voice.say(`The record is larger than one docker config may be: it has ${objects.length} parts.`);
+    try {
+        await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(objects.map(async (object) => await swarm.createRecord(object)));
+    }
+    catch (error) {
+        await withdraw(objects, stack, swarm).catch((second) => voice.say(`Parts of the record stay on the swarm: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(second)}`));
+        throw error;
+    }
+}
+async function withdraw(objects, stack, swarm) {
+    if (objects.length === 1)
+        return;
+    const { rawConfigs } = await swarm.survey(stack);
+    const own = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .recordsOf */ .M$)(rawConfigs, stack).flatMap(({ parts }) => parts);
+    const left = own.filter((part) => objects.some(({ name, bytes }) => name === part.name && Buffer.from(bytes).equals(part.bytes)));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
+}
+/** Old records first; then what only they needed. What can't be removed stays for the next time. */
+async function tidy({ release, survey, records }, { inputs, world }, { swarm }) {
+    const { name: stack } = inputs.stack;
+    const others = inputs.releases.keep - 1;
+    const old = records.slice(others);
+    const kept = readHistory(records.slice(0, others), world);
+    const remove = async (what, kind, id) => {
+        try {
+            await swarm.removeObject(kind, id);
+            world.voice.say(`Removed ${what}.`);
+        }
+        catch (error) {
+            world.voice.say(`${what} could not be removed: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+        }
+    };
+    const parts = old.flatMap((each) => each.parts.map((part) => ({ ...part, number: each.number })));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(parts.map(async ({ id, name, number }) => await remove(`${name}, the record of release #${number}`, "config", id)));
+    if (kept.unreadable.length > 0) {
+        kept.unreadable.forEach(({ message }) => world.voice.say(message));
+        world.voice.say("So nobody knows what it needs, and configs and secrets of old releases stay.");
+        return;
+    }
+    const services = await swarm.everyService();
+    const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_4__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
+}
+
+
+/***/ }),
+
+/***/ 4500:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   DH: () => (/* binding */ decoded),
+/* harmony export */   M$: () => (/* binding */ recordsOf),
+/* harmony export */   a0: () => (/* binding */ recordObjects),
+/* harmony export */   dS: () => (/* binding */ encoded),
+/* harmony export */   oR: () => (/* binding */ joined)
+/* harmony export */ });
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1884);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3132);
+
+
+
+
+
+/** Of the JSON inside; a reader leaves alone what it does not know. */
+const FORMAT = 1;
+/** Half of what a config may hold since 2022, and little less than what it could hold before. */
+const PART_BYTES = 500_000;
+/** The records of a stack by their labels, the newest first. */
+function recordsOf(rawConfigs, stack) {
+    const found = new Map();
+    for (const raw of rawConfigs) {
+        const number = Number((0,_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "release"));
+        const isRecord = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "Spec", "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .MANAGED_LABEL */ .bS) === "true" && number > 0;
+        if (!isRecord || (0,_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "stack") !== stack)
+            continue;
+        const [index = 1, count = 1] = (0,_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "part").split("/").map(Number);
+        const bytes = Buffer.from((0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "Spec", "Data"), "base64");
+        const part = { id: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "ID"), name: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "Spec", "Name"), index, count, bytes };
+        found.set(number, [...(found.get(number) ?? []), part]);
+    }
+    return [...found]
+        .map(([number, parts]) => ({ number, parts: parts.toSorted((a, b) => a.index - b.index) }))
+        .toSorted((a, b) => b.number - a.number);
+}
+/** What was stored, out of its parts; undefined where one is missing. */
+function joined({ parts }) {
+    const whole = parts.every(({ index, count }, before) => index === before + 1 && count === parts.length);
+    return whole ? Buffer.concat(parts.map(({ bytes }) => bytes)) : undefined;
+}
+/**
+ * The docker configs that keep a release. They carry docker's own label for what belongs to a stack: `docker stack rm` takes the stack's
+ * configs and secrets, without which nothing could be rolled back to, so it takes the history, too.
+ */
+function recordObjects(stack, release, bytes) {
+    const count = Math.ceil(bytes.byteLength / PART_BYTES);
+    const { number, version, commit, run, actor } = release;
+    return Array.from({ length: count }, (_, before) => {
+        const own = {
+            release: String(number),
+            stack,
+            version,
+            commit,
+            run,
+            actor,
+            part: `${before + 1}/${count}`,
+        };
+        const labels = Object.entries(own).map(([key, value]) => [_stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .LABEL_PREFIX */ .Ag + key, value]);
+        const name = `swarm-stack-deploy_release_${stack}_${number}${before === 0 ? "" : `_part${before + 1}`}`;
+        return {
+            kind: "config",
+            name: (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_0__/* .fixedName */ .ES)(name),
+            bytes: bytes.subarray(before * PART_BYTES, (before + 1) * PART_BYTES),
+            labels: new Map([[_stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .MANAGED_LABEL */ .bS, "true"], [_stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_LABEL */ .GF, stack], ...labels]),
+            templateDriver: undefined,
+        };
+    });
+}
+function encoded(release) {
+    return JSON.stringify({ format: FORMAT, ...release });
+}
+/** The release in a record's text, or why there is none. */
+function decoded(text) {
+    const raw = parsed(text);
+    if (raw === undefined)
+        return "it is no JSON";
+    const format = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__.at)(raw, "format");
+    if (format !== FORMAT)
+        return `it has the format ${JSON.stringify(format)}, and this version of the action knows ${FORMAT}`;
+    const services = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(raw, "services").filter((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name") !== "");
+    const number = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .numberAt */ .tk)(raw, "number");
+    if (number === 0 || services.length !== (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(raw, "services").length)
+        return "it is incomplete";
+    return {
+        number,
+        origin: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .numberAt */ .tk)(raw, "origin") || number,
+        version: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "version"),
+        image: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "image"),
+        digest: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "digest"),
+        configName: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "configName"),
+        commit: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "commit"),
+        run: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "run"),
+        actor: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "actor"),
+        at: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "at"),
+        by: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "by"),
+        file: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "file"),
+        services,
+        networks: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(raw, "networks").map((network) => ({
+            name: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(network, "name"),
+            id: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(network, "id"),
+            definition: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .isObject */ .Gv)((0,_json_js__WEBPACK_IMPORTED_MODULE_3__.at)(network, "definition")) ? (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .objectAt */ .lJ)(network, "definition") : undefined,
+        })),
+        configs: texts(raw, "configs"),
+        secrets: texts(raw, "secrets"),
+    };
+}
+function parsed(text) {
+    try {
+        return JSON.parse(text);
+    }
+    catch {
+        return undefined;
+    }
+}
+function texts(raw, key) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(raw, key).filter((each) => typeof each === "string");
+}
+
+
+/***/ }),
+
+/***/ 3132:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Gg: () => (/* binding */ titleOf),
+/* harmony export */   Vb: () => (/* binding */ nameOf),
+/* harmony export */   Yk: () => (/* binding */ staleObjects),
+/* harmony export */   kH: () => (/* binding */ used),
+/* harmony export */   l7: () => (/* binding */ releaseOf),
+/* harmony export */   tZ: () => (/* binding */ ownLabel)
+/* harmony export */ });
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9321);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1884);
+
+
+
+
+/** What the swarm runs now, as a release. */
+function releaseOf(facts, belongings, survey) {
+    const specs = survey.services.filter(({ name }) => belongings.services.has(name)).map(({ spec }) => spec);
+    const names = (kind) => [...new Set([...used(kind, specs).keys(), ...belongings[`${kind}s`]])].toSorted();
+    const networks = attached(specs, belongings, survey);
+    return { ...facts, services: specs, networks, configs: names("config"), secrets: names("secret") };
+}
+function attached(specs, { stack, addressed }, { networks }) {
+    const targets = new Set(specs.flatMap((spec) => [...(0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .listAt */ .gT)(spec, "TaskTemplate", "Networks"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .listAt */ .gT)(spec, "Networks")].map((each) => (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(each, "Target"))));
+    return networks
+        .filter((raw) => targets.has((0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Id")))
+        .map((raw) => {
+        const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Name");
+        const isOwn = (0,_json_js__WEBPACK_IMPORTED_MODULE_2__.at)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_LABEL */ .GF) === stack || (0,_json_js__WEBPACK_IMPORTED_MODULE_2__.at)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .MANAGED_LABEL */ .bS) === "true";
+        const definition = isOwn ? definitionOf(raw, addressed.has(name)) : undefined;
+        return { name, id: (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Id"), definition };
+    });
+}
+/** What the swarm had chosen by itself it shall choose again: the subnet may belong to another network by then. */
+function definitionOf(raw, isAddressed) {
+    const chosen = [
+        "Driver",
+        "Attachable",
+        "Internal",
+        "EnableIPv6",
+        "Labels",
+        ...(isAddressed ? ["IPAM"] : []),
+    ];
+    const kept = Object.entries(raw).filter(([key]) => chosen.includes(key));
+    const options = Object.entries((0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .objectAt */ .lJ)(raw, "Options")).filter(([key]) => !key.endsWith(".vxlanid_list"));
+    return { ...Object.fromEntries(kept), Options: Object.fromEntries(options) };
+}
+/** Names to ids of the configs or secrets in specs. */
+function used(kind, specs) {
+    const [list, name, id] = kind === "config" ? ["Configs", "ConfigName", "ConfigID"] : ["Secrets", "SecretName", "SecretID"];
+    return new Map(specs.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", list).map((each) => [
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(each, name),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(each, id),
+    ])));
+}
+/** `#3`, or `#5, #3 again` */
+function nameOf({ number, origin }) {
+    return origin === number ? `#${number}` : `#${number}, #${origin} again`;
+}
+/** `#3 v1.2.0 (2026-08-01 10:00, 0123456)` */
+function titleOf({ number, origin, version, at: time, commit }) {
+    const when = time.slice(0, 16).replace("T", " ");
+    const again = origin === number ? "" : `, #${origin} again`;
+    return `#${number} ${version} (${[when, commit.slice(0, 7)].filter((part) => part !== "").join(", ")}${again})`;
+}
+/**
+ * Configs and secrets that this action made for the stack, and that nothing needs any more: no service of any stack, no service's
+ * previous spec (`docker service rollback` would take it down without), no kept release. `services` is the engine's own list.
+ */
+function staleObjects(stack, { rawConfigs, rawSecrets }, services, kept) {
+    const mentioned = JSON.stringify(services);
+    const stale = (kind, objects) => {
+        const needed = new Set(kept.flatMap((release) => release[`${kind}s`]));
+        return objects
+            .filter((raw) => ownLabel(raw, "stack") === stack && ownLabel(raw, "key") !== "")
+            .map((raw) => ({ kind, id: (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "ID"), name: (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Spec", "Name") }))
+            .filter(({ id, name }) => !needed.has(name) && !mentioned.includes(JSON.stringify(id)));
+    };
+    return [...stale("config", rawConfigs), ...stale("secret", rawSecrets)];
+}
+/** A label of ours on a config or secret; empty where it has none. */
+function ownLabel(raw, name) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Spec", "Labels", `${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .LABEL_PREFIX */ .Ag}${name}`);
+}
+
+
+/***/ }),
+
+/***/ 8685:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28800,13 +29061,15 @@ function fieldsOf(paths) {
 /* harmony export */   jt: () => (/* binding */ noLogs),
 /* harmony export */   z: () => (/* binding */ summary)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2809);
-/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3919);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1601);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1493);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9587);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4144);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2685);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7336);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4044);
+
 
 
 
@@ -28817,6 +29080,7 @@ function fieldsOf(paths) {
 function noFacts() {
     return {
         status: "failed",
+        mode: "deploy",
         reason: "",
         stackName: "",
         version: "",
@@ -28824,6 +29088,7 @@ function noFacts() {
         digest: "",
         configName: "",
         renderedFile: "",
+        recorded: "",
         manager: "",
         plan: undefined,
         services: [],
@@ -28863,19 +29128,19 @@ function serviceJson(service, stories) {
 }
 /** The image of a service spec; empty without one. */
 function imageOf(spec) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 /** The plan as log lines. */
-function planLines(plan) {
+function planLines(plan, mode) {
     const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
     const services = plan.services.map(({ name, change, fields, wanted, before }) => {
-        const image = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq)(imageOf(wanted ?? before?.spec));
+        const image = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(imageOf(wanted ?? before?.spec));
         const why = {
             create: "new",
             update: fields.join(", "),
-            remove: "no longer in the file",
+            remove: mode === "rollback" ? "not in the release" : "no longer in the file",
             unchanged: "unchanged",
-            foreign: "not in the file: left alone",
+            foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
         };
         return `${sign[change]} ${name}  ${image}  (${why[change]})`;
     });
@@ -28914,8 +29179,10 @@ function title(facts) {
             return `✅ ${what} is deployed`;
         case "unchanged":
             return `✅ ${what} was already running: nothing changed`;
+        case "rolled-back":
+            return `✅ ${what} runs again`;
         case "failed":
-            return `❌ ${what} was not deployed${facts.reason === "" ? "" : ` (${facts.reason})`}`;
+            return `❌ ${what} was not ${facts.mode === "rollback" ? "brought back" : "deployed"}${facts.reason === "" ? "" : ` (${facts.reason})`}`;
     }
 }
 function servicesTable(facts) {
@@ -28930,7 +29197,7 @@ function servicesTable(facts) {
         unknown: "❔",
     };
     const rows = facts.services.map((service) => {
-        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__/* .formatDuration */ .a)(service.durationMs);
+        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(service.durationMs);
         const cells = [
             `${icons[service.state] ?? ""} ${service.state}`,
             code(service.name),
@@ -28946,7 +29213,7 @@ function servicesTable(facts) {
 /** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
 function imageCell(service) {
     const stages = [service.imageBefore, service.imageSent, service.imageAfter].filter((image) => image !== "");
-    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
+    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
     const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
     const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
     return images
@@ -28987,13 +29254,14 @@ function footer(facts) {
     const parts = [
         facts.image === "" ? "" : `Image ${code(facts.image)}`,
         facts.configName === "" ? "" : `env config ${code(facts.configName)}`,
+        facts.recorded === "" ? "" : `release ${code(facts.recorded)}`,
         facts.manager === "" ? "" : `manager ${code(facts.manager)}`,
     ].filter((part) => part !== "");
     return parts.length === 0 ? "" : `<sub>${parts.join(" · ")}</sub>`;
 }
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines) {
-    const text = lines.map(_foreign_text_js__WEBPACK_IMPORTED_MODULE_6__/* .printable */ .g).join("\n");
+    const text = lines.map(_foreign_text_js__WEBPACK_IMPORTED_MODULE_7__/* .printable */ .g).join("\n");
     const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
     const fence = "`".repeat(longest + 1);
     return `${fence}text\n${text}\n${fence}`;
@@ -29021,7 +29289,737 @@ function oneLine(text) {
 
 /***/ }),
 
-/***/ 6188:
+/***/ 3821:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   PF: () => (/* binding */ restore),
+/* harmony export */   n_: () => (/* binding */ ChangedMeanwhile),
+/* harmony export */   pJ: () => (/* binding */ exchangeSpec)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6507);
+
+
+
+
+
+
+
+/** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
+const TRIES = 5;
+const AGAIN_MS = 400;
+/**
+ * Puts back what this run has sent: earlier specs return, new services go. Only what still is as it was sent is touched: what
+ * somebody else has changed since is theirs. `sent` holds full names.
+ */
+async function restore(plan, sent, swarm, clock, voice) {
+    const services = [];
+    const removed = [];
+    const failures = [];
+    const names = await namesOf(plan.stack, swarm);
+    for (const { name, before, wanted } of (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan)) {
+        const serviceName = (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(wanted, "Name");
+        if (!sent.has(serviceName))
+            continue;
+        const asSent = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .withRealIds */ .hm)(wanted ?? {}, names.ids), names.networkIds);
+        try {
+            if (before === undefined) {
+                if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds))
+                    removed.push(name);
+            }
+            else {
+                const live = (await swarm.services(plan.stack)).find((service) => service.id === before.id);
+                const exchange = { from: asSent, to: before.spec, auth: undefined };
+                await exchangeSpec(swarm, plan.stack, live, exchange, names.networkIds, clock);
+                services.push({ name, serviceName, sent: before.spec });
+                voice.say(`${name}: back to what ran before.`);
+            }
+        }
+        catch (error) {
+            failures.push(`${name}: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+            voice.say(`${name}: could not be put back: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+            // A step that is being ended, or a manager that is gone, will not do better with the next one.
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .Cancelled */ .cJ || error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ConnectError */ .T$)
+                break;
+        }
+    }
+    for (const name of removed)
+        voice.say(`${name}: removed, since this deployment created it.`);
+    return { services, removed, failures };
+}
+/** Names to ids of everything that a spec may refer to, as they are now. */
+async function namesOf(stack, swarm) {
+    const { networks, configs, secrets } = await swarm.survey(stack);
+    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)(networks);
+    const objects = [...configs, ...secrets].map(({ name, id }) => [name, id]);
+    return { networkIds, ids: new Map([...networkIds, ...objects]) };
+}
+/** Somebody else was there first, so the service was left alone. */
+class ChangedMeanwhile extends Error {
+}
+const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
+async function removeNew(swarm, stack, serviceName, sent, networkIds) {
+    const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
+    if (live === undefined)
+        return false;
+    if (!same(live.spec, sent, networkIds))
+        throw new ChangedMeanwhile(SOMEBODY_ELSE);
+    await swarm.removeService(live.id);
+    return true;
+}
+/** Gives a service another spec, but only in place of the one it is known to have. `live` is the service as it was read last. */
+async function exchangeSpec(swarm, stack, live, { from, to, auth }, networkIds, clock) {
+    const id = live?.id;
+    for (let attempt = 1;; attempt += 1) {
+        if (live === undefined)
+            throw new ChangedMeanwhile("it was removed meanwhile");
+        // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
+        if (same(live.spec, (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(to, networkIds), networkIds))
+            return;
+        if (!same(live.spec, from, networkIds))
+            throw new ChangedMeanwhile(SOMEBODY_ELSE);
+        try {
+            await swarm.updateService(live, to, auth);
+            return;
+        }
+        catch (error) {
+            if (attempt === TRIES || !/out of sequence/.test((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)))
+                throw error;
+            await clock.sleep(AGAIN_MS);
+        }
+        live = (await swarm.services(stack)).find((service) => service.id === id);
+    }
+}
+function same(live, canonical, networkIds) {
+    return JSON.stringify((0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(live, networkIds)) === JSON.stringify(canonical);
+}
+
+
+/***/ }),
+
+/***/ 49:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+// ESM COMPAT FLAG
+__nccwpck_require__.r(__webpack_exports__);
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  rollback: () => (/* binding */ rollback)
+});
+
+// EXTERNAL MODULE: ./src/carry-out.ts + 2 modules
+var carry_out = __nccwpck_require__(9816);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
+var publish = __nccwpck_require__(5870);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var image_reference = __nccwpck_require__(4144);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/prepare.ts
+var prepare = __nccwpck_require__(2548);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(2880);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/release/release.ts
+var release_release = __nccwpck_require__(3132);
+;// CONCATENATED MODULE: ./src/release/going-back.ts
+
+
+
+
+
+
+
+function renewed(release, survey) {
+    const ids = new Map();
+    const missing = [];
+    for (const kind of ["config", "secret"]) {
+        const today = new Map(survey[`${kind}s`].map(({ name, id }) => [name, id]));
+        for (const [name, id] of (0,release_release/* used */.kH)(kind, release.services)) {
+            const now = today.get(name);
+            if (now === undefined)
+                missing.push({ kind, name });
+            else
+                ids.set(id, now);
+        }
+    }
+    const today = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const lost = release.networks.filter(({ name }) => !today.has(name));
+    for (const { name, id } of release.networks)
+        ids.set(id, today.get(name) ?? (0,src_plan/* futureId */.vY)(name));
+    for (const { name, definition } of lost)
+        if (definition === undefined)
+            missing.push({ kind: "network", name });
+    return {
+        specs: release.services.map((spec) => withIds(spec, ids)),
+        networks: lost,
+        missing,
+    };
+}
+/** One pass: the id of one thing today may have been another's before. */
+function withIds(value, ids) {
+    if (typeof value === "string")
+        return ids.get(value) ?? value;
+    if (Array.isArray(value))
+        return value.map((item) => withIds(item, ids));
+    if (!(0,json/* isObject */.Gv)(value))
+        return value;
+    return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, withIds(child, ids)]));
+}
+/**
+ * The release to go back to. `current` is the one that runs, if any does; `releases` has the newest first. Without a name it is the one
+ * before: after a rollback that is the one before the release that runs again, so that to roll back once more never leads to what was
+ * rolled back from. A version names its newest release, but not the current one as long as there is another.
+ */
+function chooseRelease(releases, current, wanted) {
+    if (wanted === undefined)
+        return current === undefined ? releases[0] : releases.find(({ number }) => number < current.origin);
+    const named = releases.filter((each) => wanted.startsWith("#") ? each.number === Number(wanted.slice(1)) : each.version === wanted);
+    return named.find((each) => each !== current) ?? named[0];
+}
+/** Why no release was chosen, with those that there are. */
+function noSuchRelease(stack, releases, wanted) {
+    if (releases.length === 0)
+        return {
+            message: `The swarm has no release of ${stack} to go back to.`,
+            hint: 'Releases are recorded by each good deployment with this action. Deploy an older version with mode "deploy", "build: false" and "version".',
+        };
+    return {
+        message: wanted === undefined
+            ? `The swarm has no release of ${stack} before the one that runs.`
+            : `The swarm has no release ${wanted} of ${stack}.`,
+        hint: `There ${releases.length === 1 ? "is" : "are"}: ${releases.map(release_release/* titleOf */.Gg).join("; ")}. Name one with "version".`,
+    };
+}
+/** What to say of something that a release needs, and that can't be made from its record. */
+function gone({ kind, name }, release) {
+    const again = kind === "network"
+        ? `Create it: docker network create --driver overlay ${name}.`
+        : `Deploy ${release.version || "that version"} again instead, with mode "deploy" and "build: false": it makes anew what the stack file defines.`;
+    return {
+        message: `The release ${(0,release_release/* titleOf */.Gg)(release)} needs the ${kind} ${name}, which is no longer on the swarm.`,
+        hint: `Nothing was changed. ${again}`,
+    };
+}
+
+// EXTERNAL MODULE: ./src/release/history.ts
+var release_history = __nccwpck_require__(7857);
+// EXTERNAL MODULE: ./src/release/record.ts
+var record = __nccwpck_require__(4500);
+// EXTERNAL MODULE: ./src/report.ts
+var report = __nccwpck_require__(8685);
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/restore.ts
+var restore = __nccwpck_require__(3821);
+// EXTERNAL MODULE: ./src/together.ts
+var together = __nccwpck_require__(5749);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/send-specs.ts
+
+
+
+
+
+
+
+
+
+
+/** More at once gain nothing: a swarm takes in one write after another. */
+const MOST_AT_ONCE = 8;
+/**
+ * Sends specs that are known already, by the Engine API: first the networks they need, by their definitions, then the services that
+ * change, several at once. After one that failed nothing more is sent, so that one thing is told and put back.
+ */
+async function sendSpecs({ plan, survey }, definitions, world, session, onSent) {
+    const networks = await createNetworks(plan, definitions, world, session);
+    const { swarm } = session;
+    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const send = async ({ before, auth }, to) => {
+        if (before === undefined)
+            return await swarm.createService(to, auth);
+        const exchange = { from: (0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), to, auth };
+        await (0,restore/* exchangeSpec */.pJ)(swarm, plan.stack, before, exchange, networkIds, world.clock);
+    };
+    const left = [...(0,src_plan/* changed */.tD)(plan)];
+    let failed = false;
+    const sendNext = async () => {
+        for (let next = left.shift(); next !== undefined && !failed; next = left.shift()) {
+            const name = (0,json/* textAt */.$6)(next.wanted, "Name");
+            try {
+                await send(next, (0,src_plan/* withRealIds */.hm)(next.wanted ?? {}, networks));
+            }
+            catch (error) {
+                failed = true;
+                if (isRefusal(error))
+                    throw notSent(name, error);
+                onSent(name); // Without an answer nobody knows what became of it.
+                throw error;
+            }
+            onSent(name);
+            world.voice.say(`Sent ${name}.`);
+        }
+    };
+    const lanes = Math.min(left.length, MOST_AT_ONCE, session.most);
+    await (0,together/* together */.b)(Array.from({ length: lanes }, sendNext));
+    return { networks, configs: new Map(), secrets: new Map() };
+}
+/** One by one, since two made at once may get one subnet (Docker 28). */
+async function createNetworks({ needs }, definitions, { voice }, { swarm }) {
+    const created = new Map();
+    for (const name of needs.networks) {
+        created.set(name, await swarm.createNetwork(name, definitions.get(name)));
+        voice.say(`Created the network ${name}.`);
+    }
+    return created;
+}
+/** Whether the service is certain to be as it was: the manager refused, or somebody else had been there before anything was sent. */
+function isRefusal(error) {
+    return error instanceof errors/* ManagerRefusal */.oF || error instanceof restore/* ChangedMeanwhile */.n_;
+}
+function notSent(name, error) {
+    const hint = /out of sequence|meanwhile|already exists|name conflicts/.test(error.message)
+        ? "Somebody else changes this stack at the same time: run this job again when they are done."
+        : "The engine's log on the manager may say more.";
+    return new errors/* DeployError */.sH(`The service ${name} could not be sent: ${error.message}`, hint, error);
+}
+
+;// CONCATENATED MODULE: ./src/rollback.ts
+var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var __disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * Mode `rollback`: all services of the stack return to an earlier release that the swarm remembers, by digest and with its configs and
+ * secrets. Nothing is built and no stack file is read. It is watched and judged as a deployment is, and becomes a release of its own.
+ */
+async function rollback(inputs, world, facts) {
+    const env_1 = { stack: [], error: void 0, hasError: false };
+    try {
+        facts.mode = "rollback";
+        facts.stackName = inputs.stack.name;
+        const rollout = { inputs, world, facts };
+        world.voice.group("Connect");
+        const session = __addDisposableResource(env_1, await world.connect((0,publish/* swarmLogin */.aY)(inputs.image)), true);
+        facts.manager = session.swarm.address;
+        world.voice.say(`Connected to ${session.swarm.address}.`);
+        const [first] = await (0,together/* together */.b)([
+            session.swarm.survey(inputs.stack.name),
+            (0,publish/* loginSwarm */.CH)(inputs.image, session, world.voice),
+        ]);
+        const survey = await (0,prepare/* settled */.gu)(first, rollout, session);
+        const history = (0,release_history/* readHistory */.c)((0,record/* recordsOf */.M$)(survey.rawConfigs, inputs.stack.name), world);
+        const release = choose(history, survey, rollout, session);
+        tellRelease(release, rollout);
+        const prepared = prepareRollback(release, survey, rollout, session);
+        const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
+        if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
+            return;
+        await (0,release_history/* keepRelease */.L)(againOf(release), prepared.plan, rollout, session);
+    }
+    catch (e_1) {
+        env_1.error = e_1;
+        env_1.hasError = true;
+    }
+    finally {
+        const result_1 = __disposeResources(env_1);
+        if (result_1)
+            await result_1;
+    }
+}
+function choose(history, survey, { inputs, world }, session) {
+    const { releases, unreadable } = history;
+    unreadable.forEach((problem) => world.voice.warn(problem));
+    const current = releases.slice(0, 1).find((newest) => runs(newest, survey, inputs, session));
+    const { wanted } = inputs.releases;
+    const chosen = chooseRelease(releases, current, wanted);
+    if (chosen === undefined)
+        throw new errors/* PreflightError */.wG([noSuchRelease(inputs.stack.name, releases, wanted)]);
+    world.voice.say(current === undefined
+        ? `What runs is no release that the swarm remembers.`
+        : `What runs is release ${(0,release_release/* titleOf */.Gg)(current)}.`);
+    world.voice.say(`Going back to release ${(0,release_release/* titleOf */.Gg)(chosen)}.`);
+    return chosen;
+}
+/** Whether the tasks are those of the release; what only surrounds them (replicas, labels, policies) may have been changed by hand. */
+function runs(release, survey, inputs, session) {
+    const { plan, missing } = planFor(release, survey, inputs, session);
+    return (missing.length === 0 &&
+        plan.services.every(({ change, sameTemplate }) => change !== "create" && (change !== "update" || sameTemplate)));
+}
+function tellRelease(release, { inputs, world, facts }) {
+    facts.version = release.version;
+    facts.image = release.image;
+    facts.digest = release.digest;
+    facts.configName = release.configName;
+    facts.renderedFile = world.files.keep(`${inputs.stack.name}.stack.yml`, release.file);
+}
+/** Refuses a release of which something is gone that can't be made again. Nothing has been written when it is done. */
+function prepareRollback(release, survey, rollout, session) {
+    const { plan, missing } = planFor(release, survey, rollout.inputs, session);
+    if (missing.length > 0)
+        throw new errors/* PreflightError */.wG(missing.map((each) => gone(each, release)));
+    (0,prepare/* tellPlan */.fb)(plan, rollout);
+    return { plan, survey };
+}
+function planFor(release, survey, inputs, session) {
+    const { specs, networks, missing } = renewed(release, survey);
+    const plan = (0,src_plan/* planDeployment */.HN)({
+        stack: inputs.stack.name,
+        wanted: specs.map((spec) => ({ spec, auth: authFor(spec, session) })),
+        live: survey.services,
+        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
+        prune: inputs.stack.prune,
+        needs: { networks: networks.map(({ name }) => name), configs: [], secrets: [] },
+    });
+    return { plan, missing };
+}
+/** Where there are no credentials, the swarm uses those that it has kept for the service. */
+function authFor(spec, session) {
+    const reference = (0,image_reference/* parseImageReference */.o_)((0,report/* imageOf */.dT)(spec));
+    return reference === undefined ? undefined : session.registryAuth(reference.domain);
+}
+function definitionsOf({ networks }) {
+    return new Map(networks.flatMap(({ name, definition }) => (definition === undefined ? [] : [[name, definition]])));
+}
+/** What is to be recorded: the release it is again, under a new number. */
+function againOf(release) {
+    const addressed = release.networks.filter(({ definition }) => definition?.IPAM !== undefined);
+    return {
+        facts: release,
+        origin: release.origin,
+        configs: release.configs,
+        secrets: release.secrets,
+        addressed: new Set(addressed.map(({ name }) => name)),
+    };
+}
+
+
+/***/ }),
+
+/***/ 9042:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   PU: () => (/* binding */ isOver),
+/* harmony export */   S4: () => (/* binding */ judge),
+/* harmony export */   jj: () => (/* binding */ endedByItself)
+/* harmony export */ });
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2880);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9321);
+
+
+
+/** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
+function judge(snapshot) {
+    const { live, sent, tasks, networkIds } = snapshot;
+    if (live === undefined)
+        return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
+    const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
+    const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
+    const drift = (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(live.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(sent, networkIds));
+    if (drift.length > 0)
+        return superseded(live, culpritsOfRollback(live, sent, fresh));
+    const current = culprits.filter((task) => task.current);
+    if (current.length > 0)
+        return { kind: "failed", detail: failure(current), tasks: current };
+    const state = live.update?.state ?? "";
+    // Other words may be left from an earlier update of a service that this deployment did not send anything to.
+    if (state === "paused" || state === "rollback_paused") {
+        return { kind: "failed", detail: live.update?.message || state, tasks: culprits };
+    }
+    return running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
+}
+function superseded(live, tasks) {
+    const state = live.update?.state ?? "";
+    const message = live.update?.message ?? "";
+    const rolledBack = state.startsWith("rollback") || (state === "completed" && tasks.length > 0);
+    const detail = rolledBack
+        ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
+        : "its spec is not the one that was sent: somebody else changed it";
+    return { kind: "failed", detail, tasks };
+}
+const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
+/** Whether a task has come to its end, good or bad. */
+function isOver(task) {
+    return OVER.has(task.state);
+}
+/**
+ * Swarm names the first culprit in its message. A task that an unhealthy container ended with 0 is `complete`, like one that was told
+ * to stop; beside the named one, only those of the sent image are suspects.
+ */
+function culpritsOfRollback(live, sent, fresh) {
+    const image = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .textAt */ .$6)(sent, "TaskTemplate", "ContainerSpec", "Image");
+    const other = image !== (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .textAt */ .$6)(live.spec, "TaskTemplate", "ContainerSpec", "Image");
+    return fresh.filter((task) => {
+        if (hasFailed(task) || live.update?.message.includes(task.id) === true)
+            return true;
+        return task.state === "complete" && !task.current && other && task.image === image;
+    });
+}
+/** Not because somebody told it to. */
+function endedByItself(task) {
+    return hasFailed(task) || (task.current && task.state === "complete");
+}
+function hasFailed(task) {
+    return task.state === "failed" || task.state === "rejected";
+}
+/** A finished task is a failure where the service is meant to run for ever. */
+function failed(task, spec, all) {
+    if (task.state === "rejected")
+        return isHopeless(task, all);
+    return task.state === "failed" || (task.state === "complete" && !mayFinish(spec));
+}
+/**
+ * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
+ * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
+ */
+function isHopeless(task, all) {
+    const here = all.filter(({ state, slot, nodeId }) => state === "rejected" && slot === task.slot && (slot > 0 || nodeId === task.nodeId));
+    return here.length > 1 || /no such image|not found/i.test(task.error);
+}
+/**
+ * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it
+ * is, or that listens on a port, is meant to stay: an unhealthy one that obeys its TERM ends with 0, too (SWARM 2.3).
+ */
+function mayFinish(spec) {
+    if (isJob(spec))
+        return true;
+    const condition = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "TaskTemplate", "RestartPolicy", "Condition");
+    const stays = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck").Test !== undefined ||
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .listAt */ .gT)(spec, "EndpointSpec", "Ports").length > 0;
+    return (condition === "none" || condition === "on-failure") && !stays;
+}
+function isJob(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "ReplicatedJob") !== undefined || (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "GlobalJob") !== undefined;
+}
+function failure(tasks) {
+    const [task] = tasks;
+    if (task === undefined)
+        return "a task failed";
+    if (task.state === "complete")
+        return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
+    return task.error || `a task is ${task.state}`;
+}
+function running(live, current, all, updating) {
+    const job = isJob(live.spec);
+    const wanted = job ? jobCompletions(live) : live.desiredTasks;
+    const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
+    const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
+    const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
+    const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
+    const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
+    const surplus = job ? 0 : Math.max(up.length - wanted, 0);
+    const ended = !job && up.length < wanted && done.length > 0;
+    const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : ended ? "running or ended well" : "running"}`;
+    if (surplus > 0)
+        return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
+    if (good >= wanted && leftover.length === 0 && !updating) {
+        const nowhere = wanted === 0 && (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "Global") !== undefined;
+        return { kind: "converged", detail: nowhere ? `${detail}: no node is eligible` : detail };
+    }
+    if (good >= wanted && leftover.length === 0)
+        return { kind: "progressing", detail: `${detail}, watched by Swarm` };
+    const waiting = mine.find((task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running");
+    const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
+    return {
+        kind: "progressing",
+        detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
+    };
+}
+function jobCompletions(live) {
+    const completions = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
+    return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
+}
+function states(tasks) {
+    const open = tasks.filter((task) => task.state !== "running" && task.desiredState !== "shutdown");
+    const names = [...new Set(open.map((task) => task.state))];
+    return names.length === 0 ? "" : ` (${names.join(", ")})`;
+}
+
+
+/***/ }),
+
+/***/ 1473:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   t: () => (/* binding */ readSources)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_interpolate_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9391);
+/* harmony import */ var _stack_paths_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(7436);
+/* harmony import */ var _stack_stack_file_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1111);
+/* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+
+
+
+
+
+
+
+
+/** Reads the stack files and the env file, as far as they can be read. */
+function readSources(stack, files) {
+    const missing = [];
+    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
+    const read = found.flatMap((path) => {
+        const bytes = files.read(path);
+        if (bytes === undefined)
+            missing.push(unreadable("stack-file", path, files));
+        return bytes === undefined ? [] : [{ path: (0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_6__/* .cleanPath */ .t)("", path), bytes }];
+    });
+    const envFile = readEnvFile(stack.envFile, files, missing);
+    const malformed = [];
+    const warnings = [];
+    const templates = parseAll(read, malformed, warnings);
+    const folder = folderOf((0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_6__/* .cleanPath */ .t)("", found[0] ?? ""));
+    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
+}
+function defaultFile(files, problems) {
+    const path = _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_FILES */ .dN.find((name) => files.read(name) !== undefined);
+    if (path !== undefined)
+        return [path];
+    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
+    problems.push({ message: `There is no stack file: none of ${_inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_FILES */ .dN.join(", ")} exists.`, hint });
+    return [];
+}
+function parseAll(files, malformed, warnings) {
+    return files.flatMap(({ path, bytes }) => {
+        try {
+            return [(0,_stack_stack_file_js__WEBPACK_IMPORTED_MODULE_3__/* .parseStackFile */ .S)(bytes, path, warnings)];
+        }
+        catch (error) {
+            if (!(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .StackFileError */ .Ne))
+                throw error;
+            malformed.push(...error.problems);
+            return [];
+        }
+    });
+}
+function readEnvFile(path, files, problems) {
+    if (path === undefined)
+        return undefined;
+    const bytes = files.read(path);
+    if (bytes === undefined) {
+        problems.push(unreadable("env-file", path, files));
+        return undefined;
+    }
+    const refused = (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_2__/* .refusedBySwarm */ .Aw)(bytes.byteLength);
+    if (refused !== undefined)
+        problems.push({ message: `The env file "${path}" ${refused}.` });
+    return { path, bytes };
+}
+function unreadable(input, path, files) {
+    const folder = folderOf(path);
+    const names = files.list(folder);
+    const near = (0,_stack_interpolate_js__WEBPACK_IMPORTED_MODULE_7__/* .nearest */ .p)(path.split("/").pop() ?? path, names);
+    const exists = files.exists(path);
+    const what = exists ? "can't be read as a file" : "does not exist";
+    const prefix = folder === "." ? "" : `${folder}/`;
+    const hint = near !== undefined && !exists
+        ? `Did you mean ${prefix}${near}?`
+        : "Paths start at the workspace; is actions/checkout missing before this step?";
+    return { message: `"${input}" is "${path}", which ${what}.`, hint };
+}
+function folderOf(path) {
+    const slash = path.lastIndexOf("/");
+    return slash === -1 ? "." : path.slice(0, slash) || "/";
+}
+
+
+/***/ }),
+
+/***/ 2880:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29030,8 +30028,8 @@ function oneLine(text) {
 /* harmony export */   Yu: () => (/* binding */ canonicalSpec),
 /* harmony export */   tX: () => (/* binding */ differences)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8301);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6533);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9321);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8953);
 
 
 
@@ -29141,12 +30139,13 @@ function canonicalScalar(value, path, networkIds) {
 
 /***/ }),
 
-/***/ 6939:
+/***/ 5343:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Aw: () => (/* binding */ refusedBySwarm),
+/* harmony export */   ES: () => (/* binding */ fixedName),
 /* harmony export */   H9: () => (/* binding */ versionedName),
 /* harmony export */   Hl: () => (/* binding */ SOURCES),
 /* harmony export */   NI: () => (/* binding */ externalName),
@@ -29156,11 +30155,11 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony export */ });
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
-/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4364);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6424);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7158);
 
 
 
@@ -29192,8 +30191,16 @@ function versionedName(stack, key, bytes, namingKey, taken = () => false) {
     const name = `${head}_${digest}`;
     if (head.length <= room && !taken(name))
         return name;
-    const own = sha256(Buffer.from(`${stack}\0${key}`)).slice(0, 8);
-    return `${head.slice(0, room - own.length - 1)}_${own}_${digest}`;
+    return `${cut(head, room, `${stack}\0${key}`)}_${digest}`;
+}
+/** The name of an object of ours that is not named after its content: one that would be too long is cut. */
+function fixedName(name) {
+    return name.length <= NAME_LIMIT ? name : cut(name, NAME_LIMIT, name);
+}
+/** The start of a name and a digest of what it stands for, `room` characters in all. */
+function cut(head, room, identity) {
+    const own = sha256(Buffer.from(identity)).slice(0, 8);
+    return `${head.slice(0, room - own.length - 1)}_${own}`;
 }
 function sha256(bytes) {
     return (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(bytes).digest("hex");
@@ -29374,22 +30381,23 @@ function external(name, { key, value }) {
 
 /***/ }),
 
-/***/ 7856:
+/***/ 1884:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Ag: () => (/* binding */ LABEL_PREFIX),
 /* harmony export */   GF: () => (/* binding */ STACK_LABEL),
 /* harmony export */   Kb: () => (/* binding */ addDefaults),
 /* harmony export */   PQ: () => (/* binding */ isHostNetwork),
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6939);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5343);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
 
 
 
@@ -29397,8 +30405,10 @@ function external(name, { key, value }) {
 
 /** Docker's own label for what belongs to a stack; `docker stack rm` goes by it. */
 const STACK_LABEL = "com.docker.stack.namespace";
+/** Of every label of ours. */
+const LABEL_PREFIX = "swarm-stack-deploy.";
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
-const MANAGED_LABEL = "swarm-stack-deploy.managed";
+const MANAGED_LABEL = `${LABEL_PREFIX}managed`;
 const OURS = "set by Swarm Stack Deploy";
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
 function addDefaults(root, defaults) {
@@ -29492,7 +30502,7 @@ function setFormatVersion(root, dockerMajor) {
 
 /***/ }),
 
-/***/ 4291:
+/***/ 9391:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29693,7 +30703,7 @@ function editDistance(a, b, most) {
 
 /***/ }),
 
-/***/ 9424:
+/***/ 7436:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29720,7 +30730,7 @@ function cleanPath(folder, path) {
 
 /***/ }),
 
-/***/ 1619:
+/***/ 4383:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29728,7 +30738,7 @@ function cleanPath(folder, path) {
 /* harmony export */   e: () => (/* binding */ asText),
 /* harmony export */   r: () => (/* binding */ wholeNumber)
 /* harmony export */ });
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6546);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7158);
 
 /**
  * What docker's YAML (gopkg.in/yaml.v3) makes of a scalar without quotes. Docker itself reads the file we print; these are for the few
@@ -29798,7 +30808,7 @@ function date(text) {
 
 /***/ }),
 
-/***/ 5052:
+/***/ 792:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29809,8 +30819,8 @@ function date(text) {
 /* harmony export */   bd: () => (/* binding */ undefinedReferences),
 /* harmony export */   vz: () => (/* binding */ sourceOf)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
 
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
@@ -29885,28 +30895,29 @@ function volumesOf(service) {
 
 /***/ }),
 
-/***/ 4491:
+/***/ 1969:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
+  hg: () => (/* binding */ addressedNetworks),
   dp: () => (/* binding */ pinned),
   zd: () => (/* binding */ printed),
   XX: () => (/* binding */ render)
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(3564);
+var image_reference = __nccwpck_require__(4144);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
+var configs = __nccwpck_require__(5343);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
+var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
+var interpolate = __nccwpck_require__(9391);
 ;// CONCATENATED MODULE: ./src/stack/engine-values.ts
 
 /** By the value's path below a service; `[]` is every item of a list, `*` every key. */
@@ -30105,13 +31116,13 @@ function subnet(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(9424);
+var paths = __nccwpck_require__(7436);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 // EXTERNAL MODULE: ./src/stack/readings.ts
-var readings = __nccwpck_require__(1619);
+var readings = __nccwpck_require__(4383);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
+var tree = __nccwpck_require__(7158);
 ;// CONCATENATED MODULE: ./src/stack/ports.ts
 
 
@@ -30177,7 +31188,7 @@ function rangeOf(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(5052);
+var references = __nccwpck_require__(792);
 ;// CONCATENATED MODULE: ./src/stack/volumes.ts
 
 /** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
@@ -30435,9 +31446,9 @@ function badSubnets(network, key) {
 }
 
 // EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1891);
+var stack_file = __nccwpck_require__(1111);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var stack_template = __nccwpck_require__(4364);
+var stack_template = __nccwpck_require__(6424);
 ;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
 
 
@@ -31572,6 +32583,11 @@ function pinned(stack, pins) {
     const services = stack.services.map(({ name, image }) => ({ name, image: pins.get(image) ?? image }));
     return { ...stack, root, services };
 }
+/** Full names of the networks whose addresses the file chooses. */
+function addressedNetworks({ name: stack, root }) {
+    const chosen = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks")).filter(({ value }) => (0,tree/* get */.Jt)(value, "ipam") !== undefined);
+    return new Set(chosen.map(({ key, value }) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "name")) ?? `${stack}_${key.text}`));
+}
 /** The file as docker gets it: all services, or only those named. */
 function printed(stack, services) {
     if (services === undefined)
@@ -31585,7 +32601,7 @@ function printed(stack, services) {
 
 /***/ }),
 
-/***/ 1891:
+/***/ 1111:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31593,9 +32609,9 @@ function printed(stack, services) {
 /* harmony export */   S: () => (/* binding */ parseStackFile),
 /* harmony export */   m: () => (/* binding */ printStackFile)
 /* harmony export */ });
-/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8815);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
+/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8905);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7158);
 
 
 
@@ -31907,7 +32923,7 @@ function yamlScalar(node, text) {
 
 /***/ }),
 
-/***/ 4364:
+/***/ 6424:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31919,9 +32935,9 @@ function yamlScalar(node, text) {
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4291);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9391);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
 
 
 
@@ -32136,7 +33152,7 @@ function imagesOf(root) {
 
 /***/ }),
 
-/***/ 6546:
+/***/ 7158:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32155,7 +33171,7 @@ function imagesOf(root) {
 /* harmony export */   og: () => (/* binding */ emptyScalar),
 /* harmony export */   pq: () => (/* binding */ mapping)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 
 function emptyScalar(place) {
     return { kind: "scalar", text: "", plain: true, tag: undefined, place, dollars: [] };
@@ -32229,7 +33245,7 @@ function clone(node) {
 
 /***/ }),
 
-/***/ 6533:
+/***/ 8953:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32244,7 +33260,7 @@ function compareTexts(a, b) {
 
 /***/ }),
 
-/***/ 2297:
+/***/ 5749:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32265,12 +33281,12 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 3079:
+/***/ 5867:
 /***/ ((__unused_webpack_module, __unused_webpack___webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8028);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
 
 
 
@@ -32279,7 +33295,7 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 7318:
+/***/ 9538:
 /***/ ((module) => {
 
 module.exports = eval("require")("../build/Release/cpufeatures.node");
@@ -32287,7 +33303,7 @@ module.exports = eval("require")("../build/Release/cpufeatures.node");
 
 /***/ }),
 
-/***/ 490:
+/***/ 9942:
 /***/ ((module) => {
 
 module.exports = eval("require")("./crypto/build/Release/sshcrypto.node");
@@ -32495,19 +33511,19 @@ module.exports = require("zlib");
 
 /***/ }),
 
-/***/ 7349:
+/***/ 2215:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveBlockMap = __nccwpck_require__(7103);
-var resolveBlockSeq = __nccwpck_require__(334);
-var resolveFlowCollection = __nccwpck_require__(3142);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveBlockMap = __nccwpck_require__(3809);
+var resolveBlockSeq = __nccwpck_require__(5100);
+var resolveFlowCollection = __nccwpck_require__(3088);
 
 function resolveCollection(CN, ctx, token, onError, tagName, tag) {
     const coll = token.type === 'block-map'
@@ -32593,16 +33609,16 @@ exports.composeCollection = composeCollection;
 
 /***/ }),
 
-/***/ 3683:
+/***/ 6429:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Document = __nccwpck_require__(3021);
-var composeNode = __nccwpck_require__(5937);
-var resolveEnd = __nccwpck_require__(7788);
-var resolveProps = __nccwpck_require__(4631);
+var Document = __nccwpck_require__(7927);
+var composeNode = __nccwpck_require__(9943);
+var resolveEnd = __nccwpck_require__(6202);
+var resolveProps = __nccwpck_require__(9877);
 
 function composeDoc(options, directives, { offset, start, value, end }, onError) {
     const opts = Object.assign({ _directives: directives }, options);
@@ -32646,18 +33662,18 @@ exports.composeDoc = composeDoc;
 
 /***/ }),
 
-/***/ 5937:
+/***/ 9943:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var composeCollection = __nccwpck_require__(7349);
-var composeScalar = __nccwpck_require__(5413);
-var resolveEnd = __nccwpck_require__(7788);
-var utilEmptyScalarPosition = __nccwpck_require__(2599);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var composeCollection = __nccwpck_require__(2215);
+var composeScalar = __nccwpck_require__(7175);
+var resolveEnd = __nccwpck_require__(6202);
+var utilEmptyScalarPosition = __nccwpck_require__(4289);
 
 const CN = { composeNode, composeEmptyNode };
 function composeNode(ctx, token, props, onError) {
@@ -32766,16 +33782,16 @@ exports.composeNode = composeNode;
 
 /***/ }),
 
-/***/ 5413:
+/***/ 7175:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var resolveBlockScalar = __nccwpck_require__(8913);
-var resolveFlowScalar = __nccwpck_require__(6842);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var resolveBlockScalar = __nccwpck_require__(9179);
+var resolveFlowScalar = __nccwpck_require__(7532);
 
 function composeScalar(ctx, token, tagToken, onError) {
     const { value, type, comment, range } = token.type === 'block-scalar'
@@ -32862,19 +33878,19 @@ exports.composeScalar = composeScalar;
 
 /***/ }),
 
-/***/ 9984:
+/***/ 8082:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var directives = __nccwpck_require__(1342);
-var Document = __nccwpck_require__(3021);
-var errors = __nccwpck_require__(1464);
-var identity = __nccwpck_require__(1127);
-var composeDoc = __nccwpck_require__(3683);
-var resolveEnd = __nccwpck_require__(7788);
+var directives = __nccwpck_require__(156);
+var Document = __nccwpck_require__(7927);
+var errors = __nccwpck_require__(8718);
+var identity = __nccwpck_require__(3989);
+var composeDoc = __nccwpck_require__(6429);
+var resolveEnd = __nccwpck_require__(6202);
 
 function getErrorPos(src) {
     if (typeof src === 'number')
@@ -33094,18 +34110,18 @@ exports.Composer = Composer;
 
 /***/ }),
 
-/***/ 7103:
+/***/ 3809:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
-var resolveProps = __nccwpck_require__(4631);
-var utilContainsNewline = __nccwpck_require__(9499);
-var utilFlowIndentCheck = __nccwpck_require__(4051);
-var utilMapIncludes = __nccwpck_require__(1187);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
+var resolveProps = __nccwpck_require__(9877);
+var utilContainsNewline = __nccwpck_require__(589);
+var utilFlowIndentCheck = __nccwpck_require__(1161);
+var utilMapIncludes = __nccwpck_require__(4769);
 
 const startColMsg = 'All mapping items must start at the same column';
 function resolveBlockMap({ composeNode, composeEmptyNode }, ctx, bm, onError, tag) {
@@ -33219,13 +34235,13 @@ exports.resolveBlockMap = resolveBlockMap;
 
 /***/ }),
 
-/***/ 8913:
+/***/ 9179:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 function resolveBlockScalar(ctx, scalar, onError) {
     const start = scalar.offset;
@@ -33427,15 +34443,15 @@ exports.resolveBlockScalar = resolveBlockScalar;
 
 /***/ }),
 
-/***/ 334:
+/***/ 5100:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveProps = __nccwpck_require__(4631);
-var utilFlowIndentCheck = __nccwpck_require__(4051);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveProps = __nccwpck_require__(9877);
+var utilFlowIndentCheck = __nccwpck_require__(1161);
 
 function resolveBlockSeq({ composeNode, composeEmptyNode }, ctx, bs, onError, tag) {
     const NodeClass = tag?.nodeClass ?? YAMLSeq.YAMLSeq;
@@ -33486,7 +34502,7 @@ exports.resolveBlockSeq = resolveBlockSeq;
 
 /***/ }),
 
-/***/ 7788:
+/***/ 6202:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -33533,20 +34549,20 @@ exports.resolveEnd = resolveEnd;
 
 /***/ }),
 
-/***/ 3142:
+/***/ 3088:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveEnd = __nccwpck_require__(7788);
-var resolveProps = __nccwpck_require__(4631);
-var utilContainsNewline = __nccwpck_require__(9499);
-var utilMapIncludes = __nccwpck_require__(1187);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveEnd = __nccwpck_require__(6202);
+var resolveProps = __nccwpck_require__(9877);
+var utilContainsNewline = __nccwpck_require__(589);
+var utilMapIncludes = __nccwpck_require__(4769);
 
 const blockMsg = 'Block collections are not allowed within flow collections';
 const isBlock = (token) => token && (token.type === 'block-map' || token.type === 'block-seq');
@@ -33750,14 +34766,14 @@ exports.resolveFlowCollection = resolveFlowCollection;
 
 /***/ }),
 
-/***/ 6842:
+/***/ 7532:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var resolveEnd = __nccwpck_require__(7788);
+var Scalar = __nccwpck_require__(1987);
+var resolveEnd = __nccwpck_require__(6202);
 
 function resolveFlowScalar(scalar, strict, onError) {
     const { offset, type, source, end } = scalar;
@@ -33986,7 +35002,7 @@ exports.resolveFlowScalar = resolveFlowScalar;
 
 /***/ }),
 
-/***/ 4631:
+/***/ 9877:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34142,7 +35158,7 @@ exports.resolveProps = resolveProps;
 
 /***/ }),
 
-/***/ 9499:
+/***/ 589:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34186,7 +35202,7 @@ exports.containsNewline = containsNewline;
 
 /***/ }),
 
-/***/ 2599:
+/***/ 4289:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34222,13 +35238,13 @@ exports.emptyScalarPosition = emptyScalarPosition;
 
 /***/ }),
 
-/***/ 4051:
+/***/ 1161:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var utilContainsNewline = __nccwpck_require__(9499);
+var utilContainsNewline = __nccwpck_require__(589);
 
 function flowIndentCheck(indent, fc, onError) {
     if (fc?.type === 'flow-collection') {
@@ -34247,13 +35263,13 @@ exports.flowIndentCheck = flowIndentCheck;
 
 /***/ }),
 
-/***/ 1187:
+/***/ 4769:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 function mapIncludes(ctx, items, search) {
     const { uniqueKeys } = ctx.options;
@@ -34270,23 +35286,23 @@ exports.mapIncludes = mapIncludes;
 
 /***/ }),
 
-/***/ 3021:
+/***/ 7927:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var toJS = __nccwpck_require__(4043);
-var Schema = __nccwpck_require__(5840);
-var stringifyDocument = __nccwpck_require__(6829);
-var anchors = __nccwpck_require__(1596);
-var applyReviver = __nccwpck_require__(3661);
-var createNode = __nccwpck_require__(2404);
-var directives = __nccwpck_require__(1342);
+var Alias = __nccwpck_require__(9051);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var toJS = __nccwpck_require__(3953);
+var Schema = __nccwpck_require__(9922);
+var stringifyDocument = __nccwpck_require__(6203);
+var anchors = __nccwpck_require__(9010);
+var applyReviver = __nccwpck_require__(9067);
+var createNode = __nccwpck_require__(4466);
+var directives = __nccwpck_require__(156);
 
 class Document {
     constructor(value, replacer, options) {
@@ -34615,14 +35631,14 @@ exports.Document = Document;
 
 /***/ }),
 
-/***/ 1596:
+/***/ 9010:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(3989);
+var visit = __nccwpck_require__(2130);
 
 /**
  * Verify that the input string is a valid anchor.
@@ -34699,7 +35715,7 @@ exports.findNewAnchor = findNewAnchor;
 
 /***/ }),
 
-/***/ 3661:
+/***/ 9067:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34764,15 +35780,15 @@ exports.applyReviver = applyReviver;
 
 /***/ }),
 
-/***/ 2404:
+/***/ 4466:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
 
 const defaultTagPrefix = 'tag:yaml.org,2002:';
 function findTagObject(value, tagName, tags) {
@@ -34862,14 +35878,14 @@ exports.createNode = createNode;
 
 /***/ }),
 
-/***/ 1342:
+/***/ 156:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(3989);
+var visit = __nccwpck_require__(2130);
 
 const escapeChars = {
     '!': '%21',
@@ -35048,7 +36064,7 @@ exports.Directives = Directives;
 
 /***/ }),
 
-/***/ 1464:
+/***/ 8718:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35118,29 +36134,29 @@ exports.prettifyError = prettifyError;
 
 /***/ }),
 
-/***/ 8815:
+/***/ 8905:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 var __webpack_unused_export__;
 
 
-var composer = __nccwpck_require__(9984);
-var Document = __nccwpck_require__(3021);
-var Schema = __nccwpck_require__(5840);
-var errors = __nccwpck_require__(1464);
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var cst = __nccwpck_require__(3461);
-var lexer = __nccwpck_require__(361);
-var lineCounter = __nccwpck_require__(6628);
-var parser = __nccwpck_require__(3456);
-var publicApi = __nccwpck_require__(4047);
-var visit = __nccwpck_require__(204);
+var composer = __nccwpck_require__(8082);
+var Document = __nccwpck_require__(7927);
+var Schema = __nccwpck_require__(9922);
+var errors = __nccwpck_require__(8718);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var cst = __nccwpck_require__(4975);
+var lexer = __nccwpck_require__(5463);
+var lineCounter = __nccwpck_require__(6222);
+var parser = __nccwpck_require__(5522);
+var publicApi = __nccwpck_require__(8721);
+var visit = __nccwpck_require__(2130);
 
 
 
@@ -35177,7 +36193,7 @@ __webpack_unused_export__ = visit.visitAsync;
 
 /***/ }),
 
-/***/ 7249:
+/***/ 1404:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -35204,17 +36220,17 @@ exports.warn = warn;
 
 /***/ }),
 
-/***/ 4065:
+/***/ 9051:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(1596);
-var visit = __nccwpck_require__(204);
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
-var toJS = __nccwpck_require__(4043);
+var anchors = __nccwpck_require__(9010);
+var visit = __nccwpck_require__(2130);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
+var toJS = __nccwpck_require__(3953);
 
 class Alias extends Node.NodeBase {
     constructor(source) {
@@ -35332,15 +36348,15 @@ exports.Alias = Alias;
 
 /***/ }),
 
-/***/ 101:
+/***/ 1347:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
+var createNode = __nccwpck_require__(4466);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
 
 function collectionFromPath(schema, path, value) {
     let v = value;
@@ -35491,15 +36507,15 @@ exports.isEmptyPath = isEmptyPath;
 
 /***/ }),
 
-/***/ 6673:
+/***/ 1867:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var applyReviver = __nccwpck_require__(3661);
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
+var applyReviver = __nccwpck_require__(9067);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
 
 class NodeBase {
     constructor(type) {
@@ -35539,16 +36555,16 @@ exports.NodeBase = NodeBase;
 
 /***/ }),
 
-/***/ 7165:
+/***/ 1363:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var stringifyPair = __nccwpck_require__(9748);
-var addPairToJSMap = __nccwpck_require__(7104);
-var identity = __nccwpck_require__(1127);
+var createNode = __nccwpck_require__(4466);
+var stringifyPair = __nccwpck_require__(738);
+var addPairToJSMap = __nccwpck_require__(3202);
+var identity = __nccwpck_require__(3989);
 
 function createPair(key, value, ctx) {
     const k = createNode.createNode(key, undefined, ctx);
@@ -35586,15 +36602,15 @@ exports.createPair = createPair;
 
 /***/ }),
 
-/***/ 3301:
+/***/ 1987:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
-var toJS = __nccwpck_require__(4043);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
+var toJS = __nccwpck_require__(3953);
 
 const isScalarValue = (value) => !value || (typeof value !== 'function' && typeof value !== 'object');
 class Scalar extends Node.NodeBase {
@@ -35621,18 +36637,18 @@ exports.isScalarValue = isScalarValue;
 
 /***/ }),
 
-/***/ 4454:
+/***/ 4628:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyCollection = __nccwpck_require__(1212);
-var addPairToJSMap = __nccwpck_require__(7104);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
+var stringifyCollection = __nccwpck_require__(4618);
+var addPairToJSMap = __nccwpck_require__(3202);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
 
 function findPair(items, key) {
     const k = identity.isScalar(key) ? key.value : key;
@@ -35776,18 +36792,18 @@ exports.findPair = findPair;
 
 /***/ }),
 
-/***/ 2223:
+/***/ 5145:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var stringifyCollection = __nccwpck_require__(1212);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var toJS = __nccwpck_require__(4043);
+var createNode = __nccwpck_require__(4466);
+var stringifyCollection = __nccwpck_require__(4618);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var toJS = __nccwpck_require__(3953);
 
 class YAMLSeq extends Collection.Collection {
     static get tagName() {
@@ -35899,17 +36915,17 @@ exports.YAMLSeq = YAMLSeq;
 
 /***/ }),
 
-/***/ 7104:
+/***/ 3202:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var log = __nccwpck_require__(7249);
-var merge = __nccwpck_require__(452);
-var stringify = __nccwpck_require__(2148);
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
+var log = __nccwpck_require__(1404);
+var merge = __nccwpck_require__(8534);
+var stringify = __nccwpck_require__(2014);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
 
 function addPairToJSMap(ctx, map, { key, value }) {
     if (identity.isNode(key) && key.addToJSMap)
@@ -35972,7 +36988,7 @@ exports.addPairToJSMap = addPairToJSMap;
 
 /***/ }),
 
-/***/ 1127:
+/***/ 3989:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36033,13 +37049,13 @@ exports.isSeq = isSeq;
 
 /***/ }),
 
-/***/ 4043:
+/***/ 3953:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 /**
  * Recursively convert any node or its contents to native JavaScript
@@ -36080,16 +37096,16 @@ exports.toJS = toJS;
 
 /***/ }),
 
-/***/ 110:
+/***/ 3640:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var resolveBlockScalar = __nccwpck_require__(8913);
-var resolveFlowScalar = __nccwpck_require__(6842);
-var errors = __nccwpck_require__(1464);
-var stringifyString = __nccwpck_require__(3069);
+var resolveBlockScalar = __nccwpck_require__(9179);
+var resolveFlowScalar = __nccwpck_require__(7532);
+var errors = __nccwpck_require__(8718);
+var stringifyString = __nccwpck_require__(3591);
 
 function resolveAsScalar(token, strict = true, onError) {
     if (token) {
@@ -36306,7 +37322,7 @@ exports.setScalarValue = setScalarValue;
 
 /***/ }),
 
-/***/ 1733:
+/***/ 4867:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36377,7 +37393,7 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 7715:
+/***/ 2629:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36484,15 +37500,15 @@ exports.visit = visit;
 
 /***/ }),
 
-/***/ 3461:
+/***/ 4975:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cstScalar = __nccwpck_require__(110);
-var cstStringify = __nccwpck_require__(1733);
-var cstVisit = __nccwpck_require__(7715);
+var cstScalar = __nccwpck_require__(3640);
+var cstStringify = __nccwpck_require__(4867);
+var cstVisit = __nccwpck_require__(2629);
 
 /** The byte order mark */
 const BOM = '\u{FEFF}';
@@ -36604,13 +37620,13 @@ exports.tokenType = tokenType;
 
 /***/ }),
 
-/***/ 361:
+/***/ 5463:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cst = __nccwpck_require__(3461);
+var cst = __nccwpck_require__(4975);
 
 /*
 START -> stream
@@ -37335,7 +38351,7 @@ exports.Lexer = Lexer;
 
 /***/ }),
 
-/***/ 6628:
+/***/ 6222:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37384,15 +38400,15 @@ exports.LineCounter = LineCounter;
 
 /***/ }),
 
-/***/ 3456:
+/***/ 5522:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var cst = __nccwpck_require__(3461);
-var lexer = __nccwpck_require__(361);
+var cst = __nccwpck_require__(4975);
+var lexer = __nccwpck_require__(5463);
 
 function includesToken(list, type) {
     for (let i = 0; i < list.length; ++i)
@@ -38372,19 +39388,19 @@ exports.Parser = Parser;
 
 /***/ }),
 
-/***/ 4047:
+/***/ 8721:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var composer = __nccwpck_require__(9984);
-var Document = __nccwpck_require__(3021);
-var errors = __nccwpck_require__(1464);
-var log = __nccwpck_require__(7249);
-var identity = __nccwpck_require__(1127);
-var lineCounter = __nccwpck_require__(6628);
-var parser = __nccwpck_require__(3456);
+var composer = __nccwpck_require__(8082);
+var Document = __nccwpck_require__(7927);
+var errors = __nccwpck_require__(8718);
+var log = __nccwpck_require__(1404);
+var identity = __nccwpck_require__(3989);
+var lineCounter = __nccwpck_require__(6222);
+var parser = __nccwpck_require__(5522);
 
 function parseOptions(options) {
     const prettyErrors = options.prettyErrors !== false;
@@ -38487,17 +39503,17 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 5840:
+/***/ 9922:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var map = __nccwpck_require__(7451);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var tags = __nccwpck_require__(18);
+var identity = __nccwpck_require__(3989);
+var map = __nccwpck_require__(4169);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var tags = __nccwpck_require__(5108);
 
 const sortMapEntriesByKey = (a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 class Schema {
@@ -38534,14 +39550,14 @@ exports.Schema = Schema;
 
 /***/ }),
 
-/***/ 7451:
+/***/ 4169:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var YAMLMap = __nccwpck_require__(4454);
+var identity = __nccwpck_require__(3989);
+var YAMLMap = __nccwpck_require__(4628);
 
 const map = {
     collection: 'map',
@@ -38561,13 +39577,13 @@ exports.map = map;
 
 /***/ }),
 
-/***/ 3632:
+/***/ 1654:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 const nullTag = {
     identify: value => value == null,
@@ -38586,14 +39602,14 @@ exports.nullTag = nullTag;
 
 /***/ }),
 
-/***/ 1706:
+/***/ 2708:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var YAMLSeq = __nccwpck_require__(2223);
+var identity = __nccwpck_require__(3989);
+var YAMLSeq = __nccwpck_require__(5145);
 
 const seq = {
     collection: 'seq',
@@ -38613,13 +39629,13 @@ exports.seq = seq;
 
 /***/ }),
 
-/***/ 6464:
+/***/ 6706:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyString = __nccwpck_require__(3069);
+var stringifyString = __nccwpck_require__(3591);
 
 const string = {
     identify: value => typeof value === 'string',
@@ -38637,13 +39653,13 @@ exports.string = string;
 
 /***/ }),
 
-/***/ 3959:
+/***/ 8777:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 const boolTag = {
     identify: value => typeof value === 'boolean',
@@ -38666,14 +39682,14 @@ exports.boolTag = boolTag;
 
 /***/ }),
 
-/***/ 8405:
+/***/ 5359:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var stringifyNumber = __nccwpck_require__(8689);
+var Scalar = __nccwpck_require__(1987);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -38721,13 +39737,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 9874:
+/***/ 2336:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 const intResolve = (str, offset, radix, { intAsBigInt }) => (intAsBigInt ? BigInt(str) : parseInt(str.substring(offset), radix));
@@ -38771,19 +39787,19 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 896:
+/***/ 4230:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var bool = __nccwpck_require__(3959);
-var float = __nccwpck_require__(8405);
-var int = __nccwpck_require__(9874);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var bool = __nccwpck_require__(8777);
+var float = __nccwpck_require__(5359);
+var int = __nccwpck_require__(2336);
 
 const schema = [
     map.map,
@@ -38804,15 +39820,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 3559:
+/***/ 6145:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var map = __nccwpck_require__(7451);
-var seq = __nccwpck_require__(1706);
+var Scalar = __nccwpck_require__(1987);
+var map = __nccwpck_require__(4169);
+var seq = __nccwpck_require__(2708);
 
 function intIdentify(value) {
     return typeof value === 'bigint' || Number.isInteger(value);
@@ -38876,28 +39892,28 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 18:
+/***/ 5108:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var bool = __nccwpck_require__(3959);
-var float = __nccwpck_require__(8405);
-var int = __nccwpck_require__(9874);
-var schema = __nccwpck_require__(896);
-var schema$1 = __nccwpck_require__(3559);
-var binary = __nccwpck_require__(6083);
-var merge = __nccwpck_require__(452);
-var omap = __nccwpck_require__(303);
-var pairs = __nccwpck_require__(8385);
-var schema$2 = __nccwpck_require__(5913);
-var set = __nccwpck_require__(1528);
-var timestamp = __nccwpck_require__(6752);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var bool = __nccwpck_require__(8777);
+var float = __nccwpck_require__(5359);
+var int = __nccwpck_require__(2336);
+var schema = __nccwpck_require__(4230);
+var schema$1 = __nccwpck_require__(6145);
+var binary = __nccwpck_require__(1717);
+var merge = __nccwpck_require__(8534);
+var omap = __nccwpck_require__(9465);
+var pairs = __nccwpck_require__(8635);
+var schema$2 = __nccwpck_require__(3879);
+var set = __nccwpck_require__(9542);
+var timestamp = __nccwpck_require__(5222);
 
 const schemas = new Map([
     ['core', schema.schema],
@@ -38983,15 +39999,15 @@ exports.getTags = getTags;
 
 /***/ }),
 
-/***/ 6083:
+/***/ 1717:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_buffer = __nccwpck_require__(181);
-var Scalar = __nccwpck_require__(3301);
-var stringifyString = __nccwpck_require__(3069);
+var Scalar = __nccwpck_require__(1987);
+var stringifyString = __nccwpck_require__(3591);
 
 const binary = {
     identify: value => value instanceof Uint8Array, // Buffer inherits from Uint8Array
@@ -39061,13 +40077,13 @@ exports.binary = binary;
 
 /***/ }),
 
-/***/ 8398:
+/***/ 5760:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 function boolStringify({ value, source }, ctx) {
     const boolObj = value ? trueTag : falseTag;
@@ -39098,14 +40114,14 @@ exports.trueTag = trueTag;
 
 /***/ }),
 
-/***/ 5782:
+/***/ 1328:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var stringifyNumber = __nccwpck_require__(8689);
+var Scalar = __nccwpck_require__(1987);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -39156,13 +40172,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 873:
+/***/ 1135:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 function intResolve(str, offset, radix, { intAsBigInt }) {
@@ -39240,14 +40256,14 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 452:
+/***/ 8534:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
 
 // If the value associated with a merge key is a single mapping node, each of
 // its key/value pairs is inserted into the current mapping, unless the key
@@ -39319,17 +40335,17 @@ exports.merge = merge;
 
 /***/ }),
 
-/***/ 303:
+/***/ 9465:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var pairs = __nccwpck_require__(8385);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var pairs = __nccwpck_require__(8635);
 
 class YAMLOMap extends YAMLSeq.YAMLSeq {
     constructor() {
@@ -39404,16 +40420,16 @@ exports.omap = omap;
 
 /***/ }),
 
-/***/ 8385:
+/***/ 8635:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
-var YAMLSeq = __nccwpck_require__(2223);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
+var YAMLSeq = __nccwpck_require__(5145);
 
 function resolvePairs(seq, onError) {
     if (identity.isSeq(seq)) {
@@ -39494,25 +40510,25 @@ exports.resolvePairs = resolvePairs;
 
 /***/ }),
 
-/***/ 5913:
+/***/ 3879:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var binary = __nccwpck_require__(6083);
-var bool = __nccwpck_require__(8398);
-var float = __nccwpck_require__(5782);
-var int = __nccwpck_require__(873);
-var merge = __nccwpck_require__(452);
-var omap = __nccwpck_require__(303);
-var pairs = __nccwpck_require__(8385);
-var set = __nccwpck_require__(1528);
-var timestamp = __nccwpck_require__(6752);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var binary = __nccwpck_require__(1717);
+var bool = __nccwpck_require__(5760);
+var float = __nccwpck_require__(1328);
+var int = __nccwpck_require__(1135);
+var merge = __nccwpck_require__(8534);
+var omap = __nccwpck_require__(9465);
+var pairs = __nccwpck_require__(8635);
+var set = __nccwpck_require__(9542);
+var timestamp = __nccwpck_require__(5222);
 
 const schema = [
     map.map,
@@ -39543,15 +40559,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 1528:
+/***/ 9542:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
 
 class YAMLSet extends YAMLMap.YAMLMap {
     constructor(schema) {
@@ -39647,13 +40663,13 @@ exports.set = set;
 
 /***/ }),
 
-/***/ 6752:
+/***/ 5222:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 /** Internal types handle bigint as number, because TS can't figure it out. */
 function parseSexagesimal(str, asBigInt) {
@@ -39760,7 +40776,7 @@ exports.timestamp = timestamp;
 
 /***/ }),
 
-/***/ 4475:
+/***/ 117:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -39919,16 +40935,16 @@ exports.foldFlowLines = foldFlowLines;
 
 /***/ }),
 
-/***/ 2148:
+/***/ 2014:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(1596);
-var identity = __nccwpck_require__(1127);
-var stringifyComment = __nccwpck_require__(9799);
-var stringifyString = __nccwpck_require__(3069);
+var anchors = __nccwpck_require__(9010);
+var identity = __nccwpck_require__(3989);
+var stringifyComment = __nccwpck_require__(7001);
+var stringifyString = __nccwpck_require__(3591);
 
 function createStringifyContext(doc, options) {
     const opt = Object.assign({
@@ -40059,15 +41075,15 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 1212:
+/***/ 4618:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyCollection(collection, ctx, options) {
     const flow = ctx.inFlow ?? collection.flow;
@@ -40222,7 +41238,7 @@ exports.stringifyCollection = stringifyCollection;
 
 /***/ }),
 
-/***/ 9799:
+/***/ 7001:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -40254,15 +41270,15 @@ exports.stringifyComment = stringifyComment;
 
 /***/ }),
 
-/***/ 6829:
+/***/ 6203:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyDocument(doc, options) {
     const lines = [];
@@ -40349,7 +41365,7 @@ exports.stringifyDocument = stringifyDocument;
 
 /***/ }),
 
-/***/ 8689:
+/***/ 5767:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -40384,16 +41400,16 @@ exports.stringifyNumber = stringifyNumber;
 
 /***/ }),
 
-/***/ 9748:
+/***/ 738:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyPair({ key, value }, ctx, onComment, onChompKeep) {
     const { allNullValues, doc, indent, indentStep, options: { commentString, indentSeq, simpleKeys } } = ctx;
@@ -40544,14 +41560,14 @@ exports.stringifyPair = stringifyPair;
 
 /***/ }),
 
-/***/ 3069:
+/***/ 3591:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var foldFlowLines = __nccwpck_require__(4475);
+var Scalar = __nccwpck_require__(1987);
+var foldFlowLines = __nccwpck_require__(117);
 
 const getFoldOptions = (ctx, isBlock) => ({
     indentAtStart: isBlock ? ctx.indent.length : ctx.indentAtStart,
@@ -40890,13 +41906,13 @@ exports.stringifyString = stringifyString;
 
 /***/ }),
 
-/***/ 204:
+/***/ 2130:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 const BREAK = Symbol('break visit');
 const SKIP = Symbol('skip children');
@@ -41134,7 +42150,7 @@ exports.visitAsync = visitAsync;
 
 /***/ }),
 
-/***/ 8342:
+/***/ 3968:
 /***/ ((module) => {
 
 "use strict";
@@ -41207,6 +42223,17 @@ module.exports = {"rE":"1.17.0"};
 /******/ 		__nccwpck_require__.o = (obj, prop) => (Object.prototype.hasOwnProperty.call(obj, prop))
 /******/ 	})();
 /******/ 	
+/******/ 	/* webpack/runtime/make namespace object */
+/******/ 	(() => {
+/******/ 		// define __esModule on exports
+/******/ 		__nccwpck_require__.r = (exports) => {
+/******/ 			if(typeof Symbol !== 'undefined' && Symbol.toStringTag) {
+/******/ 				Object.defineProperty(exports, Symbol.toStringTag, { value: 'Module' });
+/******/ 			}
+/******/ 			Object.defineProperty(exports, '__esModule', { value: true });
+/******/ 		};
+/******/ 	})();
+/******/ 	
 /************************************************************************/
 var __webpack_exports__ = {};
 // This entry need to be wrapped in an IIFE because it need to be in strict mode.
@@ -41220,16 +42247,16 @@ var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs_inputs = __nccwpck_require__(8028);
+var inputs_inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/inputs/key-values.ts
-var key_values = __nccwpck_require__(829);
+var key_values = __nccwpck_require__(3233);
 // EXTERNAL MODULE: external "node:os"
 var external_node_os_ = __nccwpck_require__(8161);
 ;// CONCATENATED MODULE: external "os"
 const external_os_namespaceObject = require("os");
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/utils.js
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
 /**
@@ -41265,7 +42292,7 @@ function utils_toCommandProperties(annotationProperties) {
     };
 }
 //# sourceMappingURL=utils.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/command.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/command.js
 
 
 /**
@@ -41361,7 +42388,7 @@ function escapeProperty(s) {
 var external_crypto_ = __nccwpck_require__(6982);
 // EXTERNAL MODULE: external "fs"
 var external_fs_ = __nccwpck_require__(9896);
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/file-command.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/file-command.js
 // For internal use, subject to change.
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
@@ -41402,7 +42429,7 @@ var external_path_ = __nccwpck_require__(6928);
 var external_http_ = __nccwpck_require__(8611);
 // EXTERNAL MODULE: external "https"
 var external_https_ = __nccwpck_require__(5692);
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/proxy.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/proxy.js
 function getProxyUrl(reqUrl) {
     const usingSsl = reqUrl.protocol === 'https:';
     if (checkBypass(reqUrl)) {
@@ -41493,9 +42520,9 @@ class DecodedURL extends URL {
     }
 }
 //# sourceMappingURL=proxy.js.map
-// EXTERNAL MODULE: ./node_modules/tunnel/index.js
-var node_modules_tunnel = __nccwpck_require__(770);
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/index.js
+// EXTERNAL MODULE: ../../../work/main/node_modules/tunnel/index.js
+var node_modules_tunnel = __nccwpck_require__(9140);
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/index.js
 /* eslint-disable @typescript-eslint/no-explicit-any */
 var __awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
@@ -42192,7 +43219,7 @@ class lib_HttpClient {
 }
 const lowercaseKeys = (obj) => Object.keys(obj).reduce((c, k) => ((c[k.toLowerCase()] = obj[k]), c), {});
 //# sourceMappingURL=index.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/auth.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/auth.js
 var auth_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42268,7 +43295,7 @@ class PersonalAccessTokenCredentialHandler {
     }
 }
 //# sourceMappingURL=auth.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/oidc-utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/oidc-utils.js
 var oidc_utils_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42342,7 +43369,7 @@ class oidc_utils_OidcClient {
     }
 }
 //# sourceMappingURL=oidc-utils.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/summary.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/summary.js
 var summary_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42623,7 +43650,7 @@ const _summary = new Summary();
 const markdownSummary = (/* unused pure expression or super */ null && (_summary));
 const summary = (/* unused pure expression or super */ null && (_summary));
 //# sourceMappingURL=summary.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/path-utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/path-utils.js
 
 /**
  * toPosixPath converts the given path to the posix form. On Windows, \\ will be
@@ -42665,7 +43692,7 @@ var external_events_ = __nccwpck_require__(4434);
 var external_child_process_ = __nccwpck_require__(5317);
 // EXTERNAL MODULE: external "assert"
 var external_assert_ = __nccwpck_require__(2613);
-;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io-util.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io-util.js
 var io_util_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42845,7 +43872,7 @@ function getCmdPath() {
     return (_a = process.env['COMSPEC']) !== null && _a !== void 0 ? _a : `cmd.exe`;
 }
 //# sourceMappingURL=io-util.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io.js
 var io_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43119,7 +44146,7 @@ function io_copyFile(srcFile, destFile, force) {
 //# sourceMappingURL=io.js.map
 ;// CONCATENATED MODULE: external "timers"
 const external_timers_namespaceObject = require("timers");
-;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/toolrunner.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/toolrunner.js
 var toolrunner_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43707,7 +44734,7 @@ class ExecState extends external_events_.EventEmitter {
     }
 }
 //# sourceMappingURL=toolrunner.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/exec.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/exec.js
 var exec_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43787,7 +44814,7 @@ function getExecOutput(commandLine, args, options) {
     });
 }
 //# sourceMappingURL=exec.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/platform.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/platform.js
 var platform_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43852,7 +44879,7 @@ function getDetails() {
     });
 }
 //# sourceMappingURL=platform.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/core.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/core.js
 var core_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44330,9 +45357,9 @@ function harmless(line) {
 }
 
 // EXTERNAL MODULE: ./src/io/docker.ts
-var io_docker = __nccwpck_require__(1870);
+var io_docker = __nccwpck_require__(4442);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(3753);
+var docker_config = __nccwpck_require__(8517);
 ;// CONCATENATED MODULE: ./src/io/github.ts
 
 /**
@@ -44352,9 +45379,24 @@ function runContext(environment) {
         refType: of("GITHUB_REF_TYPE"),
         refName: of("GITHUB_REF_NAME"),
         actor: of("GITHUB_ACTOR"),
+        actionRef: of("GITHUB_ACTION_REF"),
         sshAgent: of("SSH_AUTH_SOCK") || undefined,
     };
 }
+
+;// CONCATENATED MODULE: external "node:zlib"
+const external_node_zlib_namespaceObject = require("node:zlib");
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/io/gzip.ts
+
+
+/** Far more than a record of any stack holds; what claims to be larger was not made by us. */
+const MOST_BYTES = 64 * 1024 * 1024;
+const gzip = {
+    compress: (text) => (0,external_node_zlib_namespaceObject.gzipSync)(text, { level: 9 }),
+    expand: (bytes) => (0,external_node_zlib_namespaceObject.gunzipSync)(bytes, { maxOutputLength: MOST_BYTES }).toString("utf8"),
+};
 
 ;// CONCATENATED MODULE: ./src/io/private-folder.ts
 
@@ -44373,12 +45415,11 @@ function removeFolder(path) {
 }
 
 // EXTERNAL MODULE: ./src/io/session.ts + 7 modules
-var session = __nccwpck_require__(5310);
+var session = __nccwpck_require__(9109);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var report = __nccwpck_require__(8685);
 ;// CONCATENATED MODULE: ./src/main.ts
+
 
 
 
@@ -44417,8 +45458,8 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7335));
-        await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
+        const story = await storyOf(inputs.mode);
+        await story(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
     }
     catch (error) {
         blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
@@ -44426,6 +45467,12 @@ async function main(runner) {
     if (folder !== undefined)
         discard(folder, runner);
     publish(facts, runner);
+}
+/** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
+async function storyOf(mode) {
+    if (mode === "rollback")
+        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 49))).rollback;
+    return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7268))).deploy;
 }
 /** What can't be removed now is left to the post step, and changes nothing about the deployment. */
 function discard(folder, runner) {
@@ -44446,11 +45493,11 @@ function maskSecrets(runner) {
     for (const line of runner.input("build-secrets").split(/\r?\n/))
         runner.mask(line.slice(line.indexOf("=") + 1));
 }
-/** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
+/** Here, too, what is large is read late. */
 async function makeWorld(runner, inputs, run, folder, signal) {
-    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6615));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 5310));
-    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
+    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 9109));
+    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
     const route = inputs.target.kind === "ssh"
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
         : { kind: "socket", dockerHost: inputs.target.dockerHost };
@@ -44468,6 +45515,7 @@ async function makeWorld(runner, inputs, run, folder, signal) {
         clock: { now: () => Date.now(), sleep: async (ms) => await sleepUnlessStopped(ms, signal) },
         files: makeFiles(runner, folder),
         docker,
+        compression: gzip,
         environment: process.env,
         run,
         rehearse: async (stage, deploy) => {

@@ -1,7 +1,7 @@
 import { Cancelled, messageOf } from "./errors.ts";
 import { type Watched } from "./observe.ts";
 import { type Plan } from "./plan.ts";
-import { type Deployment } from "./prepare.ts";
+import { type Rollout } from "./prepare.ts";
 import { type ServiceResult, imageOf } from "./report.ts";
 import { restore } from "./restore.ts";
 import { isOver } from "./rollout.ts";
@@ -18,11 +18,11 @@ const STABLE_AGAIN_MS = 5000;
 export async function aftermath(
   plan: Plan,
   sent: ReadonlySet<string>,
-  deployment: Deployment,
+  rollout: Rollout,
   session: Session,
   error: unknown,
 ): Promise<void> {
-  const { facts, inputs, world } = deployment;
+  const { facts, inputs, world } = rollout;
   world.voice.endGroup();
   if (error instanceof Cancelled) {
     facts.aftermath = [
@@ -37,8 +37,8 @@ export async function aftermath(
     try {
       facts.aftermath =
         onFailure === "keep"
-          ? await keep(plan, deployment, session)
-          : await putBack(plan, sent, deployment, session);
+          ? await keep(plan, rollout, session)
+          : await putBack(plan, sent, rollout, session);
     } catch (second) {
       const failed =
         onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
@@ -54,7 +54,7 @@ export async function aftermath(
 const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
 
 /** What runs now may be what Swarm itself has put back. */
-async function keep(plan: Plan, { facts }: Deployment, session: Session): Promise<string[]> {
+async function keep(plan: Plan, { facts }: Rollout, session: Session): Promise<string[]> {
   const live = await session.swarm.services(plan.stack);
   facts.services = facts.services.map((service) => {
     const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
@@ -66,13 +66,13 @@ async function keep(plan: Plan, { facts }: Deployment, session: Session): Promis
 async function putBack(
   plan: Plan,
   sent: ReadonlySet<string>,
-  deployment: Deployment,
+  rollout: Rollout,
   session: Session,
 ): Promise<string[]> {
-  const { facts, world } = deployment;
+  const { facts, world } = rollout;
   world.voice.group("Put the stack back as it was");
   const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
-  const good = await runsAgain(services, plan, deployment, session);
+  const good = await runsAgain(services, plan, rollout, session);
   world.voice.endGroup();
   const names = services.map(({ name }) => name);
   facts.services = facts.services.map((service) => afterRestore(service, names, removed));
@@ -89,7 +89,7 @@ async function putBack(
 async function runsAgain(
   services: readonly Watched[],
   plan: Plan,
-  { inputs, world }: Deployment,
+  { inputs, world }: Rollout,
   session: Session,
 ): Promise<boolean> {
   if (services.length === 0) return true;

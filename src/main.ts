@@ -2,12 +2,13 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled, StopError, messageOf } from "./errors.ts";
-import { type Inputs, type RunContext, parseInputs } from "./inputs/inputs.ts";
+import { type Inputs, type Mode, type RunContext, parseInputs } from "./inputs/inputs.ts";
 import { parseKeyValues } from "./inputs/key-values.ts";
 import { Runner } from "./io/actions.ts";
 import { DockerCli } from "./io/docker.ts";
 import { makeDockerConfig } from "./io/docker-config.ts";
 import { runContext } from "./io/github.ts";
+import { gzip } from "./io/gzip.ts";
 import { makePrivateFolder, removeFolder } from "./io/private-folder.ts";
 import { type Route } from "./io/session.ts";
 import { type Facts, noFacts, outputs, summary } from "./report.ts";
@@ -38,13 +39,19 @@ async function main(runner: Runner): Promise<void> {
     runner.remember(FOLDER, folder);
     const run = runContext(process.env);
     const inputs = parseInputs((name) => runner.input(name), run);
-    const { deploy } = await import(/* webpackMode: "eager" */ "./deploy.ts");
-    await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
+    const story = await storyOf(inputs.mode);
+    await story(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
   } catch (error) {
     blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
   }
   if (folder !== undefined) discard(folder, runner);
   publish(facts, runner);
+}
+
+/** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
+async function storyOf(mode: Mode): Promise<(inputs: Inputs, world: World, facts: Facts) => Promise<void>> {
+  if (mode === "rollback") return (await import(/* webpackMode: "eager" */ "./rollback.ts")).rollback;
+  return (await import(/* webpackMode: "eager" */ "./deploy.ts")).deploy;
 }
 
 /** What can't be removed now is left to the post step, and changes nothing about the deployment. */
@@ -65,7 +72,7 @@ function maskSecrets(runner: Runner): void {
     runner.mask(line.slice(line.indexOf("=") + 1));
 }
 
-/** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
+/** Here, too, what is large is read late. */
 async function makeWorld(
   runner: Runner,
   inputs: Inputs,
@@ -93,6 +100,7 @@ async function makeWorld(
     clock: { now: () => Date.now(), sleep: async (ms) => await sleepUnlessStopped(ms, signal) },
     files: makeFiles(runner, folder),
     docker,
+    compression: gzip,
     environment: process.env,
     run,
     rehearse: async (stage, deploy) => {

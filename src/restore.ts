@@ -42,7 +42,9 @@ export async function restore(
       if (before === undefined) {
         if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds)) removed.push(name);
       } else {
-        await putBack(swarm, plan.stack, before, asSent, names.networkIds, clock);
+        const live = (await swarm.services(plan.stack)).find((service) => service.id === before.id);
+        const exchange = { from: asSent, to: before.spec, auth: undefined };
+        await exchangeSpec(swarm, plan.stack, live, exchange, names.networkIds, clock);
         services.push({ name, serviceName, sent: before.spec });
         voice.say(`${name}: back to what ran before.`);
       }
@@ -68,6 +70,9 @@ async function namesOf(
   return { networkIds, ids: new Map([...networkIds, ...objects]) };
 }
 
+/** Somebody else was there first, so the service was left alone. */
+export class ChangedMeanwhile extends Error {}
+
 const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
 
 async function removeNew(
@@ -79,32 +84,43 @@ async function removeNew(
 ): Promise<boolean> {
   const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
   if (live === undefined) return false;
-  if (!same(live.spec, sent, networkIds)) throw new Error(SOMEBODY_ELSE);
+  if (!same(live.spec, sent, networkIds)) throw new ChangedMeanwhile(SOMEBODY_ELSE);
   await swarm.removeService(live.id);
   return true;
 }
 
-async function putBack(
+/** What takes the place of what. */
+interface Exchange {
+  /** Canonical. */
+  readonly from: JsonObject;
+  readonly to: ServiceSpec;
+  /** An X-Registry-Auth value; without one the swarm keeps the credentials that it has. */
+  readonly auth: string | undefined;
+}
+
+/** Gives a service another spec, but only in place of the one it is known to have. `live` is the service as it was read last. */
+export async function exchangeSpec(
   swarm: Swarm,
   stack: string,
-  before: Service,
-  sent: JsonObject,
+  live: Service | undefined,
+  { from, to, auth }: Exchange,
   networkIds: ReadonlyMap<string, string>,
   clock: Clock,
 ): Promise<void> {
+  const id = live?.id;
   for (let attempt = 1; ; attempt += 1) {
-    const live = (await swarm.services(stack)).find((service) => service.id === before.id);
-    if (live === undefined) throw new Error("it was removed meanwhile");
+    if (live === undefined) throw new ChangedMeanwhile("it was removed meanwhile");
     // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
-    if (same(live.spec, canonicalSpec(before.spec, networkIds), networkIds)) return;
-    if (!same(live.spec, sent, networkIds)) throw new Error(SOMEBODY_ELSE);
+    if (same(live.spec, canonicalSpec(to, networkIds), networkIds)) return;
+    if (!same(live.spec, from, networkIds)) throw new ChangedMeanwhile(SOMEBODY_ELSE);
     try {
-      await swarm.updateService(live, before.spec, undefined);
+      await swarm.updateService(live, to, auth);
       return;
     } catch (error) {
       if (attempt === TRIES || !/out of sequence/.test(messageOf(error))) throw error;
       await clock.sleep(AGAIN_MS);
     }
+    live = (await swarm.services(stack)).find((service) => service.id === id);
   }
 }
 

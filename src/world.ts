@@ -10,6 +10,7 @@ export interface World {
   readonly files: Files;
   /** Docker on this runner, with our private configuration. */
   readonly docker: Docker;
+  readonly compression: Compression;
   /** The step's environment. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly run: RunContext;
@@ -17,6 +18,12 @@ export interface World {
   rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<void>;
   /** Opens the one connection to a manager. `login` is the credential that the swarm is to keep, where docker has yet to log in with it. */
   connect(login: RegistryLogin | undefined): Promise<Session>;
+}
+
+export interface Compression {
+  compress(text: string): Uint8Array;
+  /** Throws where the bytes are not what `compress` has made. */
+  expand(bytes: Uint8Array): string;
 }
 
 /** A credential for one registry. */

@@ -114,6 +114,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       scratch: (name) => name,
     },
     docker: docker(""),
+    compression: { compress: (text) => Buffer.from(text), expand: (bytes) => Buffer.from(bytes).toString() },
     environment: {},
     run: {
       repository: "acme/shop",
@@ -121,6 +122,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       refType: "branch",
       refName: "main",
       actor: "dev",
+      actionRef: "v1",
       runUrl: "https://github.com/acme/shop/actions/runs/1",
       repositoryUrl: "https://github.com/acme/shop",
       sshAgent: undefined,

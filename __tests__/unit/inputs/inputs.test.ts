@@ -11,6 +11,7 @@ const RUN: RunContext = {
   refType: "branch",
   refName: "main",
   actor: "dev",
+  actionRef: "v1",
   runUrl: "https://github.com/Acme/Shop/actions/runs/1",
   repositoryUrl: "https://github.com/Acme/Shop",
   sshAgent: undefined,
@@ -40,6 +41,7 @@ function complaints(given: Given, run: Partial<RunContext> = {}): string[] {
 
 test("what a workflow that says the least gets", () => {
   expect(inputs()).toEqual({
+    mode: "deploy",
     target: {
       kind: "ssh",
       managers: [{ host: "m1", port: 22, user: "root" }],
@@ -90,6 +92,26 @@ test("what a workflow that says the least gets", () => {
       prune: true,
     },
     rollout: { timeoutMs: 600_000, stableForMs: 15_000, onFailure: "rollback" },
+    releases: { keep: 5, wanted: undefined },
+  });
+});
+
+describe("mode rollback", () => {
+  test("builds nothing, takes the version for the name of a release, and the swarm keeps the one credential", () => {
+    const given = inputs({ mode: "rollback", version: "v1.4.0", username: "u", password: "p" });
+    expect(given).toMatchObject({
+      mode: "rollback",
+      image: { version: "", build: undefined, login: { username: "u", password: "p" } },
+      releases: { wanted: "v1.4.0" },
+    });
+  });
+
+  test("needs neither a commit nor a version", () => {
+    expect(inputs({ mode: "rollback" }, { sha: "" }).releases.wanted).toBeUndefined();
+  });
+
+  test("takes the number of a release", () => {
+    expect(inputs({ mode: "rollback", version: "#12" }).releases.wanted).toBe("#12");
   });
 });
 
@@ -435,10 +457,12 @@ describe("one mistake, one complaint", () => {
       { "lock-timeout": "0s" },
       '"lock-timeout" is not supported yet in this version.',
     ],
+    ["no release to keep", { "keep-releases": "0" }, '"keep-releases" is "0".'],
+    ["releases that are no number", { "keep-releases": "5x" }, '"keep-releases" is "5x".'],
     [
-      "releases to keep, to come",
-      { "keep-releases": "9" },
-      '"keep-releases" is not supported yet in this version.',
+      "a release that is none",
+      { mode: "rollback", version: "a b" },
+      '"version" is "a b", which names no release.',
     ],
     [
       "an environment, to come",
