@@ -23,7 +23,7 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   world.voice.group("Connect");
   await using session = await world.connect(swarmLogin(inputs));
   facts.manager = session.swarm.address;
-  world.voice.say(`Connected to the manager ${session.swarm.address}.`);
+  world.voice.say(`Connected to ${session.swarm.address}.`);
   const { digest, ...found } = await findOut(pushed, deployment, session);
   nameImage(digest, deployment);
 
@@ -72,10 +72,10 @@ async function findOut(
     const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
     await Promise.all(known.map(async (image) => await images.ask(image)));
   };
-  const [, digest, survey] = await together([
+  const [survey, , digest] = await together([
+    session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
     loginSwarm(inputs, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
-    session.swarm.survey(inputs.stack.name),
     ask(),
   ]);
   return { digest, survey, images };

@@ -22,8 +22,6 @@ const SECRET_INPUTS = [
   "github-token",
 ];
 const FOLDER = "private-folder";
-/** Newer than every docker: each speaks its own newest to it. */
-const ANY_API_VERSION = "1.99";
 /** Kept for the post step, which is the same program: it must never deploy. */
 const PHASE = "phase";
 
@@ -77,7 +75,7 @@ async function makeWorld(
 ): Promise<World> {
   const { prepareLogin } = await import(/* webpackMode: "eager" */ "./io/ssh-login.ts");
   const { openSession, withheld } = await import(/* webpackMode: "eager" */ "./io/session.ts");
-  const { rehearse } = await import(/* webpackMode: "eager" */ "./io/stand-in.ts");
+  const { ANY_API_VERSION, rehearse } = await import(/* webpackMode: "eager" */ "./io/stand-in.ts");
   const route: Route =
     inputs.target.kind === "ssh"
       ? { kind: "ssh", login: prepareLogin(inputs.target) }

@@ -276,6 +276,16 @@ const CASES: Readonly<Record<string, Case>> = {
     reason: "render",
     says: /::error file=stack\.yml,line=4,col=46::.*Docker refuses the stack file: .*invalid suffix: 'q'/,
   },
+  "what docker lets pass and an engine would refuse": {
+    files: {
+      "stack.yml":
+        "services:\n  web:\n    image: $IMAGE\n    deploy: { update_config: { failure_action: explode } }\n",
+      Dockerfile: "FROM scratch",
+    },
+    inputs: {},
+    reason: "render",
+    says: /::error file=stack\.yml,line=4,col=48::.*failure_action "explode" must be pause, continue or rollback\./,
+  },
   "a key that docker does not know": {
     files: {
       "stack.yml": "services:\n  web:\n    image: $IMAGE\n    imagination: 1\n",

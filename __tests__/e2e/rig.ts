@@ -149,9 +149,13 @@ const stacks = new Set<string>();
 
 /** A stack name that no other test uses, removed by `cleanUp`. */
 export function stackName(name: string): string {
-  const unique = `${name}-${Math.random().toString(36).slice(2, 7)}`;
-  stacks.add(unique);
-  return unique;
+  return removedLater(`${name}-${Math.random().toString(36).slice(2, 7)}`);
+}
+
+/** A stack of this name is removed by `cleanUp`. */
+export function removedLater(stack: string): string {
+  stacks.add(stack);
+  return stack;
 }
 
 /** A checkout with these files. */

@@ -56,7 +56,7 @@ export class DockerWay {
   async open(): Promise<Duplex> {
     if (this.#kind !== "dial-stdio") {
       try {
-        const channel = await this.#forward();
+        const channel = await this.forward();
         this.#kind = "forwarding";
         return channel;
       } catch (error) {
@@ -68,7 +68,8 @@ export class DockerWay {
     return await this.#dial();
   }
 
-  async #forward(): Promise<ClientChannel> {
+  /** A connection by stream-local forwarding, and by nothing else. */
+  async forward(): Promise<ClientChannel> {
     return await new Promise((resolve, reject) => {
       this.#client.openssh_forwardOutStreamLocal(this.#target.socket, (error, channel) => {
         if (error === undefined) resolve(channel);

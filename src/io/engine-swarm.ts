@@ -38,7 +38,6 @@ export class EngineSwarm implements Swarm {
   }
 
   async survey(stack: string): Promise<Survey> {
-    const { info } = this.#engine;
     const [networks, configs, secrets, services, tasks] = await Promise.all([
       this.#networks(),
       this.#list("/configs"),
@@ -47,7 +46,7 @@ export class EngineSwarm implements Swarm {
       this.tasks(stack),
     ]);
     return {
-      info,
+      info: this.#engine.info,
       networks,
       rawSecrets: secrets,
       rawConfigs: configs,

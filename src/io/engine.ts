@@ -55,49 +55,39 @@ export async function successful(engine: Engine, path: string, call: Call = {}):
 
 /** The Engine API at one address, over kept-alive connections. */
 export class EngineApi implements Engine {
+  readonly #dockerHost: string;
   readonly #address: Address;
   readonly #agent: Agent;
   readonly #signal: AbortSignal;
   #apiVersion = "";
   #info: Json = null;
 
-  private constructor(address: Address, agent: Agent, signal: AbortSignal) {
+  private constructor(dockerHost: string, address: Address, agent: Agent, signal: AbortSignal) {
+    this.#dockerHost = dockerHost;
     this.#address = address;
     this.#agent = agent;
     this.#signal = signal;
   }
 
-  /**
-   * Asks the engine about itself and for its API version, so that a new engine speaks its own and an old one is not asked for more.
-   * `most` tells, once a first answer is there, how many connections may be open at once.
-   */
-  static async open(
-    dockerHost: string,
-    signal: AbortSignal,
-    most = (): number => Infinity,
-  ): Promise<EngineApi> {
+  /** Greet it first. What is asked before it has answered that is asked without a version, which means its own newest. */
+  static at(dockerHost: string, signal: AbortSignal): EngineApi {
     const address = addressOf(dockerHost);
     const agent =
       address.tls === undefined
         ? new Agent({ keepAlive: true })
         : new TlsAgent({ keepAlive: true, ...address.tls });
-    const api = new EngineApi(address, agent, signal);
-    try {
-      await api.#greet(dockerHost, most);
-      return api;
-    } catch (error) {
-      agent.destroy();
-      throw error;
-    }
+    return new EngineApi(dockerHost, address, agent, signal);
   }
 
-  /** One question tells both. Should an engine no longer take it without a version, it is asked for its version first. */
-  async #greet(dockerHost: string, most: () => number): Promise<void> {
+  /**
+   * Asks the engine about itself and for its API version, so that a new engine speaks its own and an old one is not asked for more. One
+   * question tells both; should an engine no longer take it without a version, it is asked for its version first.
+   */
+  async greet(): Promise<void> {
     const asked = await this.#send("/info", { deadlineMs: GREETING_DEADLINE_MS });
     const { headers, status } =
       asked.status === 200 ? asked : await this.#send("/_ping", { deadlineMs: GREETING_DEADLINE_MS });
-    this.#agent.maxSockets = most();
-    this.#apiVersion = spokenVersion({ headers, status }, dockerHost);
+    this.#apiVersion = spokenVersion({ headers, status }, this.#dockerHost);
     this.#info =
       asked.status === 200 ? (JSON.parse(asked.body.toString("utf8")) as Json) : await json(this, "/info");
   }
@@ -115,12 +105,16 @@ export class EngineApi implements Engine {
     return this.#agent.maxSockets;
   }
 
+  set most(most: number) {
+    this.#agent.maxSockets = most;
+  }
+
   close(): void {
     this.#agent.destroy();
   }
 
   async send(path: string, call: Call): Promise<RawAnswer> {
-    return await this.#send(`/v${this.apiVersion}${path}`, call);
+    return await this.#send(this.#apiVersion === "" ? path : `/v${this.#apiVersion}${path}`, call);
   }
 
   async #send(path: string, call: Call): Promise<RawAnswer & { headers: IncomingMessage["headers"] }> {

@@ -132,7 +132,7 @@ class Managers {
     const start = Date.now();
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.reach();
+        return await this.reach(true);
       } catch (error) {
         if (!(error instanceof ConnectError) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
           throw error;
@@ -156,8 +156,11 @@ class Managers {
     this.#told.add(line);
   }
 
-  /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
-  async reach(): Promise<Reached> {
+  /**
+   * The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. `early`: where
+   * there is no choice, without waiting for the proof.
+   */
+  async reach(early = false): Promise<Reached> {
     const { route, signal } = this.#request;
     if (route.kind === "socket") return this.#reached(await this.#reachSocket(route.dockerHost));
     const { managers } = route.login.target;
@@ -167,7 +170,7 @@ class Managers {
       const manager = managers[index];
       if (manager === undefined) continue;
       try {
-        const reached = await this.#reachBySsh(route.login, manager);
+        const reached = await this.#reachBySsh(route.login, manager, early && managers.length === 1);
         this.#next = index;
         return this.#reached(reached);
       } catch (error) {
@@ -182,7 +185,6 @@ class Managers {
   }
 
   #reached(reached: Reached): Reached {
-    this.#hasWorked = true;
     this.#told.clear();
     return reached;
   }
@@ -199,7 +201,9 @@ class Managers {
   }
 
   async #reachSocket(dockerHost: string): Promise<Reached> {
-    const api = await EngineApi.open(dockerHost, this.#request.signal).catch((error: unknown) => {
+    const api = EngineApi.at(dockerHost, this.#request.signal);
+    await api.greet().catch((error: unknown) => {
+      api.close();
       if (error instanceof ConnectError || this.#request.signal.aborted) throw error;
       if (error instanceof ManagerRefusal) throw saysNothingOfItself(error, dockerHost);
       if (error instanceof Timeout) throw isSilent(error, dockerHost);
@@ -217,29 +221,51 @@ class Managers {
         (code === "EACCES" || code === "ENOENT") && !this.#hasWorked ? "lasting" : "passing",
       );
     });
-    return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
+    try {
+      requireManager(api.info, dockerHost);
+    } catch (error) {
+      api.close();
+      throw error;
+    }
+    const verified = Promise.resolve();
+    const close = async (): Promise<void> => await Promise.resolve(api.close());
+    return { api, address: dockerHost, lost: () => undefined, verified, [Symbol.asyncDispose]: close };
   }
 
-  async #reachBySsh(login: SshLogin, manager: SshHost): Promise<Reached> {
+  /** `early`: before it has shown to be a manager, where more than one question can be on its way. */
+  async #reachBySsh(login: SshLogin, manager: SshHost, early: boolean): Promise<Reached> {
     const { privateFolder, signal } = this.#request;
     this.#opened += 1;
     const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
     const handshakeMs = login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only;
     const tunnel = await openTunnel(login, manager, path, handshakeMs, signal);
-    const close = async (): Promise<void> => await tunnel[Symbol.asyncDispose]();
+    const api = EngineApi.at(tunnel.dockerHost, signal);
+    const close = async (): Promise<void> => {
+      api.close();
+      await tunnel[Symbol.asyncDispose]();
+    };
+    const verify = async (): Promise<void> => {
+      try {
+        await api.greet();
+        requireManager(api.info, manager.host);
+        this.#hasWorked = true;
+      } catch (error) {
+        if (error instanceof ConnectError || signal.aborted) throw error;
+        if (error instanceof ManagerRefusal) throw saysNothingOfItself(error, manager.host);
+        throw await noDocker(manager, login, tunnel, error, this.#hasWorked);
+      }
+    };
+    const verified = verify();
+    verified.catch(() => undefined); // Whoever asks for something hears of it.
     try {
-      const api = await EngineApi.open(tunnel.dockerHost, signal, () => tunnel.way.most);
-      return await asManager(api, manager.host, { lost: tunnel.lost, close });
+      await Promise.race([tunnel.opened, verified]);
+      api.most = tunnel.way.most;
+      if (!early || Number.isFinite(api.most)) await verified;
     } catch (error) {
-      const explained =
-        error instanceof ConnectError || signal.aborted
-          ? error
-          : error instanceof ManagerRefusal
-            ? saysNothingOfItself(error, manager.host)
-            : await noDocker(manager, login, tunnel, error, this.#hasWorked);
       await close();
-      throw explained;
+      throw error;
     }
+    return { api, address: manager.host, lost: tunnel.lost, verified, [Symbol.asyncDispose]: close };
   }
 }
 
@@ -279,24 +305,6 @@ function isSilent(timeout: Timeout, address: string): ConnectError {
     timeout,
     "electing",
   );
-}
-
-async function asManager(
-  api: EngineApi,
-  address: string,
-  connection: { readonly lost: () => string | undefined; readonly close: () => Promise<void> },
-): Promise<Reached> {
-  const close = async (): Promise<void> => {
-    api.close();
-    await connection.close();
-  };
-  try {
-    requireManager(api.info, address);
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
 }
 
 function saysNothingOfItself(refusal: ManagerRefusal, address: string): ConnectError {

@@ -37,6 +37,9 @@ export async function standIn(
   }
 }
 
+/** Newer than every docker: each speaks its own newest to it. */
+export const ANY_API_VERSION = "1.99";
+
 /** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
 export function facing(docker: DockerCli, dockerHost: string): DockerCli {
   return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });

@@ -10,6 +10,8 @@ export interface Reached extends AsyncDisposable {
   readonly address: string;
   /** Why the connection ended, if it did so by itself. */
   readonly lost: () => string | undefined;
+  /** Resolves once it has shown to be a manager with a working swarm; a `ConnectError` where it is none. */
+  readonly verified: Promise<void>;
 }
 
 /**
@@ -48,7 +50,8 @@ export interface PatientEngine extends Engine {
 
 /**
  * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
- * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first.
+ * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing is
+ * written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
  */
 export class SteadyEngine implements PatientEngine, AsyncDisposable {
   readonly #reach: () => Promise<Reached>;
@@ -106,7 +109,9 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
     for (let attempt = 1; ; attempt += 1) {
       const reached = this.#reached;
       try {
+        if (!repeatable) await reached.verified;
         const answer = await reached.api.send(path, call);
+        await reached.verified;
         this.#lost = undefined;
         this.#tellOfLeader(answer);
         if (!repeatable || !saysNoLeader(answer) || this.isOver(startedAt)) return answer;
@@ -115,6 +120,7 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
         else await pause(attempt, this.#signal);
       } catch (error) {
         if (error instanceof Cancelled || this.#signal.aborted) throw error;
+        if (error instanceof ConnectError && error.outlook === "lasting") throw error; // It is no manager.
         if (call.deadlineMs !== undefined && error instanceof Timeout) throw error; // Not the manager, but what it has to ask.
         if (!repeatable) throw silent(reached, error);
         // Even after the deadline: whoever puts things back gets one more try.

@@ -12,6 +12,8 @@ export interface Tunnel extends AsyncDisposable {
   /** `unix://…`, for the Engine API. */
   readonly dockerHost: string;
   readonly way: DockerWay;
+  /** Resolves once Docker's socket was reached for the first time; `way` knows how then. */
+  readonly opened: Promise<void>;
   /** Why the session ended, if it did so by itself. */
   readonly lost: () => string | undefined;
 }
@@ -48,7 +50,13 @@ export async function openTunnel(
     await close();
     throw error;
   }
-  return { dockerHost: `unix://${socket}`, way, lost: connection.lost, [Symbol.asyncDispose]: close };
+  return {
+    dockerHost: `unix://${socket}`,
+    way,
+    opened: channels.opened,
+    lost: connection.lost,
+    [Symbol.asyncDispose]: close,
+  };
 }
 
 async function closeServer(server: Server): Promise<void> {
@@ -59,33 +67,40 @@ async function closeServer(server: Server): Promise<void> {
 /** What a deployment asks at once, but for its images. */
 const AHEAD = 16;
 
-/** Connections to Docker's socket, each of which takes a round trip to open: once one could be had, a number of them are opened ahead. */
+/** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first. */
 class Channels {
   readonly #way: DockerWay;
+  /** Resolves when the first one is there. */
+  readonly opened: Promise<void>;
+  #tellOpened = (): void => undefined;
   #ahead: Promise<Duplex | undefined>[] | undefined;
 
   constructor(way: DockerWay) {
     this.#way = way;
+    this.opened = new Promise((resolve) => (this.#tellOpened = resolve));
   }
 
   async take(): Promise<Duplex> {
     const ahead = await this.#ahead?.shift();
     if (ahead?.destroyed === false) return ahead;
-    const channel = await this.#way.open();
-    if (Number.isFinite(this.#way.most)) return channel;
-    this.#ahead ??= Array.from({ length: AHEAD }, async () => await this.#openAhead());
+    const opening = this.#way.open();
+    this.#ahead ??= this.#openAhead();
+    const channel = await opening;
+    this.#tellOpened();
     return channel;
   }
 
-  /** Nobody waits for it yet: where it can't be had, the one who needs it tries again and hears why. */
-  async #openAhead(): Promise<Duplex | undefined> {
-    try {
-      const channel = await this.#way.open();
-      channel.on("error", () => channel.destroy());
-      return channel;
-    } catch {
-      return undefined;
-    }
+  #openAhead(): Promise<Duplex | undefined>[] {
+    if (Number.isFinite(this.#way.most)) return [];
+    return Array.from({ length: AHEAD }, async () => {
+      try {
+        const channel = await this.#way.forward();
+        channel.on("error", () => channel.destroy());
+        return channel;
+      } catch {
+        return undefined; // Nobody waits for it yet: whoever needs it opens one, and hears why that can't be.
+      }
+    });
   }
 }
 

@@ -68,11 +68,14 @@ function publishesOnHost(service: Mapping): boolean {
   );
 }
 
-export function sharesHostNetwork(root: Mapping, service: Node): boolean {
-  return networksOf(service).some(({ name }) => {
-    const network = get(root, "networks", name);
-    return isExternal(network) && externalName(name, network) === "host";
-  });
+function sharesHostNetwork(root: Mapping, service: Mapping): boolean {
+  return networksOf(service).some(({ name }) => isHostNetwork(root, name));
+}
+
+/** Whether a key under `networks` stands for the node's own network. */
+export function isHostNetwork(root: Mapping, key: string): boolean {
+  const network = get(root, "networks", key);
+  return isExternal(network) && externalName(key, network) === "host";
 }
 
 function isSilent(target: Node | undefined, key: string): boolean {

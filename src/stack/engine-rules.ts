@@ -1,6 +1,6 @@
 import { type Problem } from "../errors.ts";
 import { isExternal } from "./configs.ts";
-import { sharesHostNetwork } from "./defaults.ts";
+import { isHostNetwork } from "./defaults.ts";
 import { type Refusal, VALUE_RULES, isAbsolute, subnet } from "./engine-values.ts";
 import { cleanPath } from "./paths.ts";
 import { portsOf } from "./ports.ts";
@@ -23,7 +23,7 @@ export function refusedByEngine(root: Mapping, stack: string): Problem[] {
       ...badHealthTest(service),
       ...updatedJob(service),
       ...portsBehindDnsrr(service),
-      ...portsBesideHostNetwork(service, root),
+      ...besideHostNetwork(service, root),
       ...badMounts(service, root),
     ]),
     ...portsPublishedTwice(services),
@@ -86,7 +86,7 @@ function itemsOf(node: Node | undefined): readonly Node[] {
   return node?.kind === "sequence" ? node.items : [];
 }
 
-/** With any other first word the check never runs, and the task stays "starting". Nothing behind CMD is more than some engines survive. */
+/** With any other first word the check never runs, and the task stays "starting". An engine crashes over CMD with nothing behind it. */
 function badHealthTest({ key, value }: Entry): Problem[] {
   const [first, ...command] = itemsOf(get(value, "healthcheck", "test"));
   const word = textOf(first);
@@ -147,66 +147,68 @@ function portsBehindDnsrr(service: Entry): Problem[] {
 }
 
 /** A task on its node's own network can't be on another one, and ingress is one. */
-function portsBesideHostNetwork(service: Entry, root: Mapping): Problem[] {
-  if (!sharesHostNetwork(root, service.value)) return [];
-  return ingressEntries(service).map(({ place }) => ({
-    message: `Service ${service.key.text} is on its node's own network, beside which no port can be published in ingress mode.`,
-    hint: "Its ports are the node's already: leave them out here.",
+function besideHostNetwork(service: Entry, root: Mapping): Problem[] {
+  const networks = networksOf(service.value);
+  const others = networks.filter(({ name }) => !isHostNetwork(root, name));
+  if (others.length === networks.length) return [];
+  const on = `Service ${service.key.text} is on its node's own network, and no task can be on that and another one`;
+  const ports = ingressEntries(service).map(({ place }) => ({
+    message: `${on}, which a port in ingress mode needs.`,
+    hint: "Leave the ports out: they are the node's already.",
     place,
   }));
+  return [...others.map(({ place }) => ({ message: `${on}.`, place })), ...ports];
 }
 
-/** Nodes may each publish a host's port for several services; the ingress port is one for the whole swarm. */
+/** Each node may publish one of its ports for several services; an ingress port is one for the whole swarm. An entry is told once. */
 function portsPublishedTwice(services: readonly Entry[]): Problem[] {
-  const published = new Map<string, Publication[]>();
-  return services.flatMap(publications).flatMap((port) => {
-    if (port.number === 0) return [];
-    const earlier = published.get(`${port.number}/${port.protocol}`) ?? [];
-    const other = earlier.find((each) => each.service === port.service || !each.onHost || !port.onHost);
-    published.set(`${port.number}/${port.protocol}`, [...earlier, port]);
-    if (other === undefined) return [];
-    const which = isSubstituted(port.entry) ? "a port" : `port ${port.number}/${port.protocol}`;
+  const earlier = new Map<string, Publication[]>();
+  const problems = new Map<Node, Problem>();
+  for (const port of services.flatMap(publications).filter(({ number }) => number > 0)) {
+    const which = `${port.number}/${port.protocol}`;
+    const same = earlier.get(which) ?? [];
+    earlier.set(which, [...same, port]);
+    const other = same.find((each) => each.service === port.service || !each.onHost || !port.onHost);
+    if (other === undefined || problems.has(port.entry)) continue;
+    const what = isSubstituted(port.entry) ? "a port" : `port ${which}`;
     const whom = other.service === port.service ? "it" : `service ${other.service}`;
-    const message = `Service ${port.service} publishes ${which} that ${whom} publishes already, at line ${other.entry.place.line}.`;
-    return [{ message, place: port.entry.place }];
-  });
+    const message = `Service ${port.service} publishes ${what} that ${whom} publishes already, at line ${other.entry.place.line}.`;
+    problems.set(port.entry, { message, place: port.entry.place });
+  }
+  return [...problems.values()];
 }
 
 function badMounts({ key, value }: Entry, root: Mapping): Problem[] {
   const mounted = new Set<string>();
   return itemsOf(get(value, "volumes")).flatMap((item) => {
-    const why = badTarget(item, root);
-    const target = cleanPath("", volumeTarget(item) ?? "");
-    const again = mounted.has(target);
-    mounted.add(target);
-    const refusal =
-      why ?? (again ? { why: "mounts at the same path as another one" } : readOnlyNothing(item));
+    if (item.kind === "sequence" || isNull(item) || isUnresolved(item)) return []; // Docker's own check names the wrong type.
+    const target = volumeTarget(item) ?? "";
+    const path = isTemplate(target) ? target : cleanPath("", target);
+    const again: Refusal | undefined = mounted.has(path)
+      ? { why: "mounts at the same path as another one" }
+      : undefined;
+    mounted.add(path);
+    const refusal = badTarget(item, target, root) ?? again;
     if (refusal === undefined) return [];
     const { place } = get(item, "target") ?? item;
     return [{ message: `A volume of service ${key.text} ${refusal.why}.`, hint: refusal.hint, place }];
   });
 }
 
+const isTemplate = (text: string): boolean => text.includes("{{");
+
 /** Templates and the paths of Windows are left to the node. */
-function badTarget(item: Node, root: Mapping): Refusal | undefined {
-  if (item.kind === "sequence" || isNull(item) || isUnresolved(item)) return undefined;
-  const target = volumeTarget(item) ?? "";
+function badTarget(item: Node, target: string, root: Mapping): Refusal | undefined {
   const letter = /^([A-Za-z]):/.exec(textOf(item) ?? "")?.[1];
   if (letter !== undefined && get(root, "volumes", letter) !== undefined)
     return {
-      why: `named by a single letter is a drive of Windows to docker`,
+      why: "named by a single letter is a drive of Windows to docker",
       hint: "Give it a longer name.",
     };
   if (target === "") return { why: "has no target" };
-  if (target.startsWith("{{")) return undefined;
+  if (isTemplate(target)) return undefined;
   if (!isAbsolute(target)) return { why: "must be mounted at an absolute path" };
   return cleanPath("", target) === "/" ? { why: "can't be mounted at the root" } : undefined;
-}
-
-function readOnlyNothing(item: Node): Refusal | undefined {
-  const anonymous = textOf(get(item, "type")) === "volume" && (textOf(get(item, "source")) ?? "") === "";
-  const readOnly = /^(true|yes|on|y)$/i.test(textOf(get(item, "read_only")) ?? "");
-  return anonymous && readOnly ? { why: "is read-only, though without a source it is empty" } : undefined;
 }
 
 /** Those that exist on one node only, and those that every engine has already. */

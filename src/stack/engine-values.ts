@@ -38,7 +38,7 @@ export const VALUE_RULES: Readonly<Record<string, Rule>> = {
   "secrets.[].gid": userNumber,
   hostname: template,
   "environment.*": template,
-  "environment.[]": (line) => template(line.slice(line.indexOf("=") + 1)),
+  "environment.[]": (line) => template(/=(.*)/s.exec(line)?.[1] ?? ""),
   "extra_hosts.*": address,
   "extra_hosts.[]": (line) => address(/[:=](.*)$/s.exec(line)?.[1] ?? ""),
   "ports.[].published": port,
@@ -156,7 +156,7 @@ function port(text: string): Refusal | undefined {
 
 /** The node gives the file to a user by number; it looks up no names. */
 function userNumber(text: string): Refusal | undefined {
-  return /^[-+]?\d+$/.test(text) ? undefined : { why: "must be a number" };
+  return /^([-+]?\d+)?$/.test(text) ? undefined : { why: "must be a number" };
 }
 
 /** What Swarm's templates know when a service is created (swarmkit, template/context.go): by then labels have no values yet. */
@@ -186,8 +186,10 @@ function noTemplate(why: string): Refusal {
   };
 }
 
+/** What stands behind a blank is another name. */
 function address(text: string): Refusal | undefined {
-  if (text === "" || text === "host-gateway" || text.includes(":") || isV4(text)) return undefined;
+  const [given = ""] = text.trim().split(/\s/);
+  if (given === "" || given === "host-gateway" || given.includes(":") || isV4(given)) return undefined;
   return { why: "must be an IP address or host-gateway" };
 }
 

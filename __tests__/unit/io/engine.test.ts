@@ -29,7 +29,8 @@ async function meet(answer: (path: string, response: ServerResponse) => void): P
   server.listen(socket);
   await once(server, "listening");
   try {
-    const api = await EngineApi.open(`unix://${socket}`, new AbortController().signal);
+    const api = EngineApi.at(`unix://${socket}`, new AbortController().signal);
+    await api.greet();
     api.close();
     return { asked, version: api.apiVersion, info: api.info };
   } finally {

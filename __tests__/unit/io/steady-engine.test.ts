@@ -30,13 +30,14 @@ async function manager(address: string, serve: Serve): Promise<Reached> {
   const socket = join(folder.path, `${address}.sock`);
   server.listen(socket);
   await once(server, "listening");
-  const api = await EngineApi.open(`unix://${socket}`, NEVER);
+  const api = EngineApi.at(`unix://${socket}`, NEVER);
+  await api.greet();
   const close = async (): Promise<void> => {
     api.close();
     server.closeAllConnections();
     await new Promise<void>((resolve) => server.close(() => resolve()));
   };
-  return { api, address, lost: () => lost, [Symbol.asyncDispose]: close };
+  return { api, address, lost: () => lost, verified: Promise.resolve(), [Symbol.asyncDispose]: close };
 }
 
 const works: Serve = (_request, response) => void response.end('{"ok":true}');
@@ -262,5 +263,46 @@ describe("what a manager has to ask others for", () => {
       status: 504,
       message: "the registry did not answer within 60 s",
     });
+  });
+});
+
+describe("before an engine has shown to be a manager", () => {
+  const noOther = async (): Promise<never> => await Promise.reject(new Error("nobody else is asked"));
+  const write = { method: "POST", body: {} };
+
+  /** It notes what it is asked. */
+  async function engineThat(verified: Promise<void>): Promise<{ engine: SteadyEngine; asked: string[] }> {
+    verified.catch(() => undefined);
+    const asked: string[] = [];
+    const reached = await manager("m1", (request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      response.end("{}");
+    });
+    return { engine: steady({ ...reached, verified }, noOther), asked };
+  }
+
+  test("questions go out, answers wait, and nothing is written", async () => {
+    let show = (): void => undefined;
+    const { engine, asked } = await engineThat(new Promise((resolve) => (show = resolve)));
+    await using _ = engine;
+    const told: string[] = [];
+    const reading = engine.send("/services", {}).then(() => told.push("read"));
+    const writing = engine.send("/services/create", write).then(() => told.push("written"));
+    while (asked.length === 0) await new Promise((done) => setTimeout(done, 5));
+    await new Promise((done) => setTimeout(done, 50));
+    expect(asked).toEqual(["GET /v1.41/services"]);
+    expect(told).toEqual([]);
+    show();
+    await Promise.all([reading, writing]);
+    expect(asked).toEqual(["GET /v1.41/services", "POST /v1.41/services/create"]);
+  });
+
+  test("that it is none is what everybody hears", async () => {
+    const why = new ConnectError("m1 is a worker.", "Give a manager.");
+    const { engine, asked } = await engineThat(Promise.reject(why));
+    await using _ = engine;
+    await expect(engine.send("/services", {})).rejects.toBe(why);
+    await expect(engine.send("/services/create", write)).rejects.toBe(why);
+    expect(asked).toEqual(["GET /v1.41/services"]);
   });
 });

@@ -8,13 +8,13 @@ function found(lines: string): string[] {
   return refusedByEngine(parseStackFile(fileOf(lines), "f"), "shop").map(inWords);
 }
 
-test.each(EXAMPLES)("refused: $wrong", ({ wrong, says }) => {
+test.each(EXAMPLES)("refused: $says", ({ wrong, says }) => {
   const [first, ...more] = found(wrong);
   expect(first?.slice(0, says.length + 2)).toBe(`f:${says}`);
   expect(more).toEqual([]);
 });
 
-test.each(EXAMPLES)("fine: $fine", ({ fine }) => {
+test.each(EXAMPLES)("fine is what nearly is: $says", ({ fine }) => {
   expect(found(fine)).toEqual([]);
 });
 
@@ -49,6 +49,12 @@ test.each([
     "a drive of Windows",
     'volumes: ["c:/data", { type: npipe, source: x, target: "\\\\\\\\.\\\\pipe\\\\x" }]\n    working_dir: C:\\app',
   ],
+  [
+    "empty text",
+    "stop_signal: ''\n    working_dir: ''\n    hostname: ''\n    configs: [{ source: c, uid: '', gid: '' }]",
+  ],
+  ["an address behind a blank", 'extra_hosts: ["a: 10.0.0.1", "b:10.0.0.1 c", "d"]'],
+  ["braces in a name without a value", 'environment: ["{{ a }}"]'],
   ["a path that a template begins", 'volumes: [{ type: volume, target: "{{.Task.Name}}" }]'],
   [
     "a network that exists already",
@@ -56,6 +62,13 @@ test.each([
   ],
 ])("left to others: %s", (_fact, lines) => {
   expect(found(lines)).toEqual([]);
+});
+
+test("of all the ports that two services publish, each entry is told once", () => {
+  const service = "    image: a\n    ports: [1-65535:1-65535]\n";
+  expect(found(`services:\n  a:\n${service}  b:\n${service}`)).toEqual([
+    "f:7:13: Service b publishes port 1/tcp that service a publishes already, at line 4.",
+  ]);
 });
 
 test("a file of nothing", () => {
