@@ -136,7 +136,7 @@ describe("servers that are slow or full", () => {
     const run = await deploy(await listening(behave));
     isRefused(run, /127\.0\.0\.1:\d+ did not complete the SSH handshake within 20 s\./);
     expect(run.ms).toBeGreaterThan(19_000);
-    expect(run.ms).toBeLessThan(28_000);
+    expect(run.ms).toBeLessThan(38_000); // One round, and a busy machine.
   });
 
   test.concurrent("a port that nobody listens on is given up after 20 s", async () => {
@@ -763,7 +763,7 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s",
           action.on("close", () => (killedAt = Date.now() - killedAt));
         }),
       );
-      expect(killedAt).toBeLessThan(5000); // The runner kills after 7.5 s.
+      expect(killedAt).toBeLessThan(7500); // Then the runner would kill it.
       expect(run.code).toBe(1);
       expect(run.log.match(/^::error.*/gm)).toEqual([
         expect.stringContaining(`::error::Cancelled: the runner sent ${signal}.`),
