@@ -25479,11 +25479,11 @@ async function begin(inputs, world, facts) {
         majorVersion(world.docker),
         new Promise((read) => read(readSources(inputs.stack, world.files))),
     ]);
-    checkBuildFiles(inputs.image, world.files);
     const begun = { inputs, sources, dockerMajor, world, facts };
     sources.warnings.forEach((warning) => world.voice.warn(warning));
     const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
     draft.warnings.forEach((warning) => world.voice.warn(warning));
+    checkBuildFiles(inputs.image, world.files);
     await checkByDocker(world, draft, sources.folder, dockerMajor);
     return { ...begun, draft };
 }
