@@ -24629,9 +24629,10 @@ function readEnvFile(path, files, problems) {
         return undefined;
     }
     const refused = (0,configs/* refusedBySwarm */.Aw)(bytes.byteLength);
-    if (refused !== undefined)
-        problems.push({ message: `The env file "${path}" ${refused}.` });
-    return { path, bytes };
+    if (refused === undefined)
+        return { path, bytes };
+    problems.push({ message: `The env file "${path}" ${refused}.` });
+    return undefined;
 }
 function unreadable(input, path, files) {
     const folder = folderOf(path);
@@ -31470,6 +31471,8 @@ function resolveStack(templates, scope, strict, read, findings) {
 
 
 
+/** In place of the name that it would have got, so that $ENV_CONFIG is no second mistake. */
+const UNREAD_ENV_FILE = "unread";
 const NOTHING_UNREAD = { missing: [], malformed: [] };
 /**
  * Resolves the templates, versions their configs, adds defaults and pins the pushed image. Throws all that is wrong, in all files, at
@@ -31479,7 +31482,8 @@ function render(request) {
     const { templates, unread = NOTHING_UNREAD, stack, strict, namingKey, taken, read } = request;
     const findings = { problems: [...unread.missing, ...unread.malformed], warnings: [] };
     const env = findEnvConfig(request, findings.problems);
-    const envConfigName = env === undefined ? "" : nameOf(env, request);
+    const noName = unread.missing.length > 0 ? UNREAD_ENV_FILE : "";
+    const envConfigName = env === undefined ? noName : nameOf(env, request);
     const scope = (0,stack_template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
     if (unread.missing.length > 0 || unread.malformed.length > 0) {
         resolveFiles(templates, scope, strict, read, findings); // Without the rest of them no more can be said.

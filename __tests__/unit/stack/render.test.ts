@@ -353,7 +353,12 @@ describe("all that is wrong is told at once", () => {
   test("what is missing or no YAML stands beside the variables of the other files, with the warnings", () => {
     const unread = { missing: [{ message: "No such file." }], malformed: [{ message: "No YAML." }] };
     const refuse = (): unknown =>
-      render(request("services: {web: {image: $NIL, env_file: {path: .env, required: false}}}", { unread }));
+      render(
+        request(
+          "services: {web: {image: $NIL, hostname: $ENV_CONFIG, env_file: {path: .env, required: false}}}",
+          { unread },
+        ),
+      );
     expect(refuse).toThrow(InputError);
     expect(
       problems("services: {web: {image: a, configs: [c]}}", { unread: { ...unread, missing: [] } }),
