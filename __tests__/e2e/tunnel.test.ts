@@ -403,7 +403,7 @@ test.concurrent("a manager at an IPv6 address", async () => {
   });
   works(run);
   expect(run.log).toContain(`${ip}: Nothing listens at [${ip}]:1.`);
-  expect(run.log).toContain(`Connected to the manager ${ip}.`);
+  expect(run.log).toContain(`Connected to ${ip}.`);
   works(await deploy({ "ssh-host": `[${ip}]`, "ssh-known-hosts": `${ip} ${key}` }));
 });
 
@@ -699,7 +699,7 @@ describe("several managers", () => {
     works(run);
     expect(run.log.match(new RegExp(`^${N1}: Nothing listens at ${closed}\\.`, "gm"))).toHaveLength(1);
     expect(run.log.match(new RegExp(`^${N2}: ${N2} is a worker, and only a manager`, "gm"))).toHaveLength(1);
-    expect(run.log).toContain(`Connected to the manager ${N1}.`);
+    expect(run.log).toContain(`Connected to ${N1}.`);
     expect(run.summary).toContain(`manager <code>${N1}</code>`);
   });
 
