@@ -1,7 +1,6 @@
 import { type ChildProcess, execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { readFileSync, readdirSync, statSync } from "node:fs";
 import { type Server, type Socket, connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import {
@@ -34,7 +33,7 @@ const NOBODY = `${sandbox.net}.99`;
 const OTHER_SOCKET = "/run/other-docker.sock";
 
 const stack = stackName("tunnel");
-const wrongKey = mkdtempSync(join(tmpdir(), "key-"));
+const wrongKey = workspace({});
 
 beforeAll(async () => {
   pushImage(stack, "v1");
