@@ -29414,14 +29414,19 @@ function addDefaults(root, defaults) {
         const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "update_config");
         if (update === undefined)
             continue;
-        const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
-        if (defaults.updateOrder === "start-first" && obstacle !== undefined) {
+        const obstacle = obstacleToStartFirst(root, service);
+        if (isSilent(update, "order") && defaults.updateOrder === "start-first" && obstacle !== undefined) {
             const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
             warnings.push({ message, place: key.place });
         }
         else
             addIfSilent(update, "order", defaults.updateOrder);
         addIfSilent(update, "failure_action", defaults.failureAction);
+        // Swarm's own way back stops first where nothing is said. Who updates without a gap goes back without one.
+        const startsFirst = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(update, "order")) === "start-first" && obstacle === undefined;
+        const back = startsFirst ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "rollback_config") : undefined;
+        if (back !== undefined)
+            addIfSilent(back, "order", "start-first");
     }
     return warnings;
 }

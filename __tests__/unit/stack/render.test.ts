@@ -94,6 +94,8 @@ services:
         failure_action: rollback # set by Swarm Stack Deploy
       labels:
         swarm-stack-deploy.managed: "true" # set by Swarm Stack Deploy
+      rollback_config:
+        order: start-first # set by Swarm Stack Deploy
     networks:
       - hyperf_net
     configs:
