@@ -24421,11 +24421,11 @@ async function begin(inputs, world, facts) {
         majorVersion(world.docker),
         new Promise((read) => read((0,_sources_js__WEBPACK_IMPORTED_MODULE_11__/* .readSources */ .t)(inputs.stack, world.files))),
     ]);
-    (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .checkBuildFiles */ .oh)(inputs.image, world.files);
     const begun = { inputs, sources, dockerMajor, world, facts };
     sources.warnings.forEach((warning) => world.voice.warn(warning));
     const draft = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .renderWith */ .hc)(NO_DIGEST_YET, _prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .DRAFT_NAMES */ .fw, begun);
     draft.warnings.forEach((warning) => world.voice.warn(warning));
+    (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .checkBuildFiles */ .oh)(inputs.image, world.files);
     await (0,_planning_js__WEBPACK_IMPORTED_MODULE_6__/* .checkByDocker */ .w)(world, draft, sources.folder, dockerMajor);
     return { ...begun, draft };
 }
@@ -29995,9 +29995,10 @@ function readEnvFile(path, files, problems) {
         return undefined;
     }
     const refused = (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_2__/* .refusedBySwarm */ .Aw)(bytes.byteLength);
-    if (refused !== undefined)
-        problems.push({ message: `The env file "${path}" ${refused}.` });
-    return { path, bytes };
+    if (refused === undefined)
+        return { path, bytes };
+    problems.push({ message: `The env file "${path}" ${refused}.` });
+    return undefined;
 }
 function unreadable(input, path, files) {
     const folder = folderOf(path);
@@ -30423,14 +30424,19 @@ function addDefaults(root, defaults) {
         const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "update_config");
         if (update === undefined)
             continue;
-        const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
-        if (defaults.updateOrder === "start-first" && obstacle !== undefined) {
+        const obstacle = obstacleToStartFirst(root, service);
+        if (isSilent(update, "order") && defaults.updateOrder === "start-first" && obstacle !== undefined) {
             const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
             warnings.push({ message, place: key.place });
         }
         else
             addIfSilent(update, "order", defaults.updateOrder);
         addIfSilent(update, "failure_action", defaults.failureAction);
+        // Swarm's own way back stops first where nothing is said. Who updates without a gap goes back without one.
+        const startsFirst = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(update, "order")) === "start-first" && obstacle === undefined;
+        const back = startsFirst ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "rollback_config") : undefined;
+        if (back !== undefined)
+            addIfSilent(back, "order", "start-first");
     }
     return warnings;
 }
@@ -32481,6 +32487,8 @@ function resolveStack(templates, scope, strict, read, findings) {
 
 
 
+/** In place of the name that it would have got, so that $ENV_CONFIG is no second mistake. */
+const UNREAD_ENV_FILE = "unread";
 const NOTHING_UNREAD = { missing: [], malformed: [] };
 /**
  * Resolves the templates, versions their configs, adds defaults and pins the pushed image. Throws all that is wrong, in all files, at
@@ -32490,7 +32498,8 @@ function render(request) {
     const { templates, unread = NOTHING_UNREAD, stack, strict, namingKey, taken, read } = request;
     const findings = { problems: [...unread.missing, ...unread.malformed], warnings: [] };
     const env = findEnvConfig(request, findings.problems);
-    const envConfigName = env === undefined ? "" : nameOf(env, request);
+    const noName = unread.missing.length > 0 ? UNREAD_ENV_FILE : "";
+    const envConfigName = env === undefined ? noName : nameOf(env, request);
     const scope = (0,stack_template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
     if (unread.missing.length > 0 || unread.malformed.length > 0) {
         resolveFiles(templates, scope, strict, read, findings); // Without the rest of them no more can be said.

@@ -32,11 +32,15 @@ export interface Script {
 export interface RecordedWorld extends World {
   /** What was said, and what was asked of docker and of the swarm, in one order. */
   readonly transcript: string[];
+  /** How long, in milliseconds, a lost connection was to be waited for, from time to time. */
+  readonly waits: number[];
 }
 
 /** A small world in which everything that will happen is written in advance, and everything that is done is noted. */
 export function scriptedWorld(script: Script): RecordedWorld {
   const transcript: string[] = [];
+  const waits: number[] = [];
+  const clock = fakeClock(Date.parse("2026-08-01T10:00:00Z"));
   const noted = <T extends object>(target: T, list: string[], prefix: string): T => {
     list.push = (...lines) => transcript.push(...lines.map((line) => `${prefix}${line}`));
     return target;
@@ -92,7 +96,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
     },
     most: Infinity,
     lost: () => script.lost,
-    waitUntil: () => undefined,
+    waitUntil: (time) => void waits.push(time - clock.now()),
     [Symbol.asyncDispose]: async () => {
       transcript.push("  > disconnect");
       await Promise.resolve();
@@ -101,8 +105,9 @@ export function scriptedWorld(script: Script): RecordedWorld {
 
   return {
     transcript,
+    waits,
     voice,
-    clock: fakeClock(Date.parse("2026-08-01T10:00:00Z")),
+    clock,
     files: {
       read: (path) => {
         const text = files.get(path.replace(/^\.\//, ""));

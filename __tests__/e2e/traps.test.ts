@@ -114,7 +114,7 @@ test.each([
   });
   expect(run.outputs.reason).toBe("render");
   expect(run.log).toMatch(
-    /::error file=stack\.yml,line=5,col=\d+::stack\.yml:5:\d+: Service web uses \w+ "nope"/,
+    /::error file=stack\.yml,line=5,col=\d+::stack\.yml:5:\d+: Service web uses the \w+ "nope"/,
   );
   expect(run.log).not.toContain("::group::");
 });
