@@ -28783,7 +28783,7 @@ async function write(release, stack, { world }, { swarm }) {
     const { voice } = world;
     const objects = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .recordObjects */ .a0)(stack, release, world.compression.compress((0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .encoded */ .dS)(release)));
     if (objects.length > 1)
-        voice.say(`The record is larger than one docker config may be: it has ${objects.length} parts.`);
+        voice.say(`The record is larger than one docker config should be: it has ${objects.length} parts.`);
     try {
         await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(objects.map(async (object) => await swarm.createRecord(object)));
     }

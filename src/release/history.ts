@@ -133,7 +133,7 @@ async function write(release: Release, stack: string, { world }: Rollout, { swar
   const { voice } = world;
   const objects = recordObjects(stack, release, world.compression.compress(encoded(release)));
   if (objects.length > 1)
-    voice.say(`The record is larger than one docker config may be: it has ${objects.length} parts.`);
+    voice.say(`The record is larger than one docker config should be: it has ${objects.length} parts.`);
   try {
     await together(objects.map(async (object) => await swarm.createRecord(object)));
   } catch (error) {
