@@ -7,7 +7,6 @@ import {
   imageOf,
   inContainer,
   pushImage,
-  service,
   serviceNames,
   stackName,
   until,
