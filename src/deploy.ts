@@ -2,6 +2,7 @@ import { carryOut } from "./carry-out.ts";
 import { checkBuildFiles, login, publish } from "./image/publish.ts";
 import { requireImage } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
+import { takeLock } from "./lock.ts";
 import { checkByDocker } from "./planning.ts";
 import { type Deployment, DRAFT_NAMES, prepare, renderWith } from "./prepare.ts";
 import { type Facts } from "./report.ts";
@@ -27,6 +28,8 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   const digest = pushed ?? (await requireImage(referenceOf(inputs), session));
   nameImage(digest, deployment);
 
+  await using lock = await takeLock(inputs.stack.name, inputs.rollout.lockTimeoutMs, session, world);
+  session.guard(lock);
   const prepared = await prepare(digest, deployment, session);
   await carryOut(prepared, deployment, session);
 }

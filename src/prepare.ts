@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
+import { refuseOlder } from "./commit-order.ts";
 import { type Problem, PreflightError } from "./errors.ts";
 import { type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { formatDuration } from "./inputs/duration.ts";
@@ -82,6 +83,7 @@ export async function prepare(digest: string, deployment: Deployment, session: S
   const { inputs, sources, world, dockerMajor, facts } = deployment;
   const { voice } = world;
   const survey = await settledSurvey(deployment, session);
+  await refuseOlder(inputs, survey, world);
   const namingKey = namingKeyOf(survey, deployment.draft);
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);

@@ -20,6 +20,8 @@ import {
   type Stage,
 } from "../../src/world.ts";
 import { emptySurvey, scriptedSwarm, serviceSpec } from "../doubles/swarm.ts";
+import { fakeClock } from "../doubles/clock.ts";
+import { lockBoard } from "../doubles/locks.ts";
 import { recordedVoice } from "../doubles/voice.ts";
 
 const OK: DockerAnswer = { code: 0, stdout: "", stderr: "" };
@@ -72,6 +74,8 @@ function session(
       for (const name of takes) onSent(name);
       await deploy(docker);
     },
+    locks: lockBoard(fakeClock()),
+    guard: () => undefined,
     lost: () => lost,
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };

@@ -8,6 +8,7 @@ import { type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { registryAuth } from "./docker-config.ts";
 import { EngineApi, json } from "./engine.ts";
+import { EngineLocks } from "./engine-locks.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
 import { openProxy } from "./proxy.ts";
 import { type SshLogin } from "./ssh-login.ts";
@@ -58,6 +59,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
     return {
       swarm: new EngineSwarm(engine, () => engine.address),
+      locks: new EngineLocks(engine),
       docker: facing(docker, proxy.dockerHost),
       registryAuth: remembered((domain) => registryAuth(configFolder, domain)),
       rehearse: async (stage, deploy) =>
@@ -68,6 +70,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
           await deploy(facing(docker, host));
         });
       },
+      guard: (lock) => engine.guard(lock),
       lost: () => engine.current.lost(),
       [Symbol.asyncDispose]: async () => {
         await proxy[Symbol.asyncDispose]();

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
-import { type Call, type Engine, type EngineApi, type RawAnswer, messageIn } from "./engine.ts";
+import { type Lock } from "../world.ts";
+import { type Call, type Engine, type EngineApi, type RawAnswer, messageIn, onlyReads } from "./engine.ts";
 
 /** A manager that was reached. */
 export interface Reached extends AsyncDisposable {
@@ -43,6 +44,7 @@ export class SteadyEngine implements Engine, AsyncDisposable {
   readonly #say: (line: string) => void;
   #reached: Reached;
   #again: Promise<void> | undefined;
+  #lock: Lock | undefined;
 
   constructor(
     first: Reached,
@@ -66,10 +68,16 @@ export class SteadyEngine implements Engine, AsyncDisposable {
     return this.#reached.address;
   }
 
+  /** From now on the lock is asked before each try of each write. */
+  guard(lock: Lock): void {
+    this.#lock = lock;
+  }
+
   async send(path: string, call: Call): Promise<RawAnswer> {
-    const repeatable = call.repeatable ?? (call.method ?? "GET") === "GET";
+    const repeatable = call.repeatable ?? onlyReads(call);
     const deadline = Date.now() + this.#patienceMs;
     for (let attempt = 1; ; attempt += 1) {
+      if (!onlyReads(call) && call.aboutLock !== true) await this.#lock?.makeSure();
       const reached = this.#reached;
       try {
         const answer = await reached.api.send(path, call);
