@@ -29756,12 +29756,16 @@ function label(lock, name) {
 function ageMs(lock) {
     return Math.max(0, lock.readAt - lock.changedAt);
 }
-/** Why a lock may be taken over; undefined while it may not. Without a lifetime it is none of ours, and is left alone. */
-function abandoned(lock, runIsOver) {
+/**
+ * Whether a lock may be taken over: as it is, or only if its holder's run is over, or not at all. Without a lifetime it is none of
+ * ours, and is left alone.
+ */
+function abandoned(lock) {
     const age = ageMs(lock);
-    if (age > ((0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .parseDuration */ .E)(label(lock, "lifetime")) ?? Infinity))
-        return `it has shown no sign of life for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(age)}`;
-    return runIsOver && age > OVER_MS ? "its run is over" : undefined;
+    const lifetime = (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .parseDuration */ .E)(label(lock, "lifetime"));
+    if (lifetime === undefined)
+        return "no";
+    return age > lifetime ? "yes" : age > OVER_MS ? "if its run is over" : "no";
 }
 /** The run that holds a lock, where it is one of the same GitHub. */
 function holdersRun(lock, ours) {
@@ -29833,6 +29837,7 @@ class ConfigLock {
     #renewing;
     #signsOfLife;
     #askAgainAt = -Infinity;
+    #said = new Set();
     constructor(stack, locks, world) {
         this.left = { stack, holder: (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.randomBytes)(16).toString("hex") };
         this.#name = lockName(stack);
@@ -29841,10 +29846,10 @@ class ConfigLock {
         this.#world = world;
     }
     async take(timeoutMs) {
-        const { clock, voice } = this.#world;
+        const { clock } = this.#world;
         const { stack } = this.left;
         const deadline = clock.now() + timeoutMs;
-        for (let told = "";;) {
+        for (;;) {
             const holder = await this.#tryToTake();
             if (holder === "us")
                 break;
@@ -29852,19 +29857,14 @@ class ConfigLock {
                 continue; // It was released in between.
             if (clock.now() >= deadline)
                 throw inVain(holder, stack, timeoutMs);
-            const line = `Waiting for another deployment of the stack ${stack}: ${describeHolder(holder)}.`;
-            if (line !== told) {
-                voice.endGroup();
-                voice.say(line);
-                told = line;
-            }
+            this.#sayOnce(`Waiting for another deployment of the stack ${stack}: ${describeHolder(holder)}.`);
             await clock.sleep(Math.min(POLL_MS, deadline - clock.now()));
         }
         this.#signsOfLife = clock.every(RENEW_MS, async () => await this.#showLife());
     }
     /** One call where nobody holds it. */
     async #tryToTake() {
-        const { clock, voice } = this.#world;
+        const { clock } = this.#world;
         const sentAt = clock.now();
         const id = await this.#locks.create(this.#name, this.#labels);
         if (id !== undefined)
@@ -29874,14 +29874,14 @@ class ConfigLock {
             return "nobody";
         if (holds(found, this.left.holder))
             return this.#hold(found.id, sentAt); // The answer to its creation had been lost.
-        const why = abandoned(found, await this.#isOver(found));
+        const why = await this.#reasonToTakeOver(found);
         if (why === undefined)
             return found;
         const labels = { ...this.#labels, [`${LABEL}.since`]: minute(found.readAt) };
         const takenAt = clock.now();
         if (!(await this.#locks.relabel(this.#name, found, labels)))
             return found; // Renewed, or somebody else was faster.
-        voice.say(`Taking over the lock of the stack ${this.left.stack} from ${describeHolder(found)}: ${why}.`);
+        this.#sayOnce(`Taking over the lock of the stack ${this.left.stack} from ${describeHolder(found)}: ${why}.`);
         return this.#hold(found.id, takenAt);
     }
     #hold(id, provenAt) {
@@ -29889,11 +29889,20 @@ class ConfigLock {
         this.#provenAt = provenAt;
         return "us";
     }
-    /** Asked only about a silent holder, and rarely: one that is well shows it by itself. */
+    async #reasonToTakeOver(lock) {
+        switch (abandoned(lock)) {
+            case "no":
+                return undefined;
+            case "yes":
+                return `it has shown no sign of life for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(Math.floor(ageMs(lock) / 1000) * 1000)}`;
+            case "if its run is over":
+                return (await this.#isOver(lock)) ? "its run is over" : undefined;
+        }
+    }
     async #isOver(lock) {
-        const { clock, github, run, voice } = this.#world;
+        const { clock, github, run } = this.#world;
         const other = holdersRun(lock, run);
-        if (other === undefined || ageMs(lock) <= OVER_MS)
+        if (other === undefined)
             return false;
         if (isEarlierAttempt(other, run))
             return true;
@@ -29903,8 +29912,16 @@ class ConfigLock {
         const told = await github.isOver(other);
         if (typeof told === "boolean")
             return told;
-        voice.say(`Whether the run ${label(lock, "run")} is over can't be told: ${told.unknown}.`);
+        this.#sayOnce(`Whether the run ${label(lock, "run")} is over can't be told: ${told.unknown}.`);
         return false;
+    }
+    /** In the open: a folded section would hide what is waited for. */
+    #sayOnce(line) {
+        if (this.#said.has(line))
+            return;
+        this.#said.add(line);
+        this.#world.voice.endGroup();
+        this.#world.voice.say(line);
     }
     async #showLife() {
         if (this.#lost !== undefined)

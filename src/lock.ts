@@ -5,7 +5,7 @@ import { type RunContext } from "./inputs/inputs.ts";
 import { fixedName } from "./stack/configs.ts";
 import { MANAGED_LABEL } from "./stack/defaults.ts";
 import { type Locks, type StoredLock } from "./swarm.ts";
-import { type Lock, type RunAttempt, type Session, type Told, type World } from "./world.ts";
+import { type Lock, type RunAttempt, type Session, type World } from "./world.ts";
 
 /**
  * One deployment of a stack at a time. The lock is a docker config whose labels say who holds it and how long it lives without a sign
@@ -61,12 +61,15 @@ function ageMs(lock: StoredLock): number {
   return Math.max(0, lock.readAt - lock.changedAt);
 }
 
-/** Why a lock may be taken over; undefined while it may not. Without a lifetime it is none of ours, and is left alone. */
-export function abandoned(lock: StoredLock, runIsOver: boolean): string | undefined {
+/**
+ * Whether a lock may be taken over: as it is, or only if its holder's run is over, or not at all. Without a lifetime it is none of
+ * ours, and is left alone.
+ */
+export function abandoned(lock: StoredLock): "yes" | "if its run is over" | "no" {
   const age = ageMs(lock);
-  if (age > (parseDuration(label(lock, "lifetime")) ?? Infinity))
-    return `it has shown no sign of life for ${formatDuration(age)}`;
-  return runIsOver && age > OVER_MS ? "its run is over" : undefined;
+  const lifetime = parseDuration(label(lock, "lifetime"));
+  if (lifetime === undefined) return "no";
+  return age > lifetime ? "yes" : age > OVER_MS ? "if its run is over" : "no";
 }
 
 /** The run that holds a lock, where it is one of the same GitHub. */
@@ -158,6 +161,7 @@ class ConfigLock implements Lock {
   #renewing: Promise<void> | undefined;
   #signsOfLife: AsyncDisposable | undefined;
   #askAgainAt = -Infinity;
+  readonly #said = new Set<string>();
 
   constructor(stack: string, locks: Locks, world: World) {
     this.left = { stack, holder: randomBytes(16).toString("hex") };
@@ -168,20 +172,15 @@ class ConfigLock implements Lock {
   }
 
   async take(timeoutMs: number): Promise<void> {
-    const { clock, voice } = this.#world;
+    const { clock } = this.#world;
     const { stack } = this.left;
     const deadline = clock.now() + timeoutMs;
-    for (let told = ""; ;) {
+    for (;;) {
       const holder = await this.#tryToTake();
       if (holder === "us") break;
       if (holder === "nobody") continue; // It was released in between.
       if (clock.now() >= deadline) throw inVain(holder, stack, timeoutMs);
-      const line = `Waiting for another deployment of the stack ${stack}: ${describeHolder(holder)}.`;
-      if (line !== told) {
-        voice.endGroup();
-        voice.say(line);
-        told = line;
-      }
+      this.#sayOnce(`Waiting for another deployment of the stack ${stack}: ${describeHolder(holder)}.`);
       await clock.sleep(Math.min(POLL_MS, deadline - clock.now()));
     }
     this.#signsOfLife = clock.every(RENEW_MS, async () => await this.#showLife());
@@ -189,19 +188,21 @@ class ConfigLock implements Lock {
 
   /** One call where nobody holds it. */
   async #tryToTake(): Promise<"us" | "nobody" | StoredLock> {
-    const { clock, voice } = this.#world;
+    const { clock } = this.#world;
     const sentAt = clock.now();
     const id = await this.#locks.create(this.#name, this.#labels);
     if (id !== undefined) return this.#hold(id, sentAt);
     const found = await this.#locks.read(this.#name);
     if (found === undefined) return "nobody";
     if (holds(found, this.left.holder)) return this.#hold(found.id, sentAt); // The answer to its creation had been lost.
-    const why = abandoned(found, await this.#isOver(found));
+    const why = await this.#reasonToTakeOver(found);
     if (why === undefined) return found;
     const labels = { ...this.#labels, [`${LABEL}.since`]: minute(found.readAt) };
     const takenAt = clock.now();
     if (!(await this.#locks.relabel(this.#name, found, labels))) return found; // Renewed, or somebody else was faster.
-    voice.say(`Taking over the lock of the stack ${this.left.stack} from ${describeHolder(found)}: ${why}.`);
+    this.#sayOnce(
+      `Taking over the lock of the stack ${this.left.stack} from ${describeHolder(found)}: ${why}.`,
+    );
     return this.#hold(found.id, takenAt);
   }
 
@@ -211,18 +212,36 @@ class ConfigLock implements Lock {
     return "us";
   }
 
-  /** Asked only about a silent holder, and rarely: one that is well shows it by itself. */
+  async #reasonToTakeOver(lock: StoredLock): Promise<string | undefined> {
+    switch (abandoned(lock)) {
+      case "no":
+        return undefined;
+      case "yes":
+        return `it has shown no sign of life for ${formatDuration(Math.floor(ageMs(lock) / 1000) * 1000)}`;
+      case "if its run is over":
+        return (await this.#isOver(lock)) ? "its run is over" : undefined;
+    }
+  }
+
   async #isOver(lock: StoredLock): Promise<boolean> {
-    const { clock, github, run, voice } = this.#world;
+    const { clock, github, run } = this.#world;
     const other = holdersRun(lock, run);
-    if (other === undefined || ageMs(lock) <= OVER_MS) return false;
+    if (other === undefined) return false;
     if (isEarlierAttempt(other, run)) return true;
     if (clock.now() < this.#askAgainAt) return false;
     this.#askAgainAt = clock.now() + ASK_AGAIN_MS;
-    const told: Told = await github.isOver(other);
+    const told = await github.isOver(other);
     if (typeof told === "boolean") return told;
-    voice.say(`Whether the run ${label(lock, "run")} is over can't be told: ${told.unknown}.`);
+    this.#sayOnce(`Whether the run ${label(lock, "run")} is over can't be told: ${told.unknown}.`);
     return false;
+  }
+
+  /** In the open: a folded section would hide what is waited for. */
+  #sayOnce(line: string): void {
+    if (this.#said.has(line)) return;
+    this.#said.add(line);
+    this.#world.voice.endGroup();
+    this.#world.voice.say(line);
   }
 
   async #showLife(): Promise<void> {
