@@ -1,4 +1,6 @@
-import { type ChildProcess } from "node:child_process";
+import { type ChildProcess, execFileSync } from "node:child_process";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { fakeGitHub } from "../doubles/github.ts";
 import {
@@ -10,6 +12,7 @@ import {
   inspect,
   pushImage,
   runAction,
+  service,
   serviceNames,
   stackName,
   until,
@@ -21,7 +24,7 @@ import {
 const stack = stackName("turns");
 const lock = `swarm-stack-deploy_lock_${stack}`;
 const STACK =
-  "services:\n  web:\n    image: $IMAGE\n    deploy: { update_config: { monitor: 1s, order: stop-first }, restart_policy: { delay: 1s } }\n    stop_grace_period: 1s\n";
+  'services:\n  web:\n    image: $IMAGE\n    environment: { TURN: "${TURN:-none}" }\n    deploy: { update_config: { monitor: 1s, order: stop-first }, restart_policy: { delay: 1s } }\n    stop_grace_period: 1s\n';
 const cwd = workspace({ "stack.yml": STACK });
 const digests = new Map<string, string>();
 
@@ -221,6 +224,40 @@ test.each([
   expect(run.log).toContain("nothing was put back");
   expect(run.ms).toBeLessThan(30_000);
   expect(live()).toBe(digests.get(version));
+});
+
+test("who was frozen while another one had its turn sends nothing when it wakes", async () => {
+  // Stands before docker in PATH; the third `stack deploy` is the one in earnest, and the action is frozen just before it.
+  const spy = workspace({ calls: "" });
+  const real = execFileSync("sh", ["-c", "command -v docker"], { encoding: "utf8" }).trim();
+  const freeze = `[ "$1 $2" = "stack deploy" ] && echo x >> ${spy}/calls && [ "$(wc -l < ${spy}/calls)" = 3 ] && kill -STOP $PPID`;
+  writeFileSync(join(spy, "docker"), `#!/bin/sh\n${freeze}\nexec ${real} "$@"\n`);
+  chmodSync(join(spy, "docker"), 0o755);
+  const [before, after] = live() === digests.get("v1") ? ["v1", "v2"] : ["v2", "v1"];
+  await deploy(before ?? "", { variables: "TURN=0" });
+  let other: Promise<void> | undefined;
+  const turn = async (action: ChildProcess): Promise<void> => {
+    const isFrozen = (): boolean => / T /.test(readFileSync(`/proc/${action.pid}/stat`, "utf8"));
+    await until("the action is frozen", isFrozen);
+    const frozenAt = Date.now();
+    docker(["config", "rm", lock]);
+    expect((await deploy(before ?? "", { variables: "TURN=2" })).outputs.status).toBe("deployed");
+    await until("its proof is too old", () => Date.now() - frozenAt > 16_000);
+    action.kill("SIGCONT");
+  };
+  const run = await deploy(
+    after ?? "",
+    { variables: "TURN=1" },
+    {
+      environment: { PATH: `${spy}:${process.env.PATH ?? ""}` },
+      during: (action) => void (other = turn(action)),
+    },
+  );
+  await other;
+  expect(run.outputs).toMatchObject({ status: "failed", reason: "lock" });
+  expect(run.log).toContain("::error::Somebody has removed the lock");
+  expect(live()).toBe(digests.get(before ?? ""));
+  expect(service(`${stack}_web`).Spec.TaskTemplate.ContainerSpec.Env).toEqual(["TURN=2"]);
 });
 
 test("of two deployments at once, never are both green for one live version", async () => {
