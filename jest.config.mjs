@@ -12,5 +12,7 @@ export default {
     ],
   },
   testTimeout: 120_000,
+  // Of `test.concurrent`, which is for tests that mostly wait.
+  maxConcurrency: 8,
   reporters: ["default", "<rootDir>/__tests__/closing-line.cjs"],
 };

@@ -23840,7 +23840,143 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 2191:
+/***/ 7279:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Cy: () => (/* binding */ stackDeploy),
+/* harmony export */   Le: () => (/* binding */ IN_EARNEST),
+/* harmony export */   MW: () => (/* binding */ createNeeds),
+/* harmony export */   Qm: () => (/* binding */ refuseForeignConfigs),
+/* harmony export */   nY: () => (/* binding */ sendServices),
+/* harmony export */   q$: () => (/* binding */ dockersReason),
+/* harmony export */   q_: () => (/* binding */ HELD_BACK)
+/* harmony export */ });
+/* unused harmony export partsOf */
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1969);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+
+
+
+
+
+
+/** Creates what the services need and the swarm does not have: networks one by one, since two made at once may get one subnet (Docker 28). */
+async function createNeeds({ needs }, objects, swarm, voice) {
+    const created = {
+        networks: new Map(),
+        configs: new Map(),
+        secrets: new Map(),
+    };
+    for (const network of needs.networks) {
+        created.networks.set(network, await swarm.createNetwork(network));
+        voice.say(`Created the network ${network}.`);
+    }
+    const create = async (object) => {
+        const kinds = object.kind === "config" ? "configs" : "secrets";
+        if (!needs[kinds].includes(object.name))
+            return;
+        created[kinds].set(object.name, await swarm.createObject(object));
+        voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
+    };
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_4__/* .together */ .b)(objects.map(create));
+    return created;
+}
+/** Of a part, so that docker's own start is worth it. */
+const FEWEST_SERVICES = 4;
+/** More at once gain nothing: each docker takes the runner a moment to start, and a swarm takes in one write after another. */
+const MOST_PARTS = 8;
+/**
+ * Docker sends one service after the other, each a whole round trip. So the services are sent in several parts at once, of nearly one
+ * size: as many as there can be requests on their way (`most`).
+ */
+function partsOf(names, most) {
+    const count = Math.min(Math.ceil(names.length / FEWEST_SERVICES), MOST_PARTS, most);
+    return Array.from({ length: count }, (_, part) => new Set(names.filter((_name, at) => at % count === part)));
+}
+/** What docker hears of a write that was kept from the manager, because another one of the same deployment has failed. */
+const HELD_BACK = "it was not sent, because another part of this deployment has failed";
+/**
+ * Hands docker the services that change, and no other: an update with the same spec disarms Swarm's own rollback (SWARM 2.5). Returns
+ * the networks that docker created for them, names to ids.
+ */
+async function sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent) {
+    const parts = partsOf((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).map(({ name }) => name), session.most);
+    if (parts.length === 0)
+        return new Map();
+    const run = async (docker) => {
+        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_4__/* .together */ .b)(parts.map(async (part) => {
+            const call = {
+                stack: stack.name,
+                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_2__/* .printed */ .zd)(stack, part),
+                folder,
+                dockerMajor,
+                flags: IN_EARNEST,
+            };
+            return await stackDeploy(docker, call, (line) => voice.quote(line));
+        }));
+        const failed = answers.filter(({ code }) => code !== 0);
+        if (failed.length > 0)
+            throw sendingFailed(failed, session.lost());
+    };
+    return await session.perform(stage, run, onSent);
+}
+/** Each reason once; that the other parts were held back is no reason of its own. */
+function sendingFailed(failed, lost) {
+    const own = failed.filter(({ stderr }) => !stderr.includes(HELD_BACK));
+    const [first] = own;
+    const reason = lost ?? [...new Set(own.map(dockersReason))].join("; ");
+    const hint = /out of sequence|already exists|name conflicts/.test(reason)
+        ? "Somebody else changes this stack at the same time: run this job again when they are done."
+        : "Docker's own words are in the log above.";
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .DeployError */ .sH(`docker stack deploy failed (exit code ${first?.code ?? 1}): ${reason}.`, hint);
+}
+/** For the rehearsal, too: what is sent is what was planned. */
+const IN_EARNEST = ["--with-registry-auth", "--resolve-image", "always"];
+/**
+ * The same command for the rehearsal and in earnest. The file comes through standard input, since it may hold secrets, and docker
+ * runs in the stack file's folder, so that relative paths keep their meaning.
+ */
+async function stackDeploy(docker, { stack, file, folder, dockerMajor, flags }, onLine = () => undefined) {
+    // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
+    const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
+    const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
+    return await docker.run(argv, { input: file, cwd: folder, onLine });
+}
+/** What docker says on its way out, without the lines it says anyway. */
+function dockersReason(answer) {
+    const lines = answer.stderr
+        .split(/[\r\n]+/)
+        .filter((line) => line.trim() !== "" && !/^(Ignoring |Since --detach|In a future release|time=)/.test(line));
+    return lines.join(" ").trim() || "docker gave no reason";
+}
+/** A config of the same name with other bytes: nobody but us makes such names, so this is worth a stop. */
+function refuseForeignConfigs(objects, survey) {
+    const problems = objects.flatMap(({ kind, name, bytes }) => {
+        if (kind === "secret")
+            return []; // Nobody can read one back.
+        const existing = survey.configs.find((stored) => stored.name === name);
+        if (existing === undefined || Buffer.from(existing.bytes).equals(bytes))
+            return [];
+        return [
+            {
+                message: `The swarm has a config ${name} with another content.`,
+                hint: `Look at it with: docker config inspect ${name}`,
+            },
+        ];
+    });
+    if (problems.length > 0)
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG(problems);
+}
+
+
+/***/ }),
+
+/***/ 8904:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -23852,6 +23988,8 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(2685);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/plan.ts
@@ -23999,25 +24137,24 @@ var world = __nccwpck_require__(5867);
 
 
 
+
 const POLL_MS = 700;
-/** Long enough for a swarm to elect a new leader (SANDBOX: 9 to 16 s, and answers that hang for 20 s). */
-const BLIND_MS = 60_000;
 /** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
 async function* observe(swarm, clock, request) {
     const start = request.startedAt;
     let stableSince;
-    let seenAt = clock.now();
-    for (;;) {
-        let verdicts;
+    let seenAt = start;
+    let verdicts = new Map();
+    for (let { seen } = request;; seen = undefined) {
         try {
-            verdicts = await look(swarm, request);
+            verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
             seenAt = clock.now();
         }
         catch (error) {
             if (!mayPass(error))
                 throw error;
-            if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
-                throw lostSight(swarm, error);
+            if (clock.now() - start >= request.timeoutMs)
+                throw lostSight(clock.now() - seenAt, verdicts, error);
             await clock.sleep(POLL_MS);
             continue;
         }
@@ -24043,8 +24180,11 @@ function ending(kinds, stableMs, elapsedMs, request) {
 function mayPass(error) {
     return error instanceof errors/* ConnectError */.T$ || (error instanceof errors/* ManagerRefusal */.oF && error.status >= 500);
 }
-async function look(swarm, request) {
-    const [services, tasks] = await Promise.all([swarm.services(request.stack), swarm.tasks(request.stack)]);
+async function look(swarm, stack) {
+    const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
+    return { services, tasks };
+}
+function judged({ services, tasks }, request) {
     return new Map(request.services.map((each) => {
         const live = services.find((service) => service.name === each.serviceName);
         const snapshot = {
@@ -24058,8 +24198,10 @@ async function look(swarm, request) {
         return [each.name, judge(snapshot)];
     }));
 }
-function lostSight(swarm, error) {
-    return new errors/* DeployError */.sH(`The manager ${swarm.address} stopped answering while the rollout was watched: ${(0,errors/* messageOf */.bD)(error)}`, "What was sent goes on rolling out on the swarm; look at it with `docker stack ps`, then run this job again.", error);
+/** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
+function lostSight(blindMs, verdicts, error) {
+    const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
+    return new errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
 }
 function watched(services) {
     return services.flatMap(({ name, wanted }) => wanted === undefined ? [] : [{ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: wanted }]);
@@ -24067,1519 +24209,8 @@ function watched(services) {
 
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
-// EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(4144);
-// EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(5343);
-// EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(792);
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(1884);
-// EXTERNAL MODULE: ../../../work/main/node_modules/yaml/dist/index.js
-var dist = __nccwpck_require__(8905);
-// EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(7158);
-;// CONCATENATED MODULE: ./src/stack/stack-file.ts
-
-
-
-/** A file that unfolds its aliases into more nodes than this means harm (a "billion laughs"). */
-const MOST_NODES = 500_000;
-/** Deeper than any stack, and far from what the call stack can bear. */
-const MOST_LEVELS = 200;
-/**
- * Parses one stack file; throws a `StackFileError` with every mistake at its place. Docker reads the first document of a file and no
- * other; a further one is named in `warnings`.
- */
-function parseStackFile(source, file, warnings = []) {
-    // A carriage return alone ends a line to docker; of the same length, the places stay right.
-    const text = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
-    refuseControlCharacters(text, file);
-    const lines = new dist/* LineCounter */.HN();
-    const place = (offset) => {
-        const { line, col } = lines.linePos(offset);
-        return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
-    };
-    const [document, further] = documents(text, lines);
-    if (further !== undefined && further.contents !== null) {
-        warnings.push({
-            message: "A second YAML document starts here. Docker reads the first one only, and so does this action.",
-            place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
-        });
-    }
-    const [error] = document?.errors ?? []; // What follows a syntax error is mostly its echo.
-    if (error !== undefined) {
-        // The parser calls itself for each level.
-        const message = /call stack/.test(error.message) ? "The nesting is too deep." : inOneLine(error.message);
-        throw new errors/* StackFileError */.Ne([{ message, place: place(error.pos[0]), hint: "The YAML can't be read." }]);
-    }
-    const problems = [];
-    const root = document === undefined || document.contents === null
-        ? undefined
-        : new TreeBuilder(text, place, problems).build(document.contents);
-    if (problems.length > 0)
-        throw new errors/* StackFileError */.Ne(problems);
-    if (root?.kind !== "mapping") {
-        throw new errors/* StackFileError */.Ne([{ message: "A stack file is a mapping with services.", place: place(0) }]);
-    }
-    return root;
-}
-function documents(text, lines) {
-    // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
-    const options = {
-        schema: "failsafe",
-        resolveKnownTags: false,
-        lineCounter: lines,
-        uniqueKeys: false,
-        prettyErrors: false,
-    };
-    const parsed = (0,dist/* parseAllDocuments */.hR)(text, options);
-    return "empty" in parsed ? [] : parsed;
-}
-function inOneLine(message) {
-    return message.replace(/\s*\n\s*/g, " ");
-}
-/** Docker reads UTF-8, and UTF-16 behind a byte order mark. Anything else is refused at its first wrong byte. */
-function decode(bytes, file) {
-    const encoding = bytes[0] === 0xff && bytes[1] === 0xfe
-        ? "utf-16le"
-        : bytes[0] === 0xfe && bytes[1] === 0xff
-            ? "utf-16be"
-            : "utf-8";
-    const text = new TextDecoder(encoding).decode(bytes); // Takes the mark away.
-    if (encoding !== "utf-8" || !text.includes("\ufffd"))
-        return text;
-    const marked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
-    const again = Buffer.from(text);
-    const wrong = again.findIndex((byte, index) => byte !== marked[index]);
-    if (wrong === -1 && again.byteLength === marked.byteLength)
-        return text; // The character U+FFFD itself.
-    const before = Buffer.from(marked.subarray(0, wrong)).toString("utf8");
-    throw new errors/* StackFileError */.Ne([{ message: "This is no UTF-8 text.", place: placeBehind(before, file) }]);
-}
-/** What no YAML may hold, not even in a comment; and the line ends of YAML 1.1, which docker knows, and hardly any editor shows. */
-// oxlint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u2028\u2029\ufffe\uffff]/;
-function refuseControlCharacters(text, file) {
-    const found = CONTROL.exec(text);
-    if (found === null)
-        return;
-    const [character] = found;
-    const code = character.charCodeAt(0).toString(16).padStart(4, "0");
-    const message = /[\u0085\u2028\u2029]/.test(character)
-        ? `The character U+${code.toUpperCase()} ends a line to docker, and to nobody else.`
-        : `The control character U+${code.toUpperCase()} is not allowed in YAML.`;
-    const hint = `Between double quotes it can be written as \\u${code}.`;
-    throw new errors/* StackFileError */.Ne([{ message, place: placeBehind(text.slice(0, found.index), file), hint }]);
-}
-function placeBehind(before, file) {
-    const lines = before.split("\n");
-    return { file, line: lines.length, column: (lines.at(-1) ?? "").length + 1 };
-}
-class TreeBuilder {
-    #text;
-    #place;
-    #problems;
-    /** What each anchor stands for at this point of the file; a later one of the same name replaces it. */
-    #anchors = new Map();
-    /** From the root down to the node being built. */
-    #open = [];
-    /** How many aliases are being unfolded: the anchors within them were met before. */
-    #unfolding = 0;
-    #nodes = 0;
-    constructor(text, place, problems) {
-        this.#text = text;
-        this.#place = place;
-        this.#problems = problems;
-    }
-    build(node) {
-        this.#nodes += 1;
-        const place = this.#place(rangeOf(node)?.[0] ?? 0);
-        if ((0,dist/* isAlias */.Vj)(node))
-            return this.#alias(node.source, place);
-        if ((0,dist/* isNode */.Ll)(node) && node.anchor !== undefined && this.#unfolding === 0)
-            this.#anchors.set(node.anchor, node);
-        if ((0,dist/* isScalar */.jn)(node))
-            return this.#scalar(node, place);
-        if (this.#nodes > MOST_NODES) {
-            if (this.#nodes === MOST_NODES + 1)
-                this.#problems.push({ message: `The aliases unfold into more than ${MOST_NODES} nodes.`, place });
-            return (0,tree/* emptyScalar */.og)(place);
-        }
-        if (this.#open.length >= MOST_LEVELS) {
-            this.#problems.push({ message: `The YAML is nested deeper than ${MOST_LEVELS} levels.`, place });
-            return (0,tree/* emptyScalar */.og)(place);
-        }
-        this.#open.push(node);
-        const built = this.#collection(node, place);
-        this.#open.pop();
-        return built;
-    }
-    #collection(node, place) {
-        if ((0,dist/* isSeq */.oP)(node))
-            return { kind: "sequence", items: node.items.map((item) => this.build(item)), place };
-        if ((0,dist/* isMap */.jh)(node))
-            return this.#mapping(node, place);
-        return (0,tree/* emptyScalar */.og)(place);
-    }
-    #alias(name, place) {
-        const target = this.#anchors.get(name);
-        if (target === undefined || this.#open.includes(target)) {
-            const what = target === undefined ? "names no anchor" : "contains itself";
-            this.#problems.push({ message: `The alias *${name} ${what}.`, place });
-            return (0,tree/* emptyScalar */.og)(place);
-        }
-        this.#unfolding += 1;
-        const built = this.build(target);
-        this.#unfolding -= 1;
-        return built;
-    }
-    #scalar(node, place) {
-        const [start = 0, end = 0] = node.range ?? [];
-        const text = typeof node.value === "string" ? node.value : "";
-        if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
-            this.#problems.push({
-                message: "This text has one half of a surrogate pair, which is no character.",
-                place,
-            });
-        const plain = node.type === "PLAIN" || node.type === undefined;
-        const dollars = text.includes("$") ? this.#dollars(text, start, end) : [];
-        return { kind: "scalar", text, plain, tag: node.tag, place, dollars };
-    }
-    /** The n-th `$` of the value is the n-th of the source, unless the source spells some of them with escapes. */
-    #dollars(text, start, end) {
-        const places = [];
-        for (let index = this.#text.indexOf("$", start); index !== -1 && index < end; index = this.#text.indexOf("$", index + 1)) {
-            places.push(this.#place(index));
-        }
-        return places.length === text.split("$").length - 1 ? places : [];
-    }
-    #mapping(map, place) {
-        const own = new Map();
-        const merged = new Map();
-        for (const pair of map.items) {
-            const key = this.build(pair.key);
-            if (key.kind !== "scalar") {
-                this.#problems.push({ message: "A key is text, not a list or mapping.", place: key.place });
-            }
-            else if (key.text === "<<" && key.plain) {
-                this.#merge(this.build(pair.value), merged);
-            }
-            else if (own.has(key.text)) {
-                this.#problems.push({
-                    message: `The key "${key.text}" is given twice in this mapping.`,
-                    place: key.place,
-                });
-            }
-            else {
-                own.set(key.text, {
-                    key,
-                    value: pair.value === null ? (0,tree/* emptyScalar */.og)(key.place) : this.build(pair.value),
-                });
-            }
-        }
-        const inherited = [...merged.values()].filter((entry) => !own.has(entry.key.text));
-        return { kind: "mapping", entries: [...inherited, ...own.values()], place };
-    }
-    /** The first of several merged mappings wins, as in YAML's merge key. */
-    #merge(source, into) {
-        const sources = source.kind === "sequence" ? source.items : [source];
-        for (const each of sources) {
-            if (each.kind !== "mapping") {
-                this.#problems.push({
-                    message: "A merge key (<<) takes a mapping or a list of mappings.",
-                    place: each.place,
-                });
-                continue;
-            }
-            for (const entry of each.entries)
-                if (!into.has(entry.key.text))
-                    into.set(entry.key.text, entry);
-        }
-    }
-}
-function rangeOf(node) {
-    return node?.range ?? undefined;
-}
-/** YAML that docker reads with the meaning of this tree. Every `$` of a value is doubled: docker substitutes once more, and must find nothing. */
-function printStackFile(root) {
-    const document = new dist/* Document */.yo(null, { schema: "failsafe" });
-    document.contents = toYaml(root);
-    const text = document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
-    return text.replaceAll(new RegExp(FOREIGN, "g"), (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
-/** Characters that docker's YAML takes for a line end, or refuses, where they are not escaped. */
-const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/;
-function toYaml(node) {
-    if (node.kind === "scalar")
-        return yamlScalar(node, node.text.replaceAll("$", "$$$$"));
-    if (node.kind === "sequence") {
-        const sequence = new dist/* YAMLSeq */.Rw();
-        sequence.items = node.items.map(toYaml);
-        return sequence;
-    }
-    const map = new dist/* YAMLMap */.CA();
-    map.items = node.entries.map((entry) => {
-        // Docker substitutes in values only: a key keeps its `$`.
-        return new dist/* Pair */.Rm(yamlScalar(entry.key, entry.key.text), toYaml(entry.value));
-    });
-    return map;
-}
-function yamlScalar(node, text) {
-    const made = new dist/* Scalar */.X5(text);
-    made.type = node.plain && !FOREIGN.test(text) ? "PLAIN" : "QUOTE_DOUBLE"; // Only double quotes know escapes.
-    if (node.tag !== undefined)
-        made.tag = node.tag;
-    if (node.comment !== undefined)
-        made.comment = ` ${node.comment}`;
-    return made;
-}
-
-// EXTERNAL MODULE: ./src/stack/template.ts
-var stack_template = __nccwpck_require__(6424);
-;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
-
-
-
-function dropped(what, why, place) {
-    return { message: `${what} is left out.`, hint: why, place };
-}
-function translated(entry) {
-    return `from ${entry.key.text}`;
-}
-/** `deploy.resources` wins over the older spelling, which may stand there for Compose. */
-function toResource(group, field) {
-    return (parent, entry, name, findings) => {
-        const { key, value } = entry;
-        const text = (0,tree/* textOf */.b6)(value);
-        if (text === undefined)
-            return;
-        const target = mappingAt(parent, ["deploy", "resources", group]);
-        if ((0,tree/* get */.Jt)(target, field) !== undefined) {
-            const why = `deploy.resources.${group}.${field} decides.`;
-            findings.warnings.push(dropped(`services.${name}.${key.text}`, why, key.place));
-        }
-        else if (field === "pids" && /^-?[01]$|^-/.test(text) && Number(text) <= 0)
-            return; // No limit, as without the key.
-        else if (target !== undefined)
-            (0,tree/* set */.hZ)(target, field, (0,tree/* ours */.Od)(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"));
-    };
-}
-function toReplicas(parent, entry, name, findings) {
-    const { key, value } = entry;
-    const text = (0,tree/* textOf */.b6)(value);
-    if (text === undefined)
-        return;
-    const deploy = mappingAt(parent, ["deploy"]);
-    if ((0,tree/* get */.Jt)(deploy, "replicas") !== undefined)
-        findings.warnings.push(dropped(`services.${name}.scale`, "deploy.replicas decides.", key.place));
-    else if (deploy !== undefined)
-        (0,tree/* set */.hZ)(deploy, "replicas", (0,tree/* ours */.Od)(text, value.place, translated(entry), "plain"));
-}
-/** What docker makes of `restart` (docker/cli, convertRestartPolicy), although it says that it ignores it. */
-function toRestartPolicy(parent, entry, name, findings) {
-    const { key, value } = entry;
-    const text = (0,tree/* textOf */.b6)(value) ?? "";
-    const [, condition, attempts = "0"] = /^(no|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text) ?? [];
-    const what = `services.${name}.restart`;
-    const policy = (0,tree/* get */.Jt)(parent, "deploy", "restart_policy");
-    if (policy !== undefined && !(0,tree/* isNull */.kZ)(policy)) {
-        findings.warnings.push(dropped(what, "deploy.restart_policy decides.", key.place));
-    }
-    else if (text === "" || text === "no") {
-        const why = "Docker does not heed it: Swarm starts the task again. To stop that write deploy.restart_policy: {condition: none}.";
-        if (text !== "")
-            findings.warnings.push(dropped(what, why, key.place));
-    }
-    else if (condition === undefined) {
-        const hint = "Write always, unless-stopped, on-failure or on-failure:3.";
-        findings.problems.push({
-            message: `${what} is "${text}", which docker refuses.`,
-            hint,
-            place: value.place,
-        });
-    }
-    else {
-        const made = mappingAt(parent, ["deploy", "restart_policy"]);
-        if (made === undefined)
-            return;
-        const onFailure = condition === "on-failure";
-        (0,tree/* set */.hZ)(made, "condition", (0,tree/* ours */.Od)(onFailure ? condition : "any", value.place, translated(entry), "plain"));
-        if (onFailure)
-            (0,tree/* set */.hZ)(made, "max_attempts", (0,tree/* ours */.Od)(attempts, value.place, translated(entry), "plain"));
-    }
-}
-/** The mapping at a path, made where there is none; undefined where something else stands in the way, which docker refuses. */
-function mappingAt(parent, path) {
-    let current = parent;
-    for (const key of path)
-        current = current === undefined ? undefined : (0,tree/* ensureMapping */.FB)(current, key);
-    return current;
-}
-
-;// CONCATENATED MODULE: ./src/stack/compose-keys.ts
-
-const service = (keys, fate, why, translate) => keys.split(" ").map((key) => ({
-    path: `services.*.${key}`,
-    fate,
-    why,
-    ...(translate === undefined ? {} : { translate }),
-}));
-const RESOURCES = "Set limits under deploy.resources.";
-const NOT_IN_SWARM = "Swarm's services have nothing like it.";
-/** Every key with a fate. The documentation's table is made from it. */
-const COMPOSE_KEYS = [
-    { path: "name", fate: "dropped", why: 'The stack is named by the input "stack-name".' },
-    {
-        path: "include",
-        fate: "refused",
-        why: 'List the files under "stack-file": they are merged in that order.',
-    },
-    { path: "models", fate: "refused", why: NOT_IN_SWARM },
-    ...service("mem_limit", "translated", "`deploy.resources.limits.memory`", toResource("limits", "memory")),
-    ...service("mem_reservation", "translated", "`deploy.resources.reservations.memory`", toResource("reservations", "memory")),
-    ...service("cpus", "translated", "`deploy.resources.limits.cpus`", toResource("limits", "cpus")),
-    ...service("pids_limit", "translated", "`deploy.resources.limits.pids`", toResource("limits", "pids")),
-    ...service("scale", "translated", "`deploy.replicas`", toReplicas),
-    ...service("restart", "translated", "`deploy.restart_policy`, as docker does it where the service has none. `restart: no` is dropped: docker does not heed it, Swarm starts the task again.", toRestartPolicy),
-    ...service("build", "dropped", "Swarm builds nothing: the image must be in a registry."),
-    ...service("container_name", "dropped", "Swarm names its tasks; other services reach them by the service's name."),
-    ...service("depends_on", "dropped", "Swarm starts all services at once; a service has to bear that another one is not there yet."),
-    ...service("expose", "dropped", "Services on one network reach each other on every port."),
-    ...service("links external_links", "dropped", "Services on one network find each other by name."),
-    ...service("network_mode", "dropped", "Docker ignores it for Swarm. For the host's network write networks: [host], and under networks host: {external: true}."),
-    ...service("tmpfs", "dropped", "Docker ignores it for Swarm. Write a volume of type: tmpfs."),
-    ...service("shm_size", "dropped", "Docker ignores it for Swarm. Write a volume of type: tmpfs with target: /dev/shm."),
-    ...service("privileged", "dropped", "Swarm runs no privileged containers; cap_add may do instead."),
-    ...service("devices", "dropped", "Docker ignores it for Swarm; a bind mount may do instead."),
-    ...service("cgroup_parent cgroupns_mode domainname ipc mac_address pid security_opt userns_mode", "dropped", "Docker ignores it for Swarm."),
-    ...service("develop attach", "dropped", "It is about development on one machine."),
-    ...service("pull_policy pull_refresh_after", "dropped", "Swarm pulls the image by its digest where a node lacks it."),
-    ...service("platform", "dropped", "Swarm picks the nodes by the image's own platforms. To choose, write deploy.placement.constraints: [node.platform.arch == x86_64]."),
-    ...service("annotations", "dropped", NOT_IN_SWARM),
-    ...service("networks.*.ipv4_address networks.*.ipv6_address", "dropped", "Docker ignores it for Swarm: tasks get their addresses from the network."),
-    ...service("networks.*.priority networks.*.gw_priority", "dropped", NOT_IN_SWARM),
-    ...service("ports.[].name ports.[].app_protocol", "dropped", "It only describes the port."),
-    ...service("volumes.[].bind.create_host_path", "dropped", "Docker ignores it for Swarm: the path must exist on the node."),
-    ...service("volumes.[].bind.selinux volumes.[].bind.recursive volumes.[].volume.labels volumes.[].tmpfs.mode", "dropped", "Docker ignores it for Swarm."),
-    ...service("extends", "refused", 'Use YAML anchors, or a second file under "stack-file".'),
-    ...service("volumes_from", "refused", "Define the volume under volumes and mount it in each service."),
-    ...service("volume_driver", "refused", "Define the volume under volumes, with its driver."),
-    ...service("label_file", "refused", "Write the labels under labels."),
-    ...service("cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpuset mem_swappiness memswap_limit oom_kill_disable blkio_config", "refused", `${NOT_IN_SWARM} ${RESOURCES}`),
-    ...service("gpus deploy.resources.reservations.devices", "refused", "Write deploy.resources.reservations.generic_resources, which the nodes have to offer."),
-    ...service("ports.[].host_ip", "refused", "Swarm publishes on every address of a node; a firewall has to narrow that."),
-    ...service("post_start pre_stop", "refused", "Swarm runs no hooks: do it in the container's own start."),
-    ...service("cgroup device_cgroup_rules dns_opt group_add log_driver log_opt models net networks.*.interface_name networks.*.link_local_ips networks.*.mac_address provider runtime storage_opt use_api_socket uts volumes.[].image", "refused", NOT_IN_SWARM),
-    {
-        path: "networks.*.enable_ipv4",
-        fate: "refused",
-        why: "Create the network by hand, and make it external here.",
-    },
-    {
-        path: "networks.*.enable_ipv6",
-        fate: "refused",
-        why: "Create the network by hand, and make it external here.",
-    },
-    ...["options", "config.[].gateway", "config.[].ip_range", "config.[].aux_addresses"].map((key) => ({
-        path: `networks.*.ipam.${key}`,
-        fate: "refused",
-        why: "Docker takes a network's subnet only. Create the network by hand, and make it external here.",
-    })),
-];
-/** Spellings, rather than keys, that Compose or older formats have; the last rows of the table. */
-const COMPOSE_SPELLINGS = [
-    {
-        what: "`services.*.profiles`",
-        fate: "translated",
-        why: "As in Compose: the service is left out, with a warning, unless the variable `COMPOSE_PROFILES` names one of its profiles.",
-    },
-    {
-        what: "`services.*.env_file` with `path`",
-        fate: "translated",
-        why: "Read as docker reads an env file (`format: raw`); one that is missing stops the deployment, unless it has `required: false`.",
-    },
-    {
-        what: "`configs.*`, `secrets.*` with `content` or `environment`",
-        fate: "translated",
-        why: "A config or secret on the swarm, named after its content.",
-    },
-    {
-        what: "`configs.*.name`, `secrets.*.name` beside a source of content",
-        fate: "dropped",
-        why: "It is named after its content, so that it can change.",
-    },
-    {
-        what: 'numbers and booleans in quotes, such as `replicas: "2"`, `published: "80"`, `mode: "0440"`',
-        fate: "translated",
-        why: "The number or boolean.",
-    },
-    {
-        what: "`healthcheck.test` beside `healthcheck.disable: true`",
-        fate: "dropped",
-        why: "As in Compose, the check is off; docker itself refuses to have both.",
-    },
-    {
-        what: "a key that nobody knows below `configs`, `secrets`, and `bind`, `volume` or `tmpfs` in `volumes`",
-        fate: "dropped",
-        why: "Docker ignores it without a word. Elsewhere it refuses what it does not know.",
-    },
-    {
-        what: '`ports: ["127.0.0.1:80:80"]`',
-        fate: "dropped",
-        why: "The address: Swarm publishes on every address of a node.",
-    },
-    {
-        what: "`version: 3.8` without quotes",
-        fate: "translated",
-        why: 'The format `"3.8"`; docker itself wants the quotes.',
-    },
-    {
-        what: "`version` of 1, 2, or anything that is not 3 or 3.0 to 3.13",
-        fate: "refused",
-        why: 'Write `version: "3.9"` once the keys that changed since are gone, or leave it out.',
-    },
-];
-/** Where docker's schema lets any key pass, and takes these only: a misspelt one would disappear without a word. */
-const OPEN = {
-    "services.*.configs.[]": ["source", "target", "uid", "gid", "mode"],
-    "services.*.secrets.[]": ["source", "target", "uid", "gid", "mode"],
-    "services.*.volumes.[].bind": ["propagation"],
-    "services.*.volumes.[].volume": ["nocopy", "subpath"],
-    "services.*.volumes.[].tmpfs": ["size"],
-};
-
-// EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(9391);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
-;// CONCATENATED MODULE: ./src/stack/ports.ts
-
-
-const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
-/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
-function portsOf(entry) {
-    if (entry.kind === "mapping") {
-        const published = (0,tree/* get */.Jt)(entry, "published");
-        const number = published === undefined ? 0 : (0,tree/* wholeNumber */.rD)(published);
-        return number === undefined ? undefined : [{ published: number, node: entry }];
-    }
-    const text = entry.kind === "scalar" ? String((0,tree/* wholeNumber */.rD)(entry) ?? entry.text) : "";
-    return shortPort(text)?.map(({ target, published, protocol }) => {
-        const node = (0,tree/* mapping */.pq)(entry.place);
-        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
-        add("mode", "ingress");
-        add("target", String(target));
-        if (published > 0)
-            add("published", String(published));
-        add("protocol", protocol);
-        return { published, node };
-    });
-}
-/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
-function hostAddress(entry) {
-    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
-    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
-}
-/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
-function partsOf(text) {
-    const parts = text.split(":");
-    const target = parts.pop() ?? "";
-    const host = parts.pop() ?? "";
-    return { address: parts.join(":"), host, target };
-}
-/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
-function shortPort(text) {
-    if (!SHORT.test(text))
-        return undefined;
-    const { host, target } = partsOf(text);
-    const [range = "", protocol = "tcp"] = target.split("/");
-    const targets = ports_rangeOf(range);
-    const published = host === "" ? [] : ports_rangeOf(host);
-    const one = targets.length === 1;
-    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
-        return undefined;
-    if (host !== "" && published.length === 0)
-        return undefined;
-    const ports = one && published.length > 1
-        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
-        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
-    const key = (port) => `${port.target}/${protocol}`;
-    return ports
-        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
-        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(key(a), key(b)));
-}
-function ports_rangeOf(text) {
-    const [first = 0, last = first] = text.split("-").map(Number);
-    if (!(first >= 0 && first <= last && last <= 65_535))
-        return [];
-    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-}
-
-;// CONCATENATED MODULE: ./src/stack/compose.ts
-
-
-
-
-
-
-
-/** Gives every Compose-only key its fate, in place. */
-function applyComposeKeys(root, scope, findings) {
-    leaveOutProfiles(root, scope, findings);
-    checkVersion(root, findings.problems);
-    walk(root, TREE, [], findings);
-    for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
-        leaveOutTest(key.text, (0,tree/* get */.Jt)(value, "healthcheck"), findings.warnings);
-        for (const port of itemsOf((0,tree/* get */.Jt)(value, "ports"))) {
-            const address = hostAddress(port);
-            if (address === undefined)
-                continue;
-            const message = `Service ${key.text} publishes ${(0,tree/* textOf */.b6)(port)} on every address of the node: Swarm can't narrow it to ${address}.`;
-            findings.warnings.push({ message, hint: "A firewall has to.", place: port.place });
-        }
-    }
-}
-function itemsOf(node) {
-    return node?.kind === "sequence" ? node.items : [];
-}
-const TREE = branches();
-function branches() {
-    const root = { below: new Map() };
-    for (const key of COMPOSE_KEYS)
-        branchAt(root, key.path).key = key;
-    for (const [path, taken] of Object.entries(OPEN))
-        branchAt(root, path).taken = taken;
-    return root;
-}
-function branchAt(root, path) {
-    let branch = root;
-    for (const part of path.split(".")) {
-        const next = branch.below.get(part) ?? { below: new Map() };
-        branch.below.set(part, next);
-        branch = next;
-    }
-    return branch;
-}
-function walk(node, branch, path, findings) {
-    if (node.kind === "sequence") {
-        const items = branch.below.get("[]");
-        if (items !== undefined)
-            node.items.forEach((item) => walk(item, items, path, findings));
-    }
-    if (node.kind !== "mapping")
-        return;
-    for (const entry of node.entries.slice()) {
-        const here = [...path, entry.key.text];
-        const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
-        if (next === undefined) {
-            if (branch.taken?.includes(entry.key.text) === false)
-                leaveOutUnknown(node, entry, here, branch, findings);
-        }
-        else if (next.key === undefined)
-            walk(entry.value, next, here, findings);
-        else
-            meet(next.key, node, entry, here, findings);
-    }
-}
-function leaveOutUnknown(parent, { key }, path, { taken = [] }, { warnings }) {
-    (0,tree/* remove */.TF)(parent, key.text);
-    const meant = (0,interpolate/* nearest */.p)(key.text, taken);
-    const hint = meant === undefined ? "Docker ignores it." : `Did you mean ${meant}?`;
-    warnings.push(dropped(path.join("."), hint, key.place));
-}
-function meet(key, parent, entry, path, findings) {
-    const place = entry.key.place;
-    if (key.fate === "refused") {
-        findings.problems.push({
-            message: `${path.join(".")} can't be deployed to a swarm.`,
-            hint: key.why,
-            place,
-        });
-        return;
-    }
-    (0,tree/* remove */.TF)(parent, entry.key.text);
-    if (key.translate !== undefined)
-        key.translate(parent, entry, path[1] ?? "", findings);
-    else
-        findings.warnings.push(dropped(path.join("."), key.why, place));
-}
-/** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
-function leaveOutProfiles(root, scope, { warnings }) {
-    const services = (0,tree/* get */.Jt)(root, "services");
-    if (services?.kind !== "mapping")
-        return;
-    const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
-    for (const { key, value } of services.entries.slice()) {
-        const profiles = (0,tree/* get */.Jt)(value, "profiles");
-        if (profiles === undefined || value.kind !== "mapping")
-            continue;
-        (0,tree/* remove */.TF)(value, "profiles");
-        const names = itemsOf(profiles).map((item) => (0,tree/* textOf */.b6)(item) ?? "");
-        if (names.length === 0 || active.has("*") || names.some((name) => active.has(name)))
-            continue;
-        (0,tree/* remove */.TF)(services, key.text);
-        const message = `Service ${key.text} is left out: it belongs to the profile ${names.join(", ")}.`;
-        const hint = "To deploy it, name the profile in the variable COMPOSE_PROFILES, or take profiles away.";
-        warnings.push({ message, hint, place: profiles.place });
-    }
-}
-/** Often the check of one file is switched off in another one. Docker refuses to have both. */
-function leaveOutTest(name, healthcheck, warnings) {
-    const test = (0,tree/* get */.Jt)(healthcheck, "test");
-    if (healthcheck?.kind !== "mapping" ||
-        test === undefined ||
-        !/^true$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(healthcheck, "disable")) ?? ""))
-        return;
-    (0,tree/* remove */.TF)(healthcheck, "test");
-    warnings.push(dropped(`services.${name}.healthcheck.test`, "healthcheck.disable decides.", test.place));
-}
-/** Which 3.x there are is docker's to say, which grows. */
-function checkVersion(root, problems) {
-    const version = (0,tree/* get */.Jt)(root, "version");
-    if (version?.kind !== "scalar" || (version.text === "" && !version.plain))
-        return;
-    if (/^3(\.\d+)?$/.test(version.text)) {
-        version.plain = false; // Docker wants it as text.
-        return;
-    }
-    const message = `The format version "${version.text}" is none that docker stack deploy takes.`;
-    const hint = 'Write version: "3.9" once the keys that changed since are gone, or leave it out.';
-    problems.push({ message, hint, place: version.place });
-}
-
-;// CONCATENATED MODULE: ./src/stack/env-file.ts
-
-
-/**
- * Reads a service's `env_file` as `docker stack deploy` does (docker/cli, pkg/kvfile): everything behind the first `=` is the value,
- * quotes, comments and blanks included. Compose has another dialect; a line that was written for it gets a warning. No message repeats
- * a value, which may be a secret.
- */
-function readEnvFile(bytes, file, scope) {
-    const values = new Map();
-    const problems = [];
-    const warnings = [];
-    for (const { line, place } of linesOf(bytes, file, problems)) {
-        const equals = line.indexOf("=");
-        const name = equals === -1 ? line : line.slice(0, equals);
-        const problem = nameProblem(name, place);
-        if (problem !== undefined) {
-            problems.push(problem);
-            continue;
-        }
-        if (equals === -1) {
-            const value = scope.lookup(name);
-            if (value !== undefined)
-                values.set(name, value);
-            else
-                warnings.push(withoutValue(place));
-            continue;
-        }
-        const value = line.slice(equals + 1);
-        values.set(name, value);
-        const why = composeDialect(value, scope);
-        if (why === undefined)
-            continue;
-        const hint = "docker stack deploy takes everything behind the = as it is.";
-        warnings.push({
-            message: `${name}: ${why}`,
-            hint,
-            place: { ...place, column: place.column + equals + 1 },
-        });
-    }
-    return { values, problems, warnings };
-}
-/** The lines that say something, without the blanks in front of them. */
-function linesOf(bytes, file, problems) {
-    const text = new TextDecoder("utf-8").decode(bytes); // Takes a byte order mark away.
-    const strict = Buffer.from(text).toString("latin1");
-    const given = Buffer.from(bytes)
-        .toString("latin1")
-        .replace(/^\u00ef\u00bb\u00bf/, "");
-    const exact = strict === given;
-    const found = [];
-    text.split("\n").forEach((raw, index) => {
-        const whole = raw.replace(/\r$/, "");
-        const line = whole.replace(/^[\s\u0085]+/, "");
-        const place = { file, line: index + 1, column: whole.length - line.length + 1 };
-        if (!exact && line.includes("\ufffd"))
-            problems.push({ message: "This line of the env file is no UTF-8 text.", place });
-        else if (line !== "" && !line.startsWith("#"))
-            found.push({ line, place });
-    });
-    return found;
-}
-function nameProblem(name, place) {
-    if (name === "")
-        return { message: "There is no name before the equals sign.", place };
-    if (/^export[ \t]/.test(name))
-        return { message: 'Docker refuses "export" in an env file.', hint: "Take the word away.", place };
-    if (/[ \t]/.test(name))
-        return { message: "Docker refuses a name with blanks in it.", hint: "Write NAME=value.", place };
-    return undefined;
-}
-/** Such a line may be the rest of a key that was pasted: nothing of it is repeated. */
-function withoutValue(place) {
-    const message = "This line has no equals sign, and no variable of that name is defined: the service gets nothing from it.";
-    const hint = "Write NAME=value. A value can't go on in the next line.";
-    return { message, hint, place };
-}
-/** What the author seems to have meant, and docker does not do; undefined where both read the same. */
-function composeDialect(value, scope) {
-    const bare = value.trim();
-    if (/^(["']).*\1$/s.test(bare) && bare.length > 1)
-        return "the quotes become part of the value.";
-    if (/^(["'])(?!.*\1)/s.test(bare))
-        return "a quote opens here; a value can't go on in the next line.";
-    if (/^(["']).*\1\s+#/s.test(bare))
-        return "the quotes and the comment become part of the value.";
-    if (/\s#/.test(value))
-        return "what looks like a comment becomes part of the value.";
-    if (/\$\{[A-Za-z_]/.test(value))
-        return "variables are not replaced here.";
-    const names = [...value.matchAll(/\$([A-Za-z_]\w*)/g)].map(([, name = ""]) => name);
-    if (names.some((name) => scope.lookup(name) !== undefined))
-        return "variables are not replaced here.";
-    if (bare !== value)
-        return "the blanks around the value become part of it.";
-    return undefined;
-}
-
-;// CONCATENATED MODULE: ./src/stack/paths.ts
-/** The path from a folder (with a slash at its end, or empty), cleaned by its text alone, as docker does it: links are not followed. */
-function cleanPath(folder, path) {
-    const whole = path.startsWith("/") ? path : `${folder}${path}`;
-    const parts = [];
-    for (const part of whole.split("/")) {
-        if (part === "" || part === ".")
-            continue;
-        if (part !== ".." || parts.at(-1) === undefined || parts.at(-1) === "..")
-            parts.push(part);
-        else
-            parts.pop();
-    }
-    if (!whole.startsWith("/"))
-        return parts.join("/") || ".";
-    return `/${parts.filter((part) => part !== "..").join("/")}`;
-}
-
-;// CONCATENATED MODULE: ./src/stack/environment.ts
-
-
-
-
-
-/**
- * Writes into `environment` what docker would read from elsewhere: the service's env files, and, for a name without a value, what the
- * step knows. Docker itself would ask its own process, which must not know our secrets, but knows the runner's. `folder` is that of the
- * first stack file, with a slash at its end, or empty.
- */
-function resolveEnvironment(root, scope, folder, read, findings) {
-    for (const { key, value: service } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
-        if (service.kind !== "mapping")
-            continue;
-        addEnvFiles(key.text, service, scope, folder, read, findings);
-        fillEmpty((0,tree/* get */.Jt)(service, "environment"), scope, findings);
-    }
-}
-function addEnvFiles(name, service, scope, folder, read, findings) {
-    const files = (0,tree/* get */.Jt)(service, "env_file");
-    if (files === undefined)
-        return;
-    (0,tree/* remove */.TF)(service, "env_file");
-    const values = new Map();
-    for (const file of files.kind === "sequence" ? files.items : [files]) {
-        const path = (0,tree/* textOf */.b6)(file) ?? (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "path"));
-        if (path === undefined) {
-            findings.problems.push({
-                message: `Service ${name} has an env_file without a path.`,
-                place: file.place,
-            });
-            continue;
-        }
-        const bytes = read(path);
-        if (bytes === undefined) {
-            (isOptional(file) ? findings.warnings : findings.problems).push(missing(name, path, file));
-            continue;
-        }
-        const parsed = readEnvFile(bytes, cleanPath(folder, path), scope);
-        findings.problems.push(...parsed.problems);
-        findings.warnings.push(...parsed.warnings);
-        for (const [variable, value] of parsed.values)
-            values.set(variable, (0,tree/* ours */.Od)(value, file.place, `from ${path}`));
-    }
-    addBelow(service, values);
-}
-function isOptional(file) {
-    return /^false$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "required")) ?? "");
-}
-function missing(service, path, file) {
-    const what = `The env file "${path}" of service ${service} can't be read`;
-    return isOptional(file)
-        ? { message: `${what}; the service gets nothing from it, since it is not required.`, place: file.place }
-        : {
-            message: `${what}.`,
-            hint: "Its path starts at the folder of the first stack file.",
-            place: file.place,
-        };
-}
-/** What `environment` says itself stands above what comes from files. */
-function addBelow(service, values) {
-    if (values.size === 0)
-        return;
-    const existing = (0,tree/* get */.Jt)(service, "environment");
-    if (existing?.kind === "sequence") {
-        const own = new Set(existing.items.map((item) => ((0,tree/* textOf */.b6)(item) ?? "").split("=")[0]));
-        const lines = [...values].filter(([name]) => !own.has(name));
-        existing.items.unshift(...lines.map(([name, value]) => ({ ...value, text: `${name}=${value.text}` })));
-        return;
-    }
-    const environment = (0,tree/* ensureMapping */.FB)(service, "environment");
-    if (environment === undefined)
-        return; // Neither list nor mapping: docker's own check names it.
-    const own = new Set(environment.entries.map(({ key }) => key.text));
-    const entries = [...values].filter(([name]) => !own.has(name));
-    environment.entries.unshift(...entries.map(([name, value]) => ({ key: (0,tree/* scalar */.d_)(name, value.place), value })));
-}
-/** `TOKEN`, `TOKEN=` and `TOKEN: ""` all take their value from outside, where there is one: docker makes no difference between them. */
-function fillEmpty(environment, scope, findings) {
-    if (environment?.kind === "sequence") {
-        for (const item of environment.items) {
-            if (item.kind !== "scalar")
-                continue;
-            const [name = "", ...rest] = item.text.split("=");
-            const bare = rest.length === 0;
-            if (!bare && rest.join("=") !== "")
-                continue;
-            const value = valueFor(name, bare, item.place, scope, findings);
-            if (value !== undefined)
-                Object.assign(item, { text: `${name}=${value}`, plain: false });
-        }
-    }
-    for (const entry of (0,tree/* entriesOf */.Mc)(environment)) {
-        const bare = (0,tree/* isNull */.kZ)(entry.value);
-        if (!bare && (entry.value.kind !== "scalar" || entry.value.text !== ""))
-            continue;
-        const value = valueFor(entry.key.text, bare, entry.key.place, scope, findings);
-        if (value !== undefined)
-            entry.value = (0,tree/* scalar */.d_)(value, entry.value.place);
-    }
-}
-function valueFor(name, bare, place, scope, { problems, warnings }) {
-    const value = scope.lookup(name);
-    if (value === undefined && bare) {
-        if ((0,stack_template/* isHidden */.dK)(name))
-            problems.push(environment_hidden(name, place));
-        else
-            warnings.push(unset(name, place));
-    }
-    if (value === undefined || (value === "" && !bare))
-        return undefined;
-    if (!bare)
-        warnings.push(filled(name, place));
-    return value;
-}
-/** Left bare, docker itself would fill it, from the step's environment. */
-function environment_hidden(name, place) {
-    const hint = 'If the service needs a value of this name, give it in "secrets".';
-    return { place, message: `The variable ${name} belongs to the runner, and no service gets it.`, hint };
-}
-function unset(name, place) {
-    const message = `${name} has no value here, and no variable of that name is defined: the service does not get it.`;
-    return { place, message, hint: `Give it in "variables" or "secrets".` };
-}
-function filled(name, place) {
-    const message = `${name} is empty here, and takes the value of the variable ${name}, as docker does it.`;
-    return { place, message, hint: "Define no variable of that name where it has to stay empty." };
-}
-
-;// CONCATENATED MODULE: ./src/stack/volumes.ts
-
-/** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
-function volumeSections(text) {
-    const sections = [];
-    let section = "";
-    for (const char of text) {
-        if (char !== ":" || /^\p{L}$/u.test(section))
-            section += char;
-        else {
-            sections.push(section);
-            section = "";
-        }
-    }
-    return [...sections, section];
-}
-/** Where a volume is mounted, by docker's short or long spelling. */
-function volumeTarget(item) {
-    const text = (0,tree/* textOf */.b6)(item);
-    if (text === undefined)
-        return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "target"));
-    if (text.length <= 2)
-        return text;
-    const [source, target] = volumeSections(text);
-    return target ?? source;
-}
-
-;// CONCATENATED MODULE: ./src/stack/merge-rules.ts
-
-
-
-
-
-
-/** The keys of both, in the order of the file that has them first; `both` decides what stands at a key that both have. */
-function merged(base, over, both) {
-    const entries = base.entries.map((entry) => {
-        const other = (0,tree/* get */.Jt)(over, entry.key.text);
-        return other === undefined ? entry : { ...entry, value: both(entry.value, other, entry.key.text) };
-    });
-    const known = new Set(entries.map(({ key }) => key.text));
-    return (0,tree/* mapping */.pq)(base.place, [...entries, ...over.entries.filter(({ key }) => !known.has(key.text))]);
-}
-/** Lists in which docker's schema allows nothing twice, although its merging puts it there. */
-const CONSTRAINED = "deploy.placement.constraints";
-function appended(base, over, path) {
-    const items = [...listed(base), ...listed(over)];
-    if (path === CONSTRAINED || path === "healthcheck.test")
-        return (0,tree/* sequence */.K2)(base.place, items);
-    const seen = new Set();
-    const once = items.filter((item) => {
-        if (item.kind !== "scalar" || seen.has(item.text))
-            return item.kind !== "scalar";
-        seen.add(item.text);
-        return true;
-    });
-    return (0,tree/* sequence */.K2)(base.place, once);
-}
-/** `dns: 1.1.1.1` is a list of one. */
-function listed(node) {
-    return node.kind === "sequence" ? node.items : [node];
-}
-const replaced = (base, over) => (isEmpty(over) ? base : over);
-function isEmpty(node) {
-    switch (node.kind) {
-        case "scalar":
-            return node.text.trim() === "";
-        case "sequence":
-            return node.items.length === 0;
-        case "mapping":
-            return node.entries.length === 0;
-    }
-}
-/** `KEY=value` lines and mappings are the same to docker. */
-const pairs = (base, over) => mergePairs(base, over, (_mine, theirs) => theirs);
-/** In an environment an empty value does not replace one. */
-const environment = (base, over) => mergePairs(base, over, (mine, theirs) => ((0,tree/* textOf */.b6)(theirs) ?? "") === "" && ((0,tree/* textOf */.b6)(mine) ?? "") !== "" ? mine : theirs);
-function mergePairs(base, over, both) {
-    const [left, right] = [paired(base), paired(over)];
-    return left === undefined || right === undefined ? over : merged(left, right, both);
-}
-/** One limit replaces the other as a whole. */
-const limits = (base, over) => base.kind === "mapping" && over.kind === "mapping" ? merged(base, over, (_mine, theirs) => theirs) : over;
-function paired(node) {
-    if (node.kind === "mapping")
-        return node;
-    if (node.kind !== "sequence")
-        return undefined;
-    const made = (0,tree/* mapping */.pq)(node.place);
-    for (const item of node.items) {
-        if (item.kind !== "scalar")
-            return undefined;
-        const [name = "", ...rest] = item.text.split("=");
-        const value = rest.length === 0 ? (0,tree/* scalar */.d_)("", item.place, "plain") : { ...item, text: rest.join("="), plain: false };
-        (0,tree/* remove */.TF)(made, name); // Of a name given twice, the last one counts.
-        made.entries.push({ key: (0,tree/* scalar */.d_)(name, item.place), value });
-    }
-    return made;
-}
-/** `host:address` lines; docker keeps one host's several addresses. */
-const extraHosts = (base, over, path) => appended(hosts(base), hosts(over), path);
-function hosts(node) {
-    if (node.kind !== "mapping")
-        return node;
-    const lines = node.entries.flatMap(({ key, value }) => (0,tree/* isNull */.kZ)(value) ? [] : [(0,tree/* scalar */.d_)(`${key.text}:${(0,tree/* textOf */.b6)(value) ?? ""}`, value.place)]);
-    return (0,tree/* sequence */.K2)(node.place, lines.toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.text, b.text)));
-}
-const networks = (base, over) => {
-    const [left, right] = [named(base), named(over)];
-    return left === undefined || right === undefined ? over : merged(left, right, mergeNetwork);
-};
-function named(node) {
-    if (node.kind === "mapping")
-        return node;
-    if (node.kind !== "sequence")
-        return undefined;
-    const made = (0,tree/* mapping */.pq)(node.place);
-    for (const item of node.items)
-        made.entries.push({
-            key: (0,tree/* scalar */.d_)((0,tree/* textOf */.b6)(item) ?? "", item.place),
-            value: (0,tree/* scalar */.d_)("", item.place, "plain"),
-        });
-    return made;
-}
-/** Its entries can be set and removed, and their values are shared. */
-function copy(node) {
-    return (0,tree/* mapping */.pq)(node.place, node.entries.map((entry) => ({ ...entry })));
-}
-/** Of a network's options docker takes the later aliases, and an address where there is one. */
-function mergeNetwork(base, over) {
-    if ((0,tree/* isNull */.kZ)(over))
-        return base;
-    if (base.kind !== "mapping" || over.kind !== "mapping")
-        return over;
-    const network = copy(base);
-    const aliases = (0,tree/* get */.Jt)(over, "aliases");
-    if (aliases === undefined)
-        (0,tree/* remove */.TF)(network, "aliases");
-    else
-        (0,tree/* set */.hZ)(network, "aliases", aliases);
-    for (const key of ["ipv4_address", "ipv6_address"]) {
-        const address = (0,tree/* get */.Jt)(over, key);
-        if (address !== undefined && !isEmpty(address))
-            (0,tree/* set */.hZ)(network, key, address);
-    }
-    return network;
-}
-const healthTest = (base, over, path, warn) => {
-    const message = "docker appends this test to the one of an earlier file.";
-    warn({ message, hint: "Write the test into one of the files only.", place: over.place });
-    return appended(command(base), command(over), path);
-};
-function command(test) {
-    if (test.kind !== "scalar")
-        return test;
-    return (0,tree/* sequence */.K2)(test.place, [(0,tree/* scalar */.d_)("CMD-SHELL", test.place), test]);
-}
-const logging = (base, over, path, warn) => {
-    const [ours, theirs] = [(0,tree/* textOf */.b6)((0,tree/* get */.Jt)(base, "driver")) ?? "", (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(over, "driver")) ?? ""];
-    if (ours !== theirs && ours !== "" && theirs !== "")
-        return over;
-    if (base.kind !== "mapping")
-        return over;
-    const made = copy(base);
-    const driver = (0,tree/* get */.Jt)(over, "driver");
-    if (ours === "" && driver !== undefined)
-        (0,tree/* set */.hZ)(made, "driver", driver);
-    const [options, added] = [(0,tree/* get */.Jt)(base, "options"), (0,tree/* get */.Jt)(over, "options")];
-    if (added === undefined)
-        return made;
-    if (options === undefined || (0,tree/* isNull */.kZ)(options)) {
-        const message = "docker loses these logging options, since an earlier file has logging without options.";
-        warn({ message, hint: "Write them into the earlier file.", place: added.place });
-    }
-    else
-        (0,tree/* set */.hZ)(made, "options", pairs(options, added, path, warn));
-    return made;
-};
-const RULES = new Map([
-    ...["labels", "sysctls", "deploy.labels", "build.args", "build.labels"].map((path) => [path, pairs]),
-    ...["dns", "dns_search", "tmpfs", "env_file"].map((path) => [path, appended]),
-    ["environment", environment],
-    ["command", replaced],
-    ["entrypoint", replaced],
-    ["extra_hosts", extraHosts],
-    ["healthcheck.test", healthTest],
-    ["logging", logging],
-    ["networks", networks],
-    ["ulimits", limits],
-]);
-/** Lists that docker files under a key: the last item of a key is the one that stays. */
-const KEYED = [
-    ["ports", collapsePorts],
-    ["volumes", collapseBy((item) => volumeTarget(item), "the same target")],
-    ["configs", collapseBy(references/* sourceOf */.vz, "the same source")],
-    ["secrets", collapseBy(references/* sourceOf */.vz, "the same source")],
-];
-function collapseBy(keyOf, shared) {
-    return (base, added, warn) => {
-        const own = listed(base);
-        const kept = new Map();
-        [...own, ...added].forEach((item, index) => {
-            const file = index < own.length ? 0 : 1;
-            const lost = kept.get(keyOf(item) ?? "");
-            // That a later file replaces an item is what it is for; within one file docker loses one.
-            if (lost?.file === file)
-                warn({ message: `docker loses this item, since a later one has ${shared}.`, place: lost.item.place });
-            kept.set(keyOf(item) ?? "", { item, file });
-        });
-        const sorted = [...kept].toSorted(([a], [b]) => (0,text_order/* compareTexts */.q)(a, b));
-        return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { item }]) => item));
-    };
-}
-function collapsePorts(base, added, warn) {
-    const own = listed(base);
-    const all = [...own, ...added];
-    const kept = new Map();
-    for (const [index, entry] of all.entries()) {
-        const file = index < own.length ? 0 : 1;
-        const ports = portsOf(entry);
-        if (ports === undefined)
-            return (0,tree/* sequence */.K2)(base.place, all); // Docker refuses it by itself.
-        for (const { published, node } of ports) {
-            const lost = kept.get(published);
-            if (lost?.file === file) {
-                const which = published === 0 ? "without a published port" : `published as ${published}`;
-                const message = `docker loses this port: of several files it keeps one port ${which}.`;
-                warn({ message, hint: "Write all of the service's ports into one file.", place: lost.from.place });
-            }
-            kept.set(published, { node, from: entry, file });
-        }
-    }
-    const sorted = [...kept].toSorted(([a], [b]) => a - b);
-    return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { node }]) => node));
-}
-
-;// CONCATENATED MODULE: ./src/stack/merge.ts
-
-
-
-
-/**
- * Several stack files become one as `docker stack deploy -c a -c b` makes it (docker/cli, compose/loader/merge.go): a later file's
- * definition of a network, volume, config or secret replaces the earlier one; its services are merged key by key. Where docker loses
- * something on the way, so do we, and say so.
- */
-function mergeFiles(files, { problems, warnings }) {
-    const [first, ...others] = files;
-    if (first === undefined)
-        throw new RangeError("there is no stack file to merge");
-    for (const other of others) {
-        problems.push(...otherVersion(first, other));
-        mergeFile(first, other, warnings);
-    }
-    return first;
-}
-/** The newest format, which a file without a version has, and one with "3" (docker/cli, compose/schema). */
-const NEWEST = "3.13";
-function formatOf(root) {
-    const version = (0,tree/* get */.Jt)(root, "version");
-    if (version !== undefined && (0,tree/* isNull */.kZ)(version))
-        return "nothing";
-    const given = (0,tree/* textOf */.b6)(version) ?? "";
-    return given === "" || given === "3" ? NEWEST : given;
-}
-function otherVersion(first, other) {
-    if (formatOf(first) === formatOf(other))
-        return [];
-    const [mine, theirs] = [first, other].map((root) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(root, "version")) ?? "none");
-    const message = `The files differ in their version: ${mine} in the first one, ${theirs} here.`;
-    const hint = "Docker merges files of one version only.";
-    return [{ message, hint, place: ((0,tree/* get */.Jt)(other, "version") ?? other).place }];
-}
-const SECTIONS = new Set(["networks", "volumes", "configs", "secrets"]);
-function mergeFile(into, from, warnings) {
-    for (const { key, value } of from.entries) {
-        const existing = (0,tree/* get */.Jt)(into, key.text);
-        if (key.text === "services")
-            mergeServices(sectionOf(into, "services", value), value, warnings);
-        else if (SECTIONS.has(key.text))
-            for (const each of (0,tree/* entriesOf */.Mc)(value))
-                (0,tree/* set */.hZ)(sectionOf(into, key.text, value), each.key.text, each.value);
-        // An extension means something to its own file only.
-        else if (existing === undefined && !key.text.startsWith("x-"))
-            into.entries.push({ key, value });
-    }
-}
-function sectionOf(root, name, from) {
-    const existing = (0,tree/* get */.Jt)(root, name);
-    if (existing?.kind === "mapping")
-        return existing;
-    const made = (0,tree/* mapping */.pq)(from.place);
-    (0,tree/* set */.hZ)(root, name, made);
-    return made;
-}
-function mergeServices(into, from, warnings) {
-    for (const { key, value } of (0,tree/* entriesOf */.Mc)(from)) {
-        const existing = (0,tree/* get */.Jt)(into, key.text);
-        const service = existing === undefined ? value : mergeService(key.text, existing, value, warnings);
-        (0,tree/* set */.hZ)(into, key.text, service);
-    }
-}
-function mergeService(name, base, over, warnings) {
-    const warn = ({ message, ...rest }) => {
-        warnings.push({ message: `Service ${name}: ${message}`, ...rest });
-    };
-    const service = mergeNodes(base, over, "", warn);
-    for (const [key, collapse] of KEYED) {
-        // Docker files these under a key of their own as soon as two files speak of the service, and what shares a key is lost.
-        const value = (0,tree/* get */.Jt)(base, key);
-        const added = (0,tree/* get */.Jt)(over, key);
-        // Nothing added to nothing leaves nothing, for a third file.
-        if (service.kind === "mapping" && value === undefined && added !== undefined && isEmpty(added))
-            (0,tree/* remove */.TF)(service, key);
-        if (service.kind !== "mapping" || value?.kind !== "sequence")
-            continue;
-        (0,tree/* set */.hZ)(service, key, collapse(value, added?.kind === "sequence" ? added.items : [], warn));
-    }
-    return service;
-}
-function mergeNodes(base, over, path, warn) {
-    if ((0,tree/* isNull */.kZ)(over))
-        return base;
-    if ((0,tree/* isNull */.kZ)(base))
-        return over;
-    const rule = RULES.get(path);
-    if (rule !== undefined)
-        return rule(base, over, path, warn);
-    if (base.kind === "mapping" && over.kind === "mapping")
-        return mergeMappings(base, over, path, warn);
-    if (base.kind === "sequence" && over.kind === "sequence")
-        return appended(base, over, path);
-    return over.kind === "scalar" && saysNothing(over.text, over.plain, path) ? base : over;
-}
-function mergeMappings(base, over, path, warn) {
-    return merged(base, over, (mine, theirs, key) => mergeNodes(mine, theirs, below(path, key), warn));
-}
-function below(path, key) {
-    return path === "" ? key : `${path}.${key}`;
-}
-/** Numbers that docker can tell from nothing; every other nought in a later file leaves the earlier one as it is. */
-const COUNTED = new Set([
-    "deploy.replicas",
-    "deploy.update_config.parallelism",
-    "deploy.rollback_config.parallelism",
-    "deploy.restart_policy.max_attempts",
-    "healthcheck.retries",
-]);
-/** Text to YAML, but a length of time or a size to docker. */
-const MEASURED = /(^|\.)(stop_grace_period|delay|monitor|window|interval|timeout|start_period|start_interval|memory)$/;
-/** To docker, a value that is empty for its type is as good as none. */
-function saysNothing(text, plain, path) {
-    if (path.startsWith("x-"))
-        return false;
-    if (text === "")
-        return true;
-    if (COUNTED.has(path))
-        return false;
-    if (MEASURED.test(path))
-        return /^[-+]?[0.][0.a-zµμ]*$/i.test(text);
-    return plain && (/^(false|False|FALSE)$/.test(text) || /^[+-]?(0x|0o|0b)?0*(\.0*)?(e\d+)?$/i.test(text));
-}
-
-;// CONCATENATED MODULE: ./src/stack/resolve.ts
-
-
-
-
-
-
-/**
- * One file made of one or several: every variable resolved, env files and Compose-only keys translated, merged as docker merges;
- * nothing of ours added yet. Throws a `StackFileError` with all that is wrong in all of them, and with what was `known` to be wrong.
- */
-function resolveStack(templates, scope, strict, read, known = []) {
-    const findings = { problems: [...known], warnings: [] };
-    const folder = /^.*\//.exec(templates[0]?.place.file ?? "")?.[0] ?? "";
-    const files = templates.map((template) => {
-        const root = (0,tree/* clone */.o8)(template);
-        const { problems, warnings } = (0,stack_template/* resolveTemplate */.XZ)(root, scope, strict);
-        findings.problems.push(...problems);
-        findings.warnings.push(...warnings);
-        resolveEnvironment(root, scope, folder, read, findings);
-        return root;
-    });
-    const root = mergeFiles(files, findings);
-    applyComposeKeys(root, scope, findings);
-    if (findings.problems.length > 0)
-        throw new errors/* StackFileError */.Ne((0,stack_template/* once */.Oo)(findings.problems));
-    return { root, warnings: (0,stack_template/* once */.Oo)(findings.warnings) };
-}
-
-;// CONCATENATED MODULE: ./src/stack/render.ts
-
-
-
-
-
-
-
-
-
-/** Resolves the templates, versions their configs, adds defaults and pins the pushed image; throws a `StackFileError` with all that is wrong. */
-function render(request) {
-    const known = [];
-    const env = findEnvConfig(request, known);
-    const envConfigName = env === undefined ? "" : nameOf(env, request);
-    const scope = (0,stack_template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
-    const { root, warnings } = resolveStack(request.templates, scope, request.strict, request.read, known);
-    const { stack, namingKey, taken, read } = request;
-    const versioned = (0,configs/* versionObjects */.jP)(root, { stack, namingKey, taken, env, lookup: scope.lookup, read });
-    const problems = [...versioned.problems, ...(0,references/* undefinedReferences */.bd)(root)];
-    const services = pinImages(root, request, problems);
-    if (problems.length > 0)
-        throw new errors/* StackFileError */.Ne(problems);
-    const told = [...warnings, ...versioned.warnings, ...(0,defaults/* addDefaults */.Kb)(root, request.defaults)];
-    (0,defaults/* setFormatVersion */._6)(root, request.dockerMajor);
-    return { name: stack, root, services, objects: versioned.objects, envConfigName, warnings: told };
-}
-function findEnvConfig({ templates, envFile, envConfig }, problems) {
-    if (envFile === undefined)
-        return undefined;
-    const found = (0,configs/* envConfigKey */.rh)(templates, envFile.path, envConfig);
-    if ("problem" in found) {
-        problems.push(found.problem);
-        return undefined;
-    }
-    return { ...found, file: envFile };
-}
-function nameOf({ kind, key, file }, { stack, namingKey, taken }) {
-    const keyed = kind === "secret" ? namingKey : undefined;
-    return (0,configs/* versionedName */.H9)(stack, key, file.bytes, keyed, (name) => taken(kind, name));
-}
-function ownVariables(request, envConfigName) {
-    const { registry, project, repository, version, digest } = request.image;
-    const own = new Map([
-        ["REGISTRY_URL", registry],
-        ["PROJECT_NAME", project],
-        ["VERSION", version],
-        ["STACK_NAME", request.stack],
-        ["IMAGE", `${repository}:${version}@${digest}`],
-        ["IMAGE_DIGEST", digest],
-        ["GIT_SHA", request.commit],
-    ]);
-    if (envConfigName !== "")
-        own.set("ENV_CONFIG", envConfigName);
-    return own;
-}
-/** Behind an image whose digest is ours. */
-const PINNED = "pinned by Swarm Stack Deploy";
-function pinImages(root, request, problems) {
-    const { repository, version, tags, digest } = request.image;
-    const pushed = [version, ...tags].map((tag) => (0,image_reference/* parseImageReference */.o_)(`${repository}:${tag}`));
-    const services = [];
-    for (const { service, image, place, node } of (0,stack_template/* imagesOf */.IC)(root)) {
-        const reference = image === undefined ? undefined : (0,image_reference/* parseImageReference */.o_)(image);
-        if (image === undefined || node?.kind !== "scalar") {
-            problems.push({
-                message: `Service ${service} has no image.`,
-                place,
-                hint: "Swarm builds nothing: write image: $IMAGE for the one this step builds.",
-            });
-        }
-        else if (reference === undefined) {
-            problems.push({
-                message: `"${image}", the image of service ${service}, is no image reference.`,
-                place,
-            });
-        }
-        else {
-            const pin = reference.digest === undefined &&
-                pushed.some((each) => each !== undefined && (0,image_reference/* sameTag */.NE)(each, reference));
-            if (pin)
-                Object.assign(node, { text: `${image}@${digest}`, plain: false, comment: PINNED });
-            services.push({ name: service, image: node.text });
-        }
-    }
-    if (services.length === 0 && problems.length === 0) {
-        problems.push({ message: "The stack file has no services.", place: root.place });
-    }
-    return services;
-}
-/** Replaces images by their digest-pinned references. */
-function pinned(stack, pins) {
-    const root = (0,tree/* clone */.o8)(stack.root);
-    for (const { node } of (0,stack_template/* imagesOf */.IC)(root)) {
-        const pin = node?.kind === "scalar" ? pins.get(node.text) : undefined;
-        if (pin !== undefined && node?.kind === "scalar")
-            Object.assign(node, { text: pin, plain: false, comment: PINNED });
-    }
-    const services = stack.services.map(({ name, image }) => ({ name, image: pins.get(image) ?? image }));
-    return { ...stack, root, services };
-}
-/** The file as docker gets it: all services, or only those named. */
-function printed(stack, services) {
-    if (services === undefined)
-        return printStackFile(stack.root);
-    const root = { ...stack.root, entries: stack.root.entries.map((entry) => ({ ...entry })) };
-    const chosen = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).filter((entry) => services.has(entry.key.text));
-    (0,tree/* set */.hZ)(root, "services", { kind: "mapping", entries: chosen, place: root.place });
-    return printStackFile(root);
-}
-
-;// CONCATENATED MODULE: ./src/apply.ts
-
-
-
-
-
-/** Creates what the services need and the swarm does not have. */
-async function createNeeds({ needs }, objects, swarm, voice) {
-    const created = {
-        networks: new Map(),
-        configs: new Map(),
-        secrets: new Map(),
-    };
-    for (const network of needs.networks) {
-        created.networks.set(network, await swarm.createNetwork(network));
-        voice.say(`Created the network ${network}.`);
-    }
-    for (const object of objects) {
-        const kinds = object.kind === "config" ? "configs" : "secrets";
-        if (!needs[kinds].includes(object.name))
-            continue;
-        created[kinds].set(object.name, await swarm.createObject(object));
-        voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
-    }
-    return created;
-}
-/** Hands docker the services that change, and no other: an update with the same spec disarms Swarm's own rollback (SWARM 2.5). */
-async function sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent) {
-    const names = new Set((0,src_plan/* changed */.tD)(plan).map(({ name }) => name));
-    if (names.size === 0)
-        return;
-    const run = async (docker) => {
-        const file = printed(stack, names);
-        const call = { stack: stack.name, file, folder, dockerMajor, flags: IN_EARNEST };
-        const answer = await stackDeploy(docker, call, (line) => voice.quote(line));
-        if (answer.code === 0)
-            return;
-        const reason = session.lost() ?? dockersReason(answer);
-        const hint = /out of sequence|already exists|name conflicts/.test(reason)
-            ? "Somebody else changes this stack at the same time: run this job again when they are done."
-            : "Docker's own words are in the log above.";
-        throw new errors/* DeployError */.sH(`docker stack deploy failed (exit code ${answer.code}): ${reason}.`, hint);
-    };
-    await session.perform(stage, run, onSent);
-}
-/** For the rehearsal, too: what is sent is what was planned. */
-const IN_EARNEST = ["--with-registry-auth", "--resolve-image", "always"];
-/**
- * The same command for the rehearsal and in earnest. The file comes through standard input, since it may hold secrets, and docker
- * runs in the stack file's folder, so that relative paths keep their meaning.
- */
-async function stackDeploy(docker, { stack, file, folder, dockerMajor, flags }, onLine = () => undefined) {
-    // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
-    const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
-    const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
-    return await docker.run(argv, { input: file, cwd: folder, onLine });
-}
-/** What docker says on its way out, without the lines it says anyway. */
-function dockersReason(answer) {
-    const lines = answer.stderr
-        .split(/[\r\n]+/)
-        .filter((line) => line.trim() !== "" && !/^(Ignoring |Since --detach|In a future release|time=)/.test(line));
-    return lines.join(" ").trim() || "docker gave no reason";
-}
-/** A config of the same name with other bytes: nobody but us makes such names, so this is worth a stop. */
-function refuseForeignConfigs(objects, survey) {
-    const problems = objects.flatMap(({ kind, name, bytes }) => {
-        if (kind === "secret")
-            return []; // Nobody can read one back.
-        const existing = survey.configs.find((stored) => stored.name === name);
-        if (existing === undefined || Buffer.from(existing.bytes).equals(bytes))
-            return [];
-        return [
-            {
-                message: `The swarm has a config ${name} with another content.`,
-                hint: `Look at it with: docker config inspect ${name}`,
-            },
-        ];
-    });
-    if (problems.length > 0)
-        throw new errors/* PreflightError */.wG(problems);
-}
-
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(7336);
 ;// CONCATENATED MODULE: ./src/commit-order.ts
@@ -25625,6 +24256,10 @@ async function refuseOlder(inputs, survey, { run, github, voice }) {
     voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
 }
 
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(1969);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var image_reference = __nccwpck_require__(4144);
 ;// CONCATENATED MODULE: ./src/image/resolve.ts
 
 
@@ -25632,19 +24267,38 @@ async function refuseOlder(inputs, survey, { run, github, voice }) {
 
 
 
-/** The digest of an image that must exist; asked of the registry by the manager, with what the swarm will later pull with. */
-async function requireImage(image, session) {
-    const answer = await session.swarm.askRegistry(image, authFor(image, session));
-    if (answer.kind === "found")
-        return answer.digest;
-    throw new errors/* PreflightError */.wG([
-        { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
-    ]);
+/** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
+class ImageLookup {
+    #session;
+    #asked = new Map();
+    constructor(session) {
+        this.#session = session;
+    }
+    async ask(image) {
+        const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
+        this.#asked.set(image, asked);
+        return await asked;
+    }
+    /** The digest of an image that must exist. */
+    async require(image) {
+        const answer = await this.ask(image);
+        if (answer.kind === "found") {
+            this.#asked.set(`${image}@${answer.digest}`, Promise.resolve(answer)); // Its other name.
+            return answer.digest;
+        }
+        throw new errors/* PreflightError */.wG([
+            { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
+        ]);
+    }
+    #authFor(image) {
+        const reference = (0,image_reference/* parseImageReference */.o_)(image);
+        return reference === undefined ? undefined : this.#session.registryAuth(reference.domain);
+    }
 }
 /** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
-async function resolveImages(stack, session, live, own) {
+async function resolveImages(stack, lookup, live, own) {
     const images = [...new Set(stack.services.map(({ image }) => image))];
-    const asked = await Promise.all(images.map(async (image) => [image, await session.swarm.askRegistry(image, authFor(image, session))]));
+    const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)]));
     const answers = new Map();
     const pins = new Map();
     const warnings = [];
@@ -25677,10 +24331,6 @@ async function resolveImages(stack, session, live, own) {
         }
     }
     return { answers, pins, warnings };
-}
-function authFor(image, session) {
-    const reference = (0,image_reference/* parseImageReference */.o_)(image);
-    return reference === undefined ? undefined : session.registryAuth(reference.domain);
 }
 function isOwn(image, own) {
     const [a, b] = [(0,image_reference/* parseImageReference */.o_)(image), (0,image_reference/* parseImageReference */.o_)(own)];
@@ -25723,8 +24373,12 @@ function runningPin(image, live) {
     return undefined;
 }
 
-// EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(2685);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(9391);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(7158);
 ;// CONCATENATED MODULE: ./src/stack/objection.ts
 
 
@@ -25772,7 +24426,7 @@ function placeOf(reason, root) {
     const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
     if (path !== undefined)
         return (follow(root, path) ?? root).place;
-    return (decoded(reason, root) ?? objection_named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
+    return (decoded(reason, root) ?? named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
 }
 /** What docker's YAML takes for null, a boolean, a number or a date. */
 const OTHER_THAN_TEXT = /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
@@ -25841,7 +24495,7 @@ function goName(key) {
     return key.replaceAll("_", "").toLowerCase();
 }
 /** `service web: …`, `volume "data" …`: the key, and within it the value that is quoted. */
-function objection_named(reason, root) {
+function named(reason, root) {
     const [, kind = "", name = ""] = /\b(service|network|volume|config|secret) "?([\w.-]+?)"?(?::|$| is )/.exec(reason) ?? [];
     const entry = entryOf((0,tree/* get */.Jt)(root, `${kind}s`), name);
     return entry === undefined ? undefined : (quoted(reason, entry.value) ?? entry.key);
@@ -25899,11 +24553,11 @@ async function planning_plan(request, session, voice) {
         secrets: futures(needs.secrets),
     };
     const writes = await session.rehearse(stage, async (docker) => {
-        const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags: IN_EARNEST };
-        const answer = await stackDeploy(docker, call);
+        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
+        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
         sayWarnings(answer.stderr, voice);
         if (answer.code !== 0)
-            throw refusal(dockersReason(answer), stack);
+            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
     });
     const wanted = writes
         .filter(({ path }) => (0,src_plan/* writesService */.IJ)(path))
@@ -25927,10 +24581,10 @@ function futures(names) {
 async function checkByDocker(world, stack, folder, dockerMajor) {
     const flags = ["--resolve-image", "never"];
     await world.rehearse(assumed(stack), async (docker) => {
-        const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags };
-        const answer = await stackDeploy(docker, call);
+        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags };
+        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
         if (answer.code !== 0)
-            throw refusal(dockersReason(answer), stack);
+            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
     });
 }
 /** A swarm without services, on which every external network, config and secret exists. */
@@ -25939,7 +24593,7 @@ function assumed({ root }) {
     const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
     const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
     return {
-        survey: { info, ...nothing, services: [], configs: [], secrets: [] },
+        survey: { info, ...nothing, services: [], tasks: [], configs: [], secrets: [] },
         images: new Map(),
         networks: futures(named("networks")),
         configs: futures(named("configs")),
@@ -25956,6 +24610,12 @@ function refusal(reason, { root }) {
 
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(8685);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(1884);
+// EXTERNAL MODULE: ./src/stack/paths.ts
+var paths = __nccwpck_require__(7436);
+// EXTERNAL MODULE: ./src/stack/stack-file.ts
+var stack_file = __nccwpck_require__(1111);
 ;// CONCATENATED MODULE: ./src/sources.ts
 
 
@@ -25964,22 +24624,23 @@ var report = __nccwpck_require__(8685);
 
 
 
-/** Reads the stack files and the env file; what can't be read is named, with what stands there instead. */
+
+/** Reads the stack files and the env file, as far as they can be read. */
 function readSources(stack, files) {
-    const problems = [];
-    const found = stack.files.length > 0 ? stack.files : defaultFile(files, problems);
-    const read = found.map((path) => {
+    const missing = [];
+    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
+    const read = found.flatMap((path) => {
         const bytes = files.read(path);
         if (bytes === undefined)
-            problems.push(unreadable("stack-file", path, files));
-        return { path, bytes: bytes ?? new Uint8Array() };
+            missing.push(unreadable("stack-file", path, files));
+        return bytes === undefined ? [] : [{ path: (0,paths/* cleanPath */.t)("", path), bytes }];
     });
-    const envFile = sources_readEnvFile(stack.envFile, files, problems);
-    if (problems.length > 0)
-        throw new errors/* InputError */.dz(problems);
+    const envFile = readEnvFile(stack.envFile, files, missing);
+    const malformed = [];
     const warnings = [];
-    const templates = parseAll(read, warnings);
-    return { templates, folder: folderOf(read[0]?.path ?? ""), envFile, warnings };
+    const templates = parseAll(read, malformed, warnings);
+    const folder = folderOf((0,paths/* cleanPath */.t)("", found[0] ?? ""));
+    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
 }
 function defaultFile(files, problems) {
     const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
@@ -25989,25 +24650,20 @@ function defaultFile(files, problems) {
     problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
     return [];
 }
-/** The mistakes of all files are told at once. */
-function parseAll(files, warnings) {
-    const problems = [];
-    const templates = files.flatMap(({ path, bytes }) => {
+function parseAll(files, malformed, warnings) {
+    return files.flatMap(({ path, bytes }) => {
         try {
-            return [parseStackFile(bytes, path, warnings)];
+            return [(0,stack_file/* parseStackFile */.S)(bytes, path, warnings)];
         }
         catch (error) {
             if (!(error instanceof errors/* StackFileError */.Ne))
                 throw error;
-            problems.push(...error.problems);
+            malformed.push(...error.problems);
             return [];
         }
     });
-    if (problems.length > 0)
-        throw new errors/* StackFileError */.Ne(problems);
-    return templates;
 }
-function sources_readEnvFile(path, files, problems) {
+function readEnvFile(path, files, problems) {
     if (path === undefined)
         return undefined;
     const bytes = files.read(path);
@@ -26061,8 +24717,9 @@ const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () 
 function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
     const { stack, image } = inputs;
     const { folder } = sources;
-    return render({
+    return (0,render/* render */.XX)({
         templates: sources.templates,
+        unread: sources.unread,
         stack: stack.name,
         variables: stack.variables,
         secrets: stack.secrets,
@@ -26073,30 +24730,33 @@ function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
         envConfig: stack.envConfig,
         namingKey: naming.key,
         taken: naming.taken,
-        read: (path) => world.files.read(cleanPath(folder === "." ? "" : `${folder}/`, path)),
+        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
         image: { ...image, digest },
         commit: world.run.sha,
         dockerMajor,
     });
 }
-/** Reads what exists, resolves every image, and plans; refuses what can't work. */
-async function prepare(digest, deployment, session) {
+/** Waits for an earlier update, resolves every image, and plans; refuses what can't work. */
+async function prepare(digest, found, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
     const { voice } = world;
-    const survey = await settledSurvey(deployment, session);
+    const survey = await settled(found.survey, deployment, session);
     await refuseOlder(inputs, survey, world);
     const namingKey = namingKeyOf(survey, deployment.draft);
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
     const rendered = renderWith(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
-    const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
-    const stack = pinned(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
-    for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings])
+    const lookup = survey === found.survey ? found.images : new ImageLookup(session); // After a wait, what registries said is old.
+    const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
+    const stack = (0,render/* pinned */.dp)(rendered, images.pins);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
+    const told = new Set(deployment.draft.warnings.map(errors/* describe */.q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,errors/* describe */.q0)(warning)));
+    for (const warning of [...untold, ...images.warnings])
         voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
-    refuseForeignConfigs(objects, survey);
+    (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
     const { networks, prune } = inputs.stack;
     const request = {
         stack,
@@ -26158,22 +24818,23 @@ function plannedResult({ name, change, before, wanted }) {
 const AGAIN_MS = 1000;
 const IN_FLIGHT = new Set(["updating", "rollback_started"]);
 /** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
-async function settledSurvey({ inputs, world }, { swarm }) {
+async function settled(first, { inputs, world }, { swarm }) {
     const deadline = world.clock.now() + inputs.rollout.timeoutMs;
-    for (let told = false;; told = true) {
-        const busy = (await swarm.services(inputs.stack.name)).filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
-        const [first] = busy;
-        if (first === undefined)
-            return await swarm.survey(inputs.stack.name);
+    for (let survey = first, told = false;; told = true) {
+        const busy = survey.services.filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
+        const [one] = busy;
+        if (one === undefined)
+            return survey;
         const names = busy.map(({ name }) => name).join(", ");
         if (!told)
             world.voice.say(`Waiting for an earlier update of ${names} to end.`);
         if (world.clock.now() >= deadline) {
             const message = `An earlier update of ${names} is still in flight after ${(0,duration/* formatDuration */.a)(inputs.rollout.timeoutMs)}.`;
-            const hint = `See what holds it up: docker service ps ${first.name}; end it with docker service rollback ${first.name}.`;
+            const hint = `See what holds it up: docker service ps ${one.name}; end it with docker service rollback ${one.name}.`;
             throw new errors/* PreflightError */.wG([{ message, hint }]);
         }
         await world.clock.sleep(AGAIN_MS);
+        survey = await swarm.survey(inputs.stack.name);
     }
 }
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
@@ -26368,31 +25029,37 @@ async function aftermath(plan, sent, deployment, session, error) {
         ];
     }
     else if (sent.size === 0) {
-        facts.aftermath = ["Nothing was sent to the swarm."];
-    }
-    else if (inputs.rollout.onFailure === "keep") {
-        facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
-        facts.services = await asTheyAre(facts.services, plan, session);
+        facts.aftermath = ["No service was changed."];
     }
     else {
+        // A manager that could not be reached until the deadline is not waited for as long once more.
+        const { timeoutMs, onFailure } = inputs.rollout;
+        session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
         try {
-            facts.aftermath = await aftermath_putBack(plan, sent, deployment, session);
+            facts.aftermath =
+                onFailure === "keep"
+                    ? await keep(plan, deployment, session)
+                    : await aftermath_putBack(plan, sent, deployment, session);
         }
         catch (second) {
+            const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
+            facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
             facts.aftermath = [
-                `The stack could not be put back: ${(0,errors/* messageOf */.bD)(second)} Look at it with \`docker stack ps\`.`,
+                `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
             ];
         }
     }
     facts.aftermath.forEach((line) => world.voice.say(line));
 }
-/** What runs now, which may be what Swarm itself has put back. */
-async function asTheyAre(services, plan, session) {
+const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
+/** What runs now may be what Swarm itself has put back. */
+async function keep(plan, { facts }, session) {
     const live = await session.swarm.services(plan.stack);
-    return services.map((service) => {
+    facts.services = facts.services.map((service) => {
         const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
         return { ...service, imageAfter: (0,report/* imageOf */.dT)(now?.spec) };
     });
+    return [KEPT];
 }
 async function aftermath_putBack(plan, sent, deployment, session) {
     const { facts, world } = deployment;
@@ -26421,11 +25088,18 @@ async function runsAgain(services, plan, { inputs, world }, session) {
         services,
         oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
         networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
+        seen: undefined,
         timeoutMs,
         stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
         endOnFailure: false,
     });
     return end === "stable";
+}
+/** What was sent, and nobody could say what became of it. */
+function afterNothing(service, plan, sent) {
+    return sent.has(`${plan.stack}_${service.name}`) && service.state === service.change
+        ? { ...service, state: "unknown" }
+        : service;
 }
 /** The table goes on saying which service was to blame. */
 function afterRestore(service, restored, removed) {
@@ -26479,11 +25153,14 @@ async function carryOut(prepared, deployment, session) {
 }
 async function sendAndWatch({ plan, stack, survey, objects, images }, sent, { inputs, sources, world, dockerMajor }, session) {
     const { swarm } = session;
-    const tasks = await swarm.tasks(plan.stack);
+    const { tasks } = survey;
     const startedAt = world.clock.now();
-    const created = await createNeeds(plan, objects, swarm, world.voice);
+    session.waitUntil(startedAt + inputs.rollout.timeoutMs);
+    const created = await (0,apply/* createNeeds */.MW)(plan, objects, swarm, world.voice);
     const stage = { survey, images: images.answers, ...created };
-    await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice, (name) => sent.add(name));
+    const onSent = (name) => void sent.add(name);
+    const { folder } = sources;
+    const made = await (0,apply/* sendServices */.nY)(plan, stack, folder, dockerMajor, stage, session, world.voice, onSent);
     const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
     const { timeoutMs, stableForMs } = inputs.rollout;
     return await watch(swarm, world.clock, world.voice, {
@@ -26491,8 +25168,10 @@ async function sendAndWatch({ plan, stack, survey, objects, images }, sent, { in
         startedAt,
         services: watched(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
         oldFailures: new Set(tasks.filter(isOver).map(({ id }) => id)),
-        networkIds: (0,spec/* networkIdsOf */.Ub)(await swarm.networks()),
+        networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks, ...made]),
         timeoutMs,
+        // Where nothing is sent, the survey has seen it all a moment ago.
+        seen: (0,src_plan/* isEmpty */.Im)(plan) ? survey : undefined,
         // One look proves that a quiet stack runs. Where tasks have ended before, only time tells a crash loop from a scar.
         stableForMs: (0,src_plan/* isEmpty */.Im)(plan) && !tasks.some(endedByItself) ? 0 : stableForMs,
         endOnFailure: true,
@@ -26746,6 +25425,8 @@ function lastLine(answer) {
 
 // EXTERNAL MODULE: ./src/lock.ts
 var src_lock = __nccwpck_require__(9696);
+// EXTERNAL MODULE: ./src/together.ts
+var together = __nccwpck_require__(5749);
 ;// CONCATENATED MODULE: ./src/deploy.ts
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -26809,6 +25490,8 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
+
 /** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
 const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
@@ -26822,15 +25505,14 @@ async function deploy(inputs, world, facts) {
         if (pushed !== undefined)
             nameImage(pushed, deployment);
         world.voice.group("Connect");
-        const session = __addDisposableResource(env_1, await world.connect(), true);
+        const session = __addDisposableResource(env_1, await world.connect(swarmLogin(inputs)), true);
         facts.manager = session.swarm.address;
-        world.voice.say(`Connected to the manager ${session.swarm.address}.`);
-        await loginSwarm(deployment, session);
-        const digest = pushed ?? (await requireImage(referenceOf(inputs), session));
+        world.voice.say(`Connected to ${session.swarm.address}.`);
+        const lock = __addDisposableResource(env_1, (0,src_lock/* lockOf */.Vx)(inputs.stack.name, session, world), true);
+        const { digest, ...found } = await findOut(pushed, lock, deployment, session);
         nameImage(digest, deployment);
-        const lock = __addDisposableResource(env_1, await (0,src_lock/* takeLock */.HJ)(inputs.stack.name, inputs.rollout.lockTimeoutMs, session, world), true);
         session.guard(lock);
-        const prepared = await prepare(digest, deployment, session);
+        const prepared = await prepare(digest, found, deployment, session);
         await carryOut(prepared, deployment, session);
     }
     catch (e_1) {
@@ -26845,11 +25527,15 @@ async function deploy(inputs, world, facts) {
 }
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 async function begin(inputs, world, facts) {
-    const dockerMajor = await majorVersion(world.docker);
-    const sources = readSources(inputs.stack, world.files);
+    const [dockerMajor, sources] = await (0,together/* together */.b)([
+        majorVersion(world.docker),
+        new Promise((read) => read(readSources(inputs.stack, world.files))),
+    ]);
     checkBuildFiles(inputs.image, world.files);
     const begun = { inputs, sources, dockerMajor, world, facts };
+    sources.warnings.forEach((warning) => world.voice.warn(warning));
     const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+    draft.warnings.forEach((warning) => world.voice.warn(warning));
     await checkByDocker(world, draft, sources.folder, dockerMajor);
     return { ...begun, draft };
 }
@@ -26864,13 +25550,38 @@ function nameImage(digest, { inputs, facts }) {
     facts.digest = digest;
     facts.image = `${referenceOf(inputs)}@${digest}`;
 }
+/**
+ * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
+ * under the lock; who has to wait for it looks again at everything.
+ */
+async function findOut(pushed, lock, { inputs, draft, world }, session) {
+    const images = new ImageLookup(session);
+    const ask = async () => {
+        const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
+        const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
+        await Promise.all(known.map(async (image) => await images.ask(image)));
+    };
+    const survey = async () => await session.swarm.survey(inputs.stack.name);
+    const [found, , digest] = await (0,together/* together */.b)([
+        lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
+        loginSwarm(inputs, session, world.voice),
+        pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
+        ask(),
+    ]);
+    if (found !== undefined)
+        return { digest, survey: found, images };
+    await lock.take(inputs.rollout.lockTimeoutMs);
+    return { digest, survey: await survey(), images: new ImageLookup(session) };
+}
 /** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
-async function loginSwarm({ inputs, world }, session) {
-    const { build, login: own, pullLogin, registryHost } = inputs.image;
-    const credential = pullLogin ?? (build === undefined ? own : undefined);
-    if (credential === undefined)
-        return;
-    await login(session.docker, registryHost, credential, world.voice, "preflight");
+function swarmLogin({ image }) {
+    const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
+    return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
+}
+async function loginSwarm(inputs, session, voice) {
+    const kept = swarmLogin(inputs);
+    if (kept !== undefined)
+        await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
 }
 
 
@@ -26898,6 +25609,8 @@ async function loginSwarm({ inputs, world }, session) {
 class StopError extends Error {
     reason;
     problems;
+    /** What was noticed on the way, and did not stop it. */
+    warnings = [];
     constructor(reason, problems, cause) {
         super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
         this.name = "StopError";
@@ -26907,14 +25620,18 @@ class StopError extends Error {
 }
 /** An input is missing or malformed. Nothing was contacted. */
 class InputError extends StopError {
-    constructor(problems) {
+    warnings;
+    constructor(problems, warnings = []) {
         super("input", problems);
+        this.warnings = warnings;
     }
 }
 /** A stack file can't mean what it says. Nothing was contacted. */
 class StackFileError extends StopError {
-    constructor(problems) {
+    warnings;
+    constructor(problems, warnings = []) {
         super("render", problems);
+        this.warnings = warnings;
     }
 }
 /** `docker` could not log in, build or push. The swarm is untouched. */
@@ -26925,11 +25642,10 @@ class BuildError extends StopError {
 }
 /** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
 class ConnectError extends StopError {
-    /** Whether another try may well succeed: the network, a restart, an election; not a wrong key. */
-    transient;
-    constructor(message, hint, cause, transient = false) {
+    outlook;
+    constructor(message, hint, cause, outlook = "lasting") {
         super("connect", [{ message, hint }], cause);
-        this.transient = transient;
+        this.outlook = outlook;
     }
 }
 /** What was asked can't work on this swarm as it stands. The swarm is untouched. */
@@ -27035,6 +25751,30 @@ function headline(story) {
     const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
     const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
     return `Task ${where} (${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_1__/* .shortImage */ .Uq)(story.image)}): ${story.error === "" ? ended : story.error}`;
+}
+
+
+/***/ }),
+
+/***/ 9587:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   g: () => (/* binding */ printable),
+/* harmony export */   k: () => (/* binding */ cited)
+/* harmony export */ });
+/** What others wrote (containers, docker, servers) and we show. */
+/** Without colours and other control characters. */
+function printable(line) {
+    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
+}
+const MOST_CHARACTERS = 300;
+/** As part of a sentence of ours: on one line, and not too much of it. */
+function cited(text) {
+    const line = printable(text.replace(/\s+/g, " ")).trim();
+    return line.length > MOST_CHARACTERS ? `${line.slice(0, MOST_CHARACTERS)}…` : line;
 }
 
 
@@ -27493,29 +26233,60 @@ function parseJson(input, text) {
     const complain = (line, message, hint) => {
         problems.push({ message: `"${input}", line ${line}: ${message}`, hint });
     };
-    const complainOf = (key, message) => complain(lineOfKey(text, key), message);
-    let parsed;
     try {
-        parsed = JSON.parse(text);
+        JSON.parse(text);
     }
     catch {
         // The parser's own message quotes the text, which may hold secrets.
         complain(lineOfError(text), "this starts like JSON but is none.", "Use toJSON(…).");
         return { values, problems };
     }
-    for (const [key, value] of Object.entries(parsed)) {
-        if (!KEY.test(key))
-            complainOf(key, `"${key}" is no variable name.`);
-        else if (typeof value === "number" || typeof value === "boolean")
-            values.set(key, String(value));
-        else if (typeof value !== "string")
-            complainOf(key, `the value of ${key} is neither text, number nor boolean.`);
-        else if (IMPOSSIBLE.test(value))
-            complainOf(key, `the value of ${key} ${HOLDS_NO_TEXT}`);
+    for (const { key, source, line } of membersOf(text)) {
+        if (values.has(key))
+            complain(line, `${key} is given twice.`);
+        if (!KEY.test(key)) {
+            complain(line, `"${key}" is no variable name.`);
+        }
+        else if (source.startsWith('"')) {
+            const value = JSON.parse(source);
+            if (IMPOSSIBLE.test(value))
+                complain(line, `the value of ${key} ${HOLDS_NO_TEXT}`);
+            else
+                values.set(key, value);
+        }
+        else if (source === "null" || /^[{[]/.test(source)) {
+            complain(line, `the value of ${key} is neither text, number nor boolean.`);
+        }
         else
-            values.set(key, value);
+            values.set(key, source); // A number as it was written: `1.50` is a version to some.
     }
     return { values, problems };
+}
+/** The members of an object, each time they are given, of a text that is JSON. */
+function membersOf(text) {
+    const members = [];
+    let level = 0;
+    let line = 1;
+    let key;
+    let last = "";
+    for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:,\n]|[^\s"{}[\]:,]+/g)) {
+        if (token === "\n") {
+            line += 1;
+            continue;
+        }
+        if (level === 1 && key !== undefined && last === ":") {
+            members.push({ key: key.name, source: token, line: key.line });
+            key = undefined;
+        }
+        else if (level === 1 && token.startsWith('"'))
+            key = { name: JSON.parse(token), line };
+        if (/^[{[]$/.test(token))
+            level += 1;
+        if (/^[}\]]$/.test(token))
+            level -= 1;
+        last = token;
+    }
+    return members;
 }
 /** What only JSON can spell, and no environment can hold: NUL, and half of a surrogate pair. */
 // oxlint-disable-next-line no-control-regex
@@ -27546,17 +26317,6 @@ function couldGoOn(start) {
         const brokenOff = /Unterminated string/.test(message); // No string goes on in the next line.
         return !brokenOff && (/end of JSON input/.test(message) || Number(position) >= start.length);
     }
-}
-function lineOfKey(text, key) {
-    const spelt = JSON.stringify(key);
-    for (let at = text.indexOf(spelt); at !== -1; at = text.indexOf(spelt, at + 1)) {
-        if (/^\s*:/.test(text.slice(at + spelt.length, at + spelt.length + 80)))
-            return lineAt(text, at);
-    }
-    return 1;
-}
-function lineAt(text, offset) {
-    return text.slice(0, offset).split("\n").length;
 }
 function parseLines(input, text) {
     const values = new Map();
@@ -27589,8 +26349,10 @@ function parseLines(input, text) {
         const delimiter = rest.trim();
         const indent = /^\s*/.exec(line)?.[0] ?? "";
         const closings = [delimiter, indent + delimiter]; // At the margin, or as far in as the block's first line.
-        const end = lines.findIndex((each, at) => at > index && closings.includes(withoutReturn(each)));
-        if (delimiter === "" || end === -1) {
+        let end = index + 1;
+        while (end < lines.length && !closings.includes(withoutReturn(lines[end] ?? "")))
+            end += 1;
+        if (delimiter === "" || end === lines.length) {
             complain(`the block of ${key} has no closing line "${delimiter}".`);
             break;
         }
@@ -27624,8 +26386,9 @@ function unquote(rest) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   I: () => (/* binding */ registryAuth),
-/* harmony export */   x: () => (/* binding */ makeDockerConfig)
+/* harmony export */   I3: () => (/* binding */ registryAuth),
+/* harmony export */   Jr: () => (/* binding */ encodedAuth),
+/* harmony export */   x0: () => (/* binding */ makeDockerConfig)
 /* harmony export */ });
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
@@ -27671,10 +26434,12 @@ function registryAuth(folder, domain) {
     const key = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .credentialKey */ .TC)(domain);
     const helper = config.credHelpers?.[key] ?? config.credsStore ?? "";
     const found = helper === "" ? fromFile(config, key) : fromHelper(helper, key);
-    if (found === undefined)
-        return undefined;
+    return found === undefined ? undefined : encodedAuth(found, domain);
+}
+/** A credential as an X-Registry-Auth value. */
+function encodedAuth(auth, domain) {
     // Go's URLEncoding: the URL alphabet, and unlike Node's "base64url" with its padding, without which old engines see no credentials.
-    const base64 = Buffer.from(JSON.stringify({ ...found, serveraddress: key })).toString("base64");
+    const base64 = Buffer.from(JSON.stringify({ ...auth, serveraddress: (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .credentialKey */ .TC)(domain) })).toString("base64");
     return base64.replaceAll("+", "-").replaceAll("/", "_");
 }
 function readConfig(path) {
@@ -27855,6 +26620,7 @@ function collect(stream, onLine) {
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   AD: () => (/* binding */ onlyReads),
+/* harmony export */   Ep: () => (/* binding */ Timeout),
 /* harmony export */   PB: () => (/* binding */ EngineApi),
 /* harmony export */   Pq: () => (/* binding */ json),
 /* harmony export */   hF: () => (/* binding */ successful),
@@ -27884,6 +26650,8 @@ const OLDEST_API = "1.41";
 const CALL_DEADLINE_MS = 30_000;
 /** Between SIGINT and SIGKILL the runner leaves ten seconds for everything. */
 const LAST_CALL_DEADLINE_MS = 4000;
+/** The first question asks for nothing but the engine itself. */
+const GREETING_DEADLINE_MS = 10_000;
 /** Whether a call leaves the swarm as it is. */
 function onlyReads({ method = "GET" }) {
     return method === "GET" || method === "HEAD";
@@ -27902,49 +26670,64 @@ async function successful(engine, path, call = {}) {
 }
 /** The Engine API at one address, over kept-alive connections. */
 class EngineApi {
-    apiVersion;
+    #dockerHost;
     #address;
     #agent;
     #signal;
-    constructor(address, agent, apiVersion, signal) {
+    #apiVersion = "";
+    #info = null;
+    constructor(dockerHost, address, agent, signal) {
+        this.#dockerHost = dockerHost;
         this.#address = address;
         this.#agent = agent;
-        this.apiVersion = apiVersion;
         this.#signal = signal;
     }
-    /**
-     * Asks for the engine's API version, so that a new engine speaks its own and an old one is not asked for more. `most` tells, once a
-     * first answer is there, how many connections may be open at once.
-     */
-    static async open(dockerHost, signal, most = () => Infinity) {
+    /** Greet it first. What is asked before it has answered that is asked without a version, which means its own newest. */
+    static at(dockerHost, signal) {
         const address = addressOf(dockerHost);
         const agent = address.tls === undefined
             ? new node_http__WEBPACK_IMPORTED_MODULE_0__.Agent({ keepAlive: true })
             : new node_https__WEBPACK_IMPORTED_MODULE_3__.Agent({ keepAlive: true, ...address.tls });
-        try {
-            const probe = new EngineApi(address, agent, "", signal);
-            const answer = await probe.#send("/_ping", {});
-            agent.maxSockets = most();
-            return new EngineApi(address, agent, spokenVersion(answer, dockerHost), signal);
-        }
-        catch (error) {
-            agent.destroy();
-            throw error;
-        }
+        return new EngineApi(dockerHost, address, agent, signal);
+    }
+    /**
+     * Asks the engine about itself and for its API version, so that a new engine speaks its own and an old one is not asked for more. One
+     * question tells both; should an engine no longer take it without a version, it is asked for its version first.
+     */
+    async greet() {
+        const asked = await this.#send("/info", { deadlineMs: GREETING_DEADLINE_MS });
+        const { headers, status } = asked.status === 200 ? asked : await this.#send("/_ping", { deadlineMs: GREETING_DEADLINE_MS });
+        this.#apiVersion = spokenVersion({ headers, status }, this.#dockerHost);
+        this.#info =
+            asked.status === 200 ? JSON.parse(asked.body.toString("utf8")) : await json(this, "/info");
+    }
+    get apiVersion() {
+        return this.#apiVersion;
+    }
+    get info() {
+        return this.#info;
+    }
+    /** Connections that may be open at once. */
+    get most() {
+        return this.#agent.maxSockets;
+    }
+    set most(most) {
+        this.#agent.maxSockets = most;
     }
     close() {
         this.#agent.destroy();
     }
     async send(path, call) {
-        return await this.#send(`/v${this.apiVersion}${path}`, call);
+        return await this.#send(this.#apiVersion === "" ? path : `/v${this.#apiVersion}${path}`, call);
     }
     async #send(path, call) {
         const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
         const body = call.body === undefined ? undefined : JSON.stringify(call.body);
         const send = this.#address.tls === undefined ? node_http__WEBPACK_IMPORTED_MODULE_0__.request : node_https__WEBPACK_IMPORTED_MODULE_3__.request;
-        const signal = call.aboutLock === true && this.#signal.aborted
-            ? AbortSignal.timeout(LAST_CALL_DEADLINE_MS)
-            : AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
+        const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
+        const isLastCall = call.aboutLock === true && this.#signal.aborted;
+        const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
+        const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
         return await new Promise((resolve, reject) => {
             const sent = send({
                 ...this.#address.where,
@@ -27970,7 +26753,12 @@ class EngineApi {
                     date: response.headers.date ?? "",
                 }));
             });
-            sent.on("error", (error) => reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error));
+            sent.on("error", (error) => {
+                if (this.#signal.aborted)
+                    reject(this.#signal.reason);
+                else
+                    reject(timeout.aborted ? new Timeout(deadlineMs) : error);
+            });
             sent.end(body);
         });
     }
@@ -28010,6 +26798,13 @@ function certificates(folder) {
     }
     catch (error) {
         throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .ConnectError */ .T$(`The certificates in DOCKER_CERT_PATH (${folder}) can't be read: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_5__/* .messageOf */ .bD)(error)}.`, "Docker expects ca.pem, cert.pem and key.pem there.", error);
+    }
+}
+/** Nobody answered in the time that a call had. */
+class Timeout extends Error {
+    constructor(ms) {
+        super(`no answer within ${ms / 1000} s`);
+        this.name = "Timeout";
     }
 }
 function messageIn(body) {
@@ -28100,7 +26895,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 853:
+/***/ 4335:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28119,8 +26914,6 @@ var errors = __nccwpck_require__(840);
 var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(9321);
-// EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(4044);
 // EXTERNAL MODULE: ./src/stack/template.ts
 var template = __nccwpck_require__(6424);
 // EXTERNAL MODULE: ./src/world.ts
@@ -28200,6 +26993,8 @@ function toLock(raw, date) {
 
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(1884);
+// EXTERNAL MODULE: ./src/io/steady-engine.ts
+var steady_engine = __nccwpck_require__(3539);
 // EXTERNAL MODULE: ./src/io/write.ts
 var io_write = __nccwpck_require__(1007);
 // EXTERNAL MODULE: ./src/text-order.ts
@@ -28212,34 +27007,39 @@ var text_order = __nccwpck_require__(8953);
 
 
 
+
 const PREDEFINED_NETWORKS = ["host", "bridge"];
 const LOGS_DEADLINE_MS = 8000;
+const REGISTRY_DEADLINE_MS = 60_000;
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 class EngineSwarm {
     #engine;
     #address;
-    constructor(engine, address) {
+    #signal;
+    constructor(engine, address, signal) {
         this.#engine = engine;
         this.#address = address;
+        this.#signal = signal;
     }
     get address() {
         return this.#address();
     }
     async survey(stack) {
-        const [info, networks, configs, secrets, services] = await Promise.all([
-            (0,engine/* json */.Pq)(this.#engine, "/info"),
-            this.networks(),
+        const [networks, configs, secrets, services, tasks] = await Promise.all([
+            this.#networks(),
             this.#list("/configs"),
             this.#list("/secrets"),
             this.#rawServices(stack),
+            this.tasks(stack),
         ]);
         return {
-            info,
+            info: this.#engine.info,
             networks,
             rawSecrets: secrets,
             rawConfigs: configs,
             rawServices: services,
             services: services.map(toService),
+            tasks,
             configs: configs.map(toStoredConfig),
             secrets: secrets.map((raw) => ({ id: (0,json/* textAt */.$6)(raw, "ID"), name: (0,json/* textAt */.$6)(raw, "Spec", "Name") })),
         };
@@ -28248,17 +27048,21 @@ class EngineSwarm {
         try {
             const body = (await (0,engine/* json */.Pq)(this.#engine, `/distribution/${image}/json`, {
                 auth,
-                deadlineMs: 60_000,
+                deadlineMs: REGISTRY_DEADLINE_MS,
             }));
             return { kind: "found", digest: (0,json/* textAt */.$6)(body, "Descriptor", "digest"), body };
         }
         catch (error) {
+            if (error instanceof engine/* Timeout */.Ep) {
+                const message = `the registry did not answer within ${REGISTRY_DEADLINE_MS / 1000} s`;
+                return { kind: "refused", status: 504, message };
+            }
             if (!(error instanceof errors/* ManagerRefusal */.oF))
                 throw error;
             return { kind: "refused", status: error.status, message: error.said };
         }
     }
-    async networks() {
+    async #networks() {
         const [listed, ...predefined] = await Promise.all([
             this.#list("/networks"),
             ...PREDEFINED_NETWORKS.map(async (name) => await this.#predefinedNetwork(name)),
@@ -28287,7 +27091,7 @@ class EngineSwarm {
         catch (error) {
             const conflict = error instanceof errors/* ManagerRefusal */.oF && /already exists|conflicts/.test(error.said);
             const existing = conflict
-                ? (await this.networks()).find((raw) => (0,json/* textAt */.$6)(raw, "Name") === name)
+                ? (await this.#networks()).find((raw) => (0,json/* textAt */.$6)(raw, "Name") === name)
                 : undefined;
             if (existing === undefined)
                 throw error;
@@ -28335,9 +27139,11 @@ class EngineSwarm {
     }
     async taskLogs(taskId, lines) {
         const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
-        const bytes = await (0,engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, {
-            query,
-            deadlineMs: LOGS_DEADLINE_MS,
+        const call = { query, deadlineMs: LOGS_DEADLINE_MS };
+        const bytes = await (0,engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, call).catch((error) => {
+            if (!(error instanceof engine/* Timeout */.Ep))
+                throw error;
+            throw new Error(`the node did not send it within ${LOGS_DEADLINE_MS / 1000} s`, { cause: error });
         });
         // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
         const stamped = demultiplexed(bytes).toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.stamp, b.stamp));
@@ -28346,7 +27152,8 @@ class EngineSwarm {
     async updateService(service, spec, auth) {
         const path = `/services/${service.id}/update`;
         const query = `?version=${service.version}`;
-        const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, { method: "POST", path, body: spec, auth }, query);
+        const write = { method: "POST", path, body: spec, auth };
+        const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, write, query, this.#signal);
         if (status >= 300)
             throw new errors/* ManagerRefusal */.oF(status, `POST ${path}`, (0,json/* textAt */.$6)(body, "message"));
     }
@@ -28434,12 +27241,71 @@ function linesOf(bytes, stderr) {
     });
 }
 
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/plan.ts
+var plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/io/stand-in.ts
+var stand_in = __nccwpck_require__(4406);
+;// CONCATENATED MODULE: ./src/io/forwarding.ts
+
+
+
+
+
+
+
+/**
+ * Passes on to the manager what several dockers write at once, until one of them fails. What more than one of them asks for, such as the
+ * stack's own network, is created once and all hear the one answer; one after the other, since two networks made at once may get one
+ * subnet (Docker 28, "Pool overlaps"). `onSent` hears which services the manager took; one that got no answer may have been taken.
+ */
+function forwarding(engine, signal, onSent) {
+    const networks = new Map();
+    const common = new Map();
+    let last = Promise.resolve();
+    let failed = false;
+    const send = async (write, query) => {
+        if (failed)
+            return { status: 409, body: { message: apply/* HELD_BACK */.q_ } };
+        const name = (0,json/* textAt */.$6)(write.body, "Name");
+        try {
+            const answer = await (0,io_write/* sendWrite */.A)(engine, write, query, signal);
+            if (answer.status >= 300)
+                failed = true;
+            else if ((0,plan/* writesService */.IJ)(write.path))
+                onSent(name);
+            else if (write.path === "/networks/create")
+                networks.set(name, (0,json/* textAt */.$6)(answer.body, "Id"));
+            return answer;
+        }
+        catch (error) {
+            failed = true;
+            if ((0,plan/* writesService */.IJ)(write.path))
+                onSent(name);
+            throw error;
+        }
+    };
+    const sendOnce = async (write, query) => {
+        const what = `${write.path}${query} ${(0,json/* textAt */.$6)(write.body, "Name")}`;
+        let asked = common.get(what);
+        if (asked === undefined) {
+            asked = last.then(async () => await send(write, query));
+            common.set(what, asked);
+            last = asked.catch(() => undefined); // Whoever asked hears of it; the next one is then held back.
+        }
+        return await asked;
+    };
+    return {
+        networks,
+        onWrite: async (write, query) => await ((0,plan/* writesService */.IJ)(write.path) ? send : sendOnce)(write, query),
+    };
+}
+
 // EXTERNAL MODULE: external "node:events"
 var external_node_events_ = __nccwpck_require__(8474);
 // EXTERNAL MODULE: external "node:http"
 var external_node_http_ = __nccwpck_require__(7067);
-// EXTERNAL MODULE: ./src/io/stand-in.ts
-var stand_in = __nccwpck_require__(4406);
 ;// CONCATENATED MODULE: ./src/io/proxy.ts
 
 
@@ -28451,7 +27317,7 @@ var stand_in = __nccwpck_require__(4406);
 async function openProxy(engine, socket) {
     const server = (0,external_node_http_.createServer)((request, response) => {
         void pass(engine, request).then(({ status, body }) => {
-            response.writeHead(status, { "api-version": engine.apiVersion, "content-type": "application/json" });
+            response.writeHead(status, { "api-version": stand_in.ANY_API_VERSION, "content-type": "application/json" });
             response.end(body);
         }, (error) => {
             response.writeHead(502, { "content-type": "application/json" });
@@ -28474,24 +27340,32 @@ async function pass(engine, request) {
     if (path === "/_ping")
         return { status: 200, body: Buffer.from("OK") };
     const body = text === "" ? {} : { body: JSON.parse(text) };
-    return await engine.send(path, { method: request.method ?? "GET", ...body });
+    const method = request.method ?? "GET";
+    // To ask whether a registry knows somebody changes nothing.
+    return await engine.send(path, { method, ...body, repeatable: method === "GET" || path === "/auth" });
 }
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
 var ssh_login = __nccwpck_require__(6962);
-// EXTERNAL MODULE: ./src/io/steady-engine.ts
-var steady_engine = __nccwpck_require__(3539);
 // EXTERNAL MODULE: external "node:net"
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
 const external_node_stream_namespaceObject = require("node:stream");
+// EXTERNAL MODULE: external "node:timers/promises"
+var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
 var lib = __nccwpck_require__(2638);
+// EXTERNAL MODULE: ./src/foreign-text.ts
+var foreign_text = __nccwpck_require__(9587);
 ;// CONCATENATED MODULE: ./src/io/docker-way.ts
 
 
 
+
+
 const DEFAULT_SOCKET = "/var/run/docker.sock";
+/** How long a command over there may take to end once it has lost its connection. */
+const FAREWELL_MS = 1000;
 /**
  * How an SSH session gets to Docker's socket. Stream-local forwarding costs no process and no session over there; where sshd refuses
  * it, or sudo is needed, `docker system dial-stdio` does the same over a channel.
@@ -28501,6 +27375,10 @@ class DockerWay {
     #target;
     #kind;
     #said = "";
+    /** How the command that was started last came to its end. */
+    #exit = "";
+    /** Resolves when the command that was started last has ended. */
+    #ended = Promise.resolve();
     constructor(client, target) {
         this.#client = client;
         this.#target = target;
@@ -28510,19 +27388,30 @@ class DockerWay {
     get most() {
         return this.#kind === "dial-stdio" ? 1 : Number.POSITIVE_INFINITY;
     }
-    /** In words, for the log. */
-    get name() {
-        return this.#kind === "dial-stdio" ? `\`${this.#command()}\`` : "stream-local forwarding";
+    /** What failed, as far as somebody said so, in sentences for an error: empty where nobody did. */
+    async failure() {
+        const { socket, sudo } = this.#target;
+        await Promise.race([this.#ended, (0,promises_.setTimeout)(2 * FAREWELL_MS, undefined, { ref: false })]);
+        const said = (0,foreign_text/* cited */.k)(this.#said);
+        if (this.#kind !== "dial-stdio")
+            return said === "" ? "" : ` What answers there says: ${said}.`;
+        const refused = sudo ? "" : ` sshd refuses to forward to ${socket}, or nothing listens there;`;
+        return `${refused} \`${this.#command()}\` says: ${said || this.#exit || "nothing"}.`;
     }
-    /** Why Docker could not be reached, as far as somebody said so. */
-    get failure() {
-        return this.#said.trim().replace(/\s+/g, " ");
+    /** Notes what comes back first: where it is no HTTP, it is somebody's reason. */
+    heard(chunk) {
+        if (!chunk.toString("latin1").startsWith("HTTP/"))
+            this.#note(chunk);
+    }
+    #note(chunk) {
+        if (this.#said.length < 1000)
+            this.#said += chunk.toString("utf8");
     }
     /** A connection to Docker's socket. Rejects where none can be had; one by dial-stdio may also just end, and `failure` says why. */
     async open() {
         if (this.#kind !== "dial-stdio") {
             try {
-                const channel = await this.#forward();
+                const channel = await this.forward();
                 this.#kind = "forwarding";
                 return channel;
             }
@@ -28535,7 +27424,8 @@ class DockerWay {
         }
         return await this.#dial();
     }
-    async #forward() {
+    /** A connection by stream-local forwarding, and by nothing else. */
+    async forward() {
         return await new Promise((resolve, reject) => {
             this.#client.openssh_forwardOutStreamLocal(this.#target.socket, (error, channel) => {
                 if (error === undefined)
@@ -28549,18 +27439,29 @@ class DockerWay {
         return await new Promise((resolve, reject) => {
             this.#client.exec(this.#command(), (error, channel) => {
                 if (error !== undefined) {
-                    this.#said = `sshd opens no session for it (${error.message})`;
+                    this.#said = "sshd opens no session for it (MaxSessions, or a key or user without one)";
                     reject(error);
                     return;
                 }
-                channel.stderr.on("data", (chunk) => (this.#said += chunk.toString("utf8").slice(0, 2000)));
-                channel.on("exit", (code) => {
-                    if (code !== 0 && this.#said === "")
-                        this.#said = `it ended with exit code ${code ?? "none"}`;
+                channel.stderr.on("data", (chunk) => this.#note(chunk));
+                channel.on("exit", (code, signal) => {
+                    this.#exit = code === null ? `it was ended by ${signal}` : `it ended with exit code ${code}`;
                 });
+                this.#ended = new Promise((ended) => channel.on("close", () => ended()));
                 resolve(channel);
             });
         });
+    }
+    /** Lets go of a connection. A command gets the time to end by itself, since its last words may be why nothing worked. */
+    leave(channel) {
+        if (this.#kind !== "dial-stdio") {
+            channel.destroy();
+            return;
+        }
+        channel.end();
+        channel.resume();
+        const timer = setTimeout(() => channel.destroy(), FAREWELL_MS).unref();
+        channel.on("close", () => clearTimeout(timer));
     }
     #command() {
         const { sudo, socket } = this.#target;
@@ -28582,11 +27483,14 @@ var known_hosts = __nccwpck_require__(7957);
 
 
 
-const HANDSHAKE_TIMEOUT_MS = 20_000;
-/** A peer that is gone without a word is found after three of these. */
-const KEEPALIVE_MS = 5000;
-/** Connects hop by hop; each one's host key is checked before any credential is sent to it. */
-async function openConnection(login, manager, signal) {
+
+
+/** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
+const CONNECT_TIMEOUT_MS = 5000;
+/** A peer that is gone without a word is found out after three of these. */
+const KEEPALIVE_MS = 4000;
+/** Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in. */
+async function openConnection(login, manager, handshakeMs, signal) {
     const hops = [];
     const close = () => {
         for (const hop of hops.toReversed())
@@ -28595,8 +27499,8 @@ async function openConnection(login, manager, signal) {
     try {
         for (const at of [...login.target.jumps, manager]) {
             const previous = hops.at(-1);
-            const way = previous === undefined ? undefined : await through(previous, at);
-            hops.push(await connect(at, way, login, signal));
+            const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
+            hops.push(await logIn(at, way, login, handshakeMs, signal));
         }
     }
     catch (error) {
@@ -28608,24 +27512,81 @@ async function openConnection(login, manager, signal) {
         throw new RangeError("there is no host to connect to");
     return { client: last.client, lost: () => hops.map(({ lost }) => lost()).find(Boolean), close };
 }
-/** A jump host's own connection to the next one. */
-async function through({ client, at }, next) {
+/** What `begin` comes to, or an error as soon as the job is cancelled. `begin` gives what undoes its work; that is called on any error. */
+async function unlessCancelled(signal, begin) {
+    signal.throwIfAborted();
     return await new Promise((resolve, reject) => {
-        client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
-            if (error === undefined)
-                resolve(channel);
-            else
-                reject(explainJump(error, at, next));
+        const cancel = () => fail(signal.reason);
+        const done = (value) => {
+            signal.removeEventListener("abort", cancel);
+            resolve(value);
+        };
+        const fail = (error) => {
+            signal.removeEventListener("abort", cancel);
+            undo();
+            reject(error instanceof Error ? error : new errors/* Cancelled */.cJ("a signal"));
+        };
+        signal.addEventListener("abort", cancel, { once: true });
+        const undo = begin(done, fail);
+    });
+}
+function tooSlow() {
+    return Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`), { code: "ETIMEDOUT" });
+}
+/** A TCP connection. Looking up the name is not part of the time it has: a slow name server is no reason to give up. */
+async function dial(at, signal) {
+    const { host, port } = at;
+    return await unlessCancelled(signal, (resolve, reject) => {
+        // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
+        const socket = (0,external_node_net_.connect)({ host, port, noDelay: true });
+        let timer;
+        socket.on("connectionAttempt", () => {
+            timer ??= setTimeout(() => socket.destroy(tooSlow()), CONNECT_TIMEOUT_MS);
         });
+        // For life: ssh2 listens only from the handshake on.
+        socket.on("error", (error) => reject(explainSocket(error, at)));
+        socket.on("connect", () => resolve(socket));
+        for (const event of ["connect", "close"])
+            socket.on(event, () => clearTimeout(timer));
+        return () => socket.destroy();
+    });
+}
+/** A jump host's own connection to the next one. */
+async function through({ client, at }, next, signal) {
+    return await unlessCancelled(signal, (resolve, reject) => {
+        let late = false;
+        const timer = setTimeout(() => reject(explainJump(tooSlow(), at, next)), CONNECT_TIMEOUT_MS);
+        const undo = () => {
+            late = true;
+            clearTimeout(timer);
+        };
+        try {
+            client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
+                clearTimeout(timer);
+                if (error !== undefined)
+                    reject(explainJump(error, at, next));
+                else if (late)
+                    channel.destroy();
+                else
+                    resolve(channel);
+            });
+        }
+        catch (error) {
+            // The session with the jump host has just gone.
+            queueMicrotask(() => reject(explainJump(error, at, next)));
+        }
+        return undo;
     });
 }
 /** RFC 4254, 5.1. */
 const PROHIBITED = 1;
 function explainJump(error, at, next) {
     const [from, to] = [inWords(at), inWords(next)];
-    return error.reason === PROHIBITED
-        ? new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections.`, "Its sshd needs AllowTcpForwarding, and the key in authorized_keys port-forwarding and no permitopen for another address.", error)
-        : new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${(0,errors/* messageOf */.bD)(error)}).`, "Check the name and port as the jump host sees them.", error, true);
+    if (error.reason === PROHIBITED)
+        return new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections to ${to}.`, `On ${at.host} sshd needs AllowTcpForwarding (and no PermitOpen without ${to}), and the key in authorized_keys port-forwarding (and no permitopen without "${to}").`, error);
+    const said = (0,errors/* messageOf */.bD)(error).replace(/^\(SSH\) Channel open failure: /, "");
+    const why = said === "open failed" ? "its sshd gives no reason" : (0,foreign_text/* cited */.k)(said);
+    return new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${why}).`, `Check the name and the port as ${at.host} sees them, and the firewall between the two.`, error, /not known|No address/.test(said) ? "lasting" : "passing");
 }
 /** `host:port`, an IPv6 address in brackets. */
 function inWords({ host, port }) {
@@ -28649,10 +27610,9 @@ function hostKeyAlgorithms(trusted) {
         ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
     ];
 }
-async function connect(at, sock, login, signal) {
-    signal.throwIfAborted();
+async function logIn(at, sock, login, handshakeMs, signal) {
     const known = login.known.get(at) ?? { trusted: [], revoked: [] };
-    const attempt = { at, login, known, offered: undefined, accepted: [] };
+    const attempt = { at, login, known, handshakeMs, offered: undefined, accepted: [] };
     const client = new lib.Client();
     let lost;
     // One listener for life: an `error` of a session that nobody listens to ends the process.
@@ -28662,19 +27622,25 @@ async function connect(at, sock, login, signal) {
     const close = () => {
         lost ??= "this step closed the session";
         client.end();
-        client.destroy();
+        if (sock instanceof external_node_net_.Socket)
+            sock.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
+        else
+            client.destroy();
     };
-    await ready(client, optionsFor(attempt, sock), attempt, signal);
+    await ready(client, optionsFor(attempt, sock), attempt, signal).catch((error) => {
+        sock.destroy();
+        throw error;
+    });
     return { at, client, lost: () => lost, close };
 }
 function optionsFor(attempt, sock) {
-    const { at, known } = attempt;
+    const { at, known, handshakeMs } = attempt;
     return {
-        ...(sock === undefined ? { host: at.host, port: at.port } : { sock }),
+        sock,
         username: at.user,
-        readyTimeout: HANDSHAKE_TIMEOUT_MS,
+        readyTimeout: handshakeMs,
         keepaliveInterval: KEEPALIVE_MS,
-        keepaliveCountMax: 3,
+        keepaliveCountMax: 2,
         hostVerifier: (key) => {
             attempt.offered = key;
             return isTrusted(key, attempt);
@@ -28718,32 +27684,23 @@ function authHandler(attempt) {
     };
 }
 async function ready(client, options, attempt, signal) {
-    await new Promise((resolve, reject) => {
-        const fail = (error) => {
-            signal.removeEventListener("abort", abort);
-            client.destroy();
-            reject(error);
-        };
-        const abort = () => fail(signal.reason instanceof Error ? signal.reason : new errors/* Cancelled */.cJ("a signal"));
-        signal.addEventListener("abort", abort, { once: true });
-        const failed = (error) => fail(explain(error, attempt));
+    await unlessCancelled(signal, (resolve, reject) => {
+        const failed = (error) => reject(explain(error, attempt));
         const ended = () => failed(new Error("the server closed the connection"));
         client.on("error", failed);
         client.on("end", ended);
         client.on("close", ended);
-        client.on("connect", () => client.setNoDelay(true)); // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
         client.on("ready", () => {
-            signal.removeEventListener("abort", abort);
-            for (const event of ["error", "end", "close"])
-                client.off(event, event === "error" ? failed : ended);
+            client.off("error", failed).off("end", ended).off("close", ended);
             resolve();
         });
         try {
             client.connect(options); // Throws on options it can't use.
         }
         catch (error) {
-            fail(explain(error, attempt));
+            queueMicrotask(() => reject(explain(error, attempt)));
         }
+        return () => client.destroy();
     });
 }
 function isTrusted(key, { known, login }) {
@@ -28753,37 +27710,48 @@ function isTrusted(key, { known, login }) {
     return (known.trusted.some(({ blob }) => blob.equals(key)) ||
         login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print));
 }
-/** Of the network, and of no use to a second try where the name or the address is wrong. */
-const UNREACHABLE = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"]);
-function explain(error, attempt) {
-    const { at, offered } = attempt;
+/** No connection at all. */
+function explainSocket(error, at) {
+    const { code = "" } = error;
     const name = inWords(at);
-    const { level, code = "" } = error;
+    if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
+        const hint = 'Check "ssh-host"; the runner must know the name.';
+        const outlook = code === "EAI_AGAIN" ? "passing" : "lasting";
+        return new errors/* ConnectError */.T$(`The host name ${at.host} can't be resolved.`, hint, error, outlook);
+    }
+    if (code === "ECONNREFUSED") {
+        const hint = "Check the host, the port and that sshd runs.";
+        return new errors/* ConnectError */.T$(`Nothing listens at ${name}.`, hint, error, "passing");
+    }
+    const why = code === "" || error.message.startsWith("no answer") ? error.message : code;
+    const hint = "Check that the runner may reach it: firewall, address, VPN.";
+    return new errors/* ConnectError */.T$(`${name} can't be reached (${why}).`, hint, error, "passing");
+}
+/** Which of these it is depends on which packet came first. */
+const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
+function explain(error, attempt) {
+    const { at, offered, handshakeMs } = attempt;
+    const name = inWords(at);
+    const { level } = error;
     if (offered !== undefined && !isTrusted(offered, attempt))
         return hostKeyError(attempt, offered, error);
     if (level === "client-authentication")
         return loginError(attempt, error);
+    if (level === "agent") {
+        const message = `The SSH agent at SSH_AUTH_SOCK can't be used: ${(0,errors/* messageOf */.bD)(error)}.`;
+        return new errors/* ConnectError */.T$(message, "Start it and add the key in a step before this one.", error);
+    }
     if (level === "client-timeout") {
-        const message = `${name} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`;
-        return new errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, true);
-    }
-    if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
-        const hint = 'Check "ssh-host"; the runner must know the name.';
-        return new errors/* ConnectError */.T$(`The host name ${at.host} can't be resolved.`, hint, error, code === "EAI_AGAIN");
-    }
-    if (code === "ECONNREFUSED") {
-        const hint = "Check the host, the port and that sshd runs.";
-        return new errors/* ConnectError */.T$(`Nothing listens at ${name}.`, hint, error, true);
-    }
-    if (UNREACHABLE.has(code)) {
-        const hint = "Check that the runner may reach the manager: firewall, address, VPN.";
-        return new errors/* ConnectError */.T$(`${name} can't be reached (${code}).`, hint, error, true);
+        const message = `${name} did not complete the SSH handshake within ${handshakeMs / 1000} s.`;
+        return new errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, "passing");
     }
     // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
     const hint = offered === undefined
         ? "Its sshd may be full (MaxStartups) or restarting."
         : "Try from the runner: ssh -v.";
-    return new errors/* ConnectError */.T$(`No SSH session with ${name}: ${(0,errors/* messageOf */.bD)(error)}.`, hint, error, true);
+    const why = HANGING_UP.test((0,errors/* messageOf */.bD)(error)) ? "the server hung up" : (0,foreign_text/* cited */.k)((0,errors/* messageOf */.bD)(error));
+    const message = `No SSH session with ${name}: ${why}.`;
+    return new errors/* ConnectError */.T$(message, hint, error, "passing");
 }
 function loginError({ at, login, accepted }, cause) {
     const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
@@ -28824,15 +27792,16 @@ function hostKeyError({ at, login, known }, offered, cause) {
 
 
 /** Connects to one manager, and listens on a socket of that name in `folder`. */
-async function openTunnel(login, manager, path, signal) {
-    const connection = await openConnection(login, manager, signal);
+async function openTunnel(login, manager, path, handshakeMs, signal) {
+    const connection = await openConnection(login, manager, handshakeMs, signal);
     const way = new DockerWay(connection.client, login.target);
     const socket = (0,external_node_path_.join)(path.folder, path.name);
+    const channels = new Channels(way);
     const sockets = new Set();
     const server = (0,external_node_net_.createServer)({ allowHalfOpen: true }, (local) => {
         sockets.add(local);
         local.on("close", () => sockets.delete(local));
-        void splice(local, way);
+        void splice(local, channels, way);
     });
     const close = async () => {
         for (const local of sockets)
@@ -28850,18 +27819,62 @@ async function openTunnel(login, manager, path, signal) {
         await close();
         throw error;
     }
-    return { dockerHost: `unix://${socket}`, way, lost: connection.lost, [Symbol.asyncDispose]: close };
+    return {
+        dockerHost: `unix://${socket}`,
+        way,
+        opened: channels.opened,
+        lost: connection.lost,
+        [Symbol.asyncDispose]: close,
+    };
 }
 async function closeServer(server) {
     if (!server.listening)
         return;
     await new Promise((resolve) => server.close(() => resolve()));
 }
-async function splice(local, way) {
+/** What a deployment asks at once, but for its images. */
+const AHEAD = 16;
+/** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first. */
+class Channels {
+    #way;
+    /** Resolves when the first one is there. */
+    opened;
+    #tellOpened = () => undefined;
+    #ahead;
+    constructor(way) {
+        this.#way = way;
+        this.opened = new Promise((resolve) => (this.#tellOpened = resolve));
+    }
+    async take() {
+        const ahead = await this.#ahead?.shift();
+        if (ahead?.destroyed === false)
+            return ahead;
+        const opening = this.#way.open();
+        this.#ahead ??= this.#openAhead();
+        const channel = await opening;
+        this.#tellOpened();
+        return channel;
+    }
+    #openAhead() {
+        if (Number.isFinite(this.#way.most))
+            return [];
+        return Array.from({ length: AHEAD }, async () => {
+            try {
+                const channel = await this.#way.forward();
+                channel.on("error", () => channel.destroy());
+                return channel;
+            }
+            catch {
+                return undefined; // Nobody waits for it yet: whoever needs it opens one, and hears why that can't be.
+            }
+        });
+    }
+}
+async function splice(local, channels, way) {
     local.on("error", () => local.destroy());
     let channel;
     try {
-        channel = await way.open(); // ssh2 throws where the session has just gone, before it tells its listeners.
+        channel = await channels.take(); // ssh2 throws where the session has just gone, before it tells its listeners.
     }
     catch {
         local.destroy();
@@ -28869,15 +27882,16 @@ async function splice(local, way) {
     }
     channel.on("error", () => local.destroy());
     channel.on("close", () => local.destroy());
-    local.on("close", () => channel.destroy());
-    if (local.destroyed)
-        channel.destroy();
-    else
-        local.pipe(channel).pipe(local);
+    local.on("close", () => way.leave(channel));
+    if (local.destroyed) {
+        way.leave(channel);
+        return;
+    }
+    channel.once("data", (chunk) => way.heard(chunk));
+    local.pipe(channel).pipe(local);
 }
 
 ;// CONCATENATED MODULE: ./src/io/session.ts
-
 
 
 
@@ -28905,26 +27919,34 @@ function withheld(environment) {
 }
 /** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 async function openSession(request) {
-    const { privateFolder, configFolder, signal, say } = request;
+    const { privateFolder, configFolder, login, signal, say } = request;
     const managers = new Managers(request);
-    const engine = new steady_engine/* SteadyEngine */.x4(await managers.reachPatiently(), async () => await managers.reachAnother(), request.patienceMs, signal, say);
+    const first = await managers.reachPatiently();
+    const engine = new steady_engine/* SteadyEngine */.x4(first, async () => await managers.reachAnother(), signal, say);
     try {
         const proxy = await openProxy(engine, (0,external_node_path_.join)(privateFolder, "docker.sock"));
         const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
         return {
-            swarm: new EngineSwarm(engine, () => engine.address),
+            swarm: new EngineSwarm(engine, () => engine.address, signal),
             locks: new EngineLocks(engine),
             docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
-            registryAuth: remembered((domain) => (0,docker_config/* registryAuth */.I)(configFolder, domain)),
+            registryAuth: remembered((domain) => domain === login?.registryHost
+                ? (0,docker_config/* encodedAuth */.Jr)(login.credential, domain)
+                : (0,docker_config/* registryAuth */.I3)(configFolder, domain)),
             rehearse: async (stage, deploy) => await (0,stand_in.rehearse)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "plan.sock"), docker, deploy),
             perform: async (stage, deploy, onSent) => {
-                const pass = forward(engine, onSent);
-                await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), pass, async (host) => {
+                const { onWrite, networks } = forwarding(engine, signal, onSent);
+                await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), onWrite, async (host) => {
                     await deploy((0,stand_in/* facing */.j2)(docker, host));
                 });
+                return networks;
             },
             guard: (lock) => engine.guard(lock),
-            lost: () => engine.current.lost(),
+            get most() {
+                return engine.most;
+            },
+            lost: () => engine.lost,
+            waitUntil: (time) => engine.waitUntil(time),
             [Symbol.asyncDispose]: async () => {
                 await proxy[Symbol.asyncDispose]();
                 await engine[Symbol.asyncDispose]();
@@ -28936,54 +27958,69 @@ async function openSession(request) {
         throw error;
     }
 }
-/** Passes a write on to the manager, and notes which services it took. One that got no answer may have been taken. */
-function forward(engine, onSent) {
-    return async (write, query) => {
-        const note = () => {
-            if ((0,plan/* writesService */.IJ)(write.path))
-                onSent((0,json/* textAt */.$6)(write.body, "Name"));
-        };
-        try {
-            const answer = await (0,io_write/* sendWrite */.A)(engine, write, query);
-            if (answer.status < 300)
-                note();
-            return answer;
-        }
-        catch (error) {
-            note();
-            throw error;
-        }
-    };
+/** From the worst to the best reason to try again. */
+const OUTLOOKS = ["lasting", "passing", "electing"];
+/** Of several managers none can be used, each for a reason of its own. */
+class NoManagerError extends errors/* ConnectError */.T$ {
+    constructor(failed) {
+        const reasons = failed.map(({ manager, error }) => `${manager.host} (${error.problems[0]?.message})`);
+        super(`None of the ${failed.length} managers can be used: ${reasons.join(", ")}.`, "The log has a line for each, with what to do.", failed.map(({ error }) => error), OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)));
+    }
 }
-const MOST_ROUNDS = 3;
+/** How long the first connection is worth trying for; later ones have until the deadline of the deployment. */
+const FIRST_PATIENCE_MS = {
+    lasting: 0,
+    passing: 20_000,
+    electing: 60_000,
+};
+/** Where there is another manager to go to, a silent one gets less time. */
+const HANDSHAKE_MS = { only: 20_000, oneOfSeveral: 10_000 };
 /** The managers that the workflow names, and the way to each. */
 class Managers {
     #request;
     /** The one to try first. */
     #next = 0;
     #opened = 0;
+    /** Docker has answered by the way that was asked for: from then on, not to reach it is no mistake of the workflow. */
+    #hasWorked = false;
+    #told = new Set();
     constructor(request) {
         this.#request = request;
     }
     /** A network has its moments; a wrong key stays wrong. */
     async reachPatiently() {
-        for (let round = 1;; round += 1) {
+        const start = Date.now();
+        for (let attempt = 1;; attempt += 1) {
             try {
-                return await this.reach();
+                return await this.reach(true);
             }
             catch (error) {
-                if (!(error instanceof errors/* ConnectError */.T$ && error.transient) || round === MOST_ROUNDS)
+                if (!(error instanceof errors/* ConnectError */.T$) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
                     throw error;
-                this.#request.say(`${error.message} Trying again.`);
-                await (0,steady_engine/* pause */.v7)(round, this.#request.signal);
+                this.#tellOfRetry(error);
+                await (0,steady_engine/* pause */.v7)(attempt, this.#request.signal);
             }
         }
     }
-    /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
-    async reach() {
-        const { route, say, signal } = this.#request;
+    /** Of several managers each one's reason has been told. */
+    #tellOfRetry(error) {
+        const several = error instanceof NoManagerError;
+        this.#tell(several ? "No manager can be used at the moment. Trying again." : `${error.message} Trying again.`);
+    }
+    /** Once, until somebody has been reached: the same reason again is no news. */
+    #tell(line) {
+        if (!this.#told.has(line))
+            this.#request.say(line);
+        this.#told.add(line);
+    }
+    /**
+     * The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. `early`: where
+     * there is no choice, without waiting for the proof.
+     */
+    async reach(early = false) {
+        const { route, signal } = this.#request;
         if (route.kind === "socket")
-            return await this.#reachSocket(route.dockerHost);
+            return this.#reached(await this.#reachSocket(route.dockerHost));
         const { managers } = route.login.target;
         const failed = [];
         for (let tried = 0; tried < managers.length; tried += 1) {
@@ -28992,87 +28029,132 @@ class Managers {
             if (manager === undefined)
                 continue;
             try {
-                const reached = await this.#reachBySsh(route.login, manager);
+                const reached = await this.#reachBySsh(route.login, manager, early && managers.length === 1);
                 this.#next = index;
-                return reached;
+                return this.#reached(reached);
             }
             catch (error) {
                 if (!(error instanceof errors/* ConnectError */.T$) || signal.aborted)
                     throw error;
                 failed.push({ manager, error });
                 if (managers.length > 1)
-                    say(`${manager.host}: ${error.message}`);
+                    this.#tell(`${manager.host}: ${error.message}`);
             }
         }
         const [only, another] = failed;
         if (only !== undefined && another === undefined)
             throw only.error;
-        throw new errors/* ConnectError */.T$(`None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`, "The log above has a line for each.", failed.map(({ error }) => error), failed.some(({ error }) => error.transient));
+        throw new NoManagerError(failed);
+    }
+    #reached(reached) {
+        this.#told.clear();
+        return reached;
     }
     /** After a loss: the one that was lost comes last. */
     async reachAnother() {
         this.#next += 1;
-        return await this.reach();
+        try {
+            return await this.reach();
+        }
+        catch (error) {
+            if (error instanceof errors/* ConnectError */.T$ && error.outlook !== "lasting")
+                this.#tellOfRetry(error);
+            throw error;
+        }
     }
     async #reachSocket(dockerHost) {
-        const api = await engine/* EngineApi */.PB.open(dockerHost, this.#request.signal).catch((error) => {
+        const api = engine/* EngineApi */.PB.at(dockerHost, this.#request.signal);
+        await api.greet().catch((error) => {
+            api.close();
             if (error instanceof errors/* ConnectError */.T$ || this.#request.signal.aborted)
                 throw error;
+            if (error instanceof errors/* ManagerRefusal */.oF)
+                throw saysNothingOfItself(error, dockerHost);
+            if (error instanceof engine/* Timeout */.Ep)
+                throw isSilent(error, dockerHost);
             const { code } = error;
             const why = code === "ENOENT"
                 ? "there is no such socket"
                 : code === "EACCES"
                     ? "this user may not open it"
                     : (0,errors/* messageOf */.bD)(error);
-            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, code !== "EACCES");
+            throw new errors/* ConnectError */.T$(`No Docker engine can be reached at ${dockerHost}: ${why}.`, 'Check "docker-host" and that the engine runs.', error, (code === "EACCES" || code === "ENOENT") && !this.#hasWorked ? "lasting" : "passing");
         });
-        return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
+        try {
+            requireManager(api.info, dockerHost);
+        }
+        catch (error) {
+            api.close();
+            throw error;
+        }
+        const verified = Promise.resolve();
+        const close = async () => await Promise.resolve(api.close());
+        return { api, address: dockerHost, lost: () => undefined, verified, [Symbol.asyncDispose]: close };
     }
-    async #reachBySsh(login, manager) {
+    /** `early`: before it has shown to be a manager, where more than one question can be on its way. */
+    async #reachBySsh(login, manager, early) {
         const { privateFolder, signal } = this.#request;
         this.#opened += 1;
         const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
-        const tunnel = await openTunnel(login, manager, path, signal);
-        const close = async () => await tunnel[Symbol.asyncDispose]();
+        const handshakeMs = login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only;
+        const tunnel = await openTunnel(login, manager, path, handshakeMs, signal);
+        const api = engine/* EngineApi */.PB.at(tunnel.dockerHost, signal);
+        const close = async () => {
+            api.close();
+            await tunnel[Symbol.asyncDispose]();
+        };
+        const verify = async () => {
+            try {
+                await api.greet();
+                requireManager(api.info, manager.host);
+                this.#hasWorked = true;
+            }
+            catch (error) {
+                if (error instanceof errors/* ConnectError */.T$ || signal.aborted)
+                    throw error;
+                if (error instanceof errors/* ManagerRefusal */.oF)
+                    throw saysNothingOfItself(error, manager.host);
+                throw await noDocker(manager, login, tunnel, error, this.#hasWorked);
+            }
+        };
+        const verified = verify();
+        verified.catch(() => undefined); // Whoever asks for something hears of it.
         try {
-            const api = await engine/* EngineApi */.PB.open(tunnel.dockerHost, signal, () => tunnel.way.most);
-            return await asManager(api, manager.host, { lost: tunnel.lost, close });
+            await Promise.race([tunnel.opened, verified]);
+            api.most = tunnel.way.most;
+            if (!early || Number.isFinite(api.most))
+                await verified;
         }
         catch (error) {
-            const explained = error instanceof errors/* ConnectError */.T$ || signal.aborted ? error : noDocker(manager, login, tunnel, error);
             await close();
-            throw explained;
+            throw error;
         }
+        return { api, address: manager.host, lost: tunnel.lost, verified, [Symbol.asyncDispose]: close };
     }
 }
-function noDocker(manager, { target }, tunnel, cause) {
+/** What docker says where the socket is there and nobody serves it: its engine is starting, or being updated. */
+const STARTING = /connection refused|Is the docker daemon running|reset by peer/i;
+async function noDocker(manager, { target }, tunnel, cause, hasWorked) {
     const lost = tunnel.lost();
     if (lost !== undefined) {
         const message = `The SSH session with ${manager.host} was lost (${lost}).`;
-        return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, true);
+        return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, "passing");
     }
-    const { failure, name } = tunnel.way;
-    const said = failure === ""
-        ? ""
-        : ` sshd refuses to forward to ${target.socket}, or nothing listens there; ${name} says: ${failure}.`;
-    const sudo = target.sudo
-        ? `that ${manager.user} may run docker by sudo without a password`
-        : `that ${manager.user} may open ${target.socket} (group docker)`;
-    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`, `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`, cause);
+    if (cause instanceof engine/* Timeout */.Ep)
+        return isSilent(cause, manager.host);
+    const failure = await tunnel.way.failure();
+    const hint = target.sudo
+        ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
+        : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
+    return new errors/* ConnectError */.T$(`The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`, hint, cause, hasWorked || STARTING.test(failure) ? "passing" : "lasting");
 }
-async function asManager(api, address, connection) {
-    const close = async () => {
-        api.close();
-        await connection.close();
-    };
-    try {
-        requireManager(await (0,engine/* json */.Pq)(api, "/info"), address);
-    }
-    catch (error) {
-        await close();
-        throw error;
-    }
-    return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
+/** A manager without a leader takes 20 s to say so (SANDBOX, "Leader lost"), which nobody waits for. */
+function isSilent(timeout, address) {
+    return new errors/* ConnectError */.T$(`The engine on ${address} gives ${timeout.message}: it hangs, or its swarm has no leader.`, "Look at `docker info` there.", timeout, "electing");
+}
+function saysNothingOfItself(refusal, address) {
+    const message = `The engine on ${address} answers, but can't tell about its swarm: ${refusal.said}.`;
+    return new errors/* ConnectError */.T$(message, "The engine's log there may say more.", refusal, "passing");
 }
 /** A credential helper may take seconds: each registry is asked for once. */
 function remembered(ask) {
@@ -29091,13 +28173,13 @@ function requireManager(info, address) {
         throw new errors/* ConnectError */.T$(`The swarm on ${address} is locked.`, "Unlock it there: docker swarm unlock.");
     }
     if (state !== "active") {
-        throw new errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.");
+        throw new errors/* ConnectError */.T$(`The engine on ${address} is in no swarm (its state is "${state}").`, "Make it a manager there: docker swarm init.", undefined, state === "pending" ? "passing" : "lasting");
     }
     if ((0,json.at)(info, "Swarm", "ControlAvailable") !== true) {
         throw new errors/* ConnectError */.T$(`${address} is a worker, and only a manager can deploy.`, "Give a manager, as `docker node ls` on one of them shows.");
     }
     if (error !== "") {
-        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error}`, "Bring back enough managers for a majority, then run this job again.");
+        throw new errors/* ConnectError */.T$(`The manager ${address} has no working swarm: ${error.replace(/\.?$/, ".")}`, "Bring back enough managers for a majority, then run this job again.", undefined, "electing");
     }
 }
 
@@ -29276,6 +28358,7 @@ function knownHostsName({ host, port }) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   ANY_API_VERSION: () => (/* binding */ ANY_API_VERSION),
 /* harmony export */   EN: () => (/* binding */ bodyOf),
 /* harmony export */   j2: () => (/* binding */ facing),
 /* harmony export */   jY: () => (/* binding */ unversioned),
@@ -29318,6 +28401,8 @@ async function standIn(stage, apiVersion, socket, onWrite, deploy) {
         server.close();
     }
 }
+/** Newer than every docker: each speaks its own newest to it. */
+const ANY_API_VERSION = "1.99";
 /** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
 function facing(docker, dockerHost) {
     return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });
@@ -29380,11 +28465,11 @@ function read(stage, path, query) {
         case "info":
             return { status: 200, body: survey.info };
         case "networks":
-            return name === "" ? { status: 200, body: labelled(networks, query) } : one(networks, name, "network");
+            return name === "" ? { status: 200, body: filtered(networks, query) } : one(networks, name, "network");
         case "configs":
-            return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
+            return name === "" ? { status: 200, body: filtered(configs, query) } : one(configs, name, "config");
         case "secrets":
-            return name === "" ? { status: 200, body: labelled(secrets, query) } : one(secrets, name, "secret");
+            return name === "" ? { status: 200, body: filtered(secrets, query) } : one(secrets, name, "secret");
         case "services":
             return name === ""
                 ? { status: 200, body: survey.rawServices }
@@ -29412,15 +28497,19 @@ function newObject([name, id]) {
 function newNetwork([name, id]) {
     return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
 }
-/** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
-function labelled(objects, query) {
+/** Docker looks by label for what belongs to a stack, and by name for what a service refers to; of those it picks for itself. */
+function filtered(objects, query) {
     const filters = JSON.parse(query.get("filters") ?? "{}");
-    const wanted = Array.isArray(filters.label)
-        ? filters.label
-        : Object.keys(filters.label ?? {});
+    const wanted = (filter) => {
+        const given = filters[filter];
+        return Array.isArray(given) ? given : Object.keys(given ?? {});
+    };
+    const [labels, names] = [wanted("label"), wanted("name")];
     return objects.filter((each) => {
-        const labels = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
-        return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
+        const own = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
+        const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name");
+        return (labels.every((pair) => own[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("=")) &&
+            (names.length === 0 || names.some((part) => name.includes(part))));
     });
 }
 function one(objects, name, kind) {
@@ -29438,11 +28527,11 @@ function one(objects, name, kind) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   GB: () => (/* binding */ pauseBefore),
 /* harmony export */   LM: () => (/* binding */ saysNoLeader),
 /* harmony export */   v7: () => (/* binding */ pause),
 /* harmony export */   x4: () => (/* binding */ SteadyEngine)
 /* harmony export */ });
+/* unused harmony export pauseBefore */
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
@@ -29452,6 +28541,14 @@ function one(objects, name, kind) {
 
 
 
+
+/**
+ * How long a manager that falls silent is waited for while nothing has been sent yet: long enough for an election, which takes 10 to 45 s
+ * (SANDBOX, "Leader lost"). To give up then costs no more than to run the job again.
+ */
+const PATIENCE_MS = 60_000;
+/** A manager that knows no leader for longer than this may be cut off from the others, and one of them may know better. */
+const ELECTION_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8000;
 /** Doubles from try to try, up to a limit; between half and the whole of it, so that several runners don't come back in step. */
@@ -29462,32 +28559,42 @@ function pauseBefore(attempt, random = Math.random()) {
 async function pause(attempt, signal) {
     await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)(pauseBefore(attempt), undefined, { signal }).catch(() => signal.throwIfAborted());
 }
-/** What a manager says while its swarm has no leader; an election takes 10 to 45 s (SANDBOX, "Leader lost"). */
+/** What a manager says while its swarm has no leader. */
 const NO_LEADER = /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
 function saysNoLeader({ status, body }) {
     return status >= 500 && NO_LEADER.test((0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .messageIn */ .v6)(body));
 }
 /**
  * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
- * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first.
+ * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing but
+ * the lock is written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
  */
 class SteadyEngine {
     #reach;
     #signal;
-    #patienceMs;
     #say;
     #reached;
     #again;
     #lock;
-    constructor(first, reach, patienceMs, signal, say) {
+    /** Why there is no connection at present, if there is none. */
+    #lost;
+    #deadline;
+    #toldOfLeader = 0;
+    constructor(first, reach, signal, say) {
         this.#reached = first;
         this.#reach = reach;
-        this.#patienceMs = patienceMs;
         this.#signal = signal;
         this.#say = say;
     }
     get apiVersion() {
         return this.#reached.api.apiVersion;
+    }
+    get info() {
+        return this.#reached.api.info;
+    }
+    /** Connections that may be open at once. */
+    get most() {
+        return this.#reached.api.most;
     }
     get address() {
         return this.#reached.address;
@@ -29496,53 +28603,86 @@ class SteadyEngine {
     guard(lock) {
         this.#lock = lock;
     }
+    /** Why there is no connection at present, if there is none. */
+    get lost() {
+        return this.#lost ?? this.#reached.lost();
+    }
+    /** From now on, no call waits for a connection or a leader beyond that time, in milliseconds since the epoch. */
+    waitUntil(time) {
+        this.#deadline = time;
+    }
     async send(path, call) {
         const repeatable = call.repeatable ?? (0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .onlyReads */ .AD)(call);
-        const deadline = Date.now() + this.#patienceMs;
+        const startedAt = Date.now();
         for (let attempt = 1;; attempt += 1) {
             if (!(0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .onlyReads */ .AD)(call) && call.aboutLock !== true)
                 await this.#lock?.makeSure();
             const reached = this.#reached;
             try {
+                if (!repeatable)
+                    await reached.verified;
                 const answer = await reached.api.send(path, call);
-                if (!repeatable || !saysNoLeader(answer) || Date.now() >= deadline)
+                await reached.verified;
+                this.#lost = undefined;
+                this.#tellOfLeader(answer);
+                if (!repeatable || !saysNoLeader(answer) || this.isOver(startedAt))
                     return answer;
-                if (attempt === 1)
-                    this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .messageIn */ .v6)(answer.body)}); asking again.`);
-                await pause(attempt, this.#signal);
+                if (Date.now() - startedAt > ELECTION_MS)
+                    await this.#reconnect(reached, startedAt, new Error("it knows no leader"));
+                else
+                    await pause(attempt, this.#signal);
             }
             catch (error) {
                 if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || this.#signal.aborted)
                     throw error;
-                if (!repeatable || Date.now() >= deadline)
+                if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.outlook === "lasting")
+                    throw error; // It is no manager.
+                if (call.deadlineMs !== undefined && error instanceof _engine_js__WEBPACK_IMPORTED_MODULE_3__/* .Timeout */ .Ep)
+                    throw error; // Not the manager, but what it has to ask.
+                if (!repeatable)
                     throw silent(reached, error);
-                await this.#reconnect(reached, deadline, error);
+                // Even after the deadline: whoever puts things back gets one more try.
+                if (attempt > 1 && this.isOver(startedAt))
+                    throw silent(reached, error);
+                if (attempt > 1)
+                    await pause(attempt, this.#signal);
+                await this.#reconnect(reached, startedAt, error);
             }
         }
     }
+    /** Once for each election: what the manager knows by itself it answers meanwhile. */
+    #tellOfLeader(answer) {
+        if (!saysNoLeader(answer) || Date.now() < this.#toldOfLeader + PATIENCE_MS)
+            return;
+        this.#toldOfLeader = Date.now();
+        this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .messageIn */ .v6)(answer.body)}); asking again.`);
+    }
+    isOver(startedAt) {
+        return Date.now() >= (this.#deadline ?? startedAt + PATIENCE_MS);
+    }
     /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
-    async #reconnect(lost, deadline, why) {
+    async #reconnect(lost, startedAt, why) {
         if (this.#reached !== lost)
             return;
-        this.#again ??= this.#open(lost, deadline, why).finally(() => (this.#again = undefined));
+        this.#again ??= this.#open(lost, startedAt, why).finally(() => (this.#again = undefined));
         await this.#again;
     }
-    /** What answers at the moment. */
-    get current() {
-        return this.#reached;
-    }
-    async #open(lost, deadline, why) {
-        this.#say(`The connection to ${lost.address} was lost (${lost.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(why)}); connecting again.`);
+    async #open(lost, startedAt, why) {
+        if (this.#lost === undefined) {
+            this.#lost = lost.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(why);
+            this.#say(`The connection to ${lost.address} was lost (${this.#lost}); connecting again.`);
+        }
         await lost[Symbol.asyncDispose]();
         for (let attempt = 1;; attempt += 1) {
             try {
                 this.#reached = await this.#reach();
+                this.#lost = undefined;
                 this.#say(`Connected to the manager ${this.#reached.address} again.`);
                 return;
             }
             catch (error) {
-                const again = error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.transient && Date.now() < deadline;
-                if (!again)
+                const mayMend = error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.outlook !== "lasting";
+                if (!mayMend || this.isOver(startedAt))
                     throw error;
                 await pause(attempt, this.#signal);
             }
@@ -29553,7 +28693,7 @@ class SteadyEngine {
     }
 }
 function silent(reached, error) {
-    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$(`The manager ${reached.address} does not answer (${reached.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(error)}).`, "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.", error, true);
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$(`The manager ${reached.address} does not answer (${reached.lost() ?? (0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(error)}).`, "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.", error, "passing");
 }
 
 
@@ -29566,15 +28706,13 @@ function silent(reached, error) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   A: () => (/* binding */ sendWrite)
 /* harmony export */ });
-/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
-/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2880);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5867);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6772);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3539);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6772);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3539);
 
 
 
@@ -29582,54 +28720,72 @@ function silent(reached, error) {
 
 
 
-
-const MOST_TRIES = 6;
+/** The writes of `docker stack deploy`, whose outcome can be looked up. */
+function isKnown(path) {
+    return (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .writesService */ .IJ)(path) || path === NETWORK;
+}
+const NETWORK = "/networks/create";
 /**
  * Sends a write to the manager, once. Where the answer is lost, or the swarm lost its leader over it, nobody knows whether it happened:
  * then the swarm is asked what is there, and the write is sent again only if it is not what was meant.
  */
-async function sendWrite(engine, write, query) {
+async function sendWrite(engine, write, query, signal) {
     const { method, path, body, auth } = write;
+    const startedAt = Date.now();
     for (let attempt = 1;; attempt += 1) {
         let answer;
+        let isFinal = false;
         try {
-            answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
-            if (!(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .saysNoLeader */ .LM)(answer))
-                return { status: answer.status, body: parsed(answer.body) };
+            const raw = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
+            answer = { status: raw.status, body: parsed(raw.body) };
+            isFinal = !(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .saysNoLeader */ .LM)(raw);
+            // A refusal of the second try may be due to the first one, which was carried out late.
+            if (isFinal && (attempt === 1 || raw.status < 400))
+                return answer;
         }
         catch (error) {
-            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ || attempt === MOST_TRIES || !(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .Cancelled */ .cJ || !isKnown(path) || engine.isOver(startedAt))
                 throw error;
         }
         const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
         if (done !== undefined)
             return done;
-        if (answer !== undefined && attempt === MOST_TRIES)
-            return { status: answer.status, body: parsed(answer.body) };
-        await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)((0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .pauseBefore */ .GB)(attempt));
+        if (answer !== undefined && (isFinal || engine.isOver(startedAt)))
+            return answer;
+        await (0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .pause */ .v7)(attempt, signal);
     }
 }
 /** The answer that the write would have got, where the swarm has what it was to bring about. */
 async function alreadyDone(engine, { path, body }, query) {
-    if (!(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .writesService */ .IJ)(path))
+    if (path === NETWORK)
+        return await networkOf(engine, body);
+    if (!(0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .writesService */ .IJ)(path))
         return undefined;
-    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(body, "Name");
+    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(body, "Name");
     const filters = JSON.stringify({ name: [name] });
-    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
-    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(service, "Spec", "Name") === name);
+    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
+    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(service, "Spec", "Name") === name);
     if (live === undefined)
         return undefined;
     const version = Number(new URLSearchParams(query).get("version"));
     // An update that did not happen leaves the version as it was; the scheduler's own marks come only after one.
-    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(live, "Version", "Index") === version)
+    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(live, "Version", "Index") === version)
         return undefined;
-    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/networks")));
-    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .canonicalSpec */ .Yu)(spec, networks));
+    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/networks")));
+    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networks));
     if (JSON.stringify(has) !== JSON.stringify(meant))
         return undefined;
     return path.endsWith("/create")
-        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(live, "ID") } }
+        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(live, "ID") } }
         : { status: 200, body: {} };
+}
+/** A stack's network is known by its name and labels. */
+async function networkOf(engine, body) {
+    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(body, "Name");
+    const labels = JSON.stringify((0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(body, "Labels"));
+    const all = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/networks"));
+    const live = all.find((each) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name") === name && JSON.stringify((0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(each, "Labels")) === labels);
+    return live === undefined ? undefined : { status: 201, body: { Id: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(live, "Id") } };
 }
 function parsed(body) {
     return body.length === 0 ? {} : JSON.parse(body.toString("utf8"));
@@ -29687,12 +28843,12 @@ function numberAt(value, ...path) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   HJ: () => (/* binding */ takeLock),
 /* harmony export */   VB: () => (/* binding */ releaseLeft),
+/* harmony export */   Vx: () => (/* binding */ lockOf),
 /* harmony export */   l4: () => (/* binding */ lockName),
 /* harmony export */   s6: () => (/* binding */ LEFT_LOCK)
 /* harmony export */ });
-/* unused harmony exports lockLabels, abandoned, holdersRun, describeHolder */
+/* unused harmony exports lockLabels, abandoned, holdersRun, describeHolder, StackLock */
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
@@ -29793,26 +28949,9 @@ function holds(lock, holder) {
 }
 /** The name under which it is remembered. */
 const LEFT_LOCK = "lock";
-/**
- * Waits for the lock of a stack and takes it; disposing of it lets it go. A `LockError` where somebody else keeps it for too long.
- * Should it be lost later, the world is stopped.
- */
-async function takeLock(stack, timeoutMs, session, world) {
-    const lock = new ConfigLock(stack, session.locks, world);
-    // Before it is taken: a kill may come in between.
-    world.remember(LEFT_LOCK, JSON.stringify(lock.left));
-    try {
-        await lock.take(timeoutMs);
-    }
-    catch (error) {
-        if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ)
-            await lock.giveUp();
-        if (!(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ManagerRefusal */ .oF))
-            throw error;
-        const message = `The lock of the stack ${stack} can't be taken: ${error.message}`;
-        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .LockError */ .Ku(message, `It is the docker config ${lockName(stack)}; the manager must let it be written.`, error);
-    }
-    return lock;
+/** The lock of a stack: nobody's yet. Should it be lost after it was taken, the world is stopped. */
+function lockOf(stack, session, world) {
+    return new StackLock(stack, session.locks, world);
 }
 /** Removes a lock that an ended process of ours has left, unless somebody else has taken it over by now; whether it was there. */
 async function releaseLeft({ stack, holder }, locks) {
@@ -29824,13 +28963,15 @@ async function releaseLeft({ stack, holder }, locks) {
     await locks.remove(found.id);
     return true;
 }
-class ConfigLock {
+class StackLock {
     left;
     #name;
     #labels;
     #locks;
     #world;
     #id = "";
+    /** A call that may have made it ours got no answer. */
+    #inDoubt = false;
     /** When a call was sent that proved that it is ours, by the runner's clock. */
     #provenAt = -Infinity;
     #lost;
@@ -29845,6 +28986,11 @@ class ConfigLock {
         this.#locks = locks;
         this.#world = world;
     }
+    /** One try, without a word unless it is taken over: one call where nobody holds it. Whether it is ours now. */
+    async tryToTake() {
+        return (await this.#tryToTake()) === "us";
+    }
+    /** Waits until it is ours; a `LockError` where somebody else keeps it for too long. */
     async take(timeoutMs) {
         const { clock } = this.#world;
         const { stack } = this.left;
@@ -29852,7 +28998,7 @@ class ConfigLock {
         for (;;) {
             const holder = await this.#tryToTake();
             if (holder === "us")
-                break;
+                return;
             if (holder === "nobody")
                 continue; // It was released in between.
             if (clock.now() >= deadline)
@@ -29860,10 +29006,28 @@ class ConfigLock {
             this.#sayOnce(`Waiting for another deployment of the stack ${stack}: ${describeHolder(holder)}.`);
             await clock.sleep(Math.min(POLL_MS, deadline - clock.now()));
         }
-        this.#signsOfLife = clock.every(RENEW_MS, async () => await this.#showLife());
     }
-    /** One call where nobody holds it. */
     async #tryToTake() {
+        const { stack } = this.left;
+        // Before it is taken: a kill may come in between.
+        this.#world.remember(LEFT_LOCK, JSON.stringify(this.left));
+        try {
+            this.#inDoubt = true;
+            const holder = await this.#ask();
+            this.#inDoubt = false;
+            return holder;
+        }
+        catch (error) {
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ)
+                await this.#giveUp();
+            if (!(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ManagerRefusal */ .oF))
+                throw error;
+            const message = `The lock of the stack ${stack} can't be taken: ${error.message}`;
+            const hint = `It is the docker config ${lockName(stack)}; the manager must let it be written.`;
+            throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .LockError */ .Ku(message, hint, error);
+        }
+    }
+    async #ask() {
         const { clock } = this.#world;
         const sentAt = clock.now();
         const id = await this.#locks.create(this.#name, this.#labels);
@@ -29887,6 +29051,7 @@ class ConfigLock {
     #hold(id, provenAt) {
         this.#id = id;
         this.#provenAt = provenAt;
+        this.#signsOfLife = this.#world.clock.every(RENEW_MS, async () => await this.#showLife());
         return "us";
     }
     async #reasonToTakeOver(lock) {
@@ -29969,7 +29134,9 @@ class ConfigLock {
     /** What can't be released now is left to the post step, and in the end to its lifetime; it changes nothing about the deployment. */
     async [Symbol.asyncDispose]() {
         await this.#signsOfLife?.[Symbol.asyncDispose]();
-        if (this.#lost !== undefined)
+        if (this.#inDoubt)
+            return; // The post step looks it up.
+        if (this.#id === "" || this.#lost !== undefined)
             this.#world.remember(LEFT_LOCK, "");
         // While it is certainly ours nobody may take it over, so that one call will do. Otherwise the connection is in a bad way.
         else if (this.#isCertain())
@@ -29978,7 +29145,7 @@ class ConfigLock {
             this.#leave("the manager has not answered for a while.");
     }
     /** After a cancellation: the very call that was interrupted may have created it. */
-    async giveUp() {
+    async #giveUp() {
         await this.#release(async () => await releaseLeft(this.left, this.#locks));
     }
     async #release(remove) {
@@ -30131,10 +29298,12 @@ function fieldsOf(paths) {
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1493);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9587);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4144);
 /* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2685);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+
 
 
 
@@ -30254,6 +29423,7 @@ function servicesTable(facts) {
         progressing: "⏳",
         removed: "➖",
         restored: "↩️",
+        unknown: "❔",
     };
     const rows = facts.services.map((service) => {
         const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__/* .formatDuration */ .a)(service.durationMs);
@@ -30319,15 +29489,10 @@ function footer(facts) {
 }
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines) {
-    const text = lines.map(printable).join("\n");
+    const text = lines.map(_foreign_text_js__WEBPACK_IMPORTED_MODULE_6__/* .printable */ .g).join("\n");
     const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
     const fence = "`".repeat(longest + 1);
     return `${fence}text\n${text}\n${fence}`;
-}
-/** Without colours and other control characters. */
-function printable(line) {
-    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-    return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
 }
 /** Between HTML's inline tags GitHub still reads Markdown, but not in entities. */
 function code(text) {
@@ -30480,6 +29645,7 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony export */   Aw: () => (/* binding */ refusedBySwarm),
 /* harmony export */   ES: () => (/* binding */ fixedName),
 /* harmony export */   H9: () => (/* binding */ versionedName),
+/* harmony export */   Hl: () => (/* binding */ SOURCES),
 /* harmony export */   NI: () => (/* binding */ externalName),
 /* harmony export */   ge: () => (/* binding */ isExternal),
 /* harmony export */   jP: () => (/* binding */ versionObjects),
@@ -30488,8 +29654,11 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(792);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7158);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6424);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7158);
+
 
 
 
@@ -30537,7 +29706,7 @@ function sha256(bytes) {
 /** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
 function envConfigKey(roots, envFile, asked) {
     const keysOf = (section) => [
-        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
+        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
     ];
     const keys = keysOf("configs");
     const secrets = keysOf("secrets");
@@ -30575,52 +29744,45 @@ function listing(kind, keys) {
         : `The stack file has the ${kind} ${keys.join(", ")}.`;
 }
 function mounts(root) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services")).flatMap((service) => {
-        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service.value, "configs");
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, "services")).flatMap((service) => {
+        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service.value, "configs");
         if (configs?.kind !== "sequence")
             return [];
         return configs.items.flatMap((item) => {
-            const source = (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .sourceOf */ .vz)(item);
-            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
+            const source = (0,_references_js__WEBPACK_IMPORTED_MODULE_3__/* .sourceOf */ .vz)(item);
+            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
         });
     });
 }
 /** Gives every config and secret with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
-function versionObjects(root, sources) {
+function versionObjects(root, sources, findings) {
+    const { problems, warnings } = findings;
     const objects = [];
-    const problems = [];
-    const warnings = [];
     for (const kind of ["config", "secret"]) {
-        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, `${kind}s`))) {
+        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, `${kind}s`))) {
             const found = contentOf(kind, entry, sources);
-            if (found.kind === "none")
-                continue;
-            if (found.kind === "problem") {
+            if (found.kind === "problem")
                 problems.push(found.problem);
+            if (found.kind !== "content")
                 continue;
-            }
-            if (found.kind === "external") {
-                warnings.push(...unreadSources(kind, entry));
-                continue;
-            }
             const why = refusedBySwarm(found.bytes.byteLength, kind);
             if (why !== undefined) {
                 problems.push({ message: `${found.what} ${why}.`, place: entry.key.place });
                 continue;
             }
-            warnings.push(...ownName(kind, entry));
+            warnings.push(...unheeded(kind, entry));
             objects.push(versioned(kind, entry, found.bytes, sources));
         }
     }
-    return { objects, problems, warnings };
+    return objects;
 }
 function versioned(kind, entry, bytes, sources) {
     const key = entry.key.text;
     const namingKey = kind === "secret" ? sources.namingKey : undefined;
     const name = versionedName(sources.stack, key, bytes, namingKey, (each) => sources.taken(kind, each));
-    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(entry.value, "template_driver"));
+    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(entry.value, "template_driver"));
     const labels = labelsOf(entry.value);
-    entry.value = external(name, entry.key.place);
+    entry.value = external(name, entry);
     return { kind, key, name, bytes, labels, templateDriver };
 }
 /** Where content may come from, by Compose and docker. */
@@ -30630,9 +29792,7 @@ function contentOf(kind, { key, value }, sources) {
     const { env } = sources;
     if (env?.key === key.text && env.kind === kind)
         return { kind: "content", bytes: env.file.bytes, what: `The env file ${env.file.path}` };
-    if (isExternal(value))
-        return { kind: "external" };
-    if (value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "driver") !== undefined)
+    if (isExternal(value) || value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(value, "driver") !== undefined)
         return { kind: "none" };
     const given = value.entries.filter((each) => SOURCES.some((source) => source === each.key.text));
     const [source, second] = given;
@@ -30645,75 +29805,74 @@ function contentOf(kind, { key, value }, sources) {
         return { kind: "problem", problem: { message, place: second.key.place } };
     }
     const { place } = source.value;
-    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
+    if (source.value.kind === "scalar" && source.value.unresolved === true)
+        return { kind: "none" };
+    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
     if (text === undefined) {
         const message = `${source.key.text} ${whose} must be text.`;
         return { kind: "problem", problem: { message, place } };
     }
-    const read = READERS[source.key.text](text, whose, sources);
-    return typeof read === "string" ? { kind: "problem", problem: { message: read, place } } : read;
+    return READERS[source.key.text](text, whose, place, sources);
 }
 /** The content, or why there is none. */
 const READERS = {
-    file: (path, whose, { read }) => {
+    file: (path, whose, place, { read }) => {
         const bytes = read(path);
-        if (bytes === undefined)
-            return `The file "${path}" ${whose} can't be read.`;
-        return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
+        if (bytes !== undefined)
+            return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
+        const message = `The file "${path}" ${whose} can't be read.`;
+        const hint = "It must be a file; its path starts at the folder of the first stack file.";
+        return { kind: "problem", problem: { message, place, hint } };
     },
     content: (text, whose) => ({ kind: "content", bytes: Buffer.from(text), what: `The content ${whose}` }),
-    environment: (name, whose, { lookup }) => {
-        const value = lookup(name);
-        if (value === undefined)
-            return `The variable ${name} ${whose} is not defined.`;
-        return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
+    environment: (name, whose, place, { scope }) => {
+        const value = scope.lookup(name);
+        if (value !== undefined)
+            return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
+        const otherwise = `The content ${whose} comes from it: give it in "variables" or "secrets".`;
+        return { kind: "problem", problem: (0,_template_js__WEBPACK_IMPORTED_MODULE_4__/* .undefinedVariable */ .V9)(name, place, scope, otherwise) };
     },
 };
 /** Whether a definition names something that exists already, on the swarm or a node. */
 function isExternal(definition) {
-    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external");
-    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(says) ?? "");
+    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "external");
+    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)(says) ?? "");
 }
 /** What the swarm or a node calls an external definition. */
 function externalName(key, definition) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "external", "name")) ?? key;
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "external", "name")) ?? key;
 }
-/** Docker ignores them in silence, or refuses those that only Compose knows. */
-function unreadSources(kind, { key, value }) {
-    if (value.kind !== "mapping")
-        return [];
-    return SOURCES.flatMap((source) => {
-        const given = value.entries.find((each) => each.key.text === source);
-        if (given === undefined)
-            return [];
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .remove */ .TF)(value, source);
-        const message = `The ${kind} ${key.text} is external, so its ${source} is not read.`;
-        return [{ message, place: given.key.place }];
-    });
-}
-function ownName(kind, { key, value }) {
-    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(value, "name");
-    if (name === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(name) || isExternal(value))
-        return [];
-    const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
-    return [{ message, place: name.place }];
+/** What has no meaning beside content that is versioned: a name, and options for a driver that is not there. */
+function unheeded(kind, { key, value }) {
+    const warnings = [];
+    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(value, "name");
+    if (name !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(name) && !isExternal(value)) {
+        const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
+        warnings.push({ message, place: name.place });
+    }
+    const options = kind === "secret" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(value, "driver_opts") : undefined;
+    if (options !== undefined) {
+        const message = `The secret ${key.text} has no driver, so its driver_opts are left out.`;
+        warnings.push({ message, place: options.place });
+    }
+    return warnings;
 }
 function labelsOf(definition) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(definition, "labels");
-    const pairs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)(labels).map((entry) => [
-        entry.key.text,
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(entry.value) ?? "",
-    ]);
-    const lines = labels?.kind === "sequence" ? labels.items.map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) ?? "") : [];
-    return new Map([
-        ...pairs,
-        ...lines.map((line) => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
-    ]);
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "labels");
+    if (labels?.kind !== "sequence")
+        return new Map((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)(labels).map(({ key, value }) => [key.text, (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .asText */ .e)(value) ?? ""]));
+    const lines = labels.items.map((item) => ((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)(item) ?? "").split("="));
+    return new Map(lines.map(([name = "", ...value]) => [name, value.join("=")]));
 }
-function external(name, place) {
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .mapping */ .pq)(place);
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("true", place, "plain"));
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(name, place, "versioned by content"));
+/** What of a definition is ours to see to, once its content is read. */
+const SEEN_TO = new Set([...SOURCES, "name", "external", "driver_opts"]);
+/** Beside `external` docker heeds nothing else, but goes on checking it: a misspelt key, a label that can't be one. */
+function external(name, { key, value }) {
+    const comment = "versioned by content";
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .mapping */ .pq)(key.place);
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)("true", key.place, comment, "plain"));
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)(name, key.place, comment));
+    made.entries.push(...(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)(value).filter((entry) => !SEEN_TO.has(entry.key.text)));
     return made;
 }
 
@@ -30727,13 +29886,16 @@ function external(name, place) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   GF: () => (/* binding */ STACK_LABEL),
 /* harmony export */   Kb: () => (/* binding */ addDefaults),
+/* harmony export */   PQ: () => (/* binding */ isHostNetwork),
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5343);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(792);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7158);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
+
 
 
 
@@ -30746,14 +29908,14 @@ const OURS = "set by Swarm Stack Deploy";
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
 function addDefaults(root, defaults) {
     const warnings = [];
-    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services"))) {
-        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
+    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "services"))) {
+        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
         if (service.kind !== "mapping" || deploy === undefined)
             continue; // Docker's own check names the wrong type.
         addManagedLabel(deploy);
-        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
+        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
             continue; // A job is run, not updated.
-        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "update_config");
+        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "update_config");
         if (update === undefined)
             continue;
         const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
@@ -30773,44 +29935,46 @@ function obstacleToStartFirst(root, service) {
         return "publishes a port in host mode";
     if (sharesHostNetwork(root, service))
         return "shares the node's own network, where a port is free for one task only";
-    const most = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0);
-    const replicas = Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1);
+    const most = (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0;
+    const replicas = (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1;
     if (most > 0 && replicas >= most)
         return "may fill its nodes (max_replicas_per_node)";
     return undefined;
 }
 /** A port of which Swarm chooses the number is free for each task. */
 function publishesOnHost(service) {
-    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(service, "ports");
+    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(service, "ports");
     if (ports?.kind !== "sequence")
         return false;
-    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "mode")) === "host" && Number((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
+    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(port, "mode")) === "host" && ((0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
 }
 function sharesHostNetwork(root, service) {
-    return (0,_references_js__WEBPACK_IMPORTED_MODULE_2__/* .networksOf */ .Nd)(service).some(({ name }) => {
-        const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "networks", name);
-        return (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(name, network) === "host";
-    });
+    return (0,_references_js__WEBPACK_IMPORTED_MODULE_3__/* .networksOf */ .Nd)(service).some(({ name }) => isHostNetwork(root, name));
+}
+/** Whether a key under `networks` stands for the node's own network. */
+function isHostNetwork(root, key) {
+    const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "networks", key);
+    return (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(key, network) === "host";
 }
 function isSilent(target, key) {
-    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(target, key);
-    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .isNull */ .kZ)(value);
+    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(target, key);
+    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .isNull */ .kZ)(value);
 }
 function addIfSilent(target, key, value) {
     if (isSilent(target, key))
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(value, target.place, OURS, "plain"));
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)(value, target.place, OURS, "plain"));
 }
 function addManagedLabel(deploy) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(deploy, "labels");
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(deploy, "labels");
     if (labels?.kind === "sequence") {
         const line = `${MANAGED_LABEL}=true`;
-        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(item) === line))
-            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(line, labels.place, OURS));
+        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)(item) === line))
+            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)(line, labels.place, OURS));
         return;
     }
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ensureMapping */ .FB)(deploy, "labels");
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "labels");
     if (made !== undefined)
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)("true", made.place, OURS));
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)("true", made.place, OURS));
 }
 /**
  * The format version that docker reads the file by. What we write (`order`, external names) needs 3.5, and whatever an older 3.x file
@@ -30818,16 +29982,16 @@ function addManagedLabel(deploy) {
  * refuses it or reads it as 3.0, and 3.9 is the newest that 20.10 knows.
  */
 function setFormatVersion(root, dockerMajor) {
-    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "version");
-    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .textOf */ .b6)(version) ?? "";
+    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "version");
+    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)(version) ?? "";
     const [newest, older] = dockerMajor >= 25 ? ["3", /^3\.([0-9]|1[0-3])$/] : ["3.9", /^(3(\.[0-8])?)?$/];
     if (!older.test(given))
         return;
-    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .ours */ .Od)(newest, root.place, OURS);
+    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)(newest, root.place, OURS);
     if (version === undefined)
-        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
+        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
     else
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .set */ .hZ)(root, "version", node);
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .set */ .hZ)(root, "version", node);
 }
 
 
@@ -30887,6 +30051,10 @@ function parse(template, start, level, unresolved) {
             literal += "$";
             index += 2;
         }
+        else if (inBraces && !/[A-Za-z_{]/.test(template.charAt(index + 1))) {
+            literal += "$"; // Docker does not look into a default: `${P:-^[a-z]+$}` is whole.
+            index += 1;
+        }
         else {
             flush();
             const { segment, end } = parseVariable(template, index, level, unresolved);
@@ -30945,14 +30113,16 @@ function malformed(template, offset, unresolved) {
         return unclosed(template, offset, unresolved);
     const lone = template.charAt(offset + 1) === "}" ? 1 : 2; // A brace may close what stands around.
     const end = close === -1 ? Math.min(offset + lone, template.length) : close + 1;
-    unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
+    unresolved.push({ kind: "malformed", offset, name: cut(template.slice(offset, end)), why: "" });
     return { segment: undefined, end };
+}
+/** As much of it as a message can bear. */
+function cut(text) {
+    return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }
 /** All that follows was meant to stand in the braces, so there is nothing left to read. */
 function unclosed(template, offset, unresolved) {
-    const shown = template.slice(offset, offset + 40);
-    const name = offset + 40 < template.length ? `${shown}…` : shown;
-    unresolved.push({ kind: "unclosed", offset, name, why: "" });
+    unresolved.push({ kind: "unclosed", offset, name: cut(template.slice(offset)), why: "" });
     return { segment: undefined, end: template.length };
 }
 function evaluate(segments, lookup, unresolved) {
@@ -30992,28 +30162,142 @@ function nearest(name, defined) {
     let best;
     for (const candidate of defined) {
         const most = Math.min(Math.max(1, Math.floor(name.length / 3)), (best?.distance ?? Infinity) - 1);
+        if (most < 0)
+            break; // Nothing is nearer than the name itself in other letters.
         const distance = editDistance(meant, candidate.toUpperCase(), most);
         if (distance <= most)
             best = { name: candidate, distance };
     }
     return best?.name;
 }
-/** Levenshtein's distance, or anything larger than `most` where it is. */
+/** Levenshtein's distance, or anything larger than `most` where it is. Only what is near the diagonal can count. */
 function editDistance(a, b, most) {
     if (Math.abs(a.length - b.length) > most)
         return Infinity;
-    let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+    let row = new Uint32Array(b.length + 1).map((_, index) => index);
+    let next = new Uint32Array(b.length + 1);
     for (let i = 1; i <= a.length; i += 1) {
-        const next = [i];
-        for (let j = 1; j <= b.length; j += 1) {
-            const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-            next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+        const [from, to] = [Math.max(1, i - most), Math.min(b.length, i + most)];
+        next.fill(most + 1);
+        if (i <= most)
+            next[0] = i;
+        let least = most + 1;
+        for (let j = from; j <= to; j += 1) {
+            const replaced = (row[j - 1] ?? 0) + (a.charCodeAt(i - 1) === b.charCodeAt(j - 1) ? 0 : 1);
+            const here = Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
+            next[j] = here;
+            least = Math.min(least, here);
         }
-        if (Math.min(...next) > most)
+        if (least > most)
             return Infinity;
-        row = next;
+        [row, next] = [next, row];
     }
     return row[b.length] ?? Infinity;
+}
+
+
+/***/ }),
+
+/***/ 7436:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   t: () => (/* binding */ cleanPath)
+/* harmony export */ });
+/** The path from a folder (with a slash at its end, or empty), cleaned by its text alone, as docker does it: links are not followed. */
+function cleanPath(folder, path) {
+    const whole = path.startsWith("/") ? path : `${folder}${path}`;
+    const parts = [];
+    for (const part of whole.split("/")) {
+        if (part === "" || part === ".")
+            continue;
+        if (part !== ".." || parts.at(-1) === undefined || parts.at(-1) === "..")
+            parts.push(part);
+        else
+            parts.pop();
+    }
+    if (!whole.startsWith("/"))
+        return parts.join("/") || ".";
+    return `/${parts.filter((part) => part !== "..").join("/")}`;
+}
+
+
+/***/ }),
+
+/***/ 4383:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   e: () => (/* binding */ asText),
+/* harmony export */   r: () => (/* binding */ wholeNumber)
+/* harmony export */ });
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7158);
+
+/**
+ * What docker's YAML (gopkg.in/yaml.v3) makes of a scalar without quotes. Docker itself reads the file we print; these are for the few
+ * places where we have to know before it does.
+ */
+/** A whole number as docker's YAML reads it without quotes: `0440` and `0o440` are octal, `1_000` is a thousand. */
+function wholeNumber(node) {
+    const value = node?.kind === "scalar" && node.plain ? integer(node.text) : undefined;
+    return value === undefined ? undefined : Number(value);
+}
+/** The text that docker makes of a value where it wants text, such as a label's: `1.50` is `1.5` to it, and `0123` is 83. */
+function asText(node) {
+    if (node?.kind !== "scalar" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_0__/* .isNull */ .kZ)(node))
+        return undefined;
+    return isNumeric(node) ? (number(node.text) ?? date(node.text) ?? node.text) : node.text;
+}
+function isNumeric({ plain, tag }) {
+    return tag === undefined ? plain : /(!|:)(int|float)>?$/.test(tag);
+}
+function number(text) {
+    const whole = integer(text);
+    if (whole !== undefined && whole > -(2n ** 63n) && whole < 2n ** 64n)
+        return String(whole);
+    const digits = withoutUnderscores(text);
+    if (!/^[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?$/i.test(digits))
+        return undefined;
+    return floating(Number(digits));
+}
+/** Only what starts like a number may be one. */
+function withoutUnderscores(text) {
+    return /^[-+.\d]/.test(text) ? text.replaceAll("_", "") : text;
+}
+function integer(text) {
+    const digits = withoutUnderscores(text);
+    if (!/^[-+]?(0|[1-9]\d*|0[0-7]+|0o[0-7]+|0x[\da-f]+|0b[01]+)$/i.test(digits))
+        return undefined;
+    const size = BigInt(digits.replace(/^[-+]/, "").replace(/^0(?=[0-7]+$)/, "0o"));
+    return digits.startsWith("-") ? -size : size;
+}
+/** As Go's %v: the shortest digits, with an exponent of two digits at least from a million on and below a ten-thousandth. */
+function floating(value) {
+    const [digits = "", exponent = "0"] = value.toExponential().split("e");
+    const power = Number(exponent);
+    if (Object.is(value, -0))
+        return "-0";
+    if (power >= -4 && power < 6)
+        return String(value);
+    return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
+}
+const DATE = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt](\d{1,2}):(\d{1,2}):(\d{1,2})(\.\d{1,9})?(Z|[-+]\d\d:\d\d))|(?: (\d{1,2}):(\d{1,2}):(\d{1,2})(\.\d{1,9})?))?$/;
+/** A date without quotes, as Go prints one. */
+function date(text) {
+    const found = DATE.exec(text);
+    if (found === null)
+        return undefined;
+    const [, year = "", month = "", day = "", h1, m1, s1, f1, zone = "Z", h2, m2, s2, f2] = found;
+    const parts = [month, day, h1 ?? h2 ?? "0", m1 ?? m2 ?? "0", s1 ?? s2 ?? "0"];
+    const [mm = "", dd = "", hour = "", minute = "", second = ""] = parts.map((part) => part.padStart(2, "0"));
+    const moment = new Date(`${year}-${mm}-${dd}T${hour}:${minute}:${second}Z`);
+    if (Number.isNaN(moment.getTime()) || moment.getUTCDate() !== Number(day))
+        return undefined;
+    const offset = zone === "Z" ? "+0000 UTC" : `${zone.replace(":", "")} ${zone.replace(":", "")}`;
+    const fraction = (f1 ?? f2 ?? "").replace(/\.?0*$/, "");
+    return `${year}-${mm}-${dd} ${hour}:${minute}:${second}${fraction} ${offset}`;
 }
 
 
@@ -31025,6 +30309,8 @@ function editDistance(a, b, most) {
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Nd: () => (/* binding */ networksOf),
+/* harmony export */   U4: () => (/* binding */ isUnresolved),
+/* harmony export */   ZV: () => (/* binding */ isSubstituted),
 /* harmony export */   bd: () => (/* binding */ undefinedReferences),
 /* harmony export */   vz: () => (/* binding */ sourceOf)
 /* harmony export */ });
@@ -31034,19 +30320,32 @@ function editDistance(a, b, most) {
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
 function undefinedReferences(root) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).flatMap(({ key, value: service }) => [
-        ...missing(root, "networks", networksOf(service), ["default"]),
-        ...missing(root, "configs", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "configs"))),
-        ...missing(root, "secrets", listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "secrets"))),
-        ...missing(root, "volumes", volumesOf(service)),
-    ].map(({ kind, name, secret, place }) => ({
-        message: `Service ${key.text} uses ${kind} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
-        place,
-    })));
+    const defined = new Map(Object.keys(SINGULAR).map((kind) => [
+        kind,
+        new Set((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, kind)).map(({ key }) => key.text)),
+    ]));
+    defined.get("networks")?.add("default"); // Docker makes it.
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).flatMap(({ key, value: service }) => {
+        const used = {
+            networks: networksOf(service),
+            configs: listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "configs")),
+            secrets: listed((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "secrets")),
+            volumes: volumesOf(service),
+        };
+        return Object.entries(used).flatMap(([kind, references]) => references
+            .filter(({ name }) => defined.get(kind)?.has(name) !== true)
+            .map(({ name, secret, place }) => ({
+            message: `Service ${key.text} uses the ${SINGULAR[kind]} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
+            place,
+        })));
+    });
 }
-function missing(root, kind, references, always = []) {
-    const defined = new Set([...(0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, kind)).map(({ key }) => key.text), ...always]);
-    return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
+const SINGULAR = { networks: "network", configs: "config", secrets: "secret", volumes: "volume" };
+/** Whether a variable of it is missing, which is told at its own place. */
+function isUnresolved(item) {
+    return item.kind === "scalar"
+        ? item.unresolved === true
+        : (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(item).some(({ value }) => isUnresolved(value));
 }
 function isSubstituted(item) {
     return item.kind === "scalar"
@@ -31058,7 +30357,9 @@ function listed(node) {
         return [];
     return node.items.flatMap((item) => {
         const name = sourceOf(item);
-        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+        if (name === undefined || isUnresolved(item))
+            return [];
+        return [{ name, secret: isSubstituted(item), place: item.place }];
     });
 }
 /** What an item of a service's configs or secrets names, in its short or long spelling. */
@@ -31080,8 +30381,2032 @@ function volumesOf(service) {
         const short = /^([A-Za-z0-9][\w.-]+):/.exec((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(item) ?? "")?.[1];
         const long = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "type")) === "volume" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source")) : undefined;
         const name = short ?? long;
-        return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+        if (name === undefined || isUnresolved(item))
+            return [];
+        return [{ name, secret: isSubstituted(item), place: item.place }];
     });
+}
+
+
+/***/ }),
+
+/***/ 1969:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  dp: () => (/* binding */ pinned),
+  zd: () => (/* binding */ printed),
+  XX: () => (/* binding */ render)
+});
+
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var image_reference = __nccwpck_require__(4144);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(1884);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(9391);
+;// CONCATENATED MODULE: ./src/stack/engine-values.ts
+
+/** By the value's path below a service; `[]` is every item of a list, `*` every key. */
+const VALUE_RULES = {
+    "deploy.endpoint_mode": (text) => oneOf("vip", "dnsrr")(text.toLowerCase()),
+    "deploy.update_config.failure_action": oneOf("pause", "continue", "rollback"),
+    "deploy.update_config.delay": notNegative,
+    "deploy.update_config.monitor": notNegative,
+    "deploy.update_config.max_failure_ratio": ratio,
+    "deploy.rollback_config.failure_action": oneOf("pause", "continue", "rollback"),
+    "deploy.restart_policy.condition": oneOf("none", "on-failure", "any"),
+    "deploy.restart_policy.delay": notNegative,
+    "deploy.restart_policy.window": notNegative,
+    "deploy.placement.constraints.[]": constraint,
+    // Swarm itself stops below 4 MiB, the node that has to keep the limit below 6.
+    "deploy.resources.limits.memory": memoryOf(6),
+    "deploy.resources.reservations.memory": memoryOf(4),
+    "deploy.resources.limits.cpus": cpus,
+    "deploy.resources.reservations.cpus": cpus,
+    "healthcheck.interval": atLeastAMillisecond,
+    "healthcheck.timeout": atLeastAMillisecond,
+    "healthcheck.start_period": atLeastAMillisecond,
+    "volumes.[].bind.propagation": (text) => oneOf("private", "rprivate", "shared", "rshared", "slave", "rslave")(text.toLowerCase()),
+    "configs.[].uid": userNumber,
+    "configs.[].gid": userNumber,
+    "secrets.[].uid": userNumber,
+    "secrets.[].gid": userNumber,
+    hostname: template,
+    "environment.*": template,
+    "environment.[]": (line) => template(/=(.*)/s.exec(line)?.[1] ?? ""),
+    "extra_hosts.*": address,
+    "extra_hosts.[]": (line) => address(/[:=](.*)$/s.exec(line)?.[1] ?? ""),
+    "ports.[].published": port,
+    stop_signal: signal,
+    working_dir: absolute,
+};
+function oneOf(...words) {
+    return (text) => {
+        if (text === "" || words.includes(text))
+            return undefined;
+        const meant = (0,interpolate/* nearest */.p)(text, words);
+        return {
+            why: `must be ${inWords(words)}`,
+            hint: meant === undefined ? undefined : `Did you mean ${meant}?`,
+        };
+    };
+}
+function inWords(words) {
+    return `${words.slice(0, -1).join(", ")} or ${words.at(-1) ?? ""}`;
+}
+const NANOSECONDS = {
+    ns: 1,
+    us: 1e3,
+    µs: 1e3,
+    μs: 1e3,
+    ms: 1e6,
+    s: 1e9,
+    m: 60e9,
+    h: 3600e9,
+};
+/** A duration as Go reads it, `1h30m` or `-1.5s`, in nanoseconds. */
+function nanoseconds(text) {
+    if (!/^[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[nuµμm]s|[smh]))+$/.test(text))
+        return undefined;
+    const parts = [...text.matchAll(/([\d.]+)([^\d.]+)/g)];
+    const size = parts.reduce((sum, [, count, unit = ""]) => sum + Number(count) * (NANOSECONDS[unit] ?? 0), 0);
+    return text.startsWith("-") ? -size : size;
+}
+function notNegative(text) {
+    return (nanoseconds(text) ?? 0) < 0 ? { why: "must not be negative" } : undefined;
+}
+function atLeastAMillisecond(text) {
+    const given = nanoseconds(text) ?? 0;
+    return given !== 0 && given < 1e6 ? { why: "must be at least 1ms" } : undefined;
+}
+/** A number in the spelling that all of docker's readers share. */
+function decimal(text) {
+    return /^[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d{1,3})?$/i.test(text) ? Number(text) : undefined;
+}
+function ratio(text) {
+    const given = decimal(text) ?? 0;
+    return given < 0 || given > 1 ? { why: "must be between 0 and 1" } : undefined;
+}
+function cpus(text) {
+    const given = decimal(text) ?? 0;
+    return given !== 0 && given < 0.001 ? { why: "must be at least 0.001" } : undefined;
+}
+function memoryOf(mebibytes) {
+    return (text) => {
+        const [, count, unit = ""] = /^(\d+(?:\.\d*)?|\.\d+) ?([kmgtp]?)(?:i?b)?$/i.exec(text) ?? [];
+        const bytes = Number(count ?? 0) * 1024 ** ("kmgtp".indexOf(unit.toLowerCase() || " ") + 1);
+        if (bytes === 0 || bytes >= mebibytes * 1024 ** 2)
+            return undefined;
+        return {
+            why: `must be at least ${mebibytes}m`,
+            hint: unit === "" ? "Without a unit it is a number of bytes." : undefined,
+        };
+    };
+}
+const FIXED_KEYS = [
+    "node.id",
+    "node.hostname",
+    "node.ip",
+    "node.role",
+    "node.platform.os",
+    "node.platform.arch",
+];
+const LABEL_KEYS = ["node.labels.", "engine.labels."];
+/** Swarmkit's manager/constraint: `key == value` or `key != value`. A key that is none matches no node, so no task would ever start. */
+function constraint(text) {
+    const operator = ["==", "!="].find((each) => text.includes(each));
+    if (operator === undefined)
+        return { why: "must have == or != between a key and a value" };
+    const at = text.indexOf(operator);
+    const [key, value] = [text.slice(0, at), text.slice(at + operator.length)].map((side) => side.replace(/^[\s\u0085]+|[\s\u0085]+$/g, ""));
+    if (!/^[a-z0-9:\-_\t\n\f\r .*()?+[\]\\^$|/]+$/iu.test(value))
+        return {
+            why: `must have a value of letters, digits and :-_.*()?+[]\\^$|/ behind ${operator}`,
+            hint: "Quotes within it are part of the value.",
+        };
+    const small = key.toLowerCase();
+    const known = FIXED_KEYS.includes(small) || LABEL_KEYS.some((each) => small.startsWith(each) && small !== each);
+    if (known && /^[a-z_][a-z0-9\-_.]+$/iu.test(key))
+        return undefined;
+    const meant = (0,interpolate/* nearest */.p)(key, FIXED_KEYS);
+    return {
+        why: `must begin with ${inWords([...FIXED_KEYS, ...LABEL_KEYS.map((each) => `${each}NAME`)])}`,
+        hint: meant === undefined ? undefined : `Did you mean ${meant}?`,
+    };
+}
+function port(text) {
+    return (decimal(text) ?? 0) > 65_535 ? { why: "must be at most 65535" } : undefined;
+}
+/** The node gives the file to a user by number; it looks up no names. */
+function userNumber(text) {
+    return /^([-+]?\d+)?$/.test(text) ? undefined : { why: "must be a number" };
+}
+/** What Swarm's templates know when a service is created (swarmkit, template/context.go): by then labels have no values yet. */
+const TEMPLATE_FIELDS = /^(\.Service(\.(ID|Name|Labels))?|\.Node(\.(ID|Hostname|Platform(\.(Architecture|OS))?))?|\.Task(\.(ID|Name|Slot))?)$/;
+/** Swarm's own function, then those of Go's text/template and its keywords. */
+const TEMPLATE_WORDS = /^(join|and|call|html|index|js|len|not|or|print|printf|println|slice|urlquery|eq|ge|gt|le|lt|ne|true|false|nil|block|break|continue|define|else|end|if|range|template|with)$/;
+/** Swarm reads some values as Go templates. Only the first action is looked at: what it may not say, it may not say whatever follows. */
+function template(text) {
+    const action = /\{\{(?:-\s)?\s*(.*)/s.exec(text)?.[1];
+    if (action === undefined)
+        return undefined;
+    if (!action.includes("}}"))
+        return noTemplate("finds no }} behind its {{");
+    const fields = /^(?:\.[A-Za-z]\w*)+/.exec(action)?.[0];
+    if (fields !== undefined && !TEMPLATE_FIELDS.test(fields))
+        return noTemplate("knows no such field");
+    const word = /^[A-Za-z_]\w*/.exec(action)?.[0];
+    if (word !== undefined && !TEMPLATE_WORDS.test(word))
+        return noTemplate("knows no such function");
+    return undefined;
+}
+function noTemplate(why) {
+    return {
+        why: `is a template to Swarm, which ${why}`,
+        hint: 'Where the braces are meant as they stand, write {{"{{"}} for the opening ones.',
+    };
+}
+/** What stands behind a blank is another name. */
+function address(text) {
+    const [given = ""] = text.trim().split(/\s/);
+    if (given === "" || given === "host-gateway" || given.includes(":") || isV4(given))
+        return undefined;
+    return { why: "must be an IP address or host-gateway" };
+}
+function isV4(text) {
+    return /^(?:\d{1,3}\.){3}\d{1,3}$/.test(text) && text.split(".").every((part) => Number(part) < 256);
+}
+const SIGNALS = /^(ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP|TTIN|TTOU|UNUSED|URG|USR[12]|VTALRM|WINCH|XCPU|XFSZ|RTMIN(\+([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?)$/;
+function signal(text) {
+    const isSignal = /^[-+]?\d+$/.test(text)
+        ? Number(text) !== 0
+        : SIGNALS.test(text.toUpperCase().replace(/^SIG/, ""));
+    return text === "" || isSignal
+        ? undefined
+        : { why: "must be the name or the number of a signal, such as SIGTERM" };
+}
+/** With room for the paths of Windows. */
+function absolute(text) {
+    return text === "" || isAbsolute(text) ? undefined : { why: "must be an absolute path" };
+}
+function isAbsolute(path) {
+    return /^([/\\]|[A-Za-z]:)/.test(path);
+}
+/** A network's subnet, as `10.1.0.0/24`; of an IPv6 one only the form is looked at. */
+function subnet(text) {
+    const [, start = "", size = ""] = /^([\da-fA-F.:]+)\/(\d{1,3})$/.exec(text) ?? [];
+    const isV6 = start.includes(":");
+    if ((isV4(start) && Number(size) <= 32) || (isV6 && Number(size) <= 128))
+        return undefined;
+    return { why: "must be an address with the length of its prefix, such as 10.1.0.0/24" };
+}
+
+// EXTERNAL MODULE: ./src/stack/paths.ts
+var paths = __nccwpck_require__(7436);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(8953);
+// EXTERNAL MODULE: ./src/stack/readings.ts
+var readings = __nccwpck_require__(4383);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(7158);
+;// CONCATENATED MODULE: ./src/stack/ports.ts
+
+
+
+const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
+/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
+function portsOf(entry) {
+    if (entry.kind === "mapping") {
+        const published = (0,tree/* get */.Jt)(entry, "published");
+        const number = published === undefined ? 0 : (0,readings/* wholeNumber */.r)(published);
+        return number === undefined ? undefined : [{ published: number, node: entry }];
+    }
+    const text = entry.kind === "scalar" ? String((0,readings/* wholeNumber */.r)(entry) ?? entry.text) : "";
+    return shortPort(text)?.map(({ target, published, protocol }) => {
+        const node = (0,tree/* mapping */.pq)(entry.place);
+        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
+        add("mode", "ingress");
+        add("target", String(target));
+        if (published > 0)
+            add("published", String(published));
+        add("protocol", protocol);
+        return { published, node };
+    });
+}
+/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
+function hostAddress(entry) {
+    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
+    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
+}
+/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
+function partsOf(text) {
+    const parts = text.split(":");
+    const target = parts.pop() ?? "";
+    const host = parts.pop() ?? "";
+    return { address: parts.join(":"), host, target };
+}
+/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
+function shortPort(text) {
+    if (!SHORT.test(text))
+        return undefined;
+    const { host, target } = partsOf(text);
+    const [range = "", protocol = "tcp"] = target.split("/");
+    const targets = rangeOf(range);
+    const published = host === "" ? [] : rangeOf(host);
+    const one = targets.length === 1;
+    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
+        return undefined;
+    if (host !== "" && published.length === 0)
+        return undefined;
+    const ports = one && published.length > 1
+        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
+        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
+    const key = (port) => `${port.target}/${protocol}`;
+    return ports
+        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
+        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(key(a), key(b)));
+}
+function rangeOf(text) {
+    const [first = 0, last = first] = text.split("-").map(Number);
+    if (!(first >= 0 && first <= last && last <= 65_535))
+        return [];
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(792);
+;// CONCATENATED MODULE: ./src/stack/volumes.ts
+
+/** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
+function volumeSections(text) {
+    const sections = [];
+    let section = "";
+    for (const char of text) {
+        if (char !== ":" || /^\p{L}$/u.test(section))
+            section += char;
+        else {
+            sections.push(section);
+            section = "";
+        }
+    }
+    return [...sections, section];
+}
+/** Where a volume is mounted, by docker's short or long spelling. */
+function volumeTarget(item) {
+    const text = (0,tree/* textOf */.b6)(item);
+    if (text === undefined)
+        return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "target"));
+    if (text.length <= 2)
+        return text;
+    const [source, target] = volumeSections(text);
+    return target ?? source;
+}
+
+;// CONCATENATED MODULE: ./src/stack/engine-rules.ts
+
+
+
+
+
+
+
+
+
+/**
+ * What docker's own checks let through and an engine refuses, when a part of the stack may have been sent already; and what an engine
+ * takes though no node can run it, so that its tasks would be rejected, or wait, for ever. The rules are those of swarmkit
+ * (manager/controlapi, manager/constraint, template) and of the node's daemon. Each was seen on the engines 20.10 and 28.5. What only
+ * some nodes refuse, by their runtime, their kernel or their system, is theirs to say.
+ */
+function refusedByEngine(root, stack) {
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"));
+    return [
+        ...services.flatMap((service) => [
+            ...badName("service", `${stack}_${service.key.text}`, service.key),
+            ...badValues(service),
+            ...badHealthTest(service),
+            ...updatedJob(service),
+            ...portsBehindDnsrr(service),
+            ...besideHostNetwork(service, root),
+            ...badMounts(service, root),
+        ]),
+        ...portsPublishedTwice(services),
+        ...badNetworks(root, stack),
+    ];
+}
+/** Swarm's own rule for the names of services and networks. */
+const NAME = /^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$/;
+const LONGEST_NAME = 63;
+function badName(kind, name, { place, substituted }) {
+    const whose = `The ${kind}'s name on the swarm${substituted === true ? "" : `, ${name},`}`;
+    if (!NAME.test(name)) {
+        const hint = "Letters, digits, - and _ can stand in it, and a letter or digit at its end.";
+        return [{ message: `${whose} is none that Swarm takes.`, hint, place }];
+    }
+    if (name.length <= LONGEST_NAME)
+        return [];
+    return [{ message: `${whose} has ${name.length} characters, and Swarm takes ${LONGEST_NAME}.`, place }];
+}
+function badValues({ key, value: service }) {
+    return Object.entries(VALUE_RULES).flatMap(([path, rule]) => valuesAt(service, path.split("."), ["services", key.text]).flatMap((found) => {
+        const refusal = rule(found.node.text);
+        return refusal === undefined ? [] : [refused(found, refusal)];
+    }));
+}
+/** The values at a path, where they are given; `[]` is every item, `*` every key. */
+function valuesAt(node, [step, ...steps], path) {
+    if (step === undefined)
+        return node?.kind === "scalar" && !(0,tree/* isNull */.kZ)(node) && node.unresolved !== true
+            ? [{ path: path.join("."), node }]
+            : [];
+    if (step === "[]")
+        return itemsOf(node).flatMap((item) => valuesAt(item, steps, path));
+    return (0,tree/* entriesOf */.Mc)(node)
+        .filter(({ key }) => step === "*" || step === key.text)
+        .flatMap(({ key, value }) => valuesAt(value, steps, [...path, key.text]));
+}
+/** An environment's value is not repeated either: it may come from an env file. */
+function refused({ path, node }, { why, hint }) {
+    const shown = node.substituted === true || path.includes(".environment") ? "" : ` "${node.text}"`;
+    return { message: `${path}${shown} ${why}.`, hint, place: node.place };
+}
+function itemsOf(node) {
+    return node?.kind === "sequence" ? node.items : [];
+}
+/** With any other first word the check never runs, and the task stays "starting". An engine crashes over CMD with nothing behind it. */
+function badHealthTest({ key, value }) {
+    const [first, ...command] = itemsOf((0,tree/* get */.Jt)(value, "healthcheck", "test"));
+    const word = (0,tree/* textOf */.b6)(first);
+    if (first === undefined || word === undefined || word === "NONE" || (0,references/* isUnresolved */.U4)(first))
+        return [];
+    const known = word === "CMD" || word === "CMD-SHELL";
+    if (known && command.length > 0)
+        return [];
+    const what = known ? `has no command behind ${word}` : "must begin with CMD, CMD-SHELL or NONE";
+    const hint = "No task would get beyond starting.";
+    return [{ message: `The health check of service ${key.text} ${what}.`, hint, place: first.place }];
+}
+function updatedJob({ key, value }) {
+    const update = (0,tree/* get */.Jt)(value, "deploy", "update_config");
+    const mode = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "deploy", "mode")) ?? "";
+    if (update === undefined || (0,tree/* isNull */.kZ)(update) || !mode.endsWith("-job"))
+        return [];
+    return [
+        {
+            message: `Service ${key.text} is a job, and Swarm takes no update_config for one.`,
+            place: update.place,
+        },
+    ];
+}
+/** An engine takes any word for a protocol and a mode, and reads those that it does not know as tcp and ingress. */
+function publications({ key, value }) {
+    return itemsOf((0,tree/* get */.Jt)(value, "ports")).flatMap((entry) => (portsOf(entry) ?? []).map(({ published, node }) => ({
+        service: key.text,
+        entry,
+        number: published,
+        protocol: /^(udp|sctp)$/i.exec((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(node, "protocol")) ?? "")?.[0].toLowerCase() ?? "tcp",
+        onHost: /^host$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(node, "mode")) ?? ""),
+    })));
+}
+function ingressEntries(service) {
+    return [...new Set(publications(service).flatMap(({ onHost, entry }) => (onHost ? [] : [entry])))];
+}
+function portsBehindDnsrr(service) {
+    if ((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(service.value, "deploy", "endpoint_mode"))?.toLowerCase() !== "dnsrr")
+        return [];
+    return ingressEntries(service).map(({ place }) => ({
+        message: `Service ${service.key.text} has endpoint_mode dnsrr, with which no port can be published in ingress mode.`,
+        hint: "Publish it in mode: host, or leave the endpoint_mode out.",
+        place,
+    }));
+}
+/** A task on its node's own network can't be on another one, and ingress is one. */
+function besideHostNetwork(service, root) {
+    const networks = (0,references/* networksOf */.Nd)(service.value);
+    const others = networks.filter(({ name }) => !(0,defaults/* isHostNetwork */.PQ)(root, name));
+    if (others.length === networks.length)
+        return [];
+    const on = `Service ${service.key.text} is on its node's own network, and no task can be on that and another one`;
+    const ports = ingressEntries(service).map(({ place }) => ({
+        message: `${on}, which a port in ingress mode needs.`,
+        hint: "Leave the ports out: they are the node's already.",
+        place,
+    }));
+    return [...others.map(({ place }) => ({ message: `${on}.`, place })), ...ports];
+}
+/** Each node may publish one of its ports for several services; an ingress port is one for the whole swarm. An entry is told once. */
+function portsPublishedTwice(services) {
+    const earlier = new Map();
+    const problems = new Map();
+    for (const port of services.flatMap(publications).filter(({ number }) => number > 0)) {
+        const which = `${port.number}/${port.protocol}`;
+        const same = earlier.get(which) ?? [];
+        earlier.set(which, [...same, port]);
+        const other = same.find((each) => each.service === port.service || !each.onHost || !port.onHost);
+        if (other === undefined || problems.has(port.entry))
+            continue;
+        const what = (0,references/* isSubstituted */.ZV)(port.entry) ? "a port" : `port ${which}`;
+        const whom = other.service === port.service ? "it" : `service ${other.service}`;
+        const message = `Service ${port.service} publishes ${what} that ${whom} publishes already, at line ${other.entry.place.line}.`;
+        problems.set(port.entry, { message, place: port.entry.place });
+    }
+    return [...problems.values()];
+}
+function badMounts({ key, value }, root) {
+    const mounted = new Set();
+    return itemsOf((0,tree/* get */.Jt)(value, "volumes")).flatMap((item) => {
+        if (item.kind === "sequence" || (0,tree/* isNull */.kZ)(item) || (0,references/* isUnresolved */.U4)(item))
+            return []; // Docker's own check names the wrong type.
+        const target = volumeTarget(item) ?? "";
+        const path = isTemplate(target) ? target : (0,paths/* cleanPath */.t)("", target);
+        const again = mounted.has(path)
+            ? { why: "mounts at the same path as another one" }
+            : undefined;
+        mounted.add(path);
+        const refusal = badTarget(item, target, root) ?? again;
+        if (refusal === undefined)
+            return [];
+        const { place } = (0,tree/* get */.Jt)(item, "target") ?? item;
+        return [{ message: `A volume of service ${key.text} ${refusal.why}.`, hint: refusal.hint, place }];
+    });
+}
+const isTemplate = (text) => text.includes("{{");
+/** Templates and the paths of Windows are left to the node. */
+function badTarget(item, target, root) {
+    const letter = /^([A-Za-z]):/.exec((0,tree/* textOf */.b6)(item) ?? "")?.[1];
+    if (letter !== undefined && (0,tree/* get */.Jt)(root, "volumes", letter) !== undefined)
+        return {
+            why: "named by a single letter is a drive of Windows to docker",
+            hint: "Give it a longer name.",
+        };
+    if (target === "")
+        return { why: "has no target" };
+    if (isTemplate(target))
+        return undefined;
+    if (!isAbsolute(target))
+        return { why: "must be mounted at an absolute path" };
+    return (0,paths/* cleanPath */.t)("", target) === "/" ? { why: "can't be mounted at the root" } : undefined;
+}
+/** Those that exist on one node only, and those that every engine has already. */
+const LOCAL_DRIVERS = /^(bridge|host|null|macvlan|ipvlan)$/;
+const PREDEFINED = /^(bridge|host|none|default)$/;
+/** Docker makes only the networks that a service is on. */
+function badNetworks(root, stack) {
+    const used = new Set((0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
+        const names = (0,references/* networksOf */.Nd)(value).map(({ name }) => name);
+        return names.length === 0 ? ["default"] : names;
+    }));
+    return (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks"))
+        .filter(({ key, value }) => used.has(key.text) && !(0,configs/* isExternal */.ge)(value))
+        .flatMap((network) => badNetwork(network, stack));
+}
+function badNetwork({ key, value }, stack) {
+    const given = (0,tree/* get */.Jt)(value, "name");
+    const named = given?.kind === "scalar" && ((0,tree/* textOf */.b6)(given) ?? "") !== "" ? given : undefined;
+    const driver = (0,tree/* get */.Jt)(value, "driver");
+    const problems = named !== undefined && PREDEFINED.test(named.text)
+        ? [
+            {
+                message: `Network ${key.text} is one that every engine has already.`,
+                hint: "Write external: true beside its name.",
+                place: named.place,
+            },
+        ]
+        : badName("network", named?.text ?? `${stack}_${key.text}`, named ?? key);
+    if (driver !== undefined && LOCAL_DRIVERS.test((0,tree/* textOf */.b6)(driver) ?? ""))
+        problems.push({
+            message: `Network ${key.text} has a driver whose networks end at their node, and Swarm takes none of them for a service.`,
+            hint: "Leave the driver out: overlay is the one that spans nodes.",
+            place: driver.place,
+        });
+    return [...problems, ...badSubnets(value, key.text)];
+}
+function badSubnets(network, key) {
+    return itemsOf((0,tree/* get */.Jt)(network, "ipam", "config")).flatMap((item) => {
+        const node = (0,tree/* get */.Jt)(item, "subnet") ?? item;
+        const refusal = subnet((0,tree/* textOf */.b6)(node) ?? "");
+        if (refusal === undefined)
+            return [];
+        return [{ message: `A subnet of network ${key} ${refusal.why}.`, hint: refusal.hint, place: node.place }];
+    });
+}
+
+// EXTERNAL MODULE: ./src/stack/stack-file.ts
+var stack_file = __nccwpck_require__(1111);
+// EXTERNAL MODULE: ./src/stack/template.ts
+var stack_template = __nccwpck_require__(6424);
+;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
+
+
+
+function dropped(what, why, place) {
+    return { message: `${what} is left out.`, hint: why, place };
+}
+function translated(entry) {
+    return `from ${entry.key.text}`;
+}
+/** `deploy.resources` wins over the older spelling, which may stand there for Compose. */
+function toResource(group, field) {
+    return (parent, entry, name, findings) => {
+        const { key, value } = entry;
+        const text = (0,tree/* textOf */.b6)(value);
+        if (text === undefined)
+            return;
+        const target = mappingAt(parent, ["deploy", "resources", group]);
+        if ((0,tree/* get */.Jt)(target, field) !== undefined) {
+            const why = `deploy.resources.${group}.${field} decides.`;
+            findings.warnings.push(dropped(`services.${name}.${key.text}`, why, key.place));
+        }
+        else if (field === "pids" && /^-?[01]$|^-/.test(text) && Number(text) <= 0)
+            return; // No limit, as without the key.
+        else if (target !== undefined)
+            (0,tree/* set */.hZ)(target, field, (0,tree/* ours */.Od)(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"));
+    };
+}
+function toReplicas(parent, entry, name, findings) {
+    const { key, value } = entry;
+    const text = (0,tree/* textOf */.b6)(value);
+    if (text === undefined)
+        return;
+    const deploy = mappingAt(parent, ["deploy"]);
+    if ((0,tree/* get */.Jt)(deploy, "replicas") !== undefined)
+        findings.warnings.push(dropped(`services.${name}.scale`, "deploy.replicas decides.", key.place));
+    else if (deploy !== undefined)
+        (0,tree/* set */.hZ)(deploy, "replicas", (0,tree/* ours */.Od)(text, value.place, translated(entry), "plain"));
+}
+/** What docker makes of `restart` (docker/cli, convertRestartPolicy), although it says that it ignores it. */
+function toRestartPolicy(parent, entry, name, findings) {
+    const { key, value } = entry;
+    const text = (0,tree/* textOf */.b6)(value) ?? "";
+    const [, condition, attempts = "0"] = /^(no|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text) ?? [];
+    const what = `services.${name}.restart`;
+    const policy = (0,tree/* get */.Jt)(parent, "deploy", "restart_policy");
+    if (policy !== undefined && !(0,tree/* isNull */.kZ)(policy)) {
+        findings.warnings.push(dropped(what, "deploy.restart_policy decides.", key.place));
+    }
+    else if (text === "" || text === "no") {
+        const why = "Docker does not heed it: Swarm starts the task again. To stop that write deploy.restart_policy: {condition: none}.";
+        if (text !== "")
+            findings.warnings.push(dropped(what, why, key.place));
+    }
+    else if (condition === undefined) {
+        const hint = "Write always, unless-stopped, on-failure or on-failure:3.";
+        findings.problems.push({
+            message: `${what} is "${text}", which docker refuses.`,
+            hint,
+            place: value.place,
+        });
+    }
+    else {
+        const made = mappingAt(parent, ["deploy", "restart_policy"]);
+        if (made === undefined)
+            return;
+        const onFailure = condition === "on-failure";
+        (0,tree/* set */.hZ)(made, "condition", (0,tree/* ours */.Od)(onFailure ? condition : "any", value.place, translated(entry), "plain"));
+        if (onFailure)
+            (0,tree/* set */.hZ)(made, "max_attempts", (0,tree/* ours */.Od)(attempts, value.place, translated(entry), "plain"));
+    }
+}
+/** The mapping at a path, made where there is none; undefined where something else stands in the way, which docker refuses. */
+function mappingAt(parent, path) {
+    let current = parent;
+    for (const key of path)
+        current = current === undefined ? undefined : (0,tree/* ensureMapping */.FB)(current, key);
+    return current;
+}
+
+;// CONCATENATED MODULE: ./src/stack/compose-keys.ts
+
+const service = (keys, fate, why, translate) => keys.split(" ").map((key) => ({
+    path: `services.*.${key}`,
+    fate,
+    why,
+    ...(translate === undefined ? {} : { translate }),
+}));
+const RESOURCES = "Set limits under deploy.resources.";
+const NOT_IN_SWARM = "Swarm's services have nothing like it.";
+/** Every key with a fate. The documentation's table is made from it. */
+const COMPOSE_KEYS = [
+    { path: "name", fate: "dropped", why: 'The stack is named by the input "stack-name".' },
+    {
+        path: "include",
+        fate: "refused",
+        why: 'List the files under "stack-file": they are merged in that order.',
+    },
+    { path: "models", fate: "refused", why: NOT_IN_SWARM },
+    ...service("mem_limit", "translated", "`deploy.resources.limits.memory`", toResource("limits", "memory")),
+    ...service("mem_reservation", "translated", "`deploy.resources.reservations.memory`", toResource("reservations", "memory")),
+    ...service("cpus", "translated", "`deploy.resources.limits.cpus`", toResource("limits", "cpus")),
+    ...service("pids_limit", "translated", "`deploy.resources.limits.pids`", toResource("limits", "pids")),
+    ...service("scale", "translated", "`deploy.replicas`", toReplicas),
+    ...service("restart", "translated", "`deploy.restart_policy`, as docker does it where the service has none. `restart: no` is dropped: docker does not heed it, Swarm starts the task again.", toRestartPolicy),
+    ...service("build", "dropped", "Swarm builds nothing: the image must be in a registry."),
+    ...service("container_name", "dropped", "Swarm names its tasks; other services reach them by the service's name."),
+    ...service("depends_on", "dropped", "Swarm starts all services at once; a service has to bear that another one is not there yet."),
+    ...service("expose", "dropped", "Services on one network reach each other on every port."),
+    ...service("links external_links", "dropped", "Services on one network find each other by name."),
+    ...service("network_mode", "dropped", "Docker ignores it for Swarm. For the host's network write networks: [host], and under networks host: {external: true}."),
+    ...service("tmpfs", "dropped", "Docker ignores it for Swarm. Write a volume of type: tmpfs."),
+    ...service("shm_size", "dropped", "Docker ignores it for Swarm. Write a volume of type: tmpfs with target: /dev/shm."),
+    ...service("oom_score_adj", "dropped", "Docker loses it on its way to Swarm (CLI 28)."),
+    ...service("privileged", "dropped", "Swarm runs no privileged containers; cap_add may do instead."),
+    ...service("devices", "dropped", "Docker ignores it for Swarm; a bind mount may do instead."),
+    ...service("cgroup_parent cgroupns_mode domainname ipc mac_address pid security_opt userns_mode", "dropped", "Docker ignores it for Swarm."),
+    ...service("develop attach", "dropped", "It is about development on one machine."),
+    ...service("pull_policy pull_refresh_after", "dropped", "Swarm pulls the image by its digest where a node lacks it."),
+    ...service("platform", "dropped", "Swarm picks the nodes by the image's own platforms. To choose, write deploy.placement.constraints: [node.platform.arch == x86_64]."),
+    ...service("annotations", "dropped", NOT_IN_SWARM),
+    ...service("networks.*.ipv4_address networks.*.ipv6_address", "dropped", "Docker ignores it for Swarm: tasks get their addresses from the network."),
+    ...service("networks.*.priority networks.*.gw_priority", "dropped", NOT_IN_SWARM),
+    ...service("ports.[].name ports.[].app_protocol", "dropped", "It only describes the port."),
+    ...service("volumes.[].bind.create_host_path", "dropped", "Docker ignores it for Swarm: the path must exist on the node."),
+    ...service("volumes.[].bind.selinux volumes.[].bind.recursive volumes.[].volume.labels volumes.[].tmpfs.mode", "dropped", "Docker ignores it for Swarm."),
+    ...service("extends", "refused", 'Use YAML anchors, or a second file under "stack-file".'),
+    ...service("volumes_from", "refused", "Define the volume under volumes and mount it in each service."),
+    ...service("volume_driver", "refused", "Define the volume under volumes, with its driver."),
+    ...service("label_file", "refused", "Write the labels under labels."),
+    ...service("cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpuset mem_swappiness memswap_limit oom_kill_disable blkio_config", "refused", `${NOT_IN_SWARM} ${RESOURCES}`),
+    ...service("gpus deploy.resources.reservations.devices", "refused", "Write deploy.resources.reservations.generic_resources, which the nodes have to offer."),
+    ...service("ports.[].host_ip", "refused", "Swarm publishes on every address of a node; a firewall has to narrow that."),
+    ...service("post_start pre_stop", "refused", "Swarm runs no hooks: do it in the container's own start."),
+    ...service("cgroup device_cgroup_rules dns_opt group_add log_driver log_opt models net networks.*.interface_name networks.*.link_local_ips networks.*.mac_address provider runtime storage_opt use_api_socket uts volumes.[].image", "refused", NOT_IN_SWARM),
+    {
+        path: "networks.*.enable_ipv4",
+        fate: "refused",
+        why: "Create the network by hand, and make it external here.",
+    },
+    {
+        path: "networks.*.enable_ipv6",
+        fate: "refused",
+        why: "Create the network by hand, and make it external here.",
+    },
+    ...["options", "config.[].gateway", "config.[].ip_range", "config.[].aux_addresses"].map((key) => ({
+        path: `networks.*.ipam.${key}`,
+        fate: "refused",
+        why: "Docker takes a network's subnet only. Create the network by hand, and make it external here.",
+    })),
+];
+/** Spellings, rather than keys, that Compose or older formats have; the last rows of the table. */
+const COMPOSE_SPELLINGS = [
+    {
+        what: "`services.*.profiles`",
+        fate: "translated",
+        why: "As in Compose: the service is left out, with a warning, unless the variable `COMPOSE_PROFILES` names one of its profiles.",
+    },
+    {
+        what: "`services.*.env_file` with `path`",
+        fate: "translated",
+        why: "Read as docker reads an env file (`format: raw`); one that is missing stops the deployment, unless it has `required: false`.",
+    },
+    {
+        what: "`configs.*`, `secrets.*` with `content` or `environment`",
+        fate: "translated",
+        why: "A config or secret on the swarm, named after its content.",
+    },
+    {
+        what: "`configs.*.name`, `secrets.*.name` beside a source of content",
+        fate: "dropped",
+        why: "It is named after its content, so that it can change.",
+    },
+    {
+        what: 'numbers and booleans in quotes, such as `replicas: "2"`, `published: "80"`, `mode: "0440"`',
+        fate: "translated",
+        why: "The number or boolean.",
+    },
+    {
+        what: "`healthcheck.test` beside `healthcheck.disable: true`",
+        fate: "dropped",
+        why: "As in Compose, the check is off; docker itself refuses to have both.",
+    },
+    {
+        what: "any key but `name` below `networks.*`, `configs.*` or `secrets.*` with `external`",
+        fate: "dropped",
+        why: "It exists already, so docker reads nothing else of it, and does not say so.",
+    },
+    {
+        what: "`secrets.*.driver_opts` without a `driver`",
+        fate: "dropped",
+        why: "Docker ignores it without a word.",
+    },
+    {
+        what: "the tags `!reset` and `!override`",
+        fate: "dropped",
+        why: "Docker ignores them without a word: files are merged as docker merges them.",
+    },
+    {
+        what: "a key that nobody knows below `configs`, `secrets`, and `bind`, `volume` or `tmpfs` in `volumes`",
+        fate: "dropped",
+        why: "Docker ignores it without a word. Elsewhere it refuses what it does not know.",
+    },
+    {
+        what: '`ports: ["127.0.0.1:80:80"]`',
+        fate: "dropped",
+        why: "The address: Swarm publishes on every address of a node.",
+    },
+    {
+        what: "`version: 3.8` without quotes",
+        fate: "translated",
+        why: 'The format `"3.8"`; docker itself wants the quotes.',
+    },
+    {
+        what: "`version` of 1, 2, or anything that is not 3 or 3.0 to 3.13",
+        fate: "refused",
+        why: 'Write `version: "3.9"` once the keys that changed since are gone, or leave it out.',
+    },
+];
+/** Where docker's schema lets any key pass, and takes these only: a misspelt one would disappear without a word. */
+const OPEN = {
+    "services.*.configs.[]": ["source", "target", "uid", "gid", "mode"],
+    "services.*.secrets.[]": ["source", "target", "uid", "gid", "mode"],
+    "services.*.volumes.[].bind": ["propagation"],
+    "services.*.volumes.[].volume": ["nocopy", "subpath"],
+    "services.*.volumes.[].tmpfs": ["size"],
+};
+/** What docker takes beside `external`, and does not read. */
+const UNREAD = {
+    networks: ["driver", "driver_opts", "ipam", "internal", "attachable", "labels"],
+    configs: ["file", "content", "environment", "labels", "template_driver"],
+    secrets: ["file", "content", "environment", "labels", "template_driver", "driver", "driver_opts"],
+};
+
+;// CONCATENATED MODULE: ./src/stack/compose.ts
+
+
+
+
+
+
+
+
+/** Gives every Compose-only key its fate, in place. */
+function applyComposeKeys(root, scope, findings) {
+    leaveOutProfiles(root, scope, findings);
+    checkVersion(root, findings.problems);
+    tellUnread(root, findings.warnings);
+    walk(root, TREE, [], findings);
+    for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
+        leaveOutTest(key.text, (0,tree/* get */.Jt)(value, "healthcheck"), findings.warnings);
+        for (const port of compose_itemsOf((0,tree/* get */.Jt)(value, "ports"))) {
+            const address = hostAddress(port);
+            if (address === undefined)
+                continue;
+            const message = `Service ${key.text} publishes ${(0,tree/* textOf */.b6)(port)} on every address of the node: Swarm can't narrow it to ${address}.`;
+            findings.warnings.push({ message, hint: "A firewall has to.", place: port.place });
+        }
+    }
+}
+function compose_itemsOf(node) {
+    return node?.kind === "sequence" ? node.items : [];
+}
+const TREE = branches();
+function branches() {
+    const root = { below: new Map() };
+    for (const key of COMPOSE_KEYS)
+        branchAt(root, key.path).key = key;
+    for (const [path, taken] of Object.entries(OPEN))
+        branchAt(root, path).taken = taken;
+    return root;
+}
+function branchAt(root, path) {
+    let branch = root;
+    for (const part of path.split(".")) {
+        const next = branch.below.get(part) ?? { below: new Map() };
+        branch.below.set(part, next);
+        branch = next;
+    }
+    return branch;
+}
+function walk(node, branch, path, findings) {
+    if (node.kind === "sequence") {
+        const items = branch.below.get("[]");
+        if (items !== undefined)
+            node.items.forEach((item) => walk(item, items, path, findings));
+    }
+    if (node.kind !== "mapping")
+        return;
+    for (const entry of node.entries.slice()) {
+        const here = [...path, entry.key.text];
+        const next = branch.below.get(entry.key.text) ?? branch.below.get("*");
+        if (next === undefined) {
+            if (branch.taken?.includes(entry.key.text) === false)
+                leaveOutUnknown(node, entry, here, branch, findings);
+        }
+        else if (next.key === undefined)
+            walk(entry.value, next, here, findings);
+        else
+            meet(next.key, node, entry, here, findings);
+    }
+}
+function leaveOutUnknown(parent, { key }, path, { taken = [] }, { warnings }) {
+    (0,tree/* remove */.TF)(parent, key.text);
+    const meant = (0,interpolate/* nearest */.p)(key.text, taken);
+    const hint = meant === undefined ? "Docker ignores it." : `Did you mean ${meant}?`;
+    warnings.push(dropped(path.join("."), hint, key.place));
+}
+function meet(key, parent, entry, path, findings) {
+    const place = entry.key.place;
+    if (key.fate === "refused") {
+        findings.problems.push({
+            message: `${path.join(".")} can't be deployed to a swarm.`,
+            hint: key.why,
+            place,
+        });
+        return;
+    }
+    (0,tree/* remove */.TF)(parent, entry.key.text);
+    if (key.translate !== undefined)
+        key.translate(parent, entry, path[1] ?? "", findings);
+    else
+        findings.warnings.push(dropped(path.join("."), key.why, place));
+}
+/** Docker reads no more of what exists already than its name; it says so for volumes only, and refuses what only Compose knows. */
+function tellUnread(root, warnings) {
+    for (const [section, unread] of Object.entries(UNREAD)) {
+        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section))) {
+            if (value.kind !== "mapping" || !(0,configs/* isExternal */.ge)(value))
+                continue;
+            for (const { key: option } of value.entries.slice()) {
+                if (!unread.includes(option.text))
+                    continue;
+                if (configs/* SOURCES */.Hl.some((source) => source === option.text))
+                    (0,tree/* remove */.TF)(value, option.text);
+                const what = `${section}.${key.text}.${option.text}`;
+                warnings.push({ message: `${what} is not read, since it is external.`, place: option.place });
+            }
+        }
+    }
+}
+/** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
+function leaveOutProfiles(root, scope, { warnings }) {
+    const services = (0,tree/* get */.Jt)(root, "services");
+    if (services?.kind !== "mapping")
+        return;
+    const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
+    for (const { key, value } of services.entries.slice()) {
+        const profiles = (0,tree/* get */.Jt)(value, "profiles");
+        if (profiles === undefined || value.kind !== "mapping")
+            continue;
+        (0,tree/* remove */.TF)(value, "profiles");
+        const names = compose_itemsOf(profiles).map((item) => (0,tree/* textOf */.b6)(item) ?? "");
+        if (names.length === 0 || active.has("*") || names.some((name) => active.has(name)))
+            continue;
+        (0,tree/* remove */.TF)(services, key.text);
+        const message = `Service ${key.text} is left out: it belongs to the profile ${names.join(", ")}.`;
+        const hint = "To deploy it, name the profile in the variable COMPOSE_PROFILES, or take profiles away.";
+        warnings.push({ message, hint, place: profiles.place });
+    }
+}
+/** Often the check of one file is switched off in another one. Docker refuses to have both. */
+function leaveOutTest(name, healthcheck, warnings) {
+    const test = (0,tree/* get */.Jt)(healthcheck, "test");
+    if (healthcheck?.kind !== "mapping" ||
+        test === undefined ||
+        !/^true$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(healthcheck, "disable")) ?? ""))
+        return;
+    (0,tree/* remove */.TF)(healthcheck, "test");
+    warnings.push(dropped(`services.${name}.healthcheck.test`, "healthcheck.disable decides.", test.place));
+}
+/** Which 3.x there are is docker's to say, which grows. */
+function checkVersion(root, problems) {
+    const version = (0,tree/* get */.Jt)(root, "version");
+    if (version?.kind !== "scalar" || (version.text === "" && !version.plain))
+        return;
+    if (/^3(\.\d+)?$/.test(version.text)) {
+        version.plain = false; // Docker wants it as text.
+        return;
+    }
+    const message = `The format version "${version.text}" is none that docker stack deploy takes.`;
+    const hint = 'Write version: "3.9" once the keys that changed since are gone, or leave it out.';
+    problems.push({ message, hint, place: version.place });
+}
+
+;// CONCATENATED MODULE: ./src/stack/env-file.ts
+
+
+/**
+ * Reads a service's `env_file` as `docker stack deploy` does (docker/cli, pkg/kvfile): everything behind the first `=` is the value,
+ * quotes, comments and blanks included. Compose has another dialect; a line that was written for it gets a warning. No message repeats
+ * a value, which may be a secret.
+ */
+function readEnvFile(bytes, file, scope) {
+    const values = new Map();
+    const problems = [];
+    const warnings = [];
+    for (const { line, place } of linesOf(bytes, file, problems)) {
+        const equals = line.indexOf("=");
+        const name = equals === -1 ? line : line.slice(0, equals);
+        const problem = nameProblem(name, place);
+        if (problem !== undefined) {
+            problems.push(problem);
+            continue;
+        }
+        if (equals === -1) {
+            const value = scope.lookup(name);
+            if (value !== undefined)
+                values.set(name, value);
+            else
+                warnings.push(withoutValue(place));
+            continue;
+        }
+        const value = line.slice(equals + 1);
+        values.set(name, value);
+        const why = composeDialect(value, scope);
+        if (why === undefined)
+            continue;
+        const hint = "docker stack deploy takes everything behind the = as it is.";
+        warnings.push({
+            message: `${name}: ${why}`,
+            hint,
+            place: { ...place, column: place.column + equals + 1 },
+        });
+    }
+    return { values, problems, warnings };
+}
+/** The lines that say something, without the blanks in front of them. */
+function linesOf(bytes, file, problems) {
+    const text = new TextDecoder("utf-8").decode(bytes); // Takes a byte order mark away.
+    const strict = Buffer.from(text).toString("latin1");
+    const given = Buffer.from(bytes)
+        .toString("latin1")
+        .replace(/^\u00ef\u00bb\u00bf/, "");
+    const exact = strict === given;
+    const found = [];
+    text.split("\n").forEach((raw, index) => {
+        const whole = raw.replace(/\r$/, "");
+        const line = whole.replace(/^[\s\u0085]+/, "");
+        const place = { file, line: index + 1, column: whole.length - line.length + 1 };
+        if (!exact && line.includes("\ufffd"))
+            problems.push({ message: "This line of the env file is no UTF-8 text.", place });
+        else if (line !== "" && !line.startsWith("#"))
+            found.push({ line, place });
+    });
+    return found;
+}
+function nameProblem(name, place) {
+    if (name === "")
+        return { message: "There is no name before the equals sign.", place };
+    if (/^export[ \t]/.test(name))
+        return { message: 'Docker refuses "export" in an env file.', hint: "Take the word away.", place };
+    if (/[ \t]/.test(name))
+        return { message: "Docker refuses a name with blanks in it.", hint: "Write NAME=value.", place };
+    return undefined;
+}
+/** Such a line may be the rest of a key that was pasted: nothing of it is repeated. */
+function withoutValue(place) {
+    const message = "This line has no equals sign, and no variable of that name is defined: the service gets nothing from it.";
+    const hint = "Write NAME=value. A value can't go on in the next line.";
+    return { message, hint, place };
+}
+/** What the author seems to have meant, and docker does not do; undefined where both read the same. */
+function composeDialect(value, scope) {
+    const bare = value.trim();
+    if (/^(["']).*\1$/s.test(bare) && bare.length > 1)
+        return "the quotes become part of the value.";
+    if (/^(["'])(?!.*\1)/s.test(bare))
+        return "a quote opens here; a value can't go on in the next line.";
+    if (/^(["']).*\1\s+#/s.test(bare))
+        return "the quotes and the comment become part of the value.";
+    if (/\s#/.test(value))
+        return "what looks like a comment becomes part of the value.";
+    if (/\$\{[A-Za-z_]/.test(value))
+        return "variables are not replaced here.";
+    const names = [...value.matchAll(/\$([A-Za-z_]\w*)/g)].map(([, name = ""]) => name);
+    if (names.some((name) => scope.lookup(name) !== undefined))
+        return "variables are not replaced here.";
+    if (bare !== value)
+        return "the blanks around the value become part of it.";
+    return undefined;
+}
+
+;// CONCATENATED MODULE: ./src/stack/environment.ts
+
+
+
+
+
+
+
+/**
+ * Writes into `environment` what docker would read from elsewhere: the service's env files, and, for a name without a value, what the
+ * step knows. Docker itself would ask its own process, which must not know our secrets, but knows the runner's. `folder` is that of the
+ * first stack file, with a slash at its end, or empty.
+ */
+function resolveEnvironment(root, scope, folder, read, findings) {
+    for (const { key, value: service } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
+        if (service.kind !== "mapping")
+            continue;
+        addEnvFiles(key.text, service, scope, folder, read, findings);
+        fillEmpty((0,tree/* get */.Jt)(service, "environment"), scope, findings);
+    }
+}
+function addEnvFiles(name, service, scope, folder, read, findings) {
+    const files = (0,tree/* get */.Jt)(service, "env_file");
+    if (files === undefined)
+        return;
+    (0,tree/* remove */.TF)(service, "env_file");
+    const values = new Map();
+    for (const file of files.kind === "sequence" ? files.items : [files]) {
+        const given = file.kind === "mapping" ? (0,tree/* get */.Jt)(file, "path") : file;
+        const path = (0,tree/* textOf */.b6)(given);
+        if (path === undefined) {
+            findings.problems.push({
+                message: `Service ${name} has an env_file without a path.`,
+                place: file.place,
+            });
+            continue;
+        }
+        if (given?.kind === "scalar" && given.unresolved === true)
+            continue;
+        findings.warnings.push(...unknownKeys(name, file));
+        const bytes = read(path);
+        if (bytes === undefined) {
+            (isOptional(file) ? findings.warnings : findings.problems).push(missing(name, path, file));
+            continue;
+        }
+        const parsed = readEnvFile(bytes, (0,paths/* cleanPath */.t)(folder, path), scope);
+        findings.problems.push(...parsed.problems);
+        findings.warnings.push(...parsed.warnings);
+        for (const [variable, value] of parsed.values)
+            values.set(variable, (0,tree/* ours */.Od)(value, file.place, `from ${path}`));
+    }
+    addBelow(service, values);
+}
+/** Compose's long spelling, of which docker has only the path. */
+function unknownKeys(service, file) {
+    return (0,tree/* entriesOf */.Mc)(file).flatMap(({ key, value }) => {
+        const what = `services.${service}.env_file.${key.text}`;
+        if (key.text === "format" && (0,tree/* textOf */.b6)(value) !== "raw") {
+            const hint = "An env file is read as docker reads it (format: raw): quotes and dollar signs are kept.";
+            return [dropped(what, hint, key.place)];
+        }
+        if (key.text === "required" && !/^(true|false)$/i.test((0,tree/* textOf */.b6)(value) ?? ""))
+            return [dropped(what, "It is neither true nor false: the file is required.", value.place)];
+        if (["path", "required", "format"].includes(key.text))
+            return [];
+        const meant = (0,interpolate/* nearest */.p)(key.text, ["path", "required", "format"]);
+        return [dropped(what, meant === undefined ? "Nobody knows it." : `Did you mean ${meant}?`, key.place)];
+    });
+}
+function isOptional(file) {
+    return /^false$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "required")) ?? "");
+}
+function missing(service, path, file) {
+    const what = `The env file "${path}" of service ${service} can't be read`;
+    return isOptional(file)
+        ? { message: `${what}; the service gets nothing from it, since it is not required.`, place: file.place }
+        : {
+            message: `${what}.`,
+            hint: "Its path starts at the folder of the first stack file.",
+            place: file.place,
+        };
+}
+/** What `environment` says itself stands above what comes from files. */
+function addBelow(service, values) {
+    if (values.size === 0)
+        return;
+    const existing = (0,tree/* get */.Jt)(service, "environment");
+    if (existing?.kind === "sequence") {
+        const own = new Set(existing.items.map((item) => ((0,tree/* textOf */.b6)(item) ?? "").split("=")[0]));
+        const lines = [...values].filter(([name]) => !own.has(name));
+        existing.items.unshift(...lines.map(([name, value]) => ({ ...value, text: `${name}=${value.text}` })));
+        return;
+    }
+    const environment = (0,tree/* ensureMapping */.FB)(service, "environment");
+    if (environment === undefined)
+        return; // Neither list nor mapping: docker's own check names it.
+    const own = new Set(environment.entries.map(({ key }) => key.text));
+    const entries = [...values].filter(([name]) => !own.has(name));
+    environment.entries.unshift(...entries.map(([name, value]) => ({ key: (0,tree/* scalar */.d_)(name, value.place), value })));
+}
+/** `TOKEN`, `TOKEN=` and `TOKEN: ""` all take their value from outside, where there is one: docker makes no difference between them. */
+function fillEmpty(environment, scope, findings) {
+    if (environment?.kind === "sequence") {
+        const { items } = environment;
+        const lines = items.map((item) => filledLine(item, scope, findings));
+        const kept = withoutRepeats(lines, new Set(lines.filter((line, index) => line !== items[index]).map(tree/* textOf */.b6)));
+        items.length = 0;
+        for (const line of kept)
+            items.push(line);
+    }
+    for (const entry of (0,tree/* entriesOf */.Mc)(environment)) {
+        const bare = (0,tree/* isNull */.kZ)(entry.value);
+        if (!bare && (entry.value.kind !== "scalar" || entry.value.text !== ""))
+            continue;
+        const value = valueFor(entry.key.text, bare, entry.key.place, scope, findings);
+        if (value !== undefined)
+            entry.value = fromVariable(entry.key.text, value, entry.value.place);
+    }
+}
+/** A name given twice, `[A, A=]`, may become the same line twice once it is filled, which docker refuses. */
+function withoutRepeats(lines, inserted) {
+    const last = new Map(lines.map((line, index) => [(0,tree/* textOf */.b6)(line), index]));
+    return lines.filter((line, index) => !inserted.has((0,tree/* textOf */.b6)(line)) || last.get((0,tree/* textOf */.b6)(line)) === index);
+}
+function filledLine(item, scope, findings) {
+    if (item.kind !== "scalar")
+        return item;
+    const [name = "", ...rest] = item.text.split("=");
+    const bare = rest.length === 0;
+    if (!bare && rest.join("=") !== "")
+        return item;
+    const value = valueFor(name, bare, item.place, scope, findings);
+    return value === undefined ? item : fromVariable(name, `${name}=${value}`, item.place);
+}
+/** It may be a secret. */
+function fromVariable(name, text, place) {
+    return { ...(0,tree/* ours */.Od)(text, place, `from the variable ${name}`), substituted: true };
+}
+function valueFor(name, bare, place, scope, { problems, warnings }) {
+    const value = scope.lookup(name);
+    if (value === undefined && bare) {
+        if ((0,stack_template/* isHidden */.dK)(name))
+            problems.push(environment_hidden(name, place));
+        else
+            warnings.push(unset(name, place));
+    }
+    if (value === undefined || (value === "" && !bare))
+        return undefined;
+    if (!bare)
+        warnings.push(filled(name, place));
+    return value;
+}
+/** Left bare, docker itself would fill it, from the step's environment. */
+function environment_hidden(name, place) {
+    const hint = 'If the service needs a value of this name, give it in "secrets".';
+    return { place, message: `The variable ${name} belongs to the runner, and no service gets it.`, hint };
+}
+function unset(name, place) {
+    const message = `${name} has no value here, and no variable of that name is defined: the service does not get it.`;
+    return { place, message, hint: `Give it in "variables" or "secrets".` };
+}
+function filled(name, place) {
+    const message = `${name} is empty here, and takes the value of the variable ${name}, as docker does it.`;
+    return { place, message, hint: "Define no variable of that name where it has to stay empty." };
+}
+
+;// CONCATENATED MODULE: ./src/stack/merge-rules.ts
+
+
+
+
+
+
+/** The keys of both, in the order of the file that has them first; `both` decides what stands at a key that both have. */
+function merged(base, over, both) {
+    const others = byKey(over);
+    const entries = base.entries.map((entry) => {
+        const other = others.get(entry.key.text);
+        return other === undefined ? entry : { ...entry, value: both(entry.value, other, entry.key.text) };
+    });
+    const known = new Set(entries.map(({ key }) => key.text));
+    return (0,tree/* mapping */.pq)(base.place, [...entries, ...over.entries.filter(({ key }) => !known.has(key.text))]);
+}
+/** A large mapping is searched once. */
+function byKey({ entries }) {
+    return new Map(entries.map(({ key, value }) => [key.text, value]));
+}
+/** Lists in which docker's schema allows nothing twice, although its merging puts it there. */
+const CONSTRAINED = "deploy.placement.constraints";
+function appended(base, over, path) {
+    const items = [...listed(base), ...listed(over)];
+    if (path === CONSTRAINED || path === "healthcheck.test")
+        return (0,tree/* sequence */.K2)(base.place, items);
+    const seen = new Set();
+    const once = items.filter((item) => {
+        if (item.kind !== "scalar" || seen.has(item.text))
+            return item.kind !== "scalar";
+        seen.add(item.text);
+        return true;
+    });
+    return (0,tree/* sequence */.K2)(base.place, once);
+}
+/** `dns: 1.1.1.1` is a list of one. */
+function listed(node) {
+    return node.kind === "sequence" ? node.items : [node];
+}
+const replaced = (base, over) => (isEmpty(over) ? base : over);
+function isEmpty(node) {
+    switch (node.kind) {
+        case "scalar":
+            return node.text.trim() === "";
+        case "sequence":
+            return node.items.length === 0;
+        case "mapping":
+            return node.entries.length === 0;
+    }
+}
+/** `KEY=value` lines and mappings are the same to docker. */
+const pairs = (base, over) => mergePairs(base, over, (_mine, theirs) => theirs);
+/** In an environment an empty value does not replace one. */
+const environment = (base, over) => mergePairs(base, over, (mine, theirs) => ((0,tree/* textOf */.b6)(theirs) ?? "") === "" && ((0,tree/* textOf */.b6)(mine) ?? "") !== "" ? mine : theirs);
+function mergePairs(base, over, both) {
+    const [left, right] = [paired(base), paired(over)];
+    return left === undefined || right === undefined ? over : merged(left, right, both);
+}
+/** One limit replaces the other as a whole. */
+const limits = (base, over) => base.kind === "mapping" && over.kind === "mapping" ? merged(base, over, (_mine, theirs) => theirs) : over;
+function paired(node) {
+    if (node.kind === "mapping")
+        return node;
+    if (node.kind !== "sequence")
+        return undefined;
+    const found = new Map();
+    for (const item of node.items) {
+        if (item.kind !== "scalar")
+            return undefined;
+        const [name = "", ...rest] = item.text.split("=");
+        const value = rest.length === 0 ? (0,tree/* scalar */.d_)("", item.place, "plain") : { ...item, text: rest.join("="), plain: false };
+        found.delete(name); // Of a name given twice, the last one counts.
+        found.set(name, { key: (0,tree/* scalar */.d_)(name, item.place), value });
+    }
+    return (0,tree/* mapping */.pq)(node.place, [...found.values()]);
+}
+/** `host:address` lines; docker keeps one host's several addresses. */
+const extraHosts = (base, over, path) => appended(hosts(base), hosts(over), path);
+function hosts(node) {
+    if (node.kind !== "mapping")
+        return node;
+    const lines = node.entries.flatMap(({ key, value }) => (0,tree/* isNull */.kZ)(value) ? [] : [(0,tree/* scalar */.d_)(`${key.text}:${(0,tree/* textOf */.b6)(value) ?? ""}`, value.place)]);
+    return (0,tree/* sequence */.K2)(node.place, lines.toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.text, b.text)));
+}
+const networks = (base, over) => {
+    const [left, right] = [named(base), named(over)];
+    return left === undefined || right === undefined ? over : merged(left, right, mergeNetwork);
+};
+function named(node) {
+    if (node.kind === "mapping")
+        return node;
+    if (node.kind !== "sequence")
+        return undefined;
+    const made = (0,tree/* mapping */.pq)(node.place);
+    for (const item of node.items)
+        made.entries.push({
+            key: (0,tree/* scalar */.d_)((0,tree/* textOf */.b6)(item) ?? "", item.place),
+            value: (0,tree/* scalar */.d_)("", item.place, "plain"),
+        });
+    return made;
+}
+/** Its entries can be set and removed, and their values are shared. */
+function copy(node) {
+    return (0,tree/* mapping */.pq)(node.place, node.entries.map((entry) => ({ ...entry })));
+}
+/** Of a network's options docker takes the later aliases, and an address where there is one. */
+function mergeNetwork(base, over) {
+    if ((0,tree/* isNull */.kZ)(over))
+        return base;
+    if (base.kind !== "mapping" || over.kind !== "mapping")
+        return over;
+    const network = copy(base);
+    const aliases = (0,tree/* get */.Jt)(over, "aliases");
+    if (aliases === undefined)
+        (0,tree/* remove */.TF)(network, "aliases");
+    else
+        (0,tree/* set */.hZ)(network, "aliases", aliases);
+    for (const key of ["ipv4_address", "ipv6_address"]) {
+        const address = (0,tree/* get */.Jt)(over, key);
+        if (address !== undefined && !isEmpty(address))
+            (0,tree/* set */.hZ)(network, key, address);
+    }
+    return network;
+}
+const healthTest = (base, over, path, warn) => {
+    const message = "docker appends this test to the one of an earlier file.";
+    warn({ message, hint: "Write the test into one of the files only.", place: over.place });
+    return appended(command(base), command(over), path);
+};
+function command(test) {
+    if (test.kind !== "scalar")
+        return test;
+    return (0,tree/* sequence */.K2)(test.place, [(0,tree/* scalar */.d_)("CMD-SHELL", test.place), test]);
+}
+const logging = (base, over, path, warn) => {
+    const [ours, theirs] = [(0,tree/* textOf */.b6)((0,tree/* get */.Jt)(base, "driver")) ?? "", (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(over, "driver")) ?? ""];
+    if (ours !== theirs && ours !== "" && theirs !== "")
+        return over;
+    if (base.kind !== "mapping")
+        return over;
+    const made = copy(base);
+    const driver = (0,tree/* get */.Jt)(over, "driver");
+    if (ours === "" && driver !== undefined)
+        (0,tree/* set */.hZ)(made, "driver", driver);
+    const [options, added] = [(0,tree/* get */.Jt)(base, "options"), (0,tree/* get */.Jt)(over, "options")];
+    if (added === undefined)
+        return made;
+    if (options === undefined || (0,tree/* isNull */.kZ)(options)) {
+        const message = "docker loses these logging options, since an earlier file has logging without options.";
+        warn({ message, hint: "Write them into the earlier file.", place: added.place });
+    }
+    else
+        (0,tree/* set */.hZ)(made, "options", pairs(options, added, path, warn));
+    return made;
+};
+const RULES = new Map([
+    ...["labels", "sysctls", "deploy.labels", "build.args", "build.labels"].map((path) => [path, pairs]),
+    ...["dns", "dns_search", "tmpfs", "env_file"].map((path) => [path, appended]),
+    ["environment", environment],
+    ["command", replaced],
+    ["entrypoint", replaced],
+    ["extra_hosts", extraHosts],
+    ["healthcheck.test", healthTest],
+    ["logging", logging],
+    ["networks", networks],
+    ["ulimits", limits],
+]);
+/** Lists that docker files under a key: the last item of a key is the one that stays. */
+const KEYED = [
+    ["ports", collapsePorts],
+    ["volumes", collapseBy((item) => volumeTarget(item), "the same target")],
+    ["configs", collapseBy(references/* sourceOf */.vz, "the same source")],
+    ["secrets", collapseBy(references/* sourceOf */.vz, "the same source")],
+];
+function collapseBy(keyOf, shared) {
+    return (base, added, warn) => {
+        const own = listed(base);
+        const kept = new Map();
+        [...own, ...added].forEach((item, index) => {
+            const file = index < own.length ? 0 : 1;
+            const lost = kept.get(keyOf(item) ?? "");
+            // That a later file replaces an item is what it is for; within one file docker loses one.
+            if (lost?.file === file)
+                warn({ message: `docker loses this item, since a later one has ${shared}.`, place: lost.item.place });
+            kept.set(keyOf(item) ?? "", { item, file });
+        });
+        const sorted = [...kept].toSorted(([a], [b]) => (0,text_order/* compareTexts */.q)(a, b));
+        return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { item }]) => item));
+    };
+}
+function collapsePorts(base, added, warn) {
+    const own = listed(base);
+    const all = [...own, ...added];
+    const kept = new Map();
+    for (const [index, entry] of all.entries()) {
+        const file = index < own.length ? 0 : 1;
+        const ports = portsOf(entry);
+        if (ports === undefined)
+            return (0,tree/* sequence */.K2)(base.place, all); // Docker refuses it by itself.
+        for (const { published, node } of ports) {
+            const lost = kept.get(published);
+            if (lost?.file === file) {
+                const which = published === 0 ? "without a published port" : `published as ${published}`;
+                const message = `docker loses this port: of several files it keeps one port ${which}.`;
+                warn({ message, hint: "Write all of the service's ports into one file.", place: lost.from.place });
+            }
+            kept.set(published, { node, from: entry, file });
+        }
+    }
+    const sorted = [...kept].toSorted(([a], [b]) => a - b);
+    return (0,tree/* sequence */.K2)(base.place, sorted.map(([, { node }]) => node));
+}
+
+;// CONCATENATED MODULE: ./src/stack/merge.ts
+
+
+
+
+/**
+ * Several stack files become one as `docker stack deploy -c a -c b` makes it (docker/cli, compose/loader/merge.go): a later file's
+ * definition of a network, volume, config or secret replaces the earlier one; its services are merged key by key. Where docker loses
+ * something on the way, so do we, and say so.
+ */
+function mergeFiles(files, { problems, warnings }) {
+    const [first, ...others] = files;
+    if (first === undefined)
+        throw new RangeError("there is no stack file to merge");
+    for (const other of others) {
+        problems.push(...otherVersion(first, other));
+        mergeFile(first, other, warnings);
+    }
+    return first;
+}
+/** The newest format, which a file without a version has, and one with "3" (docker/cli, compose/schema). */
+const NEWEST = "3.13";
+function formatOf(root) {
+    const version = (0,tree/* get */.Jt)(root, "version");
+    if (version !== undefined && (0,tree/* isNull */.kZ)(version))
+        return "nothing";
+    const given = (0,tree/* textOf */.b6)(version) ?? "";
+    return given === "" || given === "3" ? NEWEST : given;
+}
+function otherVersion(first, other) {
+    if (formatOf(first) === formatOf(other))
+        return [];
+    const [mine, theirs] = [first, other].map((root) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(root, "version")) ?? "none");
+    const message = `The files differ in their version: ${mine} in the first one, ${theirs} here.`;
+    const hint = "Docker merges files of one version only.";
+    return [{ message, hint, place: ((0,tree/* get */.Jt)(other, "version") ?? other).place }];
+}
+const SECTIONS = new Set(["networks", "volumes", "configs", "secrets"]);
+function mergeFile(into, from, warnings) {
+    for (const { key, value } of from.entries) {
+        const existing = (0,tree/* get */.Jt)(into, key.text);
+        if (key.text === "services")
+            mergeServices(sectionOf(into, "services", value), value, warnings);
+        else if (SECTIONS.has(key.text))
+            replaceEach(sectionOf(into, key.text, value), value);
+        // An extension means something to its own file only.
+        else if (existing === undefined && !key.text.startsWith("x-"))
+            into.entries.push({ key, value });
+    }
+}
+function sectionOf(root, name, from) {
+    const existing = (0,tree/* get */.Jt)(root, name);
+    if (existing?.kind === "mapping")
+        return existing;
+    const made = (0,tree/* mapping */.pq)(from.place);
+    (0,tree/* set */.hZ)(root, name, made);
+    return made;
+}
+/** Puts what `from` has in the place of what `into` has, or what `both` makes of them. */
+function replaceEach(into, from, both = (_mine, theirs, _key) => theirs) {
+    if (from.kind !== "mapping")
+        return;
+    const { entries } = merged(into, from, both);
+    into.entries.length = 0;
+    for (const entry of entries)
+        into.entries.push(entry);
+}
+function mergeServices(into, from, warnings) {
+    replaceEach(into, from, (mine, theirs, name) => mergeService(name, mine, theirs, warnings));
+}
+function mergeService(name, base, over, warnings) {
+    const warn = ({ message, ...rest }) => {
+        warnings.push({ message: `Service ${name}: ${message}`, ...rest });
+    };
+    const service = mergeNodes(base, over, "", warn);
+    for (const [key, collapse] of KEYED) {
+        // Docker files these under a key of their own as soon as two files speak of the service, and what shares a key is lost.
+        const value = (0,tree/* get */.Jt)(base, key);
+        const added = (0,tree/* get */.Jt)(over, key);
+        // Nothing added to nothing leaves nothing, for a third file.
+        if (service.kind === "mapping" && value === undefined && added !== undefined && isEmpty(added))
+            (0,tree/* remove */.TF)(service, key);
+        if (service.kind !== "mapping" || value?.kind !== "sequence")
+            continue;
+        (0,tree/* set */.hZ)(service, key, collapse(value, added?.kind === "sequence" ? added.items : [], warn));
+    }
+    return service;
+}
+function mergeNodes(base, over, path, warn) {
+    if ((0,tree/* isNull */.kZ)(over))
+        return base;
+    if ((0,tree/* isNull */.kZ)(base))
+        return over;
+    const rule = RULES.get(path);
+    if (rule !== undefined)
+        return rule(base, over, path, warn);
+    if (base.kind === "mapping" && over.kind === "mapping")
+        return mergeMappings(base, over, path, warn);
+    if (base.kind === "sequence" && over.kind === "sequence")
+        return appended(base, over, path);
+    return over.kind === "scalar" && saysNothing(over.text, over.plain, path) ? base : over;
+}
+function mergeMappings(base, over, path, warn) {
+    return merged(base, over, (mine, theirs, key) => mergeNodes(mine, theirs, below(path, key), warn));
+}
+function below(path, key) {
+    return path === "" ? key : `${path}.${key}`;
+}
+/** Numbers that docker can tell from nothing; every other nought in a later file leaves the earlier one as it is. */
+const COUNTED = new Set([
+    "deploy.replicas",
+    "deploy.update_config.parallelism",
+    "deploy.rollback_config.parallelism",
+    "deploy.restart_policy.max_attempts",
+    "healthcheck.retries",
+]);
+/** Text to YAML, but a length of time or a size to docker. */
+const MEASURED = /(^|\.)(stop_grace_period|delay|monitor|window|interval|timeout|start_period|start_interval|memory)$/;
+/** To docker, a value that is empty for its type is as good as none. */
+function saysNothing(text, plain, path) {
+    if (path.startsWith("x-"))
+        return false;
+    if (text === "")
+        return true;
+    if (COUNTED.has(path))
+        return false;
+    if (MEASURED.test(path))
+        return /^[-+]?[0.][0.a-zµμ]*$/i.test(text);
+    return plain && (/^(false|False|FALSE)$/.test(text) || /^[+-]?(0x|0o|0b)?0*(\.0*)?(e\d+)?$/i.test(text));
+}
+
+;// CONCATENATED MODULE: ./src/stack/resolve.ts
+
+
+
+
+
+/** Each file by itself: every variable resolved, env files read into the environment. What is wrong goes into `findings`. */
+function resolveFiles(templates, scope, strict, read, findings) {
+    const folder = /^.*\//.exec(templates[0]?.place.file ?? "")?.[0] ?? "";
+    return templates.map((template) => {
+        const root = (0,tree/* clone */.o8)(template);
+        const { problems, warnings } = (0,stack_template/* resolveTemplate */.XZ)(root, scope, strict);
+        findings.problems.push(...problems);
+        findings.warnings.push(...warnings);
+        resolveEnvironment(root, scope, folder, read, findings);
+        return root;
+    });
+}
+/** One file made of one or several: resolved, merged as docker merges, Compose-only keys translated; nothing of ours added yet. */
+function resolveStack(templates, scope, strict, read, findings) {
+    const root = mergeFiles(resolveFiles(templates, scope, strict, read, findings), findings);
+    applyComposeKeys(root, scope, findings);
+    if (findings.problems.length === 0 && (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).length === 0)
+        findings.problems.push({ message: "The stack file has no services.", place: root.place });
+    return root;
+}
+
+;// CONCATENATED MODULE: ./src/stack/render.ts
+
+
+
+
+
+
+
+
+
+
+const NOTHING_UNREAD = { missing: [], malformed: [] };
+/**
+ * Resolves the templates, versions their configs, adds defaults and pins the pushed image. Throws all that is wrong, in all files, at
+ * once: an `InputError` where a file is missing, a `StackFileError` otherwise.
+ */
+function render(request) {
+    const { templates, unread = NOTHING_UNREAD, stack, strict, namingKey, taken, read } = request;
+    const findings = { problems: [...unread.missing, ...unread.malformed], warnings: [] };
+    const env = findEnvConfig(request, findings.problems);
+    const envConfigName = env === undefined ? "" : nameOf(env, request);
+    const scope = (0,stack_template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
+    if (unread.missing.length > 0 || unread.malformed.length > 0) {
+        resolveFiles(templates, scope, strict, read, findings); // Without the rest of them no more can be said.
+        throw refusal(findings, unread.missing.length > 0);
+    }
+    const root = resolveStack(templates, scope, strict, read, findings);
+    const objects = (0,configs/* versionObjects */.jP)(root, { stack, namingKey, taken, env, scope, read }, findings);
+    findings.problems.push(...(0,references/* undefinedReferences */.bd)(root), ...refusedByEngine(root, stack));
+    const services = pinImages(root, request, findings.problems);
+    if (findings.problems.length > 0)
+        throw refusal(findings, false);
+    const warnings = (0,stack_template/* once */.Oo)([...findings.warnings, ...(0,defaults/* addDefaults */.Kb)(root, request.defaults)]);
+    (0,defaults/* setFormatVersion */._6)(root, request.dockerMajor);
+    return { name: stack, root, services, objects, envConfigName, warnings };
+}
+function refusal({ problems, warnings }, missing) {
+    const [all, told] = [(0,stack_template/* once */.Oo)(problems), (0,stack_template/* once */.Oo)(warnings)];
+    return missing ? new errors/* InputError */.dz(all, told) : new errors/* StackFileError */.Ne(all, told);
+}
+function findEnvConfig({ templates, envFile, envConfig }, problems) {
+    if (envFile === undefined)
+        return undefined;
+    const found = (0,configs/* envConfigKey */.rh)(templates, envFile.path, envConfig);
+    if ("problem" in found) {
+        problems.push(found.problem);
+        return undefined;
+    }
+    return { ...found, file: envFile };
+}
+function nameOf({ kind, key, file }, { stack, namingKey, taken }) {
+    const keyed = kind === "secret" ? namingKey : undefined;
+    return (0,configs/* versionedName */.H9)(stack, key, file.bytes, keyed, (name) => taken(kind, name));
+}
+function ownVariables(request, envConfigName) {
+    const { registry, project, repository, version, digest } = request.image;
+    const own = new Map([
+        ["REGISTRY_URL", registry],
+        ["PROJECT_NAME", project],
+        ["VERSION", version],
+        ["STACK_NAME", request.stack],
+        ["IMAGE", `${repository}:${version}@${digest}`],
+        ["IMAGE_DIGEST", digest],
+        ["GIT_SHA", request.commit],
+    ]);
+    if (envConfigName !== "")
+        own.set("ENV_CONFIG", envConfigName);
+    return own;
+}
+/** Behind an image whose digest is ours. */
+const PINNED = "pinned by Swarm Stack Deploy";
+function pinImages(root, request, problems) {
+    const { repository, version, tags, digest } = request.image;
+    const pushed = [version, ...tags].map((tag) => (0,image_reference/* parseImageReference */.o_)(`${repository}:${tag}`));
+    const services = [];
+    for (const { service, image, place, node } of (0,stack_template/* imagesOf */.IC)(root)) {
+        const reference = image === undefined ? undefined : (0,image_reference/* parseImageReference */.o_)(image);
+        if (node?.kind === "scalar" && node.unresolved === true)
+            continue;
+        if (image === undefined || node?.kind !== "scalar") {
+            problems.push({
+                message: `Service ${service} has no image.`,
+                place,
+                hint: "Swarm builds nothing: write image: $IMAGE for the one this step builds.",
+            });
+        }
+        else if (reference === undefined) {
+            problems.push({
+                message: `"${image}", the image of service ${service}, is no image reference.`,
+                place,
+            });
+        }
+        else {
+            const pin = reference.digest === undefined &&
+                pushed.some((each) => each !== undefined && (0,image_reference/* sameTag */.NE)(each, reference));
+            if (pin)
+                Object.assign(node, { text: `${image}@${digest}`, plain: false, comment: PINNED });
+            services.push({ name: service, image: node.text });
+        }
+    }
+    return services;
+}
+/** Replaces images by their digest-pinned references. */
+function pinned(stack, pins) {
+    const root = (0,tree/* clone */.o8)(stack.root);
+    for (const { node } of (0,stack_template/* imagesOf */.IC)(root)) {
+        const pin = node?.kind === "scalar" ? pins.get(node.text) : undefined;
+        if (pin !== undefined && node?.kind === "scalar")
+            Object.assign(node, { text: pin, plain: false, comment: PINNED });
+    }
+    const services = stack.services.map(({ name, image }) => ({ name, image: pins.get(image) ?? image }));
+    return { ...stack, root, services };
+}
+/** The file as docker gets it: all services, or only those named. */
+function printed(stack, services) {
+    if (services === undefined)
+        return (0,stack_file/* printStackFile */.m)(stack.root);
+    const root = { ...stack.root, entries: stack.root.entries.map((entry) => ({ ...entry })) };
+    const chosen = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).filter((entry) => services.has(entry.key.text));
+    (0,tree/* set */.hZ)(root, "services", { kind: "mapping", entries: chosen, place: root.place });
+    return (0,stack_file/* printStackFile */.m)(root);
+}
+
+
+/***/ }),
+
+/***/ 1111:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   S: () => (/* binding */ parseStackFile),
+/* harmony export */   m: () => (/* binding */ printStackFile)
+/* harmony export */ });
+/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8905);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7158);
+
+
+
+/** A file that unfolds its aliases into more nodes than this means harm (a "billion laughs"). */
+const MOST_NODES = 500_000;
+/** Deeper than any stack, and far from what the call stack can bear. */
+const MOST_LEVELS = 200;
+/**
+ * Parses one stack file; throws a `StackFileError` with every mistake at its place. Docker reads the first document of a file and no
+ * other; a further one is named in `warnings`.
+ */
+function parseStackFile(source, file, warnings = []) {
+    // A carriage return alone ends a line to docker; of the same length, the places stay right.
+    const text = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
+    refuseControlCharacters(text, file);
+    const lines = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .LineCounter */ .HN();
+    const place = (offset) => {
+        const { line, col } = lines.linePos(offset);
+        return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
+    };
+    const [document, further] = documents(text, lines);
+    if (further !== undefined && further.contents !== null) {
+        warnings.push({
+            message: "A second YAML document starts here. Docker reads the first one only, and so does this action.",
+            place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
+        });
+    }
+    const errors = document?.errors.filter(({ message }) => !COMMENT_TOO_NEAR.test(message)) ?? [];
+    const [error] = errors; // What follows a syntax error is mostly its echo.
+    if (document !== undefined && error !== undefined) {
+        const { message, offset } = explained(document, error);
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message, place: place(offset), hint: "The YAML can't be read." }]);
+    }
+    const problems = [];
+    const root = document === undefined || document.contents === null
+        ? undefined
+        : new TreeBuilder(text, place, problems, warnings).build(document.contents);
+    if (problems.length > 0)
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne(problems);
+    if (root?.kind !== "mapping") {
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message: "A stack file is a mapping with services.", place: place(0) }]);
+    }
+    return root;
+}
+function documents(text, lines) {
+    // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
+    const options = {
+        schema: "failsafe",
+        resolveKnownTags: false,
+        lineCounter: lines,
+        uniqueKeys: false,
+        prettyErrors: false,
+    };
+    const parsed = (0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .parseAllDocuments */ .hR)(text, options);
+    return "empty" in parsed ? [] : parsed;
+}
+/** `"x"#c`: the value is whole, and docker reads it too. */
+const COMMENT_TOO_NEAR = /^Comments must be separated/;
+/** The parser's objection in a sentence, at the place where the author has to look. */
+function explained(document, { message, pos }) {
+    const [offset] = pos;
+    if (/call stack/.test(message))
+        return { message: "The nesting is too deep.", offset }; // It calls itself for each level.
+    if (/^Missing closing ["']quote/.test(message)) {
+        const opened = lastQuote(document);
+        if (opened !== undefined)
+            return { message: "The quote that opens here does not close.", offset: opened };
+    }
+    const sentence = message.replace(/\s*\n\s*/g, " ");
+    return { message: /[.!?]$/.test(sentence) ? sentence : `${sentence}.`, offset };
+}
+/** Whatever follows a quote that does not close belongs to it. */
+function lastQuote(document) {
+    let start;
+    (0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .visit */ .YR)(document, {
+        Scalar(_key, { type, range }) {
+            if (type?.startsWith("QUOTE") === true)
+                start = range?.[0];
+        },
+    });
+    return start;
+}
+/** Docker reads UTF-8, and UTF-16 behind a byte order mark. Anything else is refused at its first wrong byte. */
+function decode(bytes, file) {
+    const encoding = bytes[0] === 0xff && bytes[1] === 0xfe
+        ? "utf-16le"
+        : bytes[0] === 0xfe && bytes[1] === 0xff
+            ? "utf-16be"
+            : "utf-8";
+    const text = new TextDecoder(encoding).decode(bytes); // Takes the mark away.
+    if (encoding !== "utf-8" || !text.includes("\ufffd"))
+        return text;
+    const marked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+    const again = Buffer.from(text);
+    const wrong = again.findIndex((byte, index) => byte !== marked[index]);
+    if (wrong === -1 && again.byteLength === marked.byteLength)
+        return text; // The character U+FFFD itself.
+    const before = Buffer.from(marked.subarray(0, wrong)).toString("utf8");
+    throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message: "This is no UTF-8 text.", place: placeBehind(before, file) }]);
+}
+/** What no YAML may hold, not even in a comment; and the line ends of YAML 1.1, which docker knows, and hardly any editor shows. */
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u2028\u2029\ufffe\uffff]/;
+function refuseControlCharacters(text, file) {
+    const found = CONTROL.exec(text);
+    if (found === null)
+        return;
+    const [character] = found;
+    const code = character.charCodeAt(0).toString(16).padStart(4, "0");
+    const message = /[\u0085\u2028\u2029]/.test(character)
+        ? `The character U+${code.toUpperCase()} ends a line to docker, and to nobody else.`
+        : `The control character U+${code.toUpperCase()} is not allowed in YAML.`;
+    const hint = `Between double quotes it can be written as \\u${code}.`;
+    throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message, place: placeBehind(text.slice(0, found.index), file), hint }]);
+}
+function placeBehind(before, file) {
+    const lines = before.split("\n");
+    return { file, line: lines.length, column: (lines.at(-1) ?? "").length + 1 };
+}
+class TreeBuilder {
+    #text;
+    #place;
+    #problems;
+    #warnings;
+    /** What each anchor stands for at this point of the file; a later one of the same name replaces it. */
+    #anchors = new Map();
+    /** From the root down to the node being built. */
+    #open = [];
+    /** How many aliases are being unfolded: the anchors within them were met before. */
+    #unfolding = 0;
+    #nodes = 0;
+    constructor(text, place, problems, warnings) {
+        this.#text = text;
+        this.#place = place;
+        this.#problems = problems;
+        this.#warnings = warnings;
+    }
+    build(node) {
+        this.#nodes += 1;
+        const place = this.#place(rangeOf(node)?.[0] ?? 0);
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isAlias */ .Vj)(node))
+            return this.#alias(node.source, place);
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isNode */ .Ll)(node) && this.#unfolding === 0) {
+            if (node.anchor !== undefined)
+                this.#anchors.set(node.anchor, node);
+            if (node.tag !== undefined && /^!\w/.test(node.tag))
+                this.#warnings.push(ignoredTag(node.tag, place));
+        }
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isScalar */ .jn)(node))
+            return this.#scalar(node, place);
+        if (this.#nodes > MOST_NODES) {
+            if (this.#nodes === MOST_NODES + 1)
+                this.#problems.push({ message: `The aliases unfold into more than ${MOST_NODES} nodes.`, place });
+            return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(place);
+        }
+        if (this.#open.length >= MOST_LEVELS) {
+            this.#problems.push({ message: `The YAML is nested deeper than ${MOST_LEVELS} levels.`, place });
+            return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(place);
+        }
+        this.#open.push(node);
+        const built = this.#collection(node, place);
+        this.#open.pop();
+        return built;
+    }
+    #collection(node, place) {
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isSeq */ .oP)(node))
+            return { kind: "sequence", items: node.items.map((item) => this.build(item)), place };
+        if ((0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .isMap */ .jh)(node))
+            return this.#mapping(node, place);
+        return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(place);
+    }
+    #alias(name, place) {
+        const target = this.#anchors.get(name);
+        if (target === undefined || this.#open.includes(target)) {
+            const what = target === undefined ? "names no anchor" : "contains itself";
+            this.#problems.push({ message: `The alias *${name} ${what}.`, place });
+            return (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(place);
+        }
+        this.#unfolding += 1;
+        const built = this.build(target);
+        this.#unfolding -= 1;
+        return built;
+    }
+    #scalar(node, place) {
+        const [start = 0, end = 0] = node.range ?? [];
+        const { text, tag } = this.#content(node);
+        if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
+            this.#problems.push({
+                message: "This text has one half of a surrogate pair, which is no character.",
+                place,
+            });
+        const plain = node.type === "PLAIN" || node.type === undefined;
+        const dollars = text.includes("$") ? this.#dollars(text, node.type, start, end) : [];
+        return { kind: "scalar", text, plain: plain && tag === node.tag, tag, place, dollars };
+    }
+    #content({ value, tag, type, range }) {
+        const text = typeof value === "string" ? value : "";
+        if (tag === BINARY) {
+            const bytes = Buffer.from(text, "base64");
+            const decoded = bytes.toString("utf8");
+            const exact = Buffer.from(decoded).equals(bytes) && bytes.toString("base64") === text.replace(/\s/g, "");
+            return exact ? { text: decoded, tag: undefined } : { text, tag }; // Docker refuses the rest, or takes it as it is.
+        }
+        const isBlock = type === "BLOCK_LITERAL" || type === "BLOCK_FOLDED";
+        // The file ends in the middle of the block's last line: there is no line end that could belong to the value.
+        const brokenOff = isBlock && range?.[1] === this.#text.length && /\S[^\n]*$/.test(this.#text);
+        return { text: brokenOff ? text.replace(/\n$/, "") : text, tag };
+    }
+    /** Where the source has the value's dollar signs, in their order. */
+    #dollars(text, type, start, end) {
+        const source = this.#text.slice(start, end);
+        const header = type?.startsWith("BLOCK") === true ? source.indexOf("\n") + 1 : 0; // It may have a comment.
+        const pattern = type === "QUOTE_DOUBLE" ? /\\(x24|u0024|U00000024)|\\.|\$/gs : /\$/g;
+        const places = [];
+        for (const { 0: found, 1: escaped, index } of source.slice(header).matchAll(pattern))
+            if (found === "$" || escaped !== undefined)
+                places.push(this.#place(start + header + index));
+        return places.length === text.split("$").length - 1 ? places : [];
+    }
+    #mapping(map, place) {
+        const own = new Map();
+        const merged = new Map();
+        for (const pair of map.items) {
+            const key = this.build(pair.key);
+            if (key.kind !== "scalar") {
+                this.#problems.push({ message: "A key is text, not a list or mapping.", place: key.place });
+            }
+            else if (key.text === "<<" && key.plain) {
+                this.#merge(this.build(pair.value), merged);
+            }
+            else if (own.has(key.text)) {
+                this.#problems.push({
+                    message: `The key "${key.text}" is given twice in this mapping.`,
+                    place: key.place,
+                });
+            }
+            else {
+                own.set(key.text, {
+                    key,
+                    value: pair.value === null ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .emptyScalar */ .og)(key.place) : this.build(pair.value),
+                });
+            }
+        }
+        const inherited = [...merged.values()].filter((entry) => !own.has(entry.key.text));
+        return { kind: "mapping", entries: [...inherited, ...own.values()], place };
+    }
+    /** The first of several merged mappings wins, as in YAML's merge key. */
+    #merge(source, into) {
+        const sources = source.kind === "sequence" ? source.items : [source];
+        for (const each of sources) {
+            if (each.kind !== "mapping") {
+                this.#problems.push({
+                    message: "A merge key (<<) takes a mapping or a list of mappings.",
+                    place: each.place,
+                });
+                continue;
+            }
+            for (const entry of each.entries)
+                if (!into.has(entry.key.text))
+                    into.set(entry.key.text, entry);
+        }
+    }
+}
+const BINARY = "tag:yaml.org,2002:binary";
+/** Compose knows some, which say how files are merged. */
+function ignoredTag(tag, place) {
+    const hint = /^!(reset|override)$/.test(tag)
+        ? "Files are merged as docker stack deploy merges them, which takes nothing away: change the earlier file."
+        : undefined;
+    return { message: `Docker ignores the tag ${tag}.`, place, hint };
+}
+function rangeOf(node) {
+    return node?.range ?? undefined;
+}
+/** YAML that docker reads with the meaning of this tree. Every `$` of a value is doubled: docker substitutes once more, and must find nothing. */
+function printStackFile(root) {
+    const document = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .Document */ .yo(null, { schema: "failsafe" });
+    document.contents = toYaml(root);
+    const text = document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER });
+    return text.replaceAll(new RegExp(FOREIGN, "g"), (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+/** Characters that docker's YAML takes for a line end, or refuses, where they are not escaped. */
+const FOREIGN = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/;
+function toYaml(node) {
+    if (node.kind === "scalar")
+        return yamlScalar(node, node.text.replaceAll("$", "$$$$"));
+    if (node.kind === "sequence") {
+        const sequence = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .YAMLSeq */ .Rw();
+        sequence.items = node.items.map(toYaml);
+        return sequence;
+    }
+    const map = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .YAMLMap */ .CA();
+    map.items = node.entries.map((entry) => {
+        // Docker substitutes in values only: a key keeps its `$`.
+        return new yaml__WEBPACK_IMPORTED_MODULE_0__/* .Pair */ .Rm(yamlScalar(entry.key, entry.key.text), toYaml(entry.value));
+    });
+    return map;
+}
+function yamlScalar(node, text) {
+    const made = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .Scalar */ .X5(text);
+    made.type = node.plain && !FOREIGN.test(text) ? "PLAIN" : "QUOTE_DOUBLE"; // Only double quotes know escapes.
+    if (node.tag !== undefined)
+        made.tag = node.tag;
+    if (node.comment !== undefined)
+        made.comment = ` ${node.comment}`;
+    return made;
 }
 
 
@@ -31095,6 +32420,7 @@ function volumesOf(service) {
 /* harmony export */   IC: () => (/* binding */ imagesOf),
 /* harmony export */   Od: () => (/* binding */ scopeOf),
 /* harmony export */   Oo: () => (/* binding */ once),
+/* harmony export */   V9: () => (/* binding */ undefinedVariable),
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
@@ -31120,8 +32446,16 @@ function scopeOf(layers, environment) {
     for (const layer of layers.toReversed())
         for (const [name, value] of layer)
             values.set(name, value);
-    return { lookup: (name) => values.get(name), names: [...values.keys()] };
+    const suggested = new Map();
+    const suggest = (name) => {
+        if (!suggested.has(name) && suggested.size < MOST_SUGGESTIONS)
+            suggested.set(name, (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_2__/* .nearest */ .p)(name, values.keys()));
+        return suggested.get(name);
+    };
+    return { lookup: (name) => values.get(name), suggest };
 }
+/** Each name is held against every other one; who has more mistakes than these has made another one. */
+const MOST_SUGGESTIONS = 100;
 /** Resolves every value of the tree in place. Keys stay as they are, as with docker. */
 function resolveTemplate(root, scope, strict) {
     const findings = { problems: [], warnings: [] };
@@ -31170,6 +32504,8 @@ function resolveScalar(node, path, scope, strict, findings) {
     }
     node.text = typed ?? text;
     node.substituted = true;
+    if (!understood)
+        node.unresolved = true;
     node.plain = typed !== undefined;
 }
 /** A number in quotes, as Compose allows it and docker does not. */
@@ -31218,13 +32554,16 @@ function explain(unresolved, place, scope, tolerated) {
         case "undefined": {
             if (tolerated)
                 return { place, message: `The variable ${unresolved.name} is not defined and becomes empty.` };
-            const near = (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_2__/* .nearest */ .p)(unresolved.name, scope.names);
-            const hint = near === undefined
-                ? `Give it in "variables" or "secrets", or a default: \${${unresolved.name}:-…}.`
-                : `Did you mean ${near}?`;
-            return { place, message: `The variable ${unresolved.name} is not defined.`, hint };
+            const otherwise = `Give it in "variables" or "secrets", or a default: \${${unresolved.name}:-…}.`;
+            return undefinedVariable(unresolved.name, place, scope, otherwise);
         }
     }
+}
+/** Names the defined variable that its author may have meant; `otherwise` is the hint where there is none. */
+function undefinedVariable(name, place, scope, otherwise) {
+    const near = scope.suggest(name);
+    const hint = near === undefined ? otherwise : `Did you mean ${near}?`;
+    return { place, message: `The variable ${name} is not defined.`, hint };
 }
 const WHOLE = {
     what: "a whole number",
@@ -31319,8 +32658,7 @@ function imagesOf(root) {
 /* harmony export */   kZ: () => (/* binding */ isNull),
 /* harmony export */   o8: () => (/* binding */ clone),
 /* harmony export */   og: () => (/* binding */ emptyScalar),
-/* harmony export */   pq: () => (/* binding */ mapping),
-/* harmony export */   rD: () => (/* binding */ wholeNumber)
+/* harmony export */   pq: () => (/* binding */ mapping)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 
@@ -31392,16 +32730,6 @@ function clone(node) {
             return { ...node, entries: node.entries.map((entry) => ({ ...entry, value: clone(entry.value) })) };
     }
 }
-/** A whole number as docker's YAML reads it without quotes: `0440` and `0o440` are octal, `1_000` is a thousand. */
-function wholeNumber(node) {
-    if (node?.kind !== "scalar" || !node.plain)
-        return undefined;
-    const digits = node.text.replaceAll("_", "");
-    if (!/^[-+]?(0|[1-9]\d*|0[0-7]+|0o[0-7]+|0x[\da-f]+|0b[01]+)$/i.test(digits))
-        return undefined;
-    const size = digits.replace(/^[-+]/, "").replace(/^0(?=[0-7]+$)/, "0o");
-    return digits.startsWith("-") ? -Number(size) : Number(size);
-}
 
 
 /***/ }),
@@ -31416,6 +32744,27 @@ function wholeNumber(node) {
 /** The order of two texts by their code units, for `toSorted`: that of a machine, the same in every language. */
 function compareTexts(a, b) {
     return a < b ? -1 : Number(a > b);
+}
+
+
+/***/ }),
+
+/***/ 5749:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   b: () => (/* binding */ together)
+/* harmony export */ });
+/**
+ * Waits until all of them have ended, well or not, so that nothing goes on behind a failure. Rejects with the first failure in their
+ * order, whichever came first.
+ */
+async function together(running) {
+    await Promise.allSettled(running);
+    for (const each of running)
+        await each;
+    return await Promise.all(running);
 }
 
 
@@ -34335,7 +35684,7 @@ __webpack_unused_export__ = publicApi.parse;
 exports.hR = publicApi.parseAllDocuments;
 __webpack_unused_export__ = publicApi.parseDocument;
 __webpack_unused_export__ = publicApi.stringify;
-__webpack_unused_export__ = visit.visit;
+exports.YR = visit.visit;
 __webpack_unused_export__ = visit.visitAsync;
 
 
@@ -43741,8 +45090,8 @@ function removeFolder(path) {
     (0,external_node_fs_.rmSync)(path, { recursive: true, force: true });
 }
 
-// EXTERNAL MODULE: ./src/io/session.ts + 7 modules
-var session = __nccwpck_require__(853);
+// EXTERNAL MODULE: ./src/io/session.ts + 8 modules
+var session = __nccwpck_require__(4335);
 // EXTERNAL MODULE: ./src/lock.ts
 var lock = __nccwpck_require__(9696);
 // EXTERNAL MODULE: ./src/report.ts
@@ -43824,8 +45173,6 @@ const SECRET_INPUTS = [
     "github-token",
 ];
 const FOLDER = "private-folder";
-/** Newer than every docker: each speaks its own newest to it. */
-const ANY_API_VERSION = "1.99";
 /** Kept for the post step, which is the same program: it must never deploy. */
 const PHASE = "phase";
 /** The door: makes the world, runs the story, publishes whatever came of it. The only catch-all. */
@@ -43839,7 +45186,7 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 2191));
+        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 8904));
         await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
     }
     catch (error) {
@@ -43878,19 +45225,19 @@ function maskSecrets(runner) {
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
     const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 853));
-    const { rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4335));
+    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
     const route = inputs.target.kind === "ssh"
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
         : { kind: "socket", dockerHost: inputs.target.dockerHost };
     const own = (0,external_node_path_.join)(folder, "docker");
     const { login, pullLogin, registryHost } = inputs.image;
     const domains = login === undefined && pullLogin === undefined ? [] : [registryHost];
-    (0,docker_config/* makeDockerConfig */.x)(own, domains);
+    (0,docker_config/* makeDockerConfig */.x0)(own, domains);
     // Where the swarm is to keep another credential than the push needs, it gets a configuration that never knew the latter.
     const configFolder = pullLogin === undefined ? own : (0,external_node_path_.join)(folder, "docker-pull");
     if (configFolder !== own)
-        (0,docker_config/* makeDockerConfig */.x)(configFolder, domains);
+        (0,docker_config/* makeDockerConfig */.x0)(configFolder, domains);
     const docker = new io_docker/* DockerCli */.V({ DOCKER_CONFIG: own }, signal);
     return {
         voice: runner,
@@ -43911,13 +45258,13 @@ async function makeWorld(runner, inputs, run, folder, stop) {
             const alone = docker.with(withheld(process.env));
             await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
         },
-        connect: async () => await openSession({
+        connect: async (swarmLogin) => await openSession({
             route,
+            login: swarmLogin,
             docker,
             configFolder,
             privateFolder: folder,
             signal,
-            patienceMs: inputs.rollout.timeoutMs,
             say: (line) => runner.say(line),
         }),
     };
@@ -43944,6 +45291,8 @@ function blame(error, facts, runner) {
     if (error instanceof errors/* StopError */.Tj) {
         facts.reason = error.reason;
         facts.problems = error.problems;
+        for (const warning of error.warnings)
+            runner.warn(warning);
     }
     else if (error instanceof errors/* Cancelled */.cJ) {
         facts.problems = [{ message: error.message }];
@@ -44001,7 +45350,7 @@ async function release(left, runner) {
             const run = runContext(process.env);
             const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
             const world = await makeWorld(runner, inputs, run, folder, stopper());
-            const session = __addDisposableResource(env_1, await world.connect(), true);
+            const session = __addDisposableResource(env_1, await world.connect(undefined), true);
             if (await (0,lock/* releaseLeft */.VB)(left, session.locks))
                 runner.say(`Released the lock of the stack ${left.stack} that the interrupted step had left.`);
         }

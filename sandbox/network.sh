@@ -45,7 +45,16 @@ network_up() {
 	link set $host_link up
 	END
   ip -n "$switch" link set host master br0 up
+  # Tests of IPv6 need it, nothing else does; some kernels have none.
+  ip addr add "$(address6 254)/64" dev "$host_link" nodad 2>/dev/null || true
 }
+
+# fd00:a:4d:0::1 is what 10.77.0.1 is.
+address6() { (
+  IFS=.
+  # shellcheck disable=SC2086
+  printf 'fd00:%x:%x:%x::%x\n' $net "$1"
+); }
 
 network_down() {
   if ours; then ip link del dev "$host_link"; fi
@@ -68,4 +77,5 @@ plug() {
 	link set eth0 up
 	addr add $(address "$n")/24 dev eth0
 	END
+  nsenter -t "$pid" -n ip addr add "$(address6 "$(number "$n")")/64" dev eth0 nodad 2>/dev/null || true
 }

@@ -4,7 +4,7 @@
 missing_packages() {
   local pair
   for pair in dockerd:docker.io containerd:containerd runc:runc ip:iproute2 iptables:iptables docker-registry:docker-registry sshd:openssh-server \
-    ssh-keygen:openssh-client openssl:openssl perl:perl curl:curl unshare:util-linux setsid:util-linux; do
+    ssh-keygen:openssh-client openssl:openssl perl:perl curl:curl sudo:sudo unshare:util-linux setsid:util-linux; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair#*:}"
   done
   # The client is a package of its own from Debian 13 on.

@@ -30,33 +30,38 @@ export async function aftermath(
       "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
     ];
   } else if (sent.size === 0) {
-    facts.aftermath = ["Nothing was sent to the swarm."];
-  } else if (inputs.rollout.onFailure === "keep") {
-    facts.aftermath = ['The stack was left as it is for inspection ("on-failure: keep").'];
-    facts.services = await asTheyAre(facts.services, plan, session);
+    facts.aftermath = ["No service was changed."];
   } else {
+    // A manager that could not be reached until the deadline is not waited for as long once more.
+    const { timeoutMs, onFailure } = inputs.rollout;
+    session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
     try {
-      facts.aftermath = await putBack(plan, sent, deployment, session);
+      facts.aftermath =
+        onFailure === "keep"
+          ? await keep(plan, deployment, session)
+          : await putBack(plan, sent, deployment, session);
     } catch (second) {
+      const failed =
+        onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
+      facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
       facts.aftermath = [
-        `The stack could not be put back: ${messageOf(second)} Look at it with \`docker stack ps\`.`,
+        `${failed}: ${messageOf(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
       ];
     }
   }
   facts.aftermath.forEach((line) => world.voice.say(line));
 }
 
-/** What runs now, which may be what Swarm itself has put back. */
-async function asTheyAre(
-  services: readonly ServiceResult[],
-  plan: Plan,
-  session: Session,
-): Promise<readonly ServiceResult[]> {
+const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
+
+/** What runs now may be what Swarm itself has put back. */
+async function keep(plan: Plan, { facts }: Deployment, session: Session): Promise<string[]> {
   const live = await session.swarm.services(plan.stack);
-  return services.map((service) => {
+  facts.services = facts.services.map((service) => {
     const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
     return { ...service, imageAfter: imageOf(now?.spec) };
   });
+  return [KEPT];
 }
 
 async function putBack(
@@ -96,11 +101,19 @@ async function runsAgain(
     services,
     oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
     networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
+    seen: undefined,
     timeoutMs,
     stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
     endOnFailure: false,
   });
   return end === "stable";
+}
+
+/** What was sent, and nobody could say what became of it. */
+function afterNothing(service: ServiceResult, plan: Plan, sent: ReadonlySet<string>): ServiceResult {
+  return sent.has(`${plan.stack}_${service.name}`) && service.state === service.change
+    ? { ...service, state: "unknown" }
+    : service;
 }
 
 /** The table goes on saying which service was to blame. */

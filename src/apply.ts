@@ -1,6 +1,7 @@
 import { DeployError, PreflightError } from "./errors.ts";
 import { type Plan, changed } from "./plan.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
+import { together } from "./together.ts";
 import { type NewObject, type Survey, type Swarm } from "./swarm.ts";
 import { type Docker, type DockerAnswer, type Session, type Stage, type Voice } from "./world.ts";
 
@@ -11,7 +12,7 @@ export interface Created {
   readonly secrets: ReadonlyMap<string, string>;
 }
 
-/** Creates what the services need and the swarm does not have. */
+/** Creates what the services need and the swarm does not have: networks one by one, since two made at once may get one subnet (Docker 28). */
 export async function createNeeds(
   { needs }: Plan,
   objects: readonly NewObject[],
@@ -27,16 +28,40 @@ export async function createNeeds(
     created.networks.set(network, await swarm.createNetwork(network));
     voice.say(`Created the network ${network}.`);
   }
-  for (const object of objects) {
+  const create = async (object: NewObject): Promise<void> => {
     const kinds = object.kind === "config" ? "configs" : "secrets";
-    if (!needs[kinds].includes(object.name)) continue;
+    if (!needs[kinds].includes(object.name)) return;
     created[kinds].set(object.name, await swarm.createObject(object));
     voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
-  }
+  };
+  await together(objects.map(create));
   return created;
 }
 
-/** Hands docker the services that change, and no other: an update with the same spec disarms Swarm's own rollback (SWARM 2.5). */
+/** Of a part, so that docker's own start is worth it. */
+const FEWEST_SERVICES = 4;
+/** More at once gain nothing: each docker takes the runner a moment to start, and a swarm takes in one write after another. */
+const MOST_PARTS = 8;
+
+/**
+ * Docker sends one service after the other, each a whole round trip. So the services are sent in several parts at once, of nearly one
+ * size: as many as there can be requests on their way (`most`).
+ */
+export function partsOf(names: readonly string[], most: number): ReadonlySet<string>[] {
+  const count = Math.min(Math.ceil(names.length / FEWEST_SERVICES), MOST_PARTS, most);
+  return Array.from(
+    { length: count },
+    (_, part) => new Set(names.filter((_name, at) => at % count === part)),
+  );
+}
+
+/** What docker hears of a write that was kept from the manager, because another one of the same deployment has failed. */
+export const HELD_BACK = "it was not sent, because another part of this deployment has failed";
+
+/**
+ * Hands docker the services that change, and no other: an update with the same spec disarms Swarm's own rollback (SWARM 2.5). Returns
+ * the networks that docker created for them, names to ids.
+ */
 export async function sendServices(
   plan: Plan,
   stack: RenderedStack,
@@ -46,21 +71,40 @@ export async function sendServices(
   session: Session,
   voice: Voice,
   onSent: (serviceName: string) => void,
-): Promise<void> {
-  const names = new Set(changed(plan).map(({ name }) => name));
-  if (names.size === 0) return;
+): Promise<ReadonlyMap<string, string>> {
+  const parts = partsOf(
+    changed(plan).map(({ name }) => name),
+    session.most,
+  );
+  if (parts.length === 0) return new Map();
   const run = async (docker: Docker): Promise<void> => {
-    const file = printed(stack, names);
-    const call = { stack: stack.name, file, folder, dockerMajor, flags: IN_EARNEST };
-    const answer = await stackDeploy(docker, call, (line) => voice.quote(line));
-    if (answer.code === 0) return;
-    const reason = session.lost() ?? dockersReason(answer);
-    const hint = /out of sequence|already exists|name conflicts/.test(reason)
-      ? "Somebody else changes this stack at the same time: run this job again when they are done."
-      : "Docker's own words are in the log above.";
-    throw new DeployError(`docker stack deploy failed (exit code ${answer.code}): ${reason}.`, hint);
+    const answers = await together(
+      parts.map(async (part) => {
+        const call = {
+          stack: stack.name,
+          file: printed(stack, part),
+          folder,
+          dockerMajor,
+          flags: IN_EARNEST,
+        };
+        return await stackDeploy(docker, call, (line) => voice.quote(line));
+      }),
+    );
+    const failed = answers.filter(({ code }) => code !== 0);
+    if (failed.length > 0) throw sendingFailed(failed, session.lost());
   };
-  await session.perform(stage, run, onSent);
+  return await session.perform(stage, run, onSent);
+}
+
+/** Each reason once; that the other parts were held back is no reason of its own. */
+function sendingFailed(failed: readonly DockerAnswer[], lost: string | undefined): DeployError {
+  const own = failed.filter(({ stderr }) => !stderr.includes(HELD_BACK));
+  const [first] = own;
+  const reason = lost ?? [...new Set(own.map(dockersReason))].join("; ");
+  const hint = /out of sequence|already exists|name conflicts/.test(reason)
+    ? "Somebody else changes this stack at the same time: run this job again when they are done."
+    : "Docker's own words are in the log above.";
+  return new DeployError(`docker stack deploy failed (exit code ${first?.code ?? 1}): ${reason}.`, hint);
 }
 
 /** One run of `docker stack deploy`. */

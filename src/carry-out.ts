@@ -45,13 +45,14 @@ async function sendAndWatch(
   session: Session,
 ): Promise<Watch> {
   const { swarm } = session;
-  const tasks = await swarm.tasks(plan.stack);
+  const { tasks } = survey;
   const startedAt = world.clock.now();
+  session.waitUntil(startedAt + inputs.rollout.timeoutMs);
   const created = await createNeeds(plan, objects, swarm, world.voice);
   const stage = { survey, images: images.answers, ...created };
-  await sendServices(plan, stack, sources.folder, dockerMajor, stage, session, world.voice, (name) =>
-    sent.add(name),
-  );
+  const onSent = (name: string): void => void sent.add(name);
+  const { folder } = sources;
+  const made = await sendServices(plan, stack, folder, dockerMajor, stage, session, world.voice, onSent);
   const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
   const { timeoutMs, stableForMs } = inputs.rollout;
   return await watch(swarm, world.clock, world.voice, {
@@ -59,8 +60,10 @@ async function sendAndWatch(
     startedAt,
     services: watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, ids) })),
     oldFailures: new Set(tasks.filter(isOver).map(({ id }) => id)),
-    networkIds: networkIdsOf(await swarm.networks()),
+    networkIds: new Map([...networkIdsOf(survey.networks), ...created.networks, ...made]),
     timeoutMs,
+    // Where nothing is sent, the survey has seen it all a moment ago.
+    seen: isEmpty(plan) ? survey : undefined,
     // One look proves that a quiet stack runs. Where tasks have ended before, only time tells a crash loop from a scar.
     stableForMs: isEmpty(plan) && !tasks.some(endedByItself) ? 0 : stableForMs,
     endOnFailure: true,

@@ -1,13 +1,15 @@
 import { carryOut } from "./carry-out.ts";
 import { checkBuildFiles, login, publish } from "./image/publish.ts";
-import { requireImage } from "./image/resolve.ts";
+import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
-import { takeLock } from "./lock.ts";
+import { type StackLock, lockOf } from "./lock.ts";
 import { checkByDocker } from "./planning.ts";
-import { type Deployment, DRAFT_NAMES, prepare, renderWith } from "./prepare.ts";
+import { type Deployment, DRAFT_NAMES, type Found, prepare, renderWith } from "./prepare.ts";
 import { type Facts } from "./report.ts";
-import { readSources } from "./sources.ts";
-import { type Docker, type Session, type World } from "./world.ts";
+import { type Sources, readSources } from "./sources.ts";
+import { type Survey } from "./swarm.ts";
+import { together } from "./together.ts";
+import { type Docker, type RegistryLogin, type Session, type Voice, type World } from "./world.ts";
 
 /** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
 const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
@@ -21,26 +23,29 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   if (pushed !== undefined) nameImage(pushed, deployment);
 
   world.voice.group("Connect");
-  await using session = await world.connect();
+  await using session = await world.connect(swarmLogin(inputs));
   facts.manager = session.swarm.address;
-  world.voice.say(`Connected to the manager ${session.swarm.address}.`);
-  await loginSwarm(deployment, session);
-  const digest = pushed ?? (await requireImage(referenceOf(inputs), session));
+  world.voice.say(`Connected to ${session.swarm.address}.`);
+  await using lock = lockOf(inputs.stack.name, session, world);
+  const { digest, ...found } = await findOut(pushed, lock, deployment, session);
   nameImage(digest, deployment);
-
-  await using lock = await takeLock(inputs.stack.name, inputs.rollout.lockTimeoutMs, session, world);
   session.guard(lock);
-  const prepared = await prepare(digest, deployment, session);
+
+  const prepared = await prepare(digest, found, deployment, session);
   await carryOut(prepared, deployment, session);
 }
 
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deployment> {
-  const dockerMajor = await majorVersion(world.docker);
-  const sources = readSources(inputs.stack, world.files);
+  const [dockerMajor, sources] = await together([
+    majorVersion(world.docker),
+    new Promise<Sources>((read) => read(readSources(inputs.stack, world.files))),
+  ]);
   checkBuildFiles(inputs.image, world.files);
   const begun = { inputs, sources, dockerMajor, world, facts };
+  sources.warnings.forEach((warning) => world.voice.warn(warning));
   const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+  draft.warnings.forEach((warning) => world.voice.warn(warning));
   await checkByDocker(world, draft, sources.folder, dockerMajor);
   return { ...begun, draft };
 }
@@ -59,10 +64,41 @@ function nameImage(digest: string, { inputs, facts }: Deployment): void {
   facts.image = `${referenceOf(inputs)}@${digest}`;
 }
 
+/**
+ * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
+ * under the lock; who has to wait for it looks again at everything.
+ */
+async function findOut(
+  pushed: string | undefined,
+  lock: StackLock,
+  { inputs, draft, world }: Deployment,
+  session: Session,
+): Promise<{ readonly digest: string } & Found> {
+  const images = new ImageLookup(session);
+  const ask = async (): Promise<void> => {
+    const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
+    const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
+    await Promise.all(known.map(async (image) => await images.ask(image)));
+  };
+  const survey = async (): Promise<Survey> => await session.swarm.survey(inputs.stack.name);
+  const [found, , digest] = await together([
+    lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
+    loginSwarm(inputs, session, world.voice),
+    pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
+    ask(),
+  ]);
+  if (found !== undefined) return { digest, survey: found, images };
+  await lock.take(inputs.rollout.lockTimeoutMs);
+  return { digest, survey: await survey(), images: new ImageLookup(session) };
+}
+
 /** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
-async function loginSwarm({ inputs, world }: Deployment, session: Session): Promise<void> {
-  const { build, login: own, pullLogin, registryHost } = inputs.image;
-  const credential = pullLogin ?? (build === undefined ? own : undefined);
-  if (credential === undefined) return;
-  await login(session.docker, registryHost, credential, world.voice, "preflight");
+function swarmLogin({ image }: Inputs): RegistryLogin | undefined {
+  const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
+  return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
+}
+
+async function loginSwarm(inputs: Inputs, session: Session, voice: Voice): Promise<void> {
+  const kept = swarmLogin(inputs);
+  if (kept !== undefined) await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
 }

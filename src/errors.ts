@@ -21,6 +21,8 @@ export interface Problem {
 export class StopError extends Error {
   readonly reason: Reason;
   readonly problems: readonly Problem[];
+  /** What was noticed on the way, and did not stop it. */
+  readonly warnings: readonly Problem[] = [];
 
   constructor(reason: Reason, problems: readonly Problem[], cause?: unknown) {
     super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
@@ -32,15 +34,21 @@ export class StopError extends Error {
 
 /** An input is missing or malformed. Nothing was contacted. */
 export class InputError extends StopError {
-  constructor(problems: readonly Problem[]) {
+  override readonly warnings: readonly Problem[];
+
+  constructor(problems: readonly Problem[], warnings: readonly Problem[] = []) {
     super("input", problems);
+    this.warnings = warnings;
   }
 }
 
 /** A stack file can't mean what it says. Nothing was contacted. */
 export class StackFileError extends StopError {
-  constructor(problems: readonly Problem[]) {
+  override readonly warnings: readonly Problem[];
+
+  constructor(problems: readonly Problem[], warnings: readonly Problem[] = []) {
     super("render", problems);
+    this.warnings = warnings;
   }
 }
 
@@ -51,14 +59,19 @@ export class BuildError extends StopError {
   }
 }
 
+/**
+ * What becomes of an obstacle by itself: nothing (a wrong key), gone within seconds (the network, a restart), or within a minute (the
+ * swarm elects a leader).
+ */
+export type Outlook = "lasting" | "passing" | "electing";
+
 /** No session, or no manager at the other end. The swarm is untouched unless the message says otherwise. */
 export class ConnectError extends StopError {
-  /** Whether another try may well succeed: the network, a restart, an election; not a wrong key. */
-  readonly transient: boolean;
+  readonly outlook: Outlook;
 
-  constructor(message: string, hint: string, cause?: unknown, transient = false) {
+  constructor(message: string, hint: string, cause?: unknown, outlook: Outlook = "lasting") {
     super("connect", [{ message, hint }], cause);
-    this.transient = transient;
+    this.outlook = outlook;
   }
 }
 

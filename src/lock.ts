@@ -109,32 +109,9 @@ export interface LeftLock {
 /** The name under which it is remembered. */
 export const LEFT_LOCK = "lock";
 
-/**
- * Waits for the lock of a stack and takes it; disposing of it lets it go. A `LockError` where somebody else keeps it for too long.
- * Should it be lost later, the world is stopped.
- */
-export async function takeLock(
-  stack: string,
-  timeoutMs: number,
-  session: Session,
-  world: World,
-): Promise<Lock> {
-  const lock = new ConfigLock(stack, session.locks, world);
-  // Before it is taken: a kill may come in between.
-  world.remember(LEFT_LOCK, JSON.stringify(lock.left));
-  try {
-    await lock.take(timeoutMs);
-  } catch (error) {
-    if (error instanceof Cancelled) await lock.giveUp();
-    if (!(error instanceof ManagerRefusal)) throw error;
-    const message = `The lock of the stack ${stack} can't be taken: ${error.message}`;
-    throw new LockError(
-      message,
-      `It is the docker config ${lockName(stack)}; the manager must let it be written.`,
-      error,
-    );
-  }
-  return lock;
+/** The lock of a stack: nobody's yet. Should it be lost after it was taken, the world is stopped. */
+export function lockOf(stack: string, session: Session, world: World): StackLock {
+  return new StackLock(stack, session.locks, world);
 }
 
 /** Removes a lock that an ended process of ours has left, unless somebody else has taken it over by now; whether it was there. */
@@ -148,13 +125,15 @@ export async function releaseLeft({ stack, holder }: LeftLock, locks: Locks): Pr
   return true;
 }
 
-class ConfigLock implements Lock {
+export class StackLock implements Lock {
   readonly left: LeftLock;
   readonly #name: string;
   readonly #labels: StoredLock["labels"];
   readonly #locks: Locks;
   readonly #world: World;
   #id = "";
+  /** A call that may have made it ours got no answer. */
+  #inDoubt = false;
   /** When a call was sent that proved that it is ours, by the runner's clock. */
   #provenAt = -Infinity;
   #lost: LockError | undefined;
@@ -171,23 +150,45 @@ class ConfigLock implements Lock {
     this.#world = world;
   }
 
+  /** One try, without a word unless it is taken over: one call where nobody holds it. Whether it is ours now. */
+  async tryToTake(): Promise<boolean> {
+    return (await this.#tryToTake()) === "us";
+  }
+
+  /** Waits until it is ours; a `LockError` where somebody else keeps it for too long. */
   async take(timeoutMs: number): Promise<void> {
     const { clock } = this.#world;
     const { stack } = this.left;
     const deadline = clock.now() + timeoutMs;
     for (;;) {
       const holder = await this.#tryToTake();
-      if (holder === "us") break;
+      if (holder === "us") return;
       if (holder === "nobody") continue; // It was released in between.
       if (clock.now() >= deadline) throw inVain(holder, stack, timeoutMs);
       this.#sayOnce(`Waiting for another deployment of the stack ${stack}: ${describeHolder(holder)}.`);
       await clock.sleep(Math.min(POLL_MS, deadline - clock.now()));
     }
-    this.#signsOfLife = clock.every(RENEW_MS, async () => await this.#showLife());
   }
 
-  /** One call where nobody holds it. */
   async #tryToTake(): Promise<"us" | "nobody" | StoredLock> {
+    const { stack } = this.left;
+    // Before it is taken: a kill may come in between.
+    this.#world.remember(LEFT_LOCK, JSON.stringify(this.left));
+    try {
+      this.#inDoubt = true;
+      const holder = await this.#ask();
+      this.#inDoubt = false;
+      return holder;
+    } catch (error) {
+      if (error instanceof Cancelled) await this.#giveUp();
+      if (!(error instanceof ManagerRefusal)) throw error;
+      const message = `The lock of the stack ${stack} can't be taken: ${error.message}`;
+      const hint = `It is the docker config ${lockName(stack)}; the manager must let it be written.`;
+      throw new LockError(message, hint, error);
+    }
+  }
+
+  async #ask(): Promise<"us" | "nobody" | StoredLock> {
     const { clock } = this.#world;
     const sentAt = clock.now();
     const id = await this.#locks.create(this.#name, this.#labels);
@@ -209,6 +210,7 @@ class ConfigLock implements Lock {
   #hold(id: string, provenAt: number): "us" {
     this.#id = id;
     this.#provenAt = provenAt;
+    this.#signsOfLife = this.#world.clock.every(RENEW_MS, async () => await this.#showLife());
     return "us";
   }
 
@@ -294,14 +296,15 @@ class ConfigLock implements Lock {
   /** What can't be released now is left to the post step, and in the end to its lifetime; it changes nothing about the deployment. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#signsOfLife?.[Symbol.asyncDispose]();
-    if (this.#lost !== undefined) this.#world.remember(LEFT_LOCK, "");
+    if (this.#inDoubt) return; // The post step looks it up.
+    if (this.#id === "" || this.#lost !== undefined) this.#world.remember(LEFT_LOCK, "");
     // While it is certainly ours nobody may take it over, so that one call will do. Otherwise the connection is in a bad way.
     else if (this.#isCertain()) await this.#release(async () => await this.#locks.remove(this.#id));
     else this.#leave("the manager has not answered for a while.");
   }
 
   /** After a cancellation: the very call that was interrupted may have created it. */
-  async giveUp(): Promise<void> {
+  async #giveUp(): Promise<void> {
     await this.#release(async () => await releaseLeft(this.left, this.#locks));
   }
 

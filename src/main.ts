@@ -23,8 +23,6 @@ const SECRET_INPUTS = [
   "github-token",
 ];
 const FOLDER = "private-folder";
-/** Newer than every docker: each speaks its own newest to it. */
-const ANY_API_VERSION = "1.99";
 /** Kept for the post step, which is the same program: it must never deploy. */
 const PHASE = "phase";
 
@@ -84,7 +82,7 @@ async function makeWorld(
   const { signal } = stop;
   const { prepareLogin } = await import(/* webpackMode: "eager" */ "./io/ssh-login.ts");
   const { openSession, withheld } = await import(/* webpackMode: "eager" */ "./io/session.ts");
-  const { rehearse } = await import(/* webpackMode: "eager" */ "./io/stand-in.ts");
+  const { ANY_API_VERSION, rehearse } = await import(/* webpackMode: "eager" */ "./io/stand-in.ts");
   const route: Route =
     inputs.target.kind === "ssh"
       ? { kind: "ssh", login: prepareLogin(inputs.target) }
@@ -116,14 +114,14 @@ async function makeWorld(
       const alone = docker.with(withheld(process.env));
       await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy);
     },
-    connect: async () =>
+    connect: async (swarmLogin) =>
       await openSession({
         route,
+        login: swarmLogin,
         docker,
         configFolder,
         privateFolder: folder,
         signal,
-        patienceMs: inputs.rollout.timeoutMs,
         say: (line) => runner.say(line),
       }),
   };
@@ -151,6 +149,7 @@ function blame(error: unknown, facts: Facts, runner: Runner): void {
   if (error instanceof StopError) {
     facts.reason = error.reason;
     facts.problems = error.problems;
+    for (const warning of error.warnings) runner.warn(warning);
   } else if (error instanceof Cancelled) {
     facts.problems = [{ message: error.message }];
   } else {
@@ -206,7 +205,7 @@ async function release(left: LeftLock, runner: Runner): Promise<void> {
     const run = runContext(process.env);
     const inputs = parseInputs((name) => runner.input(name), run);
     const world = await makeWorld(runner, inputs, run, folder, stopper());
-    await using session = await world.connect();
+    await using session = await world.connect(undefined);
     if (await releaseLeft(left, session.locks))
       runner.say(`Released the lock of the stack ${left.stack} that the interrupted step had left.`);
   } catch (error) {

@@ -1,13 +1,12 @@
 import { ConnectError, DeployError, ManagerRefusal, messageOf } from "./errors.ts";
+import { formatDuration } from "./inputs/duration.ts";
 import { textAt } from "./json.ts";
 import { type PlannedService } from "./plan.ts";
 import { type ServiceSnapshot, type Verdict, judge } from "./rollout.ts";
-import { type ServiceSpec, type Swarm } from "./swarm.ts";
+import { type Service, type ServiceSpec, type Swarm, type Task } from "./swarm.ts";
 import { type Clock } from "./world.ts";
 
 const POLL_MS = 700;
-/** Long enough for a swarm to elect a new leader (SANDBOX: 9 to 16 s, and answers that hang for 20 s). */
-const BLIND_MS = 60_000;
 
 /** One service under watch. */
 export interface Watched {
@@ -28,6 +27,12 @@ export interface Observation {
   readonly end: "stable" | "failed" | "timeout" | undefined;
 }
 
+/** The stack at one moment. */
+interface Look {
+  readonly services: readonly Service[];
+  readonly tasks: readonly Task[];
+}
+
 export interface WatchRequest {
   readonly stack: string;
   /** When the first service was sent, by the clock; all times count from there. */
@@ -36,6 +41,8 @@ export interface WatchRequest {
   /** Ids of tasks that were over before anything was sent. */
   readonly oldFailures: ReadonlySet<string>;
   readonly networkIds: ReadonlyMap<string, string>;
+  /** What a look would show at this moment, where that is known already; the first one is spared then. */
+  readonly seen: Look | undefined;
   readonly timeoutMs: number;
   readonly stableForMs: number;
   /** While putting things back, a task that fails on the way is history, not a verdict. */
@@ -50,16 +57,15 @@ export async function* observe(
 ): AsyncGenerator<Observation> {
   const start = request.startedAt;
   let stableSince: number | undefined;
-  let seenAt = clock.now();
-  for (;;) {
-    let verdicts: ReadonlyMap<string, Verdict>;
+  let seenAt = start;
+  let verdicts: ReadonlyMap<string, Verdict> = new Map();
+  for (let { seen } = request; ; seen = undefined) {
     try {
-      verdicts = await look(swarm, request);
+      verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
       seenAt = clock.now();
     } catch (error) {
       if (!mayPass(error)) throw error;
-      if (clock.now() - seenAt > BLIND_MS || clock.now() - start > request.timeoutMs)
-        throw lostSight(swarm, error);
+      if (clock.now() - start >= request.timeoutMs) throw lostSight(clock.now() - seenAt, verdicts, error);
       await clock.sleep(POLL_MS);
       continue;
     }
@@ -90,8 +96,12 @@ function mayPass(error: unknown): boolean {
   return error instanceof ConnectError || (error instanceof ManagerRefusal && error.status >= 500);
 }
 
-async function look(swarm: Swarm, request: WatchRequest): Promise<ReadonlyMap<string, Verdict>> {
-  const [services, tasks] = await Promise.all([swarm.services(request.stack), swarm.tasks(request.stack)]);
+async function look(swarm: Swarm, stack: string): Promise<Look> {
+  const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
+  return { services, tasks };
+}
+
+function judged({ services, tasks }: Look, request: WatchRequest): ReadonlyMap<string, Verdict> {
   return new Map(
     request.services.map((each) => {
       const live = services.find((service) => service.name === each.serviceName);
@@ -108,10 +118,12 @@ async function look(swarm: Swarm, request: WatchRequest): Promise<ReadonlyMap<st
   );
 }
 
-function lostSight(swarm: Swarm, error: unknown): DeployError {
+/** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
+function lostSight(blindMs: number, verdicts: ReadonlyMap<string, Verdict>, error: unknown): DeployError {
+  const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
   return new DeployError(
-    `The manager ${swarm.address} stopped answering while the rollout was watched: ${messageOf(error)}`,
-    "What was sent goes on rolling out on the swarm; look at it with `docker stack ps`, then run this job again.",
+    `No manager could be asked about the rollout for the last ${formatDuration(blindMs)}: ${messageOf(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`,
+    "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.",
     error,
   );
 }

@@ -89,7 +89,7 @@ function assumed({ root }: RenderedStack): Stage {
   const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
   const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
   return {
-    survey: { info, ...nothing, services: [], configs: [], secrets: [] },
+    survey: { info, ...nothing, services: [], tasks: [], configs: [], secrets: [] },
     images: new Map(),
     networks: futures(named("networks")),
     configs: futures(named("configs")),

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
 import { refuseOlder } from "./commit-order.ts";
-import { type Problem, PreflightError } from "./errors.ts";
-import { type ResolvedImages, resolveImages } from "./image/resolve.ts";
+import { type Problem, PreflightError, describe } from "./errors.ts";
+import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { type JsonObject, textAt } from "./json.ts";
@@ -41,6 +41,12 @@ export interface Deployment {
   readonly facts: Facts;
 }
 
+/** What was asked for as soon as there was a connection. */
+export interface Found {
+  readonly survey: Survey;
+  readonly images: ImageLookup;
+}
+
 type BegunDeployment = Omit<Deployment, "draft">;
 
 /** All that is needed to carry it out, decided. Nothing has been written to the swarm. */
@@ -61,6 +67,7 @@ export function renderWith(
   const { folder } = sources;
   return render({
     templates: sources.templates,
+    unread: sources.unread,
     stack: stack.name,
     variables: stack.variables,
     secrets: stack.secrets,
@@ -78,20 +85,28 @@ export function renderWith(
   });
 }
 
-/** Reads what exists, resolves every image, and plans; refuses what can't work. */
-export async function prepare(digest: string, deployment: Deployment, session: Session): Promise<Prepared> {
+/** Waits for an earlier update, resolves every image, and plans; refuses what can't work. */
+export async function prepare(
+  digest: string,
+  found: Found,
+  deployment: Deployment,
+  session: Session,
+): Promise<Prepared> {
   const { inputs, sources, world, dockerMajor, facts } = deployment;
   const { voice } = world;
-  const survey = await settledSurvey(deployment, session);
+  const survey = await settled(found.survey, deployment, session);
   await refuseOlder(inputs, survey, world);
   const namingKey = namingKeyOf(survey, deployment.draft);
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);
   facts.configName = rendered.envConfigName;
-  const images = await resolveImages(rendered, session, survey.services, inputs.image.repository);
+  const lookup = survey === found.survey ? found.images : new ImageLookup(session); // After a wait, what registries said is old.
+  const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
   const stack = pinned(rendered, images.pins);
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
-  for (const warning of [...sources.warnings, ...rendered.warnings, ...images.warnings]) voice.warn(warning);
+  const told = new Set(deployment.draft.warnings.map(describe));
+  const untold = rendered.warnings.filter((warning) => !told.has(describe(warning)));
+  for (const warning of [...untold, ...images.warnings]) voice.warn(warning);
 
   const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
   const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
@@ -166,22 +181,21 @@ const AGAIN_MS = 1000;
 const IN_FLIGHT = new Set(["updating", "rollback_started"]);
 
 /** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
-async function settledSurvey({ inputs, world }: Deployment, { swarm }: Session): Promise<Survey> {
+async function settled(first: Survey, { inputs, world }: Deployment, { swarm }: Session): Promise<Survey> {
   const deadline = world.clock.now() + inputs.rollout.timeoutMs;
-  for (let told = false; ; told = true) {
-    const busy = (await swarm.services(inputs.stack.name)).filter(({ update }) =>
-      IN_FLIGHT.has(update?.state ?? ""),
-    );
-    const [first] = busy;
-    if (first === undefined) return await swarm.survey(inputs.stack.name);
+  for (let survey = first, told = false; ; told = true) {
+    const busy = survey.services.filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
+    const [one] = busy;
+    if (one === undefined) return survey;
     const names = busy.map(({ name }) => name).join(", ");
     if (!told) world.voice.say(`Waiting for an earlier update of ${names} to end.`);
     if (world.clock.now() >= deadline) {
       const message = `An earlier update of ${names} is still in flight after ${formatDuration(inputs.rollout.timeoutMs)}.`;
-      const hint = `See what holds it up: docker service ps ${first.name}; end it with docker service rollback ${first.name}.`;
+      const hint = `See what holds it up: docker service ps ${one.name}; end it with docker service rollback ${one.name}.`;
       throw new PreflightError([{ message, hint }]);
     }
     await world.clock.sleep(AGAIN_MS);
+    survey = await swarm.survey(inputs.stack.name);
   }
 }
 

@@ -1,5 +1,6 @@
 import { type Problem, type Reason, describe } from "./errors.ts";
 import { type TaskStory, headline } from "./failing-task.ts";
+import { printable } from "./foreign-text.ts";
 import { shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type JsonObject, textAt } from "./json.ts";
@@ -16,7 +17,7 @@ export interface ServiceResult {
   readonly imageSent: string;
   /** What runs in the end; empty where nothing does. */
   readonly imageAfter: string;
-  /** `converged`, `failed`, `progressing`; `removed` and `restored` say what we did about it. */
+  /** `converged`, `failed`, `progressing`; `removed` and `restored` say what we did about it; `unknown` where nobody could be asked. */
   readonly state: string;
   /** `2/2 running`, or what stands in the way. */
   readonly detail: string;
@@ -164,6 +165,7 @@ function servicesTable(facts: Facts): string {
     progressing: "⏳",
     removed: "➖",
     restored: "↩️",
+    unknown: "❔",
   };
   const rows = facts.services.map((service) => {
     const took = service.durationMs === undefined ? "" : formatDuration(service.durationMs);
@@ -239,12 +241,6 @@ function fenced(lines: readonly string[]): string {
   const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
   const fence = "`".repeat(longest + 1);
   return `${fence}text\n${text}\n${fence}`;
-}
-
-/** Without colours and other control characters. */
-function printable(line: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-  return line.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
 }
 
 /** Between HTML's inline tags GitHub still reads Markdown, but not in entities. */

@@ -1,7 +1,8 @@
-import { InputError, type Problem, StackFileError } from "./errors.ts";
+import { type Problem, StackFileError } from "./errors.ts";
 import { type Inputs, STACK_FILES } from "./inputs/inputs.ts";
 import { type EnvFile, refusedBySwarm } from "./stack/configs.ts";
 import { nearest } from "./stack/interpolate.ts";
+import { cleanPath } from "./stack/paths.ts";
 import { parseStackFile } from "./stack/stack-file.ts";
 import { type Mapping } from "./stack/tree.ts";
 import { type Files } from "./world.ts";
@@ -13,23 +14,26 @@ export interface Sources {
   /** The folder of the first stack file, which relative paths in all of them start from. */
   readonly folder: string;
   readonly envFile: EnvFile | undefined;
+  /** What could not be read, and what stands there instead; what is no YAML. */
+  readonly unread: { readonly missing: readonly Problem[]; readonly malformed: readonly Problem[] };
   readonly warnings: readonly Problem[];
 }
 
-/** Reads the stack files and the env file; what can't be read is named, with what stands there instead. */
+/** Reads the stack files and the env file, as far as they can be read. */
 export function readSources(stack: Inputs["stack"], files: Files): Sources {
-  const problems: Problem[] = [];
-  const found = stack.files.length > 0 ? stack.files : defaultFile(files, problems);
-  const read = found.map((path) => {
+  const missing: Problem[] = [];
+  const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
+  const read = found.flatMap((path) => {
     const bytes = files.read(path);
-    if (bytes === undefined) problems.push(unreadable("stack-file", path, files));
-    return { path, bytes: bytes ?? new Uint8Array() };
+    if (bytes === undefined) missing.push(unreadable("stack-file", path, files));
+    return bytes === undefined ? [] : [{ path: cleanPath("", path), bytes }];
   });
-  const envFile = readEnvFile(stack.envFile, files, problems);
-  if (problems.length > 0) throw new InputError(problems);
+  const envFile = readEnvFile(stack.envFile, files, missing);
+  const malformed: Problem[] = [];
   const warnings: Problem[] = [];
-  const templates = parseAll(read, warnings);
-  return { templates, folder: folderOf(read[0]?.path ?? ""), envFile, warnings };
+  const templates = parseAll(read, malformed, warnings);
+  const folder = folderOf(cleanPath("", found[0] ?? ""));
+  return { templates, folder, envFile, unread: { missing, malformed }, warnings };
 }
 
 function defaultFile(files: Files, problems: Problem[]): string[] {
@@ -40,20 +44,20 @@ function defaultFile(files: Files, problems: Problem[]): string[] {
   return [];
 }
 
-/** The mistakes of all files are told at once. */
-function parseAll(files: readonly { path: string; bytes: Uint8Array }[], warnings: Problem[]): Mapping[] {
-  const problems: Problem[] = [];
-  const templates = files.flatMap(({ path, bytes }) => {
+function parseAll(
+  files: readonly { path: string; bytes: Uint8Array }[],
+  malformed: Problem[],
+  warnings: Problem[],
+): Mapping[] {
+  return files.flatMap(({ path, bytes }) => {
     try {
       return [parseStackFile(bytes, path, warnings)];
     } catch (error) {
       if (!(error instanceof StackFileError)) throw error;
-      problems.push(...error.problems);
+      malformed.push(...error.problems);
       return [];
     }
   });
-  if (problems.length > 0) throw new StackFileError(problems);
-  return templates;
 }
 
 function readEnvFile(path: string | undefined, files: Files, problems: Problem[]): EnvFile | undefined {

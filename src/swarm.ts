@@ -60,14 +60,17 @@ export interface StoredConfig extends Named {
 
 /** All that a plan has to know, read before anything is changed. */
 export interface Survey {
-  /** The engine's own answers, for docker's questions during a rehearsal. */
+  /** What the engine said about itself when it was reached; this and the raw answers below are for docker's questions. */
   readonly info: Json;
+  /** Those of the swarm, and the manager's own. */
   readonly networks: readonly JsonObject[];
   readonly rawConfigs: readonly JsonObject[];
   readonly rawSecrets: readonly JsonObject[];
   readonly rawServices: readonly JsonObject[];
   /** The services of this stack. */
   readonly services: readonly Service[];
+  /** The tasks of this stack. */
+  readonly tasks: readonly Task[];
   readonly configs: readonly StoredConfig[];
   readonly secrets: readonly Named[];
 }
@@ -121,8 +124,6 @@ export interface Swarm {
   survey(stack: string): Promise<Survey>;
   /** The manager's registry look-up; `auth` is an X-Registry-Auth value. */
   askRegistry(image: string, auth: string | undefined): Promise<ImageAnswer>;
-  /** Those of the swarm, and the manager's own; in the engine's words. */
-  networks(): Promise<readonly JsonObject[]>;
   /** An attachable overlay network; its id. */
   createNetwork(name: string): Promise<string>;
   /** Creates a config or secret, or finds the one that somebody else has just created; its id. */

@@ -1,5 +1,5 @@
 import { type Problem, type StopError } from "./errors.ts";
-import { type RunContext } from "./inputs/inputs.ts";
+import { type Credential, type RunContext } from "./inputs/inputs.ts";
 import { type JsonObject } from "./json.ts";
 import { type ImageAnswer, type Locks, type Survey, type Swarm } from "./swarm.ts";
 
@@ -16,8 +16,8 @@ export interface World {
   readonly github: GitHub;
   /** Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. */
   rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<void>;
-  /** Opens the one connection to a manager. */
-  connect(): Promise<Session>;
+  /** Opens the one connection to a manager. `login` is the credential that the swarm is to keep, where docker has yet to log in with it. */
+  connect(login: RegistryLogin | undefined): Promise<Session>;
   /** Keeps a value for the post step, which also comes when this one is killed. */
   remember(name: string, value: string): void;
   /** Ends whatever is on its way, as a cancellation does: all of it rejects with `reason`. */
@@ -41,6 +41,13 @@ export interface GitHub {
   isOver(run: RunAttempt): Promise<Told>;
   /** Whether `older` is an ancestor of `newer`, and not the same. Both are full commit ids. */
   isAncestor(older: string, newer: string): Promise<Told>;
+}
+
+/** A credential for one registry. */
+export interface RegistryLogin {
+  /** `docker.io`, or a host with or without a port. */
+  readonly registryHost: string;
+  readonly credential: Credential;
 }
 
 export interface Voice {
@@ -134,15 +141,26 @@ export interface Session extends AsyncDisposable {
   registryAuth(domain: string): string | undefined;
   /** Lets docker deploy against a stand-in for the manager; what it would have written. Nothing is touched. */
   rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
-  /** The same in earnest: docker's questions are answered as in the rehearsal, and what it writes goes to the manager. */
+  /**
+   * The same in earnest: docker's questions are answered as in the rehearsal, and what it writes goes to the manager. Several dockers may
+   * deploy parts of one stack at once: a network that more than one of them asks for is created once, and after a write that failed no
+   * other one is sent. Returns the networks that were created, names to ids.
+   */
   perform(
     stage: Stage,
     deploy: (docker: Docker) => Promise<void>,
     /** Called with the full name of each service that the manager took, or may have taken before it fell silent. */
     onSent: (serviceName: string) => void,
-  ): Promise<void>;
+  ): Promise<ReadonlyMap<string, string>>;
+  /** How many requests can be on their way to the manager at once; infinite where nothing limits them. */
+  readonly most: number;
   /** From now on each change to the swarm, docker's included, is sent only where the lock is ours for certain. */
   guard(lock: Lock): void;
-  /** Why the connection ended, if it did so by itself. */
+  /** Why there is no connection at present, if there is none. */
   lost(): string | undefined;
+  /**
+   * From now on a connection that is lost is opened again until then, by the clock; at least one try is made. Before it is called a
+   * minute is taken for each call.
+   */
+  waitUntil(time: number): void;
 }

@@ -33,7 +33,6 @@ export function scriptedSwarm(frames: readonly Frame[], changes: Partial<Swarm> 
     sent,
     survey: async () => await Promise.resolve(emptySurvey()),
     askRegistry: async () => await Promise.resolve({ kind: "refused", status: 404, message: "not found" }),
-    networks: async () => await Promise.resolve([]),
     createNetwork: async (name) =>
       await Promise.resolve((heard.push(`create network ${name}`), `id-${name}`)),
     createObject: async ({ kind, name }: NewObject) =>
@@ -61,6 +60,7 @@ export function emptySurvey(changes: Partial<Survey> = {}): Survey {
     rawSecrets: [],
     rawServices: [],
     services: [],
+    tasks: [],
     configs: [],
     secrets: [],
     ...changes,

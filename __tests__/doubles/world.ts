@@ -100,8 +100,11 @@ export function scriptedWorld(script: Script): RecordedWorld {
           return await earnest.run(argv, call);
         },
       });
+      return new Map();
     },
+    most: Infinity,
     lost: () => script.lost,
+    waitUntil: () => undefined,
     [Symbol.asyncDispose]: async () => {
       transcript.push("  > disconnect");
       await Promise.resolve();

@@ -89,6 +89,14 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: { "ssh-private-key": cert(key("id_ed25519")) },
     says: /"ssh-private-key" can't be read/,
   },
+  "a PuTTY key": {
+    inputs: { "ssh-private-key": "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nComment: x\n" },
+    says: /"ssh-private-key" is a PuTTY key\. Convert it: puttygen/,
+  },
+  "a key on one line": {
+    inputs: { "ssh-private-key": key("id_ed25519").replaceAll("\n", "\\n") },
+    says: /"ssh-private-key" has \\n as two characters instead of line ends/,
+  },
   "something else for a key": {
     inputs: { "ssh-private-key": "hunter2" },
     says: /"ssh-private-key" is no private key/,
@@ -263,6 +271,16 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: {},
     reason: "render",
     says: /::error file=stack\.yml,line=4,col=46::.*Docker refuses the stack file: .*invalid suffix: 'q'/,
+  },
+  "what docker lets pass and an engine would refuse": {
+    files: {
+      "stack.yml":
+        "services:\n  web:\n    image: $IMAGE\n    deploy: { update_config: { failure_action: explode } }\n",
+      Dockerfile: "FROM scratch",
+    },
+    inputs: {},
+    reason: "render",
+    says: /::error file=stack\.yml,line=4,col=48::.*failure_action "explode" must be pause, continue or rollback\./,
   },
   "a key that docker does not know": {
     files: {

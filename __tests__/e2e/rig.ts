@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { expect } from "@jest/globals";
 import { parse } from "yaml";
 
 /** The committed action, run as the runner runs it, against the sandbox that `script/test` has started. */
@@ -18,34 +19,111 @@ import { parse } from "yaml";
 const ROOT = resolve(import.meta.dirname, "../..");
 const DIST = join(ROOT, "dist/index.js");
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined)
-    throw new Error(
-      `${name} is not set: run these tests with script/test, or eval "$(script/sandbox env)" first.`,
-    );
-  return value;
+export interface Sandbox {
+  /** The first three numbers of its addresses. */
+  readonly net: string;
+  readonly manager: string;
+  readonly worker: string;
+  readonly keys: string;
+  readonly key: string;
+  readonly knownHosts: string;
+  /** `ssh-ed25519 AAAA…` */
+  readonly hostKey: string;
+  readonly fingerprint: string;
+  readonly sshPassword: string;
+  readonly registry: string;
+  readonly registryUser: string;
+  readonly registryPassword: string;
+  readonly runnerDockerHost: string;
+  readonly managerDockerHost: string;
+  readonly state: string;
 }
 
-export const sandbox = {
-  manager: setting("SANDBOX_SSH_HOST"),
-  worker: `${setting("SANDBOX_NET")}.2`,
-  keys: setting("SANDBOX_SSH_KEYS"),
-  key: readFileSync(setting("SANDBOX_SSH_KEY"), "utf8"),
-  knownHosts: readFileSync(setting("SANDBOX_KNOWN_HOSTS"), "utf8"),
-  /** `ssh-ed25519 AAAA…` */
-  hostKey:
-    readFileSync(setting("SANDBOX_KNOWN_HOSTS"), "utf8").split("\n")[0]?.split(" ").slice(1, 3).join(" ") ??
-    "",
-  fingerprint: setting("SANDBOX_SSH_FINGERPRINT"),
-  sshPassword: setting("SANDBOX_SSH_PASSWORD"),
-  registry: setting("SANDBOX_REGISTRY"),
-  registryUser: setting("SANDBOX_REGISTRY_USER"),
-  registryPassword: setting("SANDBOX_REGISTRY_PASSWORD"),
-  runnerDockerHost: setting("SANDBOX_RUNNER_DOCKER_HOST"),
-  managerDockerHost: setting("SANDBOX_MANAGER_DOCKER_HOST"),
-  state: setting("SANDBOX_STATE"),
-};
+/** As `script/sandbox env` tells of it. */
+function readSandbox(environment: NodeJS.ProcessEnv): Sandbox {
+  const setting = (name: string): string => {
+    const value = environment[name];
+    if (value === undefined)
+      throw new Error(
+        `${name} is not set: run these tests with script/test, or eval "$(script/sandbox env)" first.`,
+      );
+    return value;
+  };
+  const knownHosts = readFileSync(setting("SANDBOX_KNOWN_HOSTS"), "utf8");
+  return {
+    net: setting("SANDBOX_NET"),
+    manager: setting("SANDBOX_SSH_HOST"),
+    worker: `${setting("SANDBOX_NET")}.2`,
+    keys: setting("SANDBOX_SSH_KEYS"),
+    key: readFileSync(setting("SANDBOX_SSH_KEY"), "utf8"),
+    knownHosts,
+    hostKey: knownHosts.split("\n")[0]?.split(" ").slice(1, 3).join(" ") ?? "",
+    fingerprint: setting("SANDBOX_SSH_FINGERPRINT"),
+    sshPassword: setting("SANDBOX_SSH_PASSWORD"),
+    registry: setting("SANDBOX_REGISTRY"),
+    registryUser: setting("SANDBOX_REGISTRY_USER"),
+    registryPassword: setting("SANDBOX_REGISTRY_PASSWORD"),
+    runnerDockerHost: setting("SANDBOX_RUNNER_DOCKER_HOST"),
+    managerDockerHost: setting("SANDBOX_MANAGER_DOCKER_HOST"),
+    state: setting("SANDBOX_STATE"),
+  };
+}
+
+/** The one that all test files share: nothing in it may be cut, frozen or powered off. */
+export const sandbox = readSandbox(process.env);
+
+/** `script/sandbox`, which runs commands on nodes and causes accidents. */
+export class Control {
+  readonly #settings: Readonly<Record<string, string | undefined>>;
+
+  /** Without settings: those of the sandbox that all test files share. */
+  constructor(settings?: Readonly<Record<string, string>>) {
+    const others = Object.entries(process.env).filter(([name]) => !name.startsWith("SANDBOX_"));
+    this.#settings = settings === undefined ? process.env : { ...Object.fromEntries(others), ...settings };
+  }
+
+  /** Its standard output. */
+  run(argv: readonly string[], input = ""): string {
+    return execFileSync(join(ROOT, "script/sandbox"), argv, {
+      env: this.#settings,
+      input,
+      encoding: "utf8",
+      stdio: ["pipe", "pipe", "pipe"],
+    }).trim();
+  }
+
+  /** A bash script on a node, with its arguments in `$1`, `$2`, …. */
+  onNode(node: string, script: string, argv: readonly string[] = [], input = ""): string {
+    return this.run(["exec", node, "bash", "-euc", script, "bash", ...argv], input);
+  }
+}
+
+/** A sandbox of one test file's own, beside the shared one, with a network of its own. */
+export class OwnSandbox extends Control {
+  /** The first three numbers of its addresses. */
+  readonly net: string;
+
+  /** Each test file has a name and a number of its own. */
+  constructor(suffix: string, number: number) {
+    const [first, second = "0"] = sandbox.net.split(".");
+    const net = `${first}.${((Number(second) + 100) % 250) + 1}.${number}`;
+    const id = `${(process.env.SANDBOX_ID ?? "e2e").slice(0, 7 - suffix.length)}-${suffix}`;
+    super({ SANDBOX_ID: id, SANDBOX_NET: net });
+    this.net = net;
+  }
+
+  /** Starts it anew, whatever an earlier run has left of it. */
+  up(managers: number, workers: number): Sandbox {
+    this.purge();
+    this.run(["up", "--managers", String(managers), "--workers", String(workers)]);
+    const lines = this.run(["env"]).matchAll(/^export (\w+)='(.*)'$/gm);
+    return readSandbox(Object.fromEntries([...lines].map(([, name = "", value = ""]) => [name, value])));
+  }
+
+  purge(): void {
+    this.run(["down", "--purge"]);
+  }
+}
 
 /** Everything the tests make lies here, and goes with `cleanUp`. */
 const workshop = mkdtempSync(join(tmpdir(), "e2e-"));
@@ -71,9 +149,13 @@ const stacks = new Set<string>();
 
 /** A stack name that no other test uses, removed by `cleanUp`. */
 export function stackName(name: string): string {
-  const unique = `${name}-${Math.random().toString(36).slice(2, 7)}`;
-  stacks.add(unique);
-  return unique;
+  return removedLater(`${name}-${Math.random().toString(36).slice(2, 7)}`);
+}
+
+/** A stack of this name is removed by `cleanUp`. */
+export function removedLater(stack: string): string {
+  stacks.add(stack);
+  return stack;
 }
 
 /** A checkout with these files. */
@@ -125,21 +207,27 @@ export interface RunOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Leaves `ssh-host`, key, known hosts and registry login to the test. */
   readonly bare?: boolean;
+  /** By default the shared one. */
+  readonly at?: Sandbox;
   readonly node?: string;
   /** Called with the running action, for instance to end it. */
   readonly during?: (action: ChildProcess, log: () => string) => void;
 }
 
-export const CONNECTION = {
-  "ssh-host": sandbox.manager,
-  "ssh-private-key": sandbox.key,
-  "ssh-known-hosts": sandbox.knownHosts,
-  registry: sandbox.registry,
-  username: sandbox.registryUser,
-  password: sandbox.registryPassword,
-  "stable-for": "2s",
-  timeout: "90s",
-} as const;
+export const CONNECTION = connectionTo(sandbox);
+
+function connectionTo(box: Sandbox) {
+  return {
+    "ssh-host": box.manager,
+    "ssh-private-key": box.key,
+    "ssh-known-hosts": box.knownHosts,
+    registry: box.registry,
+    username: box.registryUser,
+    password: box.registryPassword,
+    "stable-for": "2s",
+    timeout: "90s",
+  } as const;
+}
 
 /** Starts dist/index.js as the runner does: every input with its default in the environment, files for outputs, state and summary. */
 export async function runAction(options: RunOptions): Promise<Run> {
@@ -150,14 +238,15 @@ export async function runAction(options: RunOptions): Promise<Run> {
     ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_STATE"].map((name) => [name, join(files, name)]),
   );
   for (const path of Object.values(paths)) writeFileSync(path, "");
-  const given = { ...defaults(), ...(options.bare === true ? {} : CONNECTION), ...options.inputs };
+  const box = options.at ?? sandbox;
+  const given = { ...defaults(), ...(options.bare === true ? {} : connectionTo(box)), ...options.inputs };
   const inputs = Object.fromEntries(
     Object.entries(given).map(([name, value]) => [`INPUT_${name.toUpperCase()}`, value]),
   );
   const environment = {
     PATH: process.env.PATH ?? "",
     HOME: files,
-    DOCKER_HOST: sandbox.runnerDockerHost,
+    DOCKER_HOST: box.runnerDockerHost,
     RUNNER_TEMP: temp,
     GITHUB_ACTIONS: "true",
     GITHUB_REPOSITORY: "acme/shop",
@@ -194,6 +283,46 @@ export async function runAction(options: RunOptions): Promise<Run> {
     ms: Date.now() - started,
     temp,
     leftovers: readdirSync(temp).filter((name) => !name.startsWith("swarm-stack-file-")),
+  };
+}
+
+/** Processes that are still there, by the runner's temporary folder, which the environment of all that it starts names. */
+function survivors({ temp }: Run): string[] {
+  return readdirSync("/proc")
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, "utf8").includes(temp);
+      } catch {
+        return false; // Gone in between, or not ours.
+      }
+    });
+}
+
+/** Neither a file nor a process of the action is there any more. */
+export function leavesNothing(run: Run): void {
+  expect(run.leftovers).toEqual([]);
+  expect(survivors(run)).toEqual([]);
+}
+
+/** It deployed, without a word of trouble. */
+export function works(run: Run): void {
+  expect(run.log).toContain("Status: deployed.");
+  expect(run.code).toBe(0);
+  expect(run.outputs.reason).toBe("");
+  expect(run.log).not.toMatch(/^::(error|warning)/m);
+  leavesNothing(run);
+}
+
+/** Does something once the log of a running action says so. */
+export function when(pattern: RegExp, act: (action: ChildProcess) => void) {
+  return (action: ChildProcess, log: () => string): void => {
+    const timer = setInterval(() => {
+      if (!pattern.test(log())) return;
+      clearInterval(timer);
+      act(action);
+    }, 20);
+    action.on("close", () => clearInterval(timer));
   };
 }
 
@@ -285,17 +414,19 @@ export function sshLogins(user: string, kind: string): number {
 }
 
 /** Builds and pushes the test image once per tag, outside of the action, for tests that are not about building. */
-export function pushImage(project: string, tag: string, args: readonly string[] = []): string {
-  const reference = `${sandbox.registry}/${project}:${tag}`;
+export function pushImage(
+  project: string,
+  tag: string,
+  args: readonly string[] = [],
+  box: Sandbox = sandbox,
+): string {
+  const reference = `${box.registry}/${project}:${tag}`;
   const folder = buildable({});
-  const host = sandbox.runnerDockerHost;
+  const host = box.runnerDockerHost;
   const env = { PATH: process.env.PATH, DOCKER_HOST: host, HOME: workshop };
   const run = (argv: readonly string[], input = ""): string =>
     execFileSync("docker", argv, { env, input, encoding: "utf8", stdio: ["pipe", "pipe", "pipe"] });
-  run(
-    ["login", "--username", sandbox.registryUser, "--password-stdin", sandbox.registry],
-    sandbox.registryPassword,
-  );
+  run(["login", "--username", box.registryUser, "--password-stdin", box.registry], box.registryPassword);
   run([
     "build",
     "-q",

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
@@ -7,6 +7,7 @@ import {
   buildable,
   cleanUp,
   docker,
+  leavesNothing,
   pushImage,
   runAction,
   sandbox,
@@ -63,19 +64,6 @@ describe("secrets", () => {
   });
 });
 
-/** Our own children that are still there, by the private folder that their environment or arguments name. */
-function survivors(temp: string): string[] {
-  return readdirSync("/proc")
-    .filter((pid) => /^\d+$/.test(pid))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, "utf8").includes(temp);
-      } catch {
-        return false; // Gone in between, or not ours.
-      }
-    });
-}
-
 describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s", (signal) => {
   const stack = stackName("cancel");
   beforeAll(() => void pushImage(stack, "v1"));
@@ -105,8 +93,7 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s",
     expect(run.log).toContain(`::error::Cancelled: the runner sent ${signal}.`);
     expect(run.outputs.status).toBe("failed");
     expect(run.summary).toMatch(/Nothing had been sent|goes on rolling out/);
-    expect(run.leftovers).toEqual([]);
-    expect(survivors(run.temp)).toEqual([]);
+    leavesNothing(run);
     expect(run.ms).toBeLessThan(30_000);
   });
 });

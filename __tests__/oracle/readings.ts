@@ -4,7 +4,7 @@ import { parse } from "yaml";
 import { StackFileError } from "../../src/errors.ts";
 import { resolveStack } from "../../src/stack/resolve.ts";
 import { parseStackFile, printStackFile } from "../../src/stack/stack-file.ts";
-import { scopeOf } from "../../src/stack/template.ts";
+import { type Findings, scopeOf } from "../../src/stack/template.ts";
 import { type Printed, stackConfig } from "./docker.ts";
 
 /** What a set of stack files means, as docker prints it; or why it means nothing. */
@@ -42,7 +42,10 @@ export async function ourReading(docker: string, stack: Stack, strict = false): 
 function printedByUs({ folder, files, variables }: Stack, strict: boolean): Printed {
   try {
     const roots = files.map((file) => parseStackFile(readFileSync(resolve(folder, file)), file));
-    const { root } = resolveStack(roots, scopeOf([variables], {}), strict, (path) => readIn(folder, path));
+    const findings: Findings = { problems: [], warnings: [] };
+    const read = (path: string): Uint8Array | undefined => readIn(folder, path);
+    const root = resolveStack(roots, scopeOf([variables], {}), strict, read, findings);
+    if (findings.problems.length > 0) throw new StackFileError(findings.problems);
     return { kind: "accepted", yaml: printStackFile(root) };
   } catch (error) {
     if (!(error instanceof StackFileError)) throw error;

@@ -2,6 +2,8 @@ import { describe, expect, test } from "@jest/globals";
 import {
   createNeeds,
   dockersReason,
+  HELD_BACK,
+  partsOf,
   refuseForeignConfigs,
   sendServices,
   IN_EARNEST,
@@ -52,11 +54,15 @@ interface Heard {
   readonly call: DockerCall | undefined;
 }
 
-function recordedDocker(answer: DockerAnswer): Docker & { readonly calls: Heard[] } {
+/** Gives these answers in turn; the last one stays. */
+function recordedDocker(...answers: readonly DockerAnswer[]): Docker & { readonly calls: Heard[] } {
   const calls: Heard[] = [];
   return {
     calls,
-    run: async (argv, call) => await Promise.resolve((calls.push({ argv, call }), answer)),
+    run: async (argv, call) => {
+      calls.push({ argv, call });
+      return await Promise.resolve(answers[calls.length - 1] ?? answers.at(-1) ?? OK);
+    },
   };
 }
 
@@ -64,6 +70,7 @@ function session(
   docker: Docker,
   lost?: string,
   takes: readonly string[] = [],
+  most = Infinity,
 ): Session & { readonly swarm: ReturnType<typeof scriptedSwarm> } {
   return {
     swarm: scriptedSwarm([]),
@@ -73,10 +80,13 @@ function session(
     perform: async (_stage, deploy, onSent) => {
       for (const name of takes) onSent(name);
       await deploy(docker);
+      return new Map();
     },
     locks: lockBoard(fakeClock()),
     guard: () => undefined,
+    most,
     lost: () => lost,
+    waitUntil: () => undefined,
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };
 }
@@ -188,7 +198,29 @@ interface Outcome {
   /** Full names of the services that the manager takes. */
   readonly takes?: readonly string[];
   readonly onSent?: (serviceName: string) => void;
+  /** Requests that can be on their way at once. */
+  readonly most?: number;
 }
+
+describe("the parts of a stack", () => {
+  const names = (count: number): string[] => Array.from({ length: count }, (_, index) => `web${index}`);
+
+  test.each([
+    [0, Infinity, []],
+    [1, Infinity, [1]],
+    [4, Infinity, [4]],
+    [5, Infinity, [3, 2]],
+    [12, Infinity, [4, 4, 4]],
+    [50, Infinity, [7, 7, 6, 6, 6, 6, 6, 6]],
+    [500, Infinity, [63, 63, 63, 63, 62, 62, 62, 62]],
+    [50, 3, [17, 17, 16]],
+    [50, 1, [50]],
+  ])("%d services, of which %d can be sent at once", (count, most, sizes) => {
+    const parts = partsOf(names(count), most);
+    expect(parts.map(({ size }) => size)).toEqual(sizes);
+    expect(parts.flatMap((part) => [...part]).toSorted()).toEqual(names(count).toSorted());
+  });
+});
 
 describe("sending", () => {
   const root = parseStackFile(
@@ -219,9 +251,11 @@ describe("sending", () => {
   async function send(
     what: Plan,
     docker: Docker,
-    { lost, takes, onSent = () => undefined }: Outcome = {},
+    { lost, takes, onSent = () => undefined, most }: Outcome = {},
+    file = stack,
   ): Promise<void> {
-    await sendServices(what, stack, ".", 28, STAGE, session(docker, lost, takes), recordedVoice(), onSent);
+    const open = session(docker, lost, takes, most);
+    await sendServices(what, file, ".", 28, STAGE, open, recordedVoice(), onSent);
   }
 
   test("docker gets the services that change, and no other: the same spec again would disarm Swarm's own rollback", async () => {
@@ -282,5 +316,58 @@ describe("sending", () => {
       () => undefined,
     );
     expect(told).toEqual(["shop_new"]);
+  });
+
+  describe("of many services", () => {
+    const many = Array.from({ length: 10 }, (_, index) => `many${index}`);
+    const text = `services: {${many.map((name) => `${name}: {image: a}`).join(", ")}}`;
+    const file: RenderedStack = { ...stack, root: parseStackFile(text, "f") };
+    const all = plan({ services: many.map((name) => service(name, "create")) });
+    const refused = (stderr: string): DockerAnswer => ({ code: 1, stdout: "", stderr: `${stderr}\n` });
+    const held = refused(`failed to create service shop_x: Error response from daemon: ${HELD_BACK}`);
+    const given = ({ calls }: { readonly calls: readonly Heard[] }): string[][] =>
+      calls.map(({ call: each }) => each?.input?.match(/many\d/g) ?? []);
+
+    test("several dockers get a part each, and every service is in one of them", async () => {
+      const docker = recordedDocker(OK);
+      await send(all, docker, {}, file);
+      expect(given(docker).map(({ length }) => length)).toEqual([4, 3, 3]);
+      expect(given(docker).flat().toSorted()).toEqual(many);
+    });
+
+    test("one docker gets them all where only one request can be on its way", async () => {
+      const docker = recordedDocker(OK);
+      await send(all, docker, { most: 1 }, file);
+      expect(given(docker)).toEqual([many]);
+    });
+
+    test.each([
+      [
+        "the parts that were held back have nothing to tell",
+        [held, refused("no: port 80"), held],
+        "no: port 80",
+      ],
+      ["the same reason is told once", [refused("no: n"), refused("no: n"), held], "no: n"],
+      ["two reasons are both told", [refused("no: a"), OK, refused("no: b")], "no: a; no: b"],
+    ])("a failure is told once: %s", async (_fact, answers, reason) => {
+      const sending = send(all, recordedDocker(...answers), {}, file);
+      await expect(sending).rejects.toThrow(`docker stack deploy failed (exit code 1): ${reason}.`);
+    });
+
+    test("all dockers have ended before a failure is told", async () => {
+      let running = 0;
+      const docker: Docker = {
+        run: async (_argv, each) => {
+          running += 1;
+          const first = each?.input?.includes("many0") === true;
+          for (let turn = 0; turn < (first ? 1 : 20); turn += 1) await Promise.resolve();
+          running -= 1;
+          if (first) throw new Error("this docker could not be started");
+          return OK;
+        },
+      };
+      await expect(send(all, docker, {}, file)).rejects.toThrow("could not be started");
+      expect(running).toBe(0);
+    });
   });
 });

@@ -62,18 +62,21 @@ const DOCKER = {
 
 function script(
   frames: readonly Frame[],
-  changes: Partial<Script> & { readonly before?: readonly ReturnType<typeof service>[] } = {},
+  changes: Partial<Script> & {
+    readonly before?: readonly ReturnType<typeof service>[];
+    /** The tasks that the survey finds. */
+    readonly tasksBefore?: readonly Task[];
+  } = {},
 ): Script {
-  const { before = [BEFORE], swarm, docker, ...rest } = changes;
+  const { before = [BEFORE], tasksBefore: tasks = [], swarm, docker, ...rest } = changes;
   return {
     files: FILES,
     specs: [V2],
-    // The first look is for an update in flight.
-    frames: [{ services: before }, ...frames],
+    frames,
     ...rest,
     docker: { ...DOCKER, ...docker },
     swarm: {
-      survey: async () => await Promise.resolve(emptySurvey({ services: before })),
+      survey: async () => await Promise.resolve(emptySurvey({ services: before, tasks })),
       askRegistry: async () => await Promise.resolve({ kind: "found", digest: DIGEST, body: {} }),
       ...swarm,
     },
@@ -164,9 +167,9 @@ describe("stories", () => {
   });
 
   test("nothing to do", async () => {
-    const played = script([{ services: [AFTER], tasks: [UP] }], {
+    const played = script([], {
       before: [AFTER],
-      swarm: { survey: async () => await Promise.resolve(emptySurvey({ services: [AFTER] })) },
+      tasksBefore: [UP],
       files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
     });
     expect(await story("unchanged", played, { "env-file": "", build: "false" })).toBe(golden("unchanged"));
@@ -186,17 +189,18 @@ describe("stories", () => {
       "failed",
     ],
   ])("nothing to do, and %s", async (_fact, ended, status) => {
-    const quiet: Frame = { services: [AFTER], tasks: [...ended, UP] };
+    const tasksBefore = [...ended, UP];
+    const quiet: Frame = { services: [AFTER], tasks: tasksBefore };
     const { facts, transcript } = await told(
-      script([], {
+      script([quiet, quiet, quiet, { services: [AFTER], tasks: [...ended, CRASHED] }], {
         before: [AFTER],
-        frames: [quiet, quiet, quiet, { services: [AFTER], tasks: [...ended, CRASHED] }],
+        tasksBefore,
         files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
       }),
       { "env-file": "", build: "false" },
     );
     expect(facts.status).toBe(status);
-    expect(facts.aftermath).toEqual(status === "failed" ? ["Nothing was sent to the swarm."] : []);
+    expect(facts.aftermath).toEqual(status === "failed" ? ["No service was changed."] : []);
     expect(transcript.filter((line) => /> swarm|in earnest/.test(line))).toEqual([]);
   });
 
@@ -535,6 +539,25 @@ describe("what stops before the swarm is touched", () => {
     expect(transcript.join("\n")).toContain("> docker (in earnest): stack deploy");
   });
 
+  test("but not an earlier update that ends; registries are asked again after it", async () => {
+    const busy = { ...BEFORE, update: { state: "updating", message: "update in progress" } };
+    const surveys = [[busy], [busy], [BEFORE]];
+    const asked: string[] = [];
+    const played = script(GOES_WELL, {
+      swarm: {
+        survey: async () => await Promise.resolve(emptySurvey({ services: surveys.shift() ?? [BEFORE] })),
+        askRegistry: async (image) => {
+          asked.push(image);
+          return await Promise.resolve({ kind: "found", digest: DIGEST, body: {} });
+        },
+      },
+    });
+    const { facts } = await told(played);
+    expect(facts.status).toBe("deployed");
+    expect(surveys).toEqual([]);
+    expect(asked).toEqual([`r.io/acme/shop:v2@${DIGEST}`, `r.io/acme/shop:v2@${DIGEST}`]);
+  });
+
   test("an earlier update that does not end", async () => {
     const { facts, transcript } = await told(
       script([], { before: [{ ...BEFORE, update: { state: "updating", message: "" } }] }),
@@ -568,7 +591,7 @@ describe("an interruption", () => {
         docker: { "(in earnest)": { code: 1, stderr: "No such image\n" } },
       }),
     );
-    expect(facts).toMatchObject({ reason: "deploy", aftermath: ["Nothing was sent to the swarm."] });
+    expect(facts).toMatchObject({ reason: "deploy", aftermath: ["No service was changed."] });
     expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
   });
 

@@ -6,8 +6,8 @@ import {
   holdersRun,
   lockLabels,
   lockName,
+  lockOf,
   releaseLeft,
-  takeLock,
 } from "../../src/lock.ts";
 import { type Locks, type StoredLock } from "../../src/swarm.ts";
 import { type Lock } from "../../src/world.ts";
@@ -53,8 +53,14 @@ function scene(changes: Partial<Locks> = {}, github: Script["github"] = {}): Sce
     board,
     remembered,
     asked,
-    take: async (timeoutMs = 600_000) =>
-      await takeLock("shop", timeoutMs, { ...(await plain.connect()), locks: board }, world),
+    take: async (timeoutMs = 600_000) => {
+      const lock = lockOf("shop", { ...(await plain.connect(undefined)), locks: board }, world);
+      await lock.take(timeoutMs).catch(async (error: unknown) => {
+        await lock[Symbol.asyncDispose]();
+        throw error;
+      });
+      return lock;
+    },
   };
 }
 
@@ -232,6 +238,7 @@ describe("somebody else's lock", () => {
         "Run this job again when that one is done. If it is certain that nobody deploys any more, remove its lock on a manager: docker config rm swarm-stack-deploy_lock_shop.",
     );
     expect(now.world.clock.now() - before).toBe(60_000);
+    expect(now.remembered.get("lock")).toBe("");
     expect(now.board.held.get(NAME)?.labels["swarm-stack-deploy.holder"]).toBe("them");
   });
 

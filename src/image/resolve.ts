@@ -13,28 +13,48 @@ export interface ResolvedImages {
   readonly warnings: readonly Problem[];
 }
 
-/** The digest of an image that must exist; asked of the registry by the manager, with what the swarm will later pull with. */
-export async function requireImage(image: string, session: Session): Promise<string> {
-  const answer = await session.swarm.askRegistry(image, authFor(image, session));
-  if (answer.kind === "found") return answer.digest;
-  throw new PreflightError([
-    { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
-  ]);
+/** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
+export class ImageLookup {
+  readonly #session: Session;
+  readonly #asked = new Map<string, Promise<ImageAnswer>>();
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  async ask(image: string): Promise<ImageAnswer> {
+    const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
+    this.#asked.set(image, asked);
+    return await asked;
+  }
+
+  /** The digest of an image that must exist. */
+  async require(image: string): Promise<string> {
+    const answer = await this.ask(image);
+    if (answer.kind === "found") {
+      this.#asked.set(`${image}@${answer.digest}`, Promise.resolve(answer)); // Its other name.
+      return answer.digest;
+    }
+    throw new PreflightError([
+      { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
+    ]);
+  }
+
+  #authFor(image: string): string | undefined {
+    const reference = parseImageReference(image);
+    return reference === undefined ? undefined : this.#session.registryAuth(reference.domain);
+  }
 }
 
 /** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
 export async function resolveImages(
   stack: RenderedStack,
-  session: Session,
+  lookup: ImageLookup,
   live: readonly Service[],
   own: string,
 ): Promise<ResolvedImages> {
   const images = [...new Set(stack.services.map(({ image }) => image))];
-  const asked = await Promise.all(
-    images.map(
-      async (image) => [image, await session.swarm.askRegistry(image, authFor(image, session))] as const,
-    ),
-  );
+  const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)] as const));
   const answers = new Map<string, ImageAnswer>();
   const pins = new Map<string, string>();
   const warnings: Problem[] = [];
@@ -64,11 +84,6 @@ export async function resolveImages(
     }
   }
   return { answers, pins, warnings };
-}
-
-function authFor(image: string, session: Session): string | undefined {
-  const reference = parseImageReference(image);
-  return reference === undefined ? undefined : session.registryAuth(reference.domain);
 }
 
 function isOwn(image: string, own: string): boolean {

@@ -22,24 +22,57 @@ function parseJson(input: string, text: string): KeyValues {
   const complain = (line: number, message: string, hint?: string): void => {
     problems.push({ message: `"${input}", line ${line}: ${message}`, hint });
   };
-  const complainOf = (key: string, message: string): void => complain(lineOfKey(text, key), message);
-  let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    JSON.parse(text);
   } catch {
     // The parser's own message quotes the text, which may hold secrets.
     complain(lineOfError(text), "this starts like JSON but is none.", "Use toJSON(…).");
     return { values, problems };
   }
-  for (const [key, value] of Object.entries(parsed as Record<string, unknown>)) {
-    if (!KEY.test(key)) complainOf(key, `"${key}" is no variable name.`);
-    else if (typeof value === "number" || typeof value === "boolean") values.set(key, String(value));
-    else if (typeof value !== "string")
-      complainOf(key, `the value of ${key} is neither text, number nor boolean.`);
-    else if (IMPOSSIBLE.test(value)) complainOf(key, `the value of ${key} ${HOLDS_NO_TEXT}`);
-    else values.set(key, value);
+  for (const { key, source, line } of membersOf(text)) {
+    if (values.has(key)) complain(line, `${key} is given twice.`);
+    if (!KEY.test(key)) {
+      complain(line, `"${key}" is no variable name.`);
+    } else if (source.startsWith('"')) {
+      const value = JSON.parse(source) as string;
+      if (IMPOSSIBLE.test(value)) complain(line, `the value of ${key} ${HOLDS_NO_TEXT}`);
+      else values.set(key, value);
+    } else if (source === "null" || /^[{[]/.test(source)) {
+      complain(line, `the value of ${key} is neither text, number nor boolean.`);
+    } else values.set(key, source); // A number as it was written: `1.50` is a version to some.
   }
   return { values, problems };
+}
+
+interface Member {
+  readonly key: string;
+  /** The value as it is written, or how it starts. */
+  readonly source: string;
+  /** Of the key, from 1. */
+  readonly line: number;
+}
+
+/** The members of an object, each time they are given, of a text that is JSON. */
+function membersOf(text: string): Member[] {
+  const members: Member[] = [];
+  let level = 0;
+  let line = 1;
+  let key: { name: string; line: number } | undefined;
+  let last = "";
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:,\n]|[^\s"{}[\]:,]+/g)) {
+    if (token === "\n") {
+      line += 1;
+      continue;
+    }
+    if (level === 1 && key !== undefined && last === ":") {
+      members.push({ key: key.name, source: token, line: key.line });
+      key = undefined;
+    } else if (level === 1 && token.startsWith('"')) key = { name: JSON.parse(token) as string, line };
+    if (/^[{[]$/.test(token)) level += 1;
+    if (/^[}\]]$/.test(token)) level -= 1;
+    last = token;
+  }
+  return members;
 }
 
 /** What only JSON can spell, and no environment can hold: NUL, and half of a surrogate pair. */
@@ -70,18 +103,6 @@ function couldGoOn(start: string): boolean {
     const brokenOff = /Unterminated string/.test(message); // No string goes on in the next line.
     return !brokenOff && (/end of JSON input/.test(message) || Number(position) >= start.length);
   }
-}
-
-function lineOfKey(text: string, key: string): number {
-  const spelt = JSON.stringify(key);
-  for (let at = text.indexOf(spelt); at !== -1; at = text.indexOf(spelt, at + 1)) {
-    if (/^\s*:/.test(text.slice(at + spelt.length, at + spelt.length + 80))) return lineAt(text, at);
-  }
-  return 1;
-}
-
-function lineAt(text: string, offset: number): number {
-  return text.slice(0, offset).split("\n").length;
 }
 
 function parseLines(input: string, text: string): KeyValues {
@@ -115,8 +136,9 @@ function parseLines(input: string, text: string): KeyValues {
     const delimiter = rest.trim();
     const indent = /^\s*/.exec(line)?.[0] ?? "";
     const closings = [delimiter, indent + delimiter]; // At the margin, or as far in as the block's first line.
-    const end = lines.findIndex((each, at) => at > index && closings.includes(withoutReturn(each)));
-    if (delimiter === "" || end === -1) {
+    let end = index + 1;
+    while (end < lines.length && !closings.includes(withoutReturn(lines[end] ?? ""))) end += 1;
+    if (delimiter === "" || end === lines.length) {
       complain(`the block of ${key} has no closing line "${delimiter}".`);
       break;
     }

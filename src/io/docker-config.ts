@@ -37,9 +37,15 @@ export function registryAuth(folder: string, domain: string): string | undefined
   const key = credentialKey(domain);
   const helper = config.credHelpers?.[key] ?? config.credsStore ?? "";
   const found = helper === "" ? fromFile(config, key) : fromHelper(helper, key);
-  if (found === undefined) return undefined;
+  return found === undefined ? undefined : encodedAuth(found, domain);
+}
+
+/** A credential as an X-Registry-Auth value. */
+export function encodedAuth(auth: Auth, domain: string): string {
   // Go's URLEncoding: the URL alphabet, and unlike Node's "base64url" with its padding, without which old engines see no credentials.
-  const base64 = Buffer.from(JSON.stringify({ ...found, serveraddress: key })).toString("base64");
+  const base64 = Buffer.from(JSON.stringify({ ...auth, serveraddress: credentialKey(domain) })).toString(
+    "base64",
+  );
   return base64.replaceAll("+", "-").replaceAll("/", "_");
 }
 

@@ -1,8 +1,12 @@
 import { type Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, type ClientChannel } from "ssh2";
+import { cited } from "../foreign-text.ts";
 import { type SshTarget } from "../inputs/inputs.ts";
 
 const DEFAULT_SOCKET = "/var/run/docker.sock";
+/** How long a command over there may take to end once it has lost its connection. */
+const FAREWELL_MS = 1000;
 
 /**
  * How an SSH session gets to Docker's socket. Stream-local forwarding costs no process and no session over there; where sshd refuses
@@ -13,6 +17,10 @@ export class DockerWay {
   readonly #target: SshTarget;
   #kind: "unknown" | "forwarding" | "dial-stdio";
   #said = "";
+  /** How the command that was started last came to its end. */
+  #exit = "";
+  /** Resolves when the command that was started last has ended. */
+  #ended = Promise.resolve();
 
   constructor(client: Client, target: SshTarget) {
     this.#client = client;
@@ -25,21 +33,30 @@ export class DockerWay {
     return this.#kind === "dial-stdio" ? 1 : Number.POSITIVE_INFINITY;
   }
 
-  /** In words, for the log. */
-  get name(): string {
-    return this.#kind === "dial-stdio" ? `\`${this.#command()}\`` : "stream-local forwarding";
+  /** What failed, as far as somebody said so, in sentences for an error: empty where nobody did. */
+  async failure(): Promise<string> {
+    const { socket, sudo } = this.#target;
+    await Promise.race([this.#ended, sleep(2 * FAREWELL_MS, undefined, { ref: false })]);
+    const said = cited(this.#said);
+    if (this.#kind !== "dial-stdio") return said === "" ? "" : ` What answers there says: ${said}.`;
+    const refused = sudo ? "" : ` sshd refuses to forward to ${socket}, or nothing listens there;`;
+    return `${refused} \`${this.#command()}\` says: ${said || this.#exit || "nothing"}.`;
   }
 
-  /** Why Docker could not be reached, as far as somebody said so. */
-  get failure(): string {
-    return this.#said.trim().replace(/\s+/g, " ");
+  /** Notes what comes back first: where it is no HTTP, it is somebody's reason. */
+  heard(chunk: Buffer): void {
+    if (!chunk.toString("latin1").startsWith("HTTP/")) this.#note(chunk);
+  }
+
+  #note(chunk: Buffer | string): void {
+    if (this.#said.length < 1000) this.#said += chunk.toString("utf8");
   }
 
   /** A connection to Docker's socket. Rejects where none can be had; one by dial-stdio may also just end, and `failure` says why. */
   async open(): Promise<Duplex> {
     if (this.#kind !== "dial-stdio") {
       try {
-        const channel = await this.#forward();
+        const channel = await this.forward();
         this.#kind = "forwarding";
         return channel;
       } catch (error) {
@@ -51,7 +68,8 @@ export class DockerWay {
     return await this.#dial();
   }
 
-  async #forward(): Promise<ClientChannel> {
+  /** A connection by stream-local forwarding, and by nothing else. */
+  async forward(): Promise<ClientChannel> {
     return await new Promise((resolve, reject) => {
       this.#client.openssh_forwardOutStreamLocal(this.#target.socket, (error, channel) => {
         if (error === undefined) resolve(channel);
@@ -64,17 +82,30 @@ export class DockerWay {
     return await new Promise((resolve, reject) => {
       this.#client.exec(this.#command(), (error, channel) => {
         if (error !== undefined) {
-          this.#said = `sshd opens no session for it (${error.message})`;
+          this.#said = "sshd opens no session for it (MaxSessions, or a key or user without one)";
           reject(error);
           return;
         }
-        channel.stderr.on("data", (chunk: Buffer) => (this.#said += chunk.toString("utf8").slice(0, 2000)));
-        channel.on("exit", (code: number | null) => {
-          if (code !== 0 && this.#said === "") this.#said = `it ended with exit code ${code ?? "none"}`;
+        channel.stderr.on("data", (chunk: Buffer) => this.#note(chunk));
+        channel.on("exit", (code: number | null, signal?: string) => {
+          this.#exit = code === null ? `it was ended by ${signal}` : `it ended with exit code ${code}`;
         });
+        this.#ended = new Promise((ended) => channel.on("close", () => ended()));
         resolve(channel);
       });
     });
+  }
+
+  /** Lets go of a connection. A command gets the time to end by itself, since its last words may be why nothing worked. */
+  leave(channel: Duplex): void {
+    if (this.#kind !== "dial-stdio") {
+      channel.destroy();
+      return;
+    }
+    channel.end();
+    channel.resume();
+    const timer = setTimeout(() => channel.destroy(), FAREWELL_MS).unref();
+    channel.on("close", () => clearTimeout(timer));
   }
 
   #command(): string {

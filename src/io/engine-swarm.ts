@@ -12,21 +12,25 @@ import {
   type Swarm,
   type Task,
 } from "../swarm.ts";
-import { type Engine, json, successful } from "./engine.ts";
+import { Timeout, json, successful } from "./engine.ts";
+import { type PatientEngine } from "./steady-engine.ts";
 import { sendWrite } from "./write.ts";
 import { compareTexts } from "../text-order.ts";
 
 const PREDEFINED_NETWORKS = ["host", "bridge"];
 const LOGS_DEADLINE_MS = 8000;
+const REGISTRY_DEADLINE_MS = 60_000;
 
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 export class EngineSwarm implements Swarm {
-  readonly #engine: Engine;
+  readonly #engine: PatientEngine;
   readonly #address: () => string;
+  readonly #signal: AbortSignal;
 
-  constructor(engine: Engine, address: () => string) {
+  constructor(engine: PatientEngine, address: () => string, signal: AbortSignal) {
     this.#engine = engine;
     this.#address = address;
+    this.#signal = signal;
   }
 
   get address(): string {
@@ -34,20 +38,21 @@ export class EngineSwarm implements Swarm {
   }
 
   async survey(stack: string): Promise<Survey> {
-    const [info, networks, configs, secrets, services] = await Promise.all([
-      json(this.#engine, "/info"),
-      this.networks(),
+    const [networks, configs, secrets, services, tasks] = await Promise.all([
+      this.#networks(),
       this.#list("/configs"),
       this.#list("/secrets"),
       this.#rawServices(stack),
+      this.tasks(stack),
     ]);
     return {
-      info,
+      info: this.#engine.info,
       networks,
       rawSecrets: secrets,
       rawConfigs: configs,
       rawServices: services,
       services: services.map(toService),
+      tasks,
       configs: configs.map(toStoredConfig),
       secrets: secrets.map((raw) => ({ id: textAt(raw, "ID"), name: textAt(raw, "Spec", "Name") })),
     };
@@ -57,16 +62,20 @@ export class EngineSwarm implements Swarm {
     try {
       const body = (await json(this.#engine, `/distribution/${image}/json`, {
         auth,
-        deadlineMs: 60_000,
+        deadlineMs: REGISTRY_DEADLINE_MS,
       })) as JsonObject;
       return { kind: "found", digest: textAt(body, "Descriptor", "digest"), body };
     } catch (error) {
+      if (error instanceof Timeout) {
+        const message = `the registry did not answer within ${REGISTRY_DEADLINE_MS / 1000} s`;
+        return { kind: "refused", status: 504, message };
+      }
       if (!(error instanceof ManagerRefusal)) throw error;
       return { kind: "refused", status: error.status, message: error.said };
     }
   }
 
-  async networks(): Promise<readonly JsonObject[]> {
+  async #networks(): Promise<readonly JsonObject[]> {
     const [listed, ...predefined] = await Promise.all([
       this.#list("/networks"),
       ...PREDEFINED_NETWORKS.map(async (name) => await this.#predefinedNetwork(name)),
@@ -97,7 +106,7 @@ export class EngineSwarm implements Swarm {
     } catch (error) {
       const conflict = error instanceof ManagerRefusal && /already exists|conflicts/.test(error.said);
       const existing = conflict
-        ? (await this.networks()).find((raw) => textAt(raw, "Name") === name)
+        ? (await this.#networks()).find((raw) => textAt(raw, "Name") === name)
         : undefined;
       if (existing === undefined) throw error;
       return textAt(existing, "Id"); // Another deployment was faster.
@@ -150,9 +159,10 @@ export class EngineSwarm implements Swarm {
 
   async taskLogs(taskId: string, lines: number): Promise<readonly LogLine[]> {
     const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
-    const bytes = await successful(this.#engine, `/tasks/${taskId}/logs`, {
-      query,
-      deadlineMs: LOGS_DEADLINE_MS,
+    const call = { query, deadlineMs: LOGS_DEADLINE_MS };
+    const bytes = await successful(this.#engine, `/tasks/${taskId}/logs`, call).catch((error: unknown) => {
+      if (!(error instanceof Timeout)) throw error;
+      throw new Error(`the node did not send it within ${LOGS_DEADLINE_MS / 1000} s`, { cause: error });
     });
     // The two streams come separately; the timestamps put their lines back in order, as well as docker knows it.
     const stamped = demultiplexed(bytes).toSorted((a, b) => compareTexts(a.stamp, b.stamp));
@@ -162,7 +172,8 @@ export class EngineSwarm implements Swarm {
   async updateService(service: Service, spec: ServiceSpec, auth: string | undefined): Promise<void> {
     const path = `/services/${service.id}/update`;
     const query = `?version=${service.version}`;
-    const { status, body } = await sendWrite(this.#engine, { method: "POST", path, body: spec, auth }, query);
+    const write = { method: "POST", path, body: spec, auth };
+    const { status, body } = await sendWrite(this.#engine, write, query, this.#signal);
     if (status >= 300) throw new ManagerRefusal(status, `POST ${path}`, textAt(body, "message"));
   }
 

@@ -12,6 +12,8 @@ const OLDEST_API = "1.41";
 const CALL_DEADLINE_MS = 30_000;
 /** Between SIGINT and SIGKILL the runner leaves ten seconds for everything. */
 const LAST_CALL_DEADLINE_MS = 4000;
+/** The first question asks for nothing but the engine itself. */
+const GREETING_DEADLINE_MS = 10_000;
 
 export interface Call {
   readonly method?: string;
@@ -19,7 +21,7 @@ export interface Call {
   readonly body?: Json;
   /** An X-Registry-Auth value. */
   readonly auth?: string | undefined;
-  /** For one try. */
+  /** For one try. Given where the manager has to ask somebody else, whose silence says nothing about the manager. */
   readonly deadlineMs?: number;
   /** Whether it may be sent again where its answer was lost. By default what only reads may. */
   readonly repeatable?: boolean;
@@ -43,6 +45,8 @@ export interface RawAnswer {
 export interface Engine {
   /** Without the leading `v`, for instance `1.41`. */
   readonly apiVersion: string;
+  /** What it said about itself when it was reached (`GET /info`). */
+  readonly info: Json;
   /** Whatever the answer is; rejects where there is none. */
   send(path: string, call: Call): Promise<RawAnswer>;
 }
@@ -62,41 +66,58 @@ export async function successful(engine: Engine, path: string, call: Call = {}):
 
 /** The Engine API at one address, over kept-alive connections. */
 export class EngineApi implements Engine {
-  readonly apiVersion: string;
+  readonly #dockerHost: string;
   readonly #address: Address;
   readonly #agent: Agent;
   readonly #signal: AbortSignal;
+  #apiVersion = "";
+  #info: Json = null;
 
-  private constructor(address: Address, agent: Agent, apiVersion: string, signal: AbortSignal) {
+  private constructor(dockerHost: string, address: Address, agent: Agent, signal: AbortSignal) {
+    this.#dockerHost = dockerHost;
     this.#address = address;
     this.#agent = agent;
-    this.apiVersion = apiVersion;
     this.#signal = signal;
   }
 
-  /**
-   * Asks for the engine's API version, so that a new engine speaks its own and an old one is not asked for more. `most` tells, once a
-   * first answer is there, how many connections may be open at once.
-   */
-  static async open(
-    dockerHost: string,
-    signal: AbortSignal,
-    most = (): number => Infinity,
-  ): Promise<EngineApi> {
+  /** Greet it first. What is asked before it has answered that is asked without a version, which means its own newest. */
+  static at(dockerHost: string, signal: AbortSignal): EngineApi {
     const address = addressOf(dockerHost);
     const agent =
       address.tls === undefined
         ? new Agent({ keepAlive: true })
         : new TlsAgent({ keepAlive: true, ...address.tls });
-    try {
-      const probe = new EngineApi(address, agent, "", signal);
-      const answer = await probe.#send("/_ping", {});
-      agent.maxSockets = most();
-      return new EngineApi(address, agent, spokenVersion(answer, dockerHost), signal);
-    } catch (error) {
-      agent.destroy();
-      throw error;
-    }
+    return new EngineApi(dockerHost, address, agent, signal);
+  }
+
+  /**
+   * Asks the engine about itself and for its API version, so that a new engine speaks its own and an old one is not asked for more. One
+   * question tells both; should an engine no longer take it without a version, it is asked for its version first.
+   */
+  async greet(): Promise<void> {
+    const asked = await this.#send("/info", { deadlineMs: GREETING_DEADLINE_MS });
+    const { headers, status } =
+      asked.status === 200 ? asked : await this.#send("/_ping", { deadlineMs: GREETING_DEADLINE_MS });
+    this.#apiVersion = spokenVersion({ headers, status }, this.#dockerHost);
+    this.#info =
+      asked.status === 200 ? (JSON.parse(asked.body.toString("utf8")) as Json) : await json(this, "/info");
+  }
+
+  get apiVersion(): string {
+    return this.#apiVersion;
+  }
+
+  get info(): Json {
+    return this.#info;
+  }
+
+  /** Connections that may be open at once. */
+  get most(): number {
+    return this.#agent.maxSockets;
+  }
+
+  set most(most: number) {
+    this.#agent.maxSockets = most;
   }
 
   close(): void {
@@ -104,17 +125,17 @@ export class EngineApi implements Engine {
   }
 
   async send(path: string, call: Call): Promise<RawAnswer> {
-    return await this.#send(`/v${this.apiVersion}${path}`, call);
+    return await this.#send(this.#apiVersion === "" ? path : `/v${this.#apiVersion}${path}`, call);
   }
 
   async #send(path: string, call: Call): Promise<RawAnswer & { headers: IncomingMessage["headers"] }> {
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     const send = this.#address.tls === undefined ? httpRequest : httpsRequest;
-    const signal =
-      call.aboutLock === true && this.#signal.aborted
-        ? AbortSignal.timeout(LAST_CALL_DEADLINE_MS)
-        : AbortSignal.any([this.#signal, AbortSignal.timeout(call.deadlineMs ?? CALL_DEADLINE_MS)]);
+    const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
+    const isLastCall = call.aboutLock === true && this.#signal.aborted;
+    const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
+    const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
     return await new Promise((resolve, reject) => {
       const sent = send(
         {
@@ -145,9 +166,10 @@ export class EngineApi implements Engine {
           );
         },
       );
-      sent.on("error", (error) =>
-        reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error),
-      );
+      sent.on("error", (error) => {
+        if (this.#signal.aborted) reject(this.#signal.reason as Error);
+        else reject(timeout.aborted ? new Timeout(deadlineMs) : error);
+      });
       sent.end(body);
     });
   }
@@ -207,6 +229,14 @@ function certificates(folder: string): { ca: Buffer; cert: Buffer; key: Buffer }
       "Docker expects ca.pem, cert.pem and key.pem there.",
       error,
     );
+  }
+}
+
+/** Nobody answered in the time that a call had. */
+export class Timeout extends Error {
+  constructor(ms: number) {
+    super(`no answer within ${ms / 1000} s`);
+    this.name = "Timeout";
   }
 }
 

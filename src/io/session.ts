@@ -1,21 +1,20 @@
 import { join } from "node:path";
-import { ConnectError, messageOf } from "../errors.ts";
+import { ConnectError, ManagerRefusal, type Outlook, messageOf } from "../errors.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type Json, at, textAt } from "../json.ts";
-import { writesService } from "../plan.ts";
 import { isHidden } from "../stack/template.ts";
-import { type Session } from "../world.ts";
+import { type RegistryLogin, type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
-import { registryAuth } from "./docker-config.ts";
-import { EngineApi, json } from "./engine.ts";
+import { encodedAuth, registryAuth } from "./docker-config.ts";
+import { EngineApi, Timeout } from "./engine.ts";
 import { EngineLocks } from "./engine-locks.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
+import { forwarding } from "./forwarding.ts";
 import { openProxy } from "./proxy.ts";
 import { type SshLogin } from "./ssh-login.ts";
-import { type OnWrite, facing, rehearse, standIn } from "./stand-in.ts";
+import { facing, rehearse, standIn } from "./stand-in.ts";
 import { type Reached, SteadyEngine, pause } from "./steady-engine.ts";
 import { type Tunnel, openTunnel } from "./tunnel.ts";
-import { sendWrite } from "./write.ts";
 
 /** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
 export type Route =
@@ -27,10 +26,10 @@ export interface SessionRequest {
   readonly docker: DockerCli;
   /** The docker configuration with the credentials that the swarm is to keep. */
   readonly configFolder: string;
+  /** A credential that is not in there yet. */
+  readonly login: RegistryLogin | undefined;
   readonly privateFolder: string;
   readonly signal: AbortSignal;
-  /** How long a lost connection is tried to be opened again. */
-  readonly patienceMs: number;
   readonly say: (line: string) => void;
 }
 
@@ -45,33 +44,37 @@ export function withheld(environment: NodeJS.ProcessEnv): Record<string, string>
 
 /** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 export async function openSession(request: SessionRequest): Promise<Session> {
-  const { privateFolder, configFolder, signal, say } = request;
+  const { privateFolder, configFolder, login, signal, say } = request;
   const managers = new Managers(request);
-  const engine = new SteadyEngine(
-    await managers.reachPatiently(),
-    async () => await managers.reachAnother(),
-    request.patienceMs,
-    signal,
-    say,
-  );
+  const first = await managers.reachPatiently();
+  const engine = new SteadyEngine(first, async () => await managers.reachAnother(), signal, say);
   try {
     const proxy = await openProxy(engine, join(privateFolder, "docker.sock"));
     const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
     return {
-      swarm: new EngineSwarm(engine, () => engine.address),
+      swarm: new EngineSwarm(engine, () => engine.address, signal),
       locks: new EngineLocks(engine),
       docker: facing(docker, proxy.dockerHost),
-      registryAuth: remembered((domain) => registryAuth(configFolder, domain)),
+      registryAuth: remembered((domain) =>
+        domain === login?.registryHost
+          ? encodedAuth(login.credential, domain)
+          : registryAuth(configFolder, domain),
+      ),
       rehearse: async (stage, deploy) =>
         await rehearse(stage, engine.apiVersion, join(privateFolder, "plan.sock"), docker, deploy),
       perform: async (stage, deploy, onSent) => {
-        const pass = forward(engine, onSent);
-        await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), pass, async (host) => {
+        const { onWrite, networks } = forwarding(engine, signal, onSent);
+        await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), onWrite, async (host) => {
           await deploy(facing(docker, host));
         });
+        return networks;
       },
       guard: (lock) => engine.guard(lock),
-      lost: () => engine.current.lost(),
+      get most() {
+        return engine.most;
+      },
+      lost: () => engine.lost,
+      waitUntil: (time) => engine.waitUntil(time),
       [Symbol.asyncDispose]: async () => {
         await proxy[Symbol.asyncDispose]();
         await engine[Symbol.asyncDispose]();
@@ -83,24 +86,35 @@ export async function openSession(request: SessionRequest): Promise<Session> {
   }
 }
 
-/** Passes a write on to the manager, and notes which services it took. One that got no answer may have been taken. */
-function forward(engine: SteadyEngine, onSent: (serviceName: string) => void): OnWrite {
-  return async (write, query) => {
-    const note = (): void => {
-      if (writesService(write.path)) onSent(textAt(write.body, "Name"));
-    };
-    try {
-      const answer = await sendWrite(engine, write, query);
-      if (answer.status < 300) note();
-      return answer;
-    } catch (error) {
-      note();
-      throw error;
-    }
-  };
+interface Failed {
+  readonly manager: SshHost;
+  readonly error: ConnectError;
 }
 
-const MOST_ROUNDS = 3;
+/** From the worst to the best reason to try again. */
+const OUTLOOKS: readonly Outlook[] = ["lasting", "passing", "electing"];
+
+/** Of several managers none can be used, each for a reason of its own. */
+class NoManagerError extends ConnectError {
+  constructor(failed: readonly Failed[]) {
+    const reasons = failed.map(({ manager, error }) => `${manager.host} (${error.problems[0]?.message})`);
+    super(
+      `None of the ${failed.length} managers can be used: ${reasons.join(", ")}.`,
+      "The log has a line for each, with what to do.",
+      failed.map(({ error }) => error),
+      OUTLOOKS.findLast((outlook) => failed.some(({ error }) => error.outlook === outlook)),
+    );
+  }
+}
+
+/** How long the first connection is worth trying for; later ones have until the deadline of the deployment. */
+const FIRST_PATIENCE_MS: Readonly<Record<Outlook, number>> = {
+  lasting: 0,
+  passing: 20_000,
+  electing: 60_000,
+};
+/** Where there is another manager to go to, a silent one gets less time. */
+const HANDSHAKE_MS = { only: 20_000, oneOfSeveral: 10_000 };
 
 /** The managers that the workflow names, and the way to each. */
 class Managers {
@@ -108,6 +122,9 @@ class Managers {
   /** The one to try first. */
   #next = 0;
   #opened = 0;
+  /** Docker has answered by the way that was asked for: from then on, not to reach it is no mistake of the workflow. */
+  #hasWorked = false;
+  readonly #told = new Set<string>();
 
   constructor(request: SessionRequest) {
     this.#request = request;
@@ -115,56 +132,84 @@ class Managers {
 
   /** A network has its moments; a wrong key stays wrong. */
   async reachPatiently(): Promise<Reached> {
-    for (let round = 1; ; round += 1) {
+    const start = Date.now();
+    for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.reach();
+        return await this.reach(true);
       } catch (error) {
-        if (!(error instanceof ConnectError && error.transient) || round === MOST_ROUNDS) throw error;
-        this.#request.say(`${error.message} Trying again.`);
-        await pause(round, this.#request.signal);
+        if (!(error instanceof ConnectError) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
+          throw error;
+        this.#tellOfRetry(error);
+        await pause(attempt, this.#request.signal);
       }
     }
   }
 
-  /** The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. */
-  async reach(): Promise<Reached> {
-    const { route, say, signal } = this.#request;
-    if (route.kind === "socket") return await this.#reachSocket(route.dockerHost);
+  /** Of several managers each one's reason has been told. */
+  #tellOfRetry(error: ConnectError): void {
+    const several = error instanceof NoManagerError;
+    this.#tell(
+      several ? "No manager can be used at the moment. Trying again." : `${error.message} Trying again.`,
+    );
+  }
+
+  /** Once, until somebody has been reached: the same reason again is no news. */
+  #tell(line: string): void {
+    if (!this.#told.has(line)) this.#request.say(line);
+    this.#told.add(line);
+  }
+
+  /**
+   * The first that answers as a manager with a working swarm; a `ConnectError` with a reason for each where none does. `early`: where
+   * there is no choice, without waiting for the proof.
+   */
+  async reach(early = false): Promise<Reached> {
+    const { route, signal } = this.#request;
+    if (route.kind === "socket") return this.#reached(await this.#reachSocket(route.dockerHost));
     const { managers } = route.login.target;
-    const failed: { readonly manager: SshHost; readonly error: ConnectError }[] = [];
+    const failed: Failed[] = [];
     for (let tried = 0; tried < managers.length; tried += 1) {
       const index = (this.#next + tried) % managers.length;
       const manager = managers[index];
       if (manager === undefined) continue;
       try {
-        const reached = await this.#reachBySsh(route.login, manager);
+        const reached = await this.#reachBySsh(route.login, manager, early && managers.length === 1);
         this.#next = index;
-        return reached;
+        return this.#reached(reached);
       } catch (error) {
         if (!(error instanceof ConnectError) || signal.aborted) throw error;
         failed.push({ manager, error });
-        if (managers.length > 1) say(`${manager.host}: ${error.message}`);
+        if (managers.length > 1) this.#tell(`${manager.host}: ${error.message}`);
       }
     }
     const [only, another] = failed;
     if (only !== undefined && another === undefined) throw only.error;
-    throw new ConnectError(
-      `None of the ${managers.length} managers can be used: ${failed.map(({ manager, error }) => `${manager.host} (${error.message})`).join(", ")}`,
-      "The log above has a line for each.",
-      failed.map(({ error }) => error),
-      failed.some(({ error }) => error.transient),
-    );
+    throw new NoManagerError(failed);
+  }
+
+  #reached(reached: Reached): Reached {
+    this.#told.clear();
+    return reached;
   }
 
   /** After a loss: the one that was lost comes last. */
   async reachAnother(): Promise<Reached> {
     this.#next += 1;
-    return await this.reach();
+    try {
+      return await this.reach();
+    } catch (error) {
+      if (error instanceof ConnectError && error.outlook !== "lasting") this.#tellOfRetry(error);
+      throw error;
+    }
   }
 
   async #reachSocket(dockerHost: string): Promise<Reached> {
-    const api = await EngineApi.open(dockerHost, this.#request.signal).catch((error: unknown) => {
+    const api = EngineApi.at(dockerHost, this.#request.signal);
+    await api.greet().catch((error: unknown) => {
+      api.close();
       if (error instanceof ConnectError || this.#request.signal.aborted) throw error;
+      if (error instanceof ManagerRefusal) throw saysNothingOfItself(error, dockerHost);
+      if (error instanceof Timeout) throw isSilent(error, dockerHost);
       const { code } = error as { code?: string };
       const why =
         code === "ENOENT"
@@ -176,67 +221,98 @@ class Managers {
         `No Docker engine can be reached at ${dockerHost}: ${why}.`,
         'Check "docker-host" and that the engine runs.',
         error,
-        code !== "EACCES",
+        (code === "EACCES" || code === "ENOENT") && !this.#hasWorked ? "lasting" : "passing",
       );
     });
-    return await asManager(api, dockerHost, { lost: () => undefined, close: async () => undefined });
+    try {
+      requireManager(api.info, dockerHost);
+    } catch (error) {
+      api.close();
+      throw error;
+    }
+    const verified = Promise.resolve();
+    const close = async (): Promise<void> => await Promise.resolve(api.close());
+    return { api, address: dockerHost, lost: () => undefined, verified, [Symbol.asyncDispose]: close };
   }
 
-  async #reachBySsh(login: SshLogin, manager: SshHost): Promise<Reached> {
+  /** `early`: before it has shown to be a manager, where more than one question can be on its way. */
+  async #reachBySsh(login: SshLogin, manager: SshHost, early: boolean): Promise<Reached> {
     const { privateFolder, signal } = this.#request;
     this.#opened += 1;
     const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
-    const tunnel = await openTunnel(login, manager, path, signal);
-    const close = async (): Promise<void> => await tunnel[Symbol.asyncDispose]();
+    const handshakeMs = login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only;
+    const tunnel = await openTunnel(login, manager, path, handshakeMs, signal);
+    const api = EngineApi.at(tunnel.dockerHost, signal);
+    const close = async (): Promise<void> => {
+      api.close();
+      await tunnel[Symbol.asyncDispose]();
+    };
+    const verify = async (): Promise<void> => {
+      try {
+        await api.greet();
+        requireManager(api.info, manager.host);
+        this.#hasWorked = true;
+      } catch (error) {
+        if (error instanceof ConnectError || signal.aborted) throw error;
+        if (error instanceof ManagerRefusal) throw saysNothingOfItself(error, manager.host);
+        throw await noDocker(manager, login, tunnel, error, this.#hasWorked);
+      }
+    };
+    const verified = verify();
+    verified.catch(() => undefined); // Whoever asks for something hears of it.
     try {
-      const api = await EngineApi.open(tunnel.dockerHost, signal, () => tunnel.way.most);
-      return await asManager(api, manager.host, { lost: tunnel.lost, close });
+      await Promise.race([tunnel.opened, verified]);
+      api.most = tunnel.way.most;
+      if (!early || Number.isFinite(api.most)) await verified;
     } catch (error) {
-      const explained =
-        error instanceof ConnectError || signal.aborted ? error : noDocker(manager, login, tunnel, error);
       await close();
-      throw explained;
+      throw error;
     }
+    return { api, address: manager.host, lost: tunnel.lost, verified, [Symbol.asyncDispose]: close };
   }
 }
 
-function noDocker(manager: SshHost, { target }: SshLogin, tunnel: Tunnel, cause: unknown): ConnectError {
+/** What docker says where the socket is there and nobody serves it: its engine is starting, or being updated. */
+const STARTING = /connection refused|Is the docker daemon running|reset by peer/i;
+
+async function noDocker(
+  manager: SshHost,
+  { target }: SshLogin,
+  tunnel: Tunnel,
+  cause: unknown,
+  hasWorked: boolean,
+): Promise<ConnectError> {
   const lost = tunnel.lost();
   if (lost !== undefined) {
     const message = `The SSH session with ${manager.host} was lost (${lost}).`;
-    return new ConnectError(message, "Check its sshd.", cause, true);
+    return new ConnectError(message, "Check its sshd.", cause, "passing");
   }
-  const { failure, name } = tunnel.way;
-  const said =
-    failure === ""
-      ? ""
-      : ` sshd refuses to forward to ${target.socket}, or nothing listens there; ${name} says: ${failure}.`;
-  const sudo = target.sudo
-    ? `that ${manager.user} may run docker by sudo without a password`
-    : `that ${manager.user} may open ${target.socket} (group docker)`;
+  if (cause instanceof Timeout) return isSilent(cause, manager.host);
+  const failure = await tunnel.way.failure();
+  const hint = target.sudo
+    ? `Check that Docker runs, that ${manager.user} may run docker by sudo without a password (NOPASSWD), and that sshd and the key allow a session for it.`
+    : `Check that Docker runs, that ${manager.user} may open ${target.socket} (group docker), and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding and AllowTcpForwarding, no PermitOpen; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`;
   return new ConnectError(
-    `The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${said}`,
-    `Check that Docker runs, ${sudo}, and that sshd and the key allow stream-local forwarding (AllowStreamLocalForwarding; in authorized_keys port-forwarding and no permitopen) or the command docker system dial-stdio.`,
+    `The SSH login at ${manager.host} works, but Docker's socket there can't be reached.${failure}`,
+    hint,
     cause,
+    hasWorked || STARTING.test(failure) ? "passing" : "lasting",
   );
 }
 
-async function asManager(
-  api: EngineApi,
-  address: string,
-  connection: { readonly lost: () => string | undefined; readonly close: () => Promise<void> },
-): Promise<Reached> {
-  const close = async (): Promise<void> => {
-    api.close();
-    await connection.close();
-  };
-  try {
-    requireManager(await json(api, "/info"), address);
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return { api, address, lost: connection.lost, [Symbol.asyncDispose]: close };
+/** A manager without a leader takes 20 s to say so (SANDBOX, "Leader lost"), which nobody waits for. */
+function isSilent(timeout: Timeout, address: string): ConnectError {
+  return new ConnectError(
+    `The engine on ${address} gives ${timeout.message}: it hangs, or its swarm has no leader.`,
+    "Look at `docker info` there.",
+    timeout,
+    "electing",
+  );
+}
+
+function saysNothingOfItself(refusal: ManagerRefusal, address: string): ConnectError {
+  const message = `The engine on ${address} answers, but can't tell about its swarm: ${refusal.said}.`;
+  return new ConnectError(message, "The engine's log there may say more.", refusal, "passing");
 }
 
 /** A credential helper may take seconds: each registry is asked for once. */
@@ -259,6 +335,8 @@ function requireManager(info: Json, address: string): void {
     throw new ConnectError(
       `The engine on ${address} is in no swarm (its state is "${state}").`,
       "Make it a manager there: docker swarm init.",
+      undefined,
+      state === "pending" ? "passing" : "lasting", // It has just started, and is still looking for the others.
     );
   }
   if (at(info, "Swarm", "ControlAvailable") !== true) {
@@ -269,8 +347,10 @@ function requireManager(info: Json, address: string): void {
   }
   if (error !== "") {
     throw new ConnectError(
-      `The manager ${address} has no working swarm: ${error}`,
+      `The manager ${address} has no working swarm: ${error.replace(/\.?$/, ".")}`,
       "Bring back enough managers for a majority, then run this job again.",
+      undefined,
+      "electing",
     );
   }
 }

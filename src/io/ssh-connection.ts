@@ -1,13 +1,16 @@
+import { Socket, connect as connectTcp } from "node:net";
 import { type Duplex } from "node:stream";
 import { type AuthenticationType, Client, type ConnectConfig, type ServerHostKeyAlgorithm } from "ssh2";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
+import { cited } from "../foreign-text.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type HostKey, fingerprint, typeOfKey } from "./known-hosts.ts";
 import { type KnownHost, type SshLogin, knownHostsName } from "./ssh-login.ts";
 
-const HANDSHAKE_TIMEOUT_MS = 20_000;
-/** A peer that is gone without a word is found after three of these. */
-const KEEPALIVE_MS = 5000;
+/** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
+const CONNECT_TIMEOUT_MS = 5000;
+/** A peer that is gone without a word is found out after three of these. */
+const KEEPALIVE_MS = 4000;
 
 /** One SSH session with a manager, whatever it goes through on the way. */
 export interface SshConnection {
@@ -17,10 +20,11 @@ export interface SshConnection {
   readonly close: () => void;
 }
 
-/** Connects hop by hop; each one's host key is checked before any credential is sent to it. */
+/** Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in. */
 export async function openConnection(
   login: SshLogin,
   manager: SshHost,
+  handshakeMs: number,
   signal: AbortSignal,
 ): Promise<SshConnection> {
   const hops: Hop[] = [];
@@ -30,8 +34,8 @@ export async function openConnection(
   try {
     for (const at of [...login.target.jumps, manager]) {
       const previous = hops.at(-1);
-      const way = previous === undefined ? undefined : await through(previous, at);
-      hops.push(await connect(at, way, login, signal));
+      const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
+      hops.push(await logIn(at, way, login, handshakeMs, signal));
     }
   } catch (error) {
     close();
@@ -49,33 +53,93 @@ interface Hop {
   readonly close: () => void;
 }
 
-/** A jump host's own connection to the next one. */
-async function through({ client, at }: Hop, next: SshHost): Promise<Duplex> {
+/** What `begin` comes to, or an error as soon as the job is cancelled. `begin` gives what undoes its work; that is called on any error. */
+async function unlessCancelled<T>(
+  signal: AbortSignal,
+  begin: (resolve: (value: T) => void, reject: (error: unknown) => void) => () => void,
+): Promise<T> {
+  signal.throwIfAborted();
   return await new Promise((resolve, reject) => {
-    client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
-      if (error === undefined) resolve(channel);
-      else reject(explainJump(error, at, next));
+    const cancel = (): void => fail(signal.reason);
+    const done = (value: T): void => {
+      signal.removeEventListener("abort", cancel);
+      resolve(value);
+    };
+    const fail = (error: unknown): void => {
+      signal.removeEventListener("abort", cancel);
+      undo();
+      reject(error instanceof Error ? error : new Cancelled("a signal"));
+    };
+    signal.addEventListener("abort", cancel, { once: true });
+    const undo = begin(done, fail);
+  });
+}
+
+function tooSlow(): Error {
+  return Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`), { code: "ETIMEDOUT" });
+}
+
+/** A TCP connection. Looking up the name is not part of the time it has: a slow name server is no reason to give up. */
+async function dial(at: SshHost, signal: AbortSignal): Promise<Socket> {
+  const { host, port } = at;
+  return await unlessCancelled(signal, (resolve, reject) => {
+    // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
+    const socket = connectTcp({ host, port, noDelay: true });
+    let timer: NodeJS.Timeout | undefined;
+    socket.on("connectionAttempt", () => {
+      timer ??= setTimeout(() => socket.destroy(tooSlow()), CONNECT_TIMEOUT_MS);
     });
+    // For life: ssh2 listens only from the handshake on.
+    socket.on("error", (error) => reject(explainSocket(error, at)));
+    socket.on("connect", () => resolve(socket));
+    for (const event of ["connect", "close"]) socket.on(event, () => clearTimeout(timer));
+    return () => socket.destroy();
+  });
+}
+
+/** A jump host's own connection to the next one. */
+async function through({ client, at }: Hop, next: SshHost, signal: AbortSignal): Promise<Duplex> {
+  return await unlessCancelled(signal, (resolve, reject) => {
+    let late = false;
+    const timer = setTimeout(() => reject(explainJump(tooSlow(), at, next)), CONNECT_TIMEOUT_MS);
+    const undo = (): void => {
+      late = true;
+      clearTimeout(timer);
+    };
+    try {
+      client.forwardOut("127.0.0.1", 0, next.host, next.port, (error, channel) => {
+        clearTimeout(timer);
+        if (error !== undefined) reject(explainJump(error, at, next));
+        else if (late) channel.destroy();
+        else resolve(channel);
+      });
+    } catch (error) {
+      // The session with the jump host has just gone.
+      queueMicrotask(() => reject(explainJump(error, at, next)));
+    }
+    return undo;
   });
 }
 
 /** RFC 4254, 5.1. */
 const PROHIBITED = 1;
 
-function explainJump(error: Error & { reason?: unknown }, at: SshHost, next: SshHost): ConnectError {
+function explainJump(error: unknown, at: SshHost, next: SshHost): ConnectError {
   const [from, to] = [inWords(at), inWords(next)];
-  return error.reason === PROHIBITED
-    ? new ConnectError(
-        `The jump host ${from} does not forward connections.`,
-        "Its sshd needs AllowTcpForwarding, and the key in authorized_keys port-forwarding and no permitopen for another address.",
-        error,
-      )
-    : new ConnectError(
-        `The jump host ${from} can't reach ${to} (${messageOf(error)}).`,
-        "Check the name and port as the jump host sees them.",
-        error,
-        true,
-      );
+  if ((error as { reason?: unknown }).reason === PROHIBITED)
+    return new ConnectError(
+      `The jump host ${from} does not forward connections to ${to}.`,
+      `On ${at.host} sshd needs AllowTcpForwarding (and no PermitOpen without ${to}), and the key in authorized_keys port-forwarding (and no permitopen without "${to}").`,
+      error,
+    );
+  const said = messageOf(error).replace(/^\(SSH\) Channel open failure: /, "");
+  const why = said === "open failed" ? "its sshd gives no reason" : cited(said);
+  return new ConnectError(
+    `The jump host ${from} can't reach ${to} (${why}).`,
+    `Check the name and the port as ${at.host} sees them, and the firewall between the two.`,
+    error,
+    /not known|No address/.test(said) ? "lasting" : "passing",
+  );
 }
 
 /** `host:port`, an IPv6 address in brackets. */
@@ -109,20 +173,21 @@ interface Attempt {
   readonly at: SshHost;
   readonly login: SshLogin;
   readonly known: KnownHost;
+  readonly handshakeMs: number;
   offered: Buffer | undefined;
   /** The ways to log in that the server would take. */
   accepted: readonly string[];
 }
 
-async function connect(
+async function logIn(
   at: SshHost,
-  sock: Duplex | undefined,
+  sock: Duplex,
   login: SshLogin,
+  handshakeMs: number,
   signal: AbortSignal,
 ): Promise<Hop> {
-  signal.throwIfAborted();
   const known = login.known.get(at) ?? { trusted: [], revoked: [] };
-  const attempt: Attempt = { at, login, known, offered: undefined, accepted: [] };
+  const attempt: Attempt = { at, login, known, handshakeMs, offered: undefined, accepted: [] };
   const client = new Client();
   let lost: string | undefined;
   // One listener for life: an `error` of a session that nobody listens to ends the process.
@@ -132,20 +197,25 @@ async function connect(
   const close = (): void => {
     lost ??= "this step closed the session";
     client.end();
-    client.destroy();
+    if (sock instanceof Socket)
+      sock.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
+    else client.destroy();
   };
-  await ready(client, optionsFor(attempt, sock), attempt, signal);
+  await ready(client, optionsFor(attempt, sock), attempt, signal).catch((error: unknown) => {
+    sock.destroy();
+    throw error;
+  });
   return { at, client, lost: () => lost, close };
 }
 
-function optionsFor(attempt: Attempt, sock: Duplex | undefined): ConnectConfig {
-  const { at, known } = attempt;
+function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
+  const { at, known, handshakeMs } = attempt;
   return {
-    ...(sock === undefined ? { host: at.host, port: at.port } : { sock }),
+    sock,
     username: at.user,
-    readyTimeout: HANDSHAKE_TIMEOUT_MS,
+    readyTimeout: handshakeMs,
     keepaliveInterval: KEEPALIVE_MS,
-    keepaliveCountMax: 3,
+    keepaliveCountMax: 2,
     hostVerifier: (key: Buffer) => {
       attempt.offered = key;
       return isTrusted(key, attempt);
@@ -201,31 +271,22 @@ async function ready(
   attempt: Attempt,
   signal: AbortSignal,
 ): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const fail = (error: unknown): void => {
-      signal.removeEventListener("abort", abort);
-      client.destroy();
-      reject(error);
-    };
-    const abort = (): void =>
-      fail(signal.reason instanceof Error ? signal.reason : new Cancelled("a signal"));
-    signal.addEventListener("abort", abort, { once: true });
-    const failed = (error: Error): void => fail(explain(error, attempt));
+  await unlessCancelled<void>(signal, (resolve, reject) => {
+    const failed = (error: Error): void => reject(explain(error, attempt));
     const ended = (): void => failed(new Error("the server closed the connection"));
     client.on("error", failed);
     client.on("end", ended);
     client.on("close", ended);
-    client.on("connect", () => client.setNoDelay(true)); // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
     client.on("ready", () => {
-      signal.removeEventListener("abort", abort);
-      for (const event of ["error", "end", "close"]) client.off(event, event === "error" ? failed : ended);
+      client.off("error", failed).off("end", ended).off("close", ended);
       resolve();
     });
     try {
       client.connect(options); // Throws on options it can't use.
     } catch (error) {
-      fail(explain(error, attempt));
+      queueMicrotask(() => reject(explain(error, attempt)));
     }
+    return () => client.destroy();
   });
 }
 
@@ -238,37 +299,49 @@ function isTrusted(key: Buffer, { known, login }: Attempt): boolean {
   );
 }
 
-/** Of the network, and of no use to a second try where the name or the address is wrong. */
-const UNREACHABLE = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"]);
-
-function explain(error: unknown, attempt: Attempt): ConnectError {
-  const { at, offered } = attempt;
+/** No connection at all. */
+function explainSocket(error: Error & { readonly code?: string }, at: SshHost): ConnectError {
+  const { code = "" } = error;
   const name = inWords(at);
-  const { level, code = "" } = error as { level?: string; code?: string };
-  if (offered !== undefined && !isTrusted(offered, attempt)) return hostKeyError(attempt, offered, error);
-  if (level === "client-authentication") return loginError(attempt, error);
-  if (level === "client-timeout") {
-    const message = `${name} did not complete the SSH handshake within ${HANDSHAKE_TIMEOUT_MS / 1000} s.`;
-    return new ConnectError(message, "Check that an SSH server answers at this port.", error, true);
-  }
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
     const hint = 'Check "ssh-host"; the runner must know the name.';
-    return new ConnectError(`The host name ${at.host} can't be resolved.`, hint, error, code === "EAI_AGAIN");
+    const outlook = code === "EAI_AGAIN" ? "passing" : "lasting";
+    return new ConnectError(`The host name ${at.host} can't be resolved.`, hint, error, outlook);
   }
   if (code === "ECONNREFUSED") {
     const hint = "Check the host, the port and that sshd runs.";
-    return new ConnectError(`Nothing listens at ${name}.`, hint, error, true);
+    return new ConnectError(`Nothing listens at ${name}.`, hint, error, "passing");
   }
-  if (UNREACHABLE.has(code)) {
-    const hint = "Check that the runner may reach the manager: firewall, address, VPN.";
-    return new ConnectError(`${name} can't be reached (${code}).`, hint, error, true);
+  const why = code === "" || error.message.startsWith("no answer") ? error.message : code;
+  const hint = "Check that the runner may reach it: firewall, address, VPN.";
+  return new ConnectError(`${name} can't be reached (${why}).`, hint, error, "passing");
+}
+
+/** Which of these it is depends on which packet came first. */
+const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
+
+function explain(error: unknown, attempt: Attempt): ConnectError {
+  const { at, offered, handshakeMs } = attempt;
+  const name = inWords(at);
+  const { level } = error as { level?: string };
+  if (offered !== undefined && !isTrusted(offered, attempt)) return hostKeyError(attempt, offered, error);
+  if (level === "client-authentication") return loginError(attempt, error);
+  if (level === "agent") {
+    const message = `The SSH agent at SSH_AUTH_SOCK can't be used: ${messageOf(error)}.`;
+    return new ConnectError(message, "Start it and add the key in a step before this one.", error);
+  }
+  if (level === "client-timeout") {
+    const message = `${name} did not complete the SSH handshake within ${handshakeMs / 1000} s.`;
+    return new ConnectError(message, "Check that an SSH server answers at this port.", error, "passing");
   }
   // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
   const hint =
     offered === undefined
       ? "Its sshd may be full (MaxStartups) or restarting."
       : "Try from the runner: ssh -v.";
-  return new ConnectError(`No SSH session with ${name}: ${messageOf(error)}.`, hint, error, true);
+  const why = HANGING_UP.test(messageOf(error)) ? "the server hung up" : cited(messageOf(error));
+  const message = `No SSH session with ${name}: ${why}.`;
+  return new ConnectError(message, hint, error, "passing");
 }
 
 function loginError({ at, login, accepted }: Attempt, cause: unknown): ConnectError {

@@ -37,6 +37,9 @@ export async function standIn(
   }
 }
 
+/** Newer than every docker: each speaks its own newest to it. */
+export const ANY_API_VERSION = "1.99";
+
 /** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
 export function facing(docker: DockerCli, dockerHost: string): DockerCli {
   return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });
@@ -110,11 +113,11 @@ function read(stage: Stage, path: string, query: URLSearchParams): WriteAnswer {
     case "info":
       return { status: 200, body: survey.info };
     case "networks":
-      return name === "" ? { status: 200, body: labelled(networks, query) } : one(networks, name, "network");
+      return name === "" ? { status: 200, body: filtered(networks, query) } : one(networks, name, "network");
     case "configs":
-      return name === "" ? { status: 200, body: labelled(configs, query) } : one(configs, name, "config");
+      return name === "" ? { status: 200, body: filtered(configs, query) } : one(configs, name, "config");
     case "secrets":
-      return name === "" ? { status: 200, body: labelled(secrets, query) } : one(secrets, name, "secret");
+      return name === "" ? { status: 200, body: filtered(secrets, query) } : one(secrets, name, "secret");
     case "services":
       return name === ""
         ? { status: 200, body: survey.rawServices }
@@ -146,15 +149,21 @@ function newNetwork([name, id]: readonly [string, string]): JsonObject {
   return { Name: name, Id: id, Scope: "swarm", Driver: "overlay", Attachable: true };
 }
 
-/** Docker filters by label where it looks for what belongs to a stack; by name it picks for itself. */
-function labelled(objects: readonly JsonObject[], query: URLSearchParams): readonly JsonObject[] {
+/** Docker looks by label for what belongs to a stack, and by name for what a service refers to; of those it picks for itself. */
+function filtered(objects: readonly JsonObject[], query: URLSearchParams): readonly JsonObject[] {
   const filters = JSON.parse(query.get("filters") ?? "{}") as Record<string, unknown>;
-  const wanted = Array.isArray(filters.label)
-    ? (filters.label as string[])
-    : Object.keys((filters.label as object | undefined) ?? {});
+  const wanted = (filter: string): string[] => {
+    const given = filters[filter];
+    return Array.isArray(given) ? (given as string[]) : Object.keys((given as object | undefined) ?? {});
+  };
+  const [labels, names] = [wanted("label"), wanted("name")];
   return objects.filter((each) => {
-    const labels = { ...objectAt(each, "Labels"), ...objectAt(each, "Spec", "Labels") };
-    return wanted.every((pair) => labels[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("="));
+    const own = { ...objectAt(each, "Labels"), ...objectAt(each, "Spec", "Labels") };
+    const name = textAt(each, "Name") || textAt(each, "Spec", "Name");
+    return (
+      labels.every((pair) => own[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("=")) &&
+      (names.length === 0 || names.some((part) => name.includes(part)))
+    );
   });
 }
 

@@ -1,7 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
+import { type Json } from "../json.ts";
 import { type Lock } from "../world.ts";
-import { type Call, type Engine, type EngineApi, type RawAnswer, messageIn, onlyReads } from "./engine.ts";
+import {
+  type Call,
+  type Engine,
+  type EngineApi,
+  type RawAnswer,
+  Timeout,
+  messageIn,
+  onlyReads,
+} from "./engine.ts";
 
 /** A manager that was reached. */
 export interface Reached extends AsyncDisposable {
@@ -10,8 +19,17 @@ export interface Reached extends AsyncDisposable {
   readonly address: string;
   /** Why the connection ended, if it did so by itself. */
   readonly lost: () => string | undefined;
+  /** Resolves once it has shown to be a manager with a working swarm; a `ConnectError` where it is none. */
+  readonly verified: Promise<void>;
 }
 
+/**
+ * How long a manager that falls silent is waited for while nothing has been sent yet: long enough for an election, which takes 10 to 45 s
+ * (SANDBOX, "Leader lost"). To give up then costs no more than to run the job again.
+ */
+const PATIENCE_MS = 60_000;
+/** A manager that knows no leader for longer than this may be cut off from the others, and one of them may know better. */
+const ELECTION_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8000;
 
@@ -25,7 +43,7 @@ export async function pause(attempt: number, signal: AbortSignal): Promise<void>
   await sleep(pauseBefore(attempt), undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
-/** What a manager says while its swarm has no leader; an election takes 10 to 45 s (SANDBOX, "Leader lost"). */
+/** What a manager says while its swarm has no leader. */
 const NO_LEADER =
   /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
 
@@ -33,35 +51,52 @@ export function saysNoLeader({ status, body }: RawAnswer): boolean {
   return status >= 500 && NO_LEADER.test(messageIn(body));
 }
 
+/** One that knows how long to go on trying. */
+export interface PatientEngine extends Engine {
+  /** Whether what was begun then, in milliseconds since the epoch, has taken all the time there is. */
+  isOver(startedAt: number): boolean;
+}
+
 /**
  * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
- * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first.
+ * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing but
+ * the lock is written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
  */
-export class SteadyEngine implements Engine, AsyncDisposable {
+export class SteadyEngine implements PatientEngine, AsyncDisposable {
   readonly #reach: () => Promise<Reached>;
   readonly #signal: AbortSignal;
-  readonly #patienceMs: number;
   readonly #say: (line: string) => void;
   #reached: Reached;
   #again: Promise<void> | undefined;
   #lock: Lock | undefined;
+  /** Why there is no connection at present, if there is none. */
+  #lost: string | undefined;
+  #deadline: number | undefined;
+  #toldOfLeader = 0;
 
   constructor(
     first: Reached,
     reach: () => Promise<Reached>,
-    patienceMs: number,
     signal: AbortSignal,
     say: (line: string) => void,
   ) {
     this.#reached = first;
     this.#reach = reach;
-    this.#patienceMs = patienceMs;
     this.#signal = signal;
     this.#say = say;
   }
 
   get apiVersion(): string {
     return this.#reached.api.apiVersion;
+  }
+
+  get info(): Json {
+    return this.#reached.api.info;
+  }
+
+  /** Connections that may be open at once. */
+  get most(): number {
+    return this.#reached.api.most;
   }
 
   get address(): string {
@@ -73,51 +108,78 @@ export class SteadyEngine implements Engine, AsyncDisposable {
     this.#lock = lock;
   }
 
+  /** Why there is no connection at present, if there is none. */
+  get lost(): string | undefined {
+    return this.#lost ?? this.#reached.lost();
+  }
+
+  /** From now on, no call waits for a connection or a leader beyond that time, in milliseconds since the epoch. */
+  waitUntil(time: number): void {
+    this.#deadline = time;
+  }
+
   async send(path: string, call: Call): Promise<RawAnswer> {
     const repeatable = call.repeatable ?? onlyReads(call);
-    const deadline = Date.now() + this.#patienceMs;
+    const startedAt = Date.now();
     for (let attempt = 1; ; attempt += 1) {
       if (!onlyReads(call) && call.aboutLock !== true) await this.#lock?.makeSure();
       const reached = this.#reached;
       try {
+        if (!repeatable) await reached.verified;
         const answer = await reached.api.send(path, call);
-        if (!repeatable || !saysNoLeader(answer) || Date.now() >= deadline) return answer;
-        if (attempt === 1)
-          this.#say(`The swarm has no leader at the moment (${messageIn(answer.body)}); asking again.`);
-        await pause(attempt, this.#signal);
+        await reached.verified;
+        this.#lost = undefined;
+        this.#tellOfLeader(answer);
+        if (!repeatable || !saysNoLeader(answer) || this.isOver(startedAt)) return answer;
+        if (Date.now() - startedAt > ELECTION_MS)
+          await this.#reconnect(reached, startedAt, new Error("it knows no leader"));
+        else await pause(attempt, this.#signal);
       } catch (error) {
         if (error instanceof Cancelled || this.#signal.aborted) throw error;
-        if (!repeatable || Date.now() >= deadline) throw silent(reached, error);
-        await this.#reconnect(reached, deadline, error);
+        if (error instanceof ConnectError && error.outlook === "lasting") throw error; // It is no manager.
+        if (call.deadlineMs !== undefined && error instanceof Timeout) throw error; // Not the manager, but what it has to ask.
+        if (!repeatable) throw silent(reached, error);
+        // Even after the deadline: whoever puts things back gets one more try.
+        if (attempt > 1 && this.isOver(startedAt)) throw silent(reached, error);
+        if (attempt > 1) await pause(attempt, this.#signal);
+        await this.#reconnect(reached, startedAt, error);
       }
     }
   }
 
+  /** Once for each election: what the manager knows by itself it answers meanwhile. */
+  #tellOfLeader(answer: RawAnswer): void {
+    if (!saysNoLeader(answer) || Date.now() < this.#toldOfLeader + PATIENCE_MS) return;
+    this.#toldOfLeader = Date.now();
+    this.#say(`The swarm has no leader at the moment (${messageIn(answer.body)}); asking again.`);
+  }
+
+  isOver(startedAt: number): boolean {
+    return Date.now() >= (this.#deadline ?? startedAt + PATIENCE_MS);
+  }
+
   /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
-  async #reconnect(lost: Reached, deadline: number, why: unknown): Promise<void> {
+  async #reconnect(lost: Reached, startedAt: number, why: unknown): Promise<void> {
     if (this.#reached !== lost) return;
-    this.#again ??= this.#open(lost, deadline, why).finally(() => (this.#again = undefined));
+    this.#again ??= this.#open(lost, startedAt, why).finally(() => (this.#again = undefined));
     await this.#again;
   }
 
-  /** What answers at the moment. */
-  get current(): Reached {
-    return this.#reached;
-  }
-
-  async #open(lost: Reached, deadline: number, why: unknown): Promise<void> {
-    this.#say(
-      `The connection to ${lost.address} was lost (${lost.lost() ?? messageOf(why)}); connecting again.`,
-    );
+  async #open(lost: Reached, startedAt: number, why: unknown): Promise<void> {
+    if (this.#lost === undefined) {
+      this.#lost = lost.lost() ?? messageOf(why);
+      this.#say(`The connection to ${lost.address} was lost (${this.#lost}); connecting again.`);
+    }
     await lost[Symbol.asyncDispose]();
     for (let attempt = 1; ; attempt += 1) {
       try {
         this.#reached = await this.#reach();
+        this.#lost = undefined;
         this.#say(`Connected to the manager ${this.#reached.address} again.`);
         return;
       } catch (error) {
-        const again = error instanceof ConnectError && error.transient && Date.now() < deadline;
-        if (!again) throw error;
+        const mayMend = error instanceof ConnectError && error.outlook !== "lasting";
+        if (!mayMend || this.isOver(startedAt)) throw error;
         await pause(attempt, this.#signal);
       }
     }
@@ -133,6 +195,6 @@ function silent(reached: Reached, error: unknown): ConnectError {
     `The manager ${reached.address} does not answer (${reached.lost() ?? messageOf(error)}).`,
     "What was sent before goes on by itself; look at it with `docker stack ps`, then run this job again.",
     error,
-    true,
+    "passing",
   );
 }

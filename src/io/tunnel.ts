@@ -12,6 +12,8 @@ export interface Tunnel extends AsyncDisposable {
   /** `unix://…`, for the Engine API. */
   readonly dockerHost: string;
   readonly way: DockerWay;
+  /** Resolves once Docker's socket was reached for the first time; `way` knows how then. */
+  readonly opened: Promise<void>;
   /** Why the session ended, if it did so by itself. */
   readonly lost: () => string | undefined;
 }
@@ -21,16 +23,18 @@ export async function openTunnel(
   login: SshLogin,
   manager: SshHost,
   path: { readonly folder: string; readonly name: string },
+  handshakeMs: number,
   signal: AbortSignal,
 ): Promise<Tunnel> {
-  const connection = await openConnection(login, manager, signal);
+  const connection = await openConnection(login, manager, handshakeMs, signal);
   const way = new DockerWay(connection.client, login.target);
   const socket = join(path.folder, path.name);
+  const channels = new Channels(way);
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (local) => {
     sockets.add(local);
     local.on("close", () => sockets.delete(local));
-    void splice(local, way);
+    void splice(local, channels, way);
   });
   const close = async (): Promise<void> => {
     for (const local of sockets) local.destroy();
@@ -46,7 +50,13 @@ export async function openTunnel(
     await close();
     throw error;
   }
-  return { dockerHost: `unix://${socket}`, way, lost: connection.lost, [Symbol.asyncDispose]: close };
+  return {
+    dockerHost: `unix://${socket}`,
+    way,
+    opened: channels.opened,
+    lost: connection.lost,
+    [Symbol.asyncDispose]: close,
+  };
 }
 
 async function closeServer(server: Server): Promise<void> {
@@ -54,18 +64,62 @@ async function closeServer(server: Server): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-async function splice(local: Socket, way: DockerWay): Promise<void> {
+/** What a deployment asks at once, but for its images. */
+const AHEAD = 16;
+
+/** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first. */
+class Channels {
+  readonly #way: DockerWay;
+  /** Resolves when the first one is there. */
+  readonly opened: Promise<void>;
+  #tellOpened = (): void => undefined;
+  #ahead: Promise<Duplex | undefined>[] | undefined;
+
+  constructor(way: DockerWay) {
+    this.#way = way;
+    this.opened = new Promise((resolve) => (this.#tellOpened = resolve));
+  }
+
+  async take(): Promise<Duplex> {
+    const ahead = await this.#ahead?.shift();
+    if (ahead?.destroyed === false) return ahead;
+    const opening = this.#way.open();
+    this.#ahead ??= this.#openAhead();
+    const channel = await opening;
+    this.#tellOpened();
+    return channel;
+  }
+
+  #openAhead(): Promise<Duplex | undefined>[] {
+    if (Number.isFinite(this.#way.most)) return [];
+    return Array.from({ length: AHEAD }, async () => {
+      try {
+        const channel = await this.#way.forward();
+        channel.on("error", () => channel.destroy());
+        return channel;
+      } catch {
+        return undefined; // Nobody waits for it yet: whoever needs it opens one, and hears why that can't be.
+      }
+    });
+  }
+}
+
+async function splice(local: Socket, channels: Channels, way: DockerWay): Promise<void> {
   local.on("error", () => local.destroy());
   let channel: Duplex;
   try {
-    channel = await way.open(); // ssh2 throws where the session has just gone, before it tells its listeners.
+    channel = await channels.take(); // ssh2 throws where the session has just gone, before it tells its listeners.
   } catch {
     local.destroy();
     return;
   }
   channel.on("error", () => local.destroy());
   channel.on("close", () => local.destroy());
-  local.on("close", () => channel.destroy());
-  if (local.destroyed) channel.destroy();
-  else local.pipe(channel).pipe(local);
+  local.on("close", () => way.leave(channel));
+  if (local.destroyed) {
+    way.leave(channel);
+    return;
+  }
+  channel.once("data", (chunk: Buffer) => way.heard(chunk));
+  local.pipe(channel).pipe(local);
 }

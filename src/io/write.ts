@@ -1,38 +1,50 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled } from "../errors.ts";
 import { type Json, type JsonObject, at, numberAt, textAt } from "../json.ts";
 import { writesService } from "../plan.ts";
 import { canonicalSpec, networkIdsOf } from "../spec.ts";
 import { type Write } from "../world.ts";
-import { type Engine, type RawAnswer, json } from "./engine.ts";
-import { pauseBefore, saysNoLeader } from "./steady-engine.ts";
+import { type Engine, json } from "./engine.ts";
+import { type PatientEngine, pause, saysNoLeader } from "./steady-engine.ts";
 
 export interface WriteAnswer {
   readonly status: number;
   readonly body: Json;
 }
 
-const MOST_TRIES = 6;
+/** The writes of `docker stack deploy`, whose outcome can be looked up. */
+function isKnown(path: string): boolean {
+  return writesService(path) || path === NETWORK;
+}
+const NETWORK = "/networks/create";
 
 /**
  * Sends a write to the manager, once. Where the answer is lost, or the swarm lost its leader over it, nobody knows whether it happened:
  * then the swarm is asked what is there, and the write is sent again only if it is not what was meant.
  */
-export async function sendWrite(engine: Engine, write: Write, query: string): Promise<WriteAnswer> {
+export async function sendWrite(
+  engine: PatientEngine,
+  write: Write,
+  query: string,
+  signal: AbortSignal,
+): Promise<WriteAnswer> {
   const { method, path, body, auth } = write;
+  const startedAt = Date.now();
   for (let attempt = 1; ; attempt += 1) {
-    let answer: RawAnswer | undefined;
+    let answer: WriteAnswer | undefined;
+    let isFinal = false;
     try {
-      answer = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
-      if (!saysNoLeader(answer)) return { status: answer.status, body: parsed(answer.body) };
+      const raw = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
+      answer = { status: raw.status, body: parsed(raw.body) };
+      isFinal = !saysNoLeader(raw);
+      // A refusal of the second try may be due to the first one, which was carried out late.
+      if (isFinal && (attempt === 1 || raw.status < 400)) return answer;
     } catch (error) {
-      if (error instanceof Cancelled || attempt === MOST_TRIES || !writesService(path)) throw error;
+      if (error instanceof Cancelled || !isKnown(path) || engine.isOver(startedAt)) throw error;
     }
     const done = await alreadyDone(engine, write, query); // Reading waits for the connection and for a leader.
     if (done !== undefined) return done;
-    if (answer !== undefined && attempt === MOST_TRIES)
-      return { status: answer.status, body: parsed(answer.body) };
-    await sleep(pauseBefore(attempt));
+    if (answer !== undefined && (isFinal || engine.isOver(startedAt))) return answer;
+    await pause(attempt, signal);
   }
 }
 
@@ -42,6 +54,7 @@ async function alreadyDone(
   { path, body }: Write,
   query: string,
 ): Promise<WriteAnswer | undefined> {
+  if (path === NETWORK) return await networkOf(engine, body);
   if (!writesService(path)) return undefined;
   const name = textAt(body, "Name");
   const filters = JSON.stringify({ name: [name] });
@@ -57,6 +70,17 @@ async function alreadyDone(
   return path.endsWith("/create")
     ? { status: 201, body: { ID: textAt(live, "ID") } }
     : { status: 200, body: {} };
+}
+
+/** A stack's network is known by its name and labels. */
+async function networkOf(engine: Engine, body: JsonObject): Promise<WriteAnswer | undefined> {
+  const name = textAt(body, "Name");
+  const labels = JSON.stringify(at(body, "Labels"));
+  const all = (await json(engine, "/networks")) as readonly JsonObject[];
+  const live = all.find(
+    (each) => textAt(each, "Name") === name && JSON.stringify(at(each, "Labels")) === labels,
+  );
+  return live === undefined ? undefined : { status: 201, body: { Id: textAt(live, "Id") } };
 }
 
 function parsed(body: Buffer): Json {

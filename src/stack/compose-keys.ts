@@ -79,6 +79,7 @@ export const COMPOSE_KEYS: readonly ComposeKey[] = [
     "dropped",
     "Docker ignores it for Swarm. Write a volume of type: tmpfs with target: /dev/shm.",
   ),
+  ...service("oom_score_adj", "dropped", "Docker loses it on its way to Swarm (CLI 28)."),
   ...service("privileged", "dropped", "Swarm runs no privileged containers; cap_add may do instead."),
   ...service("devices", "dropped", "Docker ignores it for Swarm; a bind mount may do instead."),
   ...service(
@@ -195,6 +196,21 @@ export const COMPOSE_SPELLINGS: readonly {
     why: "As in Compose, the check is off; docker itself refuses to have both.",
   },
   {
+    what: "any key but `name` below `networks.*`, `configs.*` or `secrets.*` with `external`",
+    fate: "dropped",
+    why: "It exists already, so docker reads nothing else of it, and does not say so.",
+  },
+  {
+    what: "`secrets.*.driver_opts` without a `driver`",
+    fate: "dropped",
+    why: "Docker ignores it without a word.",
+  },
+  {
+    what: "the tags `!reset` and `!override`",
+    fate: "dropped",
+    why: "Docker ignores them without a word: files are merged as docker merges them.",
+  },
+  {
     what: "a key that nobody knows below `configs`, `secrets`, and `bind`, `volume` or `tmpfs` in `volumes`",
     fate: "dropped",
     why: "Docker ignores it without a word. Elsewhere it refuses what it does not know.",
@@ -223,4 +239,11 @@ export const OPEN: Readonly<Record<string, readonly string[]>> = {
   "services.*.volumes.[].bind": ["propagation"],
   "services.*.volumes.[].volume": ["nocopy", "subpath"],
   "services.*.volumes.[].tmpfs": ["size"],
+};
+
+/** What docker takes beside `external`, and does not read. */
+export const UNREAD: Readonly<Record<string, readonly string[]>> = {
+  networks: ["driver", "driver_opts", "ipam", "internal", "attachable", "labels"],
+  configs: ["file", "content", "environment", "labels", "template_driver"],
+  secrets: ["file", "content", "environment", "labels", "template_driver", "driver", "driver_opts"],
 };

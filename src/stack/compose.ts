@@ -1,6 +1,7 @@
 import { type Problem } from "../errors.ts";
-import { COMPOSE_KEYS, type ComposeKey, OPEN } from "./compose-keys.ts";
+import { COMPOSE_KEYS, type ComposeKey, OPEN, UNREAD } from "./compose-keys.ts";
 import { dropped } from "./compose-translations.ts";
+import { SOURCES, isExternal } from "./configs.ts";
 import { nearest } from "./interpolate.ts";
 import { hostAddress } from "./ports.ts";
 import { type Findings, type Scope } from "./template.ts";
@@ -10,6 +11,7 @@ import { type Entry, type Mapping, type Node, entriesOf, get, remove, textOf } f
 export function applyComposeKeys(root: Mapping, scope: Scope, findings: Findings): void {
   leaveOutProfiles(root, scope, findings);
   checkVersion(root, findings.problems);
+  tellUnread(root, findings.warnings);
   walk(root, TREE, [], findings);
   for (const { key, value } of entriesOf(get(root, "services"))) {
     leaveOutTest(key.text, get(value, "healthcheck"), findings.warnings);
@@ -102,6 +104,21 @@ function meet(
   remove(parent, entry.key.text);
   if (key.translate !== undefined) key.translate(parent, entry, path[1] ?? "", findings);
   else findings.warnings.push(dropped(path.join("."), key.why, place));
+}
+
+/** Docker reads no more of what exists already than its name; it says so for volumes only, and refuses what only Compose knows. */
+function tellUnread(root: Mapping, warnings: Problem[]): void {
+  for (const [section, unread] of Object.entries(UNREAD)) {
+    for (const { key, value } of entriesOf(get(root, section))) {
+      if (value.kind !== "mapping" || !isExternal(value)) continue;
+      for (const { key: option } of value.entries.slice()) {
+        if (!unread.includes(option.text)) continue;
+        if (SOURCES.some((source) => source === option.text)) remove(value, option.text);
+        const what = `${section}.${key.text}.${option.text}`;
+        warnings.push({ message: `${what} is not read, since it is external.`, place: option.place });
+      }
+    }
+  }
 }
 
 /** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */

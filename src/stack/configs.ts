@@ -1,7 +1,8 @@
 import { createHash, createHmac } from "node:crypto";
 import { type Place, type Problem } from "../errors.ts";
-import { type Lookup } from "./interpolate.ts";
+import { asText } from "./readings.ts";
 import { sourceOf } from "./references.ts";
+import { type Findings, type Scope, undefinedVariable } from "./template.ts";
 import {
   type Entry,
   type Mapping,
@@ -11,8 +12,6 @@ import {
   isNull,
   mapping,
   ours,
-  remove,
-  scalar,
   set,
   textOf,
 } from "./tree.ts";
@@ -152,41 +151,30 @@ export interface ObjectSources {
   /** Whether another stack has an object of this name. */
   readonly taken: (kind: Kind, name: string) => boolean;
   readonly env: { readonly kind: Kind; readonly key: string; readonly file: EnvFile } | undefined;
-  readonly lookup: Lookup;
+  readonly scope: Scope;
   /** Reads a file relative to the stack file; undefined where there is none. */
   readonly read: (path: string) => Uint8Array | undefined;
 }
 
 /** Gives every config and secret with content of ours its versioned name, and points the file's key at it. External ones stay untouched. */
-export function versionObjects(
-  root: Mapping,
-  sources: ObjectSources,
-): { objects: VersionedObject[]; problems: Problem[]; warnings: Problem[] } {
+export function versionObjects(root: Mapping, sources: ObjectSources, findings: Findings): VersionedObject[] {
+  const { problems, warnings } = findings;
   const objects: VersionedObject[] = [];
-  const problems: Problem[] = [];
-  const warnings: Problem[] = [];
   for (const kind of ["config", "secret"] as const) {
     for (const entry of entriesOf(get(root, `${kind}s`))) {
       const found = contentOf(kind, entry, sources);
-      if (found.kind === "none") continue;
-      if (found.kind === "problem") {
-        problems.push(found.problem);
-        continue;
-      }
-      if (found.kind === "external") {
-        warnings.push(...unreadSources(kind, entry));
-        continue;
-      }
+      if (found.kind === "problem") problems.push(found.problem);
+      if (found.kind !== "content") continue;
       const why = refusedBySwarm(found.bytes.byteLength, kind);
       if (why !== undefined) {
         problems.push({ message: `${found.what} ${why}.`, place: entry.key.place });
         continue;
       }
-      warnings.push(...ownName(kind, entry));
+      warnings.push(...unheeded(kind, entry));
       objects.push(versioned(kind, entry, found.bytes, sources));
     }
   }
-  return { objects, problems, warnings };
+  return objects;
 }
 
 function versioned(kind: Kind, entry: Entry, bytes: Uint8Array, sources: ObjectSources): VersionedObject {
@@ -195,18 +183,17 @@ function versioned(kind: Kind, entry: Entry, bytes: Uint8Array, sources: ObjectS
   const name = versionedName(sources.stack, key, bytes, namingKey, (each) => sources.taken(kind, each));
   const templateDriver = textOf(get(entry.value, "template_driver"));
   const labels = labelsOf(entry.value);
-  entry.value = external(name, entry.key.place);
+  entry.value = external(name, entry);
   return { kind, key, name, bytes, labels, templateDriver };
 }
 
 /** Where content may come from, by Compose and docker. */
-const SOURCES = ["file", "content", "environment"] as const;
+export const SOURCES = ["file", "content", "environment"] as const;
 
 type Found =
   | { readonly kind: "content"; readonly bytes: Uint8Array; readonly what: string }
   | { readonly kind: "problem"; readonly problem: Problem }
-  | { readonly kind: "external" }
-  /** Nothing for us to do: docker makes it, or refuses it. */
+  /** Nothing for us to do: it exists already, or docker makes it, or refuses it. */
   | { readonly kind: "none" };
 
 function contentOf(kind: Kind, { key, value }: Entry, sources: ObjectSources): Found {
@@ -214,8 +201,8 @@ function contentOf(kind: Kind, { key, value }: Entry, sources: ObjectSources): F
   const { env } = sources;
   if (env?.key === key.text && env.kind === kind)
     return { kind: "content", bytes: env.file.bytes, what: `The env file ${env.file.path}` };
-  if (isExternal(value)) return { kind: "external" };
-  if (value.kind !== "mapping" || get(value, "driver") !== undefined) return { kind: "none" };
+  if (isExternal(value) || value.kind !== "mapping" || get(value, "driver") !== undefined)
+    return { kind: "none" };
   const given = value.entries.filter((each) => SOURCES.some((source) => source === each.key.text));
   const [source, second] = given;
   if (source === undefined) {
@@ -227,29 +214,33 @@ function contentOf(kind: Kind, { key, value }: Entry, sources: ObjectSources): F
     return { kind: "problem", problem: { message, place: second.key.place } };
   }
   const { place } = source.value;
+  if (source.value.kind === "scalar" && source.value.unresolved === true) return { kind: "none" };
   const text = source.value.kind === "scalar" && !isNull(source.value) ? source.value.text : undefined;
   if (text === undefined) {
     const message = `${source.key.text} ${whose} must be text.`;
     return { kind: "problem", problem: { message, place } };
   }
-  const read = READERS[source.key.text as (typeof SOURCES)[number]](text, whose, sources);
-  return typeof read === "string" ? { kind: "problem", problem: { message: read, place } } : read;
+  return READERS[source.key.text as (typeof SOURCES)[number]](text, whose, place, sources);
 }
 
-type Reader = (text: string, whose: string, sources: ObjectSources) => Found | string;
+type Reader = (text: string, whose: string, place: Place, sources: ObjectSources) => Found;
 
 /** The content, or why there is none. */
 const READERS: Readonly<Record<(typeof SOURCES)[number], Reader>> = {
-  file: (path, whose, { read }) => {
+  file: (path, whose, place, { read }) => {
     const bytes = read(path);
-    if (bytes === undefined) return `The file "${path}" ${whose} can't be read.`;
-    return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
+    if (bytes !== undefined) return { kind: "content", bytes, what: `The file "${path}" ${whose}` };
+    const message = `The file "${path}" ${whose} can't be read.`;
+    const hint = "It must be a file; its path starts at the folder of the first stack file.";
+    return { kind: "problem", problem: { message, place, hint } };
   },
   content: (text, whose) => ({ kind: "content", bytes: Buffer.from(text), what: `The content ${whose}` }),
-  environment: (name, whose, { lookup }) => {
-    const value = lookup(name);
-    if (value === undefined) return `The variable ${name} ${whose} is not defined.`;
-    return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
+  environment: (name, whose, place, { scope }) => {
+    const value = scope.lookup(name);
+    if (value !== undefined)
+      return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
+    const otherwise = `The content ${whose} comes from it: give it in "variables" or "secrets".`;
+    return { kind: "problem", problem: undefinedVariable(name, place, scope, otherwise) };
   },
 };
 
@@ -264,41 +255,39 @@ export function externalName(key: string, definition: Node | undefined): string 
   return textOf(get(definition, "name")) ?? textOf(get(definition, "external", "name")) ?? key;
 }
 
-/** Docker ignores them in silence, or refuses those that only Compose knows. */
-function unreadSources(kind: Kind, { key, value }: Entry): Problem[] {
-  if (value.kind !== "mapping") return [];
-  return SOURCES.flatMap((source) => {
-    const given = value.entries.find((each) => each.key.text === source);
-    if (given === undefined) return [];
-    remove(value, source);
-    const message = `The ${kind} ${key.text} is external, so its ${source} is not read.`;
-    return [{ message, place: given.key.place }];
-  });
-}
-
-function ownName(kind: Kind, { key, value }: Entry): Problem[] {
+/** What has no meaning beside content that is versioned: a name, and options for a driver that is not there. */
+function unheeded(kind: Kind, { key, value }: Entry): Problem[] {
+  const warnings: Problem[] = [];
   const name = get(value, "name");
-  if (name === undefined || isNull(name) || isExternal(value)) return [];
-  const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
-  return [{ message, place: name.place }];
+  if (name !== undefined && !isNull(name) && !isExternal(value)) {
+    const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
+    warnings.push({ message, place: name.place });
+  }
+  const options = kind === "secret" ? get(value, "driver_opts") : undefined;
+  if (options !== undefined) {
+    const message = `The secret ${key.text} has no driver, so its driver_opts are left out.`;
+    warnings.push({ message, place: options.place });
+  }
+  return warnings;
 }
 
 function labelsOf(definition: Node): Map<string, string> {
   const labels = get(definition, "labels");
-  const pairs = entriesOf(labels).map((entry): [string, string] => [
-    entry.key.text,
-    textOf(entry.value) ?? "",
-  ]);
-  const lines = labels?.kind === "sequence" ? labels.items.map((item) => textOf(item) ?? "") : [];
-  return new Map([
-    ...pairs,
-    ...lines.map((line): [string, string] => [line.split("=")[0] ?? "", line.split("=").slice(1).join("=")]),
-  ]);
+  if (labels?.kind !== "sequence")
+    return new Map(entriesOf(labels).map(({ key, value }) => [key.text, asText(value) ?? ""]));
+  const lines = labels.items.map((item) => (textOf(item) ?? "").split("="));
+  return new Map(lines.map(([name = "", ...value]) => [name, value.join("=")]));
 }
 
-function external(name: string, place: Place): Mapping {
-  const made = mapping(place);
-  set(made, "external", scalar("true", place, "plain"));
-  set(made, "name", ours(name, place, "versioned by content"));
+/** What of a definition is ours to see to, once its content is read. */
+const SEEN_TO: ReadonlySet<string> = new Set([...SOURCES, "name", "external", "driver_opts"]);
+
+/** Beside `external` docker heeds nothing else, but goes on checking it: a misspelt key, a label that can't be one. */
+function external(name: string, { key, value }: Entry): Mapping {
+  const comment = "versioned by content";
+  const made = mapping(key.place);
+  set(made, "external", ours("true", key.place, comment, "plain"));
+  set(made, "name", ours(name, key.place, comment));
+  made.entries.push(...entriesOf(value).filter((entry) => !SEEN_TO.has(entry.key.text)));
   return made;
 }

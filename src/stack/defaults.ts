@@ -1,5 +1,6 @@
 import { type Problem } from "../errors.ts";
 import { externalName, isExternal } from "./configs.ts";
+import { wholeNumber } from "./readings.ts";
 import { networksOf } from "./references.ts";
 import {
   type Mapping,
@@ -52,8 +53,8 @@ function obstacleToStartFirst(root: Mapping, service: Mapping): string | undefin
   if (publishesOnHost(service)) return "publishes a port in host mode";
   if (sharesHostNetwork(root, service))
     return "shares the node's own network, where a port is free for one task only";
-  const most = Number(textOf(get(service, "deploy", "placement", "max_replicas_per_node")) ?? 0);
-  const replicas = Number(textOf(get(service, "deploy", "replicas")) ?? 1);
+  const most = wholeNumber(get(service, "deploy", "placement", "max_replicas_per_node")) ?? 0;
+  const replicas = wholeNumber(get(service, "deploy", "replicas")) ?? 1;
   if (most > 0 && replicas >= most) return "may fill its nodes (max_replicas_per_node)";
   return undefined;
 }
@@ -63,15 +64,18 @@ function publishesOnHost(service: Mapping): boolean {
   const ports = get(service, "ports");
   if (ports?.kind !== "sequence") return false;
   return ports.items.some(
-    (port) => textOf(get(port, "mode")) === "host" && Number(textOf(get(port, "published")) ?? 0) > 0,
+    (port) => textOf(get(port, "mode")) === "host" && (wholeNumber(get(port, "published")) ?? 0) > 0,
   );
 }
 
 function sharesHostNetwork(root: Mapping, service: Mapping): boolean {
-  return networksOf(service).some(({ name }) => {
-    const network = get(root, "networks", name);
-    return isExternal(network) && externalName(name, network) === "host";
-  });
+  return networksOf(service).some(({ name }) => isHostNetwork(root, name));
+}
+
+/** Whether a key under `networks` stands for the node's own network. */
+export function isHostNetwork(root: Mapping, key: string): boolean {
+  const network = get(root, "networks", key);
+  return isExternal(network) && externalName(key, network) === "host";
 }
 
 function isSilent(target: Node | undefined, key: string): boolean {

@@ -1,5 +1,7 @@
 import { type Place, type Problem } from "../errors.ts";
+import { dropped } from "./compose-translations.ts";
 import { readEnvFile } from "./env-file.ts";
+import { nearest } from "./interpolate.ts";
 import { cleanPath } from "./paths.ts";
 import { type Findings, type Scope, isHidden } from "./template.ts";
 import {
@@ -51,7 +53,8 @@ function addEnvFiles(
   remove(service, "env_file");
   const values = new Map<string, Scalar>();
   for (const file of files.kind === "sequence" ? files.items : [files]) {
-    const path = textOf(file) ?? textOf(get(file, "path"));
+    const given = file.kind === "mapping" ? get(file, "path") : file;
+    const path = textOf(given);
     if (path === undefined) {
       findings.problems.push({
         message: `Service ${name} has an env_file without a path.`,
@@ -59,6 +62,8 @@ function addEnvFiles(
       });
       continue;
     }
+    if (given?.kind === "scalar" && given.unresolved === true) continue;
+    findings.warnings.push(...unknownKeys(name, file));
     const bytes = read(path);
     if (bytes === undefined) {
       (isOptional(file) ? findings.warnings : findings.problems).push(missing(name, path, file));
@@ -71,6 +76,22 @@ function addEnvFiles(
       values.set(variable, ours(value, file.place, `from ${path}`));
   }
   addBelow(service, values);
+}
+
+/** Compose's long spelling, of which docker has only the path. */
+function unknownKeys(service: string, file: Node): Problem[] {
+  return entriesOf(file).flatMap(({ key, value }): Problem[] => {
+    const what = `services.${service}.env_file.${key.text}`;
+    if (key.text === "format" && textOf(value) !== "raw") {
+      const hint = "An env file is read as docker reads it (format: raw): quotes and dollar signs are kept.";
+      return [dropped(what, hint, key.place)];
+    }
+    if (key.text === "required" && !/^(true|false)$/i.test(textOf(value) ?? ""))
+      return [dropped(what, "It is neither true nor false: the file is required.", value.place)];
+    if (["path", "required", "format"].includes(key.text)) return [];
+    const meant = nearest(key.text, ["path", "required", "format"]);
+    return [dropped(what, meant === undefined ? "Nobody knows it." : `Did you mean ${meant}?`, key.place)];
+  });
 }
 
 function isOptional(file: Node): boolean {
@@ -110,21 +131,41 @@ function addBelow(service: Mapping, values: ReadonlyMap<string, Scalar>): void {
 /** `TOKEN`, `TOKEN=` and `TOKEN: ""` all take their value from outside, where there is one: docker makes no difference between them. */
 function fillEmpty(environment: Node | undefined, scope: Scope, findings: Findings): void {
   if (environment?.kind === "sequence") {
-    for (const item of environment.items) {
-      if (item.kind !== "scalar") continue;
-      const [name = "", ...rest] = item.text.split("=");
-      const bare = rest.length === 0;
-      if (!bare && rest.join("=") !== "") continue;
-      const value = valueFor(name, bare, item.place, scope, findings);
-      if (value !== undefined) Object.assign(item, { text: `${name}=${value}`, plain: false });
-    }
+    const { items } = environment;
+    const lines = items.map((item) => filledLine(item, scope, findings));
+    const kept = withoutRepeats(
+      lines,
+      new Set(lines.filter((line, index) => line !== items[index]).map(textOf)),
+    );
+    items.length = 0;
+    for (const line of kept) items.push(line);
   }
   for (const entry of entriesOf(environment)) {
     const bare = isNull(entry.value);
     if (!bare && (entry.value.kind !== "scalar" || entry.value.text !== "")) continue;
     const value = valueFor(entry.key.text, bare, entry.key.place, scope, findings);
-    if (value !== undefined) entry.value = scalar(value, entry.value.place);
+    if (value !== undefined) entry.value = fromVariable(entry.key.text, value, entry.value.place);
   }
+}
+
+/** A name given twice, `[A, A=]`, may become the same line twice once it is filled, which docker refuses. */
+function withoutRepeats(lines: readonly Node[], inserted: ReadonlySet<string | undefined>): Node[] {
+  const last = new Map(lines.map((line, index) => [textOf(line), index]));
+  return lines.filter((line, index) => !inserted.has(textOf(line)) || last.get(textOf(line)) === index);
+}
+
+function filledLine(item: Node, scope: Scope, findings: Findings): Node {
+  if (item.kind !== "scalar") return item;
+  const [name = "", ...rest] = item.text.split("=");
+  const bare = rest.length === 0;
+  if (!bare && rest.join("=") !== "") return item;
+  const value = valueFor(name, bare, item.place, scope, findings);
+  return value === undefined ? item : fromVariable(name, `${name}=${value}`, item.place);
+}
+
+/** It may be a secret. */
+function fromVariable(name: string, text: string, place: Place): Scalar {
+  return { ...ours(text, place, `from the variable ${name}`), substituted: true };
 }
 
 function valueFor(

@@ -84,6 +84,9 @@ function parse(
     } else if (template.charAt(index + 1) === "$") {
       literal += "$";
       index += 2;
+    } else if (inBraces && !/[A-Za-z_{]/.test(template.charAt(index + 1))) {
+      literal += "$"; // Docker does not look into a default: `${P:-^[a-z]+$}` is whole.
+      index += 1;
     } else {
       flush();
       const { segment, end } = parseVariable(template, index, level, unresolved);
@@ -148,8 +151,13 @@ function malformed(
   if (braced && close === -1) return unclosed(template, offset, unresolved);
   const lone = template.charAt(offset + 1) === "}" ? 1 : 2; // A brace may close what stands around.
   const end = close === -1 ? Math.min(offset + lone, template.length) : close + 1;
-  unresolved.push({ kind: "malformed", offset, name: template.slice(offset, end), why: "" });
+  unresolved.push({ kind: "malformed", offset, name: cut(template.slice(offset, end)), why: "" });
   return { segment: undefined, end };
+}
+
+/** As much of it as a message can bear. */
+function cut(text: string): string {
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }
 
 /** All that follows was meant to stand in the braces, so there is nothing left to read. */
@@ -158,9 +166,7 @@ function unclosed(
   offset: number,
   unresolved: Unresolved[],
 ): { segment: undefined; end: number } {
-  const shown = template.slice(offset, offset + 40);
-  const name = offset + 40 < template.length ? `${shown}…` : shown;
-  unresolved.push({ kind: "unclosed", offset, name, why: "" });
+  unresolved.push({ kind: "unclosed", offset, name: cut(template.slice(offset)), why: "" });
   return { segment: undefined, end: template.length };
 }
 
@@ -206,24 +212,31 @@ export function nearest(name: string, defined: Iterable<string>): string | undef
   let best: { name: string; distance: number } | undefined;
   for (const candidate of defined) {
     const most = Math.min(Math.max(1, Math.floor(name.length / 3)), (best?.distance ?? Infinity) - 1);
+    if (most < 0) break; // Nothing is nearer than the name itself in other letters.
     const distance = editDistance(meant, candidate.toUpperCase(), most);
     if (distance <= most) best = { name: candidate, distance };
   }
   return best?.name;
 }
 
-/** Levenshtein's distance, or anything larger than `most` where it is. */
+/** Levenshtein's distance, or anything larger than `most` where it is. Only what is near the diagonal can count. */
 function editDistance(a: string, b: string, most: number): number {
   if (Math.abs(a.length - b.length) > most) return Infinity;
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  let row = new Uint32Array(b.length + 1).map((_, index) => index);
+  let next = new Uint32Array(b.length + 1);
   for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    const [from, to] = [Math.max(1, i - most), Math.min(b.length, i + most)];
+    next.fill(most + 1);
+    if (i <= most) next[0] = i;
+    let least = most + 1;
+    for (let j = from; j <= to; j += 1) {
+      const replaced = (row[j - 1] ?? 0) + (a.charCodeAt(i - 1) === b.charCodeAt(j - 1) ? 0 : 1);
+      const here = Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
+      next[j] = here;
+      least = Math.min(least, here);
     }
-    if (Math.min(...next) > most) return Infinity;
-    row = next;
+    if (least > most) return Infinity;
+    [row, next] = [next, row];
   }
   return row[b.length] ?? Infinity;
 }

@@ -26,12 +26,18 @@ export function merged(
   over: Mapping,
   both: (mine: Node, theirs: Node, key: string) => Node,
 ): Mapping {
+  const others = byKey(over);
   const entries = base.entries.map((entry): Entry => {
-    const other = get(over, entry.key.text);
+    const other = others.get(entry.key.text);
     return other === undefined ? entry : { ...entry, value: both(entry.value, other, entry.key.text) };
   });
   const known = new Set(entries.map(({ key }) => key.text));
   return mapping(base.place, [...entries, ...over.entries.filter(({ key }) => !known.has(key.text))]);
+}
+
+/** A large mapping is searched once. */
+function byKey({ entries }: Mapping): ReadonlyMap<string, Node> {
+  return new Map(entries.map(({ key, value }) => [key.text, value]));
 }
 
 /** Lists in which docker's schema allows nothing twice, although its merging puts it there. */
@@ -88,16 +94,16 @@ const limits: Rule = (base, over) =>
 function paired(node: Node): Mapping | undefined {
   if (node.kind === "mapping") return node;
   if (node.kind !== "sequence") return undefined;
-  const made = mapping(node.place);
+  const found = new Map<string, Entry>();
   for (const item of node.items) {
     if (item.kind !== "scalar") return undefined;
     const [name = "", ...rest] = item.text.split("=");
     const value =
       rest.length === 0 ? scalar("", item.place, "plain") : { ...item, text: rest.join("="), plain: false };
-    remove(made, name); // Of a name given twice, the last one counts.
-    made.entries.push({ key: scalar(name, item.place), value });
+    found.delete(name); // Of a name given twice, the last one counts.
+    found.set(name, { key: scalar(name, item.place), value });
   }
-  return made;
+  return mapping(node.place, [...found.values()]);
 }
 
 /** `host:address` lines; docker keeps one host's several addresses. */

@@ -1,7 +1,7 @@
 import { type Problem } from "../errors.ts";
 import { KEYED, RULES, appended, isEmpty, merged } from "./merge-rules.ts";
 import { type Findings } from "./template.ts";
-import { type Mapping, type Node, entriesOf, get, isNull, mapping, remove, set, textOf } from "./tree.ts";
+import { type Mapping, type Node, get, isNull, mapping, remove, set, textOf } from "./tree.ts";
 
 /**
  * Several stack files become one as `docker stack deploy -c a -c b` makes it (docker/cli, compose/loader/merge.go): a later file's
@@ -42,8 +42,7 @@ function mergeFile(into: Mapping, from: Mapping, warnings: Problem[]): void {
   for (const { key, value } of from.entries) {
     const existing = get(into, key.text);
     if (key.text === "services") mergeServices(sectionOf(into, "services", value), value, warnings);
-    else if (SECTIONS.has(key.text))
-      for (const each of entriesOf(value)) set(sectionOf(into, key.text, value), each.key.text, each.value);
+    else if (SECTIONS.has(key.text)) replaceEach(sectionOf(into, key.text, value), value);
     // An extension means something to its own file only.
     else if (existing === undefined && !key.text.startsWith("x-")) into.entries.push({ key, value });
   }
@@ -57,12 +56,20 @@ function sectionOf(root: Mapping, name: string, from: Node): Mapping {
   return made;
 }
 
+/** Puts what `from` has in the place of what `into` has, or what `both` makes of them. */
+function replaceEach(
+  into: Mapping,
+  from: Node,
+  both = (_mine: Node, theirs: Node, _key: string) => theirs,
+): void {
+  if (from.kind !== "mapping") return;
+  const { entries } = merged(into, from, both);
+  into.entries.length = 0;
+  for (const entry of entries) into.entries.push(entry);
+}
+
 function mergeServices(into: Mapping, from: Node, warnings: Problem[]): void {
-  for (const { key, value } of entriesOf(from)) {
-    const existing = get(into, key.text);
-    const service = existing === undefined ? value : mergeService(key.text, existing, value, warnings);
-    set(into, key.text, service);
-  }
+  replaceEach(into, from, (mine, theirs, name) => mergeService(name, mine, theirs, warnings));
 }
 
 function mergeService(name: string, base: Node, over: Node, warnings: Problem[]): Node {

@@ -1,5 +1,6 @@
 import { compareTexts } from "../text-order.ts";
-import { type Mapping, type Node, get, mapping, scalar, set, wholeNumber } from "./tree.ts";
+import { wholeNumber } from "./readings.ts";
+import { type Mapping, type Node, get, mapping, scalar, set } from "./tree.ts";
 
 /** One published port of a service, in the long spelling. */
 export interface PublishedPort {

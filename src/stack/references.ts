@@ -3,18 +3,32 @@ import { type Mapping, type Node, entriesOf, get, textOf } from "./tree.ts";
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
 export function undefinedReferences(root: Mapping): Problem[] {
-  return entriesOf(get(root, "services")).flatMap(({ key, value: service }) =>
-    [
-      ...missing(root, "networks", networksOf(service), ["default"]),
-      ...missing(root, "configs", listed(get(service, "configs"))),
-      ...missing(root, "secrets", listed(get(service, "secrets"))),
-      ...missing(root, "volumes", volumesOf(service)),
-    ].map(({ kind, name, secret, place }) => ({
-      message: `Service ${key.text} uses ${kind} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
-      place,
-    })),
+  const defined = new Map(
+    Object.keys(SINGULAR).map((kind) => [
+      kind,
+      new Set(entriesOf(get(root, kind)).map(({ key }) => key.text)),
+    ]),
   );
+  defined.get("networks")?.add("default"); // Docker makes it.
+  return entriesOf(get(root, "services")).flatMap(({ key, value: service }) => {
+    const used = {
+      networks: networksOf(service),
+      configs: listed(get(service, "configs")),
+      secrets: listed(get(service, "secrets")),
+      volumes: volumesOf(service),
+    };
+    return Object.entries(used).flatMap(([kind, references]) =>
+      references
+        .filter(({ name }) => defined.get(kind)?.has(name) !== true)
+        .map(({ name, secret, place }) => ({
+          message: `Service ${key.text} uses the ${SINGULAR[kind as keyof typeof SINGULAR]} "${secret === true ? "…" : name}", which the file does not define under ${kind}.`,
+          place,
+        })),
+    );
+  });
 }
+
+const SINGULAR = { networks: "network", configs: "config", secrets: "secret", volumes: "volume" };
 
 interface Reference {
   readonly name: string;
@@ -23,17 +37,14 @@ interface Reference {
   readonly place: Place;
 }
 
-function missing(
-  root: Mapping,
-  kind: string,
-  references: readonly Reference[],
-  always: readonly string[] = [],
-): (Reference & { kind: string })[] {
-  const defined = new Set([...entriesOf(get(root, kind)).map(({ key }) => key.text), ...always]);
-  return references.filter(({ name }) => !defined.has(name)).map((reference) => ({ ...reference, kind }));
+/** Whether a variable of it is missing, which is told at its own place. */
+export function isUnresolved(item: Node): boolean {
+  return item.kind === "scalar"
+    ? item.unresolved === true
+    : entriesOf(item).some(({ value }) => isUnresolved(value));
 }
 
-function isSubstituted(item: Node): boolean {
+export function isSubstituted(item: Node): boolean {
   return item.kind === "scalar"
     ? item.substituted === true
     : entriesOf(item).some(({ value }) => isSubstituted(value));
@@ -43,7 +54,8 @@ function listed(node: Node | undefined): Reference[] {
   if (node?.kind !== "sequence") return [];
   return node.items.flatMap((item) => {
     const name = sourceOf(item);
-    return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+    if (name === undefined || isUnresolved(item)) return [];
+    return [{ name, secret: isSubstituted(item), place: item.place }];
   });
 }
 
@@ -67,6 +79,7 @@ function volumesOf(service: Node): Reference[] {
     const short = /^([A-Za-z0-9][\w.-]+):/.exec(textOf(item) ?? "")?.[1];
     const long = textOf(get(item, "type")) === "volume" ? textOf(get(item, "source")) : undefined;
     const name = short ?? long;
-    return name === undefined ? [] : [{ name, secret: isSubstituted(item), place: item.place }];
+    if (name === undefined || isUnresolved(item)) return [];
+    return [{ name, secret: isSubstituted(item), place: item.place }];
   });
 }

@@ -1,4 +1,4 @@
-import { type Problem, StackFileError } from "../errors.ts";
+import { InputError, type Problem, StackFileError } from "../errors.ts";
 import { parseImageReference, sameTag } from "../image/reference.ts";
 import {
   type EnvFile,
@@ -8,16 +8,19 @@ import {
   versionObjects,
   versionedName,
 } from "./configs.ts";
+import { refusedByEngine } from "./engine-rules.ts";
 import { undefinedReferences } from "./references.ts";
 import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
 import { printStackFile } from "./stack-file.ts";
 import { type Mapping, clone, entriesOf, get, set } from "./tree.ts";
-import { resolveStack } from "./resolve.ts";
-import { imagesOf, scopeOf } from "./template.ts";
+import { resolveFiles, resolveStack } from "./resolve.ts";
+import { type Findings, imagesOf, once, scopeOf } from "./template.ts";
 
 export interface RenderRequest {
   /** The stack files, in the order in which they are merged. */
   readonly templates: readonly Mapping[];
+  /** Why a file that was asked for could not be read, or is no YAML; the rest is looked at all the same. */
+  readonly unread?: { readonly missing: readonly Problem[]; readonly malformed: readonly Problem[] };
   readonly stack: string;
   readonly variables: ReadonlyMap<string, string>;
   readonly secrets: ReadonlyMap<string, string>;
@@ -46,6 +49,8 @@ export interface RenderRequest {
   readonly dockerMajor: number;
 }
 
+const NOTHING_UNREAD = { missing: [], malformed: [] };
+
 /** A stack file without a variable left, and what has to exist on the swarm before docker can take it. */
 export interface RenderedStack {
   readonly name: string;
@@ -63,26 +68,37 @@ interface RenderedService {
   readonly image: string;
 }
 
-/** Resolves the templates, versions their configs, adds defaults and pins the pushed image; throws a `StackFileError` with all that is wrong. */
+/**
+ * Resolves the templates, versions their configs, adds defaults and pins the pushed image. Throws all that is wrong, in all files, at
+ * once: an `InputError` where a file is missing, a `StackFileError` otherwise.
+ */
 export function render(request: RenderRequest): RenderedStack {
-  const known: Problem[] = [];
-  const env = findEnvConfig(request, known);
+  const { templates, unread = NOTHING_UNREAD, stack, strict, namingKey, taken, read } = request;
+  const findings: Findings = { problems: [...unread.missing, ...unread.malformed], warnings: [] };
+  const env = findEnvConfig(request, findings.problems);
   const envConfigName = env === undefined ? "" : nameOf(env, request);
   const scope = scopeOf(
     [request.secrets, request.variables, ownVariables(request, envConfigName)],
     request.environment,
   );
-  const { root, warnings } = resolveStack(request.templates, scope, request.strict, request.read, known);
+  if (unread.missing.length > 0 || unread.malformed.length > 0) {
+    resolveFiles(templates, scope, strict, read, findings); // Without the rest of them no more can be said.
+    throw refusal(findings, unread.missing.length > 0);
+  }
+  const root = resolveStack(templates, scope, strict, read, findings);
+  const objects = versionObjects(root, { stack, namingKey, taken, env, scope, read }, findings);
+  findings.problems.push(...undefinedReferences(root), ...refusedByEngine(root, stack));
+  const services = pinImages(root, request, findings.problems);
+  if (findings.problems.length > 0) throw refusal(findings, false);
 
-  const { stack, namingKey, taken, read } = request;
-  const versioned = versionObjects(root, { stack, namingKey, taken, env, lookup: scope.lookup, read });
-  const problems = [...versioned.problems, ...undefinedReferences(root)];
-  const services = pinImages(root, request, problems);
-  if (problems.length > 0) throw new StackFileError(problems);
-
-  const told = [...warnings, ...versioned.warnings, ...addDefaults(root, request.defaults)];
+  const warnings = once([...findings.warnings, ...addDefaults(root, request.defaults)]);
   setFormatVersion(root, request.dockerMajor);
-  return { name: stack, root, services, objects: versioned.objects, envConfigName, warnings: told };
+  return { name: stack, root, services, objects, envConfigName, warnings };
+}
+
+function refusal({ problems, warnings }: Findings, missing: boolean): InputError | StackFileError {
+  const [all, told] = [once(problems), once(warnings)];
+  return missing ? new InputError(all, told) : new StackFileError(all, told);
 }
 
 interface EnvTarget {
@@ -133,6 +149,7 @@ function pinImages(root: Mapping, request: RenderRequest, problems: Problem[]): 
   const services: RenderedService[] = [];
   for (const { service, image, place, node } of imagesOf(root)) {
     const reference = image === undefined ? undefined : parseImageReference(image);
+    if (node?.kind === "scalar" && node.unresolved === true) continue;
     if (image === undefined || node?.kind !== "scalar") {
       problems.push({
         message: `Service ${service} has no image.`,
@@ -151,9 +168,6 @@ function pinImages(root: Mapping, request: RenderRequest, problems: Problem[]): 
       if (pin) Object.assign(node, { text: `${image}@${digest}`, plain: false, comment: PINNED });
       services.push({ name: service, image: node.text });
     }
-  }
-  if (services.length === 0 && problems.length === 0) {
-    problems.push({ message: "The stack file has no services.", place: root.place });
   }
   return services;
 }

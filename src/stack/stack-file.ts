@@ -3,6 +3,7 @@ import {
   LineCounter,
   Pair,
   Scalar as YamlScalar,
+  type YAMLError,
   YAMLMap,
   YAMLSeq,
   isAlias,
@@ -11,6 +12,7 @@ import {
   isScalar,
   isSeq,
   parseAllDocuments,
+  visit,
 } from "yaml";
 import { type Place, type Problem, StackFileError } from "../errors.ts";
 import { type Entry, type Mapping, type Node, type Scalar, emptyScalar } from "./tree.ts";
@@ -41,17 +43,17 @@ export function parseStackFile(source: string | Uint8Array, file: string, warnin
       place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
     });
   }
-  const [error] = document?.errors ?? []; // What follows a syntax error is mostly its echo.
-  if (error !== undefined) {
-    // The parser calls itself for each level.
-    const message = /call stack/.test(error.message) ? "The nesting is too deep." : inOneLine(error.message);
-    throw new StackFileError([{ message, place: place(error.pos[0]), hint: "The YAML can't be read." }]);
+  const errors = document?.errors.filter(({ message }) => !COMMENT_TOO_NEAR.test(message)) ?? [];
+  const [error] = errors; // What follows a syntax error is mostly its echo.
+  if (document !== undefined && error !== undefined) {
+    const { message, offset } = explained(document, error);
+    throw new StackFileError([{ message, place: place(offset), hint: "The YAML can't be read." }]);
   }
   const problems: Problem[] = [];
   const root =
     document === undefined || document.contents === null
       ? undefined
-      : new TreeBuilder(text, place, problems).build(document.contents);
+      : new TreeBuilder(text, place, problems, warnings).build(document.contents);
   if (problems.length > 0) throw new StackFileError(problems);
   if (root?.kind !== "mapping") {
     throw new StackFileError([{ message: "A stack file is a mapping with services.", place: place(0) }]);
@@ -72,8 +74,33 @@ function documents(text: string, lines: LineCounter): Document.Parsed[] {
   return "empty" in parsed ? [] : parsed;
 }
 
-function inOneLine(message: string): string {
-  return message.replace(/\s*\n\s*/g, " ");
+/** `"x"#c`: the value is whole, and docker reads it too. */
+const COMMENT_TOO_NEAR = /^Comments must be separated/;
+
+/** The parser's objection in a sentence, at the place where the author has to look. */
+function explained(
+  document: Document.Parsed,
+  { message, pos }: YAMLError,
+): { message: string; offset: number } {
+  const [offset] = pos;
+  if (/call stack/.test(message)) return { message: "The nesting is too deep.", offset }; // It calls itself for each level.
+  if (/^Missing closing ["']quote/.test(message)) {
+    const opened = lastQuote(document);
+    if (opened !== undefined) return { message: "The quote that opens here does not close.", offset: opened };
+  }
+  const sentence = message.replace(/\s*\n\s*/g, " ");
+  return { message: /[.!?]$/.test(sentence) ? sentence : `${sentence}.`, offset };
+}
+
+/** Whatever follows a quote that does not close belongs to it. */
+function lastQuote(document: Document.Parsed): number | undefined {
+  let start: number | undefined;
+  visit(document, {
+    Scalar(_key, { type, range }) {
+      if (type?.startsWith("QUOTE") === true) start = range?.[0];
+    },
+  });
+  return start;
 }
 
 /** Docker reads UTF-8, and UTF-16 behind a byte order mark. Anything else is refused at its first wrong byte. */
@@ -119,6 +146,7 @@ class TreeBuilder {
   readonly #text: string;
   readonly #place: (offset: number) => Place;
   readonly #problems: Problem[];
+  readonly #warnings: Problem[];
   /** What each anchor stands for at this point of the file; a later one of the same name replaces it. */
   readonly #anchors = new Map<string, unknown>();
   /** From the root down to the node being built. */
@@ -127,18 +155,21 @@ class TreeBuilder {
   #unfolding = 0;
   #nodes = 0;
 
-  constructor(text: string, place: (offset: number) => Place, problems: Problem[]) {
+  constructor(text: string, place: (offset: number) => Place, problems: Problem[], warnings: Problem[]) {
     this.#text = text;
     this.#place = place;
     this.#problems = problems;
+    this.#warnings = warnings;
   }
 
   build(node: unknown): Node {
     this.#nodes += 1;
     const place = this.#place(rangeOf(node)?.[0] ?? 0);
     if (isAlias(node)) return this.#alias(node.source, place);
-    if (isNode(node) && node.anchor !== undefined && this.#unfolding === 0)
-      this.#anchors.set(node.anchor, node);
+    if (isNode(node) && this.#unfolding === 0) {
+      if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
+      if (node.tag !== undefined && /^!\w/.test(node.tag)) this.#warnings.push(ignoredTag(node.tag, place));
+    }
     if (isScalar(node)) return this.#scalar(node, place);
     if (this.#nodes > MOST_NODES) {
       if (this.#nodes === MOST_NODES + 1)
@@ -176,27 +207,40 @@ class TreeBuilder {
 
   #scalar(node: YamlScalar, place: Place): Scalar {
     const [start = 0, end = 0] = node.range ?? [];
-    const text = typeof node.value === "string" ? node.value : "";
+    const { text, tag } = this.#content(node);
     if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
       this.#problems.push({
         message: "This text has one half of a surrogate pair, which is no character.",
         place,
       });
     const plain = node.type === "PLAIN" || node.type === undefined;
-    const dollars = text.includes("$") ? this.#dollars(text, start, end) : [];
-    return { kind: "scalar", text, plain, tag: node.tag, place, dollars };
+    const dollars = text.includes("$") ? this.#dollars(text, node.type, start, end) : [];
+    return { kind: "scalar", text, plain: plain && tag === node.tag, tag, place, dollars };
   }
 
-  /** The n-th `$` of the value is the n-th of the source, unless the source spells some of them with escapes. */
-  #dollars(text: string, start: number, end: number): Place[] {
-    const places: Place[] = [];
-    for (
-      let index = this.#text.indexOf("$", start);
-      index !== -1 && index < end;
-      index = this.#text.indexOf("$", index + 1)
-    ) {
-      places.push(this.#place(index));
+  #content({ value, tag, type, range }: YamlScalar): { text: string; tag: string | undefined } {
+    const text = typeof value === "string" ? value : "";
+    if (tag === BINARY) {
+      const bytes = Buffer.from(text, "base64");
+      const decoded = bytes.toString("utf8");
+      const exact =
+        Buffer.from(decoded).equals(bytes) && bytes.toString("base64") === text.replace(/\s/g, "");
+      return exact ? { text: decoded, tag: undefined } : { text, tag }; // Docker refuses the rest, or takes it as it is.
     }
+    const isBlock = type === "BLOCK_LITERAL" || type === "BLOCK_FOLDED";
+    // The file ends in the middle of the block's last line: there is no line end that could belong to the value.
+    const brokenOff = isBlock && range?.[1] === this.#text.length && /\S[^\n]*$/.test(this.#text);
+    return { text: brokenOff ? text.replace(/\n$/, "") : text, tag };
+  }
+
+  /** Where the source has the value's dollar signs, in their order. */
+  #dollars(text: string, type: YamlScalar["type"], start: number, end: number): Place[] {
+    const source = this.#text.slice(start, end);
+    const header = type?.startsWith("BLOCK") === true ? source.indexOf("\n") + 1 : 0; // It may have a comment.
+    const pattern = type === "QUOTE_DOUBLE" ? /\\(x24|u0024|U00000024)|\\.|\$/gs : /\$/g;
+    const places: Place[] = [];
+    for (const { 0: found, 1: escaped, index } of source.slice(header).matchAll(pattern))
+      if (found === "$" || escaped !== undefined) places.push(this.#place(start + header + index));
     return places.length === text.split("$").length - 1 ? places : [];
   }
 
@@ -239,6 +283,16 @@ class TreeBuilder {
       for (const entry of each.entries) if (!into.has(entry.key.text)) into.set(entry.key.text, entry);
     }
   }
+}
+
+const BINARY = "tag:yaml.org,2002:binary";
+
+/** Compose knows some, which say how files are merged. */
+function ignoredTag(tag: string, place: Place): Problem {
+  const hint = /^!(reset|override)$/.test(tag)
+    ? "Files are merged as docker stack deploy merges them, which takes nothing away: change the earlier file."
+    : undefined;
+  return { message: `Docker ignores the tag ${tag}.`, place, hint };
 }
 
 function rangeOf(node: unknown): readonly number[] | undefined {

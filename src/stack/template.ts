@@ -4,8 +4,8 @@ import { type Mapping, type Node, type Scalar, entriesOf, get, textOf } from "./
 
 export interface Scope {
   readonly lookup: Lookup;
-  /** Every name that has a value, for suggestions. */
-  readonly names: readonly string[];
+  /** The name with a value that the author of another one most likely meant. */
+  readonly suggest: (name: string) => string | undefined;
 }
 
 export interface Findings {
@@ -33,8 +33,17 @@ export function scopeOf(
     if (value !== undefined && !HIDDEN.test(name)) values.set(name, value);
   }
   for (const layer of layers.toReversed()) for (const [name, value] of layer) values.set(name, value);
-  return { lookup: (name) => values.get(name), names: [...values.keys()] };
+  const suggested = new Map<string, string | undefined>();
+  const suggest = (name: string): string | undefined => {
+    if (!suggested.has(name) && suggested.size < MOST_SUGGESTIONS)
+      suggested.set(name, nearest(name, values.keys()));
+    return suggested.get(name);
+  };
+  return { lookup: (name) => values.get(name), suggest };
 }
+
+/** Each name is held against every other one; who has more mistakes than these has made another one. */
+const MOST_SUGGESTIONS = 100;
 
 /** Resolves every value of the tree in place. Keys stay as they are, as with docker. */
 export function resolveTemplate(root: Mapping, scope: Scope, strict: boolean): Findings {
@@ -87,6 +96,7 @@ function resolveScalar(
   }
   node.text = typed ?? text;
   node.substituted = true;
+  if (!understood) node.unresolved = true;
   node.plain = typed !== undefined;
 }
 
@@ -139,14 +149,17 @@ function explain(unresolved: Unresolved, place: Place, scope: Scope, tolerated: 
     case "undefined": {
       if (tolerated)
         return { place, message: `The variable ${unresolved.name} is not defined and becomes empty.` };
-      const near = nearest(unresolved.name, scope.names);
-      const hint =
-        near === undefined
-          ? `Give it in "variables" or "secrets", or a default: \${${unresolved.name}:-…}.`
-          : `Did you mean ${near}?`;
-      return { place, message: `The variable ${unresolved.name} is not defined.`, hint };
+      const otherwise = `Give it in "variables" or "secrets", or a default: \${${unresolved.name}:-…}.`;
+      return undefinedVariable(unresolved.name, place, scope, otherwise);
     }
   }
+}
+
+/** Names the defined variable that its author may have meant; `otherwise` is the hint where there is none. */
+export function undefinedVariable(name: string, place: Place, scope: Scope, otherwise: string): Problem {
+  const near = scope.suggest(name);
+  const hint = near === undefined ? otherwise : `Did you mean ${near}?`;
+  return { place, message: `The variable ${name} is not defined.`, hint };
 }
 
 interface Cast {

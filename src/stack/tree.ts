@@ -18,6 +18,8 @@ export interface Scalar {
   readonly dollars: readonly Place[];
   /** Made from a template: it may hold a secret, and is not to be repeated. */
   substituted?: true;
+  /** A variable of it is missing, which is told: whatever is wrong with its text is no mistake of its own. */
+  unresolved?: true;
   /** Printed behind the value; marks what we wrote into the user's file. */
   comment?: string;
 }
@@ -122,13 +124,4 @@ export function clone(node: Node): Node {
     case "mapping":
       return { ...node, entries: node.entries.map((entry) => ({ ...entry, value: clone(entry.value) })) };
   }
-}
-
-/** A whole number as docker's YAML reads it without quotes: `0440` and `0o440` are octal, `1_000` is a thousand. */
-export function wholeNumber(node: Node | undefined): number | undefined {
-  if (node?.kind !== "scalar" || !node.plain) return undefined;
-  const digits = node.text.replaceAll("_", "");
-  if (!/^[-+]?(0|[1-9]\d*|0[0-7]+|0o[0-7]+|0x[\da-f]+|0b[01]+)$/i.test(digits)) return undefined;
-  const size = digits.replace(/^[-+]/, "").replace(/^0(?=[0-7]+$)/, "0o");
-  return digits.startsWith("-") ? -Number(size) : Number(size);
 }

@@ -100,6 +100,12 @@ describe("a JSON object", () => {
   test.each([
     ["texts", '{"A": "b", "C": "d\\ne"}', { A: "b", C: "d\ne" }],
     ["numbers and booleans", '{"A": 1.5, "B": true}', { A: "1.5", B: "true" }],
+    [
+      "numbers as they are written",
+      '{"A": 1.50, "B": 12345678901234567890, "C": 1e400, "D":-0}',
+      { A: "1.50", B: "12345678901234567890", C: "1e400", D: "-0" },
+    ],
+    ["names and texts with escapes", '{"\\u0041": "\\"x\\": {[,]}", "B" : "}"}', { A: '"x": {[,]}', B: "}" }],
     ["over several lines, as toJSON prints it", '{\n  "A": "b"\n}\n', { A: "b" }],
     ["an empty one", "{}", {}],
   ])("%s", (_fact, text, expected) => {
@@ -123,6 +129,16 @@ describe("a JSON object", () => {
       "JSON that ends too early",
       '{\n  "A": "b",\n  "C": "d"\n',
       ['"secrets", line 3: this starts like JSON but is none.'],
+    ],
+    [
+      "a name given twice",
+      '{\n  "A": "b",\n  "\\u0041": "hunter2"\n}',
+      ['"secrets", line 3: A is given twice.'],
+    ],
+    [
+      "what is no text, and what stands within",
+      '{"A": [{"B": "x"}], "C": {"D": [1, 2]}}',
+      [expect.stringContaining("A is neither"), expect.stringContaining("C is neither")],
     ],
     ["a comma too many", '{\n  "A": "b",\n}', ['"secrets", line 3: this starts like JSON but is none.']],
     [

@@ -9,7 +9,7 @@ import { SteadyEngine } from "../../../src/io/steady-engine.ts";
 
 /** What a manager answers (20.10), by method and path; the path alone counts. */
 const ANSWERS: Readonly<Record<string, readonly [number, object]>> = {
-  "GET /_ping": [200, {}],
+  "GET /info": [200, {}],
   "POST /configs/create": [201, { ID: "c1" }],
   "GET /configs/lock": [
     200,
@@ -43,7 +43,7 @@ beforeEach(async () => {
     request.on("data", (chunk: Buffer) => (body += chunk.toString()));
     request.on("end", () => {
       const url = (request.url ?? "").replace(/^\/v[\d.]+/, "");
-      if (url !== "/_ping") heard.push(`${request.method ?? ""} ${url} ${body}`.trim());
+      heard.push(`${request.method ?? ""} ${url} ${body}`.trim());
       const [status, answer] = answers[`${request.method ?? ""} ${url.split("?")[0] ?? ""}`] ?? [404, GONE];
       response.writeHead(status, { "api-version": "1.41", date: "Wed, 25 Nov 2026 14:09:50 GMT" });
       response.end(status === 204 ? undefined : JSON.stringify(answer));
@@ -51,17 +51,20 @@ beforeEach(async () => {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const api = await EngineApi.open(`tcp://127.0.0.1:${(server.address() as AddressInfo).port}`, stop.signal);
+  const { port } = server.address() as AddressInfo;
+  const api = EngineApi.at(`tcp://127.0.0.1:${port}`, stop.signal);
+  await api.greet();
+  heard = [];
   const reached = {
     api,
     address: "m1",
     lost: () => undefined,
+    verified: Promise.resolve(),
     [Symbol.asyncDispose]: async () => await Promise.resolve(api.close()),
   };
   engine = new SteadyEngine(
     reached,
     async () => await Promise.resolve(reached),
-    1000,
     stop.signal,
     () => undefined,
   );

@@ -74,8 +74,8 @@ async function answered(method: string, path: string): Promise<Reply> {
   return replies[0] ?? { status: 0, body: undefined, version: undefined };
 }
 
-function filtered(path: string, label: string): string {
-  return `/v1.41${path}?filters=${encodeURIComponent(JSON.stringify({ label: { [label]: true } }))}`;
+function filtered(path: string, value: string, filter = "label"): string {
+  return `/v1.41${path}?filters=${encodeURIComponent(JSON.stringify({ [filter]: { [value]: true } }))}`;
 }
 
 describe("docker's questions are answered from the survey", () => {
@@ -101,6 +101,9 @@ describe("docker's questions are answered from the survey", () => {
     ["those of another stack", filtered("/networks", "com.docker.stack.namespace=other"), []],
     ["configs of the stack", filtered("/configs", "com.docker.stack.namespace=shop"), ["c1"]],
     ["secrets of the stack", filtered("/secrets", "com.docker.stack.namespace=shop"), ["k2"]],
+    ["a config by its name", filtered("/configs", "shop_env", "name"), ["c1"]],
+    ["what has a name in it", filtered("/secrets", "shop", "name"), ["k2"]],
+    ["nothing by another name", filtered("/configs", "other", "name"), []],
     ["all secrets", "/v1.41/secrets", ["k1", "k2", "future:new_secret"]],
     ["services of the stack", filtered("/services", "com.docker.stack.namespace=shop"), ["s1"]],
   ])("%s", async (_fact, path, ids) => {

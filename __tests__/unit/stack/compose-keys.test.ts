@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { StackFileError, describe as inWords } from "../../../src/errors.ts";
+import { type Problem, StackFileError, describe as inWords } from "../../../src/errors.ts";
 import { applyComposeKeys } from "../../../src/stack/compose.ts";
 import { COMPOSE_KEYS, COMPOSE_SPELLINGS } from "../../../src/stack/compose-keys.ts";
 import { type RenderRequest, printed as printedStack, render } from "../../../src/stack/render.ts";
@@ -598,6 +598,43 @@ describe("the spellings of the table", () => {
       ],
     ],
     [
+      "any key but `name` below `networks.*`, `configs.*` or `secrets.*` with `external`",
+      [
+        {
+          text: `${web()}networks:\n  a: {external: true, driver: overlay}\n`,
+          told: "stack.yml:5:23: networks.a.driver is not read, since it is external.",
+        },
+        {
+          text: `${web()}configs:\n  a: {external: true, content: x}\n`,
+          gone: "content",
+          told: "stack.yml:5:23: configs.a.content is not read, since it is external.",
+        },
+        {
+          text: `${web()}secrets:\n  a: {external: true, driver: x}\n`,
+          told: "stack.yml:5:23: secrets.a.driver is not read, since it is external.",
+        },
+      ],
+    ],
+    [
+      "`secrets.*.driver_opts` without a `driver`",
+      [
+        {
+          text: `${web()}secrets:\n  a: {content: x, driver_opts: {b: c}}\n`,
+          gone: "driver_opts",
+          told: "The secret a has no driver, so its driver_opts are left out.",
+        },
+      ],
+    ],
+    [
+      "the tags `!reset` and `!override`",
+      [
+        {
+          text: web("ports: !reset []"),
+          told: "Docker ignores the tag !reset. Files are merged as docker stack deploy merges them",
+        },
+      ],
+    ],
+    [
       "a key that nobody knows below `configs`, `secrets`, and `bind`, `volume` or `tmpfs` in `volumes`",
       [
         {
@@ -655,8 +692,10 @@ describe("the spellings of the table", () => {
 
   function rendered(text: string): Applied {
     try {
-      const stack = render({ ...REQUEST, templates: [parseStackFile(text, "stack.yml")] });
-      return { printed: printedStack(stack), problems: [], warnings: stack.warnings.map(inWords) };
+      const warnings: Problem[] = [];
+      const stack = render({ ...REQUEST, templates: [parseStackFile(text, "stack.yml", warnings)] });
+      warnings.push(...stack.warnings);
+      return { printed: printedStack(stack), problems: [], warnings: warnings.map(inWords) };
     } catch (error) {
       if (!(error instanceof StackFileError)) throw error;
       return { printed: "", problems: error.problems.map(inWords), warnings: [] };

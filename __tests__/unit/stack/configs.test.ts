@@ -9,6 +9,7 @@ import {
   versionedName,
 } from "../../../src/stack/configs.ts";
 import { parseStackFile, printStackFile } from "../../../src/stack/stack-file.ts";
+import { type Findings, scopeOf } from "../../../src/stack/template.ts";
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 const digest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 12);
@@ -170,14 +171,17 @@ describe("what is versioned", () => {
     const root = parseStackFile(text, "stack.yml");
     const env =
       envKey === undefined ? undefined : { kind, key: envKey, file: { path: ".env", bytes: bytes("A=1") } };
-    const { objects, problems } = versionObjects(root, {
+    const findings: Findings = { problems: [], warnings: [] };
+    const sources = {
       stack: "shop",
       namingKey,
       taken: () => false,
       env,
-      lookup: (name) => (name === "MOTD" ? "$hello" : undefined),
-      read: (path) => (files[path] === undefined ? undefined : bytes(files[path])),
-    });
+      scope: scopeOf([new Map([["MOTD", "$hello"]])], {}),
+      read: (path: string) => (files[path] === undefined ? undefined : bytes(files[path])),
+    };
+    const objects = versionObjects(root, sources, findings);
+    const { problems } = findings;
     return {
       names: objects.map(({ name }) => name),
       objects,
@@ -191,13 +195,13 @@ describe("what is versioned", () => {
     ["content", "content: |\n      a\n      b", "a\nb\n"],
     ["a variable", "environment: MOTD", "$hello"],
   ])("%s is named after what is in it", (_fact, definition, content) => {
-    const { names, objects, printed, problems } = version(`configs:\n  app:\n    ${definition}`);
+    const { names, objects, printed, problems } = version(`configs:\n  app:\n    ${definition}\n`);
     expect(problems).toEqual([]);
     expect(names).toEqual([`shop_app_${digest(content)}`]);
     expect(Buffer.from(objects[0]?.bytes ?? []).toString()).toBe(content);
     expect(objects[0]).toMatchObject({ kind: "config", key: "app" });
     expect(printed).toBe(
-      `configs:\n  app:\n    external: true\n    name: "shop_app_${digest(content)}" # versioned by content\n`,
+      `configs:\n  app:\n    external: true # versioned by content\n    name: "shop_app_${digest(content)}" # versioned by content\n`,
     );
   });
 
@@ -211,6 +215,30 @@ describe("what is versioned", () => {
     const { names, printed } = version("configs: {app: {external: true, name: other}}");
     expect(names).toEqual([]);
     expect(printed).toBe("configs:\n  app:\n    external: true\n    name: other\n");
+  });
+
+  test("a variable with nearly that name is suggested", () => {
+    expect(version("configs: {a: {environment: MOTDS}}").problems).toEqual([
+      "stack.yml:1:28: The variable MOTDS is not defined. Did you mean MOTD?",
+    ]);
+  });
+
+  test("what docker does not know of a definition is left for docker to refuse", () => {
+    const { printed } = version("configs: {a: {content: x, lables: {l: v}, labels: [l, l]}}");
+    expect(printed).toContain("lables:\n      l: v\n    labels:\n      - l\n      - l\n");
+  });
+
+  test("numbers and dates among the labels become the text that docker makes of them", () => {
+    const labels = "{a: 0123, b: 1.50, c: 1e3, d: 2026-11-25, e: '0123', f: yes}";
+    const [object] = version(`configs: {a: {content: x, labels: ${labels}}}`).objects;
+    expect(Object.fromEntries(object?.labels ?? [])).toEqual({
+      a: "83",
+      b: "1.5",
+      c: "1000",
+      d: "2026-11-25 00:00:00 +0000 UTC",
+      e: "0123",
+      f: "yes",
+    });
   });
 
   test("labels and template driver go along", () => {
@@ -229,12 +257,12 @@ describe("what is versioned", () => {
     [
       "a file that is not there",
       "file: nope.conf",
-      'stack.yml:3:11: The file "nope.conf" of config app can\'t be read.',
+      'stack.yml:3:11: The file "nope.conf" of config app can\'t be read. It must be a file; its path starts at the folder of the first stack file.',
     ],
     [
       "a variable that is not there",
       "environment: NOPE",
-      "stack.yml:3:18: The variable NOPE of config app is not defined.",
+      'stack.yml:3:18: The variable NOPE is not defined. The content of config app comes from it: give it in "variables" or "secrets".',
     ],
     [
       "an empty file",
@@ -252,7 +280,7 @@ describe("what is versioned", () => {
       "stack.yml:2:3: The content of config app has 1024000 bytes, and Swarm's configs must be smaller than 1024000.",
     ],
   ])("%s is refused at its place", (_fact, definition, message) => {
-    expect(version(`configs:\n  app:\n    ${definition}`).problems).toEqual([message]);
+    expect(version(`configs:\n  app:\n    ${definition}\n`).problems).toEqual([message]);
   });
 
   describe("secrets", () => {
@@ -267,7 +295,7 @@ describe("what is versioned", () => {
       expect(objects).toMatchObject([{ kind: "secret", key: "app" }]);
       expect(Buffer.from(objects[0]?.bytes ?? []).toString()).toBe(content);
       expect(printed).toBe(
-        `secrets:\n  app:\n    external: true\n    name: "shop_app_${keyed(content)}" # versioned by content\n`,
+        `secrets:\n  app:\n    external: true # versioned by content\n    name: "shop_app_${keyed(content)}" # versioned by content\n`,
       );
     });
 
@@ -306,7 +334,9 @@ describe("what is versioned", () => {
       const text = "configs: {a: {external: true}}\nsecrets: {a: {external: true}}";
       const { objects, printed } = version(text, "a", kind);
       expect(objects).toMatchObject([{ kind, key: "a", name, bytes: bytes("A=1") }]);
-      expect(printed).toContain(`${kind}s:\n  a:\n    external: true\n    name: "${name}"`);
+      expect(printed).toContain(
+        `${kind}s:\n  a:\n    external: true # versioned by content\n    name: "${name}"`,
+      );
       expect(printed).toMatch(new RegExp(`${other}s:\n  a:\n    external: true\n(?!    )`));
     });
   });
@@ -315,12 +345,12 @@ describe("what is versioned", () => {
     [
       "a file that is not there",
       "file: nope.key",
-      'stack.yml:3:11: The file "nope.key" of secret app can\'t be read.',
+      'stack.yml:3:11: The file "nope.key" of secret app can\'t be read. It must be a file; its path starts at the folder of the first stack file.',
     ],
     [
       "a variable that is not there",
       "environment: NOPE",
-      "stack.yml:3:18: The variable NOPE of secret app is not defined.",
+      'stack.yml:3:18: The variable NOPE is not defined. The content of secret app comes from it: give it in "variables" or "secrets".',
     ],
     [
       "an empty file",

@@ -75,14 +75,16 @@ describe("an entry without a value", () => {
 
   test("gets text, which no YAML reads as a number or as nothing", () => {
     const { printed } = resolve("environment: {N: , EMPTY: }");
-    expect(printed).toContain('      N: "3"\n      EMPTY: ""\n');
-    expect(resolve("environment: [N]").printed).toContain('- "N=3"\n');
+    expect(printed).toContain(
+      '      N: "3" # from the variable N\n      EMPTY: "" # from the variable EMPTY\n',
+    );
+    expect(resolve("environment: [N]").printed).toContain('- "N=3" # from');
   });
 
   test("gets a value that docker substitutes nothing in", () => {
     const { lines, printed } = resolve("environment: {DOLLARS: }");
     expect(lines).toEqual(["DOLLARS=$2y$10$TAG"]);
-    expect(printed).toContain('DOLLARS: "$$2y$$10$$TAG"\n');
+    expect(printed).toContain('DOLLARS: "$$2y$$10$$TAG" # from');
   });
 
   test.each([
@@ -199,8 +201,8 @@ test("every service has its turn", () => {
   );
   const findings: Findings = { problems: [], warnings: [] };
   resolveEnvironment(root, scopeOf([new Map(Object.entries(VARIABLES))], {}), "", () => undefined, findings);
-  expect(printStackFile(root)).toContain('- "TAG=v1"\n');
-  expect(printStackFile(root)).toContain('N: "3"\n');
+  expect(printStackFile(root)).toContain('- "TAG=v1" # from the variable TAG\n');
+  expect(printStackFile(root)).toContain('N: "3" # from the variable N\n');
   expect(findings).toEqual({ problems: [], warnings: [] });
 });
 
@@ -407,4 +409,31 @@ test.each([
   const { problems, warnings } = resolve(service, { files });
   expect(problems.length + warnings.length).toBe(1);
   expect([...problems, ...warnings].join()).not.toContain("hunter2");
+});
+
+test.each([
+  ["[EMPTY, EMPTY=]", ["EMPTY="]],
+  ["[TAG, TAG=x, TAG=]", ["TAG=x", "TAG=v1"]],
+  ["[TAG=v1, N=5, TAG]", ["N=5", "TAG=v1"]],
+  ["[N=5, N=5]", ["N=5", "N=5"]],
+])("no line is there twice once it is filled, but where its author wrote it so: %s", (list, lines) => {
+  expect(resolve(`environment: ${list}`).lines).toEqual(lines);
+});
+
+test("a value that was filled in says where it comes from", () => {
+  expect(resolve("environment: [TAG]").printed).toContain('- "TAG=v1" # from the variable TAG\n');
+  expect(resolve("environment: {TAG: }").printed).toContain('TAG: "v1" # from the variable TAG\n');
+});
+
+test.each([
+  ["format: compose", ["services.web.env_file.format is left out. An env file is read as docker reads it"]],
+  ["format: raw", []],
+  ["requird: false", ["services.web.env_file.requird is left out. Did you mean required?"]],
+  ["required: maybe", ["services.web.env_file.required is left out. It is neither true nor false"]],
+])("an env file with %s", (option, told) => {
+  const { warnings, problems } = resolve(`env_file: [{path: .env, ${option}}]`, {
+    files: { ".env": "A=b\n" },
+  });
+  expect(problems).toEqual([]);
+  expect(warnings).toEqual(told.map((text) => expect.stringContaining(text)));
 });

@@ -161,8 +161,13 @@ describe("what can't be resolved", () => {
     expect(interpolate("${SET:-${}}", lookup).unresolved).toMatchObject([{ kind: "malformed", offset: 7 }]);
   });
 
-  test("a dollar before the closing brace is one mistake", () => {
-    expect(interpolate("${NONE:-a$}", lookup).unresolved).toMatchObject([{ kind: "malformed", offset: 9 }]);
+  test.each([
+    ["${NONE:-a$}", "a$"],
+    ["${NONE:-^[a-z]+$}", "^[a-z]+$"],
+    ["${NONE:-$ 5}", "$ 5"],
+    ["${NONE:-$1}", "$1"],
+  ])("a dollar in a default that starts no variable is a dollar, as with docker: %s", (template, text) => {
+    expect(interpolate(template, lookup)).toMatchObject({ text, unresolved: [] });
   });
 });
 

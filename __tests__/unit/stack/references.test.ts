@@ -10,24 +10,24 @@ function found(service: string, definitions = ""): string[] {
 }
 
 test.each([
-  ["a config", "configs: [a]", "f:3:15", 'configs "a"'],
-  ["a config by its source", "configs: [{ source: a, target: /a }]", "f:3:15", 'configs "a"'],
-  ["a secret", "secrets: [a]", "f:3:15", 'secrets "a"'],
-  ["a secret by its source", "secrets: [{ source: a }]", "f:3:15", 'secrets "a"'],
-  ["a network", "networks: [a]", "f:3:16", 'networks "a"'],
-  ["a network with settings", "networks: { a: { aliases: [b] } }", "f:3:17", 'networks "a"'],
-  ["a named volume", 'volumes: ["data:/data"]', "f:3:15", 'volumes "data"'],
-  ["a named volume with a mode", 'volumes: ["my-data.v1:/data:ro"]', "f:3:15", 'volumes "my-data.v1"'],
+  ["a config", "configs: [a]", "f:3:15", 'config "a"'],
+  ["a config by its source", "configs: [{ source: a, target: /a }]", "f:3:15", 'config "a"'],
+  ["a secret", "secrets: [a]", "f:3:15", 'secret "a"'],
+  ["a secret by its source", "secrets: [{ source: a }]", "f:3:15", 'secret "a"'],
+  ["a network", "networks: [a]", "f:3:16", 'network "a"'],
+  ["a network with settings", "networks: { a: { aliases: [b] } }", "f:3:17", 'network "a"'],
+  ["a named volume", 'volumes: ["data:/data"]', "f:3:15", 'volume "data"'],
+  ["a named volume with a mode", 'volumes: ["my-data.v1:/data:ro"]', "f:3:15", 'volume "my-data.v1"'],
   [
     "a named volume in the long form",
     "volumes: [{ type: volume, source: data, target: /data }]",
     "f:3:15",
-    'volumes "data"',
+    'volume "data"',
   ],
 ])("%s that the file does not define is told, with its place", (_fact, service, place, what) => {
   const kind = what.split(" ")[0];
   expect(found(service)).toEqual([
-    `${place}: Service web uses ${what}, which the file does not define under ${kind}.`,
+    `${place}: Service web uses the ${what}, which the file does not define under ${kind}s.`,
   ]);
   // A definition of another kind is none.
   expect(

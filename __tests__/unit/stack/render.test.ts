@@ -1,7 +1,7 @@
 import { createHash, createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
-import { StackFileError, describe as inWords } from "../../../src/errors.ts";
+import { InputError, StackFileError, describe as inWords } from "../../../src/errors.ts";
 import { type RenderRequest, pinned, printed, render } from "../../../src/stack/render.ts";
 import { parseStackFile } from "../../../src/stack/stack-file.ts";
 
@@ -101,7 +101,7 @@ services:
         target: /opt/www/.env
 configs:
   hyperf_v1.0:
-    external: true
+    external: true # versioned by content
     name: "${configName}" # versioned by content
 networks:
   hyperf_net:
@@ -156,7 +156,7 @@ describe("ENV_CONFIG of an env file that fills a secret", () => {
     ]);
     expect(printed(stack)).toContain(`V: "${stack.envConfigName}"`);
     expect(printed(stack)).toContain(
-      `secrets:\n  s:\n    external: true\n    name: "${stack.envConfigName}"`,
+      `secrets:\n  s:\n    external: true # versioned by content\n    name: "${stack.envConfigName}"`,
     );
   });
 
@@ -239,6 +239,22 @@ describe("which images are pinned to what was pushed", () => {
   });
 });
 
+test("a value that came from a variable is refused without being repeated", () => {
+  const text = "services: {web: {image: a, stop_signal: $S, environment: {V: $S}, volumes: ['/x:$T']}}";
+  const told = problems(text, {
+    secrets: new Map([
+      ["S", "hunter2{{"],
+      ["T", "hunter2"],
+    ]),
+  });
+  expect(told).toEqual([
+    expect.stringContaining("services.web.environment.V is a template"),
+    expect.stringContaining("services.web.stop_signal must be"),
+    expect.stringContaining("A volume of service web must be"),
+  ]);
+  expect(told.join()).not.toContain("hunter2");
+});
+
 describe("what can't be deployed", () => {
   test.each([
     [
@@ -260,6 +276,11 @@ describe("what can't be deployed", () => {
     ],
     ["no services", "services: {}", [expect.stringContaining("The stack file has no services.")]],
     ["no services at all", "networks: {}", [expect.stringContaining("The stack file has no services.")]],
+    [
+      "what only an engine would refuse",
+      "services:\n  web:\n    image: a\n    stop_signal: SIGFOO",
+      [expect.stringContaining('stack.yml:4:18: services.web.stop_signal "SIGFOO" must be')],
+    ],
     [
       "two mistakes",
       "services: {a: {image: $NIL}, b: {image: $NIX}}",
@@ -295,4 +316,70 @@ test("docker can be given some of the services only, with all else", () => {
 test("printing what was rendered leaves nothing for docker to substitute", () => {
   const stack = render(request('services: {web: {image: a, command: "echo $$HOME $${X}"}}'));
   expect(printed(stack)).toContain('command: "echo $$HOME $${X}"');
+});
+
+describe("all that is wrong is told at once", () => {
+  test("a missing variable beside an image, a reference, and a config without content", () => {
+    const text = [
+      "services:",
+      "  web: {image: 'A B', environment: {V: $NIL}, configs: [nope]}",
+      "  db: {image: '$NO:v1', volumes: ['${NO}:/data'], env_file: '$NO.env'}",
+      "configs:",
+      "  c: {file: nope.conf}",
+      "  d: {content: $NIX}",
+    ].join("\n");
+    expect(problems(text)).toEqual([
+      expect.stringContaining("stack.yml:2:40: The variable NIL is not defined."),
+      expect.stringContaining("stack.yml:3:16: The variable NO is not defined."),
+      expect.stringContaining("stack.yml:3:36: The variable NO is not defined."),
+      expect.stringContaining("stack.yml:3:62: The variable NO is not defined."),
+      expect.stringContaining("stack.yml:6:16: The variable NIX is not defined."),
+      expect.stringContaining('stack.yml:5:13: The file "nope.conf" of config c can\'t be read.'),
+      expect.stringContaining('stack.yml:2:57: Service web uses the config "nope"'),
+      expect.stringContaining('stack.yml:2:16: "A B", the image of service web, is no image reference.'),
+    ]);
+  });
+
+  test("a value that lacks its variable is no second mistake", () => {
+    const service =
+      "{image: $A, stop_signal: $B, ports: ['$C'], volumes: ['$D:/x'], healthcheck: {test: [$E]}, deploy: {mode: $F, update_config: {failure_action: $G}}}";
+    expect(problems(`services: {web: ${service}}`)).toEqual(
+      ["A", "B", "C", "D", "E", "F", "G"].map((name) =>
+        expect.stringContaining(`The variable ${name} is not defined.`),
+      ),
+    );
+  });
+
+  test("what is missing or no YAML stands beside the variables of the other files, with the warnings", () => {
+    const unread = { missing: [{ message: "No such file." }], malformed: [{ message: "No YAML." }] };
+    const refuse = (): unknown =>
+      render(request("services: {web: {image: $NIL, env_file: {path: .env, required: false}}}", { unread }));
+    expect(refuse).toThrow(InputError);
+    expect(
+      problems("services: {web: {image: a, configs: [c]}}", { unread: { ...unread, missing: [] } }),
+    ).toEqual(["No YAML."]);
+    try {
+      refuse();
+    } catch (error) {
+      const { problems: all, warnings } = error as InputError;
+      expect(all.map(inWords)).toEqual([
+        "No such file.",
+        "No YAML.",
+        expect.stringContaining("stack.yml:1:25: The variable NIL is not defined."),
+      ]);
+      expect(warnings.map(inWords)).toEqual([expect.stringContaining('The env file ".env" of service web')]);
+    }
+  });
+
+  test("with strict: false the undefined variables are told as warnings although something else is wrong", () => {
+    try {
+      render(request("services: {web: {image: $NIL, environment: {A: $NIX}}}", { strict: false }));
+      throw new Error("it was taken");
+    } catch (error) {
+      expect((error as StackFileError).warnings.map(inWords)).toEqual([
+        expect.stringContaining("The variable NIL is not defined and becomes empty."),
+        expect.stringContaining("The variable NIX is not defined and becomes empty."),
+      ]);
+    }
+  });
 });

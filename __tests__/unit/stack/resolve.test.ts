@@ -1,11 +1,11 @@
 import { describe, expect, test } from "@jest/globals";
-import { StackFileError, describe as inWords } from "../../../src/errors.ts";
+import { describe as inWords } from "../../../src/errors.ts";
 import { objection } from "../../../src/stack/objection.ts";
 import { cleanPath } from "../../../src/stack/paths.ts";
 import { undefinedReferences } from "../../../src/stack/references.ts";
 import { resolveStack } from "../../../src/stack/resolve.ts";
 import { parseStackFile, printStackFile } from "../../../src/stack/stack-file.ts";
-import { scopeOf } from "../../../src/stack/template.ts";
+import { type Findings, once, scopeOf } from "../../../src/stack/template.ts";
 import { type Mapping } from "../../../src/stack/tree.ts";
 
 const VARIABLES: Readonly<Record<string, string>> = { TAG: "v1", N: "3", WORD: "three", PASSWORD: "hunter2" };
@@ -14,7 +14,6 @@ interface Given {
   readonly strict?: boolean;
   readonly variables?: Readonly<Record<string, string>>;
   readonly files?: Readonly<Record<string, string>>;
-  readonly known?: readonly { readonly message: string }[];
 }
 
 interface Outcome {
@@ -26,20 +25,18 @@ interface Outcome {
 }
 
 function resolveTrees(templates: readonly Mapping[], given: Given = {}): Outcome {
-  const { strict = true, variables = VARIABLES, files = {}, known } = given;
+  const { strict = true, variables = VARIABLES, files = {} } = given;
   const asked: string[] = [];
   const read = (path: string): Uint8Array | undefined => {
     asked.push(path);
     return path in files ? Buffer.from(files[path] ?? "") : undefined;
   };
-  try {
-    const scope = scopeOf([new Map(Object.entries(variables))], { GITHUB_TOKEN: "runner's" });
-    const { root, warnings } = resolveStack(templates, scope, strict, read, known);
-    return { printed: printStackFile(root), problems: [], warnings: warnings.map(inWords), asked };
-  } catch (error) {
-    if (!(error instanceof StackFileError)) throw error;
-    return { printed: "", problems: error.problems.map(inWords), warnings: [], asked };
-  }
+  const scope = scopeOf([new Map(Object.entries(variables))], { GITHUB_TOKEN: "runner's" });
+  const findings: Findings = { problems: [], warnings: [] };
+  const root = resolveStack(templates, scope, strict, read, findings);
+  const problems = once(findings.problems).map(inWords);
+  const warnings = once(findings.warnings).map(inWords);
+  return { printed: problems.length === 0 ? printStackFile(root) : "", problems, warnings, asked };
 }
 
 /** `1.yml`, `2.yml` and so on. */
@@ -69,7 +66,7 @@ test("one file gets its variables, its env file and its Compose-only keys, and n
       '    image: "app:v1"',
       "    environment:",
       '      "A": "$$TAG" # from .env',
-      '      TAG: "v1"',
+      '      TAG: "v1" # from the variable TAG',
       "      B: x",
       "    deploy:",
       "      replicas: 3 # from scale",
@@ -162,17 +159,6 @@ describe("everything that is wrong is told at once", () => {
       expect.stringContaining("1.yml:6:5: services.web.gpus can't be deployed to a swarm."),
       expect.stringContaining('2.yml:6:14: services.web.restart is "never"'),
     ]);
-  });
-
-  test("with what was known before in front", () => {
-    expect(resolve(["services: {web: {gpus: all}}"], { known: [{ message: "Known." }] }).problems).toEqual([
-      "Known.",
-      expect.stringContaining("services.web.gpus can't be deployed"),
-    ]);
-  });
-
-  test("and what was known before is enough to stop", () => {
-    expect(resolve(["services: {}"], { known: [{ message: "Known." }] }).problems).toEqual(["Known."]);
   });
 
   test("but once, where an alias repeats it", () => {
@@ -289,16 +275,15 @@ test.each([
 
 describe("what a hostile trial found", () => {
   const scope = scopeOf([new Map([["S", "hunter2:secret"]])], {});
-  const resolved = (...files: string[]) =>
-    resolveStack(
-      files.map((text, index) => parseStackFile(text, `${index}.yml`)),
-      scope,
-      true,
-      () => undefined,
-    );
+  const resolved = (...files: string[]): { root: Mapping; told: string } => {
+    const findings: Findings = { problems: [], warnings: [] };
+    const roots = files.map((text, index) => parseStackFile(text, `${index}.yml`));
+    const root = resolveStack(roots, scope, true, () => undefined, findings);
+    return { root, told: findings.problems.map(inWords).join("\n") };
+  };
 
   test("a carriage return alone ends a line, as with docker", () => {
-    expect(() => resolved("services:\n  web: # note\r    hostname: $NOPE\n")).toThrow("NOPE is not defined");
+    expect(resolved("services:\n  web: # note\r    hostname: $NOPE\n").told).toContain("NOPE is not defined");
   });
 
   test("a long text for a duration is read in no time", () => {

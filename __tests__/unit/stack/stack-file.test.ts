@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
-import { StackFileError } from "../../../src/errors.ts";
+import { type Problem, StackFileError, describe as inWords } from "../../../src/errors.ts";
 import { parseStackFile, printStackFile } from "../../../src/stack/stack-file.ts";
+import { resolveTemplate, scopeOf } from "../../../src/stack/template.ts";
 import { type Node, clone, ensureMapping, entriesOf, get, isNull, textOf } from "../../../src/stack/tree.ts";
 
 function stack(name: string): string {
@@ -267,5 +268,44 @@ describe("the tree", () => {
     ["not where there is text", "a: b", false],
   ])("a mapping is made: %s", (_fact, text, made) => {
     expect(ensureMapping(parseStackFile(text, "f"), "a")?.kind === "mapping").toBe(made);
+  });
+});
+
+describe("odd spellings keep docker's reading", () => {
+  test.each([
+    ["a comment right behind a quote", 'a: "x"#c\nb: 1\n', ["x", "1"]],
+    ["a block in which the file ends", "a: |\n  x", ["x"]],
+    ["a folded block in which the file ends", "a: >\n  x\n  y", ["x y"]],
+    ["a block with a line of blanks at its end", "a: |\n  x\n  ", ["x\n"]],
+    ["binary content that is text", "a: !!binary JFNFVA==", ["$SET"]],
+  ])("%s", (_fact, text, values) => {
+    const root = parseStackFile(text, "f");
+    expect(root.entries.map(({ value }) => textOf(value))).toEqual(values);
+  });
+
+  test("a variable in binary content is one", () => {
+    const root = parseStackFile("a: !!binary JFNFVA==", "f");
+    resolveTemplate(root, scopeOf([new Map([["SET", "s"]])], {}), true);
+    expect(printStackFile(root)).toBe('a: "s"\n');
+  });
+
+  test("a tag that docker ignores is told", () => {
+    const warnings: Problem[] = [];
+    parseStackFile("a: !reset []\nb: &x !mine c\nd: *x\ne: !!str f\n", "f", warnings);
+    expect(warnings.map(inWords)).toEqual([
+      expect.stringContaining(
+        "f:1:11: Docker ignores the tag !reset. Files are merged as docker stack deploy",
+      ),
+      "f:2:13: Docker ignores the tag !mine.",
+    ]);
+  });
+});
+
+describe("a quote that does not close is found where it opens", () => {
+  test.each([
+    ['a: "x', "f:1:4"],
+    ["a:\n  b: 'x\n  c: d\n", "f:2:6"],
+  ])("%j", (text, place) => {
+    expect(() => parseStackFile(text, "f")).toThrow(`${place}: The quote that opens here does not close.`);
   });
 });

@@ -79,7 +79,7 @@ describe("the scope", () => {
   ])("%s of the environment is hidden", (name) => {
     const hiding = scopeOf([], { [name]: "x" });
     expect(hiding.lookup(name)).toBeUndefined();
-    expect(hiding.names).toEqual([]);
+    expect(hiding.suggest(name)).toBeUndefined();
   });
 
   test.each(["GITHUB_SHA", "GITHUB_REPOSITORY", "HOME", "MY_INPUT_X"])(
@@ -217,7 +217,9 @@ describe("an undefined variable", () => {
     ["in a default", "a: ${NONE:-$NIL}", "stack.yml:1:12"],
     ["behind a comment with a dollar", "a: b # $X\nb: $NIL", "stack.yml:2:4"],
     ["behind escapes", 'a: "\\t\\n$NIL"', "stack.yml:1:9"],
-    ["with a dollar that is an escape, as exactly as can be told", 'a: "\\x24TAG $NIL"', "stack.yml:1:4"],
+    ["behind a dollar that is an escape", 'a: "\\x24TAG $NIL"', "stack.yml:1:13"],
+    ["that is itself an escape", 'a: "\\\\ \\u0024NIL"', "stack.yml:1:8"],
+    ["in a block whose header has a comment with a dollar", "a: | # $x\n  b\n  $NIL\n", "stack.yml:3:3"],
   ])("%s is found at its dollar", (_fact, text, place) => {
     expect(problems(text)).toEqual([expect.stringContaining(`${place}: The variable NIL is not defined.`)]);
   });

@@ -1,0 +1,828 @@
+import { type ChildProcess, execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { type Server, type Socket, connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import {
+  Control,
+  type Run,
+  cleanUp,
+  leavesNothing,
+  pushImage,
+  runAction,
+  sandbox,
+  stackName,
+  until,
+  when,
+  works,
+  workspace,
+} from "./rig.ts";
+import { type Sshd, Sshds } from "./sshd.ts";
+
+/** The way to Docker's socket on a manager, over sshd's with all kinds of settings. What becomes of a way that is lost: lost-connection.test.ts. */
+
+const control = new Control();
+const sshds = new Sshds(sandbox, control);
+const MANAGER = "n1";
+const WORKER = "n2";
+const N1 = sandbox.manager;
+const N2 = sandbox.worker;
+/** An address of the sandbox's network that no node has. */
+const NOBODY = `${sandbox.net}.99`;
+/** Docker's socket by another name. */
+const OTHER_SOCKET = "/run/other-docker.sock";
+
+const stack = stackName("tunnel");
+const wrongKey = mkdtempSync(join(tmpdir(), "key-"));
+
+beforeAll(async () => {
+  pushImage(stack, "v1");
+  control.onNode(MANAGER, 'ln -sf /run/docker.sock "$1"', [OTHER_SOCKET]);
+  control.onNode(WORKER, 'ip route replace unreachable "$1"', [NOBODY]);
+  execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(wrongKey, "k")]);
+  works(await deploy({})); // With it comes the stack's network, which the others then need not create all at once.
+});
+afterAll(() => {
+  sshds.stop();
+  cleanUp();
+  sockets.forEach((socket) => socket.destroy());
+  servers.forEach((server) => server.close());
+});
+
+const servers: Server[] = [];
+const sockets = new Set<Socket>();
+
+type Inputs = Readonly<Record<string, string>>;
+const TRUSTING: Inputs = { "ssh-known-hosts": "", "ssh-fingerprint": sandbox.fingerprint };
+
+/** The inputs that lead to a server on this machine. */
+async function listening(behave: (socket: Socket) => void): Promise<Inputs> {
+  const server = createServer((socket) => {
+    sockets.add(socket.on("error", () => undefined));
+    behave(socket);
+  }).listen(0, "127.0.0.1");
+  servers.push(server);
+  await new Promise((done) => server.once("listening", done));
+  const { port } = server.address() as { port: number };
+  return { "ssh-host": `127.0.0.1:${port}`, ...TRUSTING };
+}
+
+const isSilent = (): void => undefined;
+
+/** A byte a second. */
+function drips(socket: Socket): void {
+  const banner = "SSH-2.0-OpenSSH_9.2p1 and a comment that takes longer than anybody would wait for it\r\n";
+  let sent = 0;
+  const timer = setInterval(() => {
+    socket.write(banner.charAt(sent));
+    sent += 1;
+  }, 1000);
+  socket.on("close", () => clearInterval(timer));
+}
+
+const BASE: Inputs = {
+  "stack-name": stack,
+  project: stack,
+  version: "v1",
+  build: "false",
+  prune: "false",
+  "stable-for": "1s",
+};
+let services = 0;
+
+/** Deploys one more service of the stack. Without tasks that is over at once, and all that is sent and asked goes the same way. */
+async function deploy(
+  inputs: Inputs,
+  during?: (action: ChildProcess, log: () => string) => void,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Run> {
+  services += 1;
+  const cwd = workspace({
+    "stack.yml": `services:\n  s${services}:\n    image: $IMAGE\n    deploy: { replicas: 0 }\n`,
+  });
+  const options = { cwd, inputs: { ...BASE, ...inputs }, environment };
+  return await runAction(during === undefined ? options : { ...options, during });
+}
+
+function isRefused(run: Run, says: RegExp): void {
+  expect(run.log).toMatch(says);
+  expect(run.code).toBe(1);
+  expect(run.outputs).toMatchObject({ status: "failed", reason: "connect" });
+  const errors = run.log.match(/^::error.*/gm) ?? [];
+  expect(errors).toHaveLength(1);
+  expect(errors[0]).toMatch(says);
+  expect(run.log).not.toContain("(SSH)"); // ssh2's own words are nobody's.
+  leavesNothing(run);
+}
+
+function known(...hosts: readonly Sshd[]): string {
+  return hosts.map((each) => each.known).join("\n");
+}
+
+const closed = `${N1}:1`;
+const knownAll = (...more: readonly Sshd[]): string =>
+  [`${N1},[${N1}]:1 ${sshds.hostKeyOf(MANAGER)}`, `${N2} ${sshds.hostKeyOf(WORKER)}`, known(...more)].join(
+    "\n",
+  );
+
+// --- servers that don't play along ------------------------------------------------------------------------------
+
+describe("servers that are slow or full", () => {
+  test.concurrent.each([
+    ["silent", isSilent],
+    ["dripping", drips],
+  ] as const)("a %s one is given up after 20 s, in words", async (_kind, behave) => {
+    const run = await deploy(await listening(behave));
+    isRefused(run, /127\.0\.0\.1:\d+ did not complete the SSH handshake within 20 s\./);
+    expect(run.ms).toBeGreaterThan(19_000);
+    expect(run.ms).toBeLessThan(28_000);
+  });
+
+  test.concurrent("a port that nobody listens on is given up after 20 s", async () => {
+    const run = await deploy({ ...TRUSTING, "ssh-host": `${N1}:1` });
+    isRefused(run, /Nothing listens at \S+:1\. Check the host/);
+    expect(run.log.match(/Trying again/g)).toHaveLength(1);
+    expect(run.ms).toBeLessThan(35_000);
+  });
+
+  test.concurrent("of several managers where none works, one error names each and its reason", async () => {
+    const locked = sshds.start(MANAGER, { config: ["DenyUsers root"] });
+    const run = await deploy({
+      "ssh-host": `${closed}, ${N2}, ${locked.address}`,
+      "ssh-known-hosts": knownAll(locked),
+    });
+    isRefused(run, /None of the 3 managers can be used: /);
+    const error = /^::error.*/m.exec(run.log)?.[0];
+    expect(error).toContain(`${N1} (Nothing listens at ${closed}.)`);
+    expect(error).toContain(`${N2} (${N2} is a worker, and only a manager can deploy.)`);
+    expect(error).toContain(`${N1} (root@${locked.address} refused the login`);
+    expect(run.log.match(/^No manager can be used at the moment\. Trying again\.$/gm)).toHaveLength(1);
+  });
+
+  test.concurrent("a silent one costs 10 s where there is another one to go to", async () => {
+    const silent = await listening(isSilent);
+    const run = await deploy({ ...TRUSTING, "ssh-host": `${silent["ssh-host"]}, ${N1}` });
+    works(run);
+    expect(run.log).toMatch(
+      /^127\.0\.0\.1: 127\.0\.0\.1:\d+ did not complete the SSH handshake within 10 s\./m,
+    );
+    expect(run.ms).toBeLessThan(20_000);
+  });
+
+  test.concurrent("an address that swallows packets costs 5 s", async () => {
+    control.onNode(WORKER, "iptables -I INPUT -p tcp --dport 2299 -j DROP");
+    const run = await deploy({ ...TRUSTING, "ssh-host": `${N2}:2299, ${N1}` });
+    works(run);
+    expect(run.log).toMatch(/^\S+: \S+:2299 can't be reached \(no answer within 5 s\)\./m);
+    expect(run.ms).toBeGreaterThan(5000);
+    expect(run.ms).toBeLessThan(15_000);
+  });
+
+  test.concurrent("one that is full (MaxStartups) for 3 s is tried again", async () => {
+    const server = sshds.start(MANAGER, { config: ["MaxStartups 1"] });
+    const holder = connect(server.port, N1).on("error", () => undefined);
+    await new Promise((done) => holder.once("data", done));
+    const free = when(/::group::Connect/, () => setTimeout(() => holder.destroy(), 3000));
+    const run = await deploy(server.inputs, free);
+    works(run);
+    const tries = run.log.match(
+      /^No SSH session with .*Its sshd may be full \(MaxStartups\) or restarting\. Trying again\.$/gm,
+    );
+    expect(tries).toHaveLength(1); // The same again is no news.
+    expect(run.ms).toBeGreaterThan(3000);
+  });
+
+  test.concurrent("a port that nobody listens on yet is tried again", async () => {
+    const server = sshds.start(MANAGER);
+    sshds.stop(server);
+    const run = await deploy(
+      server.inputs,
+      when(/Nothing listens at .* Trying again\./, () => sshds.restart(server)),
+    );
+    works(run);
+  });
+});
+
+// --- one manager ------------------------------------------------------------------------------------------------
+
+const NO_STREAMS = "AllowStreamLocalForwarding no";
+
+describe("ways to Docker's socket that work", () => {
+  const cases: [string, "forwarding" | "dial-stdio", readonly string[], string, Inputs][] = [
+    ["stream-local forwarding", "forwarding", [], "", {}],
+    ["stream-local forwarding of a user in the group docker", "forwarding", [], "", { "ssh-user": "deploy" }],
+    ["AllowStreamLocalForwarding no", "dial-stdio", [NO_STREAMS], "", {}],
+    ["MaxSessions 1", "dial-stdio", [NO_STREAMS, "MaxSessions 1"], "", { "ssh-user": "deploy" }],
+    ["MaxSessions 0, which leaves forwarding", "forwarding", ["MaxSessions 0"], "", {}],
+    // sshd takes it to forbid the other kind, too, whatever its manual says.
+    ["AllowTcpForwarding no", "dial-stdio", ["AllowTcpForwarding no"], "", {}],
+    ["DisableForwarding yes", "dial-stdio", ["DisableForwarding yes"], "", {}],
+    ["a user without a shell", "forwarding", [], "", { "ssh-user": "noshell" }],
+    ["a socket elsewhere, forwarded to", "forwarding", [], "", { "docker-socket": OTHER_SOCKET }],
+    ["a socket elsewhere, dialled", "dial-stdio", [NO_STREAMS], "", { "docker-socket": OTHER_SOCKET }],
+    ["sudo", "dial-stdio", [], "", { "ssh-user": "sudoer", "ssh-sudo": "true" }],
+    [
+      "sudo and a socket elsewhere",
+      "dial-stdio",
+      ["MaxSessions 1"],
+      "",
+      { "ssh-user": "sudoer", "ssh-sudo": "true", "docker-socket": OTHER_SOCKET },
+    ],
+    // Who may open some addresses only may open no socket, whichever addresses they are.
+    ["PermitOpen none", "dial-stdio", ["PermitOpen none"], "", {}],
+    ["a key with permitopen", "dial-stdio", [], `permitopen="${N1}:22"`, {}],
+  ];
+  test.concurrent.each(cases)("%s", async (_name, way, config, keyOptions, inputs) => {
+    const server = sshds.start(MANAGER, { config, keyOptions });
+    works(await deploy({ ...server.inputs, ...inputs }));
+    expect(server.sessions() > 0).toBe(way === "dial-stdio");
+  });
+});
+
+describe("a key that may do little, as the README has it in authorized_keys", () => {
+  const readme = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8");
+  const lines = [...readme.matchAll(/^(restrict,.*) ssh-ed25519 AAAA… \S+$/gm)].map(
+    ([, options = ""]) => options,
+  );
+  const ssh = (server: Sshd, ...argv: readonly string[]): string => {
+    const folder = workspace({ known: `${server.known}\n`, key: sandbox.key });
+    execFileSync("chmod", ["600", join(folder, "key")]);
+    const options = [
+      "-F",
+      "none",
+      "-i",
+      join(folder, "key"),
+      "-o",
+      `UserKnownHostsFile=${join(folder, "known")}`,
+    ];
+    const args = [...options, "-o", "BatchMode=yes", "-p", String(server.port), ...argv];
+    try {
+      return execFileSync("ssh", args, { encoding: "utf8", stdio: "pipe", input: "", timeout: 10_000 });
+    } catch (error) {
+      return `failed: ${String((error as { stderr?: unknown }).stderr)}`;
+    }
+  };
+
+  test("there is one for forwarding and one for a forced command", () => {
+    expect(lines).toEqual([
+      'restrict,port-forwarding,command="/bin/false"',
+      'restrict,command="docker system dial-stdio"',
+    ]);
+  });
+
+  test.concurrent("the first works for a user without a shell, and opens none", async () => {
+    const server = sshds.start(MANAGER, { keyOptions: lines[0] ?? "" });
+    works(await deploy({ ...server.inputs, "ssh-user": "noshell" }));
+    works(await deploy({ ...server.inputs, "ssh-user": "deploy" }));
+    expect(server.sessions()).toBe(0);
+    expect(ssh(server, `deploy@${N1}`, "id")).not.toContain("uid=");
+    expect(ssh(server, "-tt", `deploy@${N1}`)).not.toContain("uid=");
+  });
+
+  test.concurrent("the second works, runs nothing else and forwards nothing", async () => {
+    const server = sshds.start(MANAGER, { keyOptions: lines[1] ?? "" });
+    works(await deploy({ ...server.inputs, "ssh-user": "deploy" }));
+    expect(ssh(server, `deploy@${N1}`, "id")).not.toContain("uid=");
+    expect(ssh(server, "-W", `${N1}:22`, `deploy@${N1}`)).toMatch(/failed: .*administratively prohibited/);
+    const socket = join(workspace({}), "s");
+    expect(ssh(server, "-o", "ExitOnForwardFailure=yes", "-N", "-R", `1:${socket}`, `deploy@${N1}`)).toMatch(
+      /failed: /,
+    );
+  });
+});
+
+describe("ways to Docker's socket that don't", () => {
+  const login = "The SSH login at \\S+ works, but Docker's socket there can't be reached\\.";
+  const refuses = "sshd refuses to forward to /var/run/docker\\.sock, or nothing listens there;";
+  const dials = "`docker system dial-stdio` says:";
+  const cases: [string, readonly string[], string, Inputs, string][] = [
+    [
+      "a key that may do nothing",
+      [],
+      'restrict,command="/bin/false"',
+      {},
+      `${login} ${refuses} ${dials} it ended with exit code 1\\.`,
+    ],
+    [
+      "neither forwarding nor sessions",
+      ["AllowTcpForwarding no", "MaxSessions 0"],
+      "",
+      {},
+      `${login} ${refuses} ${dials} sshd opens no session for it.*AllowStreamLocalForwarding and AllowTcpForwarding`,
+    ],
+    [
+      "a socket that is not there",
+      [],
+      "",
+      { "docker-socket": "/run/nowhere.sock" },
+      `${login}.*/run/nowhere\\.sock.*no such file or directory`,
+    ],
+    [
+      "a user who may not open the socket",
+      [],
+      "",
+      { "ssh-user": "nodocker" },
+      `${login}.*permission denied.*nodocker may open /var/run/docker\\.sock \\(group docker\\)`,
+    ],
+    [
+      "sudo of a user without it",
+      [],
+      "",
+      { "ssh-user": "nodocker", "ssh-sudo": "true" },
+      `${login} \`sudo -n docker system dial-stdio\` says: sudo: a password is required\\..*that nodocker may run docker by sudo without a password`,
+    ],
+    [
+      "sudo where sshd opens no session",
+      ["MaxSessions 0"],
+      "",
+      { "ssh-user": "sudoer", "ssh-sudo": "true" },
+      `${login} \`sudo -n docker system dial-stdio\` says: sshd opens no session for it`,
+    ],
+    [
+      "an account without a shell",
+      [NO_STREAMS],
+      "",
+      { "ssh-user": "noshell" },
+      `${login} ${refuses} ${dials} This account is currently not available\\.`,
+    ],
+    [
+      "a command that says hello instead",
+      [NO_STREAMS],
+      'command="echo hello"',
+      {},
+      `${login} ${refuses} ${dials} hello\\.`,
+    ],
+    [
+      "a command that says nothing",
+      [NO_STREAMS],
+      'command="true"',
+      {},
+      `${login} ${refuses} ${dials} it ended with exit code 0\\.`,
+    ],
+    [
+      "a command that is not there",
+      [NO_STREAMS],
+      'command="/opt/bin/docker system dial-stdio"',
+      {},
+      `${login} ${refuses} ${dials} .*/opt/bin/docker: No such file or directory\\.`,
+    ],
+    [
+      "a command that is killed",
+      [NO_STREAMS],
+      'command="kill -KILL $$"',
+      {},
+      `${login} ${refuses} ${dials} it was ended by SIGKILL\\.`,
+    ],
+  ];
+  test.concurrent.each(cases)("%s is refused in words", async (_name, config, keyOptions, inputs, says) => {
+    const run = await deploy({ ...sshds.start(MANAGER, { config, keyOptions }).inputs, ...inputs });
+    isRefused(run, new RegExp(says));
+    if (inputs["ssh-sudo"] === "true") expect(run.log).not.toMatch(/forward/);
+  });
+
+  test.concurrent("whatever a command says stays one line, short and without effect", async () => {
+    const trick = `printf '\\033[31m%s\\n' one '::error::two' '##[error]three' \\"$(head -c 5000 /dev/zero | tr '\\0' x)\\" >&2`;
+    const server = sshds.start(MANAGER, { config: [NO_STREAMS], keyOptions: `command="${trick}"` });
+    const run = await deploy(server.inputs);
+    isRefused(run, /says: one ::error::two .*three x{100,300}…\./);
+    const line = run.log.split("\n").find((each) => each.includes("one ::error::two")) ?? "";
+    expect(line).not.toContain("\u001b");
+    expect(line.length).toBeLessThan(1500);
+  });
+});
+
+test.concurrent("a manager at an IPv6 address", async () => {
+  const address = control.onNode(MANAGER, "ip -6 -o addr show dev eth0 scope global | awk '{ print $4 }'");
+  const [ip = ""] = address.split("/");
+  expect(ip).toMatch(/^fd00:/);
+  const key = sshds.hostKeyOf(MANAGER);
+  const run = await deploy({
+    "ssh-host": `[${ip}]:1, root@[${ip}]:22`,
+    "ssh-known-hosts": `${ip},[${ip}]:1 ${key}`,
+  });
+  works(run);
+  expect(run.log).toContain(`${ip}: Nothing listens at [${ip}]:1.`);
+  expect(run.log).toContain(`Connected to the manager ${ip}.`);
+  works(await deploy({ "ssh-host": `[${ip}]`, "ssh-known-hosts": `${ip} ${key}` }));
+});
+
+// --- host keys --------------------------------------------------------------------------------------------------
+
+/** Nothing of a login in it, whatever its outcome. */
+const CREDENTIAL = /Accepted|Failed|Postponed|userauth|publickey|password|for root|for invalid/;
+const wrong = (): string => readFileSync(join(wrongKey, "k.pub"), "utf8").split(" ").slice(0, 2).join(" ");
+
+describe("host keys", () => {
+  const TYPES = ["ed25519", "ecdsa", "rsa"] as const;
+  const publicKeys = (): Record<(typeof TYPES)[number], string> => {
+    const lines = TYPES.map((type) => {
+      const script = `f=/run/host-key-$1; [ -e "$f" ] || ssh-keygen -q -t "$1" -N "" -C "" -f "$f"; cat "$f.pub"`;
+      return [type, control.onNode(MANAGER, script, [type]).trim()] as const;
+    });
+    return Object.fromEntries(lines) as Record<(typeof TYPES)[number], string>;
+  };
+  /** An sshd that has a key of each kind. */
+  const server = (): Sshd =>
+    sshds.start(MANAGER, { config: TYPES.map((type) => `HostKey /run/host-key-${type}`) });
+  const hashed = (line: string): string => {
+    const folder = workspace({ known_hosts: `${line}\n` });
+    execFileSync("ssh-keygen", ["-q", "-H", "-f", join(folder, "known_hosts")], { stdio: "pipe" });
+    return readFileSync(join(folder, "known_hosts"), "utf8");
+  };
+
+  type Known = (name: string, keys: ReturnType<typeof publicKeys>) => string;
+  const good: [string, Known][] = [
+    ["only the ECDSA key is known", (name, { ecdsa }) => `${name} ${ecdsa}`],
+    ["only the RSA key is known", (name, { rsa }) => `${name} ${rsa}`],
+    ["all keys are known", (name, keys) => TYPES.map((type) => `${name} ${keys[type]}`).join("\n")],
+    ["another key is known as well", (name, { ed25519 }) => `${name} ${wrong()}\n${name} ${ed25519}`],
+    ["the name is hashed", (name, { rsa }) => hashed(`${name} ${rsa}`)],
+    ["the line has a wildcard", (name, { ed25519 }) => `${name.replace(/\.\d+\]/, ".*]")} ${ed25519}`],
+    [
+      "one key is revoked and another one is known",
+      (name, { ed25519, rsa }) => `@revoked * ${ed25519}\n${name} ${rsa}`,
+    ],
+  ];
+  test.concurrent.each(good)("%s: it is asked for that one", async (_name, knownHosts) => {
+    const keys = publicKeys();
+    const at = server();
+    works(await deploy({ ...at.inputs, "ssh-known-hosts": knownHosts(`[${N1}]:${at.port}`, keys) }));
+  });
+
+  const bad: [string, Known, RegExp][] = [
+    [
+      "another key is known",
+      (name) => `${name} ${wrong()}`,
+      /The host key of \S+ is not the expected one: it offered ssh-ed25519 SHA256:\S+, expected SHA256:\S+\. Nothing was sent to it\./,
+    ],
+    [
+      "the key is revoked",
+      (name, { ed25519 }) => `${name} ${ed25519}\n@revoked * ${ed25519}`,
+      /The host key of \S+ is revoked: it offered ssh-ed25519 SHA256:\S+\. Nothing was sent to it\./,
+    ],
+  ];
+  test.concurrent.each(bad)("%s: no credential is sent", async (_name, knownHosts, says) => {
+    const keys = publicKeys();
+    const at = server();
+    const run = await deploy({ ...at.inputs, "ssh-known-hosts": knownHosts(`[${N1}]:${at.port}`, keys) });
+    isRefused(run, says);
+    expect(at.log()).toContain("Connection from");
+    expect(at.log()).not.toMatch(CREDENTIAL);
+  });
+
+  test.concurrent("the line that is offered for known_hosts is the right one", async () => {
+    const at = sshds.start(MANAGER);
+    const run = await deploy({ ...at.inputs, "ssh-known-hosts": `[${N1}]:${at.port} ${wrong()}` });
+    const [, line = ""] = /put this line into "ssh-known-hosts": (\S+ \S+ \S+)\. If not/.exec(run.log) ?? [];
+    works(await deploy({ ...at.inputs, "ssh-known-hosts": line }));
+  });
+});
+
+// --- logins -----------------------------------------------------------------------------------------------------
+
+describe("logins", () => {
+  const PASSWORD: Inputs = {
+    "ssh-private-key": "",
+    "ssh-user": "deploy",
+    "ssh-password": sandbox.sshPassword,
+  };
+
+  test.concurrent("a password where the server asks for it in a dialogue (PAM)", async () => {
+    control.onNode(
+      MANAGER,
+      "printf '%s required %s\\n' auth pam_unix.so account pam_unix.so session pam_permit.so >/etc/pam.d/sshd",
+    );
+    const server = sshds.start(MANAGER, {
+      config: ["UsePAM yes", "KbdInteractiveAuthentication yes", "PasswordAuthentication no"],
+    });
+    works(await deploy({ ...server.inputs, ...PASSWORD }));
+    expect(server.log()).toContain("Accepted keyboard-interactive/pam for deploy");
+    const refused = await deploy({ ...server.inputs, ...PASSWORD, "ssh-password": "wrong-password" });
+    isRefused(
+      refused,
+      /refused the login \(tried the given password\)\. It would take: .*keyboard-interactive/,
+    );
+  });
+
+  test.concurrent("what the server would have taken is part of the error", async () => {
+    const server = sshds.start(MANAGER, { config: ["PasswordAuthentication no"] });
+    const run = await deploy({ ...server.inputs, ...PASSWORD });
+    isRefused(run, /deploy@\S+ refused the login \(tried the given password\)\. It would take: publickey\./);
+  });
+
+  test.concurrent("a key and a password, one after the other, where the server wants both", async () => {
+    const server = sshds.start(MANAGER, { config: ["AuthenticationMethods publickey,password"] });
+    works(await deploy({ ...server.inputs, ...PASSWORD, "ssh-private-key": sandbox.key }));
+    expect(server.log()).toMatch(/Partial publickey for deploy[\s\S]*Accepted password for deploy/);
+  });
+
+  test.concurrent("an agent that is gone is named as the reason", async () => {
+    const server = sshds.start(MANAGER);
+    const folder = workspace({});
+    const deaf = createServer((socket) => void socket.destroy()).listen(join(folder, "agent"));
+    servers.push(deaf);
+    const run = await deploy({ ...server.inputs, "ssh-private-key": "" }, undefined, {
+      SSH_AUTH_SOCK: join(folder, "agent"),
+    });
+    isRefused(
+      run,
+      /The SSH agent at SSH_AUTH_SOCK can't be used: |refused the login \(tried the keys of the SSH agent\)/,
+    );
+  });
+});
+
+// --- jump hosts -------------------------------------------------------------------------------------------------
+
+describe("jump hosts", () => {
+  const accepted = (log: string, from: string): number =>
+    (log.match(new RegExp(`Accepted publickey for \\S+ from ${from.replaceAll(".", "\\.")} `, "g")) ?? [])
+      .length;
+
+  test.concurrent("one: the manager sees it, and not the runner", async () => {
+    const [first, second] = [sshds.start(WORKER), sshds.start(MANAGER)];
+    const run = await deploy({
+      "ssh-host": second.address,
+      "ssh-jump": first.address,
+      "ssh-known-hosts": known(first, second),
+    });
+    works(run);
+    expect(accepted(first.log(), `${sandbox.net}.254`)).toBe(1);
+    expect(accepted(second.log(), N2)).toBe(1);
+    expect(first.sessions()).toBe(0);
+  });
+
+  test.concurrent(
+    "two in a chain, each with a user of its own, to a manager without forwarding",
+    async () => {
+      const [first, second] = [sshds.start(WORKER), sshds.start(WORKER)];
+      const last = sshds.start(MANAGER, { config: [NO_STREAMS, "MaxSessions 1"] });
+      const run = await deploy({
+        "ssh-host": `deploy@${last.address}`,
+        "ssh-jump": `nodocker@${first.address}, sudoer@${second.address}`,
+        "ssh-known-hosts": known(first, second, last),
+      });
+      works(run);
+      expect(first.log()).toContain("Accepted publickey for nodocker");
+      expect(second.log()).toContain(`Accepted publickey for sudoer from ${N2}`);
+      expect(last.log()).toContain(`Accepted publickey for deploy from ${N2}`);
+    },
+  );
+
+  test.concurrent("one behind which several managers are tried", async () => {
+    const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
+    const run = await deploy({
+      "ssh-host": `${N1}:1, ${manager.address}`,
+      "ssh-jump": jump.address,
+      "ssh-known-hosts": `${known(jump, manager)}\n[${N1}]:1 ${sshds.hostKeyOf(MANAGER)}`,
+    });
+    works(run);
+    expect(run.log).toMatch(
+      new RegExp(`^${N1}: The jump host ${jump.address} can't reach ${N1}:1 \\(Connection refused\\)`, "m"),
+    );
+  });
+
+  test.concurrent(
+    "one whose key is not the known one gets no credential, and neither does the manager behind",
+    async () => {
+      const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
+      const run = await deploy({
+        "ssh-host": manager.address,
+        "ssh-jump": jump.address,
+        "ssh-known-hosts": `[${N2}]:${jump.port} ${wrong()}\n${known(manager)}`,
+      });
+      isRefused(
+        run,
+        new RegExp(`The host key of ${jump.address} is not the expected one:.*Nothing was sent to it`),
+      );
+      expect(jump.log()).toContain("Connection from");
+      expect(jump.log()).not.toMatch(CREDENTIAL);
+      expect(manager.log()).not.toContain("Connection from");
+    },
+  );
+
+  test.concurrent("a manager of another key gets no credential from behind a good one", async () => {
+    const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
+    const run = await deploy({
+      "ssh-host": manager.address,
+      "ssh-jump": jump.address,
+      "ssh-known-hosts": `${known(jump)}\n[${N1}]:${manager.port} ${wrong()}`,
+    });
+    isRefused(
+      run,
+      new RegExp(`The host key of ${manager.address} is not the expected one:.*Nothing was sent to it`),
+    );
+    expect(manager.log()).toContain(`Connection from ${N2}`);
+    expect(manager.log()).not.toMatch(CREDENTIAL);
+  });
+
+  test.concurrent("one whose key nobody has given is refused before anybody is contacted", async () => {
+    const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
+    const run = await deploy({
+      "ssh-host": manager.address,
+      "ssh-jump": jump.address,
+      "ssh-known-hosts": known(manager),
+    });
+    expect(run.log).toContain(`"ssh-known-hosts" has no key for [${N2}]:${jump.port}.`);
+    expect(run.outputs).toMatchObject({ status: "failed", reason: "input" });
+    expect(run.log.match(/^::error/gm)).toHaveLength(1);
+    expect(jump.log() + manager.log()).not.toContain("Connection from");
+    leavesNothing(run);
+  });
+
+  const forwardsNothing =
+    /The jump host \S+ does not forward connections to \S+:22\. On \S+ sshd needs AllowTcpForwarding .*port-forwarding/;
+  const unreachable: [string, readonly string[], string, RegExp][] = [
+    ["that forwards nothing", ["AllowTcpForwarding no"], "", forwardsNothing],
+    ["whose key may not forward", [], "restrict", forwardsNothing],
+    [
+      "whose key may forward elsewhere only",
+      [],
+      `restrict,port-forwarding,permitopen="${N2}:22"`,
+      /The jump host \S+ does not forward connections to \S+:22\..*permitopen/,
+    ],
+  ];
+  test.concurrent.each(unreachable)("one %s is refused in words", async (_name, config, keyOptions, says) => {
+    const jump = sshds.start(WORKER, { config, keyOptions });
+    const run = await deploy({
+      "ssh-host": N1,
+      "ssh-jump": jump.address,
+      "ssh-known-hosts": `${known(jump)}\n${N1} ${sshds.hostKeyOf(MANAGER)}`,
+    });
+    isRefused(run, says);
+  });
+
+  test.concurrent.each([
+    [
+      "nobody listens at the port",
+      `${N1}:1`,
+      /^\S+: The jump host \S+ can't reach \S+:1 \(Connection refused\)\. Check the name and the port as \S+ sees them/m,
+    ],
+    [
+      "there is no way to the address",
+      NOBODY,
+      /^\S+: The jump host \S+ can't reach \S+\.99:22 \((No route to host|its sshd gives no reason)\)/m,
+    ],
+    [
+      "the name is unknown there",
+      "manager.invalid",
+      /^\S+: The jump host \S+ can't reach manager\.invalid:22 \(.+\)/m,
+    ],
+    [
+      "packets are swallowed",
+      `${N1}:2299`,
+      /^\S+: The jump host \S+ can't reach \S+:2299 \(no answer within 5 s\)/m,
+    ],
+  ])("%s, and the next manager is tried", async (_name, host, says) => {
+    control.onNode(
+      MANAGER,
+      "iptables -C INPUT -p tcp --dport 2299 -j DROP || iptables -I INPUT -p tcp --dport 2299 -j DROP",
+    );
+    const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
+    const next = host.replace(/^(.*):(\d+)$/, "[$1]:$2");
+    const run = await deploy({
+      "ssh-host": `${host}, ${manager.address}`,
+      "ssh-jump": jump.address,
+      "ssh-known-hosts": `${known(jump, manager)}\n${next} ${sshds.hostKeyOf(MANAGER)}`,
+    });
+    works(run);
+    expect(run.log).toMatch(says);
+    expect(run.log).not.toContain("(SSH)");
+  });
+});
+
+// --- several managers -------------------------------------------------------------------------------------------
+
+describe("several managers", () => {
+  test.concurrent("the first that works is used, and the log says why the others are not", async () => {
+    const run = await deploy({ "ssh-host": `${closed}, ${N2}\n${N1}`, "ssh-known-hosts": knownAll() });
+    works(run);
+    expect(run.log.match(new RegExp(`^${N1}: Nothing listens at ${closed}\\.`, "gm"))).toHaveLength(1);
+    expect(run.log.match(new RegExp(`^${N2}: ${N2} is a worker, and only a manager`, "gm"))).toHaveLength(1);
+    expect(run.log).toContain(`Connected to the manager ${N1}.`);
+    expect(run.summary).toContain(`manager <code>${N1}</code>`);
+  });
+
+  test.concurrent("a login that is refused by one is no reason to give up", async () => {
+    const server = sshds.start(MANAGER, { config: ["AllowUsers nobody"] });
+    const run = await deploy({
+      "ssh-host": `${server.address}, ${N1}`,
+      "ssh-known-hosts": knownAll(server),
+    });
+    works(run);
+    expect(run.log).toMatch(new RegExp(`^${N1}: root@${server.address} refused the login`, "m"));
+  });
+});
+
+// --- cancelled --------------------------------------------------------------------------------------------------
+
+describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s", (signal) => {
+  const watching = /::group::Deploy and watch[\s\S]*\] s\d+: /;
+  const moments: [string, RegExp, number, () => Inputs | Promise<Inputs>, RegExp][] = [
+    [
+      "during the handshake",
+      /::group::Connect/,
+      300,
+      async () => await listening(isSilent),
+      /Nothing had been sent/,
+    ],
+    [
+      "while a jump host tries to reach the next one",
+      /::group::Connect/,
+      800,
+      () => ({ ...TRUSTING, "ssh-host": `${NOBODY}:22`, "ssh-jump": N2, "ssh-fingerprint": bothPrints() }),
+      /Nothing had been sent/,
+    ],
+    [
+      "between two tries",
+      /Trying again/,
+      0,
+      () => ({ ...TRUSTING, "ssh-host": `${N1}:1` }),
+      /Nothing had been sent/,
+    ],
+    ["while it watches", watching, 0, () => ({}), /goes on rolling out/],
+    [
+      "while it watches by dial-stdio",
+      watching,
+      0,
+      () => sshds.start(MANAGER, { config: [NO_STREAMS, "MaxSessions 1"] }).inputs,
+      /goes on rolling out/,
+    ],
+  ];
+  test.concurrent.each(moments)(
+    "%s leaves nothing behind",
+    async (_moment, pattern, afterMs, inputs, says) => {
+      let killedAt = 0;
+      const run = await deploy(
+        { "stable-for": "30s", ...(await inputs()) },
+        when(pattern, (action) => {
+          setTimeout(() => {
+            killedAt = Date.now();
+            action.kill(signal);
+          }, afterMs);
+          action.on("close", () => (killedAt = Date.now() - killedAt));
+        }),
+      );
+      expect(killedAt).toBeLessThan(5000); // The runner kills after 7.5 s.
+      expect(run.code).toBe(1);
+      expect(run.log.match(/^::error.*/gm)).toEqual([
+        expect.stringContaining(`::error::Cancelled: the runner sent ${signal}.`),
+      ]);
+      expect(run.outputs).toMatchObject({ status: "failed", reason: "" });
+      expect(run.summary).toMatch(says);
+      leavesNothing(run);
+    },
+  );
+
+  // Before its first line Node itself ends at a signal.
+  test.concurrent.each([20, 80, 140, 200, 300, 400, 550, 700, 900, 1200])(
+    "after %d ms leaves nothing behind",
+    async (ms) => {
+      const run = await deploy(
+        { "stable-for": "30s" },
+        (action) => void setTimeout(() => action.kill(signal), ms),
+      );
+      expect(run.code).not.toBe(0);
+      expect(run.log).not.toContain("bug");
+      leavesNothing(run);
+    },
+  );
+});
+
+function bothPrints(): string {
+  const print = execFileSync("ssh-keygen", ["-lf", "-"], {
+    input: sshds.hostKeyOf(WORKER),
+    encoding: "utf8",
+  });
+  return `${sandbox.fingerprint}\n${print.split(" ")[1]}`;
+}
+
+test.concurrent(
+  "while it works, all there is lies in a folder that is closed to others, and the key nowhere",
+  async () => {
+    const found: string[] = [];
+    const run = await deploy(
+      { "stable-for": "3s" },
+      when(/::group::Deploy and watch[\s\S]*\] s\d+: /, (action) => {
+        const state = readFileSync(`/proc/${action.pid}/environ`, "utf8");
+        const temp = /RUNNER_TEMP=([^\0]+)/.exec(state)?.[1] ?? "";
+        const folders = readdirSync(temp).filter((name) => !name.startsWith("swarm-stack-file-"));
+        for (const name of folders) {
+          expect(statSync(join(temp, name)).mode & 0o777).toBe(0o700);
+          found.push(...readdirSync(join(temp, name), { recursive: true, encoding: "utf8" }));
+        }
+        const keyLine = sandbox.key.split("\n")[2] ?? "";
+        const grep = `grep -rlF --devices=skip -- "$1" "$2" || true`;
+        expect(execFileSync("sh", ["-c", grep, "sh", keyLine, temp], { encoding: "utf8" })).toBe("");
+      }),
+    );
+    works(run);
+    expect(found).toContain("docker.sock");
+  },
+);
+
+test("nothing of docker system dial-stdio stays on the manager, once all of these are over", async () => {
+  const running = (): string =>
+    control.onNode(MANAGER, "grep -lsz 'dial[-]stdio' /proc/[0-9]*/cmdline || true");
+  await until("the manager runs no docker system dial-stdio", () => running() === "", 15);
+});
