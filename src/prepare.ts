@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
+import { refuseOlder } from "./commit-order.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
 import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
@@ -84,7 +85,7 @@ export function renderWith(
   });
 }
 
-/** Waits for an earlier update, resolves every image, and plans; refuses what can't work. */
+/** Lets an earlier update come to rest, resolves every image, and plans; refuses what can't work. */
 export async function prepare(
   digest: string,
   found: Found,
@@ -93,6 +94,7 @@ export async function prepare(
 ): Promise<Prepared> {
   const { inputs, sources, world, dockerMajor, facts } = deployment;
   const { voice } = world;
+  await refuseOlder(inputs, found.survey, world);
   const survey = await settled(found.survey, {
     stack: inputs.stack.name,
     swarm: session.swarm,

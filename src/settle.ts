@@ -74,8 +74,8 @@ function wayBack(service: Service, isStill: boolean, putBack: ReadonlySet<string
 
 /** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
 function before({ spec, previous }: Service): ServiceSpec | undefined {
-  const tasks = (each: ServiceSpec): string => JSON.stringify(each.TaskTemplate);
-  return previous === undefined || tasks(previous) === tasks(spec) ? undefined : previous;
+  const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
+  return sameTasks ? undefined : previous;
 }
 
 function state({ update }: Service): string {
