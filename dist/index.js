@@ -21167,7 +21167,7 @@ module.exports = {
 /***/ 9140:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
-/* unused reexport */ __nccwpck_require__(6759);
+module.exports = __nccwpck_require__(6759);
 
 
 /***/ }),
@@ -21188,10 +21188,10 @@ var assert = __nccwpck_require__(2613);
 var util = __nccwpck_require__(9023);
 
 
-__webpack_unused_export__ = httpOverHttp;
-__webpack_unused_export__ = httpsOverHttp;
-__webpack_unused_export__ = httpOverHttps;
-__webpack_unused_export__ = httpsOverHttps;
+exports.httpOverHttp = httpOverHttp;
+exports.httpsOverHttp = httpsOverHttp;
+exports.httpOverHttps = httpOverHttps;
+exports.httpsOverHttps = httpsOverHttps;
 
 
 function httpOverHttp(options) {
@@ -23855,7 +23855,7 @@ nacl.setPRNG = function(fn) {
 /* unused harmony exports createNeeds, partsOf, sendServices */
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2548);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5251);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1969);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5749);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5867);
@@ -24002,8 +24002,8 @@ var errors = __nccwpck_require__(840);
 var observe = __nccwpck_require__(6507);
 // EXTERNAL MODULE: ./src/plan.ts
 var src_plan = __nccwpck_require__(4044);
-// EXTERNAL MODULE: ./src/prepare.ts
-var prepare = __nccwpck_require__(2548);
+// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
+var prepare = __nccwpck_require__(5251);
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(8685);
 // EXTERNAL MODULE: ./src/restore.ts
@@ -24083,7 +24083,8 @@ const STABLE_AGAIN_MS = 5000;
 async function aftermath(plan, sent, rollout, session, error) {
     const { facts, inputs, world } = rollout;
     world.voice.endGroup();
-    if (error instanceof errors/* Cancelled */.cJ) {
+    // Who has lost the lock may not put anything back either: somebody else works on the stack.
+    if (error instanceof errors/* Cancelled */.cJ || error instanceof errors/* LockError */.Ku) {
         facts.aftermath = [
             "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
         ];
@@ -24307,14 +24308,15 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7857);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4145);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7336);
-/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6526);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2548);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(8685);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5343);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(1969);
-/* harmony import */ var _sources_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1473);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(5867);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9696);
+/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6526);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5251);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8685);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1969);
+/* harmony import */ var _sources_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(1473);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(5867);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -24381,6 +24383,8 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
+
 /** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
 const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
@@ -24397,9 +24401,11 @@ async function deploy(inputs, world, facts) {
         const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .swarmLogin */ .aY)(inputs.image)), true);
         facts.manager = session.swarm.address;
         world.voice.say(`Connected to ${session.swarm.address}.`);
-        const { digest, ...found } = await findOut(pushed, deployment, session);
+        const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
+        const { digest, ...found } = await findOut(pushed, lock, deployment, session);
         nameImage(digest, deployment);
-        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .prepare */ .iA)(digest, found, deployment, session);
+        session.guard(lock);
+        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .prepare */ .iA)(digest, found, deployment, session);
         const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
         if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_1__/* .carryOut */ .u)(prepared, send, deployment, session)))
             return;
@@ -24417,16 +24423,16 @@ async function deploy(inputs, world, facts) {
 }
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 async function begin(inputs, world, facts) {
-    const [dockerMajor, sources] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
+    const [dockerMajor, sources] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
         majorVersion(world.docker),
-        new Promise((read) => read((0,_sources_js__WEBPACK_IMPORTED_MODULE_11__/* .readSources */ .t)(inputs.stack, world.files))),
+        new Promise((read) => read((0,_sources_js__WEBPACK_IMPORTED_MODULE_12__/* .readSources */ .t)(inputs.stack, world.files))),
     ]);
     const begun = { inputs, sources, dockerMajor, world, facts };
     sources.warnings.forEach((warning) => world.voice.warn(warning));
-    const draft = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .renderWith */ .hc)(NO_DIGEST_YET, _prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .DRAFT_NAMES */ .fw, begun);
+    const draft = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .renderWith */ .hc)(NO_DIGEST_YET, _prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .DRAFT_NAMES */ .fw, begun);
     draft.warnings.forEach((warning) => world.voice.warn(warning));
     (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .checkBuildFiles */ .oh)(inputs.image, world.files);
-    await (0,_planning_js__WEBPACK_IMPORTED_MODULE_6__/* .checkByDocker */ .w)(world, draft, sources.folder, dockerMajor);
+    await (0,_planning_js__WEBPACK_IMPORTED_MODULE_7__/* .checkByDocker */ .w)(world, draft, sources.folder, dockerMajor);
     return { ...begun, draft };
 }
 async function majorVersion(docker) {
@@ -24440,31 +24446,38 @@ function nameImage(digest, { inputs, facts }) {
     facts.digest = digest;
     facts.image = `${referenceOf(inputs)}@${digest}`;
 }
-/** All that can be asked without knowing the answer to something else, at once: a manager may be far away. */
-async function findOut(pushed, { inputs, draft, world }, session) {
+/**
+ * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
+ * under the lock; who has to wait for it looks again at everything.
+ */
+async function findOut(pushed, lock, { inputs, draft, world }, session) {
     const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .U(session);
     const ask = async () => {
         const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
         const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
         await Promise.all(known.map(async (image) => await images.ask(image)));
     };
-    const [survey, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
-        session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
+    const survey = async () => await session.swarm.survey(inputs.stack.name);
+    const [found, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
+        lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
         ask(),
     ]);
-    return { digest, survey, images };
+    if (found !== undefined)
+        return { digest, survey: found, images };
+    await lock.take(inputs.rollout.lockTimeoutMs);
+    return { digest, survey: await survey(), images: new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .U(session) };
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, objects }, { world, facts }) {
     const { version, image, digest, configName } = facts;
     const made = (kind) => objects.filter((object) => object.kind === kind).map(({ name }) => name);
     return {
-        facts: { version, image, digest, configName, commit: world.run.sha, file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .printed */ .zd)(stack) },
+        facts: { version, image, digest, configName, commit: world.run.sha, file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_11__/* .printed */ .zd)(stack) },
         configs: made("config"),
         secrets: made("secret"),
-        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .addressedNetworks */ .hg)(stack),
+        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_11__/* .addressedNetworks */ .hg)(stack),
     };
 }
 
@@ -24476,6 +24489,7 @@ function releaseFrom({ stack, objects }, { world, facts }) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Ku: () => (/* binding */ LockError),
 /* harmony export */   Ne: () => (/* binding */ StackFileError),
 /* harmony export */   T$: () => (/* binding */ ConnectError),
 /* harmony export */   Tj: () => (/* binding */ StopError),
@@ -24535,6 +24549,15 @@ class ConnectError extends StopError {
 class PreflightError extends StopError {
     constructor(problems, cause) {
         super("preflight", problems, cause);
+    }
+}
+/**
+ * Another deployment of the stack holds its lock, or has taken it over. What this one had sent before goes on by itself; from here on
+ * it sends nothing.
+ */
+class LockError extends StopError {
+    constructor(message, hint, cause) {
+        super("lock", [{ message, hint }], cause);
     }
 }
 /** The swarm refused a change, or was lost while it was made. It may be changed in part; the message says so. */
@@ -25141,6 +25164,7 @@ const DEFAULTS = {
     "stable-for": "15s",
     "on-failure": "rollback",
     "lock-timeout": "10m",
+    "allow-older": "false",
     "keep-releases": "5",
 };
 /** Tried in this order where `stack-file` is not given. */
@@ -25160,7 +25184,6 @@ function parseInputs(raw, run) {
     const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
     if (mode === "plan")
         reader.complain('mode "plan" is not built yet in this version.', 'Use mode "deploy".');
-    reader.refuseForNow("lock-timeout", "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.");
     reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
     reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
     const inputs = {
@@ -25172,11 +25195,14 @@ function parseInputs(raw, run) {
             timeoutMs: reader.duration("timeout"),
             stableForMs: reader.duration("stable-for"),
             onFailure: reader.oneOf("on-failure", ["rollback", "keep"]),
+            lockTimeoutMs: reader.duration("lock-timeout"),
+            allowOlder: reader.boolean("allow-older"),
         },
         releases: {
             keep: reader.count("keep-releases"),
             wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
         },
+        githubToken: reader.optional("github-token"),
     };
     if (inputs.rollout.timeoutMs === 0)
         reader.complain('"timeout" is zero: no rollout can be that fast.');
@@ -25861,33 +25887,29 @@ function collect(stream, onLine) {
 
 /***/ }),
 
-/***/ 3173:
+/***/ 6772:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-
-// EXPORTS
-__nccwpck_require__.d(__webpack_exports__, {
-  PB: () => (/* binding */ EngineApi),
-  Ep: () => (/* binding */ Timeout),
-  Pq: () => (/* binding */ json),
-  v6: () => (/* binding */ messageIn),
-  hF: () => (/* binding */ successful)
-});
-
-// EXTERNAL MODULE: external "node:http"
-var external_node_http_ = __nccwpck_require__(7067);
-// EXTERNAL MODULE: external "node:fs"
-var external_node_fs_ = __nccwpck_require__(3024);
-// EXTERNAL MODULE: external "node:net"
-var external_node_net_ = __nccwpck_require__(7030);
-;// CONCATENATED MODULE: external "node:https"
-const external_node_https_namespaceObject = require("node:https");
-// EXTERNAL MODULE: external "node:path"
-var external_node_path_ = __nccwpck_require__(6760);
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
-;// CONCATENATED MODULE: ./src/io/engine.ts
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   AD: () => (/* binding */ onlyReads),
+/* harmony export */   Ep: () => (/* binding */ Timeout),
+/* harmony export */   PB: () => (/* binding */ EngineApi),
+/* harmony export */   Pq: () => (/* binding */ json),
+/* harmony export */   hF: () => (/* binding */ successful),
+/* harmony export */   v6: () => (/* binding */ messageIn)
+/* harmony export */ });
+/* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7067);
+/* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var node_fs__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3024);
+/* harmony import */ var node_fs__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_fs__WEBPACK_IMPORTED_MODULE_1__);
+/* harmony import */ var node_net__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7030);
+/* harmony import */ var node_net__WEBPACK_IMPORTED_MODULE_2___default = /*#__PURE__*/__nccwpck_require__.n(node_net__WEBPACK_IMPORTED_MODULE_2__);
+/* harmony import */ var node_https__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4708);
+/* harmony import */ var node_https__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_https__WEBPACK_IMPORTED_MODULE_3__);
+/* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6760);
+/* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_4__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(840);
 
 
 
@@ -25899,8 +25921,14 @@ var errors = __nccwpck_require__(840);
 const OLDEST_API = "1.41";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
+/** Between SIGINT and SIGKILL the runner leaves ten seconds for everything. */
+const LAST_CALL_DEADLINE_MS = 4000;
 /** The first question asks for nothing but the engine itself. */
 const GREETING_DEADLINE_MS = 10_000;
+/** Whether a call leaves the swarm as it is. */
+function onlyReads({ method = "GET" }) {
+    return method === "GET" || method === "HEAD";
+}
 /** The JSON of a successful answer; a `ManagerRefusal` for any other. */
 async function json(engine, path, call = {}) {
     const bytes = await successful(engine, path, call);
@@ -25911,7 +25939,7 @@ async function successful(engine, path, call = {}) {
     const { status, body } = await engine.send(path, call);
     if (status >= 200 && status < 300)
         return body;
-    throw new errors/* ManagerRefusal */.oF(status, `${call.method ?? "GET"} ${path}`, messageIn(body) || `status ${status}`);
+    throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .ManagerRefusal */ .oF(status, `${call.method ?? "GET"} ${path}`, messageIn(body) || `status ${status}`);
 }
 /** The Engine API at one address, over kept-alive connections. */
 class EngineApi {
@@ -25931,8 +25959,8 @@ class EngineApi {
     static at(dockerHost, signal) {
         const address = addressOf(dockerHost);
         const agent = address.tls === undefined
-            ? new external_node_http_.Agent({ keepAlive: true })
-            : new external_node_https_namespaceObject.Agent({ keepAlive: true, ...address.tls });
+            ? new node_http__WEBPACK_IMPORTED_MODULE_0__.Agent({ keepAlive: true })
+            : new node_https__WEBPACK_IMPORTED_MODULE_3__.Agent({ keepAlive: true, ...address.tls });
         return new EngineApi(dockerHost, address, agent, signal);
     }
     /**
@@ -25968,10 +25996,11 @@ class EngineApi {
     async #send(path, call) {
         const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
         const body = call.body === undefined ? undefined : JSON.stringify(call.body);
-        const send = this.#address.tls === undefined ? external_node_http_.request : external_node_https_namespaceObject.request;
+        const send = this.#address.tls === undefined ? node_http__WEBPACK_IMPORTED_MODULE_0__.request : node_https__WEBPACK_IMPORTED_MODULE_3__.request;
         const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
-        const timeout = AbortSignal.timeout(deadlineMs);
-        const signal = AbortSignal.any([this.#signal, timeout]);
+        const isLastCall = call.aboutLock === true && this.#signal.aborted;
+        const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
+        const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
         return await new Promise((resolve, reject) => {
             const sent = send({
                 ...this.#address.where,
@@ -25994,6 +26023,7 @@ class EngineApi {
                     status: response.statusCode ?? 0,
                     headers: response.headers,
                     body: Buffer.concat(chunks),
+                    date: response.headers.date ?? "",
                 }));
             });
             sent.on("error", (error) => {
@@ -26010,10 +26040,10 @@ function spokenVersion({ status, headers }, dockerHost) {
     const apiVersion = headers["api-version"];
     if (status !== 200 || typeof apiVersion !== "string") {
         const message = `What answers at ${dockerHost} is no Docker engine (status ${status}).`;
-        throw new errors/* ConnectError */.T$(message, "Check the address.");
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .ConnectError */ .T$(message, "Check the address.");
     }
     if (isOlder(apiVersion, OLDEST_API)) {
-        throw new errors/* ConnectError */.T$(`The engine at ${dockerHost} speaks API ${apiVersion}, which is too old.`, `Update Docker there to 20.10 or newer (API ${OLDEST_API}).`);
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .ConnectError */ .T$(`The engine at ${dockerHost} speaks API ${apiVersion}, which is too old.`, `Update Docker there to 20.10 or newer (API ${OLDEST_API}).`);
     }
     return apiVersion;
 }
@@ -26029,18 +26059,18 @@ function addressOf(dockerHost) {
     const url = new URL(dockerHost.replace(/^tcp:/, "http:"));
     const host = url.hostname.replace(/^\[|\]$/g, "");
     const folder = process.env.DOCKER_CERT_PATH ?? "";
-    const tls = folder === "" ? undefined : { ...certificates(folder), ...((0,external_node_net_.isIP)(host) > 0 ? {} : { servername: host }) };
+    const tls = folder === "" ? undefined : { ...certificates(folder), ...((0,node_net__WEBPACK_IMPORTED_MODULE_2__.isIP)(host) > 0 ? {} : { servername: host }) };
     return { where: { host, port: Number(url.port || (tls === undefined ? 2375 : 2376)) }, tls };
 }
 function certificates(folder) {
     try {
-        const [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map((name) => (0,external_node_fs_.readFileSync)((0,external_node_path_.join)(folder, name)));
+        const [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map((name) => (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.readFileSync)((0,node_path__WEBPACK_IMPORTED_MODULE_4__.join)(folder, name)));
         if (ca !== undefined && cert !== undefined && key !== undefined)
             return { ca, cert, key };
         throw new Error("there are no certificates");
     }
     catch (error) {
-        throw new errors/* ConnectError */.T$(`The certificates in DOCKER_CERT_PATH (${folder}) can't be read: ${(0,errors/* messageOf */.bD)(error)}.`, "Docker expects ca.pem, cert.pem and key.pem there.", error);
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .ConnectError */ .T$(`The certificates in DOCKER_CERT_PATH (${folder}) can't be read: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_5__/* .messageOf */ .bD)(error)}.`, "Docker expects ca.pem, cert.pem and key.pem there.", error);
     }
 }
 /** Nobody answered in the time that a call had. */
@@ -26138,7 +26168,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 9109:
+/***/ 4335:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26165,8 +26195,75 @@ var world = __nccwpck_require__(5867);
 var docker = __nccwpck_require__(4442);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
 var docker_config = __nccwpck_require__(8517);
-// EXTERNAL MODULE: ./src/io/engine.ts + 1 modules
-var engine = __nccwpck_require__(3173);
+// EXTERNAL MODULE: ./src/io/engine.ts
+var engine = __nccwpck_require__(6772);
+;// CONCATENATED MODULE: ./src/io/engine-locks.ts
+
+
+
+
+/** Whoever finds it with `docker config inspect` should know what it is. An empty config is refused. */
+const CONTENT = "Swarm Stack Deploy holds this while it deploys; the labels say for whom.\n";
+/** Gone, or "update out of sequence", which engines call an internal error (20.10 to 28). */
+const OUTDATED = [404, 409, 500];
+/** `Locks` made of docker configs, over the Engine API. */
+class EngineLocks {
+    #engine;
+    constructor(engine) {
+        this.#engine = engine;
+    }
+    async create(name, labels) {
+        const body = { Name: name, Labels: labels, Data: Buffer.from(CONTENT).toString("base64") };
+        const answer = await unless([409], (0,engine/* json */.Pq)(this.#engine, "/configs/create", write(body)));
+        return answer === undefined ? undefined : (0,json/* textAt */.$6)(answer, "ID");
+    }
+    async read(name) {
+        const path = `/configs/${name}`;
+        const { status, body, date } = await this.#engine.send(path, { aboutLock: true });
+        if (status === 404)
+            return undefined;
+        if (status !== 200)
+            throw new errors/* ManagerRefusal */.oF(status, `GET ${path}`, (0,engine/* messageIn */.v6)(body));
+        return toLock(JSON.parse(body.toString("utf8")), date);
+    }
+    /** The engine takes a spec without data for one whose data stays. */
+    async relabel(name, lock, labels) {
+        const call = { ...write({ Name: name, Labels: labels }), query: { version: String(lock.version) } };
+        const answer = await unless(OUTDATED, (0,engine/* successful */.hF)(this.#engine, `/configs/${lock.id}/update`, call));
+        return answer !== undefined;
+    }
+    async remove(id) {
+        const call = { method: "DELETE", aboutLock: true, repeatable: false };
+        await unless([404], (0,engine/* successful */.hF)(this.#engine, `/configs/${id}`, call));
+    }
+}
+/** Doing it twice does no harm: the second finds what the first has done. */
+function write(body) {
+    return { method: "POST", body, aboutLock: true, repeatable: true };
+}
+/** The answer, or undefined where the manager refused with such a status. */
+async function unless(statuses, answer) {
+    try {
+        return await answer;
+    }
+    catch (error) {
+        if (error instanceof errors/* ManagerRefusal */.oF && statuses.includes(error.status))
+            return undefined;
+        throw error;
+    }
+}
+function toLock(raw, date) {
+    const labels = (0,json/* objectAt */.lJ)(raw, "Spec", "Labels");
+    return {
+        id: (0,json/* textAt */.$6)(raw, "ID"),
+        version: (0,json/* numberAt */.tk)(raw, "Version", "Index"),
+        labels: Object.fromEntries(Object.keys(labels).map((key) => [key, (0,json/* textAt */.$6)(labels, key)])),
+        createdAt: Date.parse((0,json/* textAt */.$6)(raw, "CreatedAt")),
+        changedAt: Date.parse((0,json/* textAt */.$6)(raw, "UpdatedAt")),
+        readAt: Date.parse(date),
+    };
+}
+
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
@@ -26382,6 +26479,7 @@ function toService(raw) {
         name: (0,json/* textAt */.$6)(spec, "Name"),
         version: (0,json/* numberAt */.tk)(raw, "Version", "Index"),
         spec,
+        previous: (0,json/* isObject */.Gv)(raw.PreviousSpec) ? raw.PreviousSpec : undefined,
         update: state === "" ? undefined : { state, message: (0,json/* textAt */.$6)(update, "Message") },
         desiredTasks: (0,json/* numberAt */.tk)(raw, "ServiceStatus", "DesiredTasks"),
         jobIteration: (0,json/* numberAt */.tk)(raw, "JobStatus", "JobIteration", "Index"),
@@ -27106,6 +27204,7 @@ async function splice(local, channels, way) {
 
 
 
+
 /**
  * What docker must not see when it deploys; an empty variable is not passed on. A context would send it elsewhere than DOCKER_HOST
  * says, and a bare name in an `env_file:` would take the runner's own credentials into a container.
@@ -27125,6 +27224,7 @@ async function openSession(request) {
         const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
         return {
             swarm: new EngineSwarm(engine, () => engine.address, signal),
+            locks: new EngineLocks(engine),
             docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
             registryAuth: remembered((domain) => domain === login?.registryHost
                 ? (0,docker_config/* encodedAuth */.Jr)(login.credential, domain)
@@ -27137,6 +27237,7 @@ async function openSession(request) {
                 });
                 return networks;
             },
+            guard: (lock) => engine.guard(lock),
             get most() {
                 return engine.most;
             },
@@ -27730,7 +27831,9 @@ function one(objects, name, kind) {
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3173);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6772);
+
 
 
 
@@ -27755,12 +27858,12 @@ async function pause(attempt, signal) {
 /** What a manager says while its swarm has no leader. */
 const NO_LEADER = /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
 function saysNoLeader({ status, body }) {
-    return status >= 500 && NO_LEADER.test((0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(body));
+    return status >= 500 && NO_LEADER.test((0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .messageIn */ .v6)(body));
 }
 /**
  * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
- * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing is
- * written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
+ * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing but
+ * the lock is written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
  */
 class SteadyEngine {
     #reach;
@@ -27768,6 +27871,7 @@ class SteadyEngine {
     #say;
     #reached;
     #again;
+    #lock;
     /** Why there is no connection at present, if there is none. */
     #lost;
     #deadline;
@@ -27791,6 +27895,10 @@ class SteadyEngine {
     get address() {
         return this.#reached.address;
     }
+    /** From now on the lock is asked before each try of each write. */
+    guard(lock) {
+        this.#lock = lock;
+    }
     /** Why there is no connection at present, if there is none. */
     get lost() {
         return this.#lost ?? this.#reached.lost();
@@ -27800,9 +27908,11 @@ class SteadyEngine {
         this.#deadline = time;
     }
     async send(path, call) {
-        const repeatable = call.repeatable ?? (call.method ?? "GET") === "GET";
+        const repeatable = call.repeatable ?? (0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .onlyReads */ .AD)(call);
         const startedAt = Date.now();
         for (let attempt = 1;; attempt += 1) {
+            if (!(0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .onlyReads */ .AD)(call) && call.aboutLock !== true)
+                await this.#lock?.makeSure();
             const reached = this.#reached;
             try {
                 if (!repeatable)
@@ -27823,7 +27933,7 @@ class SteadyEngine {
                     throw error;
                 if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.outlook === "lasting")
                     throw error; // It is no manager.
-                if (call.deadlineMs !== undefined && error instanceof _engine_js__WEBPACK_IMPORTED_MODULE_2__/* .Timeout */ .Ep)
+                if (call.deadlineMs !== undefined && error instanceof _engine_js__WEBPACK_IMPORTED_MODULE_3__/* .Timeout */ .Ep)
                     throw error; // Not the manager, but what it has to ask.
                 if (!repeatable)
                     throw silent(reached, error);
@@ -27841,7 +27951,7 @@ class SteadyEngine {
         if (!saysNoLeader(answer) || Date.now() < this.#toldOfLeader + PATIENCE_MS)
             return;
         this.#toldOfLeader = Date.now();
-        this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_2__/* .messageIn */ .v6)(answer.body)}); asking again.`);
+        this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .messageIn */ .v6)(answer.body)}); asking again.`);
     }
     isOver(startedAt) {
         return Date.now() >= (this.#deadline ?? startedAt + PATIENCE_MS);
@@ -27897,7 +28007,7 @@ function silent(reached, error) {
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3173);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6772);
 /* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3539);
 
 
@@ -28019,6 +28129,347 @@ function textAt(value, ...path) {
 function numberAt(value, ...path) {
     const found = at(value, ...path);
     return typeof found === "number" ? found : 0;
+}
+
+
+/***/ }),
+
+/***/ 9696:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   VB: () => (/* binding */ releaseLeft),
+/* harmony export */   Vx: () => (/* binding */ lockOf),
+/* harmony export */   l4: () => (/* binding */ lockName),
+/* harmony export */   s6: () => (/* binding */ LEFT_LOCK)
+/* harmony export */ });
+/* unused harmony exports lockLabels, abandoned, holdersRun, describeHolder, StackLock */
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2685);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7336);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1884);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+
+
+
+
+
+
+
+
+/**
+ * One deployment of a stack at a time. The lock is a docker config whose labels say who holds it and how long it lives without a sign
+ * of life. Its holder changes the labels' version every few seconds. What ages is judged by the swarm's clock alone: the runners' may
+ * be wrong. Whoever deploys elsewhere with this action sees the same config, whatever the workflow's `concurrency` says.
+ */
+/** Between two signs of life. */
+const RENEW_MS = 10_000;
+/** The holder asks again before it writes where its last proof is older than this. */
+const CERTAIN_MS = 15_000;
+/** A process whose run is over may still be alive, where GitHub has lost sight of its runner; then it would have renewed its lock by now. */
+const OVER_MS = 30_000;
+/** Longer than a swarm needs to elect a leader and a session to be opened again (SANDBOX: 45 s). */
+const LIFETIME_MS = 120_000;
+const POLL_MS = 2000;
+/** One answer about another run stands this long. */
+const ASK_AGAIN_MS = 30_000;
+const MOST_TRIES = 3;
+const LABEL = "swarm-stack-deploy";
+/**
+ * The lock's name on the swarm, which takes upper and lower case for the same in names. The config carries no stack label: `docker
+ * stack rm` must not take it from who holds it.
+ */
+function lockName(stack) {
+    return (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_3__/* .fixedName */ .ES)(`swarm-stack-deploy_lock_${stack.toLowerCase()}`);
+}
+/** What the labels of a lock say. */
+function lockLabels(stack, holder, run) {
+    return {
+        [_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .MANAGED_LABEL */ .bS]: "true",
+        [`${LABEL}.lock`]: stack,
+        [`${LABEL}.holder`]: holder,
+        [`${LABEL}.lifetime`]: (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(LIFETIME_MS),
+        [`${LABEL}.repository`]: run.repository,
+        [`${LABEL}.run`]: run.runUrl,
+        [`${LABEL}.run-id`]: run.runId,
+        [`${LABEL}.run-attempt`]: String(run.runAttempt),
+        [`${LABEL}.commit`]: run.sha,
+        [`${LABEL}.actor`]: run.actor,
+    };
+}
+function label(lock, name) {
+    return lock.labels[`${LABEL}.${name}`] ?? "";
+}
+/** Never negative: two managers' clocks may disagree by a little. */
+function ageMs(lock) {
+    return Math.max(0, lock.readAt - lock.changedAt);
+}
+/**
+ * Whether a lock may be taken over: as it is, or only if its holder's run is over, or not at all. Without a lifetime it is none of
+ * ours, and is left alone.
+ */
+function abandoned(lock) {
+    const age = ageMs(lock);
+    const lifetime = (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .parseDuration */ .E)(label(lock, "lifetime"));
+    if (lifetime === undefined)
+        return "no";
+    return age > lifetime ? "yes" : age > OVER_MS ? "if its run is over" : "no";
+}
+/** The run that holds a lock, where it is one of the same GitHub. */
+function holdersRun(lock, ours) {
+    const run = { repository: label(lock, "repository"), id: label(lock, "run-id") };
+    const attempt = Number(label(lock, "run-attempt"));
+    const server = ours.repositoryUrl.slice(0, ours.repositoryUrl.length - ours.repository.length);
+    const page = `${server}${run.repository}/actions/runs/${run.id}`;
+    const isKnown = server !== "" && /^[\w.-]+\/[\w.-]+$/.test(run.repository) && /^\d+$/.test(run.id);
+    return isKnown && attempt > 0 && label(lock, "run") === page ? { ...run, attempt } : undefined;
+}
+/** `https://github.com/acme/shop/actions/runs/41 (commit 0123456, by dev, since 2026-08-01 10:00 UTC)` */
+function describeHolder(lock) {
+    const parts = [
+        label(lock, "commit") === "" ? "" : `commit ${label(lock, "commit").slice(0, 7)}`,
+        label(lock, "actor") === "" ? "" : `by ${label(lock, "actor")}`,
+        `since ${label(lock, "since") || minute(lock.createdAt)}`,
+    ].filter((part) => part !== "");
+    return `${label(lock, "run") || "somebody outside of a workflow"} (${parts.join(", ")})`;
+}
+function minute(ms) {
+    return Number.isNaN(ms) ? "?" : `${new Date(ms).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+function holds(lock, holder) {
+    return label(lock, "holder") === holder;
+}
+/** The name under which it is remembered. */
+const LEFT_LOCK = "lock";
+/** The lock of a stack: nobody's yet. Should it be lost after it was taken, the world is stopped. */
+function lockOf(stack, session, world) {
+    return new StackLock(stack, session.locks, world);
+}
+/** Removes a lock that an ended process of ours has left, unless somebody else has taken it over by now; whether it was there. */
+async function releaseLeft({ stack, holder }, locks) {
+    const name = lockName(stack);
+    const found = await locks.read(name);
+    // A removal names no version; this does, and keeps others from taking it over in between.
+    if (found === undefined || !holds(found, holder) || !(await locks.relabel(name, found, found.labels)))
+        return false;
+    await locks.remove(found.id);
+    return true;
+}
+class StackLock {
+    left;
+    #name;
+    #labels;
+    #locks;
+    #world;
+    #id = "";
+    /** A call that may have made it ours got no answer. */
+    #inDoubt = false;
+    /** When a call was sent that proved that it is ours, by the runner's clock. */
+    #provenAt = -Infinity;
+    #lost;
+    #renewing;
+    #signsOfLife;
+    #askAgainAt = -Infinity;
+    #said = new Set();
+    constructor(stack, locks, world) {
+        this.left = { stack, holder: (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.randomBytes)(16).toString("hex") };
+        this.#name = lockName(stack);
+        this.#labels = lockLabels(stack, this.left.holder, world.run);
+        this.#locks = locks;
+        this.#world = world;
+    }
+    /** One try, without a word unless it is taken over: one call where nobody holds it. Whether it is ours now. */
+    async tryToTake() {
+        return (await this.#tryToTake()) === "us";
+    }
+    /** Waits until it is ours; a `LockError` where somebody else keeps it for too long. */
+    async take(timeoutMs) {
+        const { clock } = this.#world;
+        const { stack } = this.left;
+        const deadline = clock.now() + timeoutMs;
+        for (;;) {
+            const holder = await this.#tryToTake();
+            if (holder === "us")
+                return;
+            if (holder === "nobody")
+                continue; // It was released in between.
+            if (clock.now() >= deadline)
+                throw inVain(holder, stack, timeoutMs);
+            this.#sayOnce(`Waiting for another deployment of the stack ${stack}: ${describeHolder(holder)}.`);
+            await clock.sleep(Math.min(POLL_MS, deadline - clock.now()));
+        }
+    }
+    async #tryToTake() {
+        const { stack } = this.left;
+        // Before it is taken: a kill may come in between.
+        this.#world.remember(LEFT_LOCK, JSON.stringify(this.left));
+        try {
+            this.#inDoubt = true;
+            const holder = await this.#ask();
+            this.#inDoubt = false;
+            return holder;
+        }
+        catch (error) {
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ)
+                await this.#giveUp();
+            if (!(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ManagerRefusal */ .oF))
+                throw error;
+            const message = `The lock of the stack ${stack} can't be taken: ${error.message}`;
+            const hint = `It is the docker config ${lockName(stack)}; the manager must let it be written.`;
+            throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .LockError */ .Ku(message, hint, error);
+        }
+    }
+    async #ask() {
+        const { clock } = this.#world;
+        const sentAt = clock.now();
+        const id = await this.#locks.create(this.#name, this.#labels);
+        if (id !== undefined)
+            return this.#hold(id, sentAt);
+        const found = await this.#locks.read(this.#name);
+        if (found === undefined)
+            return "nobody";
+        if (holds(found, this.left.holder))
+            return this.#hold(found.id, sentAt); // The answer to its creation had been lost.
+        const why = await this.#reasonToTakeOver(found);
+        if (why === undefined)
+            return found;
+        const labels = { ...this.#labels, [`${LABEL}.since`]: minute(found.readAt) };
+        const takenAt = clock.now();
+        if (!(await this.#locks.relabel(this.#name, found, labels)))
+            return found; // Renewed, or somebody else was faster.
+        this.#sayOnce(`Taking over the lock of the stack ${this.left.stack} from ${describeHolder(found)}: ${why}.`);
+        return this.#hold(found.id, takenAt);
+    }
+    #hold(id, provenAt) {
+        this.#id = id;
+        this.#provenAt = provenAt;
+        this.#signsOfLife = this.#world.clock.every(RENEW_MS, async () => await this.#showLife());
+        return "us";
+    }
+    async #reasonToTakeOver(lock) {
+        switch (abandoned(lock)) {
+            case "no":
+                return undefined;
+            case "yes":
+                return `it has shown no sign of life for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(Math.floor(ageMs(lock) / 1000) * 1000)}`;
+            case "if its run is over":
+                return (await this.#isOver(lock)) ? "its run is over" : undefined;
+        }
+    }
+    async #isOver(lock) {
+        const { clock, github, run } = this.#world;
+        const other = holdersRun(lock, run);
+        if (other === undefined)
+            return false;
+        if (isEarlierAttempt(other, run))
+            return true;
+        if (clock.now() < this.#askAgainAt)
+            return false;
+        this.#askAgainAt = clock.now() + ASK_AGAIN_MS;
+        const told = await github.isOver(other);
+        if (typeof told === "boolean")
+            return told;
+        this.#sayOnce(`Whether the run ${label(lock, "run")} is over can't be told: ${told.unknown}.`);
+        return false;
+    }
+    /** In the open: a folded section would hide what is waited for. */
+    #sayOnce(line) {
+        if (this.#said.has(line))
+            return;
+        this.#said.add(line);
+        this.#world.voice.endGroup();
+        this.#world.voice.say(line);
+    }
+    async #showLife() {
+        if (this.#lost !== undefined)
+            return;
+        try {
+            await this.#renew();
+        }
+        catch (error) {
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ)
+                return;
+            const { voice } = this.#world;
+            voice.say(`The lock of the stack ${this.left.stack} could not be renewed just now: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(error)}`);
+        }
+    }
+    async makeSure() {
+        for (let tries = 0;; tries += 1) {
+            if (this.#lost !== undefined)
+                throw this.#lost;
+            if (this.#isCertain())
+                return;
+            if (tries === MOST_TRIES)
+                throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .DeployError */ .sH(`The manager did not confirm in time that the lock of the stack ${this.left.stack} is still held by this deployment.`, "So nothing more was sent. Look at it with `docker stack ps`, then run this job again.");
+            await this.#renew();
+        }
+    }
+    #isCertain() {
+        return this.#world.clock.now() - this.#provenAt <= CERTAIN_MS;
+    }
+    async #renew() {
+        this.#renewing ??= this.#renewNow().finally(() => (this.#renewing = undefined));
+        await this.#renewing;
+    }
+    async #renewNow() {
+        const found = await this.#locks.read(this.#name);
+        if (found === undefined || !holds(found, this.left.holder)) {
+            this.#lost = lost(this.left.stack, found);
+            this.#world.stop(this.#lost);
+            return;
+        }
+        const sentAt = this.#world.clock.now();
+        // Where this fails, somebody was faster, if only this very call whose first answer was lost: the next look tells.
+        if (await this.#locks.relabel(this.#name, found, found.labels))
+            this.#provenAt = sentAt;
+    }
+    /** What can't be released now is left to the post step, and in the end to its lifetime; it changes nothing about the deployment. */
+    async [Symbol.asyncDispose]() {
+        await this.#signsOfLife?.[Symbol.asyncDispose]();
+        if (this.#inDoubt)
+            return; // The post step looks it up.
+        if (this.#id === "" || this.#lost !== undefined)
+            this.#world.remember(LEFT_LOCK, "");
+        // While it is certainly ours nobody may take it over, so that one call will do. Otherwise the connection is in a bad way.
+        else if (this.#isCertain())
+            await this.#release(async () => await this.#locks.remove(this.#id));
+        else
+            this.#leave("the manager has not answered for a while.");
+    }
+    /** After a cancellation: the very call that was interrupted may have created it. */
+    async #giveUp() {
+        await this.#release(async () => await releaseLeft(this.left, this.#locks));
+    }
+    async #release(remove) {
+        try {
+            await remove();
+            this.#world.remember(LEFT_LOCK, "");
+        }
+        catch (error) {
+            this.#leave((0,_errors_js__WEBPACK_IMPORTED_MODULE_1__/* .messageOf */ .bD)(error));
+        }
+    }
+    #leave(why) {
+        this.#world.voice.say(`The lock of the stack ${this.left.stack} could not be released: ${why} The post step tries again; without that it ends by itself ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(LIFETIME_MS)} after its last sign of life.`);
+    }
+}
+/** GitHub runs a workflow again only when it is over. */
+function isEarlierAttempt(other, ours) {
+    return other.repository === ours.repository && other.id === ours.runId && other.attempt < ours.runAttempt;
+}
+function inVain(holder, stack, timeoutMs) {
+    const waited = timeoutMs === 0 ? '"lock-timeout" is 0s' : `it was waited for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(timeoutMs)}`;
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .LockError */ .Ku(`Another deployment of the stack ${stack} is under way (${waited}): ${describeHolder(holder)}.`, `Run this job again when that one is done. If it is certain that nobody deploys any more, remove its lock on a manager: docker config rm ${lockName(stack)}.`);
+}
+function lost(stack, taken) {
+    const what = taken === undefined
+        ? `Somebody has removed the lock of the stack ${stack} while this deployment ran.`
+        : `Another deployment has taken over the lock of the stack ${stack} while this one ran: ${describeHolder(taken)}.`;
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .LockError */ .Ku(`${what} So this one has stopped sending.`, "Run this job again when nobody else deploys the stack.");
 }
 
 
@@ -28483,34 +28934,196 @@ function refusal(reason, { root }) {
 
 /***/ }),
 
-/***/ 2548:
+/***/ 5251:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   fb: () => (/* binding */ tellPlan),
-/* harmony export */   fw: () => (/* binding */ DRAFT_NAMES),
-/* harmony export */   gu: () => (/* binding */ settled),
-/* harmony export */   hc: () => (/* binding */ renderWith),
-/* harmony export */   iA: () => (/* binding */ prepare)
-/* harmony export */ });
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7279);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(840);
-/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4145);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_15__ = __nccwpck_require__(2685);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7336);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4044);
-/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6526);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8685);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5343);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(1884);
-/* harmony import */ var _stack_paths_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(7436);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(1969);
-/* harmony import */ var _sources_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1473);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(5867);
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  fw: () => (/* binding */ DRAFT_NAMES),
+  ev: () => (/* binding */ atRest),
+  iA: () => (/* binding */ prepare),
+  hc: () => (/* binding */ renderWith),
+  fb: () => (/* binding */ tellPlan)
+});
+
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/release/release.ts
+var release = __nccwpck_require__(3132);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/commit-order.ts
+
+
+
+
+
+/** The commit that is live by the newest release record of the stack; undefined where there is none. */
+function liveCommit({ rawConfigs }, stack) {
+    const releases = rawConfigs
+        .filter((raw) => (0,release/* ownLabel */.tZ)(raw, "stack") === stack && /^\d+$/.test((0,release/* ownLabel */.tZ)(raw, "release")))
+        .toSorted((a, b) => Number((0,release/* ownLabel */.tZ)(b, "release")) - Number((0,release/* ownLabel */.tZ)(a, "release")));
+    const [newest] = releases;
+    return newest === undefined ? undefined : (0,release/* ownLabel */.tZ)(newest, "commit") || undefined;
+}
+/**
+ * A push must not take the stack back: of two pushes in a row the older one's job may come last, and old runs are run again by mistake.
+ * Where nobody can tell the order, the log says so, and the deployment goes on.
+ */
+async function refuseOlder(inputs, survey, { run, github, voice }) {
+    if (run.event !== "push" || inputs.rollout.allowOlder || survey.services.length === 0)
+        return;
+    const { name } = inputs.stack;
+    const live = liveCommit(survey, name);
+    if (live === run.sha)
+        return;
+    if (live === undefined) {
+        voice.say(`No release on the swarm says which commit of ${name} is live, so this one may be older.`);
+        return;
+    }
+    const older = await github.isAncestor(run.sha, live);
+    if (older === true) {
+        const message = `The commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live: it is one of its ancestors.`;
+        const hint = "Nothing was changed. To go back on purpose, set `allow-older: true`, or deploy by hand (workflow_dispatch).";
+        throw new errors/* PreflightError */.wG([{ message, hint }]);
+    }
+    if (older === false)
+        return;
+    voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
+}
+
+// EXTERNAL MODULE: ./src/image/resolve.ts
+var resolve = __nccwpck_require__(4145);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/planning.ts + 1 modules
+var planning = __nccwpck_require__(6526);
+// EXTERNAL MODULE: ./src/report.ts
+var report = __nccwpck_require__(8685);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(1884);
+// EXTERNAL MODULE: ./src/stack/paths.ts
+var paths = __nccwpck_require__(7436);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(1969);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(2685);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(8953);
+;// CONCATENATED MODULE: ./src/settle.ts
+
+
+
+
+
+const AGAIN_MS = 1000;
+/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
+const STILL_MS = 30_000;
+const IN_FLIGHT = new Set(["updating", "rollback_started"]);
+/**
+ * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
+ * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
+ * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
+ * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
+ */
+async function settled(first, request) {
+    const { stack, swarm, clock, voice, timeoutMs } = request;
+    const start = clock.now();
+    const said = new Set();
+    const sayOnce = (line) => {
+        if (!said.has(line))
+            voice.say(line);
+        said.add(line);
+    };
+    /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
+    const putBack = new Set();
+    let moved = { at: start, tasks: "" };
+    for (let survey = first;; survey = await swarm.survey(stack)) {
+        const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
+        if (unsettled.length === 0)
+            return survey;
+        const names = unsettled.map(({ name }) => name).join(", ");
+        if (clock.now() - start >= timeoutMs)
+            throw stillInFlight(unsettled, timeoutMs);
+        const tasks = statesOf(survey.tasks);
+        if (tasks !== moved.tasks)
+            moved = { at: clock.now(), tasks };
+        const isStill = clock.now() - moved.at >= STILL_MS;
+        for (const service of unsettled) {
+            const back = wayBack(service, isStill, putBack);
+            if (back === undefined)
+                continue;
+            putBack.add(service.id);
+            sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
+            await goBack(service, back, swarm, voice);
+        }
+        sayOnce(`Waiting for an earlier update of ${names} to end.`);
+        await clock.sleep(AGAIN_MS);
+    }
+}
+function isUnsettled(service, putBack) {
+    const { id, update } = service;
+    if (IN_FLIGHT.has(update?.state ?? ""))
+        return true;
+    return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
+}
+/** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
+function wayBack(service, isStill, putBack) {
+    const { id, update } = service;
+    if (putBack.has(id))
+        return undefined;
+    return update?.state === "paused" || (update?.state === "updating" && isStill)
+        ? before(service)
+        : undefined;
+}
+/** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
+function before({ spec, previous }) {
+    const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
+    return sameTasks ? undefined : previous;
+}
+function state({ update }) {
+    return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
+}
+/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
+async function goBack(service, back, swarm, voice) {
+    try {
+        await swarm.updateService(service, back, undefined);
+    }
+    catch (error) {
+        voice.say(`${service.name} could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
+    }
+}
+function statesOf(tasks) {
+    return tasks
+        .map(({ id, state: now }) => `${id} ${now}`)
+        .toSorted(text_order/* compareTexts */.q)
+        .join(",");
+}
+function stillInFlight(services, timeoutMs) {
+    const problems = services.map(({ name }) => {
+        const message = `An earlier update of ${name} is still in flight after ${(0,duration/* formatDuration */.a)(timeoutMs)}.`;
+        const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
+        return { message, hint };
+    });
+    return new errors/* PreflightError */.wG(problems);
+}
+
+// EXTERNAL MODULE: ./src/sources.ts
+var sources = __nccwpck_require__(1473);
+;// CONCATENATED MODULE: ./src/prepare.ts
+
 
 
 
@@ -28529,11 +29142,11 @@ function refusal(reason, { root }) {
 
 
 /** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
-const DRAFT_NAMES = { key: (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.randomBytes)(32), taken: () => false };
+const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
 function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
     const { stack, image } = inputs;
     const { folder } = sources;
-    return (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .render */ .XX)({
+    return (0,render/* render */.XX)({
         templates: sources.templates,
         unread: sources.unread,
         stack: stack.name,
@@ -28546,32 +29159,33 @@ function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
         envConfig: stack.envConfig,
         namingKey: naming.key,
         taken: naming.taken,
-        read: (path) => world.files.read((0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_13__/* .cleanPath */ .t)(folder === "." ? "" : `${folder}/`, path)),
+        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
         image: { ...image, digest },
         commit: world.run.sha,
         dockerMajor,
     });
 }
-/** Waits for an earlier update, resolves every image, and plans; refuses what can't work. */
+/** Lets an earlier update come to rest, resolves every image, and plans; refuses what can't work. */
 async function prepare(digest, found, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
     const { voice } = world;
-    const survey = await settled(found.survey, deployment, session);
+    await refuseOlder(inputs, found.survey, world);
+    const survey = await atRest(found.survey, deployment, session);
     const namingKey = namingKeyOf(survey, deployment.draft);
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
     const rendered = renderWith(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
-    const lookup = survey === found.survey ? found.images : new _image_resolve_js__WEBPACK_IMPORTED_MODULE_3__/* .ImageLookup */ .U(session); // After a wait, what registries said is old.
-    const images = await (0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_3__/* .resolveImages */ .B)(rendered, lookup, survey.services, inputs.image.repository);
-    const stack = (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .pinned */ .dp)(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .printed */ .zd)(stack));
-    const told = new Set(deployment.draft.warnings.map(_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .describe */ .q0));
-    const untold = rendered.warnings.filter((warning) => !told.has((0,_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .describe */ .q0)(warning)));
+    const lookup = survey === found.survey ? found.images : new resolve/* ImageLookup */.U(session); // After a wait, what registries said is old.
+    const images = await (0,resolve/* resolveImages */.B)(rendered, lookup, survey.services, inputs.image.repository);
+    const stack = (0,render/* pinned */.dp)(rendered, images.pins);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
+    const told = new Set(deployment.draft.warnings.map(errors/* describe */.q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,errors/* describe */.q0)(warning)));
     for (const warning of [...untold, ...images.warnings])
         voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
-    (0,_apply_js__WEBPACK_IMPORTED_MODULE_1__/* .refuseForeignConfigs */ .Qm)(objects, survey);
+    (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
     const { networks, prune } = inputs.stack;
     const request = {
         stack,
@@ -28583,16 +29197,21 @@ async function prepare(digest, found, deployment, session) {
         folder: sources.folder,
         dockerMajor,
     };
-    const plan = await (0,_planning_js__WEBPACK_IMPORTED_MODULE_6__/* .plan */ .e)(request, session, voice);
+    const plan = await (0,planning/* plan */.e)(request, session, voice);
     tellPlan(plan, deployment);
     return { stack, survey, plan, objects, images };
+}
+/** What is there once nothing of an earlier update is in flight or paused. */
+async function atRest(survey, { inputs, world: { clock, voice } }, { swarm }) {
+    const { timeoutMs } = inputs.rollout;
+    return await settled(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
 }
 /** Into the log and the facts; refuses a plan that would harm what runs. */
 function tellPlan(plan, { inputs, world: { voice }, facts }) {
     facts.plan = plan;
     facts.services = plan.services.map(plannedResult);
     voice.group("Plan");
-    (0,_report_js__WEBPACK_IMPORTED_MODULE_7__/* .planLines */ .HN)(plan, inputs.mode).forEach((line) => voice.say(line));
+    (0,report/* planLines */.HN)(plan, inputs.mode).forEach((line) => voice.say(line));
     refusePaused(plan);
     voice.endGroup();
 }
@@ -28608,68 +29227,46 @@ function namingKeyOf(survey, draft) {
     if (existing !== undefined)
         return { bytes: existing, isNew: false };
     const isNew = draft.objects.some(({ kind }) => kind === "secret");
-    return { bytes: isNew ? (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.randomBytes)(32) : DRAFT_NAMES.key, isNew };
+    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : DRAFT_NAMES.key, isNew };
 }
 /** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
 function takenByOthers(survey, stack) {
     const others = (objects) => new Set(objects
-        .filter((raw) => ![stack, ""].includes((0,_json_js__WEBPACK_IMPORTED_MODULE_14__/* .textAt */ .$6)(raw, "Spec", "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__/* .STACK_LABEL */ .GF)))
-        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_14__/* .textAt */ .$6)(raw, "Spec", "Name")));
+        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
+        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
     const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
     return (kind, name) => names[kind].has(name);
 }
 function namingKeyObject(bytes) {
-    const labels = new Map([[_stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__/* .MANAGED_LABEL */ .bS, "true"]]);
+    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
     return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
 }
 function plannedResult({ name, change, before, wanted }) {
     return {
         name,
         change,
-        imageBefore: (0,_report_js__WEBPACK_IMPORTED_MODULE_7__/* .imageOf */ .dT)(before?.spec),
-        imageSent: (0,_report_js__WEBPACK_IMPORTED_MODULE_7__/* .imageOf */ .dT)(wanted),
-        imageAfter: (0,_report_js__WEBPACK_IMPORTED_MODULE_7__/* .imageOf */ .dT)(wanted ?? before?.spec),
+        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
+        imageSent: (0,report/* imageOf */.dT)(wanted),
+        imageAfter: (0,report/* imageOf */.dT)(wanted ?? before?.spec),
         state: change,
         detail: "",
         durationMs: undefined,
     };
 }
-const AGAIN_MS = 1000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
-/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
-async function settled(first, { inputs, world }, { swarm }) {
-    const deadline = world.clock.now() + inputs.rollout.timeoutMs;
-    for (let survey = first, told = false;; told = true) {
-        const busy = survey.services.filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
-        const [one] = busy;
-        if (one === undefined)
-            return survey;
-        const names = busy.map(({ name }) => name).join(", ");
-        if (!told)
-            world.voice.say(`Waiting for an earlier update of ${names} to end.`);
-        if (world.clock.now() >= deadline) {
-            const message = `An earlier update of ${names} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_15__/* .formatDuration */ .a)(inputs.rollout.timeoutMs)}.`;
-            const hint = `See what holds it up: docker service ps ${one.name}; end it with docker service rollback ${one.name}.`;
-            throw new _errors_js__WEBPACK_IMPORTED_MODULE_2__/* .PreflightError */ .wG([{ message, hint }]);
-        }
-        await world.clock.sleep(AGAIN_MS);
-        survey = await swarm.survey(inputs.stack.name);
-    }
-}
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
 function refusePaused(plan) {
-    const problems = (0,_plan_js__WEBPACK_IMPORTED_MODULE_5__/* .changed */ .tD)(plan).flatMap(({ before, sameTemplate }) => {
+    const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
         if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
             return [];
         const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
         return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
     });
     if (problems.length > 0)
-        throw new _errors_js__WEBPACK_IMPORTED_MODULE_2__/* .PreflightError */ .wG(problems);
+        throw new errors/* PreflightError */.wG(problems);
 }
 function objectLabels(object, { inputs, world }) {
     const labels = new Map(object.labels);
-    labels.set(_stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__/* .STACK_LABEL */ .GF, inputs.stack.name);
+    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
     const own = {
         stack: inputs.stack.name,
         key: object.key,
@@ -28678,7 +29275,7 @@ function objectLabels(object, { inputs, world }) {
         run: world.run.runUrl,
     };
     for (const [key, value] of Object.entries(own))
-        labels.set(`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_9__/* .LABEL_PREFIX */ .Ag}${key}`, value);
+        labels.set(`${defaults/* LABEL_PREFIX */.Ag}${key}`, value);
     return labels;
 }
 
@@ -28695,7 +29292,7 @@ function objectLabels(object, { inputs, world }) {
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2548);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5251);
 /* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4500);
 /* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3132);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5749);
@@ -29425,10 +30022,12 @@ var publish = __nccwpck_require__(5870);
 var image_reference = __nccwpck_require__(4144);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/lock.ts
+var src_lock = __nccwpck_require__(9696);
 // EXTERNAL MODULE: ./src/plan.ts
 var src_plan = __nccwpck_require__(4044);
-// EXTERNAL MODULE: ./src/prepare.ts
-var prepare = __nccwpck_require__(2548);
+// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
+var prepare = __nccwpck_require__(5251);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/spec.ts
@@ -29672,6 +30271,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 /**
  * Mode `rollback`: all services of the stack return to an earlier release that the swarm remembers, by digest and with its configs and
  * secrets. Nothing is built and no stack file is read. It is watched and judged as a deployment is, and becomes a release of its own.
@@ -29686,18 +30286,20 @@ async function rollback(inputs, world, facts) {
         const session = __addDisposableResource(env_1, await world.connect((0,publish/* swarmLogin */.aY)(inputs.image)), true);
         facts.manager = session.swarm.address;
         world.voice.say(`Connected to ${session.swarm.address}.`);
-        const [first] = await (0,together/* together */.b)([
-            session.swarm.survey(inputs.stack.name),
-            (0,publish/* loginSwarm */.CH)(inputs.image, session, world.voice),
-        ]);
-        const survey = await (0,prepare/* settled */.gu)(first, rollout, session);
-        const history = (0,release_history/* readHistory */.c)((0,record/* recordsOf */.M$)(survey.rawConfigs, inputs.stack.name), world);
-        const release = choose(history, survey, rollout, session);
+        const lock = __addDisposableResource(env_1, (0,src_lock/* lockOf */.Vx)(inputs.stack.name, session, world), true);
+        await (0,together/* together */.b)([lock.take(inputs.rollout.lockTimeoutMs), (0,publish/* loginSwarm */.CH)(inputs.image, session, world.voice)]);
+        session.guard(lock);
+        const found = await session.swarm.survey(inputs.stack.name);
+        const history = (0,release_history/* readHistory */.c)((0,record/* recordsOf */.M$)(found.rawConfigs, inputs.stack.name), world);
+        const release = choose(history, found, rollout, session);
         tellRelease(release, rollout);
+        const survey = await (0,prepare/* atRest */.ev)(found, rollout, session);
         const prepared = prepareRollback(release, survey, rollout, session);
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
         if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
             return;
+        if (survey !== found)
+            facts.status = "rolled-back"; // What an earlier run had left has gone back by itself.
         await (0,release_history/* keepRelease */.L)(againOf(release), prepared.plan, rollout, session);
     }
     catch (e_1) {
@@ -33437,6 +34039,14 @@ module.exports = require("node:fs");
 
 "use strict";
 module.exports = require("node:http");
+
+/***/ }),
+
+/***/ 4708:
+/***/ ((module) => {
+
+"use strict";
+module.exports = require("node:https");
 
 /***/ }),
 
@@ -42215,6 +42825,36 @@ module.exports = {"rE":"1.17.0"};
 /******/ 		};
 /******/ 	})();
 /******/ 	
+/******/ 	/* webpack/runtime/create fake namespace object */
+/******/ 	(() => {
+/******/ 		var getProto = Object.getPrototypeOf ? (obj) => (Object.getPrototypeOf(obj)) : (obj) => (obj.__proto__);
+/******/ 		var leafPrototypes;
+/******/ 		// create a fake namespace object
+/******/ 		// mode & 1: value is a module id, require it
+/******/ 		// mode & 2: merge all properties of value into the ns
+/******/ 		// mode & 4: return value when already ns object
+/******/ 		// mode & 16: return value when it's Promise-like
+/******/ 		// mode & 8|1: behave like require
+/******/ 		__nccwpck_require__.t = function(value, mode) {
+/******/ 			if(mode & 1) value = this(value);
+/******/ 			if(mode & 8) return value;
+/******/ 			if(typeof value === 'object' && value) {
+/******/ 				if((mode & 4) && value.__esModule) return value;
+/******/ 				if((mode & 16) && typeof value.then === 'function') return value;
+/******/ 			}
+/******/ 			var ns = Object.create(null);
+/******/ 			__nccwpck_require__.r(ns);
+/******/ 			var def = {};
+/******/ 			leafPrototypes = leafPrototypes || [null, getProto({}), getProto([]), getProto(getProto)];
+/******/ 			for(var current = mode & 2 && value; typeof current == 'object' && !~leafPrototypes.indexOf(current); current = getProto(current)) {
+/******/ 				Object.getOwnPropertyNames(current).forEach((key) => (def[key] = () => (value[key])));
+/******/ 			}
+/******/ 			def['default'] = () => (value);
+/******/ 			__nccwpck_require__.d(ns, def);
+/******/ 			return ns;
+/******/ 		};
+/******/ 	})();
+/******/ 	
 /******/ 	/* webpack/runtime/define property getters */
 /******/ 	(() => {
 /******/ 		// define getter functions for harmony exports
@@ -42253,8 +42893,6 @@ var __webpack_exports__ = {};
 var external_node_fs_ = __nccwpck_require__(3024);
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
-// EXTERNAL MODULE: external "node:timers/promises"
-var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
@@ -42436,8 +43074,10 @@ function file_command_prepareKeyValueMessage(key, value) {
 var external_path_ = __nccwpck_require__(6928);
 // EXTERNAL MODULE: external "http"
 var external_http_ = __nccwpck_require__(8611);
+var external_http_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_http_, 2);
 // EXTERNAL MODULE: external "https"
 var external_https_ = __nccwpck_require__(5692);
+var external_https_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_https_, 2);
 ;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/proxy.js
 function getProxyUrl(reqUrl) {
     const usingSsl = reqUrl.protocol === 'https:';
@@ -42530,7 +43170,16 @@ class DecodedURL extends URL {
 }
 //# sourceMappingURL=proxy.js.map
 // EXTERNAL MODULE: ../../../work/main/node_modules/tunnel/index.js
-var node_modules_tunnel = __nccwpck_require__(9140);
+var tunnel = __nccwpck_require__(9140);
+;// CONCATENATED MODULE: ./src/io/undici.ts
+/**
+ * Stands in for the package `undici` in the bundle (tsconfig.json, "paths"). Only the proxy support for `fetch` in
+ * @actions/http-client uses it, which nothing here asks for; the real one is 900 KiB and a quarter of the time that the action takes to start.
+ */
+function ProxyAgent() {
+    throw new Error("This action does not use fetch: undici is not part of it.");
+}
+
 ;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/index.js
 /* eslint-disable @typescript-eslint/no-explicit-any */
 var __awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
@@ -42606,7 +43255,7 @@ const HttpResponseRetryCodes = [
     HttpCodes.ServiceUnavailable,
     HttpCodes.GatewayTimeout
 ];
-const RetryableHttpVerbs = (/* unused pure expression or super */ null && (['OPTIONS', 'GET', 'DELETE', 'HEAD']));
+const RetryableHttpVerbs = ['OPTIONS', 'GET', 'DELETE', 'HEAD'];
 const ExponentialBackoffCeiling = 10;
 const ExponentialBackoffTimeSlice = 5;
 class HttpClientError extends Error {
@@ -42955,7 +43604,7 @@ class lib_HttpClient {
     }
     getAgentDispatcher(serverUrl) {
         const parsedUrl = new URL(serverUrl);
-        const proxyUrl = pm.getProxyUrl(parsedUrl);
+        const proxyUrl = getProxyUrl(parsedUrl);
         const useProxy = proxyUrl && proxyUrl.hostname;
         if (!useProxy) {
             return;
@@ -42966,7 +43615,7 @@ class lib_HttpClient {
         const info = {};
         info.parsedUrl = requestUrl;
         const usingSsl = info.parsedUrl.protocol === 'https:';
-        info.httpModule = usingSsl ? https : http;
+        info.httpModule = usingSsl ? external_https_namespaceObject : external_http_namespaceObject;
         const defaultPort = usingSsl ? 443 : 80;
         info.options = {};
         info.options.host = info.parsedUrl.hostname;
@@ -43065,7 +43714,7 @@ class lib_HttpClient {
     }
     _getAgent(parsedUrl) {
         let agent;
-        const proxyUrl = pm.getProxyUrl(parsedUrl);
+        const proxyUrl = getProxyUrl(parsedUrl);
         const useProxy = proxyUrl && proxyUrl.hostname;
         if (this._keepAlive && useProxy) {
             agent = this._proxyAgent;
@@ -43080,7 +43729,7 @@ class lib_HttpClient {
         const usingSsl = parsedUrl.protocol === 'https:';
         let maxSockets = 100;
         if (this.requestOptions) {
-            maxSockets = this.requestOptions.maxSockets || http.globalAgent.maxSockets;
+            maxSockets = this.requestOptions.maxSockets || external_http_.globalAgent.maxSockets;
         }
         // This is `useProxy` again, but we need to check `proxyURl` directly for TypeScripts's flow analysis.
         if (proxyUrl && proxyUrl.hostname) {
@@ -43105,7 +43754,7 @@ class lib_HttpClient {
         // if tunneling agent isn't assigned create a new agent
         if (!agent) {
             const options = { keepAlive: this._keepAlive, maxSockets };
-            agent = usingSsl ? new https.Agent(options) : new http.Agent(options);
+            agent = usingSsl ? new external_https_.Agent(options) : new external_http_.Agent(options);
             this._agent = agent;
         }
         if (usingSsl && this._ignoreSslError) {
@@ -45365,15 +46014,95 @@ function harmless(line) {
         .replaceAll("##[", "#\u200b#[");
 }
 
+// EXTERNAL MODULE: external "node:timers/promises"
+var promises_ = __nccwpck_require__(8500);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/io/clock.ts
+
+
+/** The runner's clock; who sleeps is woken by a cancellation, and told of it. */
+function runnersClock(signal) {
+    return {
+        now: () => Date.now(),
+        sleep: async (ms) => {
+            await (0,promises_.setTimeout)(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+        },
+        every: (ms, work) => {
+            let running;
+            const timer = setInterval(() => {
+                running ??= work().finally(() => (running = undefined));
+            }, ms);
+            return {
+                [Symbol.asyncDispose]: async () => {
+                    clearInterval(timer);
+                    await running;
+                },
+            };
+        },
+    };
+}
+
 // EXTERNAL MODULE: ./src/io/docker.ts
 var io_docker = __nccwpck_require__(4442);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
 var docker_config = __nccwpck_require__(8517);
+// EXTERNAL MODULE: external "node:http"
+var external_node_http_ = __nccwpck_require__(7067);
+// EXTERNAL MODULE: external "node:https"
+var external_node_https_ = __nccwpck_require__(4708);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
+// EXTERNAL MODULE: external "node:child_process"
+var external_node_child_process_ = __nccwpck_require__(1421);
+;// CONCATENATED MODULE: ./src/io/clone.ts
+
+
+const DEADLINE_MS = 10_000;
+/**
+ * How a commit stands to another one by the clone in the workspace: `before` it, as an ancestor, or not. Undefined where the clone
+ * can't tell: there is none, a commit is missing, or it is too shallow to be sure.
+ */
+async function orderInClone(commit, other, signal) {
+    if (commit === other)
+        return "not before";
+    const before = await git(["merge-base", "--is-ancestor", commit, other], signal);
+    if (before.code === 0)
+        return "before";
+    if (before.code !== 1)
+        return undefined;
+    const after = await git(["merge-base", "--is-ancestor", other, commit], signal);
+    if (after.code === 0)
+        return "not before";
+    // A way from one to the other may lie beyond the clone's edge.
+    const shallow = await git(["rev-parse", "--is-shallow-repository"], signal);
+    return after.code === 1 && shallow.stdout.trim() === "false" ? "not before" : undefined;
+}
+/** Exit code 128 and the like: git refuses, or is not there. It asks nobody, neither for a password nor a server for a missing commit. */
+async function git(argv, signal) {
+    const env = { ...(0,io_docker/* stepEnvironment */.a)(process.env), GIT_NO_LAZY_FETCH: "1", GIT_TERMINAL_PROMPT: "0" };
+    return await new Promise((resolve, reject) => {
+        (0,external_node_child_process_.execFile)("git", argv, { env, signal, timeout: DEADLINE_MS }, (error, stdout) => {
+            if (signal.aborted)
+                reject(signal.reason);
+            else
+                resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : 128, stdout });
+        });
+    });
+}
+
 ;// CONCATENATED MODULE: ./src/io/github.ts
+
+
+
+
+
+
+
 
 /**
  * What the runner's own variables say about the event that started this workflow; every field is empty outside of one. Octokit, which
- * `@actions/github` brings along, would cost every start 60 ms and is not needed for this.
+ * `@actions/github` brings along, would cost every start 26 ms and the bundle 1.1 MiB (with undici), and is not needed for this.
  */
 function runContext(environment) {
     const of = (name) => environment[name] ?? "";
@@ -45383,6 +46112,9 @@ function runContext(environment) {
     return {
         repository,
         repositoryUrl,
+        event: of("GITHUB_EVENT_NAME"),
+        runId,
+        runAttempt: Number(of("GITHUB_RUN_ATTEMPT") || "0"),
         runUrl: repositoryUrl === "" || runId === "" ? "" : `${repositoryUrl}/actions/runs/${runId}`,
         sha: of("GITHUB_SHA"),
         refType: of("GITHUB_REF_TYPE"),
@@ -45392,11 +46124,81 @@ function runContext(environment) {
         sshAgent: of("SSH_AUTH_SOCK") || undefined,
     };
 }
+const github_DEADLINE_MS = 10_000;
+/** Of a commit's id, in SHA-1 or SHA-256: nothing else may stand in a path or a command line. */
+const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
+/** `GitHub` asked by its API, and by git where the clone knows enough. What can't be told is told with its reason. */
+class GitHubApi {
+    #request;
+    constructor(request) {
+        this.#request = request;
+    }
+    async isOver({ repository, id, attempt }) {
+        const answer = await this.#ask(`/repos/${repository}/actions/runs/${id}`);
+        if ("unknown" in answer)
+            return answer;
+        return (0,json/* textAt */.$6)(answer.body, "status") === "completed" || (0,json/* numberAt */.tk)(answer.body, "run_attempt") > attempt;
+    }
+    async isAncestor(older, newer) {
+        if (!COMMIT.test(older) || !COMMIT.test(newer))
+            return { unknown: "what names them is no commit id" };
+        const inClone = await orderInClone(older, newer, this.#request.signal);
+        if (inClone !== undefined)
+            return inClone === "before";
+        const answer = await this.#ask(`/repos/${this.#request.repository}/compare/${newer}...${older}?per_page=1`);
+        if ("unknown" in answer)
+            return { unknown: `the clone does not have both, and ${answer.unknown}` };
+        return (0,json/* textAt */.$6)(answer.body, "status") === "behind";
+    }
+    async #ask(path) {
+        const { apiUrl, token, signal } = this.#request;
+        if (token === undefined)
+            return { unknown: 'without "github-token" GitHub can\'t be asked' };
+        try {
+            const { status, text } = await get(`${apiUrl}${path}`, token, signal);
+            if (status === 200)
+                return { body: JSON.parse(text) };
+            return { unknown: `GitHub answered ${status} (${reasonIn(text)})` };
+        }
+        catch (error) {
+            signal.throwIfAborted();
+            return { unknown: `GitHub can't be asked (${(0,errors/* messageOf */.bD)(error)})` };
+        }
+    }
+}
+/** The client of `@actions/core` knows the runner's proxy, but not how to end a call when the job is cancelled; hence its agent alone. */
+async function get(url, token, signal) {
+    const send = url.startsWith("https:") ? external_node_https_.request : external_node_http_.request;
+    const options = {
+        agent: new lib_HttpClient().getAgent(url),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(github_DEADLINE_MS)]),
+        headers: {
+            authorization: `Bearer ${token}`,
+            accept: "application/vnd.github+json",
+            "user-agent": "swarm-stack-deploy",
+            "x-github-api-version": "2022-11-28",
+            connection: "close",
+        },
+    };
+    const response = await new Promise((resolve, reject) => {
+        send(url, options, resolve).on("error", reject).end();
+    });
+    const chunks = [];
+    for await (const chunk of response)
+        chunks.push(chunk);
+    return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") };
+}
+function reasonIn(text) {
+    try {
+        return (0,json/* textAt */.$6)(JSON.parse(text), "message") || "no reason given";
+    }
+    catch {
+        return text.trim().slice(0, 200) || "no reason given";
+    }
+}
 
 ;// CONCATENATED MODULE: external "node:zlib"
 const external_node_zlib_namespaceObject = require("node:zlib");
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/io/gzip.ts
 
 
@@ -45423,11 +46225,66 @@ function removeFolder(path) {
     (0,external_node_fs_.rmSync)(path, { recursive: true, force: true });
 }
 
-// EXTERNAL MODULE: ./src/io/session.ts + 7 modules
-var session = __nccwpck_require__(9109);
+// EXTERNAL MODULE: ./src/io/session.ts + 8 modules
+var session = __nccwpck_require__(4335);
+// EXTERNAL MODULE: ./src/lock.ts
+var lock = __nccwpck_require__(9696);
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(8685);
 ;// CONCATENATED MODULE: ./src/main.ts
+var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var __disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
 
 
 
@@ -45457,9 +46314,7 @@ const PHASE = "phase";
 /** The door: makes the world, runs the story, publishes whatever came of it. The only catch-all. */
 async function main(runner) {
     const facts = (0,report/* noFacts */.f5)();
-    const stop = new AbortController();
-    for (const signal of ["SIGINT", "SIGTERM"])
-        process.on(signal, () => stop.abort(new errors/* Cancelled */.cJ(signal)));
+    const stop = stopper();
     let folder;
     try {
         maskSecrets(runner);
@@ -45468,7 +46323,7 @@ async function main(runner) {
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
         const story = await storyOf(inputs.mode);
-        await story(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
+        await story(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
     }
     catch (error) {
         blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
@@ -45476,6 +46331,12 @@ async function main(runner) {
     if (folder !== undefined)
         discard(folder, runner);
     publish(facts, runner);
+}
+function stopper() {
+    const stop = new AbortController();
+    for (const signal of ["SIGINT", "SIGTERM"])
+        process.on(signal, () => stop.abort(new errors/* Cancelled */.cJ(signal)));
+    return stop;
 }
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function storyOf(mode) {
@@ -45503,9 +46364,10 @@ function maskSecrets(runner) {
         runner.mask(line.slice(line.indexOf("=") + 1));
 }
 /** Here, too, what is large is read late. */
-async function makeWorld(runner, inputs, run, folder, signal) {
+async function makeWorld(runner, inputs, run, folder, stop) {
+    const { signal } = stop;
     const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 9109));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4335));
     const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
     const route = inputs.target.kind === "ssh"
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
@@ -45521,12 +46383,20 @@ async function makeWorld(runner, inputs, run, folder, signal) {
     const docker = new io_docker/* DockerCli */.V({ DOCKER_CONFIG: own }, signal);
     return {
         voice: runner,
-        clock: { now: () => Date.now(), sleep: async (ms) => await sleepUnlessStopped(ms, signal) },
+        clock: runnersClock(signal),
         files: makeFiles(runner, folder),
         docker,
         compression: gzip,
         environment: process.env,
         run,
+        github: new GitHubApi({
+            apiUrl: process.env.GITHUB_API_URL || "https://api.github.com",
+            token: inputs.githubToken,
+            repository: run.repository,
+            signal,
+        }),
+        remember: (name, value) => runner.remember(name, value),
+        stop: (reason) => stop.abort(reason),
         rehearse: async (stage, deploy) => {
             const alone = docker.with(withheld(process.env));
             await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
@@ -45541,9 +46411,6 @@ async function makeWorld(runner, inputs, run, folder, signal) {
             say: (line) => runner.say(line),
         }),
     };
-}
-async function sleepUnlessStopped(ms, signal) {
-    await (0,promises_.setTimeout)(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 function makeFiles(runner, folder) {
     return {
@@ -45572,8 +46439,6 @@ function blame(error, facts, runner) {
     }
     else if (error instanceof errors/* Cancelled */.cJ) {
         facts.problems = [{ message: error.message }];
-        if (facts.aftermath.length === 0)
-            facts.aftermath = ["Nothing had been sent to the swarm."];
     }
     else {
         facts.problems = [
@@ -45583,6 +46448,9 @@ function blame(error, facts, runner) {
             },
         ];
     }
+    const isInterruption = error instanceof errors/* Cancelled */.cJ || error instanceof errors/* LockError */.Ku;
+    if (isInterruption && facts.aftermath.length === 0)
+        facts.aftermath = ["Nothing had been sent to the swarm."];
     for (let cause = error; cause instanceof Error; cause = cause.cause)
         runner.debug(cause.stack ?? cause.message);
 }
@@ -45605,12 +46473,47 @@ function publish(facts, runner) {
         : `Status: ${facts.status}.`);
 }
 /** After the job, and after a kill that left us no time: what the main step could not remove goes now. */
-function post(runner) {
+async function post(runner) {
     const folder = runner.recall(FOLDER);
-    if (folder === "" || !(0,external_node_fs_.existsSync)(folder))
-        return;
-    removeFolder(folder);
-    runner.say("Removed the private folder that the interrupted step had left.");
+    if (folder !== "" && (0,external_node_fs_.existsSync)(folder)) {
+        removeFolder(folder);
+        runner.say("Removed the private folder that the interrupted step had left.");
+    }
+    const left = runner.recall(lock/* LEFT_LOCK */.s6);
+    if (left !== "")
+        await release(JSON.parse(left), runner);
+}
+/** The runner gives the post step the same inputs. */
+async function release(left, runner) {
+    const folder = makePrivateFolder();
+    try {
+        const env_1 = { stack: [], error: void 0, hasError: false };
+        try {
+            maskSecrets(runner);
+            const run = runContext(process.env);
+            const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
+            const world = await makeWorld(runner, inputs, run, folder, stopper());
+            const session = __addDisposableResource(env_1, await world.connect(undefined), true);
+            if (await (0,lock/* releaseLeft */.VB)(left, session.locks))
+                runner.say(`Released the lock of the stack ${left.stack} that the interrupted step had left.`);
+        }
+        catch (e_1) {
+            env_1.error = e_1;
+            env_1.hasError = true;
+        }
+        finally {
+            const result_1 = __disposeResources(env_1);
+            if (result_1)
+                await result_1;
+        }
+    }
+    catch (error) {
+        runner.warn({
+            message: `The lock of the stack ${left.stack} could not be released: ${(0,errors/* messageOf */.bD)(error)}`,
+            hint: `It ends by itself two minutes after its last sign of life. To remove it by hand: docker config rm ${(0,lock/* lockName */.l4)(left.stack)}.`,
+        });
+    }
+    discard(folder, runner);
 }
 const runner = new Runner();
 if (runner.recall(PHASE) === "") {
@@ -45618,7 +46521,7 @@ if (runner.recall(PHASE) === "") {
     void main(runner);
 }
 else
-    post(runner);
+    void post(runner);
 
 })();
 

@@ -1,4 +1,4 @@
-import { Cancelled, messageOf } from "./errors.ts";
+import { Cancelled, LockError, messageOf } from "./errors.ts";
 import { type Watched } from "./observe.ts";
 import { type Plan } from "./plan.ts";
 import { type Rollout } from "./prepare.ts";
@@ -24,7 +24,8 @@ export async function aftermath(
 ): Promise<void> {
   const { facts, inputs, world } = rollout;
   world.voice.endGroup();
-  if (error instanceof Cancelled) {
+  // Who has lost the lock may not put anything back either: somebody else works on the stack.
+  if (error instanceof Cancelled || error instanceof LockError) {
     facts.aftermath = [
       "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
     ];

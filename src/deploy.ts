@@ -4,6 +4,7 @@ import { checkBuildFiles, loginSwarm, publish, swarmLogin } from "./image/publis
 import { type NewRelease, keepRelease } from "./release/history.ts";
 import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
+import { type StackLock, lockOf } from "./lock.ts";
 import { checkByDocker } from "./planning.ts";
 import {
   type Deployment,
@@ -17,6 +18,7 @@ import { type Facts } from "./report.ts";
 import { type Kind } from "./stack/configs.ts";
 import { addressedNetworks, printed } from "./stack/render.ts";
 import { type Sources, readSources } from "./sources.ts";
+import { type Survey } from "./swarm.ts";
 import { together } from "./together.ts";
 import { type Docker, type Session, type World } from "./world.ts";
 
@@ -35,8 +37,10 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   await using session = await world.connect(swarmLogin(inputs.image));
   facts.manager = session.swarm.address;
   world.voice.say(`Connected to ${session.swarm.address}.`);
-  const { digest, ...found } = await findOut(pushed, deployment, session);
+  await using lock = lockOf(inputs.stack.name, session, world);
+  const { digest, ...found } = await findOut(pushed, lock, deployment, session);
   nameImage(digest, deployment);
+  session.guard(lock);
 
   const prepared = await prepare(digest, found, deployment, session);
   const send: Send = async (onSent) => await sendByDocker(prepared, deployment, session, onSent);
@@ -73,9 +77,13 @@ function nameImage(digest: string, { inputs, facts }: Deployment): void {
   facts.image = `${referenceOf(inputs)}@${digest}`;
 }
 
-/** All that can be asked without knowing the answer to something else, at once: a manager may be far away. */
+/**
+ * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
+ * under the lock; who has to wait for it looks again at everything.
+ */
 async function findOut(
   pushed: string | undefined,
+  lock: StackLock,
   { inputs, draft, world }: Deployment,
   session: Session,
 ): Promise<{ readonly digest: string } & Found> {
@@ -85,13 +93,16 @@ async function findOut(
     const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
     await Promise.all(known.map(async (image) => await images.ask(image)));
   };
-  const [survey, , digest] = await together([
-    session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
+  const survey = async (): Promise<Survey> => await session.swarm.survey(inputs.stack.name);
+  const [found, , digest] = await together([
+    lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
     loginSwarm(inputs.image, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
     ask(),
   ]);
-  return { digest, survey, images };
+  if (found !== undefined) return { digest, survey: found, images };
+  await lock.take(inputs.rollout.lockTimeoutMs);
+  return { digest, survey: await survey(), images: new ImageLookup(session) };
 }
 
 /** What is recorded of it, so that mode `rollback` can come back to it. */

@@ -4,8 +4,9 @@ import { type JsonObject } from "./json.ts";
 import { loginSwarm, swarmLogin } from "./image/publish.ts";
 import { parseImageReference } from "./image/reference.ts";
 import { type Inputs } from "./inputs/inputs.ts";
+import { lockOf } from "./lock.ts";
 import { type Plan, planDeployment } from "./plan.ts";
-import { type Prepared, type Rollout, settled, tellPlan } from "./prepare.ts";
+import { type Prepared, type Rollout, atRest, tellPlan } from "./prepare.ts";
 import { type Renewed, chooseRelease, gone, noSuchRelease, renewed } from "./release/going-back.ts";
 import { type History, type NewRelease, keepRelease, readHistory } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
@@ -30,20 +31,21 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   await using session = await world.connect(swarmLogin(inputs.image));
   facts.manager = session.swarm.address;
   world.voice.say(`Connected to ${session.swarm.address}.`);
-  const [first] = await together([
-    session.swarm.survey(inputs.stack.name),
-    loginSwarm(inputs.image, session, world.voice),
-  ]);
-  const survey = await settled(first, rollout, session);
+  await using lock = lockOf(inputs.stack.name, session, world);
+  await together([lock.take(inputs.rollout.lockTimeoutMs), loginSwarm(inputs.image, session, world.voice)]);
+  session.guard(lock);
 
-  const history = readHistory(recordsOf(survey.rawConfigs, inputs.stack.name), world);
-  const release = choose(history, survey, rollout, session);
+  const found = await session.swarm.survey(inputs.stack.name);
+  const history = readHistory(recordsOf(found.rawConfigs, inputs.stack.name), world);
+  const release = choose(history, found, rollout, session);
   tellRelease(release, rollout);
+  const survey = await atRest(found, rollout, session);
   const prepared = prepareRollback(release, survey, rollout, session);
 
   const send: Send = async (onSent) =>
     await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
   if (!(await carryOut(prepared, send, rollout, session))) return;
+  if (survey !== found) facts.status = "rolled-back"; // What an earlier run had left has gone back by itself.
   await keepRelease(againOf(release), prepared.plan, rollout, session);
 }
 

@@ -1,15 +1,18 @@
 import { type JsonObject, textAt } from "../../src/json.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
 import { get } from "../../src/stack/tree.ts";
-import { type ServiceSpec, type Swarm } from "../../src/swarm.ts";
+import { type StopError } from "../../src/errors.ts";
+import { type Locks, type ServiceSpec, type Swarm } from "../../src/swarm.ts";
 import {
   type Docker,
   type DockerAnswer,
   type DockerCall,
   type Session,
+  type Told,
   type World,
 } from "../../src/world.ts";
 import { fakeClock } from "./clock.ts";
+import { lockBoard } from "./locks.ts";
 import { type Frame, scriptedSwarm } from "./swarm.ts";
 import { recordedVoice } from "./voice.ts";
 
@@ -25,6 +28,9 @@ export interface Script {
   readonly swarm?: Partial<Swarm>;
   /** Full names of the services that the manager takes; all that docker is given, where this is left out. */
   readonly takes?: readonly string[];
+  readonly locks?: Partial<Locks>;
+  /** What GitHub answers; without it, it does not know. */
+  readonly github?: { readonly isOver?: Told; readonly isAncestor?: Told };
   /** Why the connection was lost, if it was. */
   readonly lost?: string;
 }
@@ -34,6 +40,8 @@ export interface RecordedWorld extends World {
   readonly transcript: string[];
   /** How long, in milliseconds, a lost connection was to be waited for, from time to time. */
   readonly waits: number[];
+  /** Why everything was stopped. */
+  readonly stopped: StopError[];
 }
 
 /** A small world in which everything that will happen is written in advance, and everything that is done is noted. */
@@ -48,6 +56,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
   const voice = recordedVoice();
   noted(voice, voice.said, "");
   const swarm = scriptedSwarm(script.frames, script.swarm);
+  const stopped: StopError[] = [];
   noted(swarm, swarm.heard, "  > swarm: ");
   const files = new Map(Object.entries(script.files));
 
@@ -69,6 +78,8 @@ export function scriptedWorld(script: Script): RecordedWorld {
 
   const session: Session = {
     swarm,
+    locks: lockBoard(clock, script.locks),
+    guard: () => undefined,
     docker: docker(" (manager)"),
     registryAuth: () => undefined,
     rehearse: async (_stage, deploy) => {
@@ -108,6 +119,14 @@ export function scriptedWorld(script: Script): RecordedWorld {
     waits,
     voice,
     clock,
+    stopped,
+    stop: (reason) => void stopped.push(reason),
+    remember: () => undefined,
+    github: {
+      isOver: async () => await Promise.resolve(script.github?.isOver ?? { unknown: "nobody asks it" }),
+      isAncestor: async () =>
+        await Promise.resolve(script.github?.isAncestor ?? { unknown: "nobody asks it" }),
+    },
     files: {
       read: (path) => {
         const text = files.get(path.replace(/^\.\//, ""));
@@ -128,6 +147,9 @@ export function scriptedWorld(script: Script): RecordedWorld {
       refName: "main",
       actor: "dev",
       actionRef: "v1",
+      event: "workflow_dispatch",
+      runId: "1",
+      runAttempt: 1,
       runUrl: "https://github.com/acme/shop/actions/runs/1",
       repositoryUrl: "https://github.com/acme/shop",
       sshAgent: undefined,

@@ -2,11 +2,13 @@ import { createHmac } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import { deploy } from "../../src/deploy.ts";
-import { Cancelled, ConnectError, StopError, describe as inWords } from "../../src/errors.ts";
+import { Cancelled, ConnectError, LockError, StopError, describe as inWords } from "../../src/errors.ts";
 import { parseInputs } from "../../src/inputs/inputs.ts";
 import { type Facts, noFacts, outputs, summary } from "../../src/report.ts";
 import { type NewObject, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";
 import { type Frame, emptySurvey, service, serviceSpec, task } from "../doubles/swarm.ts";
+import { fakeClock } from "../doubles/clock.ts";
+import { lockBoard } from "../doubles/locks.ts";
 import { type Script, scriptedWorld } from "../doubles/world.ts";
 
 const DIGEST = `sha256:${"0a".repeat(32)}`;
@@ -642,6 +644,50 @@ describe("an interruption", () => {
       }),
     );
     expect(transcript.at(-1)).toBe("  > disconnect");
+  });
+});
+
+describe("the lock of the stack", () => {
+  test.each<[string, readonly Frame[], Partial<Script>]>([
+    ["a deployment that goes well", GOES_WELL, {}],
+    ["a rollout that fails", [crash([CRASHED])], { swarm: CRASHES }],
+    ["a manager that stops answering", [new Error("no answer")], {}],
+    ["a job that is cancelled", [new Cancelled("SIGTERM")], {}],
+  ])(
+    "is held from before the first look at the swarm until the end of %s",
+    async (_what, frames, changes) => {
+      const steps: string[] = [];
+      const played = script(frames, changes);
+      const clock = fakeClock();
+      const board = lockBoard(clock);
+      const world = scriptedWorld({
+        ...played,
+        swarm: {
+          ...played.swarm,
+          survey: async () =>
+            await Promise.resolve((steps.push("survey"), emptySurvey({ services: [BEFORE] }))),
+        },
+        locks: {
+          ...board,
+          create: async (...lock) => (steps.push("lock"), await board.create(...lock)),
+          remove: async (id) => (steps.push("release"), await board.remove(id)),
+        },
+      });
+      const inputs = parseInputs((name) => GIVEN[name] ?? "", world.run);
+      await deploy(inputs, { ...world, clock }, noFacts()).catch(() => undefined);
+      // Putting things back surveys the swarm again.
+      expect([...new Set(steps)]).toEqual(["lock", "survey", "release"]);
+      expect(steps.at(-1)).toBe("release");
+      expect(world.transcript.at(-1)).toBe("  > disconnect");
+    },
+  );
+
+  test("that is lost means that nothing is put back: somebody else works on the stack", async () => {
+    const lost = new LockError("Another deployment has taken over the lock.", "Run this job again.");
+    const { facts, transcript } = await told(script([lost]));
+    expect(facts.reason).toBe("lock");
+    expect(facts.aftermath.join()).toContain("nothing was put back");
+    expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
   });
 });
 

@@ -23,6 +23,7 @@ export const DEFAULTS: Readonly<Record<string, string>> = {
   "stable-for": "15s",
   "on-failure": "rollback",
   "lock-timeout": "10m",
+  "allow-older": "false",
   "keep-releases": "5",
 };
 
@@ -48,6 +49,11 @@ export interface RunContext {
   readonly actor: string;
   /** Which version of this action runs, as the workflow names it. */
   readonly actionRef: string;
+  /** What started the workflow, for instance `push`. */
+  readonly event: string;
+  readonly runId: string;
+  /** Rises with "Re-run jobs"; 0 outside of a workflow. */
+  readonly runAttempt: number;
   /** The page of this run; empty outside of a workflow. */
   readonly runUrl: string;
   /** The page of the repository; empty outside of a workflow. */
@@ -153,6 +159,10 @@ export interface Inputs {
     readonly timeoutMs: number;
     readonly stableForMs: number;
     readonly onFailure: "rollback" | "keep";
+    /** For another deployment of the same stack; 0: not at all. */
+    readonly lockTimeoutMs: number;
+    /** Whether a push may take the stack back to an ancestor of what is live. */
+    readonly allowOlder: boolean;
   };
   readonly releases: {
     /** How many stay, the one that runs counted; at least one. */
@@ -160,6 +170,8 @@ export interface Inputs {
     /** In mode `rollback`, the one to go back to: its version, or its number as `#12`; undefined: the one before what runs. */
     readonly wanted: string | undefined;
   };
+  /** For questions to GitHub's API. */
+  readonly githubToken: string | undefined;
 }
 
 /** The raw text of an input; empty where it is not given. */
@@ -170,10 +182,6 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
   const reader = new Reader(raw);
   const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
   if (mode === "plan") reader.complain('mode "plan" is not built yet in this version.', 'Use mode "deploy".');
-  reader.refuseForNow(
-    "lock-timeout",
-    "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.",
-  );
   reader.refuseForNow(
     "environment",
     "GitHub deployments are not recorded yet; use the job's own `environment`.",
@@ -191,11 +199,14 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
       timeoutMs: reader.duration("timeout"),
       stableForMs: reader.duration("stable-for"),
       onFailure: reader.oneOf("on-failure", ["rollback", "keep"]),
+      lockTimeoutMs: reader.duration("lock-timeout"),
+      allowOlder: reader.boolean("allow-older"),
     },
     releases: {
       keep: reader.count("keep-releases"),
       wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
     },
+    githubToken: reader.optional("github-token"),
   };
   if (inputs.rollout.timeoutMs === 0) reader.complain('"timeout" is zero: no rollout can be that fast.');
   else if (inputs.rollout.stableForMs >= inputs.rollout.timeoutMs) {

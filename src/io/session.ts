@@ -7,6 +7,7 @@ import { type RegistryLogin, type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { encodedAuth, registryAuth } from "./docker-config.ts";
 import { EngineApi, Timeout } from "./engine.ts";
+import { EngineLocks } from "./engine-locks.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
 import { forwarding } from "./forwarding.ts";
 import { openProxy } from "./proxy.ts";
@@ -52,6 +53,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
     return {
       swarm: new EngineSwarm(engine, () => engine.address, signal),
+      locks: new EngineLocks(engine),
       docker: facing(docker, proxy.dockerHost),
       registryAuth: remembered((domain) =>
         domain === login?.registryHost
@@ -67,6 +69,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
         });
         return networks;
       },
+      guard: (lock) => engine.guard(lock),
       get most() {
         return engine.most;
       },

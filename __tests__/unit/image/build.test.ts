@@ -43,6 +43,9 @@ const RUN = {
   actionRef: "v1",
   runUrl: "",
   repositoryUrl: "https://h/acme/shop",
+  event: "push",
+  runId: "1",
+  runAttempt: 1,
   sshAgent: undefined,
 };
 
