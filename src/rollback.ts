@@ -6,7 +6,7 @@ import { parseImageReference } from "./image/reference.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { lockOf } from "./lock.ts";
 import { type Plan, planDeployment } from "./plan.ts";
-import { type Prepared, type Rollout, atRest, tellPlan } from "./prepare.ts";
+import { type Rollout, atRest, tellPlan } from "./prepare.ts";
 import { type Renewed, chooseRelease, gone, noSuchRelease, renewed } from "./release/going-back.ts";
 import { type History, type NewRelease, keepRelease, readHistory } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
@@ -39,14 +39,17 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   const history = readHistory(recordsOf(found.rawConfigs, inputs.stack.name), world);
   const release = choose(history, found, rollout, session);
   tellRelease(release, rollout);
+  refuseIncomplete(release, found);
   const survey = await atRest(found, rollout, session);
-  const prepared = prepareRollback(release, survey, rollout, session);
+  const { plan } = planFor(release, survey, inputs, session);
+  tellPlan(plan, rollout);
+  const prepared = { plan, survey };
 
   const send: Send = async (onSent) =>
     await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
   if (!(await carryOut(prepared, send, rollout, session))) return;
   if (survey !== found) facts.status = "rolled-back"; // What an earlier run had left has gone back by itself.
-  await keepRelease(againOf(release), prepared.plan, rollout, session);
+  await keepRelease(againOf(release), plan, rollout, session);
 }
 
 function choose(history: History, survey: Survey, { inputs, world }: Rollout, session: Session): Release {
@@ -84,12 +87,10 @@ function tellRelease(release: Release, { inputs, world, facts }: Rollout): void 
   facts.renderedFile = world.files.keep(`${inputs.stack.name}.stack.yml`, release.file);
 }
 
-/** Refuses a release of which something is gone that can't be made again. Nothing has been written when it is done. */
-function prepareRollback(release: Release, survey: Survey, rollout: Rollout, session: Session): Prepared {
-  const { plan, missing } = planFor(release, survey, rollout.inputs, session);
+/** Where something is gone that can't be made from the record, nothing is written. */
+function refuseIncomplete(release: Release, survey: Survey): void {
+  const { missing } = renewed(release, survey);
   if (missing.length > 0) throw new PreflightError(missing.map((each) => gone(each, release)));
-  tellPlan(plan, rollout);
-  return { plan, survey };
 }
 
 function planFor(
