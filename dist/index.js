@@ -29291,12 +29291,14 @@ function objectLabels(object, { inputs, world }) {
 /* harmony export */   c: () => (/* binding */ readHistory)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5251);
-/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4500);
-/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3132);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6507);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5251);
+/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4500);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3132);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5867);
+
 
 
 
@@ -29321,7 +29323,7 @@ function readHistory(records, { compression }) {
     return { releases, unreadable };
 }
 function read(record, compression) {
-    const bytes = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .joined */ .oR)(record);
+    const bytes = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .joined */ .oR)(record);
     if (bytes === undefined)
         return "a part of it is missing";
     let text;
@@ -29331,7 +29333,7 @@ function read(record, compression) {
     catch (error) {
         return `it is damaged (${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)})`;
     }
-    const release = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .decoded */ .DH)(text);
+    const release = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .decoded */ .DH)(text);
     if (typeof release === "string" || release.number === record.number)
         return release;
     return `it says that it is release #${release.number}`;
@@ -29342,7 +29344,7 @@ function read(record, compression) {
  * written.
  */
 async function keepRelease(made, plan, rollout, session) {
-    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .isEmpty */ .Im)(plan))
+    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isEmpty */ .Im)(plan))
         return;
     const { voice } = rollout.world;
     voice.group("Record the release");
@@ -29360,29 +29362,28 @@ async function keepRelease(made, plan, rollout, session) {
 }
 async function recordRelease(made, plan, rollout, session) {
     const survey = await session.swarm.survey(plan.stack);
-    const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
+    const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
     const release = describe(made, records, survey, plan, rollout);
     await write(release, plan.stack, rollout, session);
-    rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_4__/* .nameOf */ .Vb)(release);
-    rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_4__/* .titleOf */ .Gg)(release)}.`);
+    rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .nameOf */ .Vb)(release);
+    rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .titleOf */ .Gg)(release)}.`);
     return { release, survey, records };
 }
 function describe({ facts, origin, ...made }, records, survey, plan, { world }) {
     const number = 1 + (records[0]?.number ?? 0);
     const { runUrl, actor, actionRef } = world.run;
     const at = new Date(world.clock.now()).toISOString();
-    const wanted = plan.services.filter(({ change }) => change !== "remove" && change !== "foreign");
-    const services = new Set(wanted.map(({ name }) => `${plan.stack}_${name}`));
-    return (0,_release_js__WEBPACK_IMPORTED_MODULE_4__/* .releaseOf */ .l7)({ ...facts, number, origin: origin ?? number, run: runUrl, actor, at, by: actionRef }, { ...made, stack: plan.stack, services }, survey);
+    const services = new Set((0,_observe_js__WEBPACK_IMPORTED_MODULE_1__/* .watched */ .V)(plan.services).map(({ serviceName }) => serviceName));
+    return (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .releaseOf */ .l7)({ ...facts, number, origin: origin ?? number, run: runUrl, actor, at, by: actionRef }, { ...made, stack: plan.stack, services }, survey);
 }
 /** All parts, or none: half a record would be in the way of tidying. */
 async function write(release, stack, { world }, { swarm }) {
     const { voice } = world;
-    const objects = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .recordObjects */ .a0)(stack, release, world.compression.compress((0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .encoded */ .dS)(release)));
+    const objects = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordObjects */ .a0)(stack, release, world.compression.compress((0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .encoded */ .dS)(release)));
     if (objects.length > 1)
         voice.say(`The record is larger than one docker config should be: it has ${objects.length} parts.`);
     try {
-        await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(objects.map(async (object) => await swarm.createRecord(object)));
+        await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(objects.map(async (object) => await swarm.createRecord(object)));
     }
     catch (error) {
         await withdraw(objects, stack, swarm).catch((second) => voice.say(`Parts of the record stay on the swarm: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(second)}`));
@@ -29393,9 +29394,9 @@ async function withdraw(objects, stack, swarm) {
     if (objects.length === 1)
         return;
     const { rawConfigs } = await swarm.survey(stack);
-    const own = (0,_record_js__WEBPACK_IMPORTED_MODULE_3__/* .recordsOf */ .M$)(rawConfigs, stack).flatMap(({ parts }) => parts);
+    const own = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordsOf */ .M$)(rawConfigs, stack).flatMap(({ parts }) => parts);
     const left = own.filter((part) => objects.some(({ name, bytes }) => name === part.name && Buffer.from(bytes).equals(part.bytes)));
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
 }
 /** Old records first; then what only they needed. What can't be removed stays for the next time. */
 async function tidy({ release, survey, records }, { inputs, world }, { swarm }) {
@@ -29413,15 +29414,15 @@ async function tidy({ release, survey, records }, { inputs, world }, { swarm }) 
         }
     };
     const parts = old.flatMap((each) => each.parts.map((part) => ({ ...part, number: each.number })));
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(parts.map(async ({ id, name, number }) => await remove(`${name}, the record of release #${number}`, "config", id)));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(parts.map(async ({ id, name, number }) => await remove(`${name}, the record of release #${number}`, "config", id)));
     if (kept.unreadable.length > 0) {
         kept.unreadable.forEach(({ message }) => world.voice.say(message));
         world.voice.say("So nobody knows what it needs, and configs and secrets of old releases stay.");
         return;
     }
     const services = await swarm.everyService();
-    const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_4__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
+    const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
 }
 
 
@@ -30293,14 +30294,17 @@ async function rollback(inputs, world, facts) {
         const history = (0,release_history/* readHistory */.c)((0,record/* recordsOf */.M$)(found.rawConfigs, inputs.stack.name), world);
         const release = choose(history, found, rollout, session);
         tellRelease(release, rollout);
+        refuseIncomplete(release, found);
         const survey = await (0,prepare/* atRest */.ev)(found, rollout, session);
-        const prepared = prepareRollback(release, survey, rollout, session);
+        const { plan } = planFor(release, survey, inputs, session);
+        (0,prepare/* tellPlan */.fb)(plan, rollout);
+        const prepared = { plan, survey };
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
         if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
             return;
         if (survey !== found)
             facts.status = "rolled-back"; // What an earlier run had left has gone back by itself.
-        await (0,release_history/* keepRelease */.L)(againOf(release), prepared.plan, rollout, session);
+        await (0,release_history/* keepRelease */.L)(againOf(release), plan, rollout, session);
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -30339,13 +30343,11 @@ function tellRelease(release, { inputs, world, facts }) {
     facts.configName = release.configName;
     facts.renderedFile = world.files.keep(`${inputs.stack.name}.stack.yml`, release.file);
 }
-/** Refuses a release of which something is gone that can't be made again. Nothing has been written when it is done. */
-function prepareRollback(release, survey, rollout, session) {
-    const { plan, missing } = planFor(release, survey, rollout.inputs, session);
+/** Where something is gone that can't be made from the record, nothing is written. */
+function refuseIncomplete(release, survey) {
+    const { missing } = renewed(release, survey);
     if (missing.length > 0)
         throw new errors/* PreflightError */.wG(missing.map((each) => gone(each, release)));
-    (0,prepare/* tellPlan */.fb)(plan, rollout);
-    return { plan, survey };
 }
 function planFor(release, survey, inputs, session) {
     const { specs, networks, missing } = renewed(release, survey);

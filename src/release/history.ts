@@ -1,4 +1,5 @@
 import { type Problem, messageOf } from "../errors.ts";
+import { watched } from "../observe.ts";
 import { type Plan, isEmpty } from "../plan.ts";
 import { type Rollout } from "../prepare.ts";
 import { type StoredRecord, decoded, encoded, joined, recordObjects, recordsOf } from "./record.ts";
@@ -119,8 +120,7 @@ function describe(
   const number = 1 + (records[0]?.number ?? 0);
   const { runUrl, actor, actionRef } = world.run;
   const at = new Date(world.clock.now()).toISOString();
-  const wanted = plan.services.filter(({ change }) => change !== "remove" && change !== "foreign");
-  const services = new Set(wanted.map(({ name }) => `${plan.stack}_${name}`));
+  const services = new Set(watched(plan.services).map(({ serviceName }) => serviceName));
   return releaseOf(
     { ...facts, number, origin: origin ?? number, run: runUrl, actor, at, by: actionRef },
     { ...made, stack: plan.stack, services },
