@@ -24948,7 +24948,10 @@ function objectLabels(object, { inputs, world }) {
     return labels;
 }
 
+// EXTERNAL MODULE: ./src/together.ts
+var together = __nccwpck_require__(2297);
 ;// CONCATENATED MODULE: ./src/restore.ts
+
 
 
 
@@ -24960,43 +24963,57 @@ function objectLabels(object, { inputs, world }) {
 const TRIES = 5;
 const restore_AGAIN_MS = 400;
 /**
- * Puts back what this run has sent: earlier specs return, new services go. Only what still is as it was sent is touched: what
- * somebody else has changed since is theirs. `sent` holds full names.
+ * Puts back what this run has sent: earlier specs return, all at once, then new services go. Only what still is as it was sent is
+ * touched: what somebody else has changed since is theirs. `sent` holds full names.
  */
 async function restore(plan, sent, swarm, clock, voice) {
     const services = [];
     const removed = [];
-    const failures = [];
-    const names = await namesOf(plan.stack, swarm);
-    for (const { name, before, wanted } of (0,src_plan/* changed */.tD)(plan)) {
-        const serviceName = (0,json/* textAt */.$6)(wanted, "Name");
-        if (!sent.has(serviceName))
-            continue;
-        const asSent = (0,spec/* canonicalSpec */.Yu)((0,src_plan/* withRealIds */.hm)(wanted ?? {}, names.ids), names.networkIds);
+    const failed = new Map();
+    const [names, first] = await (0,together/* together */.b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
+    const look = async () => await swarm.services(plan.stack);
+    const affected = (0,src_plan/* changed */.tD)(plan).filter(({ wanted }) => sent.has((0,json/* textAt */.$6)(wanted, "Name")));
+    const trying = async (name, work) => {
         try {
-            if (before === undefined) {
-                if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds))
-                    removed.push(name);
-            }
-            else {
-                await putBack(swarm, plan.stack, before, asSent, names.networkIds, clock);
-                services.push({ name, serviceName, sent: before.spec });
-                voice.say(`${name}: back to what ran before.`);
-            }
+            await work();
         }
         catch (error) {
-            failures.push(`${name}: ${(0,errors/* messageOf */.bD)(error)}`);
+            failed.set((0,errors/* messageOf */.bD)(error), [...(failed.get((0,errors/* messageOf */.bD)(error)) ?? []), name]);
             voice.say(`${name}: could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
-            // A step that is being ended, or a manager that is gone, will not do better with the next one.
-            if (error instanceof errors/* Cancelled */.cJ || error instanceof errors/* ConnectError */.T$)
-                break;
         }
-    }
-    for (const name of removed)
-        voice.say(`${name}: removed, since this deployment created it.`);
+    };
+    const back = async ({ name, before, wanted }) => {
+        if (before === undefined)
+            return;
+        await trying(name, async () => {
+            await putBack(before, { first, look, swarm, asSent: asSent(wanted, names), names, clock });
+            services.push({ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: before.spec });
+            voice.say(`${name}: back to what ran before.`);
+        });
+    };
+    const remove = async ({ name, before, wanted }) => {
+        if (before !== undefined)
+            return;
+        await trying(name, async () => {
+            const live = first.find((service) => service.name === (0,json/* textAt */.$6)(wanted, "Name"));
+            if (live === undefined)
+                return;
+            if (!same(live.spec, asSent(wanted, names), names.networkIds))
+                throw new Error(SOMEBODY_ELSE);
+            await swarm.removeService(live.id);
+            removed.push(name);
+            voice.say(`${name}: removed, since this deployment created it.`);
+        });
+    };
+    await (0,together/* together */.b)(affected.map(back));
+    await (0,together/* together */.b)(affected.map(remove));
+    const failures = [...failed].map(([why, all]) => `${all.join(", ")}: ${why}`);
     return { services, removed, failures };
 }
-/** Names to ids of everything that a spec may refer to, as they are now. */
+function asSent(wanted, { ids, networkIds }) {
+    return (0,spec/* canonicalSpec */.Yu)((0,src_plan/* withRealIds */.hm)(wanted ?? {}, ids), networkIds);
+}
+/** Of everything that a spec may refer to, as it is now. */
 async function namesOf(stack, swarm) {
     const { networks, configs, secrets } = await swarm.survey(stack);
     const networkIds = (0,spec/* networkIdsOf */.Ub)(networks);
@@ -25004,33 +25021,25 @@ async function namesOf(stack, swarm) {
     return { networkIds, ids: new Map([...networkIds, ...objects]) };
 }
 const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
-async function removeNew(swarm, stack, serviceName, sent, networkIds) {
-    const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
-    if (live === undefined)
-        return false;
-    if (!same(live.spec, sent, networkIds))
-        throw new Error(SOMEBODY_ELSE);
-    await swarm.removeService(live.id);
-    return true;
-}
-async function putBack(swarm, stack, before, sent, networkIds, clock) {
-    for (let attempt = 1;; attempt += 1) {
-        const live = (await swarm.services(stack)).find((service) => service.id === before.id);
+async function putBack(before, way) {
+    const { networkIds } = way.names;
+    for (let attempt = 1, services = way.first;; attempt += 1, services = await way.look()) {
+        const live = services.find((service) => service.id === before.id);
         if (live === undefined)
             throw new Error("it was removed meanwhile");
         // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
         if (same(live.spec, (0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), networkIds))
             return;
-        if (!same(live.spec, sent, networkIds))
+        if (!same(live.spec, way.asSent, networkIds))
             throw new Error(SOMEBODY_ELSE);
         try {
-            await swarm.updateService(live, before.spec, undefined);
+            await way.swarm.updateService(live, before.spec, undefined);
             return;
         }
         catch (error) {
             if (attempt === TRIES || !/out of sequence/.test((0,errors/* messageOf */.bD)(error)))
                 throw error;
-            await clock.sleep(restore_AGAIN_MS);
+            await way.clock.sleep(restore_AGAIN_MS);
         }
     }
 }
@@ -25105,36 +25114,64 @@ const STABLE_AGAIN_MS = 5000;
  * anything did; it stays the story, and that putting things back failed as well is told beside it.
  */
 async function aftermath(plan, sent, deployment, session, error) {
-    const { facts, inputs, world } = deployment;
+    const { facts, world } = deployment;
     world.voice.endGroup();
+    facts.aftermath = await whatBecame(plan, sent, deployment, session, error);
+    facts.aftermath.forEach((line) => world.voice.say(line));
+}
+async function whatBecame(plan, sent, deployment, session, error) {
+    const { facts, inputs, world } = deployment;
+    if (sent.size === 0)
+        return ["No service was changed."];
     // Who has lost the lock may not put anything back either: somebody else works on the stack.
-    if (error instanceof errors/* Cancelled */.cJ || error instanceof errors/* LockError */.Ku) {
-        facts.aftermath = [
-            "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
+    if (error instanceof errors/* LockError */.Ku)
+        return [GOES_ON];
+    if (error instanceof errors/* Cancelled */.cJ)
+        return await startBack(plan, sent, deployment, session);
+    // A manager that could not be reached until the deadline is not waited for as long once more.
+    const { timeoutMs, onFailure } = inputs.rollout;
+    session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
+    try {
+        return onFailure === "keep"
+            ? await keep(plan, deployment, session)
+            : await aftermath_putBack(plan, sent, deployment, session);
+    }
+    catch (second) {
+        if (second instanceof errors/* Cancelled */.cJ)
+            return await startBack(plan, sent, deployment, session);
+        const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
+        facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
+        return [
+            `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
         ];
     }
-    else if (sent.size === 0) {
-        facts.aftermath = ["No service was changed."];
+}
+const GOES_ON = "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.";
+/** The runner grants a cancelled job some seconds: enough to send the way back, and not to watch it. */
+async function startBack(plan, sent, { facts, inputs, world }, session) {
+    if (inputs.rollout.onFailure === "keep")
+        return [GOES_ON];
+    const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
+    try {
+        const { services, removed, failures } = await restore(plan, sent, session.lastSwarm, atOnce, world.voice);
+        const names = services.map(({ name }) => name);
+        facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+        return [
+            names.length > 0
+                ? `Sent back to what ran before: ${names.join(", ")}. Nobody watches it any more: look at it with \`docker stack ps\`.`
+                : "",
+            ...restoredWords(removed, failures),
+        ].filter((line) => line !== "");
     }
-    else {
-        // A manager that could not be reached until the deadline is not waited for as long once more.
-        const { timeoutMs, onFailure } = inputs.rollout;
-        session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
-        try {
-            facts.aftermath =
-                onFailure === "keep"
-                    ? await keep(plan, deployment, session)
-                    : await aftermath_putBack(plan, sent, deployment, session);
-        }
-        catch (second) {
-            const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
-            facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
-            facts.aftermath = [
-                `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
-            ];
-        }
+    catch (error) {
+        return [`${GOES_ON} (${(0,errors/* messageOf */.bD)(error)})`];
     }
-    facts.aftermath.forEach((line) => world.voice.say(line));
+}
+function restoredWords(removed, failures) {
+    return [
+        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
+        ...failures.map((failure) => `Could not be put back: ${failure}.`),
+    ];
 }
 const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
 /** What runs now may be what Swarm itself has put back. */
@@ -25158,9 +25195,8 @@ async function aftermath_putBack(plan, sent, deployment, session) {
         names.length > 0
             ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
             : "",
-        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
         good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
-        ...failures.map((failure) => `Could not be put back: ${failure}.`),
+        ...restoredWords(removed, failures),
     ].filter((line) => line !== "");
 }
 async function runsAgain(services, plan, { inputs, world }, session) {
@@ -25510,8 +25546,6 @@ function lastLine(answer) {
 
 // EXTERNAL MODULE: ./src/lock.ts
 var src_lock = __nccwpck_require__(9188);
-// EXTERNAL MODULE: ./src/together.ts
-var together = __nccwpck_require__(2297);
 ;// CONCATENATED MODULE: ./src/deploy.ts
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -26810,7 +26844,7 @@ class EngineApi {
         const body = call.body === undefined ? undefined : JSON.stringify(call.body);
         const send = this.#address.tls === undefined ? node_http__WEBPACK_IMPORTED_MODULE_0__.request : node_https__WEBPACK_IMPORTED_MODULE_3__.request;
         const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
-        const isLastCall = call.aboutLock === true && this.#signal.aborted;
+        const isLastCall = call.evenCancelled === true && this.#signal.aborted;
         const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
         const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
         return await new Promise((resolve, reject) => {
@@ -27031,7 +27065,7 @@ class EngineLocks {
     }
     async read(name) {
         const path = `/configs/${name}`;
-        const { status, body, date } = await this.#engine.send(path, { aboutLock: true });
+        const { status, body, date } = await this.#engine.send(path, { aboutLock: true, evenCancelled: true });
         if (status === 404)
             return undefined;
         if (status !== 200)
@@ -27045,13 +27079,13 @@ class EngineLocks {
         return answer !== undefined;
     }
     async remove(id) {
-        const call = { method: "DELETE", aboutLock: true, repeatable: false };
+        const call = { method: "DELETE", aboutLock: true, evenCancelled: true, repeatable: false };
         await unless([404], (0,engine/* successful */.hF)(this.#engine, `/configs/${id}`, call));
     }
 }
 /** Doing it twice does no harm: the second finds what the first has done. */
 function write(body) {
-    return { method: "POST", body, aboutLock: true, repeatable: true };
+    return { method: "POST", body, aboutLock: true, evenCancelled: true, repeatable: true };
 }
 /** The answer, or undefined where the manager refused with such a status. */
 async function unless(statuses, answer) {
@@ -28003,6 +28037,20 @@ function withheld(environment) {
     const hidden = Object.keys(environment).filter(template/* isHidden */.dK);
     return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
 }
+/** Whose calls go out when the job is cancelled, too: what has been begun is not left half done without need. */
+function evenCancelled(engine) {
+    return {
+        get apiVersion() {
+            return engine.apiVersion;
+        },
+        get info() {
+            return engine.info;
+        },
+        isOver: () => true, // There is no time to wait for a connection, or for a leader.
+        send: async (path, call) => await engine.send(path, { ...call, evenCancelled: true }),
+    };
+}
+const NEVER = new AbortController().signal;
 /** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 async function openSession(request) {
     const { privateFolder, configFolder, login, signal, say } = request;
@@ -28014,6 +28062,7 @@ async function openSession(request) {
         const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
         return {
             swarm: new EngineSwarm(engine, () => engine.address, signal),
+            lastSwarm: new EngineSwarm(evenCancelled(engine), () => engine.address, NEVER),
             locks: new EngineLocks(engine),
             docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
             registryAuth: remembered((domain) => domain === login?.registryHost

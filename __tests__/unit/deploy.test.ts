@@ -630,11 +630,29 @@ describe("an interruption", () => {
     },
   );
 
-  test("a cancelled job puts nothing back, and says what goes on", async () => {
-    const { facts, transcript } = await told(script([new Cancelled("SIGTERM")]));
+  test("a cancelled job sends what ran before on its way back, and does not watch it", async () => {
+    const { facts, transcript } = await told(script([new Cancelled("SIGTERM"), { services: [AFTER] }]));
+    expect(facts.aftermath).toEqual([
+      "Sent back to what ran before: web. Nobody watches it any more: look at it with `docker stack ps`.",
+    ]);
+    expect(facts.services).toMatchObject([{ name: "web", state: "restored" }]);
+    expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toHaveLength(1);
+    expect(transcript.at(-1)).toBe("  > disconnect");
+  });
+
+  test("so does one that is cancelled while it puts things back", async () => {
+    const frames = [crash([CRASHED]), { services: [AFTER] }, new Cancelled("SIGTERM"), { services: [AFTER] }];
+    const { facts } = await told(script(frames, { swarm: CRASHES }));
+    expect(facts.aftermath.join()).toContain("Sent back to what ran before: web.");
+  });
+
+  test.each<[string, readonly Frame[], Readonly<Record<string, string>>]>([
+    ["that is to keep what it has sent", [new Cancelled("SIGTERM")], { "on-failure": "keep" }],
+    ["whose manager is gone", [new Cancelled("SIGTERM"), new Error("no answer")], {}],
+  ])("a cancelled job %s says what goes on", async (_what, frames, given) => {
+    const { facts, transcript } = await told(script(frames), given);
     expect(facts.aftermath.join()).toContain("nothing was put back");
     expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
-    expect(transcript.at(-1)).toBe("  > disconnect");
   });
 
   test("the connection is left in order, whatever happens", async () => {
