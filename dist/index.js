@@ -23976,7 +23976,7 @@ function refuseForeignConfigs(objects, survey) {
 
 /***/ }),
 
-/***/ 8904:
+/***/ 2785:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24614,6 +24614,106 @@ var report = __nccwpck_require__(8685);
 var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/stack/paths.ts
 var paths = __nccwpck_require__(7436);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(8953);
+;// CONCATENATED MODULE: ./src/settle.ts
+
+
+
+
+
+const AGAIN_MS = 1000;
+/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
+const STILL_MS = 30_000;
+const IN_FLIGHT = new Set(["updating", "rollback_started"]);
+/**
+ * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
+ * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
+ * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
+ * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
+ */
+async function settled(first, request) {
+    const { stack, swarm, clock, voice, timeoutMs } = request;
+    const start = clock.now();
+    const said = new Set();
+    const sayOnce = (line) => {
+        if (!said.has(line))
+            voice.say(line);
+        said.add(line);
+    };
+    /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
+    const putBack = new Set();
+    let moved = { at: start, tasks: "" };
+    for (let survey = first;; survey = await swarm.survey(stack)) {
+        const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
+        if (unsettled.length === 0)
+            return survey;
+        const names = unsettled.map(({ name }) => name).join(", ");
+        if (clock.now() - start >= timeoutMs)
+            throw stillInFlight(unsettled, timeoutMs);
+        const tasks = statesOf(survey.tasks);
+        if (tasks !== moved.tasks)
+            moved = { at: clock.now(), tasks };
+        const isStill = clock.now() - moved.at >= STILL_MS;
+        for (const service of unsettled) {
+            const back = wayBack(service, isStill, putBack);
+            if (back === undefined)
+                continue;
+            putBack.add(service.id);
+            sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
+            await goBack(service, back, swarm, voice);
+        }
+        sayOnce(`Waiting for an earlier update of ${names} to end.`);
+        await clock.sleep(AGAIN_MS);
+    }
+}
+function isUnsettled(service, putBack) {
+    const { id, update } = service;
+    if (IN_FLIGHT.has(update?.state ?? ""))
+        return true;
+    return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
+}
+/** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
+function wayBack(service, isStill, putBack) {
+    const { id, update } = service;
+    if (putBack.has(id))
+        return undefined;
+    return update?.state === "paused" || (update?.state === "updating" && isStill)
+        ? before(service)
+        : undefined;
+}
+/** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
+function before({ spec, previous }) {
+    const tasks = (each) => JSON.stringify(each.TaskTemplate);
+    return previous === undefined || tasks(previous) === tasks(spec) ? undefined : previous;
+}
+function state({ update }) {
+    return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
+}
+/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
+async function goBack(service, back, swarm, voice) {
+    try {
+        await swarm.updateService(service, back, undefined);
+    }
+    catch (error) {
+        voice.say(`${service.name} could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
+    }
+}
+function statesOf(tasks) {
+    return tasks
+        .map(({ id, state: now }) => `${id} ${now}`)
+        .toSorted(text_order/* compareTexts */.q)
+        .join(",");
+}
+function stillInFlight(services, timeoutMs) {
+    const problems = services.map(({ name }) => {
+        const message = `An earlier update of ${name} is still in flight after ${(0,duration/* formatDuration */.a)(timeoutMs)}.`;
+        const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
+        return { message, hint };
+    });
+    return new errors/* PreflightError */.wG(problems);
+}
+
 // EXTERNAL MODULE: ./src/stack/stack-file.ts
 var stack_file = __nccwpck_require__(1111);
 ;// CONCATENATED MODULE: ./src/sources.ts
@@ -24672,9 +24772,10 @@ function readEnvFile(path, files, problems) {
         return undefined;
     }
     const refused = (0,configs/* refusedBySwarm */.Aw)(bytes.byteLength);
-    if (refused !== undefined)
-        problems.push({ message: `The env file "${path}" ${refused}.` });
-    return { path, bytes };
+    if (refused === undefined)
+        return { path, bytes };
+    problems.push({ message: `The env file "${path}" ${refused}.` });
+    return undefined;
 }
 function unreadable(input, path, files) {
     const folder = folderOf(path);
@@ -24740,8 +24841,14 @@ function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
 async function prepare(digest, found, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
     const { voice } = world;
-    const survey = await settled(found.survey, deployment, session);
-    await refuseOlder(inputs, survey, world);
+    await refuseOlder(inputs, found.survey, world);
+    const survey = await settled(found.survey, {
+        stack: inputs.stack.name,
+        swarm: session.swarm,
+        clock: world.clock,
+        voice,
+        timeoutMs: inputs.rollout.timeoutMs,
+    });
     const namingKey = namingKeyOf(survey, deployment.draft);
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
     const rendered = renderWith(digest, naming, deployment);
@@ -24814,28 +24921,6 @@ function plannedResult({ name, change, before, wanted }) {
         detail: "",
         durationMs: undefined,
     };
-}
-const AGAIN_MS = 1000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
-/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
-async function settled(first, { inputs, world }, { swarm }) {
-    const deadline = world.clock.now() + inputs.rollout.timeoutMs;
-    for (let survey = first, told = false;; told = true) {
-        const busy = survey.services.filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
-        const [one] = busy;
-        if (one === undefined)
-            return survey;
-        const names = busy.map(({ name }) => name).join(", ");
-        if (!told)
-            world.voice.say(`Waiting for an earlier update of ${names} to end.`);
-        if (world.clock.now() >= deadline) {
-            const message = `An earlier update of ${names} is still in flight after ${(0,duration/* formatDuration */.a)(inputs.rollout.timeoutMs)}.`;
-            const hint = `See what holds it up: docker service ps ${one.name}; end it with docker service rollback ${one.name}.`;
-            throw new errors/* PreflightError */.wG([{ message, hint }]);
-        }
-        await world.clock.sleep(AGAIN_MS);
-        survey = await swarm.survey(inputs.stack.name);
-    }
 }
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
 function refusePaused(plan) {
@@ -25531,11 +25616,11 @@ async function begin(inputs, world, facts) {
         majorVersion(world.docker),
         new Promise((read) => read(readSources(inputs.stack, world.files))),
     ]);
-    checkBuildFiles(inputs.image, world.files);
     const begun = { inputs, sources, dockerMajor, world, facts };
     sources.warnings.forEach((warning) => world.voice.warn(warning));
     const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
     draft.warnings.forEach((warning) => world.voice.warn(warning));
+    checkBuildFiles(inputs.image, world.files);
     await checkByDocker(world, draft, sources.folder, dockerMajor);
     return { ...begun, draft };
 }
@@ -27184,6 +27269,7 @@ function toService(raw) {
         name: (0,json/* textAt */.$6)(spec, "Name"),
         version: (0,json/* numberAt */.tk)(raw, "Version", "Index"),
         spec,
+        previous: (0,json/* isObject */.Gv)(raw.PreviousSpec) ? raw.PreviousSpec : undefined,
         update: state === "" ? undefined : { state, message: (0,json/* textAt */.$6)(update, "Message") },
         desiredTasks: (0,json/* numberAt */.tk)(raw, "ServiceStatus", "DesiredTasks"),
         jobIteration: (0,json/* numberAt */.tk)(raw, "JobStatus", "JobIteration", "Index"),
@@ -29918,14 +30004,19 @@ function addDefaults(root, defaults) {
         const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "update_config");
         if (update === undefined)
             continue;
-        const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
-        if (defaults.updateOrder === "start-first" && obstacle !== undefined) {
+        const obstacle = obstacleToStartFirst(root, service);
+        if (isSilent(update, "order") && defaults.updateOrder === "start-first" && obstacle !== undefined) {
             const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
             warnings.push({ message, place: key.place });
         }
         else
             addIfSilent(update, "order", defaults.updateOrder);
         addIfSilent(update, "failure_action", defaults.failureAction);
+        // Swarm's own way back stops first where nothing is said. Who updates without a gap goes back without one.
+        const startsFirst = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(update, "order")) === "start-first" && obstacle === undefined;
+        const back = startsFirst ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "rollback_config") : undefined;
+        if (back !== undefined)
+            addIfSilent(back, "order", "start-first");
     }
     return warnings;
 }
@@ -31975,6 +32066,8 @@ function resolveStack(templates, scope, strict, read, findings) {
 
 
 
+/** In place of the name that it would have got, so that $ENV_CONFIG is no second mistake. */
+const UNREAD_ENV_FILE = "unread";
 const NOTHING_UNREAD = { missing: [], malformed: [] };
 /**
  * Resolves the templates, versions their configs, adds defaults and pins the pushed image. Throws all that is wrong, in all files, at
@@ -31984,7 +32077,8 @@ function render(request) {
     const { templates, unread = NOTHING_UNREAD, stack, strict, namingKey, taken, read } = request;
     const findings = { problems: [...unread.missing, ...unread.malformed], warnings: [] };
     const env = findEnvConfig(request, findings.problems);
-    const envConfigName = env === undefined ? "" : nameOf(env, request);
+    const noName = unread.missing.length > 0 ? UNREAD_ENV_FILE : "";
+    const envConfigName = env === undefined ? noName : nameOf(env, request);
     const scope = (0,stack_template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
     if (unread.missing.length > 0 || unread.malformed.length > 0) {
         resolveFiles(templates, scope, strict, read, findings); // Without the rest of them no more can be said.
@@ -45186,7 +45280,7 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 8904));
+        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 2785));
         await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
     }
     catch (error) {

@@ -41,11 +41,11 @@ async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deploy
     majorVersion(world.docker),
     new Promise<Sources>((read) => read(readSources(inputs.stack, world.files))),
   ]);
-  checkBuildFiles(inputs.image, world.files);
   const begun = { inputs, sources, dockerMajor, world, facts };
   sources.warnings.forEach((warning) => world.voice.warn(warning));
   const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
   draft.warnings.forEach((warning) => world.voice.warn(warning));
+  checkBuildFiles(inputs.image, world.files);
   await checkByDocker(world, draft, sources.folder, dockerMajor);
   return { ...begun, draft };
 }

@@ -15,6 +15,8 @@ export interface Service {
   /** Rises with every write; an update names the one it was made for. */
   readonly version: number;
   readonly spec: ServiceSpec;
+  /** Before the last update; undefined where there was none, and after Swarm's own rollback. */
+  readonly previous: ServiceSpec | undefined;
   /** Of the last update, if there was one: proof of nothing by itself (stale, missing, `completed` after a rollback). */
   readonly update: { readonly state: string; readonly message: string } | undefined;
   /** Tasks that should run: replicas, or one for each eligible node. */

@@ -83,6 +83,7 @@ export function service(changes: Partial<Service> = {}): Service {
   return {
     id: "s1",
     name: "shop_web",
+    previous: undefined,
     version: 7,
     spec,
     update: undefined,

@@ -40,11 +40,15 @@ export interface RecordedWorld extends World {
   readonly transcript: string[];
   /** Why everything was stopped. */
   readonly stopped: StopError[];
+  /** How long, in milliseconds, a lost connection was to be waited for, from time to time. */
+  readonly waits: number[];
 }
 
 /** A small world in which everything that will happen is written in advance, and everything that is done is noted. */
 export function scriptedWorld(script: Script): RecordedWorld {
   const transcript: string[] = [];
+  const waits: number[] = [];
+  const clock = fakeClock(Date.parse("2026-08-01T10:00:00Z"));
   const noted = <T extends object>(target: T, list: string[], prefix: string): T => {
     list.push = (...lines) => transcript.push(...lines.map((line) => `${prefix}${line}`));
     return target;
@@ -52,7 +56,6 @@ export function scriptedWorld(script: Script): RecordedWorld {
   const voice = recordedVoice();
   noted(voice, voice.said, "");
   const swarm = scriptedSwarm(script.frames, script.swarm);
-  const clock = fakeClock(Date.parse("2026-08-01T10:00:00Z"));
   const stopped: StopError[] = [];
   noted(swarm, swarm.heard, "  > swarm: ");
   const files = new Map(Object.entries(script.files));
@@ -104,7 +107,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
     },
     most: Infinity,
     lost: () => script.lost,
-    waitUntil: () => undefined,
+    waitUntil: (time) => void waits.push(time - clock.now()),
     [Symbol.asyncDispose]: async () => {
       transcript.push("  > disconnect");
       await Promise.resolve();
@@ -113,6 +116,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
 
   return {
     transcript,
+    waits,
     voice,
     clock,
     stopped,

@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import { deploy } from "../../src/deploy.ts";
-import { Cancelled, LockError, StopError, describe as inWords } from "../../src/errors.ts";
+import { Cancelled, ConnectError, LockError, StopError, describe as inWords } from "../../src/errors.ts";
 import { parseInputs } from "../../src/inputs/inputs.ts";
 import { type Facts, noFacts, outputs, summary } from "../../src/report.ts";
 import { type NewObject, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";
@@ -104,7 +104,7 @@ const CRASHES = {
 async function told(
   played: Script,
   given: Readonly<Record<string, string>> = {},
-): Promise<{ facts: Facts; transcript: readonly string[] }> {
+): Promise<{ facts: Facts; transcript: readonly string[]; waits: readonly number[] }> {
   const world = scriptedWorld(played);
   const facts = noFacts();
   const all: Readonly<Record<string, string>> = { ...GIVEN, ...given };
@@ -120,7 +120,7 @@ async function told(
     else if (error instanceof Cancelled) facts.problems = [{ message: error.message }];
     else throw error;
   }
-  return { facts, transcript: world.transcript };
+  return { facts, transcript: world.transcript, waits: world.waits };
 }
 
 /** What a reviewer reads: all that was said and done, then what was reported. `UPDATE_GOLDEN=1` writes it anew. */
@@ -594,6 +594,41 @@ describe("an interruption", () => {
     expect(facts).toMatchObject({ reason: "deploy", aftermath: ["No service was changed."] });
     expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
   });
+
+  test("a lost connection is waited for until the rollout's deadline, and anew while things are put back", async () => {
+    const { waits } = await told(
+      script([crash([CRASHED]), { services: [AFTER] }, { services: [BEFORE], tasks: [OLD_UP] }], {
+        swarm: CRASHES,
+      }),
+      { timeout: "20s" },
+    );
+    expect(waits).toEqual([20_000, 20_000]);
+  });
+
+  test.each([
+    ["rollback", "The stack could not be put back: Nothing listens. Check it. The swarm was sent shop_web;"],
+    [
+      "keep",
+      'The stack was left as it is for inspection ("on-failure: keep"). What runs now could not be asked:',
+    ],
+  ])(
+    "no manager answers any more (%s): the deadline is not spent twice, and what is known is told",
+    async (onFailure, words) => {
+      const deaf = new ConnectError("Nothing listens.", "Check it.", undefined, "passing");
+      const surveys = [emptySurvey({ services: [BEFORE] })];
+      const played = script([{ services: [AFTER], tasks: [{ ...UP, state: "preparing" }] }, deaf], {
+        lost: "the server closed the session",
+        swarm: { survey: async () => surveys.shift() ?? (await Promise.reject(deaf)) },
+      });
+      const { facts, waits } = await told(played, { timeout: "20s", "on-failure": onFailure });
+      expect(waits).toEqual([20_000, 0]);
+      expect(facts).toMatchObject({ reason: "deploy", services: [{ name: "web", state: "unknown" }] });
+      expect(facts.problems[0]?.message).toMatch(
+        /^No manager could be asked about the rollout for the last (19|20)[\d.]*s: Nothing listens\. .*Seen last: web: /,
+      );
+      expect(facts.aftermath.join()).toContain(words);
+    },
+  );
 
   test("a cancelled job puts nothing back, and says what goes on", async () => {
     const { facts, transcript } = await told(script([new Cancelled("SIGTERM")]));

@@ -1,5 +1,5 @@
 import { ManagerRefusal } from "../errors.ts";
-import { type JsonObject, at, numberAt, objectAt, textAt } from "../json.ts";
+import { type JsonObject, at, isObject, numberAt, objectAt, textAt } from "../json.ts";
 import { MANAGED_LABEL, STACK_LABEL } from "../stack/defaults.ts";
 import {
   type ImageAnswer,
@@ -205,6 +205,7 @@ function toService(raw: JsonObject): Service {
     name: textAt(spec, "Name"),
     version: numberAt(raw, "Version", "Index"),
     spec,
+    previous: isObject(raw.PreviousSpec) ? raw.PreviousSpec : undefined,
     update: state === "" ? undefined : { state, message: textAt(update, "Message") },
     desiredTasks: numberAt(raw, "ServiceStatus", "DesiredTasks"),
     jobIteration: numberAt(raw, "JobStatus", "JobIteration", "Index"),
