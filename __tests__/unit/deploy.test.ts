@@ -700,6 +700,42 @@ describe("the lock of the stack", () => {
     },
   );
 
+  test("that is somebody else's is waited for after all that needs no lock, and what runs is looked at then", async () => {
+    const steps: string[] = [];
+    const tries = [undefined, undefined, "id"];
+    const played = script(GOES_WELL);
+    const { facts } = await told({
+      ...played,
+      swarm: {
+        ...played.swarm,
+        survey: async () =>
+          await Promise.resolve((steps.push("survey"), emptySurvey({ services: [BEFORE] }))),
+      },
+      locks: { create: async () => await Promise.resolve((steps.push("try"), tries.shift())) },
+    });
+    expect(steps.slice(0, 4)).toEqual(["try", "try", "try", "survey"]);
+    expect(facts.plan?.services).toHaveLength(1);
+  });
+
+  test("that somebody else keeps ends the deployment before anything is looked at", async () => {
+    const stored = { id: "x", version: 1, labels: {}, createdAt: 0, changedAt: 0, readAt: 0 };
+    const played = script([], {
+      locks: {
+        create: async () => await Promise.resolve(undefined),
+        read: async () => await Promise.resolve(stored),
+      },
+    });
+    const { facts, transcript } = await told(
+      {
+        ...played,
+        swarm: { ...played.swarm, survey: async () => await Promise.reject(new Error("looked")) },
+      },
+      { "lock-timeout": "4s" },
+    );
+    expect(facts.reason).toBe("lock");
+    expect(transcript.filter((line) => line.startsWith("Waiting for another deployment"))).toHaveLength(1);
+  });
+
   test("that is lost means that nothing is put back: somebody else works on the stack", async () => {
     const lost = new LockError("Another deployment has taken over the lock.", "Run this job again.");
     const { facts, transcript } = await told(script([lost]));
