@@ -1,10 +1,12 @@
 import { ManagerRefusal } from "../errors.ts";
-import { type JsonObject, at, numberAt, objectAt, textAt } from "../json.ts";
+import { type Json, type JsonObject, at, listAt, numberAt, objectAt, textAt } from "../json.ts";
 import { MANAGED_LABEL, STACK_LABEL } from "../stack/defaults.ts";
 import {
+  type ContainerFacts,
   type ImageAnswer,
   type LogLine,
   type NewObject,
+  type Node,
   type Service,
   type ServiceSpec,
   type StoredConfig,
@@ -19,6 +21,8 @@ import { compareTexts } from "../text-order.ts";
 
 const PREDEFINED_NETWORKS = ["host", "bridge"];
 const LOGS_DEADLINE_MS = 8000;
+/** For what only adds to a story. */
+const DETAILS_DEADLINE_MS = 5000;
 const REGISTRY_DEADLINE_MS = 60_000;
 
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
@@ -152,9 +156,24 @@ export class EngineSwarm implements Swarm {
     return all.map((task) => toTask(task, ids.has(textAt(task, "ID"))));
   }
 
+  async nodes(): Promise<readonly Node[]> {
+    return (await this.#list("/nodes")).map(toNode);
+  }
+
   async nodeName(id: string): Promise<string> {
-    const node = await json(this.#engine, `/nodes/${id}`);
+    const node = await json(this.#engine, `/nodes/${id}`, { deadlineMs: DETAILS_DEADLINE_MS });
     return textAt(node, "Description", "Hostname") || id;
+  }
+
+  async containerFacts({ nodeId, containerId }: Task): Promise<ContainerFacts | undefined> {
+    if (containerId === "" || nodeId !== textAt(this.#engine.info, "Swarm", "NodeID")) return undefined;
+    try {
+      const call = { deadlineMs: DETAILS_DEADLINE_MS };
+      return toContainerFacts(await json(this.#engine, `/containers/${containerId}/json`, call));
+    } catch (error) {
+      if (error instanceof ManagerRefusal && error.status === 404) return undefined;
+      throw error;
+    }
   }
 
   async taskLogs(taskId: string, lines: number): Promise<readonly LogLine[]> {
@@ -225,8 +244,30 @@ function toTask(raw: JsonObject, current: boolean): Task {
     exitCode: typeof exitCode === "number" ? exitCode : undefined,
     image: textAt(raw, "Spec", "ContainerSpec", "Image"),
     createdAt: textAt(raw, "CreatedAt"),
+    updatedAt: textAt(raw, "UpdatedAt"),
+    containerId: textAt(status, "ContainerStatus", "ContainerID"),
     jobIteration: numberAt(raw, "JobIteration", "Index"),
     current,
+  };
+}
+
+function toNode(raw: JsonObject): Node {
+  return {
+    id: textAt(raw, "ID"),
+    state: textAt(raw, "Status", "State"),
+    availability: textAt(raw, "Spec", "Availability"),
+    updatedAt: textAt(raw, "UpdatedAt"),
+  };
+}
+
+function toContainerFacts(raw: Json): ContainerFacts {
+  return {
+    outOfMemory: at(raw, "State", "OOMKilled") === true,
+    health: textAt(raw, "State", "Health", "Status"),
+    probes: listAt(raw, "State", "Health", "Log").map((probe) => ({
+      exitCode: numberAt(probe, "ExitCode"),
+      output: textAt(probe, "Output"),
+    })),
   };
 }
 
