@@ -6,7 +6,7 @@ import { compareTexts } from "./text-order.ts";
 import { type ContainerFacts, type Swarm, type Task } from "./swarm.ts";
 
 /** One task of a slot, or, in a global service, of a node. */
-export interface Attempt {
+interface Attempt {
   /** RFC 3339, by the manager's clock. */
   readonly createdAt: string;
   readonly image: string;
