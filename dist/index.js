@@ -24011,7 +24011,7 @@ var rollout = __nccwpck_require__(9042);
 const GRACE_MS = 25_000;
 /** A node that went away less long ago may be restarting, or be under maintenance. */
 const MAY_COME_BACK_MS = 10 * 60_000;
-/** An engine that starts again has registered, and told how its tasks ended, within this time. */
+/** An engine that starts again has registered and told how its tasks ended, all of them, within this time. */
 const SAME_EVENT_MS = 20_000;
 /** A task that the scheduler has found no place for. */
 function waits(task) {
@@ -24060,17 +24060,19 @@ function mayComeBack(nodes, waiting) {
     return nodes.some(({ state, availability, updatedAt }) => (state !== "ready" || availability !== "active") && Date.parse(updatedAt) > oldest - MAY_COME_BACK_MS);
 }
 /**
- * Whether a task ended because its node did: it is gone, down, drained, or its engine has started again since the task was made, and at
- * the time of its end. A program that is to blame fails once more where Swarm starts it next.
+ * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
+ * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
+ * tasks of services that nothing was sent to, have ended at that time as well. A program that is to blame fails once more where Swarm
+ * starts it next.
  */
-function endedWithNode(task, nodes) {
-    if (task.nodeId === "")
-        return false;
+function endedWithNode(task, nodes, neighbours) {
     const node = nodes.find(({ id }) => id === task.nodeId);
     if (node === undefined || node.state !== "ready" || node.availability === "drain")
         return true;
-    const changed = Date.parse(node.updatedAt);
-    return (changed > Date.parse(task.createdAt) && Math.abs(Date.parse(task.updatedAt) - changed) <= SAME_EVENT_MS);
+    const awayMs = ({ updatedAt }) => Date.parse(updatedAt) - Date.parse(task.updatedAt);
+    const endedToo = neighbours.some((each) => ((0,rollout/* hasFailed */.WN)(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS);
+    const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < -SAME_EVENT_MS);
+    return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
 }
 
 // EXTERNAL MODULE: ./src/world.ts
@@ -24136,7 +24138,7 @@ class Judgement {
         // Nodes are asked about only where it matters: on a large swarm the answer is long.
         const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
         for (const task of unexamined)
-            this.#examined.set(task.id, endedWithNode(task, nodes));
+            this.#examined.set(task.id, endedWithNode(task, nodes, await this.#neighbours(task, services)));
         const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
         const verdicts = this.#request.services.map((each) => {
             const verdict = (0,rollout/* judge */.S4)(this.#snapshot(each, services, tasks));
@@ -24147,6 +24149,13 @@ class Judgement {
             return [each.name, { kind: "failed", detail, tasks: stuck }];
         });
         return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
+    }
+    /** Tasks on the same node that this deployment has nothing to do with. */
+    async #neighbours({ nodeId }, services) {
+        const touched = this.#request.services.filter(({ untouched }) => untouched !== true);
+        const names = new Set(touched.map(({ serviceName }) => serviceName));
+        const ids = new Set(services.filter(({ name }) => names.has(name)).map(({ id }) => id));
+        return (await this.#swarm.tasksOn(nodeId)).filter(({ serviceId }) => !ids.has(serviceId));
     }
     #snapshot(each, services, tasks) {
         const live = services.find((service) => service.name === each.serviceName);
@@ -24164,7 +24173,7 @@ class Judgement {
 }
 /** An engine that stops ends its containers, with whatever they make of that. */
 function mayBeItsNode(task) {
-    return task.current && ((0,rollout/* hasFailed */.WN)(task) || task.state === "complete");
+    return task.current && task.nodeId !== "" && ((0,rollout/* hasFailed */.WN)(task) || task.state === "complete");
 }
 function ending({ verdicts, hopeless }, stableMs, elapsedMs, request) {
     const failed = [...verdicts.values()].some(({ kind }) => kind === "failed");
@@ -27010,6 +27019,8 @@ var docker = __nccwpck_require__(4442);
 var docker_config = __nccwpck_require__(8517);
 // EXTERNAL MODULE: ./src/io/engine.ts + 1 modules
 var engine = __nccwpck_require__(3173);
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(9042);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
@@ -27019,6 +27030,7 @@ var io_write = __nccwpck_require__(1007);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(8953);
 ;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
+
 
 
 
@@ -27154,6 +27166,10 @@ class EngineSwarm {
         const ids = new Set(current.map((task) => (0,json/* textAt */.$6)(task, "ID")));
         return all.map((task) => toTask(task, ids.has((0,json/* textAt */.$6)(task, "ID"))));
     }
+    async tasksOn(nodeId) {
+        const found = await this.#list("/tasks", { filters: JSON.stringify({ node: [nodeId] }) });
+        return found.map((task) => toTask(task, false));
+    }
     async nodes() {
         return (await this.#list("/nodes")).map(toNode);
     }
@@ -27228,16 +27244,17 @@ function toService(raw) {
 }
 function toTask(raw, current) {
     const status = (0,json/* objectAt */.lJ)(raw, "Status");
-    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode");
+    const state = (0,json/* textAt */.$6)(status, "State");
+    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode"); // 0 while it runs
     return {
         id: (0,json/* textAt */.$6)(raw, "ID"),
         serviceId: (0,json/* textAt */.$6)(raw, "ServiceID"),
         slot: (0,json/* numberAt */.tk)(raw, "Slot"),
         nodeId: (0,json/* textAt */.$6)(raw, "NodeID"),
-        state: (0,json/* textAt */.$6)(status, "State"),
+        state,
         desiredState: (0,json/* textAt */.$6)(raw, "DesiredState"),
         error: (0,json/* textAt */.$6)(status, "Err"),
-        exitCode: typeof exitCode === "number" ? exitCode : undefined,
+        exitCode: typeof exitCode === "number" && (0,rollout/* isOver */.PU)({ state }) ? exitCode : undefined,
         image: (0,json/* textAt */.$6)(raw, "Spec", "ContainerSpec", "Image"),
         createdAt: (0,json/* textAt */.$6)(raw, "CreatedAt"),
         updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),

@@ -114,7 +114,8 @@ class Judgement {
     const waiting = fresh.filter(waits);
     // Nodes are asked about only where it matters: on a large swarm the answer is long.
     const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
-    for (const task of unexamined) this.#examined.set(task.id, endedWithNode(task, nodes));
+    for (const task of unexamined)
+      this.#examined.set(task.id, endedWithNode(task, nodes, await this.#neighbours(task, services)));
     const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
     const verdicts = this.#request.services.map((each): [string, Verdict] => {
       const verdict = judge(this.#snapshot(each, services, tasks));
@@ -124,6 +125,14 @@ class Judgement {
       return [each.name, { kind: "failed", detail, tasks: stuck }];
     });
     return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
+  }
+
+  /** Tasks on the same node that this deployment has nothing to do with. */
+  async #neighbours({ nodeId }: Task, services: readonly Service[]): Promise<Task[]> {
+    const touched = this.#request.services.filter(({ untouched }) => untouched !== true);
+    const names = new Set(touched.map(({ serviceName }) => serviceName));
+    const ids = new Set(services.filter(({ name }) => names.has(name)).map(({ id }) => id));
+    return (await this.#swarm.tasksOn(nodeId)).filter(({ serviceId }) => !ids.has(serviceId));
   }
 
   #snapshot(each: Watched, services: readonly Service[], tasks: readonly Task[]): ServiceSnapshot {
@@ -143,7 +152,7 @@ class Judgement {
 
 /** An engine that stops ends its containers, with whatever they make of that. */
 function mayBeItsNode(task: Task): boolean {
-  return task.current && (hasFailed(task) || task.state === "complete");
+  return task.current && task.nodeId !== "" && (hasFailed(task) || task.state === "complete");
 }
 
 function ending(

@@ -68,7 +68,7 @@ function superseded(live: Service, tasks: readonly Task[]): Verdict {
 const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
 
 /** Whether a task has come to its end, good or bad. */
-export function isOver(task: Task): boolean {
+export function isOver(task: Pick<Task, "state">): boolean {
   return OVER.has(task.state);
 }
 

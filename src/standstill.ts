@@ -1,5 +1,5 @@
 import { numberAt } from "./json.ts";
-import { isOver } from "./rollout.ts";
+import { hasFailed, isOver } from "./rollout.ts";
 import { type Node, type Service, type Task } from "./swarm.ts";
 
 /**
@@ -16,7 +16,7 @@ const GRACE_MS = 25_000;
 /** A node that went away less long ago may be restarting, or be under maintenance. */
 const MAY_COME_BACK_MS = 10 * 60_000;
 
-/** An engine that starts again has registered, and told how its tasks ended, within this time. */
+/** An engine that starts again has registered and told how its tasks ended, all of them, within this time. */
 const SAME_EVENT_MS = 20_000;
 
 /** A task that the scheduler has found no place for. */
@@ -78,15 +78,19 @@ function mayComeBack(nodes: readonly Node[], waiting: readonly Task[]): boolean 
 }
 
 /**
- * Whether a task ended because its node did: it is gone, down, drained, or its engine has started again since the task was made, and at
- * the time of its end. A program that is to blame fails once more where Swarm starts it next.
+ * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
+ * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
+ * tasks of services that nothing was sent to, have ended at that time as well. A program that is to blame fails once more where Swarm
+ * starts it next.
  */
-export function endedWithNode(task: Task, nodes: readonly Node[]): boolean {
-  if (task.nodeId === "") return false;
+export function endedWithNode(task: Task, nodes: readonly Node[], neighbours: readonly Task[]): boolean {
   const node = nodes.find(({ id }) => id === task.nodeId);
   if (node === undefined || node.state !== "ready" || node.availability === "drain") return true;
-  const changed = Date.parse(node.updatedAt);
-  return (
-    changed > Date.parse(task.createdAt) && Math.abs(Date.parse(task.updatedAt) - changed) <= SAME_EVENT_MS
+  const awayMs = ({ updatedAt }: { readonly updatedAt: string }): number =>
+    Date.parse(updatedAt) - Date.parse(task.updatedAt);
+  const endedToo = neighbours.some(
+    (each) => (hasFailed(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS,
   );
+  const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < -SAME_EVENT_MS);
+  return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
 }

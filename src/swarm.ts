@@ -34,6 +34,7 @@ export interface Task {
   readonly desiredState: string;
   /** The scheduler's or the node's reason; empty while all is well. */
   readonly error: string;
+  /** Undefined as long as it is not over. */
   readonly exitCode: number | undefined;
   readonly image: string;
   /** RFC 3339, by the manager's clock. */
@@ -53,7 +54,7 @@ export interface Node {
   readonly state: string;
   /** What its operator wants: `active`, `pause`, `drain`. */
   readonly availability: string;
-  /** When it last came, went or was changed (an engine that starts again registers anew); RFC 3339, by the manager's clock. */
+  /** When it last registered, went, was changed, or got a network; RFC 3339, by the manager's clock. */
   readonly updatedAt: string;
 }
 
@@ -123,6 +124,8 @@ export interface Swarm {
   createObject(object: NewObject): Promise<string>;
   services(stack: string): Promise<readonly Service[]>;
   tasks(stack: string): Promise<readonly Task[]>;
+  /** Of all stacks; which of them are `current` is not asked. */
+  tasksOn(nodeId: string): Promise<readonly Task[]>;
   nodes(): Promise<readonly Node[]>;
   nodeName(id: string): Promise<string>;
   /** Undefined where the task ran on another node than the manager that we speak to, or its container is gone. */

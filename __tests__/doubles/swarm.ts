@@ -42,6 +42,7 @@ export function scriptedSwarm(frames: readonly Frame[], changes: Partial<Swarm> 
     services: async () =>
       await Promise.resolve().then(() => ((present = left.shift() ?? present), looked().services)),
     tasks: async () => await Promise.resolve().then(() => looked().tasks ?? []),
+    tasksOn: async () => await Promise.resolve([]),
     nodes: async () => await Promise.resolve([node()]),
     containerFacts: async () => await Promise.resolve(undefined),
     nodeName: async (id) => await Promise.resolve(`name-of-${id}`),

@@ -43,12 +43,14 @@ function service(name: string, version: string, lines: string, deploy = ""): str
 
 const MANAGER = "constraints: [node.role == manager]";
 const WORKERS = "placement: { constraints: [node.role == worker] }";
+const N3 = "placement: { constraints: [node.hostname == n3] }";
 const ONE_SECOND = "restart_policy: { delay: 1s }";
 const CAREFUL = `update_config: { monitor: 2s }, ${ONE_SECOND}`;
 const STOP_FIRST = "update_config: { order: stop-first, monitor: 2s }";
+const START_FIRST = "update_config: { order: start-first, monitor: 2s }";
 const HOST_PORT = (port: number): string => `ports: [{ target: 80, published: ${port}, mode: host }]`;
 const CHECK = (test: string): string =>
-  `healthcheck: { test: [CMD, /bin/busybox, ${test}], interval: 1s, timeout: 1s, retries: 2, start_period: 1s }`;
+  `healthcheck: { test: [CMD, /bin/busybox, '${test.replace(" ", "', '")}'], interval: 1s, timeout: 1s, retries: 2, start_period: 1s }`;
 const RUN = (script: string): string => `entrypoint: [/bin/busybox, sh, -c, ${JSON.stringify(script)}]`;
 
 const stack = (...services: readonly string[]): string => `services:\n${services.join("")}`;
@@ -126,7 +128,7 @@ export const WRONG: readonly Scenario[] = [
   {
     name: "Its health check fails, and it has to be killed",
     before: V1,
-    file: stack(web("v2", `environment: { FAIL: deaf }\nstop_grace_period: 1s\n${CHECK("cat, /ready")}`)),
+    file: stack(web("v2", `environment: { FAIL: deaf }\nstop_grace_period: 1s\n${CHECK("cat /ready")}`)),
     verdict: "rollout",
     words: "unhealthy container",
     afterwards: { web: "v1" },
@@ -218,7 +220,7 @@ export const WRONG: readonly Scenario[] = [
   {
     name: "Its host port is held by the old task, which start-first keeps",
     before: stack(web("v1", HOST_PORT(8091), STOP_FIRST)),
-    file: stack(web("v2", HOST_PORT(8091))),
+    file: stack(web("v2", HOST_PORT(8091), START_FIRST)),
     verdict: "rollout",
     words: "A port published with `mode: host` is free only once the old task has gone.",
     afterwards: { web: "v1" },
@@ -226,7 +228,7 @@ export const WRONG: readonly Scenario[] = [
   {
     name: "The same in a global service",
     before: stack(web("v1", HOST_PORT(8092), "mode: global, update_config: { order: stop-first }")),
-    file: stack(web("v2", HOST_PORT(8092), "mode: global")),
+    file: stack(web("v2", HOST_PORT(8092), `mode: global, ${START_FIRST}`)),
     verdict: "rollout",
     words: "host-mode port already in use",
     afterwards: { web: "v1" },
@@ -234,7 +236,7 @@ export const WRONG: readonly Scenario[] = [
   {
     name: "`max_replicas_per_node` leaves no room beside the old task",
     before: stack(web("v1", "", `placement: { max_replicas_per_node: 1, ${MANAGER} }, ${STOP_FIRST}`)),
-    file: stack(web("v2", "", `placement: { max_replicas_per_node: 1, ${MANAGER} }`)),
+    file: stack(web("v2", "", `placement: { max_replicas_per_node: 1, ${MANAGER} }, ${START_FIRST}`)),
     verdict: "rollout",
     words: "Every node has as many tasks of it as `max_replicas_per_node` allows.",
     afterwards: { web: "v1" },
@@ -328,7 +330,7 @@ export const RIGHT: readonly Scenario[] = [
   {
     name: "It is slow to start, and its health check has patience",
     before: V1,
-    file: stack(web("v2", `environment: { FAIL: slow }\n${CHECK("cat, /ready").replace("1s }", "20s }")}`)),
+    file: stack(web("v2", `environment: { FAIL: slow }\n${CHECK("cat /ready").replace("1s }", "20s }")}`)),
     verdict: "deployed",
     words: "web: ✓ 1/1 running",
     afterwards: { web: "v2" },
@@ -444,9 +446,9 @@ export const RIGHT: readonly Scenario[] = [
     accident: true,
   },
   {
-    name: "A node's engine is killed and starts again while we watch",
-    before: stack(web("v1", "", `placement: { constraints: [node.hostname == n3] }, ${CAREFUL}`)),
-    file: stack(web("v2", "", `placement: { constraints: [node.hostname == n3] }, ${CAREFUL}`)),
+    name: "A node's engine is killed and starts again while we watch; so ends what else runs there",
+    before: stack(web("v1", "", `${N3}, ${CAREFUL}`), service("agent", "v1", "", `${N3}, ${CAREFUL}`)),
+    file: stack(web("v2", "", `${N3}, ${CAREFUL}`), service("agent", "v1", "", `${N3}, ${CAREFUL}`)),
     inputs: { "stable-for": "8s" },
     during: {
       when: /web: ✓/,
@@ -457,7 +459,7 @@ export const RIGHT: readonly Scenario[] = [
     },
     verdict: "deployed",
     words: "web: ✓ 1/1 running",
-    afterwards: { web: "v2" },
+    afterwards: { web: "v2", agent: "v1" },
     accident: true,
   },
   {

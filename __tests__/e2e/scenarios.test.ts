@@ -102,7 +102,7 @@ async function runningIn(stack: string, expected: Scenario["afterwards"]): Promi
 }
 
 function sorted(services: Readonly<Record<string, string>>): (readonly [string, string])[] {
-  return Object.entries(services).toSorted();
+  return Object.entries(services).toSorted(([a], [b]) => (a < b ? -1 : 1));
 }
 
 function servicesOf(stack: string): string[] {

@@ -1,5 +1,6 @@
 import { ManagerRefusal } from "../errors.ts";
 import { type Json, type JsonObject, at, listAt, numberAt, objectAt, textAt } from "../json.ts";
+import { isOver } from "../rollout.ts";
 import { MANAGED_LABEL, STACK_LABEL } from "../stack/defaults.ts";
 import {
   type ContainerFacts,
@@ -156,6 +157,11 @@ export class EngineSwarm implements Swarm {
     return all.map((task) => toTask(task, ids.has(textAt(task, "ID"))));
   }
 
+  async tasksOn(nodeId: string): Promise<readonly Task[]> {
+    const found = await this.#list("/tasks", { filters: JSON.stringify({ node: [nodeId] }) });
+    return found.map((task) => toTask(task, false));
+  }
+
   async nodes(): Promise<readonly Node[]> {
     return (await this.#list("/nodes")).map(toNode);
   }
@@ -232,16 +238,17 @@ function toService(raw: JsonObject): Service {
 
 function toTask(raw: JsonObject, current: boolean): Task {
   const status = objectAt(raw, "Status");
-  const exitCode = at(status, "ContainerStatus", "ExitCode");
+  const state = textAt(status, "State");
+  const exitCode = at(status, "ContainerStatus", "ExitCode"); // 0 while it runs
   return {
     id: textAt(raw, "ID"),
     serviceId: textAt(raw, "ServiceID"),
     slot: numberAt(raw, "Slot"),
     nodeId: textAt(raw, "NodeID"),
-    state: textAt(status, "State"),
+    state,
     desiredState: textAt(raw, "DesiredState"),
     error: textAt(status, "Err"),
-    exitCode: typeof exitCode === "number" ? exitCode : undefined,
+    exitCode: typeof exitCode === "number" && isOver({ state }) ? exitCode : undefined,
     image: textAt(raw, "Spec", "ContainerSpec", "Image"),
     createdAt: textAt(raw, "CreatedAt"),
     updatedAt: textAt(raw, "UpdatedAt"),
