@@ -1,7 +1,7 @@
 /******/ (() => { // webpackBootstrap
 /******/ 	var __webpack_modules__ = ({
 
-/***/ 9802:
+/***/ 6656:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -21,16 +21,16 @@ module.exports = {
 
 /***/ }),
 
-/***/ 5045:
+/***/ 7703:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
-var errors = __nccwpck_require__(9802);
-var types = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(6656);
+var types = __nccwpck_require__(254);
 
-var Reader = __nccwpck_require__(1458);
-var Writer = __nccwpck_require__(1026);
+var Reader = __nccwpck_require__(1996);
+var Writer = __nccwpck_require__(9816);
 
 
 // --- Exports
@@ -55,16 +55,16 @@ for (var e in errors) {
 
 /***/ }),
 
-/***/ 1458:
+/***/ 1996:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(1441).Buffer);
+var Buffer = (__nccwpck_require__(2803).Buffer);
 
-var ASN1 = __nccwpck_require__(7900);
-var errors = __nccwpck_require__(9802);
+var ASN1 = __nccwpck_require__(254);
+var errors = __nccwpck_require__(6656);
 
 
 // --- Globals
@@ -324,7 +324,7 @@ module.exports = Reader;
 
 /***/ }),
 
-/***/ 7900:
+/***/ 254:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -367,15 +367,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 1026:
+/***/ 9816:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(1441).Buffer);
-var ASN1 = __nccwpck_require__(7900);
-var errors = __nccwpck_require__(9802);
+var Buffer = (__nccwpck_require__(2803).Buffer);
+var ASN1 = __nccwpck_require__(254);
+var errors = __nccwpck_require__(6656);
 
 
 // --- Globals
@@ -691,7 +691,7 @@ module.exports = Writer;
 
 /***/ }),
 
-/***/ 735:
+/***/ 9837:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -699,7 +699,7 @@ module.exports = Writer;
 // If you have no idea what ASN.1 or BER is, see this:
 // ftp://ftp.rsa.com/pub/pkcs/ascii/layman.asc
 
-var Ber = __nccwpck_require__(5045);
+var Ber = __nccwpck_require__(7703);
 
 
 
@@ -718,13 +718,13 @@ module.exports = {
 
 /***/ }),
 
-/***/ 1744:
+/***/ 686:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var crypto_hash_sha512 = (__nccwpck_require__(3034).lowlevel).crypto_hash;
+var crypto_hash_sha512 = (__nccwpck_require__(668).lowlevel).crypto_hash;
 
 /*
  * This file is a 1:1 port from the OpenBSD blowfish.c and bcrypt_pbkdf.c. As a
@@ -1282,20 +1282,20 @@ module.exports = {
 
 /***/ }),
 
-/***/ 2320:
+/***/ 4982:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const binding = __nccwpck_require__(9538);
+const binding = __nccwpck_require__(7318);
 
 module.exports = binding.getCPUInfo;
 
 
 /***/ }),
 
-/***/ 1441:
+/***/ 2803:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1380,7 +1380,7 @@ module.exports = safer
 
 /***/ }),
 
-/***/ 1817:
+/***/ 5683:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1394,8 +1394,8 @@ const {
 
 const {
   CHANNEL_EXTENDED_DATATYPE: { STDERR },
-} = __nccwpck_require__(7882);
-const { bufferSlice } = __nccwpck_require__(1346);
+} = __nccwpck_require__(4020);
+const { bufferSlice } = __nccwpck_require__(2184);
 
 const PACKET_SIZE = 32 * 1024;
 const MAX_WINDOW = 2 * 1024 * 1024;
@@ -1683,7 +1683,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 2219:
+/***/ 3849:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1695,14 +1695,14 @@ const { resolve } = __nccwpck_require__(6928);
 const { readFile } = __nccwpck_require__(9896);
 const { execFile, spawn } = __nccwpck_require__(5317);
 
-const { isParsedKey, parseKey } = __nccwpck_require__(8595);
+const { isParsedKey, parseKey } = __nccwpck_require__(1789);
 
 const {
   makeBufferParser,
   readUInt32BE,
   writeUInt32BE,
   writeUInt32LE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
 function once(cb) {
   let called = false;
@@ -2814,7 +2814,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7975:
+/***/ 6297:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -2850,11 +2850,11 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(7882);
-const { init: cryptoInit } = __nccwpck_require__(7678);
-const Protocol = __nccwpck_require__(9055);
-const { parseKey } = __nccwpck_require__(8595);
-const { SFTP } = __nccwpck_require__(1150);
+} = __nccwpck_require__(4020);
+const { init: cryptoInit } = __nccwpck_require__(2888);
+const Protocol = __nccwpck_require__(7841);
+const { parseKey } = __nccwpck_require__(1789);
+const { SFTP } = __nccwpck_require__(4996);
 const {
   bufferCopy,
   makeBufferParser,
@@ -2862,23 +2862,23 @@ const {
   readUInt32BE,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
-const { AgentContext, createAgent, isAgent } = __nccwpck_require__(2219);
+const { AgentContext, createAgent, isAgent } = __nccwpck_require__(3849);
 const {
   Channel,
   MAX_WINDOW,
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(1817);
+} = __nccwpck_require__(5683);
 const {
   ChannelManager,
   generateAlgorithmList,
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2559);
+} = __nccwpck_require__(2137);
 
 const bufferParser = makeBufferParser();
 const sigParser = makeBufferParser();
@@ -4998,7 +4998,7 @@ module.exports = Client;
 
 /***/ }),
 
-/***/ 5095:
+/***/ 137:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5026,7 +5026,7 @@ for (const ctor of [HttpAgent, HttpsAgent]) {
       const dstPort = options.port;
 
       if (Client === undefined)
-        Client = __nccwpck_require__(7975);
+        Client = __nccwpck_require__(6297);
 
       const client = new Client();
       let triedForward = false;
@@ -5090,7 +5090,7 @@ function decorateStream(stream, ctor, options) {
 
 /***/ }),
 
-/***/ 2638:
+/***/ 5472:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5103,33 +5103,33 @@ const {
   CygwinAgent,
   OpenSSHAgent,
   PageantAgent,
-} = __nccwpck_require__(2219);
+} = __nccwpck_require__(3849);
 const {
   SSHTTPAgent: HTTPAgent,
   SSHTTPSAgent: HTTPSAgent,
-} = __nccwpck_require__(5095);
-const { parseKey } = __nccwpck_require__(8595);
+} = __nccwpck_require__(137);
+const { parseKey } = __nccwpck_require__(1789);
 const {
   flagsToString,
   OPEN_MODE,
   STATUS_CODE,
   stringToFlags,
-} = __nccwpck_require__(1150);
+} = __nccwpck_require__(4996);
 
 module.exports = {
   AgentProtocol,
   BaseAgent,
   createAgent,
-  Client: __nccwpck_require__(7975),
+  Client: __nccwpck_require__(6297),
   CygwinAgent,
   HTTPAgent,
   HTTPSAgent,
   OpenSSHAgent,
   PageantAgent,
-  Server: __nccwpck_require__(5147),
+  Server: __nccwpck_require__(2605),
   utils: {
     parseKey,
-    ...__nccwpck_require__(7363),
+    ...__nccwpck_require__(3489),
     sftp: {
       flagsToString,
       OPEN_MODE,
@@ -5142,7 +5142,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7363:
+/***/ 3489:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5156,10 +5156,10 @@ const {
   randomBytes,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(735);
-const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
+const { Ber } = __nccwpck_require__(9837);
+const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(7678);
+const { CIPHER_INFO } = __nccwpck_require__(2888);
 
 const SALT_LEN = 16;
 const DEFAULT_ROUNDS = 16;
@@ -5732,7 +5732,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 9055:
+/***/ 7841:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5778,7 +5778,7 @@ module.exports = {
 
 const { inspect } = __nccwpck_require__(9023);
 
-const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(7678);
+const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(2888);
 const {
   COMPAT_CHECKS,
   DISCONNECT_REASON,
@@ -5786,18 +5786,18 @@ const {
   MESSAGE,
   SIGNALS,
   TERMINAL_MODE,
-} = __nccwpck_require__(7882);
+} = __nccwpck_require__(4020);
 const {
   DEFAULT_KEXINIT_CLIENT,
   DEFAULT_KEXINIT_SERVER,
   KexInit,
   kexinit,
   onKEXPayload,
-} = __nccwpck_require__(8663);
+} = __nccwpck_require__(4637);
 const {
   parseKey,
-} = __nccwpck_require__(8595);
-const MESSAGE_HANDLERS = __nccwpck_require__(2930);
+} = __nccwpck_require__(1789);
+const MESSAGE_HANDLERS = __nccwpck_require__(9244);
 const {
   bufferCopy,
   bufferFill,
@@ -5805,15 +5805,15 @@ const {
   convertSignature,
   sendPacket,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4498);
+} = __nccwpck_require__(4592);
 
-const MODULE_VER = (__nccwpck_require__(3968)/* .version */ .rE);
+const MODULE_VER = (__nccwpck_require__(8342)/* .version */ .rE);
 
 const VALID_DISCONNECT_REASONS = new Map(
   Object.values(DISCONNECT_REASON).map((n) => [n, 1])
@@ -7876,7 +7876,7 @@ module.exports = Protocol;
 
 /***/ }),
 
-/***/ 1150:
+/***/ 4996:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -7898,7 +7898,7 @@ const {
   bufferSlice,
   makeBufferParser,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
 const ATTR = {
   SIZE: 0x00000001,
@@ -11478,7 +11478,7 @@ const {
   ERR_INVALID_ARG_TYPE,
   ERR_OUT_OF_RANGE,
   validateNumber
-} = __nccwpck_require__(7330);
+} = __nccwpck_require__(3208);
 
 const kMinPoolSpace = 128;
 
@@ -11936,7 +11936,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7882:
+/***/ 4020:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -11946,10 +11946,10 @@ const crypto = __nccwpck_require__(6982);
 
 let cpuInfo;
 try {
-  cpuInfo = __nccwpck_require__(2320)();
+  cpuInfo = __nccwpck_require__(4982)();
 } catch {}
 
-const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(7678);
+const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(2888);
 
 const eddsaSupported = (() => {
   if (typeof crypto.sign === 'function'
@@ -12300,7 +12300,7 @@ module.exports.DISCONNECT_REASON_BY_VALUE =
 
 /***/ }),
 
-/***/ 7678:
+/***/ 2888:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -12316,7 +12316,7 @@ const {
   createCipheriv, createDecipheriv, createHmac, randomFillSync, timingSafeEqual
 } = __nccwpck_require__(6982);
 
-const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(1346);
+const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(2184);
 
 const FastBuffer = Buffer[Symbol.species];
 const MAX_SEQNO = 2 ** 32 - 1;
@@ -12333,7 +12333,7 @@ let AESGCMDecipher;
 let ChaChaPolyDecipher;
 let GenericDecipher;
 try {
-  binding = __nccwpck_require__(9942);
+  binding = __nccwpck_require__(490);
   ({ AESGCMCipher, ChaChaPolyCipher, GenericCipher,
      AESGCMDecipher, ChaChaPolyDecipher, GenericDecipher } = binding);
 } catch {}
@@ -13887,7 +13887,7 @@ module.exports = {
     // eslint-disable-next-line no-async-promise-executor
     return new Promise(async (resolve, reject) => {
       try {
-        POLY1305_WASM_MODULE = await __nccwpck_require__(7948)();
+        POLY1305_WASM_MODULE = await __nccwpck_require__(7830)();
         POLY1305_RESULT_MALLOC = POLY1305_WASM_MODULE._malloc(16);
         poly1305_auth = POLY1305_WASM_MODULE.cwrap(
           'poly1305_auth',
@@ -13910,7 +13910,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7948:
+/***/ 7830:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 
@@ -13957,7 +13957,7 @@ else {}
 
 /***/ }),
 
-/***/ 2930:
+/***/ 9244:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13965,8 +13965,8 @@ else {}
 
 const MESSAGE_HANDLERS = new Array(256);
 [
-  (__nccwpck_require__(8663).HANDLERS),
-  __nccwpck_require__(6250),
+  (__nccwpck_require__(4637).HANDLERS),
+  __nccwpck_require__(9964),
 ].forEach((handlers) => {
   // eslint-disable-next-line prefer-const
   for (let [type, handler] of Object.entries(handlers)) {
@@ -13981,7 +13981,7 @@ module.exports = MESSAGE_HANDLERS;
 
 /***/ }),
 
-/***/ 6250:
+/***/ 9964:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13993,18 +13993,18 @@ const {
   doFatalError,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
 const {
   CHANNEL_OPEN_FAILURE,
   COMPAT,
   MESSAGE,
   TERMINAL_MODE,
-} = __nccwpck_require__(7882);
+} = __nccwpck_require__(4020);
 
 const {
   parseKey,
-} = __nccwpck_require__(8595);
+} = __nccwpck_require__(1789);
 
 const TERMINAL_MODE_BY_VALUE =
   Array.from(Object.entries(TERMINAL_MODE))
@@ -15274,7 +15274,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 8663:
+/***/ 4637:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -15291,7 +15291,7 @@ const {
   randomFillSync,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(735);
+const { Ber } = __nccwpck_require__(9837);
 
 const {
   COMPAT,
@@ -15303,14 +15303,14 @@ const {
   DEFAULT_COMPRESSION,
   DISCONNECT_REASON,
   MESSAGE,
-} = __nccwpck_require__(7882);
+} = __nccwpck_require__(4020);
 const {
   CIPHER_INFO,
   createCipher,
   createDecipher,
   MAC_INFO,
-} = __nccwpck_require__(7678);
-const { parseDERKey } = __nccwpck_require__(8595);
+} = __nccwpck_require__(2888);
+const { parseDERKey } = __nccwpck_require__(1789);
 const {
   bufferFill,
   bufferParser,
@@ -15319,13 +15319,13 @@ const {
   FastBuffer,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4498);
+} = __nccwpck_require__(4592);
 
 let MESSAGE_HANDLERS;
 
@@ -17069,7 +17069,7 @@ function onKEXPayload(state, payload) {
       case MESSAGE.UNIMPLEMENTED:
       case MESSAGE.DEBUG:
         if (!MESSAGE_HANDLERS)
-          MESSAGE_HANDLERS = __nccwpck_require__(2930);
+          MESSAGE_HANDLERS = __nccwpck_require__(9244);
         return MESSAGE_HANDLERS[type](this, payload);
     }
   }
@@ -17077,7 +17077,7 @@ function onKEXPayload(state, payload) {
   switch (type) {
     case MESSAGE.DISCONNECT:
       if (!MESSAGE_HANDLERS)
-        MESSAGE_HANDLERS = __nccwpck_require__(2930);
+        MESSAGE_HANDLERS = __nccwpck_require__(9244);
       return MESSAGE_HANDLERS[type](this, payload);
     case MESSAGE.KEXINIT:
       if (!state.firstPacket) {
@@ -17190,7 +17190,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 8595:
+/***/ 1789:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -17213,18 +17213,18 @@ const {
 } = __nccwpck_require__(6982);
 const supportedOpenSSLCiphers = getCiphers();
 
-const { Ber } = __nccwpck_require__(735);
-const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
+const { Ber } = __nccwpck_require__(9837);
+const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(7678);
-const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(7882);
+const { CIPHER_INFO } = __nccwpck_require__(2888);
+const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(4020);
 const {
   bufferSlice,
   makeBufferParser,
   readString,
   readUInt32BE,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
 const SYM_HASH_ALGO = Symbol('Hash Algorithm');
 const SYM_PRIV_PEM = Symbol('Private key PEM');
@@ -18682,7 +18682,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7330:
+/***/ 3208:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -18805,13 +18805,13 @@ exports.validateNumber = function validateNumber(value, name) {
 
 /***/ }),
 
-/***/ 1346:
+/***/ 2184:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const Ber = (__nccwpck_require__(735).Ber);
+const Ber = (__nccwpck_require__(9837).Ber);
 
 let DISCONNECT_REASON;
 
@@ -18982,7 +18982,7 @@ module.exports = {
   doFatalError: (protocol, msg, level, reason) => {
     let err;
     if (DISCONNECT_REASON === undefined)
-      ({ DISCONNECT_REASON } = __nccwpck_require__(7882));
+      ({ DISCONNECT_REASON } = __nccwpck_require__(4020));
     if (msg instanceof Error) {
       // doFatalError(protocol, err[, reason])
       err = msg;
@@ -19169,7 +19169,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4498:
+/***/ 4592:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19432,7 +19432,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 5147:
+/***/ 2605:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19461,13 +19461,13 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(7882);
-const { init: cryptoInit } = __nccwpck_require__(7678);
-const { KexInit } = __nccwpck_require__(8663);
-const { parseKey } = __nccwpck_require__(8595);
-const Protocol = __nccwpck_require__(9055);
-const { SFTP } = __nccwpck_require__(1150);
-const { writeUInt32BE } = __nccwpck_require__(1346);
+} = __nccwpck_require__(4020);
+const { init: cryptoInit } = __nccwpck_require__(2888);
+const { KexInit } = __nccwpck_require__(4637);
+const { parseKey } = __nccwpck_require__(1789);
+const Protocol = __nccwpck_require__(7841);
+const { SFTP } = __nccwpck_require__(4996);
+const { writeUInt32BE } = __nccwpck_require__(2184);
 
 const {
   Channel,
@@ -19475,7 +19475,7 @@ const {
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(1817);
+} = __nccwpck_require__(5683);
 
 const {
   ChannelManager,
@@ -19483,7 +19483,7 @@ const {
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2559);
+} = __nccwpck_require__(2137);
 
 const MAX_PENDING_AUTHS = 10;
 
@@ -20820,13 +20820,13 @@ module.exports.IncomingClient = Client;
 
 /***/ }),
 
-/***/ 2559:
+/***/ 2137:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const { SFTP } = __nccwpck_require__(1150);
+const { SFTP } = __nccwpck_require__(4996);
 
 const MAX_CHANNEL = 2 ** 32 - 1;
 
@@ -21164,15 +21164,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 9140:
+/***/ 770:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
-module.exports = __nccwpck_require__(6759);
+module.exports = __nccwpck_require__(218);
 
 
 /***/ }),
 
-/***/ 6759:
+/***/ 218:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -21445,7 +21445,7 @@ __webpack_unused_export__ = debug; // for test
 
 /***/ }),
 
-/***/ 3034:
+/***/ 668:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 (function(nacl) {
@@ -23840,7 +23840,7 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 7279:
+/***/ 8931:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -23854,11 +23854,11 @@ nacl.setPRNG = function(fn) {
 /* harmony export */   q_: () => (/* binding */ HELD_BACK)
 /* harmony export */ });
 /* unused harmony export partsOf */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1969);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4491);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
 
 
 
@@ -23976,7 +23976,7 @@ function refuseForeignConfigs(objects, survey) {
 
 /***/ }),
 
-/***/ 2785:
+/***/ 935:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -23987,150 +23987,98 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(2685);
+var duration = __nccwpck_require__(1601);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(4044);
-// EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(2880);
-;// CONCATENATED MODULE: ./src/rollout.ts
+var src_plan = __nccwpck_require__(2464);
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(6190);
+;// CONCATENATED MODULE: ./src/standstill.ts
 
 
 
-/** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
-function judge(snapshot) {
-    const { live, sent, tasks, networkIds } = snapshot;
-    if (live === undefined)
-        return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
-    const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-    const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
-    const drift = (0,spec/* differences */.tX)((0,spec/* canonicalSpec */.Yu)(live.spec, networkIds), (0,spec/* canonicalSpec */.Yu)(sent, networkIds));
-    if (drift.length > 0)
-        return superseded(live, culpritsOfRollback(live, sent, fresh));
-    const current = culprits.filter((task) => task.current);
-    if (current.length > 0)
-        return { kind: "failed", detail: failure(current), tasks: current };
-    const state = live.update?.state ?? "";
-    // Other words may be left from an earlier update of a service that this deployment did not send anything to.
-    if (state === "paused" || state === "rollback_paused") {
-        return { kind: "failed", detail: live.update?.message || state, tasks: culprits };
+/**
+ * What neither the tasks of one service nor one moment can tell: whether a rollout stands still for good, and whether a task ended
+ * because of its node.
+ */
+/**
+ * How long nothing may move before waiting is called hopeless. Longer than what passes by itself: a node that died is known to be down
+ * after 15 s, a task is started again after 5 s (Swarm's default), and the scheduler tries anew within a second of every change.
+ */
+const GRACE_MS = 25_000;
+/** A node that went away less long ago may be restarting, or be under maintenance. */
+const MAY_COME_BACK_MS = 10 * 60_000;
+/** An engine that starts again has registered and told how its tasks ended, all of them, within this time. */
+const SAME_EVENT_MS = 20_000;
+/** A task that the scheduler has found no place for. */
+function waits(task) {
+    return task.current && task.state === "pending" && task.error !== "" && task.desiredState !== "shutdown";
+}
+/** On its way up, or on its way out, which makes room for others. */
+function moves(task) {
+    if ((0,rollout/* isOver */.PU)(task) || waits(task))
+        return false;
+    return task.state !== "running" || task.desiredState !== "running";
+}
+/** All that can still change, as text, where something waits for a place and nothing else is on its way; undefined otherwise. */
+function standstill(tasks, down) {
+    // On a node that is down, a task that should stop looks like one that is stopping, for ever (SWARM 16).
+    const seen = tasks.filter(({ nodeId }) => !down.has(nodeId));
+    if (!seen.some(waits) || seen.some(moves))
+        return undefined;
+    return seen
+        .map(({ id, state, desiredState, error }) => `${id} ${state} ${desiredState} ${error}`)
+        .join("\n");
+}
+/** Between two batches of an update nothing moves either. */
+function longestDelayMs(services) {
+    const delays = services.map(({ spec }) => (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Delay") / 1e6);
+    return Math.max(0, ...delays);
+}
+/** Remembers since when nothing has moved. Times are of the watching clock. */
+class Standstill {
+    #picture;
+    #since = 0;
+    /** How long the stack has been standing still, beyond what may pass by itself; undefined where it does not. */
+    hopelessMs(now, services, tasks, nodes) {
+        const down = new Set(nodes.filter(({ state }) => state !== "ready").map(({ id }) => id));
+        const picture = standstill(tasks, down);
+        if (picture !== this.#picture)
+            this.#since = now;
+        this.#picture = picture;
+        const stillMs = now - this.#since;
+        const hopeless = picture !== undefined && stillMs >= GRACE_MS + longestDelayMs(services);
+        return hopeless && !mayComeBack(nodes, tasks.filter(waits)) ? stillMs : undefined;
     }
-    return running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
 }
-function superseded(live, tasks) {
-    const state = live.update?.state ?? "";
-    const message = live.update?.message ?? "";
-    const rolledBack = state.startsWith("rollback") || (state === "completed" && tasks.length > 0);
-    const detail = rolledBack
-        ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
-        : "its spec is not the one that was sent: somebody else changed it";
-    return { kind: "failed", detail, tasks };
-}
-const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
-/** Whether a task has come to its end, good or bad. */
-function isOver(task) {
-    return OVER.has(task.state);
+/** Whether a node that is not there for new tasks went away only a short time before they were made, or later. */
+function mayComeBack(nodes, waiting) {
+    const oldest = Math.min(...waiting.map(({ createdAt }) => Date.parse(createdAt)));
+    return nodes.some(({ state, availability, updatedAt }) => (state !== "ready" || availability !== "active") && Date.parse(updatedAt) > oldest - MAY_COME_BACK_MS);
 }
 /**
- * Swarm names the first culprit in its message. A task that an unhealthy container ended with 0 is `complete`, like one that was told
- * to stop; beside the named one, only those of the sent image are suspects.
+ * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
+ * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
+ * tasks of services that nothing was sent to, have ended at that time as well. A program that is to blame fails once more where Swarm
+ * starts it next.
  */
-function culpritsOfRollback(live, sent, fresh) {
-    const image = (0,json/* textAt */.$6)(sent, "TaskTemplate", "ContainerSpec", "Image");
-    const other = image !== (0,json/* textAt */.$6)(live.spec, "TaskTemplate", "ContainerSpec", "Image");
-    return fresh.filter((task) => {
-        if (hasFailed(task) || live.update?.message.includes(task.id) === true)
-            return true;
-        return task.state === "complete" && !task.current && other && task.image === image;
-    });
-}
-/** Not because somebody told it to. */
-function endedByItself(task) {
-    return hasFailed(task) || (task.current && task.state === "complete");
-}
-function hasFailed(task) {
-    return task.state === "failed" || task.state === "rejected";
-}
-/** A finished task is a failure where the service is meant to run for ever. */
-function failed(task, spec, all) {
-    if (task.state === "rejected")
-        return isHopeless(task, all);
-    return task.state === "failed" || (task.state === "complete" && !mayFinish(spec));
-}
-/**
- * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
- * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
- */
-function isHopeless(task, all) {
-    const here = all.filter(({ state, slot, nodeId }) => state === "rejected" && slot === task.slot && (slot > 0 || nodeId === task.nodeId));
-    return here.length > 1 || /no such image|not found/i.test(task.error);
-}
-/**
- * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it
- * is, or that listens on a port, is meant to stay: an unhealthy one that obeys its TERM ends with 0, too (SWARM 2.3).
- */
-function mayFinish(spec) {
-    if (isJob(spec))
+function endedWithNode(task, nodes, neighbours) {
+    const node = nodes.find(({ id }) => id === task.nodeId);
+    if (node === undefined || node.state !== "ready" || node.availability === "drain")
         return true;
-    const condition = (0,json.at)(spec, "TaskTemplate", "RestartPolicy", "Condition");
-    const stays = (0,json/* objectAt */.lJ)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck").Test !== undefined ||
-        (0,json/* listAt */.gT)(spec, "EndpointSpec", "Ports").length > 0;
-    return (condition === "none" || condition === "on-failure") && !stays;
-}
-function isJob(spec) {
-    return (0,json.at)(spec, "Mode", "ReplicatedJob") !== undefined || (0,json.at)(spec, "Mode", "GlobalJob") !== undefined;
-}
-function failure(tasks) {
-    const [task] = tasks;
-    if (task === undefined)
-        return "a task failed";
-    if (task.state === "complete")
-        return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
-    return task.error || `a task is ${task.state}`;
-}
-function running(live, current, all, updating) {
-    const job = isJob(live.spec);
-    const wanted = job ? jobCompletions(live) : live.desiredTasks;
-    const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
-    const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
-    const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
-    const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
-    const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
-    const surplus = job ? 0 : Math.max(up.length - wanted, 0);
-    const ended = !job && up.length < wanted && done.length > 0;
-    const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : ended ? "running or ended well" : "running"}`;
-    if (surplus > 0)
-        return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
-    if (good >= wanted && leftover.length === 0 && !updating) {
-        const nowhere = wanted === 0 && (0,json.at)(live.spec, "Mode", "Global") !== undefined;
-        return { kind: "converged", detail: nowhere ? `${detail}: no node is eligible` : detail };
-    }
-    if (good >= wanted && leftover.length === 0)
-        return { kind: "progressing", detail: `${detail}, watched by Swarm` };
-    const waiting = mine.find((task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running");
-    const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
-    return {
-        kind: "progressing",
-        detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
-    };
-}
-function jobCompletions(live) {
-    const completions = (0,json.at)(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
-        (0,json.at)(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
-    return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
-}
-function states(tasks) {
-    const open = tasks.filter((task) => task.state !== "running" && task.desiredState !== "shutdown");
-    const names = [...new Set(open.map((task) => task.state))];
-    return names.length === 0 ? "" : ` (${names.join(", ")})`;
+    const awayMs = ({ updatedAt }) => Date.parse(updatedAt) - Date.parse(task.updatedAt);
+    const endedToo = neighbours.some((each) => ((0,rollout/* hasFailed */.WN)(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS);
+    const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < -SAME_EVENT_MS);
+    return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
 }
 
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/observe.ts
+
 
 
 
@@ -24142,35 +24090,94 @@ const POLL_MS = 700;
 /** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
 async function* observe(swarm, clock, request) {
     const start = request.startedAt;
+    const judgement = new Judgement(swarm, request);
     let stableSince;
     let seenAt = start;
-    let verdicts = new Map();
+    let last = { verdicts: new Map(), tasks: [], hopeless: false };
     for (let { seen } = request;; seen = undefined) {
         try {
-            verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
+            last = await judgement.of(seen ?? (await look(swarm, request.stack)), clock.now());
             seenAt = clock.now();
         }
         catch (error) {
             if (!mayPass(error))
                 throw error;
+            const blindMs = clock.now() - seenAt;
             if (clock.now() - start >= request.timeoutMs)
-                throw lostSight(clock.now() - seenAt, verdicts, error);
+                throw lostSight(blindMs, last.verdicts, error);
             await clock.sleep(POLL_MS);
             continue;
         }
         const now = clock.now();
-        const kinds = [...verdicts.values()].map(({ kind }) => kind);
-        stableSince = kinds.every((kind) => kind === "converged") ? (stableSince ?? now) : undefined;
+        const { verdicts, tasks } = last;
+        const stable = [...verdicts.values()].every(({ kind }) => kind === "converged");
+        stableSince = stable ? (stableSince ?? now) : undefined;
         const stableMs = stableSince === undefined ? undefined : now - stableSince;
-        const end = ending(kinds, stableMs, now - start, request);
-        yield { elapsedMs: now - start, verdicts, stableMs, end };
+        const end = ending(last, stableMs, now - start, request);
+        yield { elapsedMs: now - start, verdicts, tasks, stableMs, end };
         if (end !== undefined)
             return;
         await clock.sleep(POLL_MS);
     }
 }
-function ending(kinds, stableMs, elapsedMs, request) {
-    if (request.endOnFailure && kinds.includes("failed"))
+/** Judges look after look, and remembers what one look can't tell. */
+class Judgement {
+    #swarm;
+    #request;
+    #standstill = new Standstill();
+    /** Failed tasks, and whether that was their node's fault. */
+    #examined = new Map();
+    constructor(swarm, request) {
+        this.#swarm = swarm;
+        this.#request = request;
+    }
+    async of({ services, tasks }, now) {
+        const fresh = tasks.filter(({ id }) => !this.#request.oldFailures.has(id));
+        const unexamined = fresh.filter((task) => mayBeItsNode(task) && !this.#examined.has(task.id));
+        const waiting = fresh.filter(waits);
+        // Nodes are asked about only where it matters: on a large swarm the answer is long.
+        const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
+        for (const task of unexamined)
+            this.#examined.set(task.id, endedWithNode(task, nodes, await this.#neighbours(task, services)));
+        const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
+        const verdicts = this.#request.services.map((each) => {
+            const verdict = (0,rollout/* judge */.S4)(this.#snapshot(each, services, tasks));
+            const stuck = verdict.kind === "progressing" ? verdict.tasks.filter(waits) : [];
+            if (hopelessMs === undefined || stuck.length === 0)
+                return [each.name, verdict];
+            const detail = `${verdict.detail}; nothing has moved for ${(0,duration/* formatDuration */.a)(hopelessMs)}`;
+            return [each.name, { kind: "failed", detail, tasks: stuck }];
+        });
+        return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
+    }
+    /** Tasks on the same node that this deployment has nothing to do with. */
+    async #neighbours({ nodeId }, services) {
+        const touched = this.#request.services.filter(({ untouched }) => untouched !== true);
+        const names = new Set(touched.map(({ serviceName }) => serviceName));
+        const ids = new Set(services.filter(({ name }) => names.has(name)).map(({ id }) => id));
+        return (await this.#swarm.tasksOn(nodeId)).filter(({ serviceId }) => !ids.has(serviceId));
+    }
+    #snapshot(each, services, tasks) {
+        const live = services.find((service) => service.name === each.serviceName);
+        return {
+            name: each.name,
+            sent: each.sent,
+            live,
+            tasks: tasks.filter((task) => task.serviceId === live?.id),
+            oldFailures: this.#request.oldFailures,
+            lostWithNode: new Set([...this.#examined].filter(([, lost]) => lost).map(([id]) => id)),
+            untouched: each.untouched ?? false,
+            networkIds: this.#request.networkIds,
+        };
+    }
+}
+/** An engine that stops ends its containers, with whatever they make of that. */
+function mayBeItsNode(task) {
+    return task.current && task.nodeId !== "" && ((0,rollout/* hasFailed */.WN)(task) || task.state === "complete");
+}
+function ending({ verdicts, hopeless }, stableMs, elapsedMs, request) {
+    const failed = [...verdicts.values()].some(({ kind }) => kind === "failed");
+    if (failed && (request.endOnFailure || hopeless))
         return "failed";
     if (stableMs !== undefined && stableMs >= request.stableForMs)
         return "stable";
@@ -24184,35 +24191,23 @@ async function look(swarm, stack) {
     const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
     return { services, tasks };
 }
-function judged({ services, tasks }, request) {
-    return new Map(request.services.map((each) => {
-        const live = services.find((service) => service.name === each.serviceName);
-        const snapshot = {
-            name: each.name,
-            sent: each.sent,
-            live,
-            tasks: tasks.filter((task) => task.serviceId === live?.id),
-            oldFailures: request.oldFailures,
-            networkIds: request.networkIds,
-        };
-        return [each.name, judge(snapshot)];
-    }));
-}
 /** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
 function lostSight(blindMs, verdicts, error) {
     const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
     return new errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
 }
 function watched(services) {
-    return services.flatMap(({ name, wanted }) => wanted === undefined ? [] : [{ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: wanted }]);
+    return services.flatMap(({ name, change, wanted }) => wanted === undefined
+        ? []
+        : [{ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: wanted, untouched: change === "unchanged" }]);
 }
 
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(7279);
+var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
+var inputs = __nccwpck_require__(8028);
 ;// CONCATENATED MODULE: ./src/commit-order.ts
 
 
@@ -24257,9 +24252,9 @@ async function refuseOlder(inputs, survey, { run, github, voice }) {
 }
 
 // EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(1969);
+var render = __nccwpck_require__(4491);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(4144);
+var image_reference = __nccwpck_require__(3564);
 ;// CONCATENATED MODULE: ./src/image/resolve.ts
 
 
@@ -24373,12 +24368,14 @@ function runningPin(image, live) {
     return undefined;
 }
 
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(5343);
+var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(9391);
+var interpolate = __nccwpck_require__(4291);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(7158);
+var tree = __nccwpck_require__(6546);
 ;// CONCATENATED MODULE: ./src/stack/objection.ts
 
 
@@ -24609,13 +24606,13 @@ function refusal(reason, { root }) {
 }
 
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(8685);
+var report = __nccwpck_require__(665);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(1884);
+var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(7436);
+var paths = __nccwpck_require__(9424);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
+var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/settle.ts
 
 
@@ -24684,8 +24681,8 @@ function wayBack(service, isStill, putBack) {
 }
 /** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
 function before({ spec, previous }) {
-    const tasks = (each) => JSON.stringify(each.TaskTemplate);
-    return previous === undefined || tasks(previous) === tasks(spec) ? undefined : previous;
+    const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
+    return sameTasks ? undefined : previous;
 }
 function state({ update }) {
     return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
@@ -24715,7 +24712,7 @@ function stillInFlight(services, timeoutMs) {
 }
 
 // EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1111);
+var stack_file = __nccwpck_require__(1891);
 ;// CONCATENATED MODULE: ./src/sources.ts
 
 
@@ -24837,7 +24834,7 @@ function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
         dockerMajor,
     });
 }
-/** Waits for an earlier update, resolves every image, and plans; refuses what can't work. */
+/** Lets an earlier update come to rest, resolves every image, and plans; refuses what can't work. */
 async function prepare(digest, found, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
     const { voice } = world;
@@ -24948,7 +24945,10 @@ function objectLabels(object, { inputs, world }) {
     return labels;
 }
 
+// EXTERNAL MODULE: ./src/together.ts
+var together = __nccwpck_require__(2297);
 ;// CONCATENATED MODULE: ./src/restore.ts
+
 
 
 
@@ -24960,43 +24960,57 @@ function objectLabels(object, { inputs, world }) {
 const TRIES = 5;
 const restore_AGAIN_MS = 400;
 /**
- * Puts back what this run has sent: earlier specs return, new services go. Only what still is as it was sent is touched: what
- * somebody else has changed since is theirs. `sent` holds full names.
+ * Puts back what this run has sent: earlier specs return, all at once, then new services go. Only what still is as it was sent is
+ * touched: what somebody else has changed since is theirs. `sent` holds full names.
  */
 async function restore(plan, sent, swarm, clock, voice) {
     const services = [];
     const removed = [];
-    const failures = [];
-    const names = await namesOf(plan.stack, swarm);
-    for (const { name, before, wanted } of (0,src_plan/* changed */.tD)(plan)) {
-        const serviceName = (0,json/* textAt */.$6)(wanted, "Name");
-        if (!sent.has(serviceName))
-            continue;
-        const asSent = (0,spec/* canonicalSpec */.Yu)((0,src_plan/* withRealIds */.hm)(wanted ?? {}, names.ids), names.networkIds);
+    const failed = new Map();
+    const [names, first] = await (0,together/* together */.b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
+    const look = async () => await swarm.services(plan.stack);
+    const affected = (0,src_plan/* changed */.tD)(plan).filter(({ wanted }) => sent.has((0,json/* textAt */.$6)(wanted, "Name")));
+    const trying = async (name, work) => {
         try {
-            if (before === undefined) {
-                if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds))
-                    removed.push(name);
-            }
-            else {
-                await putBack(swarm, plan.stack, before, asSent, names.networkIds, clock);
-                services.push({ name, serviceName, sent: before.spec });
-                voice.say(`${name}: back to what ran before.`);
-            }
+            await work();
         }
         catch (error) {
-            failures.push(`${name}: ${(0,errors/* messageOf */.bD)(error)}`);
+            failed.set((0,errors/* messageOf */.bD)(error), [...(failed.get((0,errors/* messageOf */.bD)(error)) ?? []), name]);
             voice.say(`${name}: could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
-            // A step that is being ended, or a manager that is gone, will not do better with the next one.
-            if (error instanceof errors/* Cancelled */.cJ || error instanceof errors/* ConnectError */.T$)
-                break;
         }
-    }
-    for (const name of removed)
-        voice.say(`${name}: removed, since this deployment created it.`);
+    };
+    const back = async ({ name, before, wanted }) => {
+        if (before === undefined)
+            return;
+        await trying(name, async () => {
+            await putBack(before, { first, look, swarm, asSent: asSent(wanted, names), names, clock });
+            services.push({ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: before.spec });
+            voice.say(`${name}: back to what ran before.`);
+        });
+    };
+    const remove = async ({ name, before, wanted }) => {
+        if (before !== undefined)
+            return;
+        await trying(name, async () => {
+            const live = first.find((service) => service.name === (0,json/* textAt */.$6)(wanted, "Name"));
+            if (live === undefined)
+                return;
+            if (!same(live.spec, asSent(wanted, names), names.networkIds))
+                throw new Error(SOMEBODY_ELSE);
+            await swarm.removeService(live.id);
+            removed.push(name);
+            voice.say(`${name}: removed, since this deployment created it.`);
+        });
+    };
+    await (0,together/* together */.b)(affected.map(back));
+    await (0,together/* together */.b)(affected.map(remove));
+    const failures = [...failed].map(([why, all]) => `${all.join(", ")}: ${why}`);
     return { services, removed, failures };
 }
-/** Names to ids of everything that a spec may refer to, as they are now. */
+function asSent(wanted, { ids, networkIds }) {
+    return (0,spec/* canonicalSpec */.Yu)((0,src_plan/* withRealIds */.hm)(wanted ?? {}, ids), networkIds);
+}
+/** Of everything that a spec may refer to, as it is now. */
 async function namesOf(stack, swarm) {
     const { networks, configs, secrets } = await swarm.survey(stack);
     const networkIds = (0,spec/* networkIdsOf */.Ub)(networks);
@@ -25004,33 +25018,25 @@ async function namesOf(stack, swarm) {
     return { networkIds, ids: new Map([...networkIds, ...objects]) };
 }
 const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
-async function removeNew(swarm, stack, serviceName, sent, networkIds) {
-    const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
-    if (live === undefined)
-        return false;
-    if (!same(live.spec, sent, networkIds))
-        throw new Error(SOMEBODY_ELSE);
-    await swarm.removeService(live.id);
-    return true;
-}
-async function putBack(swarm, stack, before, sent, networkIds, clock) {
-    for (let attempt = 1;; attempt += 1) {
-        const live = (await swarm.services(stack)).find((service) => service.id === before.id);
+async function putBack(before, way) {
+    const { networkIds } = way.names;
+    for (let attempt = 1, services = way.first;; attempt += 1, services = await way.look()) {
+        const live = services.find((service) => service.id === before.id);
         if (live === undefined)
             throw new Error("it was removed meanwhile");
         // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
         if (same(live.spec, (0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), networkIds))
             return;
-        if (!same(live.spec, sent, networkIds))
+        if (!same(live.spec, way.asSent, networkIds))
             throw new Error(SOMEBODY_ELSE);
         try {
-            await swarm.updateService(live, before.spec, undefined);
+            await way.swarm.updateService(live, before.spec, undefined);
             return;
         }
         catch (error) {
             if (attempt === TRIES || !/out of sequence/.test((0,errors/* messageOf */.bD)(error)))
                 throw error;
-            await clock.sleep(restore_AGAIN_MS);
+            await way.clock.sleep(restore_AGAIN_MS);
         }
     }
 }
@@ -25038,9 +25044,11 @@ function same(live, canonical, networkIds) {
     return JSON.stringify((0,spec/* canonicalSpec */.Yu)(live, networkIds)) === JSON.stringify(canonical);
 }
 
-// EXTERNAL MODULE: ./src/failing-task.ts
-var failing_task = __nccwpck_require__(1493);
+// EXTERNAL MODULE: ./src/failing-task.ts + 1 modules
+var failing_task = __nccwpck_require__(4005);
 ;// CONCATENATED MODULE: ./src/watch.ts
+
+
 
 
 
@@ -25053,7 +25061,13 @@ async function watch(swarm, clock, voice, request) {
     const said = new Map();
     const convergedAt = new Map();
     const stories = [];
-    let last = { elapsedMs: 0, verdicts: new Map(), stableMs: undefined, end: undefined };
+    let last = {
+        elapsedMs: 0,
+        verdicts: new Map(),
+        tasks: [],
+        stableMs: undefined,
+        end: undefined,
+    };
     for await (last of observe(swarm, clock, request)) {
         for (const [name, verdict] of last.verdicts) {
             if (verdict.kind === "converged")
@@ -25064,8 +25078,9 @@ async function watch(swarm, clock, voice, request) {
             if (said.get(name) !== line)
                 voice.say(`[${(0,duration/* formatDuration */.a)(last.elapsedMs).padStart(6)}] ${line}`);
             said.set(name, line);
-            if (last.end === "failed" && verdict.kind === "failed")
-                stories.push(...(await tellStories(swarm, name, verdict, voice)));
+            // When time is over, what is still on its way is the story.
+            if (verdict.kind === (last.end === "timeout" ? "progressing" : "failed") && last.end !== undefined)
+                stories.push(...(await tellStories(swarm, name, verdict.tasks, last.tasks, voice)));
         }
     }
     return {
@@ -25076,16 +25091,45 @@ async function watch(swarm, clock, voice, request) {
     };
 }
 /** The first culprit and the latest one: between them lie only repetitions. */
-async function tellStories(swarm, service, verdict, voice) {
-    const byAge = verdict.tasks.toSorted((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+async function tellStories(swarm, service, culprits, tasks, voice) {
+    const byAge = culprits.toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.createdAt, b.createdAt));
     const chosen = [...new Set([byAge[0], byAge.at(-1)])].filter((task) => task !== undefined);
-    const stories = await Promise.all(chosen.map(async (task) => await (0,failing_task/* tellStory */.F)(swarm, service, task)));
+    const stories = await Promise.all(chosen.map(async (task) => await (0,failing_task/* tellStory */.F)(swarm, service, task, tasks)));
     for (const story of stories) {
         voice.say((0,failing_task/* headline */.P)(story));
+        for (const line of (0,report/* attemptLines */.xS)(story))
+            voice.quote(line);
+        for (const line of (0,report/* healthLines */.mR)(story))
+            voice.quote(line);
         for (const line of story.logs.length > 0 ? story.logs : [(0,report/* noLogs */.jt)(story)])
             voice.quote(line);
+        if (story.cause !== "")
+            voice.say(story.cause);
     }
     return stories;
+}
+/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
+function rolloutProblems(seen, timeoutMs) {
+    const blamed = [...seen.verdicts].filter(([, { kind }]) => seen.end === "failed" ? kind === "failed" : kind !== "converged");
+    if (blamed.length === 0) {
+        const time = (0,duration/* formatDuration */.a)(timeoutMs);
+        return [{ message: `The stack did not stay as it was sent for long enough within ${time}.` }];
+    }
+    return blamed.map(([name, { detail }]) => {
+        const story = seen.stories.find(({ service }) => service === name);
+        // The headline says it already.
+        const what = seen.end === "failed" && story?.error === detail ? "" : `: ${detail}`;
+        const judged = seen.end === "timeout" ? `did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}` : "failed";
+        return {
+            message: [`Service ${name} ${judged}${what}.`, ...(story === undefined ? [] : told(story))].join(" "),
+        };
+    });
+}
+/** A task that never had a node adds nothing to the scheduler's words. */
+function told(story) {
+    const where = story.node === "" && story.error !== "" ? "" : `${(0,failing_task/* headline */.P)(story)}.`;
+    const lastWords = story.lastWords === "" ? "" : `Its last words: “${story.lastWords}”.`;
+    return [where, lastWords, story.cause].filter((part) => part !== "");
 }
 
 ;// CONCATENATED MODULE: ./src/aftermath.ts
@@ -25105,36 +25149,64 @@ const STABLE_AGAIN_MS = 5000;
  * anything did; it stays the story, and that putting things back failed as well is told beside it.
  */
 async function aftermath(plan, sent, deployment, session, error) {
-    const { facts, inputs, world } = deployment;
+    const { facts, world } = deployment;
     world.voice.endGroup();
+    facts.aftermath = await whatBecame(plan, sent, deployment, session, error);
+    facts.aftermath.forEach((line) => world.voice.say(line));
+}
+async function whatBecame(plan, sent, deployment, session, error) {
+    const { facts, inputs, world } = deployment;
+    if (sent.size === 0)
+        return ["No service was changed."];
     // Who has lost the lock may not put anything back either: somebody else works on the stack.
-    if (error instanceof errors/* Cancelled */.cJ || error instanceof errors/* LockError */.Ku) {
-        facts.aftermath = [
-            "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
+    if (error instanceof errors/* LockError */.Ku)
+        return [GOES_ON];
+    if (error instanceof errors/* Cancelled */.cJ)
+        return await startBack(plan, sent, deployment, session);
+    // A manager that could not be reached until the deadline is not waited for as long once more.
+    const { timeoutMs, onFailure } = inputs.rollout;
+    session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
+    try {
+        return onFailure === "keep"
+            ? await keep(plan, deployment, session)
+            : await aftermath_putBack(plan, sent, deployment, session);
+    }
+    catch (second) {
+        if (second instanceof errors/* Cancelled */.cJ)
+            return await startBack(plan, sent, deployment, session);
+        const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
+        facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
+        return [
+            `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
         ];
     }
-    else if (sent.size === 0) {
-        facts.aftermath = ["No service was changed."];
+}
+const GOES_ON = "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.";
+/** The runner grants a cancelled job some seconds: enough to send the way back, and not to watch it. */
+async function startBack(plan, sent, { facts, inputs, world }, session) {
+    if (inputs.rollout.onFailure === "keep")
+        return [GOES_ON];
+    const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
+    try {
+        const { services, removed, failures } = await restore(plan, sent, session.lastSwarm, atOnce, world.voice);
+        const names = services.map(({ name }) => name);
+        facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+        return [
+            names.length > 0
+                ? `Sent back to what ran before: ${names.join(", ")}. Nobody watches it any more: look at it with \`docker stack ps\`.`
+                : "",
+            ...restoredWords(removed, failures),
+        ].filter((line) => line !== "");
     }
-    else {
-        // A manager that could not be reached until the deadline is not waited for as long once more.
-        const { timeoutMs, onFailure } = inputs.rollout;
-        session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
-        try {
-            facts.aftermath =
-                onFailure === "keep"
-                    ? await keep(plan, deployment, session)
-                    : await aftermath_putBack(plan, sent, deployment, session);
-        }
-        catch (second) {
-            const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
-            facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
-            facts.aftermath = [
-                `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
-            ];
-        }
+    catch (error) {
+        return [`${GOES_ON} (${(0,errors/* messageOf */.bD)(error)})`];
     }
-    facts.aftermath.forEach((line) => world.voice.say(line));
+}
+function restoredWords(removed, failures) {
+    return [
+        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
+        ...failures.map((failure) => `Could not be put back: ${failure}.`),
+    ];
 }
 const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
 /** What runs now may be what Swarm itself has put back. */
@@ -25158,9 +25230,8 @@ async function aftermath_putBack(plan, sent, deployment, session) {
         names.length > 0
             ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
             : "",
-        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
         good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
-        ...failures.map((failure) => `Could not be put back: ${failure}.`),
+        ...restoredWords(removed, failures),
     ].filter((line) => line !== "");
 }
 async function runsAgain(services, plan, { inputs, world }, session) {
@@ -25171,7 +25242,7 @@ async function runsAgain(services, plan, { inputs, world }, session) {
         stack: plan.stack,
         startedAt: world.clock.now(),
         services,
-        oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
+        oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(rollout/* isOver */.PU).map(({ id }) => id)),
         networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
         seen: undefined,
         timeoutMs,
@@ -25197,8 +25268,6 @@ function afterRestore(service, restored, removed) {
 }
 
 ;// CONCATENATED MODULE: ./src/carry-out.ts
-
-
 
 
 
@@ -25252,13 +25321,13 @@ async function sendAndWatch({ plan, stack, survey, objects, images }, sent, { in
         stack: plan.stack,
         startedAt,
         services: watched(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
-        oldFailures: new Set(tasks.filter(isOver).map(({ id }) => id)),
+        oldFailures: new Set(tasks.filter(rollout/* isOver */.PU).map(({ id }) => id)),
         networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks, ...made]),
         timeoutMs,
         // Where nothing is sent, the survey has seen it all a moment ago.
         seen: (0,src_plan/* isEmpty */.Im)(plan) ? survey : undefined,
         // One look proves that a quiet stack runs. Where tasks have ended before, only time tells a crash loop from a scar.
-        stableForMs: (0,src_plan/* isEmpty */.Im)(plan) && !tasks.some(endedByItself) ? 0 : stableForMs,
+        stableForMs: (0,src_plan/* isEmpty */.Im)(plan) && !tasks.some(rollout/* endedByItself */.jj) ? 0 : stableForMs,
         endOnFailure: true,
     });
 }
@@ -25272,26 +25341,6 @@ function withVerdict(service, seen) {
         detail: verdict.detail,
         durationMs: seen.convergedAt.get(service.name),
     };
-}
-/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
-function rolloutProblems(seen, timeoutMs) {
-    const blamed = [...seen.verdicts].filter(([, { kind }]) => seen.end === "failed" ? kind === "failed" : kind !== "converged");
-    if (blamed.length === 0)
-        return [
-            {
-                message: `The stack did not stay as it was sent for long enough within ${(0,duration/* formatDuration */.a)(timeoutMs)}.`,
-            },
-        ];
-    return blamed.map(([name, { detail }]) => {
-        if (seen.end === "timeout")
-            return { message: `Service ${name} did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}: ${detail}.` };
-        const story = seen.stories.find(({ service }) => service === name);
-        if (story === undefined)
-            return { message: `Service ${name} failed: ${detail}.` };
-        const what = story.error === detail ? "" : `: ${detail}`; // The headline says it already.
-        const lastWords = story.lastWords === "" ? "" : ` Its last words: “${story.lastWords}”.`;
-        return { message: `Service ${name} failed${what}. ${(0,failing_task/* headline */.P)(story)}.${lastWords}` };
-    });
 }
 /** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
 async function prune(plan, { world, facts }, session) {
@@ -25509,9 +25558,7 @@ function lastLine(answer) {
 }
 
 // EXTERNAL MODULE: ./src/lock.ts
-var src_lock = __nccwpck_require__(9696);
-// EXTERNAL MODULE: ./src/together.ts
-var together = __nccwpck_require__(5749);
+var src_lock = __nccwpck_require__(9188);
 ;// CONCATENATED MODULE: ./src/deploy.ts
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -25672,7 +25719,7 @@ async function loginSwarm(inputs, session, voice) {
 
 /***/ }),
 
-/***/ 840:
+/***/ 3916:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25790,34 +25837,175 @@ function messageOf(error) {
 
 /***/ }),
 
-/***/ 1493:
+/***/ 4005:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   F: () => (/* binding */ tellStory),
-/* harmony export */   P: () => (/* binding */ headline)
-/* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4144);
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  P: () => (/* binding */ headline),
+  F: () => (/* binding */ tellStory)
+});
+
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(3916);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(3564);
+;// CONCATENATED MODULE: ./src/likely-cause.ts
+
+/** What an error of Swarm or of a node means, and what to do about it. The first that fits counts. */
+const ERRORS = [
+    [
+        /unhealthy container/i,
+        "Its health check failed as often as `retries` allows, so its node ended it. Run the check's command in the container by hand; a program that starts slowly needs a longer `start_period`.",
+    ],
+    [
+        /no such image/i,
+        "Its node could not pull the image: the registry does not have it, does not let this node in, or can't be reached from there. Try `docker pull` on that node, and give `pull-username` and `pull-password` a credential that outlives the job.",
+    ],
+    [
+        /port is already allocated|address already in use/i,
+        "Something else on its node holds a port that it publishes. Find it with `ss -ltnp` there, or publish another port.",
+    ],
+    [
+        /host-mode port already in use/i,
+        "A port published with `mode: host` is free only once the old task has gone. Set `update_config.order: stop-first`, or have more nodes than replicas.",
+    ],
+    [
+        /insufficient resources/i,
+        "No node has as much CPU or memory left as it reserves. Reserve less, make room, or, where the old tasks hold it, set `update_config.order: stop-first`.",
+    ],
+    [
+        /max replicas per node/i,
+        "Every node has as many tasks of it as `max_replicas_per_node` allows. Add nodes, raise that number, or, where the old tasks are in the way, set `update_config.order: stop-first`.",
+    ],
+    [
+        /scheduling constraints not satisfied/i,
+        "No node fulfils its `placement.constraints`. Compare them with `docker node inspect`: labels are per node, and spelled exactly.",
+    ],
+    [
+        /unsupported platform/i,
+        "The image is not made for the platform of any node that could run it. Build it for theirs (input `platforms`).",
+    ],
+    [/missing plugin/i, "A node needs a plugin for one of its volumes, networks or log drivers, and has none."],
+    [
+        /not available for new tasks/i,
+        "Nodes that could run it are down, paused or drained. See `docker node ls`.",
+    ],
+    [
+        /bind source path does not exist/i,
+        "A folder that it mounts does not exist on its node, and Swarm makes none. Create it on every node that may run it, or use a volume or a config.",
+    ],
+    [/invalid mount (config|target)/i, "Its node does not take one of its mounts. Check its `volumes`."],
+    [
+        /exec format error/i,
+        "Its program is made for another kind of machine, or is a script without a `#!` line. Build the image for the platform of the nodes.",
+    ],
+    [
+        /executable file not found|exec: ".*": stat .*no such file|no such file or directory: unknown/i,
+        "The image has no such program. Check `command` and `entrypoint`, and how they are split into words.",
+    ],
+    [
+        /exec: ".*": permission denied|permission denied: unknown/i,
+        "The file to be run is there, but can't be executed. Set its executable bit in the image.",
+    ],
+    [
+        /pool overlaps|non-overlapping IPv4 address pool|could not find an available.*(address|pool)/i,
+        "Its node has no free address range for one of its networks. Remove networks that nobody uses, or give the network a `subnet` of its own.",
+    ],
+    [
+        /(config|secret) store: (config|secret) .* not found/i,
+        "A config or secret that it uses was removed from the swarm. Run this job again, which creates it anew.",
+    ],
+    [
+        /error (while )?(mounting volume|creating volume)|volume driver|failed to mount local volume/i,
+        "Its node could not mount one of its volumes. Check the volume's driver and options, and whether what it mounts can be reached from there.",
+    ],
+    [/no space left on device/i, "Its node's disk is full. See `docker system df` there."],
+    [
+        /network .*(not found|sandbox)|failed to (allocate|attach|set up).*network/i,
+        "Its node could not attach it to a network. See `docker network ls` there, and the log of its engine.",
+    ],
+];
+/** What an exit code tells by itself; any other is the program's own. */
+const EXIT_CODES = {
+    0: "The program ended by itself, and well, though this service is meant to stay. Perhaps it goes to the background, or is done: then set `restart_policy.condition: none`. A failing health check can look like this, too.",
+    126: "A command was found, but could not be executed. Check its executable bit and its first line.",
+    127: "A command was not found. Check `command`, `entrypoint`, and the scripts that they run.",
+    134: "The program ended itself (SIGABRT), as after a failed assertion. Its last lines say why.",
+    139: "The program crashed (SIGSEGV): a fault of its own, or of a library, or made for another processor.",
+    143: "It was ended by a SIGTERM that is not of this rollout: its engine may have restarted, or somebody stops containers on its node.",
+};
+/** One sentence on the likely cause and one on what to do; nothing that the evidence does not show. Empty where it shows nothing. */
+function likelyCause({ state, exitCode, error, container, lastWords }) {
+    if (container?.outOfMemory === true)
+        return "The kernel ended it for want of memory. Raise `deploy.resources.limits.memory` or make it use less; where it has no limit, its node has too little.";
+    const known = ERRORS.find(([pattern]) => pattern.test(error));
+    if (known !== undefined)
+        return known[1];
+    if (container?.health === "unhealthy")
+        return ERRORS[0]?.[1] ?? "";
+    // Newer runtimes start the container first, and leave this to its own output.
+    if (exitCode !== undefined && exitCode !== 0 && /exec format error/i.test(lastWords))
+        return ERRORS.find(([pattern]) => pattern.test(lastWords))?.[1] ?? "";
+    if (exitCode === 137)
+        return killed(container);
+    if (exitCode !== undefined)
+        return EXIT_CODES[exitCode] ?? ownCode(exitCode, lastWords);
+    return OPEN[state] ?? "";
+}
+function killed(container) {
+    return container === undefined
+        ? "It was killed (SIGKILL): often for want of memory, which only its node can tell: `docker inspect` its container there and look for OOMKilled."
+        : "It was killed (SIGKILL), and not for want of memory in its own limits. Look at the kernel's log on its node, and for who stops containers there.";
+}
+function ownCode(exitCode, lastWords) {
+    const next = lastWords === ""
+        ? "It wrote nothing; run the image by hand with the same environment."
+        : "Its last lines say why.";
+    return `The program ended with an error of its own (exit code ${exitCode}). ${next}`;
+}
+/** Of what has not come up when time was over. */
+const OPEN = {
+    starting: "It runs, and its health check has not passed yet. Run the check's command in the container by hand; for a slow start raise `timeout`.",
+    preparing: "Its node is still getting the image ready: a large image, or a slow way to the registry. Raise `timeout` if it merely needs longer.",
+};
+
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(6190);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
+;// CONCATENATED MODULE: ./src/failing-task.ts
+
+
+
 
 
 
 const LINES = 50;
+const PROBES = 3;
 /** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
 const LINE_LENGTH = 1000;
 const LAST_WORDS_LENGTH = 300;
 function cut(text, length) {
     return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
 }
-/** Asks at once: Swarm forgets a task, and its logs, after four more attempts. A node that can't tell costs seconds, not the verdict. */
-async function tellStory(swarm, service, task) {
-    const [node, logs] = await Promise.allSettled([
+/**
+ * Asks at once: Swarm forgets a task, and its logs, after four more attempts. What can't be told in time costs seconds, not the verdict.
+ * `tasks` are those of the stack.
+ */
+async function tellStory(swarm, service, task, tasks) {
+    const ran = task.containerId !== "";
+    const [node, logs, container] = await Promise.allSettled([
         task.nodeId === "" ? "" : swarm.nodeName(task.nodeId),
-        swarm.taskLogs(task.id, LINES),
+        ran ? swarm.taskLogs(task.id, LINES) : [],
+        swarm.containerFacts(task),
     ]);
     const { slot, image, state, exitCode, error } = task;
     const lines = logs.status === "fulfilled" ? logs.value : [];
+    const facts = container.status === "fulfilled" ? container.value : undefined;
+    const lastWords = (lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "";
     return {
         service,
         slot,
@@ -25825,23 +26013,38 @@ async function tellStory(swarm, service, task) {
         state,
         exitCode,
         error,
+        oomKilled: facts?.outOfMemory,
+        healthChecks: (facts?.probes ?? []).slice(-PROBES).map((probe) => ({
+            exitCode: probe.exitCode,
+            output: cut(probe.output.trim(), LINE_LENGTH),
+        })),
+        attempts: attemptsOf(task, tasks),
+        cause: likelyCause({ state, exitCode, error, container: facts, lastWords }),
         node: node.status === "fulfilled" ? node.value : task.nodeId,
         logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
-        lastWords: cut((lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "", LAST_WORDS_LENGTH),
-        logsMissing: logs.status === "rejected" ? (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(logs.reason) : undefined,
+        lastWords: cut(lastWords, LAST_WORDS_LENGTH),
+        logsMissing: logs.status === "rejected" ? (0,errors/* messageOf */.bD)(logs.reason) : undefined,
     };
+}
+function attemptsOf(task, tasks) {
+    return tasks
+        .filter((each) => each.serviceId === task.serviceId && (0,rollout/* samePlace */.o0)(each, task))
+        .filter((each) => each.id === task.id || each.createdAt < task.createdAt)
+        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.createdAt, b.createdAt))
+        .map(({ createdAt, image, state, exitCode, error }) => ({ createdAt, image, state, exitCode, error }));
 }
 /** `shop_web.2 on n1: task: non-zero exit (3)` */
 function headline(story) {
     const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
     const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
-    return `Task ${where} (${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_1__/* .shortImage */ .Uq)(story.image)}): ${story.error === "" ? ended : story.error}`;
+    const memory = story.oomKilled === true ? ", out of memory" : "";
+    return `Task ${where} (${(0,reference/* shortImage */.Uq)(story.image)}): ${story.error === "" ? ended : story.error}${memory}`;
 }
 
 
 /***/ }),
 
-/***/ 9587:
+/***/ 3919:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25865,7 +26068,7 @@ function cited(text) {
 
 /***/ }),
 
-/***/ 4144:
+/***/ 3564:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25926,7 +26129,7 @@ function shortImage(image) {
 
 /***/ }),
 
-/***/ 2685:
+/***/ 1601:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25958,7 +26161,7 @@ function formatDuration(ms) {
 
 /***/ }),
 
-/***/ 7336:
+/***/ 8028:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25967,10 +26170,10 @@ function formatDuration(ms) {
 /* harmony export */   dN: () => (/* binding */ STACK_FILES)
 /* harmony export */ });
 /* unused harmony export DEFAULTS */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4144);
-/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2685);
-/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3233);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
+/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1601);
+/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(829);
 
 
 
@@ -26297,7 +26500,7 @@ function parseStack(reader, run) {
 
 /***/ }),
 
-/***/ 3233:
+/***/ 829:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26466,7 +26669,7 @@ function unquote(rest) {
 
 /***/ }),
 
-/***/ 8517:
+/***/ 3753:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26483,9 +26686,9 @@ function unquote(rest) {
 /* harmony import */ var node_os__WEBPACK_IMPORTED_MODULE_2___default = /*#__PURE__*/__nccwpck_require__.n(node_os__WEBPACK_IMPORTED_MODULE_2__);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6760);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_3__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(840);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(4144);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4442);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3916);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3564);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1870);
 
 
 
@@ -26577,7 +26780,7 @@ function fromHelper(helper, key) {
 
 /***/ }),
 
-/***/ 4442:
+/***/ 1870:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26587,8 +26790,8 @@ function fromHelper(helper, key) {
 /* harmony export */ });
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
 
 
 
@@ -26699,7 +26902,7 @@ function collect(stream, onLine) {
 
 /***/ }),
 
-/***/ 6772:
+/***/ 8232:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26721,7 +26924,7 @@ function collect(stream, onLine) {
 /* harmony import */ var node_https__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_https__WEBPACK_IMPORTED_MODULE_3__);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6760);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_4__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(840);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3916);
 
 
 
@@ -26810,7 +27013,7 @@ class EngineApi {
         const body = call.body === undefined ? undefined : JSON.stringify(call.body);
         const send = this.#address.tls === undefined ? node_http__WEBPACK_IMPORTED_MODULE_0__.request : node_https__WEBPACK_IMPORTED_MODULE_3__.request;
         const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
-        const isLastCall = call.aboutLock === true && this.#signal.aborted;
+        const isLastCall = call.evenCancelled === true && this.#signal.aborted;
         const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
         const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
         return await new Promise((resolve, reject) => {
@@ -26905,7 +27108,7 @@ function messageIn(body) {
 
 /***/ }),
 
-/***/ 7957:
+/***/ 7633:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26980,7 +27183,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 4335:
+/***/ 4528:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26994,21 +27197,21 @@ __nccwpck_require__.d(__webpack_exports__, {
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
+var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var template = __nccwpck_require__(6424);
+var template = __nccwpck_require__(4364);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 // EXTERNAL MODULE: ./src/io/docker.ts
-var docker = __nccwpck_require__(4442);
+var docker = __nccwpck_require__(1870);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(8517);
+var docker_config = __nccwpck_require__(3753);
 // EXTERNAL MODULE: ./src/io/engine.ts
-var engine = __nccwpck_require__(6772);
+var engine = __nccwpck_require__(8232);
 ;// CONCATENATED MODULE: ./src/io/engine-locks.ts
 
 
@@ -27031,7 +27234,7 @@ class EngineLocks {
     }
     async read(name) {
         const path = `/configs/${name}`;
-        const { status, body, date } = await this.#engine.send(path, { aboutLock: true });
+        const { status, body, date } = await this.#engine.send(path, { aboutLock: true, evenCancelled: true });
         if (status === 404)
             return undefined;
         if (status !== 200)
@@ -27045,13 +27248,13 @@ class EngineLocks {
         return answer !== undefined;
     }
     async remove(id) {
-        const call = { method: "DELETE", aboutLock: true, repeatable: false };
+        const call = { method: "DELETE", aboutLock: true, evenCancelled: true, repeatable: false };
         await unless([404], (0,engine/* successful */.hF)(this.#engine, `/configs/${id}`, call));
     }
 }
 /** Doing it twice does no harm: the second finds what the first has done. */
 function write(body) {
-    return { method: "POST", body, aboutLock: true, repeatable: true };
+    return { method: "POST", body, aboutLock: true, evenCancelled: true, repeatable: true };
 }
 /** The answer, or undefined where the manager refused with such a status. */
 async function unless(statuses, answer) {
@@ -27076,15 +27279,18 @@ function toLock(raw, date) {
     };
 }
 
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(6190);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(1884);
+var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
-var steady_engine = __nccwpck_require__(3539);
+var steady_engine = __nccwpck_require__(8511);
 // EXTERNAL MODULE: ./src/io/write.ts
-var io_write = __nccwpck_require__(1007);
+var io_write = __nccwpck_require__(5419);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
+var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
+
 
 
 
@@ -27095,6 +27301,8 @@ var text_order = __nccwpck_require__(8953);
 
 const PREDEFINED_NETWORKS = ["host", "bridge"];
 const LOGS_DEADLINE_MS = 8000;
+/** For what only adds to a story. */
+const DETAILS_DEADLINE_MS = 5000;
 const REGISTRY_DEADLINE_MS = 60_000;
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 class EngineSwarm {
@@ -27218,9 +27426,29 @@ class EngineSwarm {
         const ids = new Set(current.map((task) => (0,json/* textAt */.$6)(task, "ID")));
         return all.map((task) => toTask(task, ids.has((0,json/* textAt */.$6)(task, "ID"))));
     }
+    async tasksOn(nodeId) {
+        const found = await this.#list("/tasks", { filters: JSON.stringify({ node: [nodeId] }) });
+        return found.map((task) => toTask(task, false));
+    }
+    async nodes() {
+        return (await this.#list("/nodes")).map(toNode);
+    }
     async nodeName(id) {
-        const node = await (0,engine/* json */.Pq)(this.#engine, `/nodes/${id}`);
+        const node = await (0,engine/* json */.Pq)(this.#engine, `/nodes/${id}`, { deadlineMs: DETAILS_DEADLINE_MS });
         return (0,json/* textAt */.$6)(node, "Description", "Hostname") || id;
+    }
+    async containerFacts({ nodeId, containerId }) {
+        if (containerId === "" || nodeId !== (0,json/* textAt */.$6)(this.#engine.info, "Swarm", "NodeID"))
+            return undefined;
+        try {
+            const call = { deadlineMs: DETAILS_DEADLINE_MS };
+            return toContainerFacts(await (0,engine/* json */.Pq)(this.#engine, `/containers/${containerId}/json`, call));
+        }
+        catch (error) {
+            if (error instanceof errors/* ManagerRefusal */.oF && error.status === 404)
+                return undefined;
+            throw error;
+        }
     }
     async taskLogs(taskId, lines) {
         const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
@@ -27277,20 +27505,41 @@ function toService(raw) {
 }
 function toTask(raw, current) {
     const status = (0,json/* objectAt */.lJ)(raw, "Status");
-    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode");
+    const state = (0,json/* textAt */.$6)(status, "State");
+    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode"); // 0 while it runs
     return {
         id: (0,json/* textAt */.$6)(raw, "ID"),
         serviceId: (0,json/* textAt */.$6)(raw, "ServiceID"),
         slot: (0,json/* numberAt */.tk)(raw, "Slot"),
         nodeId: (0,json/* textAt */.$6)(raw, "NodeID"),
-        state: (0,json/* textAt */.$6)(status, "State"),
+        state,
         desiredState: (0,json/* textAt */.$6)(raw, "DesiredState"),
         error: (0,json/* textAt */.$6)(status, "Err"),
-        exitCode: typeof exitCode === "number" ? exitCode : undefined,
+        exitCode: typeof exitCode === "number" && (0,rollout/* isOver */.PU)({ state }) ? exitCode : undefined,
         image: (0,json/* textAt */.$6)(raw, "Spec", "ContainerSpec", "Image"),
         createdAt: (0,json/* textAt */.$6)(raw, "CreatedAt"),
+        updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),
+        containerId: (0,json/* textAt */.$6)(status, "ContainerStatus", "ContainerID"),
         jobIteration: (0,json/* numberAt */.tk)(raw, "JobIteration", "Index"),
         current,
+    };
+}
+function toNode(raw) {
+    return {
+        id: (0,json/* textAt */.$6)(raw, "ID"),
+        state: (0,json/* textAt */.$6)(raw, "Status", "State"),
+        availability: (0,json/* textAt */.$6)(raw, "Spec", "Availability"),
+        updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),
+    };
+}
+function toContainerFacts(raw) {
+    return {
+        outOfMemory: (0,json.at)(raw, "State", "OOMKilled") === true,
+        health: (0,json/* textAt */.$6)(raw, "State", "Health", "Status"),
+        probes: (0,json/* listAt */.gT)(raw, "State", "Health", "Log").map((probe) => ({
+            exitCode: (0,json/* numberAt */.tk)(probe, "ExitCode"),
+            output: (0,json/* textAt */.$6)(probe, "Output"),
+        })),
     };
 }
 function toStoredConfig(raw) {
@@ -27328,11 +27577,11 @@ function linesOf(bytes, stderr) {
 }
 
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(7279);
+var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(4044);
+var plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/io/stand-in.ts
-var stand_in = __nccwpck_require__(4406);
+var stand_in = __nccwpck_require__(3050);
 ;// CONCATENATED MODULE: ./src/io/forwarding.ts
 
 
@@ -27432,17 +27681,17 @@ async function pass(engine, request) {
 }
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
-var ssh_login = __nccwpck_require__(6962);
+var ssh_login = __nccwpck_require__(6615);
 // EXTERNAL MODULE: external "node:net"
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
 const external_node_stream_namespaceObject = require("node:stream");
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
-// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(2638);
+// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(5472);
 // EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(9587);
+var foreign_text = __nccwpck_require__(3919);
 ;// CONCATENATED MODULE: ./src/io/docker-way.ts
 
 
@@ -27561,7 +27810,7 @@ function isRefusal(error) {
 }
 
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7957);
+var known_hosts = __nccwpck_require__(7633);
 ;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
 
 
@@ -28003,6 +28252,20 @@ function withheld(environment) {
     const hidden = Object.keys(environment).filter(template/* isHidden */.dK);
     return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
 }
+/** Whose calls go out when the job is cancelled, too: what has been begun is not left half done without need. */
+function evenCancelled(engine) {
+    return {
+        get apiVersion() {
+            return engine.apiVersion;
+        },
+        get info() {
+            return engine.info;
+        },
+        isOver: () => true, // There is no time to wait for a connection, or for a leader.
+        send: async (path, call) => await engine.send(path, { ...call, evenCancelled: true }),
+    };
+}
+const NEVER = new AbortController().signal;
 /** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 async function openSession(request) {
     const { privateFolder, configFolder, login, signal, say } = request;
@@ -28014,6 +28277,7 @@ async function openSession(request) {
         const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
         return {
             swarm: new EngineSwarm(engine, () => engine.address, signal),
+            lastSwarm: new EngineSwarm(evenCancelled(engine), () => engine.address, NEVER),
             locks: new EngineLocks(engine),
             docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
             registryAuth: remembered((domain) => domain === login?.registryHost
@@ -28272,7 +28536,7 @@ function requireManager(info, address) {
 
 /***/ }),
 
-/***/ 6962:
+/***/ 6615:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28285,14 +28549,14 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: external "node:fs"
 var external_node_fs_ = __nccwpck_require__(3024);
-// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(2638);
+// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(5472);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
+var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7957);
+var known_hosts = __nccwpck_require__(7633);
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
 ;// CONCATENATED MODULE: ./src/io/private-key.ts
@@ -28439,7 +28703,7 @@ function knownHostsName({ host, port }) {
 
 /***/ }),
 
-/***/ 4406:
+/***/ 3050:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28456,11 +28720,11 @@ function knownHostsName({ host, port }) {
 /* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(840);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4442);
-/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1007);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3916);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1870);
+/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5419);
 
 
 
@@ -28608,7 +28872,7 @@ function one(objects, name, kind) {
 
 /***/ }),
 
-/***/ 3539:
+/***/ 8511:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28620,9 +28884,9 @@ function one(objects, name, kind) {
 /* unused harmony export pauseBefore */
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6772);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8232);
 
 
 
@@ -28785,20 +29049,20 @@ function silent(reached, error) {
 
 /***/ }),
 
-/***/ 1007:
+/***/ 5419:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   A: () => (/* binding */ sendWrite)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6772);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3539);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8232);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8511);
 
 
 
@@ -28880,7 +29144,7 @@ function parsed(body) {
 
 /***/ }),
 
-/***/ 9321:
+/***/ 8301:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28924,7 +29188,7 @@ function numberAt(value, ...path) {
 
 /***/ }),
 
-/***/ 9696:
+/***/ 9188:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28937,12 +29201,12 @@ function numberAt(value, ...path) {
 /* unused harmony exports lockLabels, abandoned, holdersRun, describeHolder, StackLock */
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2685);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7336);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5343);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1884);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(1601);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6939);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7856);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
 
 
 
@@ -29265,7 +29529,7 @@ function lost(stack, taken) {
 
 /***/ }),
 
-/***/ 4044:
+/***/ 2464:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29277,9 +29541,9 @@ function lost(stack, taken) {
 /* harmony export */   tD: () => (/* binding */ changed),
 /* harmony export */   vY: () => (/* binding */ futureId)
 /* harmony export */ });
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1884);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2880);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9321);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7856);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6188);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8301);
 
 
 
@@ -29370,7 +29634,7 @@ function fieldsOf(paths) {
 
 /***/ }),
 
-/***/ 8685:
+/***/ 665:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29380,15 +29644,17 @@ function fieldsOf(paths) {
 /* harmony export */   dT: () => (/* binding */ imageOf),
 /* harmony export */   f5: () => (/* binding */ noFacts),
 /* harmony export */   jt: () => (/* binding */ noLogs),
+/* harmony export */   mR: () => (/* binding */ healthLines),
+/* harmony export */   xS: () => (/* binding */ attemptLines),
 /* harmony export */   z: () => (/* binding */ summary)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1493);
-/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9587);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4144);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2685);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4005);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3919);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1601);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
 
 
 
@@ -29440,7 +29706,17 @@ function planJson(plan) {
 function serviceJson(service, stories) {
     const failingTasks = stories
         .filter((story) => story.service === service.name)
-        .map(({ slot, node, image, state, exitCode, error }) => ({ slot, node, image, state, exitCode, error }));
+        .map(({ slot, node, image, state, exitCode, error, oomKilled, cause, attempts }) => ({
+        slot,
+        node,
+        image,
+        state,
+        exitCode,
+        error,
+        oomKilled,
+        cause,
+        attempts,
+    }));
     return { ...service, failingTasks };
 }
 /** The image of a service spec; empty without one. */
@@ -29556,11 +29832,45 @@ function timeline(services) {
     ].join("\n");
 }
 function storyMarkdown(story) {
-    const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
-    return `<details open><summary>${oneLine(escapeHtml((0,_failing_task_js__WEBPACK_IMPORTED_MODULE_1__/* .headline */ .P)(story)))}</summary>\n\n${fenced(lines)}\n\n</details>`;
+    const parts = [
+        story.cause, // Wholly our own words.
+        attemptsTable(story),
+        story.healthChecks.length > 0 ? `Last health checks:\n\n${fenced(healthLines(story))}` : "",
+        fenced(story.logs.length > 0 ? story.logs : [noLogs(story)]),
+    ].filter((part) => part !== "");
+    return `<details open><summary>${oneLine(escapeHtml((0,_failing_task_js__WEBPACK_IMPORTED_MODULE_1__/* .headline */ .P)(story)))}</summary>\n\n${parts.join("\n\n")}\n\n</details>`;
+}
+/** What came before in the same place; a table of one row would repeat the headline. */
+function attemptsTable({ attempts }) {
+    if (attempts.length < 2)
+        return "";
+    const rows = attempts.map(({ createdAt, image, state, exitCode, error }) => {
+        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
+        return `| ${cells.map((cell, column) => (column === 1 ? cell : escapeMarkdown(cell))).join(" | ")} |`;
+    });
+    return ["| task made | image | state | exit code | error |", "|---|---|---|---|---|", ...rows].join("\n");
+}
+/** The same for the log. */
+function attemptLines({ attempts }) {
+    if (attempts.length < 2)
+        return [];
+    return attempts.map(({ createdAt, image, state, exitCode, error }) => {
+        const ended = exitCode === undefined ? state : `${state} (${exitCode})`;
+        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
+    });
+}
+/** `2026-08-01T10:00:00.123456789Z` to the second. */
+function timeOf(rfc3339) {
+    return rfc3339.replace(/\.\d+/, "").replace("T", " ");
+}
+/** What the last health checks printed, line by line. */
+function healthLines({ healthChecks }) {
+    return healthChecks.map(({ exitCode, output }) => `health check, exit code ${exitCode}: ${output === "" ? "(wrote nothing)" : output}`);
 }
 /** What to say in place of a task's last words. */
 function noLogs(story) {
+    if (story.state === "pending" || story.state === "rejected")
+        return "(this task never started)";
     return story.logsMissing === undefined
         ? "(this task wrote nothing)"
         : `(its log could not be read: ${story.logsMissing})`;
@@ -29603,7 +29913,178 @@ function oneLine(text) {
 
 /***/ }),
 
-/***/ 2880:
+/***/ 6190:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   PU: () => (/* binding */ isOver),
+/* harmony export */   S4: () => (/* binding */ judge),
+/* harmony export */   WN: () => (/* binding */ hasFailed),
+/* harmony export */   jj: () => (/* binding */ endedByItself),
+/* harmony export */   o0: () => (/* binding */ samePlace)
+/* harmony export */ });
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6188);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8301);
+
+
+
+/** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
+function judge(snapshot) {
+    const { live, sent, tasks, networkIds } = snapshot;
+    if (live === undefined)
+        return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
+    const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
+    const culprits = fresh.filter((task) => !snapshot.lostWithNode.has(task.id) && failed(task, live.spec, fresh));
+    const drift = (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(live.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(sent, networkIds));
+    if (drift.length > 0)
+        return superseded(live, culpritsOfRollback(live, sent, fresh));
+    const current = culprits.filter((task) => task.current);
+    if (current.length > 0)
+        return { kind: "failed", detail: failure(current), tasks: current };
+    const state = live.update?.state ?? "";
+    const verdict = running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
+    if (state !== "paused" && state !== "rollback_paused")
+        return verdict;
+    // Of a service that nothing was sent to, that may be a scar: all may have come up since. But where it has not, Swarm goes no further.
+    if (snapshot.untouched && verdict.kind === "converged")
+        return verdict;
+    const words = live.update?.message || state;
+    const detail = snapshot.untouched ? `${verdict.detail}; an earlier update is stuck: ${words}` : words;
+    return { kind: "failed", detail, tasks: culprits };
+}
+function superseded(live, tasks) {
+    const state = live.update?.state ?? "";
+    const message = live.update?.message ?? "";
+    const rolledBack = state.startsWith("rollback") || (state === "completed" && tasks.length > 0);
+    const detail = rolledBack
+        ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
+        : "its spec is not the one that was sent: somebody else changed it";
+    return { kind: "failed", detail, tasks };
+}
+const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
+/** Whether a task has come to its end, good or bad. */
+function isOver(task) {
+    return OVER.has(task.state);
+}
+/**
+ * Swarm names the first culprit in its message. A task that an unhealthy container ended with 0 is `complete`, like one that was told
+ * to stop; beside the named one, only those of the sent image are suspects.
+ */
+function culpritsOfRollback(live, sent, fresh) {
+    const image = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .textAt */ .$6)(sent, "TaskTemplate", "ContainerSpec", "Image");
+    const other = image !== (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .textAt */ .$6)(live.spec, "TaskTemplate", "ContainerSpec", "Image");
+    return fresh.filter((task) => {
+        if (hasFailed(task) || live.update?.message.includes(task.id) === true)
+            return true;
+        return task.state === "complete" && !task.current && other && task.image === image;
+    });
+}
+/** Not because somebody told it to. */
+function endedByItself(task) {
+    return hasFailed(task) || (task.current && task.state === "complete");
+}
+/** Swarm itself calls it a failure. */
+function hasFailed(task) {
+    return task.state === "failed" || task.state === "rejected";
+}
+/** A finished task is a failure where the service is meant to run for ever. */
+function failed(task, spec, all) {
+    if (task.state === "rejected")
+        return isHopeless(task, all);
+    if (task.state === "failed")
+        return !hasAnotherTry(task, spec, all);
+    return task.state === "complete" && !mayFinish(spec);
+}
+/** Swarm forgets all but the last five tasks of a slot; who has failed as often is in a loop, whatever is allowed. */
+const MOST_TRIES = 4;
+/**
+ * What runs once and says how often it may be tried again has failed when it has failed that often. Without a number Swarm would go on
+ * for ever, and the first failure is one.
+ */
+function hasAnotherTry(task, spec, all) {
+    const again = Math.min((0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .numberAt */ .tk)(spec, "TaskTemplate", "RestartPolicy", "MaxAttempts"), MOST_TRIES);
+    if (!mayFinish(spec) || (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "TaskTemplate", "RestartPolicy", "Condition") === "none")
+        return false;
+    return all.filter((each) => each.state === "failed" && samePlace(each, task)).length <= again;
+}
+/** Of one slot, or, in a global service, on one node. */
+function samePlace(a, b) {
+    return a.slot === b.slot && (a.slot > 0 || a.nodeId === b.nodeId);
+}
+/**
+ * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
+ * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
+ */
+function isHopeless(task, all) {
+    const here = all.filter((each) => each.state === "rejected" && samePlace(each, task));
+    return here.length > 1 || /no such image/i.test(task.error);
+}
+/**
+ * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it
+ * is, or that listens on a port, is meant to stay: an unhealthy one that obeys its TERM ends with 0, too (SWARM 2.3).
+ */
+function mayFinish(spec) {
+    if (isJob(spec))
+        return true;
+    const condition = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "TaskTemplate", "RestartPolicy", "Condition");
+    const stays = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck").Test !== undefined ||
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .listAt */ .gT)(spec, "EndpointSpec", "Ports").length > 0;
+    return (condition === "none" || condition === "on-failure") && !stays;
+}
+function isJob(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "ReplicatedJob") !== undefined || (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "GlobalJob") !== undefined;
+}
+function failure(tasks) {
+    const [task] = tasks;
+    if (task === undefined)
+        return "a task failed";
+    if (task.state === "complete")
+        return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
+    return task.error || `a task is ${task.state}`;
+}
+function running(live, current, all, updating) {
+    const job = isJob(live.spec);
+    const wanted = job ? jobCompletions(live) : live.desiredTasks;
+    const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
+    const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
+    const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
+    const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
+    const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
+    const surplus = job ? 0 : Math.max(up.length - wanted, 0);
+    const ended = !job && up.length < wanted && done.length > 0;
+    const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : ended ? "running or ended well" : "running"}`;
+    if (surplus > 0)
+        return { kind: "progressing", detail: `${detail}, ${surplus} too many`, tasks: [] };
+    if (good >= wanted && leftover.length === 0 && !updating) {
+        const nowhere = wanted === 0 && (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "Global") !== undefined;
+        return { kind: "converged", detail: nowhere ? `${detail}: no node is eligible` : detail };
+    }
+    if (good >= wanted && leftover.length === 0)
+        return { kind: "progressing", detail: `${detail}, watched by Swarm`, tasks: [] };
+    const open = mine.filter((task) => !isOver(task) && task.state !== "running" && task.desiredState !== "shutdown");
+    const waiting = open.find((task) => task.error !== "");
+    const rest = waiting === undefined ? states(open) : `: ${waiting.error}`;
+    return {
+        kind: "progressing",
+        detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
+        tasks: open,
+    };
+}
+function jobCompletions(live) {
+    const completions = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
+    return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
+}
+function states(open) {
+    const names = [...new Set(open.map((task) => task.state))];
+    return names.length === 0 ? "" : ` (${names.join(", ")})`;
+}
+
+
+/***/ }),
+
+/***/ 6188:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29612,8 +30093,8 @@ function oneLine(text) {
 /* harmony export */   Yu: () => (/* binding */ canonicalSpec),
 /* harmony export */   tX: () => (/* binding */ differences)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9321);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8953);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8301);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6533);
 
 
 
@@ -29723,7 +30204,7 @@ function canonicalScalar(value, path, networkIds) {
 
 /***/ }),
 
-/***/ 5343:
+/***/ 6939:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29739,11 +30220,11 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony export */ });
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
-/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6424);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7158);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
+/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4364);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6546);
 
 
 
@@ -29965,7 +30446,7 @@ function external(name, { key, value }) {
 
 /***/ }),
 
-/***/ 1884:
+/***/ 7856:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29976,11 +30457,11 @@ function external(name, { key, value }) {
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5343);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6939);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6546);
 
 
 
@@ -30088,7 +30569,7 @@ function setFormatVersion(root, dockerMajor) {
 
 /***/ }),
 
-/***/ 9391:
+/***/ 4291:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30289,7 +30770,7 @@ function editDistance(a, b, most) {
 
 /***/ }),
 
-/***/ 7436:
+/***/ 9424:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30316,7 +30797,7 @@ function cleanPath(folder, path) {
 
 /***/ }),
 
-/***/ 4383:
+/***/ 1619:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30324,7 +30805,7 @@ function cleanPath(folder, path) {
 /* harmony export */   e: () => (/* binding */ asText),
 /* harmony export */   r: () => (/* binding */ wholeNumber)
 /* harmony export */ });
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7158);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6546);
 
 /**
  * What docker's YAML (gopkg.in/yaml.v3) makes of a scalar without quotes. Docker itself reads the file we print; these are for the few
@@ -30394,7 +30875,7 @@ function date(text) {
 
 /***/ }),
 
-/***/ 792:
+/***/ 5052:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30405,8 +30886,8 @@ function date(text) {
 /* harmony export */   bd: () => (/* binding */ undefinedReferences),
 /* harmony export */   vz: () => (/* binding */ sourceOf)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
 
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
@@ -30481,7 +30962,7 @@ function volumesOf(service) {
 
 /***/ }),
 
-/***/ 1969:
+/***/ 4491:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30494,15 +30975,15 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(4144);
+var image_reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(5343);
+var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(1884);
+var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(9391);
+var interpolate = __nccwpck_require__(4291);
 ;// CONCATENATED MODULE: ./src/stack/engine-values.ts
 
 /** By the value's path below a service; `[]` is every item of a list, `*` every key. */
@@ -30701,13 +31182,13 @@ function subnet(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(7436);
+var paths = __nccwpck_require__(9424);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
+var text_order = __nccwpck_require__(6533);
 // EXTERNAL MODULE: ./src/stack/readings.ts
-var readings = __nccwpck_require__(4383);
+var readings = __nccwpck_require__(1619);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(7158);
+var tree = __nccwpck_require__(6546);
 ;// CONCATENATED MODULE: ./src/stack/ports.ts
 
 
@@ -30773,7 +31254,7 @@ function rangeOf(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(792);
+var references = __nccwpck_require__(5052);
 ;// CONCATENATED MODULE: ./src/stack/volumes.ts
 
 /** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
@@ -31031,9 +31512,9 @@ function badSubnets(network, key) {
 }
 
 // EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1111);
+var stack_file = __nccwpck_require__(1891);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var stack_template = __nccwpck_require__(6424);
+var stack_template = __nccwpck_require__(4364);
 ;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
 
 
@@ -32184,7 +32665,7 @@ function printed(stack, services) {
 
 /***/ }),
 
-/***/ 1111:
+/***/ 1891:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32192,9 +32673,9 @@ function printed(stack, services) {
 /* harmony export */   S: () => (/* binding */ parseStackFile),
 /* harmony export */   m: () => (/* binding */ printStackFile)
 /* harmony export */ });
-/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8905);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7158);
+/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8815);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
 
 
 
@@ -32506,7 +32987,7 @@ function yamlScalar(node, text) {
 
 /***/ }),
 
-/***/ 6424:
+/***/ 4364:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32518,9 +32999,9 @@ function yamlScalar(node, text) {
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9391);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4291);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
 
 
 
@@ -32735,7 +33216,7 @@ function imagesOf(root) {
 
 /***/ }),
 
-/***/ 7158:
+/***/ 6546:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32754,7 +33235,7 @@ function imagesOf(root) {
 /* harmony export */   og: () => (/* binding */ emptyScalar),
 /* harmony export */   pq: () => (/* binding */ mapping)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 
 function emptyScalar(place) {
     return { kind: "scalar", text: "", plain: true, tag: undefined, place, dollars: [] };
@@ -32828,7 +33309,7 @@ function clone(node) {
 
 /***/ }),
 
-/***/ 8953:
+/***/ 6533:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32843,7 +33324,7 @@ function compareTexts(a, b) {
 
 /***/ }),
 
-/***/ 5749:
+/***/ 2297:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32864,12 +33345,12 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 5867:
+/***/ 3079:
 /***/ ((__unused_webpack_module, __unused_webpack___webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8028);
 
 
 
@@ -32878,7 +33359,7 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 9538:
+/***/ 7318:
 /***/ ((module) => {
 
 module.exports = eval("require")("../build/Release/cpufeatures.node");
@@ -32886,7 +33367,7 @@ module.exports = eval("require")("../build/Release/cpufeatures.node");
 
 /***/ }),
 
-/***/ 9942:
+/***/ 490:
 /***/ ((module) => {
 
 module.exports = eval("require")("./crypto/build/Release/sshcrypto.node");
@@ -33102,19 +33583,19 @@ module.exports = require("zlib");
 
 /***/ }),
 
-/***/ 2215:
+/***/ 7349:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
-var YAMLMap = __nccwpck_require__(4628);
-var YAMLSeq = __nccwpck_require__(5145);
-var resolveBlockMap = __nccwpck_require__(3809);
-var resolveBlockSeq = __nccwpck_require__(5100);
-var resolveFlowCollection = __nccwpck_require__(3088);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
+var YAMLMap = __nccwpck_require__(4454);
+var YAMLSeq = __nccwpck_require__(2223);
+var resolveBlockMap = __nccwpck_require__(7103);
+var resolveBlockSeq = __nccwpck_require__(334);
+var resolveFlowCollection = __nccwpck_require__(3142);
 
 function resolveCollection(CN, ctx, token, onError, tagName, tag) {
     const coll = token.type === 'block-map'
@@ -33200,16 +33681,16 @@ exports.composeCollection = composeCollection;
 
 /***/ }),
 
-/***/ 6429:
+/***/ 3683:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Document = __nccwpck_require__(7927);
-var composeNode = __nccwpck_require__(9943);
-var resolveEnd = __nccwpck_require__(6202);
-var resolveProps = __nccwpck_require__(9877);
+var Document = __nccwpck_require__(3021);
+var composeNode = __nccwpck_require__(5937);
+var resolveEnd = __nccwpck_require__(7788);
+var resolveProps = __nccwpck_require__(4631);
 
 function composeDoc(options, directives, { offset, start, value, end }, onError) {
     const opts = Object.assign({ _directives: directives }, options);
@@ -33253,18 +33734,18 @@ exports.composeDoc = composeDoc;
 
 /***/ }),
 
-/***/ 9943:
+/***/ 5937:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(9051);
-var identity = __nccwpck_require__(3989);
-var composeCollection = __nccwpck_require__(2215);
-var composeScalar = __nccwpck_require__(7175);
-var resolveEnd = __nccwpck_require__(6202);
-var utilEmptyScalarPosition = __nccwpck_require__(4289);
+var Alias = __nccwpck_require__(4065);
+var identity = __nccwpck_require__(1127);
+var composeCollection = __nccwpck_require__(7349);
+var composeScalar = __nccwpck_require__(5413);
+var resolveEnd = __nccwpck_require__(7788);
+var utilEmptyScalarPosition = __nccwpck_require__(2599);
 
 const CN = { composeNode, composeEmptyNode };
 function composeNode(ctx, token, props, onError) {
@@ -33373,16 +33854,16 @@ exports.composeNode = composeNode;
 
 /***/ }),
 
-/***/ 7175:
+/***/ 5413:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
-var resolveBlockScalar = __nccwpck_require__(9179);
-var resolveFlowScalar = __nccwpck_require__(7532);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
+var resolveBlockScalar = __nccwpck_require__(8913);
+var resolveFlowScalar = __nccwpck_require__(6842);
 
 function composeScalar(ctx, token, tagToken, onError) {
     const { value, type, comment, range } = token.type === 'block-scalar'
@@ -33469,19 +33950,19 @@ exports.composeScalar = composeScalar;
 
 /***/ }),
 
-/***/ 8082:
+/***/ 9984:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var directives = __nccwpck_require__(156);
-var Document = __nccwpck_require__(7927);
-var errors = __nccwpck_require__(8718);
-var identity = __nccwpck_require__(3989);
-var composeDoc = __nccwpck_require__(6429);
-var resolveEnd = __nccwpck_require__(6202);
+var directives = __nccwpck_require__(1342);
+var Document = __nccwpck_require__(3021);
+var errors = __nccwpck_require__(1464);
+var identity = __nccwpck_require__(1127);
+var composeDoc = __nccwpck_require__(3683);
+var resolveEnd = __nccwpck_require__(7788);
 
 function getErrorPos(src) {
     if (typeof src === 'number')
@@ -33701,18 +34182,18 @@ exports.Composer = Composer;
 
 /***/ }),
 
-/***/ 3809:
+/***/ 7103:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Pair = __nccwpck_require__(1363);
-var YAMLMap = __nccwpck_require__(4628);
-var resolveProps = __nccwpck_require__(9877);
-var utilContainsNewline = __nccwpck_require__(589);
-var utilFlowIndentCheck = __nccwpck_require__(1161);
-var utilMapIncludes = __nccwpck_require__(4769);
+var Pair = __nccwpck_require__(7165);
+var YAMLMap = __nccwpck_require__(4454);
+var resolveProps = __nccwpck_require__(4631);
+var utilContainsNewline = __nccwpck_require__(9499);
+var utilFlowIndentCheck = __nccwpck_require__(4051);
+var utilMapIncludes = __nccwpck_require__(1187);
 
 const startColMsg = 'All mapping items must start at the same column';
 function resolveBlockMap({ composeNode, composeEmptyNode }, ctx, bm, onError, tag) {
@@ -33826,13 +34307,13 @@ exports.resolveBlockMap = resolveBlockMap;
 
 /***/ }),
 
-/***/ 9179:
+/***/ 8913:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
+var Scalar = __nccwpck_require__(3301);
 
 function resolveBlockScalar(ctx, scalar, onError) {
     const start = scalar.offset;
@@ -34034,15 +34515,15 @@ exports.resolveBlockScalar = resolveBlockScalar;
 
 /***/ }),
 
-/***/ 5100:
+/***/ 334:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var YAMLSeq = __nccwpck_require__(5145);
-var resolveProps = __nccwpck_require__(9877);
-var utilFlowIndentCheck = __nccwpck_require__(1161);
+var YAMLSeq = __nccwpck_require__(2223);
+var resolveProps = __nccwpck_require__(4631);
+var utilFlowIndentCheck = __nccwpck_require__(4051);
 
 function resolveBlockSeq({ composeNode, composeEmptyNode }, ctx, bs, onError, tag) {
     const NodeClass = tag?.nodeClass ?? YAMLSeq.YAMLSeq;
@@ -34093,7 +34574,7 @@ exports.resolveBlockSeq = resolveBlockSeq;
 
 /***/ }),
 
-/***/ 6202:
+/***/ 7788:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34140,20 +34621,20 @@ exports.resolveEnd = resolveEnd;
 
 /***/ }),
 
-/***/ 3088:
+/***/ 3142:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var YAMLMap = __nccwpck_require__(4628);
-var YAMLSeq = __nccwpck_require__(5145);
-var resolveEnd = __nccwpck_require__(6202);
-var resolveProps = __nccwpck_require__(9877);
-var utilContainsNewline = __nccwpck_require__(589);
-var utilMapIncludes = __nccwpck_require__(4769);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var YAMLMap = __nccwpck_require__(4454);
+var YAMLSeq = __nccwpck_require__(2223);
+var resolveEnd = __nccwpck_require__(7788);
+var resolveProps = __nccwpck_require__(4631);
+var utilContainsNewline = __nccwpck_require__(9499);
+var utilMapIncludes = __nccwpck_require__(1187);
 
 const blockMsg = 'Block collections are not allowed within flow collections';
 const isBlock = (token) => token && (token.type === 'block-map' || token.type === 'block-seq');
@@ -34357,14 +34838,14 @@ exports.resolveFlowCollection = resolveFlowCollection;
 
 /***/ }),
 
-/***/ 7532:
+/***/ 6842:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var resolveEnd = __nccwpck_require__(6202);
+var Scalar = __nccwpck_require__(3301);
+var resolveEnd = __nccwpck_require__(7788);
 
 function resolveFlowScalar(scalar, strict, onError) {
     const { offset, type, source, end } = scalar;
@@ -34593,7 +35074,7 @@ exports.resolveFlowScalar = resolveFlowScalar;
 
 /***/ }),
 
-/***/ 9877:
+/***/ 4631:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34749,7 +35230,7 @@ exports.resolveProps = resolveProps;
 
 /***/ }),
 
-/***/ 589:
+/***/ 9499:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34793,7 +35274,7 @@ exports.containsNewline = containsNewline;
 
 /***/ }),
 
-/***/ 4289:
+/***/ 2599:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34829,13 +35310,13 @@ exports.emptyScalarPosition = emptyScalarPosition;
 
 /***/ }),
 
-/***/ 1161:
+/***/ 4051:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var utilContainsNewline = __nccwpck_require__(589);
+var utilContainsNewline = __nccwpck_require__(9499);
 
 function flowIndentCheck(indent, fc, onError) {
     if (fc?.type === 'flow-collection') {
@@ -34854,13 +35335,13 @@ exports.flowIndentCheck = flowIndentCheck;
 
 /***/ }),
 
-/***/ 4769:
+/***/ 1187:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
+var identity = __nccwpck_require__(1127);
 
 function mapIncludes(ctx, items, search) {
     const { uniqueKeys } = ctx.options;
@@ -34877,23 +35358,23 @@ exports.mapIncludes = mapIncludes;
 
 /***/ }),
 
-/***/ 7927:
+/***/ 3021:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(9051);
-var Collection = __nccwpck_require__(1347);
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var toJS = __nccwpck_require__(3953);
-var Schema = __nccwpck_require__(9922);
-var stringifyDocument = __nccwpck_require__(6203);
-var anchors = __nccwpck_require__(9010);
-var applyReviver = __nccwpck_require__(9067);
-var createNode = __nccwpck_require__(4466);
-var directives = __nccwpck_require__(156);
+var Alias = __nccwpck_require__(4065);
+var Collection = __nccwpck_require__(101);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var toJS = __nccwpck_require__(4043);
+var Schema = __nccwpck_require__(5840);
+var stringifyDocument = __nccwpck_require__(6829);
+var anchors = __nccwpck_require__(1596);
+var applyReviver = __nccwpck_require__(3661);
+var createNode = __nccwpck_require__(2404);
+var directives = __nccwpck_require__(1342);
 
 class Document {
     constructor(value, replacer, options) {
@@ -35222,14 +35703,14 @@ exports.Document = Document;
 
 /***/ }),
 
-/***/ 9010:
+/***/ 1596:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var visit = __nccwpck_require__(2130);
+var identity = __nccwpck_require__(1127);
+var visit = __nccwpck_require__(204);
 
 /**
  * Verify that the input string is a valid anchor.
@@ -35306,7 +35787,7 @@ exports.findNewAnchor = findNewAnchor;
 
 /***/ }),
 
-/***/ 9067:
+/***/ 3661:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35371,15 +35852,15 @@ exports.applyReviver = applyReviver;
 
 /***/ }),
 
-/***/ 4466:
+/***/ 2404:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(9051);
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
+var Alias = __nccwpck_require__(4065);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
 
 const defaultTagPrefix = 'tag:yaml.org,2002:';
 function findTagObject(value, tagName, tags) {
@@ -35469,14 +35950,14 @@ exports.createNode = createNode;
 
 /***/ }),
 
-/***/ 156:
+/***/ 1342:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var visit = __nccwpck_require__(2130);
+var identity = __nccwpck_require__(1127);
+var visit = __nccwpck_require__(204);
 
 const escapeChars = {
     '!': '%21',
@@ -35655,7 +36136,7 @@ exports.Directives = Directives;
 
 /***/ }),
 
-/***/ 8718:
+/***/ 1464:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35725,29 +36206,29 @@ exports.prettifyError = prettifyError;
 
 /***/ }),
 
-/***/ 8905:
+/***/ 8815:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 var __webpack_unused_export__;
 
 
-var composer = __nccwpck_require__(8082);
-var Document = __nccwpck_require__(7927);
-var Schema = __nccwpck_require__(9922);
-var errors = __nccwpck_require__(8718);
-var Alias = __nccwpck_require__(9051);
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var Scalar = __nccwpck_require__(1987);
-var YAMLMap = __nccwpck_require__(4628);
-var YAMLSeq = __nccwpck_require__(5145);
-var cst = __nccwpck_require__(4975);
-var lexer = __nccwpck_require__(5463);
-var lineCounter = __nccwpck_require__(6222);
-var parser = __nccwpck_require__(5522);
-var publicApi = __nccwpck_require__(8721);
-var visit = __nccwpck_require__(2130);
+var composer = __nccwpck_require__(9984);
+var Document = __nccwpck_require__(3021);
+var Schema = __nccwpck_require__(5840);
+var errors = __nccwpck_require__(1464);
+var Alias = __nccwpck_require__(4065);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var Scalar = __nccwpck_require__(3301);
+var YAMLMap = __nccwpck_require__(4454);
+var YAMLSeq = __nccwpck_require__(2223);
+var cst = __nccwpck_require__(3461);
+var lexer = __nccwpck_require__(361);
+var lineCounter = __nccwpck_require__(6628);
+var parser = __nccwpck_require__(3456);
+var publicApi = __nccwpck_require__(4047);
+var visit = __nccwpck_require__(204);
 
 
 
@@ -35784,7 +36265,7 @@ __webpack_unused_export__ = visit.visitAsync;
 
 /***/ }),
 
-/***/ 1404:
+/***/ 7249:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -35811,17 +36292,17 @@ exports.warn = warn;
 
 /***/ }),
 
-/***/ 9051:
+/***/ 4065:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(9010);
-var visit = __nccwpck_require__(2130);
-var identity = __nccwpck_require__(3989);
-var Node = __nccwpck_require__(1867);
-var toJS = __nccwpck_require__(3953);
+var anchors = __nccwpck_require__(1596);
+var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(1127);
+var Node = __nccwpck_require__(6673);
+var toJS = __nccwpck_require__(4043);
 
 class Alias extends Node.NodeBase {
     constructor(source) {
@@ -35939,15 +36420,15 @@ exports.Alias = Alias;
 
 /***/ }),
 
-/***/ 1347:
+/***/ 101:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(4466);
-var identity = __nccwpck_require__(3989);
-var Node = __nccwpck_require__(1867);
+var createNode = __nccwpck_require__(2404);
+var identity = __nccwpck_require__(1127);
+var Node = __nccwpck_require__(6673);
 
 function collectionFromPath(schema, path, value) {
     let v = value;
@@ -36098,15 +36579,15 @@ exports.isEmptyPath = isEmptyPath;
 
 /***/ }),
 
-/***/ 1867:
+/***/ 6673:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var applyReviver = __nccwpck_require__(9067);
-var identity = __nccwpck_require__(3989);
-var toJS = __nccwpck_require__(3953);
+var applyReviver = __nccwpck_require__(3661);
+var identity = __nccwpck_require__(1127);
+var toJS = __nccwpck_require__(4043);
 
 class NodeBase {
     constructor(type) {
@@ -36146,16 +36627,16 @@ exports.NodeBase = NodeBase;
 
 /***/ }),
 
-/***/ 1363:
+/***/ 7165:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(4466);
-var stringifyPair = __nccwpck_require__(738);
-var addPairToJSMap = __nccwpck_require__(3202);
-var identity = __nccwpck_require__(3989);
+var createNode = __nccwpck_require__(2404);
+var stringifyPair = __nccwpck_require__(9748);
+var addPairToJSMap = __nccwpck_require__(7104);
+var identity = __nccwpck_require__(1127);
 
 function createPair(key, value, ctx) {
     const k = createNode.createNode(key, undefined, ctx);
@@ -36193,15 +36674,15 @@ exports.createPair = createPair;
 
 /***/ }),
 
-/***/ 1987:
+/***/ 3301:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Node = __nccwpck_require__(1867);
-var toJS = __nccwpck_require__(3953);
+var identity = __nccwpck_require__(1127);
+var Node = __nccwpck_require__(6673);
+var toJS = __nccwpck_require__(4043);
 
 const isScalarValue = (value) => !value || (typeof value !== 'function' && typeof value !== 'object');
 class Scalar extends Node.NodeBase {
@@ -36228,18 +36709,18 @@ exports.isScalarValue = isScalarValue;
 
 /***/ }),
 
-/***/ 4628:
+/***/ 4454:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyCollection = __nccwpck_require__(4618);
-var addPairToJSMap = __nccwpck_require__(3202);
-var Collection = __nccwpck_require__(1347);
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var Scalar = __nccwpck_require__(1987);
+var stringifyCollection = __nccwpck_require__(1212);
+var addPairToJSMap = __nccwpck_require__(7104);
+var Collection = __nccwpck_require__(101);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var Scalar = __nccwpck_require__(3301);
 
 function findPair(items, key) {
     const k = identity.isScalar(key) ? key.value : key;
@@ -36383,18 +36864,18 @@ exports.findPair = findPair;
 
 /***/ }),
 
-/***/ 5145:
+/***/ 2223:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(4466);
-var stringifyCollection = __nccwpck_require__(4618);
-var Collection = __nccwpck_require__(1347);
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
-var toJS = __nccwpck_require__(3953);
+var createNode = __nccwpck_require__(2404);
+var stringifyCollection = __nccwpck_require__(1212);
+var Collection = __nccwpck_require__(101);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
+var toJS = __nccwpck_require__(4043);
 
 class YAMLSeq extends Collection.Collection {
     static get tagName() {
@@ -36506,17 +36987,17 @@ exports.YAMLSeq = YAMLSeq;
 
 /***/ }),
 
-/***/ 3202:
+/***/ 7104:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var log = __nccwpck_require__(1404);
-var merge = __nccwpck_require__(8534);
-var stringify = __nccwpck_require__(2014);
-var identity = __nccwpck_require__(3989);
-var toJS = __nccwpck_require__(3953);
+var log = __nccwpck_require__(7249);
+var merge = __nccwpck_require__(452);
+var stringify = __nccwpck_require__(2148);
+var identity = __nccwpck_require__(1127);
+var toJS = __nccwpck_require__(4043);
 
 function addPairToJSMap(ctx, map, { key, value }) {
     if (identity.isNode(key) && key.addToJSMap)
@@ -36579,7 +37060,7 @@ exports.addPairToJSMap = addPairToJSMap;
 
 /***/ }),
 
-/***/ 3989:
+/***/ 1127:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36640,13 +37121,13 @@ exports.isSeq = isSeq;
 
 /***/ }),
 
-/***/ 3953:
+/***/ 4043:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
+var identity = __nccwpck_require__(1127);
 
 /**
  * Recursively convert any node or its contents to native JavaScript
@@ -36687,16 +37168,16 @@ exports.toJS = toJS;
 
 /***/ }),
 
-/***/ 3640:
+/***/ 110:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var resolveBlockScalar = __nccwpck_require__(9179);
-var resolveFlowScalar = __nccwpck_require__(7532);
-var errors = __nccwpck_require__(8718);
-var stringifyString = __nccwpck_require__(3591);
+var resolveBlockScalar = __nccwpck_require__(8913);
+var resolveFlowScalar = __nccwpck_require__(6842);
+var errors = __nccwpck_require__(1464);
+var stringifyString = __nccwpck_require__(3069);
 
 function resolveAsScalar(token, strict = true, onError) {
     if (token) {
@@ -36913,7 +37394,7 @@ exports.setScalarValue = setScalarValue;
 
 /***/ }),
 
-/***/ 4867:
+/***/ 1733:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36984,7 +37465,7 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 2629:
+/***/ 7715:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37091,15 +37572,15 @@ exports.visit = visit;
 
 /***/ }),
 
-/***/ 4975:
+/***/ 3461:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cstScalar = __nccwpck_require__(3640);
-var cstStringify = __nccwpck_require__(4867);
-var cstVisit = __nccwpck_require__(2629);
+var cstScalar = __nccwpck_require__(110);
+var cstStringify = __nccwpck_require__(1733);
+var cstVisit = __nccwpck_require__(7715);
 
 /** The byte order mark */
 const BOM = '\u{FEFF}';
@@ -37211,13 +37692,13 @@ exports.tokenType = tokenType;
 
 /***/ }),
 
-/***/ 5463:
+/***/ 361:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cst = __nccwpck_require__(4975);
+var cst = __nccwpck_require__(3461);
 
 /*
 START -> stream
@@ -37942,7 +38423,7 @@ exports.Lexer = Lexer;
 
 /***/ }),
 
-/***/ 6222:
+/***/ 6628:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37991,15 +38472,15 @@ exports.LineCounter = LineCounter;
 
 /***/ }),
 
-/***/ 5522:
+/***/ 3456:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var cst = __nccwpck_require__(4975);
-var lexer = __nccwpck_require__(5463);
+var cst = __nccwpck_require__(3461);
+var lexer = __nccwpck_require__(361);
 
 function includesToken(list, type) {
     for (let i = 0; i < list.length; ++i)
@@ -38979,19 +39460,19 @@ exports.Parser = Parser;
 
 /***/ }),
 
-/***/ 8721:
+/***/ 4047:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var composer = __nccwpck_require__(8082);
-var Document = __nccwpck_require__(7927);
-var errors = __nccwpck_require__(8718);
-var log = __nccwpck_require__(1404);
-var identity = __nccwpck_require__(3989);
-var lineCounter = __nccwpck_require__(6222);
-var parser = __nccwpck_require__(5522);
+var composer = __nccwpck_require__(9984);
+var Document = __nccwpck_require__(3021);
+var errors = __nccwpck_require__(1464);
+var log = __nccwpck_require__(7249);
+var identity = __nccwpck_require__(1127);
+var lineCounter = __nccwpck_require__(6628);
+var parser = __nccwpck_require__(3456);
 
 function parseOptions(options) {
     const prettyErrors = options.prettyErrors !== false;
@@ -39094,17 +39575,17 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 9922:
+/***/ 5840:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var map = __nccwpck_require__(4169);
-var seq = __nccwpck_require__(2708);
-var string = __nccwpck_require__(6706);
-var tags = __nccwpck_require__(5108);
+var identity = __nccwpck_require__(1127);
+var map = __nccwpck_require__(7451);
+var seq = __nccwpck_require__(1706);
+var string = __nccwpck_require__(6464);
+var tags = __nccwpck_require__(18);
 
 const sortMapEntriesByKey = (a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 class Schema {
@@ -39141,14 +39622,14 @@ exports.Schema = Schema;
 
 /***/ }),
 
-/***/ 4169:
+/***/ 7451:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var YAMLMap = __nccwpck_require__(4628);
+var identity = __nccwpck_require__(1127);
+var YAMLMap = __nccwpck_require__(4454);
 
 const map = {
     collection: 'map',
@@ -39168,13 +39649,13 @@ exports.map = map;
 
 /***/ }),
 
-/***/ 1654:
+/***/ 3632:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
+var Scalar = __nccwpck_require__(3301);
 
 const nullTag = {
     identify: value => value == null,
@@ -39193,14 +39674,14 @@ exports.nullTag = nullTag;
 
 /***/ }),
 
-/***/ 2708:
+/***/ 1706:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var YAMLSeq = __nccwpck_require__(5145);
+var identity = __nccwpck_require__(1127);
+var YAMLSeq = __nccwpck_require__(2223);
 
 const seq = {
     collection: 'seq',
@@ -39220,13 +39701,13 @@ exports.seq = seq;
 
 /***/ }),
 
-/***/ 6706:
+/***/ 6464:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyString = __nccwpck_require__(3591);
+var stringifyString = __nccwpck_require__(3069);
 
 const string = {
     identify: value => typeof value === 'string',
@@ -39244,13 +39725,13 @@ exports.string = string;
 
 /***/ }),
 
-/***/ 8777:
+/***/ 3959:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
+var Scalar = __nccwpck_require__(3301);
 
 const boolTag = {
     identify: value => typeof value === 'boolean',
@@ -39273,14 +39754,14 @@ exports.boolTag = boolTag;
 
 /***/ }),
 
-/***/ 5359:
+/***/ 8405:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var stringifyNumber = __nccwpck_require__(5767);
+var Scalar = __nccwpck_require__(3301);
+var stringifyNumber = __nccwpck_require__(8689);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -39328,13 +39809,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 2336:
+/***/ 9874:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(5767);
+var stringifyNumber = __nccwpck_require__(8689);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 const intResolve = (str, offset, radix, { intAsBigInt }) => (intAsBigInt ? BigInt(str) : parseInt(str.substring(offset), radix));
@@ -39378,19 +39859,19 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 4230:
+/***/ 896:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(4169);
-var _null = __nccwpck_require__(1654);
-var seq = __nccwpck_require__(2708);
-var string = __nccwpck_require__(6706);
-var bool = __nccwpck_require__(8777);
-var float = __nccwpck_require__(5359);
-var int = __nccwpck_require__(2336);
+var map = __nccwpck_require__(7451);
+var _null = __nccwpck_require__(3632);
+var seq = __nccwpck_require__(1706);
+var string = __nccwpck_require__(6464);
+var bool = __nccwpck_require__(3959);
+var float = __nccwpck_require__(8405);
+var int = __nccwpck_require__(9874);
 
 const schema = [
     map.map,
@@ -39411,15 +39892,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 6145:
+/***/ 3559:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var map = __nccwpck_require__(4169);
-var seq = __nccwpck_require__(2708);
+var Scalar = __nccwpck_require__(3301);
+var map = __nccwpck_require__(7451);
+var seq = __nccwpck_require__(1706);
 
 function intIdentify(value) {
     return typeof value === 'bigint' || Number.isInteger(value);
@@ -39483,28 +39964,28 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 5108:
+/***/ 18:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(4169);
-var _null = __nccwpck_require__(1654);
-var seq = __nccwpck_require__(2708);
-var string = __nccwpck_require__(6706);
-var bool = __nccwpck_require__(8777);
-var float = __nccwpck_require__(5359);
-var int = __nccwpck_require__(2336);
-var schema = __nccwpck_require__(4230);
-var schema$1 = __nccwpck_require__(6145);
-var binary = __nccwpck_require__(1717);
-var merge = __nccwpck_require__(8534);
-var omap = __nccwpck_require__(9465);
-var pairs = __nccwpck_require__(8635);
-var schema$2 = __nccwpck_require__(3879);
-var set = __nccwpck_require__(9542);
-var timestamp = __nccwpck_require__(5222);
+var map = __nccwpck_require__(7451);
+var _null = __nccwpck_require__(3632);
+var seq = __nccwpck_require__(1706);
+var string = __nccwpck_require__(6464);
+var bool = __nccwpck_require__(3959);
+var float = __nccwpck_require__(8405);
+var int = __nccwpck_require__(9874);
+var schema = __nccwpck_require__(896);
+var schema$1 = __nccwpck_require__(3559);
+var binary = __nccwpck_require__(6083);
+var merge = __nccwpck_require__(452);
+var omap = __nccwpck_require__(303);
+var pairs = __nccwpck_require__(8385);
+var schema$2 = __nccwpck_require__(5913);
+var set = __nccwpck_require__(1528);
+var timestamp = __nccwpck_require__(6752);
 
 const schemas = new Map([
     ['core', schema.schema],
@@ -39590,15 +40071,15 @@ exports.getTags = getTags;
 
 /***/ }),
 
-/***/ 1717:
+/***/ 6083:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_buffer = __nccwpck_require__(181);
-var Scalar = __nccwpck_require__(1987);
-var stringifyString = __nccwpck_require__(3591);
+var Scalar = __nccwpck_require__(3301);
+var stringifyString = __nccwpck_require__(3069);
 
 const binary = {
     identify: value => value instanceof Uint8Array, // Buffer inherits from Uint8Array
@@ -39668,13 +40149,13 @@ exports.binary = binary;
 
 /***/ }),
 
-/***/ 5760:
+/***/ 8398:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
+var Scalar = __nccwpck_require__(3301);
 
 function boolStringify({ value, source }, ctx) {
     const boolObj = value ? trueTag : falseTag;
@@ -39705,14 +40186,14 @@ exports.trueTag = trueTag;
 
 /***/ }),
 
-/***/ 1328:
+/***/ 5782:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var stringifyNumber = __nccwpck_require__(5767);
+var Scalar = __nccwpck_require__(3301);
+var stringifyNumber = __nccwpck_require__(8689);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -39763,13 +40244,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 1135:
+/***/ 873:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(5767);
+var stringifyNumber = __nccwpck_require__(8689);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 function intResolve(str, offset, radix, { intAsBigInt }) {
@@ -39847,14 +40328,14 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 8534:
+/***/ 452:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
 
 // If the value associated with a merge key is a single mapping node, each of
 // its key/value pairs is inserted into the current mapping, unless the key
@@ -39926,17 +40407,17 @@ exports.merge = merge;
 
 /***/ }),
 
-/***/ 9465:
+/***/ 303:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var toJS = __nccwpck_require__(3953);
-var YAMLMap = __nccwpck_require__(4628);
-var YAMLSeq = __nccwpck_require__(5145);
-var pairs = __nccwpck_require__(8635);
+var identity = __nccwpck_require__(1127);
+var toJS = __nccwpck_require__(4043);
+var YAMLMap = __nccwpck_require__(4454);
+var YAMLSeq = __nccwpck_require__(2223);
+var pairs = __nccwpck_require__(8385);
 
 class YAMLOMap extends YAMLSeq.YAMLSeq {
     constructor() {
@@ -40011,16 +40492,16 @@ exports.omap = omap;
 
 /***/ }),
 
-/***/ 8635:
+/***/ 8385:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var Scalar = __nccwpck_require__(1987);
-var YAMLSeq = __nccwpck_require__(5145);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var Scalar = __nccwpck_require__(3301);
+var YAMLSeq = __nccwpck_require__(2223);
 
 function resolvePairs(seq, onError) {
     if (identity.isSeq(seq)) {
@@ -40101,25 +40582,25 @@ exports.resolvePairs = resolvePairs;
 
 /***/ }),
 
-/***/ 3879:
+/***/ 5913:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(4169);
-var _null = __nccwpck_require__(1654);
-var seq = __nccwpck_require__(2708);
-var string = __nccwpck_require__(6706);
-var binary = __nccwpck_require__(1717);
-var bool = __nccwpck_require__(5760);
-var float = __nccwpck_require__(1328);
-var int = __nccwpck_require__(1135);
-var merge = __nccwpck_require__(8534);
-var omap = __nccwpck_require__(9465);
-var pairs = __nccwpck_require__(8635);
-var set = __nccwpck_require__(9542);
-var timestamp = __nccwpck_require__(5222);
+var map = __nccwpck_require__(7451);
+var _null = __nccwpck_require__(3632);
+var seq = __nccwpck_require__(1706);
+var string = __nccwpck_require__(6464);
+var binary = __nccwpck_require__(6083);
+var bool = __nccwpck_require__(8398);
+var float = __nccwpck_require__(5782);
+var int = __nccwpck_require__(873);
+var merge = __nccwpck_require__(452);
+var omap = __nccwpck_require__(303);
+var pairs = __nccwpck_require__(8385);
+var set = __nccwpck_require__(1528);
+var timestamp = __nccwpck_require__(6752);
 
 const schema = [
     map.map,
@@ -40150,15 +40631,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 9542:
+/***/ 1528:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var YAMLMap = __nccwpck_require__(4628);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var YAMLMap = __nccwpck_require__(4454);
 
 class YAMLSet extends YAMLMap.YAMLMap {
     constructor(schema) {
@@ -40254,13 +40735,13 @@ exports.set = set;
 
 /***/ }),
 
-/***/ 5222:
+/***/ 6752:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(5767);
+var stringifyNumber = __nccwpck_require__(8689);
 
 /** Internal types handle bigint as number, because TS can't figure it out. */
 function parseSexagesimal(str, asBigInt) {
@@ -40367,7 +40848,7 @@ exports.timestamp = timestamp;
 
 /***/ }),
 
-/***/ 117:
+/***/ 4475:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -40526,16 +41007,16 @@ exports.foldFlowLines = foldFlowLines;
 
 /***/ }),
 
-/***/ 2014:
+/***/ 2148:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(9010);
-var identity = __nccwpck_require__(3989);
-var stringifyComment = __nccwpck_require__(7001);
-var stringifyString = __nccwpck_require__(3591);
+var anchors = __nccwpck_require__(1596);
+var identity = __nccwpck_require__(1127);
+var stringifyComment = __nccwpck_require__(9799);
+var stringifyString = __nccwpck_require__(3069);
 
 function createStringifyContext(doc, options) {
     const opt = Object.assign({
@@ -40666,15 +41147,15 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 4618:
+/***/ 1212:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var stringify = __nccwpck_require__(2014);
-var stringifyComment = __nccwpck_require__(7001);
+var identity = __nccwpck_require__(1127);
+var stringify = __nccwpck_require__(2148);
+var stringifyComment = __nccwpck_require__(9799);
 
 function stringifyCollection(collection, ctx, options) {
     const flow = ctx.inFlow ?? collection.flow;
@@ -40829,7 +41310,7 @@ exports.stringifyCollection = stringifyCollection;
 
 /***/ }),
 
-/***/ 7001:
+/***/ 9799:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -40861,15 +41342,15 @@ exports.stringifyComment = stringifyComment;
 
 /***/ }),
 
-/***/ 6203:
+/***/ 6829:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var stringify = __nccwpck_require__(2014);
-var stringifyComment = __nccwpck_require__(7001);
+var identity = __nccwpck_require__(1127);
+var stringify = __nccwpck_require__(2148);
+var stringifyComment = __nccwpck_require__(9799);
 
 function stringifyDocument(doc, options) {
     const lines = [];
@@ -40956,7 +41437,7 @@ exports.stringifyDocument = stringifyDocument;
 
 /***/ }),
 
-/***/ 5767:
+/***/ 8689:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -40991,16 +41472,16 @@ exports.stringifyNumber = stringifyNumber;
 
 /***/ }),
 
-/***/ 738:
+/***/ 9748:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
-var stringify = __nccwpck_require__(2014);
-var stringifyComment = __nccwpck_require__(7001);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
+var stringify = __nccwpck_require__(2148);
+var stringifyComment = __nccwpck_require__(9799);
 
 function stringifyPair({ key, value }, ctx, onComment, onChompKeep) {
     const { allNullValues, doc, indent, indentStep, options: { commentString, indentSeq, simpleKeys } } = ctx;
@@ -41151,14 +41632,14 @@ exports.stringifyPair = stringifyPair;
 
 /***/ }),
 
-/***/ 3591:
+/***/ 3069:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var foldFlowLines = __nccwpck_require__(117);
+var Scalar = __nccwpck_require__(3301);
+var foldFlowLines = __nccwpck_require__(4475);
 
 const getFoldOptions = (ctx, isBlock) => ({
     indentAtStart: isBlock ? ctx.indent.length : ctx.indentAtStart,
@@ -41497,13 +41978,13 @@ exports.stringifyString = stringifyString;
 
 /***/ }),
 
-/***/ 2130:
+/***/ 204:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
+var identity = __nccwpck_require__(1127);
 
 const BREAK = Symbol('break visit');
 const SKIP = Symbol('skip children');
@@ -41741,7 +42222,7 @@ exports.visitAsync = visitAsync;
 
 /***/ }),
 
-/***/ 3968:
+/***/ 8342:
 /***/ ((module) => {
 
 "use strict";
@@ -41866,16 +42347,16 @@ var external_node_fs_ = __nccwpck_require__(3024);
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs_inputs = __nccwpck_require__(7336);
+var inputs_inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/inputs/key-values.ts
-var key_values = __nccwpck_require__(3233);
+var key_values = __nccwpck_require__(829);
 // EXTERNAL MODULE: external "node:os"
 var external_node_os_ = __nccwpck_require__(8161);
 ;// CONCATENATED MODULE: external "os"
 const external_os_namespaceObject = require("os");
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/utils.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/utils.js
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
 /**
@@ -41911,7 +42392,7 @@ function utils_toCommandProperties(annotationProperties) {
     };
 }
 //# sourceMappingURL=utils.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/command.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/command.js
 
 
 /**
@@ -42007,7 +42488,7 @@ function escapeProperty(s) {
 var external_crypto_ = __nccwpck_require__(6982);
 // EXTERNAL MODULE: external "fs"
 var external_fs_ = __nccwpck_require__(9896);
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/file-command.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/file-command.js
 // For internal use, subject to change.
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
@@ -42050,7 +42531,7 @@ var external_http_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_
 // EXTERNAL MODULE: external "https"
 var external_https_ = __nccwpck_require__(5692);
 var external_https_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_https_, 2);
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/proxy.js
+;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/proxy.js
 function getProxyUrl(reqUrl) {
     const usingSsl = reqUrl.protocol === 'https:';
     if (checkBypass(reqUrl)) {
@@ -42141,8 +42622,8 @@ class DecodedURL extends URL {
     }
 }
 //# sourceMappingURL=proxy.js.map
-// EXTERNAL MODULE: ../../../work/main/node_modules/tunnel/index.js
-var tunnel = __nccwpck_require__(9140);
+// EXTERNAL MODULE: ./node_modules/tunnel/index.js
+var tunnel = __nccwpck_require__(770);
 ;// CONCATENATED MODULE: ./src/io/undici.ts
 /**
  * Stands in for the package `undici` in the bundle (tsconfig.json, "paths"). Only the proxy support for `fetch` in
@@ -42152,7 +42633,7 @@ function ProxyAgent() {
     throw new Error("This action does not use fetch: undici is not part of it.");
 }
 
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/index.js
+;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/index.js
 /* eslint-disable @typescript-eslint/no-explicit-any */
 var __awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
@@ -42849,7 +43330,7 @@ class lib_HttpClient {
 }
 const lowercaseKeys = (obj) => Object.keys(obj).reduce((c, k) => ((c[k.toLowerCase()] = obj[k]), c), {});
 //# sourceMappingURL=index.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/auth.js
+;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/auth.js
 var auth_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42925,7 +43406,7 @@ class PersonalAccessTokenCredentialHandler {
     }
 }
 //# sourceMappingURL=auth.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/oidc-utils.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/oidc-utils.js
 var oidc_utils_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -42999,7 +43480,7 @@ class oidc_utils_OidcClient {
     }
 }
 //# sourceMappingURL=oidc-utils.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/summary.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/summary.js
 var summary_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43280,7 +43761,7 @@ const _summary = new Summary();
 const markdownSummary = (/* unused pure expression or super */ null && (_summary));
 const summary = (/* unused pure expression or super */ null && (_summary));
 //# sourceMappingURL=summary.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/path-utils.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/path-utils.js
 
 /**
  * toPosixPath converts the given path to the posix form. On Windows, \\ will be
@@ -43322,7 +43803,7 @@ var external_events_ = __nccwpck_require__(4434);
 var external_child_process_ = __nccwpck_require__(5317);
 // EXTERNAL MODULE: external "assert"
 var external_assert_ = __nccwpck_require__(2613);
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io-util.js
+;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io-util.js
 var io_util_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43502,7 +43983,7 @@ function getCmdPath() {
     return (_a = process.env['COMSPEC']) !== null && _a !== void 0 ? _a : `cmd.exe`;
 }
 //# sourceMappingURL=io-util.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io.js
+;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io.js
 var io_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43776,7 +44257,7 @@ function io_copyFile(srcFile, destFile, force) {
 //# sourceMappingURL=io.js.map
 ;// CONCATENATED MODULE: external "timers"
 const external_timers_namespaceObject = require("timers");
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/toolrunner.js
+;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/toolrunner.js
 var toolrunner_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44364,7 +44845,7 @@ class ExecState extends external_events_.EventEmitter {
     }
 }
 //# sourceMappingURL=toolrunner.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/exec.js
+;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/exec.js
 var exec_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44444,7 +44925,7 @@ function getExecOutput(commandLine, args, options) {
     });
 }
 //# sourceMappingURL=exec.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/platform.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/platform.js
 var platform_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44509,7 +44990,7 @@ function getDetails() {
     });
 }
 //# sourceMappingURL=platform.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/core.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/core.js
 var core_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44989,7 +45470,7 @@ function harmless(line) {
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/io/clock.ts
 
 
@@ -45016,15 +45497,15 @@ function runnersClock(signal) {
 }
 
 // EXTERNAL MODULE: ./src/io/docker.ts
-var io_docker = __nccwpck_require__(4442);
+var io_docker = __nccwpck_require__(1870);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(8517);
+var docker_config = __nccwpck_require__(3753);
 // EXTERNAL MODULE: external "node:http"
 var external_node_http_ = __nccwpck_require__(7067);
 // EXTERNAL MODULE: external "node:https"
 var external_node_https_ = __nccwpck_require__(4708);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: external "node:child_process"
 var external_node_child_process_ = __nccwpck_require__(1421);
 ;// CONCATENATED MODULE: ./src/io/clone.ts
@@ -45185,11 +45666,11 @@ function removeFolder(path) {
 }
 
 // EXTERNAL MODULE: ./src/io/session.ts + 8 modules
-var session = __nccwpck_require__(4335);
+var session = __nccwpck_require__(4528);
 // EXTERNAL MODULE: ./src/lock.ts
-var lock = __nccwpck_require__(9696);
+var lock = __nccwpck_require__(9188);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(8685);
+var report = __nccwpck_require__(665);
 ;// CONCATENATED MODULE: ./src/main.ts
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -45280,7 +45761,7 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 2785));
+        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 935));
         await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
     }
     catch (error) {
@@ -45318,9 +45799,9 @@ function maskSecrets(runner) {
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
-    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4335));
-    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
+    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6615));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4528));
+    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
     const route = inputs.target.kind === "ssh"
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
         : { kind: "socket", dockerHost: inputs.target.dockerHost };
