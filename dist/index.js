@@ -23998,8 +23998,8 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(840);
-// EXTERNAL MODULE: ./src/observe.ts
-var observe = __nccwpck_require__(6507);
+// EXTERNAL MODULE: ./src/observe.ts + 1 modules
+var observe = __nccwpck_require__(6795);
 // EXTERNAL MODULE: ./src/plan.ts
 var src_plan = __nccwpck_require__(4044);
 // EXTERNAL MODULE: ./src/prepare.ts + 2 modules
@@ -24010,13 +24010,17 @@ var report = __nccwpck_require__(8685);
 var restore = __nccwpck_require__(3821);
 // EXTERNAL MODULE: ./src/rollout.ts
 var rollout = __nccwpck_require__(9042);
-// EXTERNAL MODULE: ./src/failing-task.ts
-var failing_task = __nccwpck_require__(1493);
+// EXTERNAL MODULE: ./src/failing-task.ts + 1 modules
+var failing_task = __nccwpck_require__(301);
 // EXTERNAL MODULE: ./src/inputs/duration.ts
 var duration = __nccwpck_require__(2685);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(8953);
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/watch.ts
+
+
 
 
 
@@ -24029,7 +24033,13 @@ async function watch(swarm, clock, voice, request) {
     const said = new Map();
     const convergedAt = new Map();
     const stories = [];
-    let last = { elapsedMs: 0, verdicts: new Map(), stableMs: undefined, end: undefined };
+    let last = {
+        elapsedMs: 0,
+        verdicts: new Map(),
+        tasks: [],
+        stableMs: undefined,
+        end: undefined,
+    };
     for await (last of (0,observe/* observe */.l)(swarm, clock, request)) {
         for (const [name, verdict] of last.verdicts) {
             if (verdict.kind === "converged")
@@ -24040,8 +24050,9 @@ async function watch(swarm, clock, voice, request) {
             if (said.get(name) !== line)
                 voice.say(`[${(0,duration/* formatDuration */.a)(last.elapsedMs).padStart(6)}] ${line}`);
             said.set(name, line);
-            if (last.end === "failed" && verdict.kind === "failed")
-                stories.push(...(await tellStories(swarm, name, verdict, voice)));
+            // When time is over, what is still on its way is the story.
+            if (verdict.kind === (last.end === "timeout" ? "progressing" : "failed") && last.end !== undefined)
+                stories.push(...(await tellStories(swarm, name, verdict.tasks, last.tasks, voice)));
         }
     }
     return {
@@ -24052,16 +24063,45 @@ async function watch(swarm, clock, voice, request) {
     };
 }
 /** The first culprit and the latest one: between them lie only repetitions. */
-async function tellStories(swarm, service, verdict, voice) {
-    const byAge = verdict.tasks.toSorted((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+async function tellStories(swarm, service, culprits, tasks, voice) {
+    const byAge = culprits.toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.createdAt, b.createdAt));
     const chosen = [...new Set([byAge[0], byAge.at(-1)])].filter((task) => task !== undefined);
-    const stories = await Promise.all(chosen.map(async (task) => await (0,failing_task/* tellStory */.F)(swarm, service, task)));
+    const stories = await Promise.all(chosen.map(async (task) => await (0,failing_task/* tellStory */.F)(swarm, service, task, tasks)));
     for (const story of stories) {
         voice.say((0,failing_task/* headline */.P)(story));
+        for (const line of (0,report/* attemptLines */.xS)(story))
+            voice.quote(line);
+        for (const line of (0,report/* healthLines */.mR)(story))
+            voice.quote(line);
         for (const line of story.logs.length > 0 ? story.logs : [(0,report/* noLogs */.jt)(story)])
             voice.quote(line);
+        if (story.cause !== "")
+            voice.say(story.cause);
     }
     return stories;
+}
+/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
+function rolloutProblems(seen, timeoutMs) {
+    const blamed = [...seen.verdicts].filter(([, { kind }]) => seen.end === "failed" ? kind === "failed" : kind !== "converged");
+    if (blamed.length === 0) {
+        const time = (0,duration/* formatDuration */.a)(timeoutMs);
+        return [{ message: `The stack did not stay as it was sent for long enough within ${time}.` }];
+    }
+    return blamed.map(([name, { detail }]) => {
+        const story = seen.stories.find(({ service }) => service === name);
+        // The headline says it already.
+        const what = seen.end === "failed" && story?.error === detail ? "" : `: ${detail}`;
+        const judged = seen.end === "timeout" ? `did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}` : "failed";
+        return {
+            message: [`Service ${name} ${judged}${what}.`, ...(story === undefined ? [] : told(story))].join(" "),
+        };
+    });
+}
+/** A task that never had a node adds nothing to the scheduler's words. */
+function told(story) {
+    const where = story.node === "" && story.error !== "" ? "" : `${(0,failing_task/* headline */.P)(story)}.`;
+    const lastWords = story.lastWords === "" ? "" : `Its last words: “${story.lastWords}”.`;
+    return [where, lastWords, story.cause].filter((part) => part !== "");
 }
 
 ;// CONCATENATED MODULE: ./src/aftermath.ts
@@ -24081,36 +24121,64 @@ const STABLE_AGAIN_MS = 5000;
  * anything did; it stays the story, and that putting things back failed as well is told beside it.
  */
 async function aftermath(plan, sent, rollout, session, error) {
-    const { facts, inputs, world } = rollout;
+    const { facts, world } = rollout;
     world.voice.endGroup();
+    facts.aftermath = await whatBecame(plan, sent, rollout, session, error);
+    facts.aftermath.forEach((line) => world.voice.say(line));
+}
+async function whatBecame(plan, sent, rollout, session, error) {
+    const { facts, inputs, world } = rollout;
+    if (sent.size === 0)
+        return ["No service was changed."];
     // Who has lost the lock may not put anything back either: somebody else works on the stack.
-    if (error instanceof errors/* Cancelled */.cJ || error instanceof errors/* LockError */.Ku) {
-        facts.aftermath = [
-            "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
+    if (error instanceof errors/* LockError */.Ku)
+        return [GOES_ON];
+    if (error instanceof errors/* Cancelled */.cJ)
+        return await startBack(plan, sent, rollout, session);
+    // A manager that could not be reached until the deadline is not waited for as long once more.
+    const { timeoutMs, onFailure } = inputs.rollout;
+    session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
+    try {
+        return onFailure === "keep"
+            ? await keep(plan, rollout, session)
+            : await putBack(plan, sent, rollout, session);
+    }
+    catch (second) {
+        if (second instanceof errors/* Cancelled */.cJ)
+            return await startBack(plan, sent, rollout, session);
+        const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
+        facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
+        return [
+            `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
         ];
     }
-    else if (sent.size === 0) {
-        facts.aftermath = ["No service was changed."];
+}
+const GOES_ON = "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.";
+/** The runner grants a cancelled job some seconds: enough to send the way back, and not to watch it. */
+async function startBack(plan, sent, { facts, inputs, world }, session) {
+    if (inputs.rollout.onFailure === "keep")
+        return [GOES_ON];
+    const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
+    try {
+        const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.lastSwarm, atOnce, world.voice);
+        const names = services.map(({ name }) => name);
+        facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+        return [
+            names.length > 0
+                ? `Sent back to what ran before: ${names.join(", ")}. Nobody watches it any more: look at it with \`docker stack ps\`.`
+                : "",
+            ...restoredWords(removed, failures),
+        ].filter((line) => line !== "");
     }
-    else {
-        // A manager that could not be reached until the deadline is not waited for as long once more.
-        const { timeoutMs, onFailure } = inputs.rollout;
-        session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
-        try {
-            facts.aftermath =
-                onFailure === "keep"
-                    ? await keep(plan, rollout, session)
-                    : await putBack(plan, sent, rollout, session);
-        }
-        catch (second) {
-            const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
-            facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
-            facts.aftermath = [
-                `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
-            ];
-        }
+    catch (error) {
+        return [`${GOES_ON} (${(0,errors/* messageOf */.bD)(error)})`];
     }
-    facts.aftermath.forEach((line) => world.voice.say(line));
+}
+function restoredWords(removed, failures) {
+    return [
+        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
+        ...failures.map((failure) => `Could not be put back: ${failure}.`),
+    ];
 }
 const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
 /** What runs now may be what Swarm itself has put back. */
@@ -24134,9 +24202,8 @@ async function putBack(plan, sent, rollout, session) {
         names.length > 0
             ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
             : "",
-        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
         good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
-        ...failures.map((failure) => `Could not be put back: ${failure}.`),
+        ...restoredWords(removed, failures),
     ].filter((line) => line !== "");
 }
 async function runsAgain(services, plan, { inputs, world }, session) {
@@ -24177,8 +24244,6 @@ var apply = __nccwpck_require__(7279);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(2880);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
-
-
 
 
 
@@ -24250,26 +24315,6 @@ function withVerdict(service, seen) {
         detail: verdict.detail,
         durationMs: seen.convergedAt.get(service.name),
     };
-}
-/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
-function rolloutProblems(seen, timeoutMs) {
-    const blamed = [...seen.verdicts].filter(([, { kind }]) => seen.end === "failed" ? kind === "failed" : kind !== "converged");
-    if (blamed.length === 0)
-        return [
-            {
-                message: `The stack did not stay as it was sent for long enough within ${(0,duration/* formatDuration */.a)(timeoutMs)}.`,
-            },
-        ];
-    return blamed.map(([name, { detail }]) => {
-        if (seen.end === "timeout")
-            return { message: `Service ${name} did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}: ${detail}.` };
-        const story = seen.stories.find(({ service }) => service === name);
-        if (story === undefined)
-            return { message: `Service ${name} failed: ${detail}.` };
-        const what = story.error === detail ? "" : `: ${detail}`; // The headline says it already.
-        const lastWords = story.lastWords === "" ? "" : ` Its last words: “${story.lastWords}”.`;
-        return { message: `Service ${name} failed${what}. ${(0,failing_task/* headline */.P)(story)}.${lastWords}` };
-    });
 }
 /** Why a service goes, by mode. */
 const WITHOUT_IT = { deploy: "the stack file no longer has", rollback: "the release does not have" };
@@ -24602,34 +24647,175 @@ function messageOf(error) {
 
 /***/ }),
 
-/***/ 1493:
+/***/ 301:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   F: () => (/* binding */ tellStory),
-/* harmony export */   P: () => (/* binding */ headline)
-/* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4144);
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  P: () => (/* binding */ headline),
+  F: () => (/* binding */ tellStory)
+});
+
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(4144);
+;// CONCATENATED MODULE: ./src/likely-cause.ts
+
+/** What an error of Swarm or of a node means, and what to do about it. The first that fits counts. */
+const ERRORS = [
+    [
+        /unhealthy container/i,
+        "Its health check failed as often as `retries` allows, so its node ended it. Run the check's command in the container by hand; a program that starts slowly needs a longer `start_period`.",
+    ],
+    [
+        /no such image/i,
+        "Its node could not pull the image: the registry does not have it, does not let this node in, or can't be reached from there. Try `docker pull` on that node, and give `pull-username` and `pull-password` a credential that outlives the job.",
+    ],
+    [
+        /port is already allocated|address already in use/i,
+        "Something else on its node holds a port that it publishes. Find it with `ss -ltnp` there, or publish another port.",
+    ],
+    [
+        /host-mode port already in use/i,
+        "A port published with `mode: host` is free only once the old task has gone. Set `update_config.order: stop-first`, or have more nodes than replicas.",
+    ],
+    [
+        /insufficient resources/i,
+        "No node has as much CPU or memory left as it reserves. Reserve less, make room, or, where the old tasks hold it, set `update_config.order: stop-first`.",
+    ],
+    [
+        /max replicas per node/i,
+        "Every node has as many tasks of it as `max_replicas_per_node` allows. Add nodes, raise that number, or, where the old tasks are in the way, set `update_config.order: stop-first`.",
+    ],
+    [
+        /scheduling constraints not satisfied/i,
+        "No node fulfils its `placement.constraints`. Compare them with `docker node inspect`: labels are per node, and spelled exactly.",
+    ],
+    [
+        /unsupported platform/i,
+        "The image is not made for the platform of any node that could run it. Build it for theirs (input `platforms`).",
+    ],
+    [/missing plugin/i, "A node needs a plugin for one of its volumes, networks or log drivers, and has none."],
+    [
+        /not available for new tasks/i,
+        "Nodes that could run it are down, paused or drained. See `docker node ls`.",
+    ],
+    [
+        /bind source path does not exist/i,
+        "A folder that it mounts does not exist on its node, and Swarm makes none. Create it on every node that may run it, or use a volume or a config.",
+    ],
+    [/invalid mount (config|target)/i, "Its node does not take one of its mounts. Check its `volumes`."],
+    [
+        /exec format error/i,
+        "Its program is made for another kind of machine, or is a script without a `#!` line. Build the image for the platform of the nodes.",
+    ],
+    [
+        /executable file not found|exec: ".*": stat .*no such file|no such file or directory: unknown/i,
+        "The image has no such program. Check `command` and `entrypoint`, and how they are split into words.",
+    ],
+    [
+        /exec: ".*": permission denied|permission denied: unknown/i,
+        "The file to be run is there, but can't be executed. Set its executable bit in the image.",
+    ],
+    [
+        /pool overlaps|non-overlapping IPv4 address pool|could not find an available.*(address|pool)/i,
+        "Its node has no free address range for one of its networks. Remove networks that nobody uses, or give the network a `subnet` of its own.",
+    ],
+    [
+        /(config|secret) store: (config|secret) .* not found/i,
+        "A config or secret that it uses was removed from the swarm. Run this job again, which creates it anew.",
+    ],
+    [
+        /error (while )?(mounting volume|creating volume)|volume driver|failed to mount local volume/i,
+        "Its node could not mount one of its volumes. Check the volume's driver and options, and whether what it mounts can be reached from there.",
+    ],
+    [/no space left on device/i, "Its node's disk is full. See `docker system df` there."],
+    [
+        /network .*(not found|sandbox)|failed to (allocate|attach|set up).*network/i,
+        "Its node could not attach it to a network. See `docker network ls` there, and the log of its engine.",
+    ],
+];
+/** What an exit code tells by itself; any other is the program's own. */
+const EXIT_CODES = {
+    0: "The program ended by itself, and well, though this service is meant to stay. Perhaps it goes to the background, or is done: then set `restart_policy.condition: none`. A failing health check can look like this, too.",
+    126: "A command was found, but could not be executed. Check its executable bit and its first line.",
+    127: "A command was not found. Check `command`, `entrypoint`, and the scripts that they run.",
+    134: "The program ended itself (SIGABRT), as after a failed assertion. Its last lines say why.",
+    139: "The program crashed (SIGSEGV): a fault of its own, or of a library, or made for another processor.",
+    143: "It was ended by a SIGTERM that is not of this rollout: its engine may have restarted, or somebody stops containers on its node.",
+};
+/** One sentence on the likely cause and one on what to do; nothing that the evidence does not show. Empty where it shows nothing. */
+function likelyCause({ state, exitCode, error, container, lastWords }) {
+    if (container?.outOfMemory === true)
+        return "The kernel ended it for want of memory. Raise `deploy.resources.limits.memory` or make it use less; where it has no limit, its node has too little.";
+    const known = ERRORS.find(([pattern]) => pattern.test(error));
+    if (known !== undefined)
+        return known[1];
+    if (container?.health === "unhealthy")
+        return ERRORS[0]?.[1] ?? "";
+    // Newer runtimes start the container first, and leave this to its own output.
+    if (exitCode !== undefined && exitCode !== 0 && /exec format error/i.test(lastWords))
+        return ERRORS.find(([pattern]) => pattern.test(lastWords))?.[1] ?? "";
+    if (exitCode === 137)
+        return killed(container);
+    if (exitCode !== undefined)
+        return EXIT_CODES[exitCode] ?? ownCode(exitCode, lastWords);
+    return OPEN[state] ?? "";
+}
+function killed(container) {
+    return container === undefined
+        ? "It was killed (SIGKILL): often for want of memory, which only its node can tell: `docker inspect` its container there and look for OOMKilled."
+        : "It was killed (SIGKILL), and not for want of memory in its own limits. Look at the kernel's log on its node, and for who stops containers there.";
+}
+function ownCode(exitCode, lastWords) {
+    const next = lastWords === ""
+        ? "It wrote nothing; run the image by hand with the same environment."
+        : "Its last lines say why.";
+    return `The program ended with an error of its own (exit code ${exitCode}). ${next}`;
+}
+/** Of what has not come up when time was over. */
+const OPEN = {
+    starting: "It runs, and its health check has not passed yet. Run the check's command in the container by hand; for a slow start raise `timeout`.",
+    preparing: "Its node is still getting the image ready: a large image, or a slow way to the registry. Raise `timeout` if it merely needs longer.",
+};
+
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(9042);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(8953);
+;// CONCATENATED MODULE: ./src/failing-task.ts
+
+
+
 
 
 
 const LINES = 50;
+const PROBES = 3;
 /** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
 const LINE_LENGTH = 1000;
 const LAST_WORDS_LENGTH = 300;
 function cut(text, length) {
     return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
 }
-/** Asks at once: Swarm forgets a task, and its logs, after four more attempts. A node that can't tell costs seconds, not the verdict. */
-async function tellStory(swarm, service, task) {
-    const [node, logs] = await Promise.allSettled([
+/**
+ * Asks at once: Swarm forgets a task, and its logs, after four more attempts. What can't be told in time costs seconds, not the verdict.
+ * `tasks` are those of the stack.
+ */
+async function tellStory(swarm, service, task, tasks) {
+    const ran = task.containerId !== "";
+    const [node, logs, container] = await Promise.allSettled([
         task.nodeId === "" ? "" : swarm.nodeName(task.nodeId),
-        swarm.taskLogs(task.id, LINES),
+        ran ? swarm.taskLogs(task.id, LINES) : [],
+        swarm.containerFacts(task),
     ]);
     const { slot, image, state, exitCode, error } = task;
     const lines = logs.status === "fulfilled" ? logs.value : [];
+    const facts = container.status === "fulfilled" ? container.value : undefined;
+    const lastWords = (lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "";
     return {
         service,
         slot,
@@ -24637,17 +24823,32 @@ async function tellStory(swarm, service, task) {
         state,
         exitCode,
         error,
+        oomKilled: facts?.outOfMemory,
+        healthChecks: (facts?.probes ?? []).slice(-PROBES).map((probe) => ({
+            exitCode: probe.exitCode,
+            output: cut(probe.output.trim(), LINE_LENGTH),
+        })),
+        attempts: attemptsOf(task, tasks),
+        cause: likelyCause({ state, exitCode, error, container: facts, lastWords }),
         node: node.status === "fulfilled" ? node.value : task.nodeId,
         logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
-        lastWords: cut((lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "", LAST_WORDS_LENGTH),
-        logsMissing: logs.status === "rejected" ? (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(logs.reason) : undefined,
+        lastWords: cut(lastWords, LAST_WORDS_LENGTH),
+        logsMissing: logs.status === "rejected" ? (0,errors/* messageOf */.bD)(logs.reason) : undefined,
     };
+}
+function attemptsOf(task, tasks) {
+    return tasks
+        .filter((each) => each.serviceId === task.serviceId && (0,rollout/* samePlace */.o0)(each, task))
+        .filter((each) => each.id === task.id || each.createdAt < task.createdAt)
+        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.createdAt, b.createdAt))
+        .map(({ createdAt, image, state, exitCode, error }) => ({ createdAt, image, state, exitCode, error }));
 }
 /** `shop_web.2 on n1: task: non-zero exit (3)` */
 function headline(story) {
     const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
     const ended = story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
-    return `Task ${where} (${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_1__/* .shortImage */ .Uq)(story.image)}): ${story.error === "" ? ended : story.error}`;
+    const memory = story.oomKilled === true ? ", out of memory" : "";
+    return `Task ${where} (${(0,reference/* shortImage */.Uq)(story.image)}): ${story.error === "" ? ended : story.error}${memory}`;
 }
 
 
@@ -25998,7 +26199,7 @@ class EngineApi {
         const body = call.body === undefined ? undefined : JSON.stringify(call.body);
         const send = this.#address.tls === undefined ? node_http__WEBPACK_IMPORTED_MODULE_0__.request : node_https__WEBPACK_IMPORTED_MODULE_3__.request;
         const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
-        const isLastCall = call.aboutLock === true && this.#signal.aborted;
+        const isLastCall = call.evenCancelled === true && this.#signal.aborted;
         const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
         const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
         return await new Promise((resolve, reject) => {
@@ -26219,7 +26420,7 @@ class EngineLocks {
     }
     async read(name) {
         const path = `/configs/${name}`;
-        const { status, body, date } = await this.#engine.send(path, { aboutLock: true });
+        const { status, body, date } = await this.#engine.send(path, { aboutLock: true, evenCancelled: true });
         if (status === 404)
             return undefined;
         if (status !== 200)
@@ -26233,13 +26434,13 @@ class EngineLocks {
         return answer !== undefined;
     }
     async remove(id) {
-        const call = { method: "DELETE", aboutLock: true, repeatable: false };
+        const call = { method: "DELETE", aboutLock: true, evenCancelled: true, repeatable: false };
         await unless([404], (0,engine/* successful */.hF)(this.#engine, `/configs/${id}`, call));
     }
 }
 /** Doing it twice does no harm: the second finds what the first has done. */
 function write(body) {
-    return { method: "POST", body, aboutLock: true, repeatable: true };
+    return { method: "POST", body, aboutLock: true, evenCancelled: true, repeatable: true };
 }
 /** The answer, or undefined where the manager refused with such a status. */
 async function unless(statuses, answer) {
@@ -26264,6 +26465,8 @@ function toLock(raw, date) {
     };
 }
 
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(9042);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
@@ -26281,9 +26484,12 @@ var text_order = __nccwpck_require__(8953);
 
 
 
+
 const PREDEFINED_NETWORKS = ["host", "bridge"];
 const NEW_NETWORK = { Driver: "overlay", Attachable: true, Labels: { [defaults/* MANAGED_LABEL */.bS]: "true" } };
 const LOGS_DEADLINE_MS = 8000;
+/** For what only adds to a story. */
+const DETAILS_DEADLINE_MS = 5000;
 const REGISTRY_DEADLINE_MS = 60_000;
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 class EngineSwarm {
@@ -26421,9 +26627,29 @@ class EngineSwarm {
         const ids = new Set(current.map((task) => (0,json/* textAt */.$6)(task, "ID")));
         return all.map((task) => toTask(task, ids.has((0,json/* textAt */.$6)(task, "ID"))));
     }
+    async tasksOn(nodeId) {
+        const found = await this.#list("/tasks", { filters: JSON.stringify({ node: [nodeId] }) });
+        return found.map((task) => toTask(task, false));
+    }
+    async nodes() {
+        return (await this.#list("/nodes")).map(toNode);
+    }
     async nodeName(id) {
-        const node = await (0,engine/* json */.Pq)(this.#engine, `/nodes/${id}`);
+        const node = await (0,engine/* json */.Pq)(this.#engine, `/nodes/${id}`, { deadlineMs: DETAILS_DEADLINE_MS });
         return (0,json/* textAt */.$6)(node, "Description", "Hostname") || id;
+    }
+    async containerFacts({ nodeId, containerId }) {
+        if (containerId === "" || nodeId !== (0,json/* textAt */.$6)(this.#engine.info, "Swarm", "NodeID"))
+            return undefined;
+        try {
+            const call = { deadlineMs: DETAILS_DEADLINE_MS };
+            return toContainerFacts(await (0,engine/* json */.Pq)(this.#engine, `/containers/${containerId}/json`, call));
+        }
+        catch (error) {
+            if (error instanceof errors/* ManagerRefusal */.oF && error.status === 404)
+                return undefined;
+            throw error;
+        }
     }
     async taskLogs(taskId, lines) {
         const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
@@ -26487,20 +26713,41 @@ function toService(raw) {
 }
 function toTask(raw, current) {
     const status = (0,json/* objectAt */.lJ)(raw, "Status");
-    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode");
+    const state = (0,json/* textAt */.$6)(status, "State");
+    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode"); // 0 while it runs
     return {
         id: (0,json/* textAt */.$6)(raw, "ID"),
         serviceId: (0,json/* textAt */.$6)(raw, "ServiceID"),
         slot: (0,json/* numberAt */.tk)(raw, "Slot"),
         nodeId: (0,json/* textAt */.$6)(raw, "NodeID"),
-        state: (0,json/* textAt */.$6)(status, "State"),
+        state,
         desiredState: (0,json/* textAt */.$6)(raw, "DesiredState"),
         error: (0,json/* textAt */.$6)(status, "Err"),
-        exitCode: typeof exitCode === "number" ? exitCode : undefined,
+        exitCode: typeof exitCode === "number" && (0,rollout/* isOver */.PU)({ state }) ? exitCode : undefined,
         image: (0,json/* textAt */.$6)(raw, "Spec", "ContainerSpec", "Image"),
         createdAt: (0,json/* textAt */.$6)(raw, "CreatedAt"),
+        updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),
+        containerId: (0,json/* textAt */.$6)(status, "ContainerStatus", "ContainerID"),
         jobIteration: (0,json/* numberAt */.tk)(raw, "JobIteration", "Index"),
         current,
+    };
+}
+function toNode(raw) {
+    return {
+        id: (0,json/* textAt */.$6)(raw, "ID"),
+        state: (0,json/* textAt */.$6)(raw, "Status", "State"),
+        availability: (0,json/* textAt */.$6)(raw, "Spec", "Availability"),
+        updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),
+    };
+}
+function toContainerFacts(raw) {
+    return {
+        outOfMemory: (0,json.at)(raw, "State", "OOMKilled") === true,
+        health: (0,json/* textAt */.$6)(raw, "State", "Health", "Status"),
+        probes: (0,json/* listAt */.gT)(raw, "State", "Health", "Log").map((probe) => ({
+            exitCode: (0,json/* numberAt */.tk)(probe, "ExitCode"),
+            output: (0,json/* textAt */.$6)(probe, "Output"),
+        })),
     };
 }
 function toStoredConfig(raw) {
@@ -27213,6 +27460,20 @@ function withheld(environment) {
     const hidden = Object.keys(environment).filter(template/* isHidden */.dK);
     return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
 }
+/** Whose calls go out when the job is cancelled, too: what has been begun is not left half done without need. */
+function evenCancelled(engine) {
+    return {
+        get apiVersion() {
+            return engine.apiVersion;
+        },
+        get info() {
+            return engine.info;
+        },
+        isOver: () => true, // There is no time to wait for a connection, or for a leader.
+        send: async (path, call) => await engine.send(path, { ...call, evenCancelled: true }),
+    };
+}
+const NEVER = new AbortController().signal;
 /** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 async function openSession(request) {
     const { privateFolder, configFolder, login, signal, say } = request;
@@ -27224,6 +27485,7 @@ async function openSession(request) {
         const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
         return {
             swarm: new EngineSwarm(engine, () => engine.address, signal),
+            lastSwarm: new EngineSwarm(evenCancelled(engine), () => engine.address, NEVER),
             locks: new EngineLocks(engine),
             docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
             registryAuth: remembered((domain) => domain === login?.registryHost
@@ -28475,20 +28737,110 @@ function lost(stack, taken) {
 
 /***/ }),
 
-/***/ 6507:
+/***/ 6795:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   V: () => (/* binding */ watched),
-/* harmony export */   l: () => (/* binding */ observe)
-/* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2685);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9042);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  l: () => (/* binding */ observe),
+  V: () => (/* binding */ watched)
+});
+
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(2685);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
+// EXTERNAL MODULE: ./src/plan.ts
+var plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(9042);
+;// CONCATENATED MODULE: ./src/standstill.ts
+
+
+
+/**
+ * What neither the tasks of one service nor one moment can tell: whether a rollout stands still for good, and whether a task ended
+ * because of its node.
+ */
+/**
+ * How long nothing may move before waiting is called hopeless. Longer than what passes by itself: a node that died is known to be down
+ * after 15 s, a task is started again after 5 s (Swarm's default), and the scheduler tries anew within a second of every change.
+ */
+const GRACE_MS = 25_000;
+/** A node that went away less long ago may be restarting, or be under maintenance. */
+const MAY_COME_BACK_MS = 10 * 60_000;
+/** An engine that starts again has registered and told how its tasks ended, all of them, within this time. */
+const SAME_EVENT_MS = 20_000;
+/** A task that the scheduler has found no place for. */
+function waits(task) {
+    return task.current && task.state === "pending" && task.error !== "" && task.desiredState !== "shutdown";
+}
+/** On its way up, or on its way out, which makes room for others. */
+function moves(task) {
+    if ((0,rollout/* isOver */.PU)(task) || waits(task))
+        return false;
+    return task.state !== "running" || task.desiredState !== "running";
+}
+/** All that can still change, as text, where something waits for a place and nothing else is on its way; undefined otherwise. */
+function standstill(tasks, down) {
+    // On a node that is down, a task that should stop looks like one that is stopping, for ever (SWARM 16).
+    const seen = tasks.filter(({ nodeId }) => !down.has(nodeId));
+    if (!seen.some(waits) || seen.some(moves))
+        return undefined;
+    return seen
+        .map(({ id, state, desiredState, error }) => `${id} ${state} ${desiredState} ${error}`)
+        .join("\n");
+}
+/** Between two batches of an update nothing moves either. */
+function longestDelayMs(services) {
+    const delays = services.map(({ spec }) => (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Delay") / 1e6);
+    return Math.max(0, ...delays);
+}
+/** Remembers since when nothing has moved. Times are of the watching clock. */
+class Standstill {
+    #picture;
+    #since = 0;
+    /** How long the stack has been standing still, beyond what may pass by itself; undefined where it does not. */
+    hopelessMs(now, services, tasks, nodes) {
+        const down = new Set(nodes.filter(({ state }) => state !== "ready").map(({ id }) => id));
+        const picture = standstill(tasks, down);
+        if (picture !== this.#picture)
+            this.#since = now;
+        this.#picture = picture;
+        const stillMs = now - this.#since;
+        const hopeless = picture !== undefined && stillMs >= GRACE_MS + longestDelayMs(services);
+        return hopeless && !mayComeBack(nodes, tasks.filter(waits)) ? stillMs : undefined;
+    }
+}
+/** Whether a node that is not there for new tasks went away only a short time before they were made, or later. */
+function mayComeBack(nodes, waiting) {
+    const oldest = Math.min(...waiting.map(({ createdAt }) => Date.parse(createdAt)));
+    return nodes.some(({ state, availability, updatedAt }) => (state !== "ready" || availability !== "active") && Date.parse(updatedAt) > oldest - MAY_COME_BACK_MS);
+}
+/**
+ * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
+ * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
+ * tasks of services that nothing was sent to, have ended at that time as well. A program that is to blame fails once more where Swarm
+ * starts it next.
+ */
+function endedWithNode(task, nodes, neighbours) {
+    const node = nodes.find(({ id }) => id === task.nodeId);
+    if (node === undefined || node.state !== "ready" || node.availability === "drain")
+        return true;
+    const awayMs = ({ updatedAt }) => Date.parse(updatedAt) - Date.parse(task.updatedAt);
+    const endedToo = neighbours.some((each) => ((0,rollout/* hasFailed */.WN)(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS);
+    const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < -SAME_EVENT_MS);
+    return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
+}
+
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/observe.ts
+
 
 
 
@@ -28500,35 +28852,94 @@ const POLL_MS = 700;
 /** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
 async function* observe(swarm, clock, request) {
     const start = request.startedAt;
+    const judgement = new Judgement(swarm, request);
     let stableSince;
     let seenAt = start;
-    let verdicts = new Map();
+    let last = { verdicts: new Map(), tasks: [], hopeless: false };
     for (let { seen } = request;; seen = undefined) {
         try {
-            verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
+            last = await judgement.of(seen ?? (await look(swarm, request.stack)), clock.now());
             seenAt = clock.now();
         }
         catch (error) {
             if (!mayPass(error))
                 throw error;
+            const blindMs = clock.now() - seenAt;
             if (clock.now() - start >= request.timeoutMs)
-                throw lostSight(clock.now() - seenAt, verdicts, error);
+                throw lostSight(blindMs, last.verdicts, error);
             await clock.sleep(POLL_MS);
             continue;
         }
         const now = clock.now();
-        const kinds = [...verdicts.values()].map(({ kind }) => kind);
-        stableSince = kinds.every((kind) => kind === "converged") ? (stableSince ?? now) : undefined;
+        const { verdicts, tasks } = last;
+        const stable = [...verdicts.values()].every(({ kind }) => kind === "converged");
+        stableSince = stable ? (stableSince ?? now) : undefined;
         const stableMs = stableSince === undefined ? undefined : now - stableSince;
-        const end = ending(kinds, stableMs, now - start, request);
-        yield { elapsedMs: now - start, verdicts, stableMs, end };
+        const end = ending(last, stableMs, now - start, request);
+        yield { elapsedMs: now - start, verdicts, tasks, stableMs, end };
         if (end !== undefined)
             return;
         await clock.sleep(POLL_MS);
     }
 }
-function ending(kinds, stableMs, elapsedMs, request) {
-    if (request.endOnFailure && kinds.includes("failed"))
+/** Judges look after look, and remembers what one look can't tell. */
+class Judgement {
+    #swarm;
+    #request;
+    #standstill = new Standstill();
+    /** Failed tasks, and whether that was their node's fault. */
+    #examined = new Map();
+    constructor(swarm, request) {
+        this.#swarm = swarm;
+        this.#request = request;
+    }
+    async of({ services, tasks }, now) {
+        const fresh = tasks.filter(({ id }) => !this.#request.oldFailures.has(id));
+        const unexamined = fresh.filter((task) => mayBeItsNode(task) && !this.#examined.has(task.id));
+        const waiting = fresh.filter(waits);
+        // Nodes are asked about only where it matters: on a large swarm the answer is long.
+        const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
+        for (const task of unexamined)
+            this.#examined.set(task.id, endedWithNode(task, nodes, await this.#neighbours(task, services)));
+        const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
+        const verdicts = this.#request.services.map((each) => {
+            const verdict = (0,rollout/* judge */.S4)(this.#snapshot(each, services, tasks));
+            const stuck = verdict.kind === "progressing" ? verdict.tasks.filter(waits) : [];
+            if (hopelessMs === undefined || stuck.length === 0)
+                return [each.name, verdict];
+            const detail = `${verdict.detail}; nothing has moved for ${(0,duration/* formatDuration */.a)(hopelessMs)}`;
+            return [each.name, { kind: "failed", detail, tasks: stuck }];
+        });
+        return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
+    }
+    /** Tasks on the same node that this deployment has nothing to do with. */
+    async #neighbours({ nodeId }, services) {
+        const touched = this.#request.services.filter(({ untouched }) => untouched !== true);
+        const names = new Set(touched.map(({ serviceName }) => serviceName));
+        const ids = new Set(services.filter(({ name }) => names.has(name)).map(({ id }) => id));
+        return (await this.#swarm.tasksOn(nodeId)).filter(({ serviceId }) => !ids.has(serviceId));
+    }
+    #snapshot(each, services, tasks) {
+        const live = services.find((service) => service.name === each.serviceName);
+        return {
+            name: each.name,
+            sent: each.sent,
+            live,
+            tasks: tasks.filter((task) => task.serviceId === live?.id),
+            oldFailures: this.#request.oldFailures,
+            lostWithNode: new Set([...this.#examined].filter(([, lost]) => lost).map(([id]) => id)),
+            untouched: each.untouched ?? false,
+            networkIds: this.#request.networkIds,
+        };
+    }
+}
+/** An engine that stops ends its containers, with whatever they make of that. */
+function mayBeItsNode(task) {
+    return task.current && task.nodeId !== "" && ((0,rollout/* hasFailed */.WN)(task) || task.state === "complete");
+}
+function ending({ verdicts, hopeless }, stableMs, elapsedMs, request) {
+    const failed = [...verdicts.values()].some(({ kind }) => kind === "failed");
+    if (failed && (request.endOnFailure || hopeless))
         return "failed";
     if (stableMs !== undefined && stableMs >= request.stableForMs)
         return "stable";
@@ -28536,33 +28947,21 @@ function ending(kinds, stableMs, elapsedMs, request) {
 }
 /** A manager that does not answer, or has no leader just now, may do so again; anything else will not mend itself. */
 function mayPass(error) {
-    return error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ConnectError */ .T$ || (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ManagerRefusal */ .oF && error.status >= 500);
+    return error instanceof errors/* ConnectError */.T$ || (error instanceof errors/* ManagerRefusal */.oF && error.status >= 500);
 }
 async function look(swarm, stack) {
     const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
     return { services, tasks };
 }
-function judged({ services, tasks }, request) {
-    return new Map(request.services.map((each) => {
-        const live = services.find((service) => service.name === each.serviceName);
-        const snapshot = {
-            name: each.name,
-            sent: each.sent,
-            live,
-            tasks: tasks.filter((task) => task.serviceId === live?.id),
-            oldFailures: request.oldFailures,
-            networkIds: request.networkIds,
-        };
-        return [each.name, (0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .judge */ .S4)(snapshot)];
-    }));
-}
 /** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
 function lostSight(blindMs, verdicts, error) {
     const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
-    return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .DeployError */ .sH(`No manager could be asked about the rollout for the last ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_4__/* .formatDuration */ .a)(blindMs)}: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
+    return new errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
 }
 function watched(services) {
-    return services.flatMap(({ name, wanted }) => wanted === undefined ? [] : [{ name, serviceName: (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(wanted, "Name"), sent: wanted }]);
+    return services.flatMap(({ name, change, wanted }) => wanted === undefined
+        ? []
+        : [{ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: wanted, untouched: change === "unchanged" }]);
 }
 
 
@@ -29291,7 +29690,7 @@ function objectLabels(object, { inputs, world }) {
 /* harmony export */   c: () => (/* binding */ readHistory)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6507);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6795);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
 /* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5251);
 /* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4500);
@@ -29657,10 +30056,12 @@ function ownLabel(raw, name) {
 /* harmony export */   dT: () => (/* binding */ imageOf),
 /* harmony export */   f5: () => (/* binding */ noFacts),
 /* harmony export */   jt: () => (/* binding */ noLogs),
+/* harmony export */   mR: () => (/* binding */ healthLines),
+/* harmony export */   xS: () => (/* binding */ attemptLines),
 /* harmony export */   z: () => (/* binding */ summary)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1493);
+/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(301);
 /* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9587);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4144);
 /* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2685);
@@ -29721,7 +30122,17 @@ function planJson(plan) {
 function serviceJson(service, stories) {
     const failingTasks = stories
         .filter((story) => story.service === service.name)
-        .map(({ slot, node, image, state, exitCode, error }) => ({ slot, node, image, state, exitCode, error }));
+        .map(({ slot, node, image, state, exitCode, error, oomKilled, cause, attempts }) => ({
+        slot,
+        node,
+        image,
+        state,
+        exitCode,
+        error,
+        oomKilled,
+        cause,
+        attempts,
+    }));
     return { ...service, failingTasks };
 }
 /** The image of a service spec; empty without one. */
@@ -29839,11 +30250,45 @@ function timeline(services) {
     ].join("\n");
 }
 function storyMarkdown(story) {
-    const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
-    return `<details open><summary>${oneLine(escapeHtml((0,_failing_task_js__WEBPACK_IMPORTED_MODULE_1__/* .headline */ .P)(story)))}</summary>\n\n${fenced(lines)}\n\n</details>`;
+    const parts = [
+        story.cause, // Wholly our own words.
+        attemptsTable(story),
+        story.healthChecks.length > 0 ? `Last health checks:\n\n${fenced(healthLines(story))}` : "",
+        fenced(story.logs.length > 0 ? story.logs : [noLogs(story)]),
+    ].filter((part) => part !== "");
+    return `<details open><summary>${oneLine(escapeHtml((0,_failing_task_js__WEBPACK_IMPORTED_MODULE_1__/* .headline */ .P)(story)))}</summary>\n\n${parts.join("\n\n")}\n\n</details>`;
+}
+/** What came before in the same place; a table of one row would repeat the headline. */
+function attemptsTable({ attempts }) {
+    if (attempts.length < 2)
+        return "";
+    const rows = attempts.map(({ createdAt, image, state, exitCode, error }) => {
+        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
+        return `| ${cells.map((cell, column) => (column === 1 ? cell : escapeMarkdown(cell))).join(" | ")} |`;
+    });
+    return ["| task made | image | state | exit code | error |", "|---|---|---|---|---|", ...rows].join("\n");
+}
+/** The same for the log. */
+function attemptLines({ attempts }) {
+    if (attempts.length < 2)
+        return [];
+    return attempts.map(({ createdAt, image, state, exitCode, error }) => {
+        const ended = exitCode === undefined ? state : `${state} (${exitCode})`;
+        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
+    });
+}
+/** `2026-08-01T10:00:00.123456789Z` to the second. */
+function timeOf(rfc3339) {
+    return rfc3339.replace(/\.\d+/, "").replace("T", " ");
+}
+/** What the last health checks printed, line by line. */
+function healthLines({ healthChecks }) {
+    return healthChecks.map(({ exitCode, output }) => `health check, exit code ${exitCode}: ${output === "" ? "(wrote nothing)" : output}`);
 }
 /** What to say in place of a task's last words. */
 function noLogs(story) {
+    if (story.state === "pending" || story.state === "rejected")
+        return "(this task never started)";
     return story.logsMissing === undefined
         ? "(this task wrote nothing)"
         : `(its log could not be read: ${story.logsMissing})`;
@@ -29897,11 +30342,13 @@ function oneLine(text) {
 /* harmony export */   pJ: () => (/* binding */ exchangeSpec)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(9321);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5749);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
-/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6507);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6795);
+
 
 
 
@@ -29913,45 +30360,58 @@ function oneLine(text) {
 const TRIES = 5;
 const AGAIN_MS = 400;
 /**
- * Puts back what this run has sent: earlier specs return, new services go. Only what still is as it was sent is touched: what
- * somebody else has changed since is theirs. `sent` holds full names.
+ * Puts back what this run has sent: earlier specs return, all at once, then new services go. Only what still is as it was sent is
+ * touched: what somebody else has changed since is theirs. `sent` holds full names.
  */
 async function restore(plan, sent, swarm, clock, voice) {
     const services = [];
     const removed = [];
-    const failures = [];
-    const names = await namesOf(plan.stack, swarm);
-    for (const { name, before, wanted } of (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan)) {
-        const serviceName = (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .textAt */ .$6)(wanted, "Name");
-        if (!sent.has(serviceName))
-            continue;
-        const asSent = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .withRealIds */ .hm)(wanted ?? {}, names.ids), names.networkIds);
+    const failed = new Map();
+    const [names, first] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
+    const affected = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).filter(({ wanted }) => sent.has((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name")));
+    const trying = async (name, work) => {
         try {
-            if (before === undefined) {
-                if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds))
-                    removed.push(name);
-            }
-            else {
-                const live = (await swarm.services(plan.stack)).find((service) => service.id === before.id);
-                const exchange = { from: asSent, to: before.spec, auth: undefined };
-                await exchangeSpec(swarm, plan.stack, live, exchange, names.networkIds, clock);
-                services.push({ name, serviceName, sent: before.spec });
-                voice.say(`${name}: back to what ran before.`);
-            }
+            await work();
         }
         catch (error) {
-            failures.push(`${name}: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+            failed.set((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error), [...(failed.get((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)) ?? []), name]);
             voice.say(`${name}: could not be put back: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
-            // A step that is being ended, or a manager that is gone, will not do better with the next one.
-            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .Cancelled */ .cJ || error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ConnectError */ .T$)
-                break;
         }
-    }
-    for (const name of removed)
-        voice.say(`${name}: removed, since this deployment created it.`);
+    };
+    const back = async ({ name, before, wanted }) => {
+        if (before === undefined)
+            return;
+        await trying(name, async () => {
+            const live = first.find((service) => service.id === before.id);
+            const exchange = { from: asSent(wanted, names), to: before.spec, auth: undefined };
+            await exchangeSpec(swarm, plan.stack, live, exchange, names.networkIds, clock);
+            services.push({ name, serviceName: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name"), sent: before.spec });
+            voice.say(`${name}: back to what ran before.`);
+        });
+    };
+    const remove = async ({ name, before, wanted }) => {
+        if (before !== undefined)
+            return;
+        await trying(name, async () => {
+            const live = first.find((service) => service.name === (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name"));
+            if (live === undefined)
+                return;
+            if (!same(live.spec, asSent(wanted, names), names.networkIds))
+                throw new ChangedMeanwhile(SOMEBODY_ELSE);
+            await swarm.removeService(live.id);
+            removed.push(name);
+            voice.say(`${name}: removed, since this deployment created it.`);
+        });
+    };
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(affected.map(back));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(affected.map(remove));
+    const failures = [...failed].map(([why, all]) => `${all.join(", ")}: ${why}`);
     return { services, removed, failures };
 }
-/** Names to ids of everything that a spec may refer to, as they are now. */
+function asSent(wanted, { ids, networkIds }) {
+    return (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .withRealIds */ .hm)(wanted ?? {}, ids), networkIds);
+}
+/** Of everything that a spec may refer to, as it is now. */
 async function namesOf(stack, swarm) {
     const { networks, configs, secrets } = await swarm.survey(stack);
     const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)(networks);
@@ -29962,15 +30422,6 @@ async function namesOf(stack, swarm) {
 class ChangedMeanwhile extends Error {
 }
 const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
-async function removeNew(swarm, stack, serviceName, sent, networkIds) {
-    const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
-    if (live === undefined)
-        return false;
-    if (!same(live.spec, sent, networkIds))
-        throw new ChangedMeanwhile(SOMEBODY_ELSE);
-    await swarm.removeService(live.id);
-    return true;
-}
 /** Gives a service another spec, but only in place of the one it is known to have. `live` is the service as it was read last. */
 async function exchangeSpec(swarm, stack, live, { from, to, auth }, networkIds, clock) {
     const id = live?.id;
@@ -30391,7 +30842,9 @@ function againOf(release) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   PU: () => (/* binding */ isOver),
 /* harmony export */   S4: () => (/* binding */ judge),
-/* harmony export */   jj: () => (/* binding */ endedByItself)
+/* harmony export */   WN: () => (/* binding */ hasFailed),
+/* harmony export */   jj: () => (/* binding */ endedByItself),
+/* harmony export */   o0: () => (/* binding */ samePlace)
 /* harmony export */ });
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2880);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9321);
@@ -30404,7 +30857,7 @@ function judge(snapshot) {
     if (live === undefined)
         return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
     const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-    const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
+    const culprits = fresh.filter((task) => !snapshot.lostWithNode.has(task.id) && failed(task, live.spec, fresh));
     const drift = (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(live.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(sent, networkIds));
     if (drift.length > 0)
         return superseded(live, culpritsOfRollback(live, sent, fresh));
@@ -30412,11 +30865,15 @@ function judge(snapshot) {
     if (current.length > 0)
         return { kind: "failed", detail: failure(current), tasks: current };
     const state = live.update?.state ?? "";
-    // Other words may be left from an earlier update of a service that this deployment did not send anything to.
-    if (state === "paused" || state === "rollback_paused") {
-        return { kind: "failed", detail: live.update?.message || state, tasks: culprits };
-    }
-    return running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
+    const verdict = running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
+    if (state !== "paused" && state !== "rollback_paused")
+        return verdict;
+    // Of a service that nothing was sent to, that may be a scar: all may have come up since. But where it has not, Swarm goes no further.
+    if (snapshot.untouched && verdict.kind === "converged")
+        return verdict;
+    const words = live.update?.message || state;
+    const detail = snapshot.untouched ? `${verdict.detail}; an earlier update is stuck: ${words}` : words;
+    return { kind: "failed", detail, tasks: culprits };
 }
 function superseded(live, tasks) {
     const state = live.update?.state ?? "";
@@ -30449,6 +30906,7 @@ function culpritsOfRollback(live, sent, fresh) {
 function endedByItself(task) {
     return hasFailed(task) || (task.current && task.state === "complete");
 }
+/** Swarm itself calls it a failure. */
 function hasFailed(task) {
     return task.state === "failed" || task.state === "rejected";
 }
@@ -30456,15 +30914,33 @@ function hasFailed(task) {
 function failed(task, spec, all) {
     if (task.state === "rejected")
         return isHopeless(task, all);
-    return task.state === "failed" || (task.state === "complete" && !mayFinish(spec));
+    if (task.state === "failed")
+        return !hasAnotherTry(task, spec, all);
+    return task.state === "complete" && !mayFinish(spec);
+}
+/** Swarm forgets all but the last five tasks of a slot; who has failed as often is in a loop, whatever is allowed. */
+const MOST_TRIES = 4;
+/**
+ * What runs once and says how often it may be tried again has failed when it has failed that often. Without a number Swarm would go on
+ * for ever, and the first failure is one.
+ */
+function hasAnotherTry(task, spec, all) {
+    const again = Math.min((0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .numberAt */ .tk)(spec, "TaskTemplate", "RestartPolicy", "MaxAttempts"), MOST_TRIES);
+    if (!mayFinish(spec) || (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "TaskTemplate", "RestartPolicy", "Condition") === "none")
+        return false;
+    return all.filter((each) => each.state === "failed" && samePlace(each, task)).length <= again;
+}
+/** Of one slot, or, in a global service, on one node. */
+function samePlace(a, b) {
+    return a.slot === b.slot && (a.slot > 0 || a.nodeId === b.nodeId);
 }
 /**
  * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
  * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
  */
 function isHopeless(task, all) {
-    const here = all.filter(({ state, slot, nodeId }) => state === "rejected" && slot === task.slot && (slot > 0 || nodeId === task.nodeId));
-    return here.length > 1 || /no such image|not found/i.test(task.error);
+    const here = all.filter((each) => each.state === "rejected" && samePlace(each, task));
+    return here.length > 1 || /no such image/i.test(task.error);
 }
 /**
  * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it
@@ -30501,18 +30977,20 @@ function running(live, current, all, updating) {
     const ended = !job && up.length < wanted && done.length > 0;
     const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : ended ? "running or ended well" : "running"}`;
     if (surplus > 0)
-        return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
+        return { kind: "progressing", detail: `${detail}, ${surplus} too many`, tasks: [] };
     if (good >= wanted && leftover.length === 0 && !updating) {
         const nowhere = wanted === 0 && (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "Global") !== undefined;
         return { kind: "converged", detail: nowhere ? `${detail}: no node is eligible` : detail };
     }
     if (good >= wanted && leftover.length === 0)
-        return { kind: "progressing", detail: `${detail}, watched by Swarm` };
-    const waiting = mine.find((task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running");
-    const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
+        return { kind: "progressing", detail: `${detail}, watched by Swarm`, tasks: [] };
+    const open = mine.filter((task) => !isOver(task) && task.state !== "running" && task.desiredState !== "shutdown");
+    const waiting = open.find((task) => task.error !== "");
+    const rest = waiting === undefined ? states(open) : `: ${waiting.error}`;
     return {
         kind: "progressing",
         detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
+        tasks: open,
     };
 }
 function jobCompletions(live) {
@@ -30520,8 +30998,7 @@ function jobCompletions(live) {
         (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
     return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
 }
-function states(tasks) {
-    const open = tasks.filter((task) => task.state !== "running" && task.desiredState !== "shutdown");
+function states(open) {
     const names = [...new Set(open.map((task) => task.state))];
     return names.length === 0 ? "" : ` (${names.join(", ")})`;
 }

@@ -1,15 +1,13 @@
 import { aftermath } from "./aftermath.ts";
 import { type Created } from "./apply.ts";
-import { type Problem, messageOf } from "./errors.ts";
-import { headline } from "./failing-task.ts";
-import { formatDuration } from "./inputs/duration.ts";
+import { messageOf } from "./errors.ts";
 import { watched } from "./observe.ts";
 import { type Plan, isEmpty, withRealIds } from "./plan.ts";
 import { type Prepared, type Rollout } from "./prepare.ts";
 import { type ServiceResult } from "./report.ts";
 import { endedByItself, isOver } from "./rollout.ts";
 import { networkIdsOf } from "./spec.ts";
-import { type Watch, watch } from "./watch.ts";
+import { type Watch, rolloutProblems, watch } from "./watch.ts";
 import { type Session } from "./world.ts";
 
 /**
@@ -90,28 +88,6 @@ function withVerdict(service: ServiceResult, seen: Watch): ServiceResult {
     detail: verdict.detail,
     durationMs: seen.convergedAt.get(service.name),
   };
-}
-
-/** One problem for each service that is to blame; those that were merely still on their way are in the table. */
-function rolloutProblems(seen: Watch, timeoutMs: number): Problem[] {
-  const blamed = [...seen.verdicts].filter(([, { kind }]) =>
-    seen.end === "failed" ? kind === "failed" : kind !== "converged",
-  );
-  if (blamed.length === 0)
-    return [
-      {
-        message: `The stack did not stay as it was sent for long enough within ${formatDuration(timeoutMs)}.`,
-      },
-    ];
-  return blamed.map(([name, { detail }]) => {
-    if (seen.end === "timeout")
-      return { message: `Service ${name} did not converge within ${formatDuration(timeoutMs)}: ${detail}.` };
-    const story = seen.stories.find(({ service }) => service === name);
-    if (story === undefined) return { message: `Service ${name} failed: ${detail}.` };
-    const what = story.error === detail ? "" : `: ${detail}`; // The headline says it already.
-    const lastWords = story.lastWords === "" ? "" : ` Its last words: “${story.lastWords}”.`;
-    return { message: `Service ${name} failed${what}. ${headline(story)}.${lastWords}` };
-  });
 }
 
 /** Why a service goes, by mode. */

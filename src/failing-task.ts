@@ -1,8 +1,21 @@
 import { messageOf } from "./errors.ts";
 import { shortImage } from "./image/reference.ts";
-import { type Swarm, type Task } from "./swarm.ts";
+import { likelyCause } from "./likely-cause.ts";
+import { samePlace } from "./rollout.ts";
+import { compareTexts } from "./text-order.ts";
+import { type ContainerFacts, type Swarm, type Task } from "./swarm.ts";
 
-/** What is known about one failed task, for a person who was not there. */
+/** One task of a slot, or, in a global service, of a node. */
+interface Attempt {
+  /** RFC 3339, by the manager's clock. */
+  readonly createdAt: string;
+  readonly image: string;
+  readonly state: string;
+  readonly exitCode: number | undefined;
+  readonly error: string;
+}
+
+/** What is known about one failed task, or one that does not come up, for a person who was not there. */
 export interface TaskStory {
   readonly service: string;
   readonly slot: number;
@@ -12,6 +25,14 @@ export interface TaskStory {
   readonly exitCode: number | undefined;
   /** Swarm's own words; empty for a task that ended by itself. */
   readonly error: string;
+  /** Whether the kernel ended it for want of memory; undefined where its node could not be asked. */
+  readonly oomKilled: boolean | undefined;
+  /** What the last health checks printed, with their exit codes, oldest first; empty where its node could not be asked, too. */
+  readonly healthChecks: ContainerFacts["probes"];
+  /** The tasks that the swarm remembers in its place, oldest first; this one is the last. */
+  readonly attempts: readonly Attempt[];
+  /** What this looks like, and what to do next; empty where nothing can be said. */
+  readonly cause: string;
   /** The last lines that this very task wrote. */
   readonly logs: readonly string[];
   /**
@@ -24,6 +45,7 @@ export interface TaskStory {
 }
 
 const LINES = 50;
+const PROBES = 3;
 /** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
 const LINE_LENGTH = 1000;
 const LAST_WORDS_LENGTH = 300;
@@ -32,14 +54,26 @@ function cut(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
 }
 
-/** Asks at once: Swarm forgets a task, and its logs, after four more attempts. A node that can't tell costs seconds, not the verdict. */
-export async function tellStory(swarm: Swarm, service: string, task: Task): Promise<TaskStory> {
-  const [node, logs] = await Promise.allSettled([
+/**
+ * Asks at once: Swarm forgets a task, and its logs, after four more attempts. What can't be told in time costs seconds, not the verdict.
+ * `tasks` are those of the stack.
+ */
+export async function tellStory(
+  swarm: Swarm,
+  service: string,
+  task: Task,
+  tasks: readonly Task[],
+): Promise<TaskStory> {
+  const ran = task.containerId !== "";
+  const [node, logs, container] = await Promise.allSettled([
     task.nodeId === "" ? "" : swarm.nodeName(task.nodeId),
-    swarm.taskLogs(task.id, LINES),
+    ran ? swarm.taskLogs(task.id, LINES) : [],
+    swarm.containerFacts(task),
   ]);
   const { slot, image, state, exitCode, error } = task;
   const lines = logs.status === "fulfilled" ? logs.value : [];
+  const facts = container.status === "fulfilled" ? container.value : undefined;
+  const lastWords = (lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "";
   return {
     service,
     slot,
@@ -47,11 +81,26 @@ export async function tellStory(swarm: Swarm, service: string, task: Task): Prom
     state,
     exitCode,
     error,
+    oomKilled: facts?.outOfMemory,
+    healthChecks: (facts?.probes ?? []).slice(-PROBES).map((probe) => ({
+      exitCode: probe.exitCode,
+      output: cut(probe.output.trim(), LINE_LENGTH),
+    })),
+    attempts: attemptsOf(task, tasks),
+    cause: likelyCause({ state, exitCode, error, container: facts, lastWords }),
     node: node.status === "fulfilled" ? node.value : task.nodeId,
     logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
-    lastWords: cut((lines.findLast(({ stderr }) => stderr) ?? lines.at(-1))?.text ?? "", LAST_WORDS_LENGTH),
+    lastWords: cut(lastWords, LAST_WORDS_LENGTH),
     logsMissing: logs.status === "rejected" ? messageOf(logs.reason) : undefined,
   };
+}
+
+function attemptsOf(task: Task, tasks: readonly Task[]): Attempt[] {
+  return tasks
+    .filter((each) => each.serviceId === task.serviceId && samePlace(each, task))
+    .filter((each) => each.id === task.id || each.createdAt < task.createdAt)
+    .toSorted((a, b) => compareTexts(a.createdAt, b.createdAt))
+    .map(({ createdAt, image, state, exitCode, error }) => ({ createdAt, image, state, exitCode, error }));
 }
 
 /** `shop_web.2 on n1: task: non-zero exit (3)` */
@@ -59,5 +108,6 @@ export function headline(story: TaskStory): string {
   const where = `${story.service}${story.slot > 0 ? `.${story.slot}` : ""}${story.node === "" ? "" : ` on ${story.node}`}`;
   const ended =
     story.exitCode === undefined ? story.state : `${story.state} with exit code ${story.exitCode}`;
-  return `Task ${where} (${shortImage(story.image)}): ${story.error === "" ? ended : story.error}`;
+  const memory = story.oomKilled === true ? ", out of memory" : "";
+  return `Task ${where} (${shortImage(story.image)}): ${story.error === "" ? ended : story.error}${memory}`;
 }

@@ -2,7 +2,8 @@ import { ConnectError, DeployError, ManagerRefusal, messageOf } from "./errors.t
 import { formatDuration } from "./inputs/duration.ts";
 import { textAt } from "./json.ts";
 import { type PlannedService } from "./plan.ts";
-import { type ServiceSnapshot, type Verdict, judge } from "./rollout.ts";
+import { type ServiceSnapshot, type Verdict, hasFailed, judge } from "./rollout.ts";
+import { Standstill, endedWithNode, waits } from "./standstill.ts";
 import { type Service, type ServiceSpec, type Swarm, type Task } from "./swarm.ts";
 import { type Clock } from "./world.ts";
 
@@ -15,15 +16,19 @@ export interface Watched {
   /** Its full name on the swarm. */
   readonly serviceName: string;
   readonly sent: ServiceSpec;
+  /** Nothing was sent, since it has this spec already. */
+  readonly untouched?: boolean;
 }
 
 export interface Observation {
   /** Milliseconds since `startedAt`. */
   readonly elapsedMs: number;
   readonly verdicts: ReadonlyMap<string, Verdict>;
+  /** All of the stack, as seen last. */
+  readonly tasks: readonly Task[];
   /** How long everything has been converged without a break; undefined while something is not. */
   readonly stableMs: number | undefined;
-  /** Set on the last observation. */
+  /** Set on the last observation. What stands still for good has failed, also while putting things back. */
   readonly end: "stable" | "failed" | "timeout" | undefined;
 }
 
@@ -56,37 +61,108 @@ export async function* observe(
   request: WatchRequest,
 ): AsyncGenerator<Observation> {
   const start = request.startedAt;
+  const judgement = new Judgement(swarm, request);
   let stableSince: number | undefined;
   let seenAt = start;
-  let verdicts: ReadonlyMap<string, Verdict> = new Map();
+  let last: Judged = { verdicts: new Map(), tasks: [], hopeless: false };
   for (let { seen } = request; ; seen = undefined) {
     try {
-      verdicts = judged(seen ?? (await look(swarm, request.stack)), request);
+      last = await judgement.of(seen ?? (await look(swarm, request.stack)), clock.now());
       seenAt = clock.now();
     } catch (error) {
       if (!mayPass(error)) throw error;
-      if (clock.now() - start >= request.timeoutMs) throw lostSight(clock.now() - seenAt, verdicts, error);
+      const blindMs = clock.now() - seenAt;
+      if (clock.now() - start >= request.timeoutMs) throw lostSight(blindMs, last.verdicts, error);
       await clock.sleep(POLL_MS);
       continue;
     }
     const now = clock.now();
-    const kinds = [...verdicts.values()].map(({ kind }) => kind);
-    stableSince = kinds.every((kind) => kind === "converged") ? (stableSince ?? now) : undefined;
+    const { verdicts, tasks } = last;
+    const stable = [...verdicts.values()].every(({ kind }) => kind === "converged");
+    stableSince = stable ? (stableSince ?? now) : undefined;
     const stableMs = stableSince === undefined ? undefined : now - stableSince;
-    const end = ending(kinds, stableMs, now - start, request);
-    yield { elapsedMs: now - start, verdicts, stableMs, end };
+    const end = ending(last, stableMs, now - start, request);
+    yield { elapsedMs: now - start, verdicts, tasks, stableMs, end };
     if (end !== undefined) return;
     await clock.sleep(POLL_MS);
   }
 }
 
+interface Judged {
+  readonly verdicts: ReadonlyMap<string, Verdict>;
+  readonly tasks: readonly Task[];
+  /** Something waits for a place and will not get one. */
+  readonly hopeless: boolean;
+}
+
+/** Judges look after look, and remembers what one look can't tell. */
+class Judgement {
+  readonly #swarm: Swarm;
+  readonly #request: WatchRequest;
+  readonly #standstill = new Standstill();
+  /** Failed tasks, and whether that was their node's fault. */
+  readonly #examined = new Map<string, boolean>();
+
+  constructor(swarm: Swarm, request: WatchRequest) {
+    this.#swarm = swarm;
+    this.#request = request;
+  }
+
+  async of({ services, tasks }: Look, now: number): Promise<Judged> {
+    const fresh = tasks.filter(({ id }) => !this.#request.oldFailures.has(id));
+    const unexamined = fresh.filter((task) => mayBeItsNode(task) && !this.#examined.has(task.id));
+    const waiting = fresh.filter(waits);
+    // Nodes are asked about only where it matters: on a large swarm the answer is long.
+    const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
+    for (const task of unexamined)
+      this.#examined.set(task.id, endedWithNode(task, nodes, await this.#neighbours(task, services)));
+    const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
+    const verdicts = this.#request.services.map((each): [string, Verdict] => {
+      const verdict = judge(this.#snapshot(each, services, tasks));
+      const stuck = verdict.kind === "progressing" ? verdict.tasks.filter(waits) : [];
+      if (hopelessMs === undefined || stuck.length === 0) return [each.name, verdict];
+      const detail = `${verdict.detail}; nothing has moved for ${formatDuration(hopelessMs)}`;
+      return [each.name, { kind: "failed", detail, tasks: stuck }];
+    });
+    return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
+  }
+
+  /** Tasks on the same node that this deployment has nothing to do with. */
+  async #neighbours({ nodeId }: Task, services: readonly Service[]): Promise<Task[]> {
+    const touched = this.#request.services.filter(({ untouched }) => untouched !== true);
+    const names = new Set(touched.map(({ serviceName }) => serviceName));
+    const ids = new Set(services.filter(({ name }) => names.has(name)).map(({ id }) => id));
+    return (await this.#swarm.tasksOn(nodeId)).filter(({ serviceId }) => !ids.has(serviceId));
+  }
+
+  #snapshot(each: Watched, services: readonly Service[], tasks: readonly Task[]): ServiceSnapshot {
+    const live = services.find((service) => service.name === each.serviceName);
+    return {
+      name: each.name,
+      sent: each.sent,
+      live,
+      tasks: tasks.filter((task) => task.serviceId === live?.id),
+      oldFailures: this.#request.oldFailures,
+      lostWithNode: new Set([...this.#examined].filter(([, lost]) => lost).map(([id]) => id)),
+      untouched: each.untouched ?? false,
+      networkIds: this.#request.networkIds,
+    };
+  }
+}
+
+/** An engine that stops ends its containers, with whatever they make of that. */
+function mayBeItsNode(task: Task): boolean {
+  return task.current && task.nodeId !== "" && (hasFailed(task) || task.state === "complete");
+}
+
 function ending(
-  kinds: readonly Verdict["kind"][],
+  { verdicts, hopeless }: Judged,
   stableMs: number | undefined,
   elapsedMs: number,
   request: WatchRequest,
 ): Observation["end"] {
-  if (request.endOnFailure && kinds.includes("failed")) return "failed";
+  const failed = [...verdicts.values()].some(({ kind }) => kind === "failed");
+  if (failed && (request.endOnFailure || hopeless)) return "failed";
   if (stableMs !== undefined && stableMs >= request.stableForMs) return "stable";
   return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
 }
@@ -101,23 +177,6 @@ async function look(swarm: Swarm, stack: string): Promise<Look> {
   return { services, tasks };
 }
 
-function judged({ services, tasks }: Look, request: WatchRequest): ReadonlyMap<string, Verdict> {
-  return new Map(
-    request.services.map((each) => {
-      const live = services.find((service) => service.name === each.serviceName);
-      const snapshot: ServiceSnapshot = {
-        name: each.name,
-        sent: each.sent,
-        live,
-        tasks: tasks.filter((task) => task.serviceId === live?.id),
-        oldFailures: request.oldFailures,
-        networkIds: request.networkIds,
-      };
-      return [each.name, judge(snapshot)];
-    }),
-  );
-}
-
 /** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
 function lostSight(blindMs: number, verdicts: ReadonlyMap<string, Verdict>, error: unknown): DeployError {
   const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
@@ -129,7 +188,9 @@ function lostSight(blindMs: number, verdicts: ReadonlyMap<string, Verdict>, erro
 }
 
 export function watched(services: readonly PlannedService[]): Watched[] {
-  return services.flatMap(({ name, wanted }) =>
-    wanted === undefined ? [] : [{ name, serviceName: textAt(wanted, "Name"), sent: wanted }],
+  return services.flatMap(({ name, change, wanted }) =>
+    wanted === undefined
+      ? []
+      : [{ name, serviceName: textAt(wanted, "Name"), sent: wanted, untouched: change === "unchanged" }],
   );
 }

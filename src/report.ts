@@ -97,7 +97,17 @@ function planJson(plan: Plan | undefined): unknown {
 function serviceJson(service: ServiceResult, stories: readonly TaskStory[]): unknown {
   const failingTasks = stories
     .filter((story) => story.service === service.name)
-    .map(({ slot, node, image, state, exitCode, error }) => ({ slot, node, image, state, exitCode, error }));
+    .map(({ slot, node, image, state, exitCode, error, oomKilled, cause, attempts }) => ({
+      slot,
+      node,
+      image,
+      state,
+      exitCode,
+      error,
+      oomKilled,
+      cause,
+      attempts,
+    }));
   return { ...service, failingTasks };
 }
 
@@ -223,12 +233,50 @@ function timeline(services: readonly ServiceResult[]): string {
 }
 
 function storyMarkdown(story: TaskStory): string {
-  const lines = story.logs.length > 0 ? story.logs : [noLogs(story)];
-  return `<details open><summary>${oneLine(escapeHtml(headline(story)))}</summary>\n\n${fenced(lines)}\n\n</details>`;
+  const parts = [
+    story.cause, // Wholly our own words.
+    attemptsTable(story),
+    story.healthChecks.length > 0 ? `Last health checks:\n\n${fenced(healthLines(story))}` : "",
+    fenced(story.logs.length > 0 ? story.logs : [noLogs(story)]),
+  ].filter((part) => part !== "");
+  return `<details open><summary>${oneLine(escapeHtml(headline(story)))}</summary>\n\n${parts.join("\n\n")}\n\n</details>`;
+}
+
+/** What came before in the same place; a table of one row would repeat the headline. */
+function attemptsTable({ attempts }: TaskStory): string {
+  if (attempts.length < 2) return "";
+  const rows = attempts.map(({ createdAt, image, state, exitCode, error }) => {
+    const cells = [timeOf(createdAt), code(shortImage(image)), state, exitCode?.toString() ?? "", error];
+    return `| ${cells.map((cell, column) => (column === 1 ? cell : escapeMarkdown(cell))).join(" | ")} |`;
+  });
+  return ["| task made | image | state | exit code | error |", "|---|---|---|---|---|", ...rows].join("\n");
+}
+
+/** The same for the log. */
+export function attemptLines({ attempts }: TaskStory): string[] {
+  if (attempts.length < 2) return [];
+  return attempts.map(({ createdAt, image, state, exitCode, error }) => {
+    const ended = exitCode === undefined ? state : `${state} (${exitCode})`;
+    return `${timeOf(createdAt)} ${shortImage(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
+  });
+}
+
+/** `2026-08-01T10:00:00.123456789Z` to the second. */
+function timeOf(rfc3339: string): string {
+  return rfc3339.replace(/\.\d+/, "").replace("T", " ");
+}
+
+/** What the last health checks printed, line by line. */
+export function healthLines({ healthChecks }: TaskStory): string[] {
+  return healthChecks.map(
+    ({ exitCode, output }) =>
+      `health check, exit code ${exitCode}: ${output === "" ? "(wrote nothing)" : output}`,
+  );
 }
 
 /** What to say in place of a task's last words. */
 export function noLogs(story: TaskStory): string {
+  if (story.state === "pending" || story.state === "rejected") return "(this task never started)";
   return story.logsMissing === undefined
     ? "(this task wrote nothing)"
     : `(its log could not be read: ${story.logsMissing})`;

@@ -1,5 +1,5 @@
 import { canonicalSpec, differences } from "./spec.ts";
-import { at, listAt, objectAt, textAt } from "./json.ts";
+import { at, listAt, numberAt, objectAt, textAt } from "./json.ts";
 import { type Service, type ServiceSpec, type Task } from "./swarm.ts";
 
 /** One service at one moment, beside what we want of it. */
@@ -13,13 +13,18 @@ export interface ServiceSnapshot {
   readonly tasks: readonly Task[];
   /** Tasks that were over before we sent anything: no fault of what was sent. */
   readonly oldFailures: ReadonlySet<string>;
+  /** Tasks that ended because their node did, which Swarm starts again elsewhere. */
+  readonly lostWithNode: ReadonlySet<string>;
+  /** Nothing was sent to it: what Swarm says of an update is of an earlier one. */
+  readonly untouched: boolean;
   readonly networkIds: ReadonlyMap<string, string>;
 }
 
+/** `tasks` are those that are to blame, or that are waited for. */
 export type Verdict =
   /** Runs exactly what was sent, at this moment. Only time tells whether it keeps running. */
   | { readonly kind: "converged"; readonly detail: string }
-  | { readonly kind: "progressing"; readonly detail: string }
+  | { readonly kind: "progressing"; readonly detail: string; readonly tasks: readonly Task[] }
   | { readonly kind: "failed"; readonly detail: string; readonly tasks: readonly Task[] };
 
 /** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
@@ -28,22 +33,26 @@ export function judge(snapshot: ServiceSnapshot): Verdict {
   if (live === undefined)
     return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
   const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-  const culprits = fresh.filter((task) => failed(task, live.spec, fresh));
+  const culprits = fresh.filter(
+    (task) => !snapshot.lostWithNode.has(task.id) && failed(task, live.spec, fresh),
+  );
   const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
   if (drift.length > 0) return superseded(live, culpritsOfRollback(live, sent, fresh));
   const current = culprits.filter((task) => task.current);
   if (current.length > 0) return { kind: "failed", detail: failure(current), tasks: current };
   const state = live.update?.state ?? "";
-  // Other words may be left from an earlier update of a service that this deployment did not send anything to.
-  if (state === "paused" || state === "rollback_paused") {
-    return { kind: "failed", detail: live.update?.message || state, tasks: culprits };
-  }
-  return running(
+  const verdict = running(
     live,
     tasks.filter((task) => task.current),
     tasks,
     state === "updating" || state === "rollback_started",
   );
+  if (state !== "paused" && state !== "rollback_paused") return verdict;
+  // Of a service that nothing was sent to, that may be a scar: all may have come up since. But where it has not, Swarm goes no further.
+  if (snapshot.untouched && verdict.kind === "converged") return verdict;
+  const words = live.update?.message || state;
+  const detail = snapshot.untouched ? `${verdict.detail}; an earlier update is stuck: ${words}` : words;
+  return { kind: "failed", detail, tasks: culprits };
 }
 
 function superseded(live: Service, tasks: readonly Task[]): Verdict {
@@ -59,7 +68,7 @@ function superseded(live: Service, tasks: readonly Task[]): Verdict {
 const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
 
 /** Whether a task has come to its end, good or bad. */
-export function isOver(task: Task): boolean {
+export function isOver(task: Pick<Task, "state">): boolean {
   return OVER.has(task.state);
 }
 
@@ -81,14 +90,34 @@ export function endedByItself(task: Task): boolean {
   return hasFailed(task) || (task.current && task.state === "complete");
 }
 
-function hasFailed(task: Task): boolean {
+/** Swarm itself calls it a failure. */
+export function hasFailed(task: Task): boolean {
   return task.state === "failed" || task.state === "rejected";
 }
 
 /** A finished task is a failure where the service is meant to run for ever. */
 function failed(task: Task, spec: ServiceSpec, all: readonly Task[]): boolean {
   if (task.state === "rejected") return isHopeless(task, all);
-  return task.state === "failed" || (task.state === "complete" && !mayFinish(spec));
+  if (task.state === "failed") return !hasAnotherTry(task, spec, all);
+  return task.state === "complete" && !mayFinish(spec);
+}
+
+/** Swarm forgets all but the last five tasks of a slot; who has failed as often is in a loop, whatever is allowed. */
+const MOST_TRIES = 4;
+
+/**
+ * What runs once and says how often it may be tried again has failed when it has failed that often. Without a number Swarm would go on
+ * for ever, and the first failure is one.
+ */
+function hasAnotherTry(task: Task, spec: ServiceSpec, all: readonly Task[]): boolean {
+  const again = Math.min(numberAt(spec, "TaskTemplate", "RestartPolicy", "MaxAttempts"), MOST_TRIES);
+  if (!mayFinish(spec) || at(spec, "TaskTemplate", "RestartPolicy", "Condition") === "none") return false;
+  return all.filter((each) => each.state === "failed" && samePlace(each, task)).length <= again;
+}
+
+/** Of one slot, or, in a global service, on one node. */
+export function samePlace(a: Task, b: Task): boolean {
+  return a.slot === b.slot && (a.slot > 0 || a.nodeId === b.nodeId);
 }
 
 /**
@@ -96,11 +125,8 @@ function failed(task: Task, spec: ServiceSpec, all: readonly Task[]): boolean {
  * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
  */
 function isHopeless(task: Task, all: readonly Task[]): boolean {
-  const here = all.filter(
-    ({ state, slot, nodeId }) =>
-      state === "rejected" && slot === task.slot && (slot > 0 || nodeId === task.nodeId),
-  );
-  return here.length > 1 || /no such image|not found/i.test(task.error);
+  const here = all.filter((each) => each.state === "rejected" && samePlace(each, task));
+  return here.length > 1 || /no such image/i.test(task.error);
 }
 
 /**
@@ -141,20 +167,22 @@ function running(live: Service, current: readonly Task[], all: readonly Task[], 
   const surplus = job ? 0 : Math.max(up.length - wanted, 0);
   const ended = !job && up.length < wanted && done.length > 0;
   const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : ended ? "running or ended well" : "running"}`;
-  if (surplus > 0) return { kind: "progressing", detail: `${detail}, ${surplus} too many` };
+  if (surplus > 0) return { kind: "progressing", detail: `${detail}, ${surplus} too many`, tasks: [] };
   if (good >= wanted && leftover.length === 0 && !updating) {
     const nowhere = wanted === 0 && at(live.spec, "Mode", "Global") !== undefined;
     return { kind: "converged", detail: nowhere ? `${detail}: no node is eligible` : detail };
   }
   if (good >= wanted && leftover.length === 0)
-    return { kind: "progressing", detail: `${detail}, watched by Swarm` };
-  const waiting = mine.find(
-    (task) => task.error !== "" && task.desiredState !== "shutdown" && task.state !== "running",
+    return { kind: "progressing", detail: `${detail}, watched by Swarm`, tasks: [] };
+  const open = mine.filter(
+    (task) => !isOver(task) && task.state !== "running" && task.desiredState !== "shutdown",
   );
-  const rest = waiting === undefined ? states(mine) : `: ${waiting.error}`;
+  const waiting = open.find((task) => task.error !== "");
+  const rest = waiting === undefined ? states(open) : `: ${waiting.error}`;
   return {
     kind: "progressing",
     detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
+    tasks: open,
   };
 }
 
@@ -165,8 +193,7 @@ function jobCompletions(live: Service): number {
   return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
 }
 
-function states(tasks: readonly Task[]): string {
-  const open = tasks.filter((task) => task.state !== "running" && task.desiredState !== "shutdown");
+function states(open: readonly Task[]): string {
   const names = [...new Set(open.map((task) => task.state))];
   return names.length === 0 ? "" : ` (${names.join(", ")})`;
 }

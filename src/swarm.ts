@@ -36,13 +36,37 @@ export interface Task {
   readonly desiredState: string;
   /** The scheduler's or the node's reason; empty while all is well. */
   readonly error: string;
+  /** Undefined as long as it is not over. */
   readonly exitCode: number | undefined;
   readonly image: string;
   /** RFC 3339, by the manager's clock. */
   readonly createdAt: string;
+  /** When the swarm last noted something about it; like `createdAt`. */
+  readonly updatedAt: string;
+  /** Empty as long as there is none. */
+  readonly containerId: string;
   readonly jobIteration: number;
   /** Made from the service's present spec, not from an earlier one. */
   readonly current: boolean;
+}
+
+export interface Node {
+  readonly id: string;
+  /** `ready`, `down`, `unknown`, `disconnected`. */
+  readonly state: string;
+  /** What its operator wants: `active`, `pause`, `drain`. */
+  readonly availability: string;
+  /** When it last registered, went, was changed, or got a network; RFC 3339, by the manager's clock. */
+  readonly updatedAt: string;
+}
+
+/** What only the engine that ran a task knows about it. */
+export interface ContainerFacts {
+  readonly outOfMemory: boolean;
+  /** `healthy`, `unhealthy`, `starting`; empty without a health check. */
+  readonly health: string;
+  /** The last probes, oldest first. */
+  readonly probes: readonly { readonly exitCode: number; readonly output: string }[];
 }
 
 export interface LogLine {
@@ -137,7 +161,12 @@ export interface Swarm {
   /** Those of all stacks and of none, as the engine lists them. */
   everyService(): Promise<readonly JsonObject[]>;
   tasks(stack: string): Promise<readonly Task[]>;
+  /** Of all stacks; which of them are `current` is not asked. */
+  tasksOn(nodeId: string): Promise<readonly Task[]>;
+  nodes(): Promise<readonly Node[]>;
   nodeName(id: string): Promise<string>;
+  /** Undefined where the task ran on another node than the manager that we speak to, or its container is gone. */
+  containerFacts(task: Task): Promise<ContainerFacts | undefined>;
   /** The last lines a task wrote; empty where the node can't tell in time. */
   taskLogs(taskId: string, lines: number): Promise<readonly LogLine[]>;
   createService(spec: ServiceSpec, auth: string | undefined): Promise<void>;

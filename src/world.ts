@@ -141,6 +141,8 @@ export interface Lock extends AsyncDisposable {
 /** One connection to one manager at a time, opened again where it is lost. */
 export interface Session extends AsyncDisposable {
   readonly swarm: Swarm;
+  /** The same, for what has to be done when the job is cancelled: each call goes out, once, and has a few seconds. */
+  readonly lastSwarm: Swarm;
   readonly locks: Locks;
   /** Docker speaking to the manager, with the credentials that the swarm is to keep. */
   readonly docker: Docker;

@@ -1,6 +1,7 @@
 import { textAt } from "../../src/json.ts";
 import {
   type NewObject,
+  type Node,
   type Service,
   type ServiceSpec,
   type Survey,
@@ -47,6 +48,9 @@ export function scriptedSwarm(frames: readonly Frame[], changes: Partial<Swarm> 
     services: async () =>
       await Promise.resolve().then(() => ((present = left.shift() ?? present), looked().services)),
     tasks: async () => await Promise.resolve().then(() => looked().tasks ?? []),
+    tasksOn: async () => await Promise.resolve([]),
+    nodes: async () => await Promise.resolve([node()]),
+    containerFacts: async () => await Promise.resolve(undefined),
     nodeName: async (id) => await Promise.resolve(`name-of-${id}`),
     taskLogs: async () => await Promise.resolve([]),
     updateService: async (each, spec) =>
@@ -111,8 +115,14 @@ export function task(changes: Partial<Task> = {}): Task {
     exitCode: undefined,
     image: "app:v1",
     createdAt: "2026-08-01T10:00:00Z",
+    updatedAt: "2026-08-01T10:00:05Z",
+    containerId: "c1",
     jobIteration: 0,
     current: true,
     ...changes,
   };
+}
+
+function node(changes: Partial<Node> = {}): Node {
+  return { id: "n1", state: "ready", availability: "active", updatedAt: "2026-07-01T10:00:00Z", ...changes };
 }

@@ -78,6 +78,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
 
   const session: Session = {
     swarm,
+    lastSwarm: swarm,
     locks: lockBoard(clock, script.locks),
     guard: () => undefined,
     docker: docker(" (manager)"),

@@ -94,6 +94,8 @@ function someoneHolds(lifetime: string): void {
 
 const WATCHING = /::group::Deploy and watch[\s\S]*\] web: /;
 const live = (): string => imageOf(`${stack}_web`).split("@")[1] ?? "";
+/** One that is not live, so that there is something to do. */
+const another = (): string => (live() === digests.get("v1") ? "v2" : "v1");
 
 test("a second deployment waits for the first one, saying for whom, and goes on when it is done", async () => {
   let second: Promise<Run> | undefined;
@@ -167,7 +169,7 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s",
       held = locks();
       action.kill(signal);
     });
-    const run = await deploy(signal === "SIGINT" ? "v1" : "v2", { "stable-for": "30s" }, { during });
+    const run = await deploy(another(), { "stable-for": "30s" }, { during });
     expect(held).toEqual([lock]);
     expect(run.log).toContain(`Cancelled: the runner sent ${signal}.`);
     expect(locks()).toEqual([]);
@@ -189,7 +191,8 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s",
 
 test("what a killed step could not let go, its post step does", async () => {
   const inputs = { "stable-for": "30s" };
-  const killed = await deploy("v1", inputs, {
+  const version = another();
+  const killed = await deploy(version, inputs, {
     during: when(WATCHING, (action) => void action.kill("SIGKILL")),
   });
   expect(labels()["swarm-stack-deploy.holder"]).toBe(
@@ -198,13 +201,13 @@ test("what a killed step could not let go, its post step does", async () => {
   const environment = Object.fromEntries(
     Object.entries(killed.state).map(([name, value]) => [`STATE_${name}`, value]),
   );
-  const post = await deploy("v1", inputs, { environment });
+  const post = await deploy(version, inputs, { environment });
   expect(post.code).toBe(0);
   expect(post.log).toContain(`Released the lock of the stack ${stack} that the interrupted step had left.`);
   expect(post.leftovers).toEqual([]);
   expect(locks()).toEqual([]);
   someoneHolds("10m");
-  const late = await deploy("v1", inputs, { environment });
+  const late = await deploy(version, inputs, { environment });
   expect(late.log).not.toContain("Released");
   expect(labels()["swarm-stack-deploy.holder"]).toBe("them");
 });
@@ -213,7 +216,7 @@ test.each([
   ["removed by hand", () => undefined, "Somebody has removed the lock of the stack"],
   ["taken over", () => someoneHolds("10m"), "Another deployment has taken over the lock of the stack"],
 ])("who loses the lock because it was %s stops, and puts nothing back", async (_how, then, words) => {
-  const version = live() === digests.get("v1") ? "v2" : "v1";
+  const version = another();
   const during = when(WATCHING, () => {
     docker(["config", "rm", lock]);
     then();
@@ -272,9 +275,11 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
     );
     // Each was alone when it got its verdict, and what the later one sent is what lives.
     for (const { run } of runs) expect(run.outputs.status).toMatch(/^(deployed|unchanged)$/);
-    const [, last] = runs.toSorted((a, b) => a.endedAt - b.endedAt);
+    const [first, last] = runs.toSorted((a, b) => a.endedAt - b.endedAt);
     expect(live()).toBe(digests.get(last?.version ?? ""));
-    expect(last?.run.log).toContain("Waiting for another deployment");
+    // One that has nothing to do may be through before the other one comes.
+    if (first?.run.outputs.status === "deployed")
+      expect(last?.run.log).toContain("Waiting for another deployment");
     expect(locks()).toEqual([]);
   },
 );

@@ -113,9 +113,10 @@ export class OwnSandbox extends Control {
   }
 
   /** Starts it anew, whatever an earlier run has left of it. */
-  up(managers: number, workers: number): Sandbox {
+  up(managers: number, workers: number, engine = "host"): Sandbox {
     this.purge();
-    this.run(["up", "--managers", String(managers), "--workers", String(workers)]);
+    const nodes = ["--managers", String(managers), "--workers", String(workers)];
+    this.run(["up", ...nodes, "--engine", engine]);
     const lines = this.run(["env"]).matchAll(/^export (\w+)='(.*)'$/gm);
     return readSandbox(Object.fromEntries([...lines].map(([, name = "", value = ""]) => [name, value])));
   }

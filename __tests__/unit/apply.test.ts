@@ -74,6 +74,7 @@ function session(
 ): Session & { readonly swarm: ReturnType<typeof scriptedSwarm> } {
   return {
     swarm: scriptedSwarm([]),
+    lastSwarm: scriptedSwarm([]),
     docker,
     registryAuth: () => undefined,
     rehearse: async () => await Promise.resolve([]),

@@ -630,11 +630,29 @@ describe("an interruption", () => {
     },
   );
 
-  test("a cancelled job puts nothing back, and says what goes on", async () => {
-    const { facts, transcript } = await told(script([new Cancelled("SIGTERM")]));
+  test("a cancelled job sends what ran before on its way back, and does not watch it", async () => {
+    const { facts, transcript } = await told(script([new Cancelled("SIGTERM"), { services: [AFTER] }]));
+    expect(facts.aftermath).toEqual([
+      "Sent back to what ran before: web. Nobody watches it any more: look at it with `docker stack ps`.",
+    ]);
+    expect(facts.services).toMatchObject([{ name: "web", state: "restored" }]);
+    expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toHaveLength(1);
+    expect(transcript.at(-1)).toBe("  > disconnect");
+  });
+
+  test("so does one that is cancelled while it puts things back", async () => {
+    const frames = [crash([CRASHED]), { services: [AFTER] }, new Cancelled("SIGTERM"), { services: [AFTER] }];
+    const { facts } = await told(script(frames, { swarm: CRASHES }));
+    expect(facts.aftermath.join()).toContain("Sent back to what ran before: web.");
+  });
+
+  test.each<[string, readonly Frame[], Readonly<Record<string, string>>]>([
+    ["that is to keep what it has sent", [new Cancelled("SIGTERM")], { "on-failure": "keep" }],
+    ["whose manager is gone", [new Cancelled("SIGTERM"), new Error("no answer")], {}],
+  ])("a cancelled job %s says what goes on", async (_what, frames, given) => {
+    const { facts, transcript } = await told(script(frames), given);
     expect(facts.aftermath.join()).toContain("nothing was put back");
     expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
-    expect(transcript.at(-1)).toBe("  > disconnect");
   });
 
   test("the connection is left in order, whatever happens", async () => {
@@ -681,6 +699,42 @@ describe("the lock of the stack", () => {
       expect(world.transcript.at(-1)).toBe("  > disconnect");
     },
   );
+
+  test("that is somebody else's is waited for after all that needs no lock, and what runs is looked at then", async () => {
+    const steps: string[] = [];
+    const tries = [undefined, undefined, "id"];
+    const played = script(GOES_WELL);
+    const { facts } = await told({
+      ...played,
+      swarm: {
+        ...played.swarm,
+        survey: async () =>
+          await Promise.resolve((steps.push("survey"), emptySurvey({ services: [BEFORE] }))),
+      },
+      locks: { create: async () => await Promise.resolve((steps.push("try"), tries.shift())) },
+    });
+    expect(steps.slice(0, 4)).toEqual(["try", "try", "try", "survey"]);
+    expect(facts.plan?.services).toHaveLength(1);
+  });
+
+  test("that somebody else keeps ends the deployment before anything is looked at", async () => {
+    const stored = { id: "x", version: 1, labels: {}, createdAt: 0, changedAt: 0, readAt: 0 };
+    const played = script([], {
+      locks: {
+        create: async () => await Promise.resolve(undefined),
+        read: async () => await Promise.resolve(stored),
+      },
+    });
+    const { facts, transcript } = await told(
+      {
+        ...played,
+        swarm: { ...played.swarm, survey: async () => await Promise.reject(new Error("looked")) },
+      },
+      { "lock-timeout": "4s" },
+    );
+    expect(facts.reason).toBe("lock");
+    expect(transcript.filter((line) => line.startsWith("Waiting for another deployment"))).toHaveLength(1);
+  });
 
   test("that is lost means that nothing is put back: somebody else works on the stack", async () => {
     const lost = new LockError("Another deployment has taken over the lock.", "Run this job again.");

@@ -8,7 +8,7 @@ const out = (text: string): LogLine => ({ text, stderr: false });
 const err = (text: string): LogLine => ({ text, stderr: true });
 
 async function story(changes: Partial<Swarm> = {}, failed = CRASHED): ReturnType<typeof tellStory> {
-  return await tellStory(scriptedSwarm([], changes), "web", failed);
+  return await tellStory(scriptedSwarm([], changes), "web", failed, [failed]);
 }
 
 const logging = (...lines: LogLine[]): Partial<Swarm> => ({
@@ -24,6 +24,18 @@ test("a story has all that is known of the task", async () => {
     state: "failed",
     exitCode: 3,
     error: "task: non-zero exit (3)",
+    oomKilled: undefined,
+    healthChecks: [],
+    attempts: [
+      {
+        createdAt: CRASHED.createdAt,
+        image: "app:v1",
+        state: "failed",
+        exitCode: 3,
+        error: "task: non-zero exit (3)",
+      },
+    ],
+    cause: "The program ended with an error of its own (exit code 3). Its last lines say why.",
     logs: ["starting", "no database", "bye"],
     lastWords: "no database",
     logsMissing: undefined,

@@ -196,5 +196,5 @@ test("what is watched is what docker would send", () => {
       { ...planned, wanted: V2 },
       { ...planned, name: "old", wanted: undefined },
     ]),
-  ).toEqual([{ name: "web", serviceName: "shop_web", sent: V2 }]);
+  ).toEqual([{ name: "web", serviceName: "shop_web", sent: V2, untouched: false }]);
 });

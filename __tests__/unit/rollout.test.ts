@@ -38,6 +38,8 @@ function verdict(
     live,
     tasks,
     oldFailures: new Set(),
+    lostWithNode: new Set(),
+    untouched: false,
     networkIds: new Map(),
     ...changes,
   });

@@ -25,7 +25,7 @@ export class EngineLocks implements Locks {
 
   async read(name: string): Promise<StoredLock | undefined> {
     const path = `/configs/${name}`;
-    const { status, body, date } = await this.#engine.send(path, { aboutLock: true });
+    const { status, body, date } = await this.#engine.send(path, { aboutLock: true, evenCancelled: true });
     if (status === 404) return undefined;
     if (status !== 200) throw new ManagerRefusal(status, `GET ${path}`, messageIn(body));
     return toLock(JSON.parse(body.toString("utf8")) as Json, date);
@@ -39,14 +39,14 @@ export class EngineLocks implements Locks {
   }
 
   async remove(id: string): Promise<void> {
-    const call: Call = { method: "DELETE", aboutLock: true, repeatable: false };
+    const call: Call = { method: "DELETE", aboutLock: true, evenCancelled: true, repeatable: false };
     await unless([404], successful(this.#engine, `/configs/${id}`, call));
   }
 }
 
 /** Doing it twice does no harm: the second finds what the first has done. */
 function write(body: Json): Call {
-  return { method: "POST", body, aboutLock: true, repeatable: true };
+  return { method: "POST", body, aboutLock: true, evenCancelled: true, repeatable: true };
 }
 
 /** The answer, or undefined where the manager refused with such a status. */

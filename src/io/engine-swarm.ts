@@ -1,10 +1,13 @@
 import { ManagerRefusal } from "../errors.ts";
-import { type JsonObject, at, isObject, numberAt, objectAt, textAt } from "../json.ts";
+import { type Json, type JsonObject, at, isObject, listAt, numberAt, objectAt, textAt } from "../json.ts";
+import { isOver } from "../rollout.ts";
 import { MANAGED_LABEL, STACK_LABEL } from "../stack/defaults.ts";
 import {
+  type ContainerFacts,
   type ImageAnswer,
   type LogLine,
   type NewObject,
+  type Node,
   type Service,
   type ServiceSpec,
   type StoredConfig,
@@ -20,6 +23,8 @@ import { compareTexts } from "../text-order.ts";
 const PREDEFINED_NETWORKS = ["host", "bridge"];
 const NEW_NETWORK = { Driver: "overlay", Attachable: true, Labels: { [MANAGED_LABEL]: "true" } };
 const LOGS_DEADLINE_MS = 8000;
+/** For what only adds to a story. */
+const DETAILS_DEADLINE_MS = 5000;
 const REGISTRY_DEADLINE_MS = 60_000;
 
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
@@ -171,9 +176,29 @@ export class EngineSwarm implements Swarm {
     return all.map((task) => toTask(task, ids.has(textAt(task, "ID"))));
   }
 
+  async tasksOn(nodeId: string): Promise<readonly Task[]> {
+    const found = await this.#list("/tasks", { filters: JSON.stringify({ node: [nodeId] }) });
+    return found.map((task) => toTask(task, false));
+  }
+
+  async nodes(): Promise<readonly Node[]> {
+    return (await this.#list("/nodes")).map(toNode);
+  }
+
   async nodeName(id: string): Promise<string> {
-    const node = await json(this.#engine, `/nodes/${id}`);
+    const node = await json(this.#engine, `/nodes/${id}`, { deadlineMs: DETAILS_DEADLINE_MS });
     return textAt(node, "Description", "Hostname") || id;
+  }
+
+  async containerFacts({ nodeId, containerId }: Task): Promise<ContainerFacts | undefined> {
+    if (containerId === "" || nodeId !== textAt(this.#engine.info, "Swarm", "NodeID")) return undefined;
+    try {
+      const call = { deadlineMs: DETAILS_DEADLINE_MS };
+      return toContainerFacts(await json(this.#engine, `/containers/${containerId}/json`, call));
+    } catch (error) {
+      if (error instanceof ManagerRefusal && error.status === 404) return undefined;
+      throw error;
+    }
   }
 
   async taskLogs(taskId: string, lines: number): Promise<readonly LogLine[]> {
@@ -244,20 +269,43 @@ function toService(raw: JsonObject): Service {
 
 function toTask(raw: JsonObject, current: boolean): Task {
   const status = objectAt(raw, "Status");
-  const exitCode = at(status, "ContainerStatus", "ExitCode");
+  const state = textAt(status, "State");
+  const exitCode = at(status, "ContainerStatus", "ExitCode"); // 0 while it runs
   return {
     id: textAt(raw, "ID"),
     serviceId: textAt(raw, "ServiceID"),
     slot: numberAt(raw, "Slot"),
     nodeId: textAt(raw, "NodeID"),
-    state: textAt(status, "State"),
+    state,
     desiredState: textAt(raw, "DesiredState"),
     error: textAt(status, "Err"),
-    exitCode: typeof exitCode === "number" ? exitCode : undefined,
+    exitCode: typeof exitCode === "number" && isOver({ state }) ? exitCode : undefined,
     image: textAt(raw, "Spec", "ContainerSpec", "Image"),
     createdAt: textAt(raw, "CreatedAt"),
+    updatedAt: textAt(raw, "UpdatedAt"),
+    containerId: textAt(status, "ContainerStatus", "ContainerID"),
     jobIteration: numberAt(raw, "JobIteration", "Index"),
     current,
+  };
+}
+
+function toNode(raw: JsonObject): Node {
+  return {
+    id: textAt(raw, "ID"),
+    state: textAt(raw, "Status", "State"),
+    availability: textAt(raw, "Spec", "Availability"),
+    updatedAt: textAt(raw, "UpdatedAt"),
+  };
+}
+
+function toContainerFacts(raw: Json): ContainerFacts {
+  return {
+    outOfMemory: at(raw, "State", "OOMKilled") === true,
+    health: textAt(raw, "State", "Health", "Status"),
+    probes: listAt(raw, "State", "Health", "Log").map((probe) => ({
+      exitCode: numberAt(probe, "ExitCode"),
+      output: textAt(probe, "Output"),
+    })),
   };
 }
 

@@ -25,8 +25,10 @@ export interface Call {
   readonly deadlineMs?: number;
   /** Whether it may be sent again where its answer was lost. By default what only reads may. */
   readonly repeatable?: boolean;
-  /** Whether it is about the lock of the stack: such a call needs no lock itself, and goes out even when the job is cancelled. */
+  /** Concerns the lock itself, so the lock is not asked whether it may be sent. */
   readonly aboutLock?: boolean;
+  /** Goes out even when the job is cancelled, with little time then. */
+  readonly evenCancelled?: boolean;
 }
 
 /** Whether a call leaves the swarm as it is. */
@@ -133,7 +135,7 @@ export class EngineApi implements Engine {
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     const send = this.#address.tls === undefined ? httpRequest : httpsRequest;
     const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
-    const isLastCall = call.aboutLock === true && this.#signal.aborted;
+    const isLastCall = call.evenCancelled === true && this.#signal.aborted;
     const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
     const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
     return await new Promise((resolve, reject) => {
