@@ -102,14 +102,15 @@ describe("whether a task ended with its node", () => {
     serviceId: "other",
     updatedAt: "2026-08-01T10:05:01Z",
   });
-  const ranOn = task({ id: "r", serviceId: "other", updatedAt: "2026-08-01T08:00:00Z" });
+  const ranOn = task({ id: "r", serviceId: "other", updatedAt: "2026-08-01T10:04:00Z" });
+  const startedAgain = task({ id: "s", serviceId: "other", updatedAt: "2026-08-01T10:05:04Z" });
 
   test.each<[string, boolean, readonly Node[], readonly Task[]]>([
     ["its node runs on", false, [node()], [ranOn]],
     ["its node is down", true, [node({ state: "down" })], []],
     ["its node is being drained", true, [node({ availability: "drain" })], []],
     ["its node has left", true, [], []],
-    ["the engine started again, and its other tasks ended, too", true, [restarted], [endedToo]],
+    ["the engine started again, and its other tasks ended, too", true, [restarted], [endedToo, startedAgain]],
     ["only its own end speaks for that", false, [restarted], []],
     ["the node was merely changed: another task runs on", false, [restarted], [endedToo, ranOn]],
     ["another task ended, and the node did not register", false, [node()], [endedToo]],
