@@ -25119,9 +25119,9 @@ function rolloutProblems(seen, timeoutMs) {
         const story = seen.stories.find(({ service }) => service === name);
         // The headline says it already.
         const what = seen.end === "failed" && story?.error === detail ? "" : `: ${detail}`;
-        const judged = seen.end === "timeout" ? `did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}` : "failed";
+        const judged = seen.end === "timeout" ? ` did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}` : " failed";
         return {
-            message: [`Service ${name} ${judged}${what}.`, ...(story === undefined ? [] : told(story))].join(" "),
+            message: [`Service ${name}${judged}${what}.`, ...(story === undefined ? [] : told(story))].join(" "),
         };
     });
 }
