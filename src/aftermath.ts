@@ -1,4 +1,4 @@
-import { Cancelled, messageOf } from "./errors.ts";
+import { Cancelled, LockError, messageOf } from "./errors.ts";
 import { type Watched } from "./observe.ts";
 import { type Plan } from "./plan.ts";
 import { type Deployment } from "./prepare.ts";
@@ -22,33 +22,74 @@ export async function aftermath(
   session: Session,
   error: unknown,
 ): Promise<void> {
-  const { facts, inputs, world } = deployment;
+  const { facts, world } = deployment;
   world.voice.endGroup();
-  if (error instanceof Cancelled) {
-    facts.aftermath = [
-      "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.",
-    ];
-  } else if (sent.size === 0) {
-    facts.aftermath = ["No service was changed."];
-  } else {
-    // A manager that could not be reached until the deadline is not waited for as long once more.
-    const { timeoutMs, onFailure } = inputs.rollout;
-    session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
-    try {
-      facts.aftermath =
-        onFailure === "keep"
-          ? await keep(plan, deployment, session)
-          : await putBack(plan, sent, deployment, session);
-    } catch (second) {
-      const failed =
-        onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
-      facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
-      facts.aftermath = [
-        `${failed}: ${messageOf(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
-      ];
-    }
-  }
+  facts.aftermath = await whatBecame(plan, sent, deployment, session, error);
   facts.aftermath.forEach((line) => world.voice.say(line));
+}
+
+async function whatBecame(
+  plan: Plan,
+  sent: ReadonlySet<string>,
+  deployment: Deployment,
+  session: Session,
+  error: unknown,
+): Promise<string[]> {
+  const { facts, inputs, world } = deployment;
+  if (sent.size === 0) return ["No service was changed."];
+  // Who has lost the lock may not put anything back either: somebody else works on the stack.
+  if (error instanceof LockError) return [GOES_ON];
+  if (error instanceof Cancelled) return await startBack(plan, sent, deployment, session);
+  // A manager that could not be reached until the deadline is not waited for as long once more.
+  const { timeoutMs, onFailure } = inputs.rollout;
+  session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
+  try {
+    return onFailure === "keep"
+      ? await keep(plan, deployment, session)
+      : await putBack(plan, sent, deployment, session);
+  } catch (second) {
+    if (second instanceof Cancelled) return await startBack(plan, sent, deployment, session);
+    const failed =
+      onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
+    facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
+    return [
+      `${failed}: ${messageOf(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
+    ];
+  }
+}
+
+const GOES_ON =
+  "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.";
+
+/** The runner grants a cancelled job some seconds: enough to send the way back, and not to watch it. */
+async function startBack(
+  plan: Plan,
+  sent: ReadonlySet<string>,
+  { facts, inputs, world }: Deployment,
+  session: Session,
+): Promise<string[]> {
+  if (inputs.rollout.onFailure === "keep") return [GOES_ON];
+  const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
+  try {
+    const { services, removed, failures } = await restore(plan, sent, session.lastSwarm, atOnce, world.voice);
+    const names = services.map(({ name }) => name);
+    facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+    return [
+      names.length > 0
+        ? `Sent back to what ran before: ${names.join(", ")}. Nobody watches it any more: look at it with \`docker stack ps\`.`
+        : "",
+      ...restoredWords(removed, failures),
+    ].filter((line) => line !== "");
+  } catch (error) {
+    return [`${GOES_ON} (${messageOf(error)})`];
+  }
+}
+
+function restoredWords(removed: readonly string[], failures: readonly string[]): string[] {
+  return [
+    removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
+    ...failures.map((failure) => `Could not be put back: ${failure}.`),
+  ];
 }
 
 const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
@@ -80,9 +121,8 @@ async function putBack(
     names.length > 0
       ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
       : "",
-    removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
     good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
-    ...failures.map((failure) => `Could not be put back: ${failure}.`),
+    ...restoredWords(removed, failures),
   ].filter((line) => line !== "");
 }
 

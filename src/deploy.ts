@@ -2,10 +2,12 @@ import { carryOut } from "./carry-out.ts";
 import { checkBuildFiles, login, publish } from "./image/publish.ts";
 import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
+import { type StackLock, lockOf } from "./lock.ts";
 import { checkByDocker } from "./planning.ts";
 import { type Deployment, DRAFT_NAMES, type Found, prepare, renderWith } from "./prepare.ts";
 import { type Facts } from "./report.ts";
 import { type Sources, readSources } from "./sources.ts";
+import { type Survey } from "./swarm.ts";
 import { together } from "./together.ts";
 import { type Docker, type RegistryLogin, type Session, type Voice, type World } from "./world.ts";
 
@@ -24,8 +26,10 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   await using session = await world.connect(swarmLogin(inputs));
   facts.manager = session.swarm.address;
   world.voice.say(`Connected to ${session.swarm.address}.`);
-  const { digest, ...found } = await findOut(pushed, deployment, session);
+  await using lock = lockOf(inputs.stack.name, session, world);
+  const { digest, ...found } = await findOut(pushed, lock, deployment, session);
   nameImage(digest, deployment);
+  session.guard(lock);
 
   const prepared = await prepare(digest, found, deployment, session);
   await carryOut(prepared, deployment, session);
@@ -37,11 +41,11 @@ async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deploy
     majorVersion(world.docker),
     new Promise<Sources>((read) => read(readSources(inputs.stack, world.files))),
   ]);
-  checkBuildFiles(inputs.image, world.files);
   const begun = { inputs, sources, dockerMajor, world, facts };
   sources.warnings.forEach((warning) => world.voice.warn(warning));
   const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
   draft.warnings.forEach((warning) => world.voice.warn(warning));
+  checkBuildFiles(inputs.image, world.files);
   await checkByDocker(world, draft, sources.folder, dockerMajor);
   return { ...begun, draft };
 }
@@ -60,9 +64,13 @@ function nameImage(digest: string, { inputs, facts }: Deployment): void {
   facts.image = `${referenceOf(inputs)}@${digest}`;
 }
 
-/** All that can be asked without knowing the answer to something else, at once: a manager may be far away. */
+/**
+ * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
+ * under the lock; who has to wait for it looks again at everything.
+ */
 async function findOut(
   pushed: string | undefined,
+  lock: StackLock,
   { inputs, draft, world }: Deployment,
   session: Session,
 ): Promise<{ readonly digest: string } & Found> {
@@ -72,13 +80,16 @@ async function findOut(
     const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
     await Promise.all(known.map(async (image) => await images.ask(image)));
   };
-  const [survey, , digest] = await together([
-    session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
+  const survey = async (): Promise<Survey> => await session.swarm.survey(inputs.stack.name);
+  const [found, , digest] = await together([
+    lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
     loginSwarm(inputs, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
     ask(),
   ]);
-  return { digest, survey, images };
+  if (found !== undefined) return { digest, survey: found, images };
+  await lock.take(inputs.rollout.lockTimeoutMs);
+  return { digest, survey: await survey(), images: new ImageLookup(session) };
 }
 
 /** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */

@@ -82,6 +82,16 @@ export class PreflightError extends StopError {
   }
 }
 
+/**
+ * Another deployment of the stack holds its lock, or has taken it over. What this one had sent before goes on by itself; from here on
+ * it sends nothing.
+ */
+export class LockError extends StopError {
+  constructor(message: string, hint: string, cause?: unknown) {
+    super("lock", [{ message, hint }], cause);
+  }
+}
+
 /** The swarm refused a change, or was lost while it was made. It may be changed in part; the message says so. */
 export class DeployError extends StopError {
   constructor(message: string, hint: string, cause?: unknown) {

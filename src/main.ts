@@ -1,15 +1,16 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { Cancelled, StopError, messageOf } from "./errors.ts";
+import { Cancelled, LockError, StopError, messageOf } from "./errors.ts";
 import { type Inputs, type RunContext, parseInputs } from "./inputs/inputs.ts";
 import { parseKeyValues } from "./inputs/key-values.ts";
 import { Runner } from "./io/actions.ts";
+import { runnersClock } from "./io/clock.ts";
 import { DockerCli } from "./io/docker.ts";
 import { makeDockerConfig } from "./io/docker-config.ts";
-import { runContext } from "./io/github.ts";
+import { GitHubApi, runContext } from "./io/github.ts";
 import { makePrivateFolder, removeFolder } from "./io/private-folder.ts";
 import { type Route } from "./io/session.ts";
+import { LEFT_LOCK, type LeftLock, lockName, releaseLeft } from "./lock.ts";
 import { type Facts, noFacts, outputs, summary } from "./report.ts";
 import { type Files, type World } from "./world.ts";
 
@@ -28,9 +29,7 @@ const PHASE = "phase";
 /** The door: makes the world, runs the story, publishes whatever came of it. The only catch-all. */
 async function main(runner: Runner): Promise<void> {
   const facts = noFacts();
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const)
-    process.on(signal, () => stop.abort(new Cancelled(signal)));
+  const stop = stopper();
   let folder: string | undefined;
   try {
     maskSecrets(runner);
@@ -39,12 +38,19 @@ async function main(runner: Runner): Promise<void> {
     const run = runContext(process.env);
     const inputs = parseInputs((name) => runner.input(name), run);
     const { deploy } = await import(/* webpackMode: "eager" */ "./deploy.ts");
-    await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop.signal), facts);
+    await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
   } catch (error) {
     blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
   }
   if (folder !== undefined) discard(folder, runner);
   publish(facts, runner);
+}
+
+function stopper(): AbortController {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.on(signal, () => stop.abort(new Cancelled(signal)));
+  return stop;
 }
 
 /** What can't be removed now is left to the post step, and changes nothing about the deployment. */
@@ -71,8 +77,9 @@ async function makeWorld(
   inputs: Inputs,
   run: RunContext,
   folder: string,
-  signal: AbortSignal,
+  stop: AbortController,
 ): Promise<World> {
+  const { signal } = stop;
   const { prepareLogin } = await import(/* webpackMode: "eager" */ "./io/ssh-login.ts");
   const { openSession, withheld } = await import(/* webpackMode: "eager" */ "./io/session.ts");
   const { ANY_API_VERSION, rehearse } = await import(/* webpackMode: "eager" */ "./io/stand-in.ts");
@@ -90,11 +97,19 @@ async function makeWorld(
   const docker = new DockerCli({ DOCKER_CONFIG: own }, signal);
   return {
     voice: runner,
-    clock: { now: () => Date.now(), sleep: async (ms) => await sleepUnlessStopped(ms, signal) },
+    clock: runnersClock(signal),
     files: makeFiles(runner, folder),
     docker,
     environment: process.env,
     run,
+    github: new GitHubApi({
+      apiUrl: process.env.GITHUB_API_URL || "https://api.github.com",
+      token: inputs.githubToken,
+      repository: run.repository,
+      signal,
+    }),
+    remember: (name, value) => runner.remember(name, value),
+    stop: (reason) => stop.abort(reason),
     rehearse: async (stage, deploy) => {
       const alone = docker.with(withheld(process.env));
       await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy);
@@ -110,10 +125,6 @@ async function makeWorld(
         say: (line) => runner.say(line),
       }),
   };
-}
-
-async function sleepUnlessStopped(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
 function makeFiles(runner: Runner, folder: string): Files {
@@ -141,7 +152,6 @@ function blame(error: unknown, facts: Facts, runner: Runner): void {
     for (const warning of error.warnings) runner.warn(warning);
   } else if (error instanceof Cancelled) {
     facts.problems = [{ message: error.message }];
-    if (facts.aftermath.length === 0) facts.aftermath = ["Nothing had been sent to the swarm."];
   } else {
     facts.problems = [
       {
@@ -150,6 +160,9 @@ function blame(error: unknown, facts: Facts, runner: Runner): void {
       },
     ];
   }
+  const isInterruption = error instanceof Cancelled || error instanceof LockError;
+  if (isInterruption && facts.aftermath.length === 0)
+    facts.aftermath = ["Nothing had been sent to the swarm."];
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
     runner.debug(cause.stack ?? cause.message);
 }
@@ -174,15 +187,38 @@ function publish(facts: Facts, runner: Runner): void {
 }
 
 /** After the job, and after a kill that left us no time: what the main step could not remove goes now. */
-function post(runner: Runner): void {
+async function post(runner: Runner): Promise<void> {
   const folder = runner.recall(FOLDER);
-  if (folder === "" || !existsSync(folder)) return;
-  removeFolder(folder);
-  runner.say("Removed the private folder that the interrupted step had left.");
+  if (folder !== "" && existsSync(folder)) {
+    removeFolder(folder);
+    runner.say("Removed the private folder that the interrupted step had left.");
+  }
+  const left = runner.recall(LEFT_LOCK);
+  if (left !== "") await release(JSON.parse(left) as LeftLock, runner);
+}
+
+/** The runner gives the post step the same inputs. */
+async function release(left: LeftLock, runner: Runner): Promise<void> {
+  const folder = makePrivateFolder();
+  try {
+    maskSecrets(runner);
+    const run = runContext(process.env);
+    const inputs = parseInputs((name) => runner.input(name), run);
+    const world = await makeWorld(runner, inputs, run, folder, stopper());
+    await using session = await world.connect(undefined);
+    if (await releaseLeft(left, session.locks))
+      runner.say(`Released the lock of the stack ${left.stack} that the interrupted step had left.`);
+  } catch (error) {
+    runner.warn({
+      message: `The lock of the stack ${left.stack} could not be released: ${messageOf(error)}`,
+      hint: `It ends by itself two minutes after its last sign of life. To remove it by hand: docker config rm ${lockName(left.stack)}.`,
+    });
+  }
+  discard(folder, runner);
 }
 
 const runner = new Runner();
 if (runner.recall(PHASE) === "") {
   runner.remember(PHASE, "post");
   void main(runner);
-} else post(runner);
+} else void post(runner);

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
+import { refuseOlder } from "./commit-order.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
 import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
-import { formatDuration } from "./inputs/duration.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
@@ -12,6 +12,7 @@ import { type Kind, type VersionedObject } from "./stack/configs.ts";
 import { MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { cleanPath } from "./stack/paths.ts";
 import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
+import { settled } from "./settle.ts";
 import { type Sources } from "./sources.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
 import { type Session, type World } from "./world.ts";
@@ -84,7 +85,7 @@ export function renderWith(
   });
 }
 
-/** Waits for an earlier update, resolves every image, and plans; refuses what can't work. */
+/** Lets an earlier update come to rest, resolves every image, and plans; refuses what can't work. */
 export async function prepare(
   digest: string,
   found: Found,
@@ -93,7 +94,14 @@ export async function prepare(
 ): Promise<Prepared> {
   const { inputs, sources, world, dockerMajor, facts } = deployment;
   const { voice } = world;
-  const survey = await settled(found.survey, deployment, session);
+  await refuseOlder(inputs, found.survey, world);
+  const survey = await settled(found.survey, {
+    stack: inputs.stack.name,
+    swarm: session.swarm,
+    clock: world.clock,
+    voice,
+    timeoutMs: inputs.rollout.timeoutMs,
+  });
   const namingKey = namingKeyOf(survey, deployment.draft);
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);
@@ -173,28 +181,6 @@ function plannedResult({ name, change, before, wanted }: PlannedService): Servic
     detail: "",
     durationMs: undefined,
   };
-}
-
-const AGAIN_MS = 1000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
-
-/** An update in flight belongs to somebody: sending anything over it disarms its rollback (SWARM 2.5 b). */
-async function settled(first: Survey, { inputs, world }: Deployment, { swarm }: Session): Promise<Survey> {
-  const deadline = world.clock.now() + inputs.rollout.timeoutMs;
-  for (let survey = first, told = false; ; told = true) {
-    const busy = survey.services.filter(({ update }) => IN_FLIGHT.has(update?.state ?? ""));
-    const [one] = busy;
-    if (one === undefined) return survey;
-    const names = busy.map(({ name }) => name).join(", ");
-    if (!told) world.voice.say(`Waiting for an earlier update of ${names} to end.`);
-    if (world.clock.now() >= deadline) {
-      const message = `An earlier update of ${names} is still in flight after ${formatDuration(inputs.rollout.timeoutMs)}.`;
-      const hint = `See what holds it up: docker service ps ${one.name}; end it with docker service rollback ${one.name}.`;
-      throw new PreflightError([{ message, hint }]);
-    }
-    await world.clock.sleep(AGAIN_MS);
-    survey = await swarm.survey(inputs.stack.name);
-  }
 }
 
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */

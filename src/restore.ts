@@ -1,8 +1,9 @@
-import { Cancelled, ConnectError, messageOf } from "./errors.ts";
+import { messageOf } from "./errors.ts";
 import { type JsonObject, textAt } from "./json.ts";
-import { type Plan, changed, withRealIds } from "./plan.ts";
+import { type Plan, type PlannedService, changed, withRealIds } from "./plan.ts";
 import { canonicalSpec, networkIdsOf } from "./spec.ts";
 import { type Service, type ServiceSpec, type Swarm } from "./swarm.ts";
+import { together } from "./together.ts";
 import { type Clock, type Voice } from "./world.ts";
 import { type Watched } from "./observe.ts";
 
@@ -11,7 +12,7 @@ export interface Restored {
   readonly services: readonly Watched[];
   /** Created by this deployment, and removed again. */
   readonly removed: readonly string[];
-  /** What could not be put back, in words. */
+  /** What could not be put back, in words: all that failed for one reason are one failure. */
   readonly failures: readonly string[];
 }
 
@@ -20,8 +21,8 @@ const TRIES = 5;
 const AGAIN_MS = 400;
 
 /**
- * Puts back what this run has sent: earlier specs return, new services go. Only what still is as it was sent is touched: what
- * somebody else has changed since is theirs. `sent` holds full names.
+ * Puts back what this run has sent: earlier specs return, all at once, then new services go. Only what still is as it was sent is
+ * touched: what somebody else has changed since is theirs. `sent` holds full names.
  */
 export async function restore(
   plan: Plan,
@@ -32,36 +33,55 @@ export async function restore(
 ): Promise<Restored> {
   const services: Watched[] = [];
   const removed: string[] = [];
-  const failures: string[] = [];
-  const names = await namesOf(plan.stack, swarm);
-  for (const { name, before, wanted } of changed(plan)) {
-    const serviceName = textAt(wanted, "Name");
-    if (!sent.has(serviceName)) continue;
-    const asSent = canonicalSpec(withRealIds(wanted ?? {}, names.ids), names.networkIds);
+  const failed = new Map<string, string[]>();
+  const [names, first] = await together([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
+  const look = async (): Promise<readonly Service[]> => await swarm.services(plan.stack);
+  const affected = changed(plan).filter(({ wanted }) => sent.has(textAt(wanted, "Name")));
+  const trying = async (name: string, work: () => Promise<void>): Promise<void> => {
     try {
-      if (before === undefined) {
-        if (await removeNew(swarm, plan.stack, serviceName, asSent, names.networkIds)) removed.push(name);
-      } else {
-        await putBack(swarm, plan.stack, before, asSent, names.networkIds, clock);
-        services.push({ name, serviceName, sent: before.spec });
-        voice.say(`${name}: back to what ran before.`);
-      }
+      await work();
     } catch (error) {
-      failures.push(`${name}: ${messageOf(error)}`);
+      failed.set(messageOf(error), [...(failed.get(messageOf(error)) ?? []), name]);
       voice.say(`${name}: could not be put back: ${messageOf(error)}`);
-      // A step that is being ended, or a manager that is gone, will not do better with the next one.
-      if (error instanceof Cancelled || error instanceof ConnectError) break;
     }
-  }
-  for (const name of removed) voice.say(`${name}: removed, since this deployment created it.`);
+  };
+  const back = async ({ name, before, wanted }: PlannedService): Promise<void> => {
+    if (before === undefined) return;
+    await trying(name, async () => {
+      await putBack(before, { first, look, swarm, asSent: asSent(wanted, names), names, clock });
+      services.push({ name, serviceName: textAt(wanted, "Name"), sent: before.spec });
+      voice.say(`${name}: back to what ran before.`);
+    });
+  };
+  const remove = async ({ name, before, wanted }: PlannedService): Promise<void> => {
+    if (before !== undefined) return;
+    await trying(name, async () => {
+      const live = first.find((service) => service.name === textAt(wanted, "Name"));
+      if (live === undefined) return;
+      if (!same(live.spec, asSent(wanted, names), names.networkIds)) throw new Error(SOMEBODY_ELSE);
+      await swarm.removeService(live.id);
+      removed.push(name);
+      voice.say(`${name}: removed, since this deployment created it.`);
+    });
+  };
+  await together(affected.map(back));
+  await together(affected.map(remove));
+  const failures = [...failed].map(([why, all]) => `${all.join(", ")}: ${why}`);
   return { services, removed, failures };
 }
 
-/** Names to ids of everything that a spec may refer to, as they are now. */
-async function namesOf(
-  stack: string,
-  swarm: Swarm,
-): Promise<{ ids: ReadonlyMap<string, string>; networkIds: ReadonlyMap<string, string> }> {
+/** Names to ids. */
+interface Names {
+  readonly ids: ReadonlyMap<string, string>;
+  readonly networkIds: ReadonlyMap<string, string>;
+}
+
+function asSent(wanted: ServiceSpec | undefined, { ids, networkIds }: Names): JsonObject {
+  return canonicalSpec(withRealIds(wanted ?? {}, ids), networkIds);
+}
+
+/** Of everything that a spec may refer to, as it is now. */
+async function namesOf(stack: string, swarm: Swarm): Promise<Names> {
   const { networks, configs, secrets } = await swarm.survey(stack);
   const networkIds = networkIdsOf(networks);
   const objects = [...configs, ...secrets].map(({ name, id }): [string, string] => [name, id]);
@@ -70,40 +90,30 @@ async function namesOf(
 
 const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
 
-async function removeNew(
-  swarm: Swarm,
-  stack: string,
-  serviceName: string,
-  sent: JsonObject,
-  networkIds: ReadonlyMap<string, string>,
-): Promise<boolean> {
-  const live = (await swarm.services(stack)).find((service) => service.name === serviceName);
-  if (live === undefined) return false;
-  if (!same(live.spec, sent, networkIds)) throw new Error(SOMEBODY_ELSE);
-  await swarm.removeService(live.id);
-  return true;
+interface WayBack {
+  /** The stack's services as they were a moment ago. */
+  readonly first: readonly Service[];
+  readonly look: () => Promise<readonly Service[]>;
+  readonly swarm: Swarm;
+  readonly asSent: JsonObject;
+  readonly names: Names;
+  readonly clock: Clock;
 }
 
-async function putBack(
-  swarm: Swarm,
-  stack: string,
-  before: Service,
-  sent: JsonObject,
-  networkIds: ReadonlyMap<string, string>,
-  clock: Clock,
-): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
-    const live = (await swarm.services(stack)).find((service) => service.id === before.id);
+async function putBack(before: Service, way: WayBack): Promise<void> {
+  const { networkIds } = way.names;
+  for (let attempt = 1, services = way.first; ; attempt += 1, services = await way.look()) {
+    const live = services.find((service) => service.id === before.id);
     if (live === undefined) throw new Error("it was removed meanwhile");
     // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
     if (same(live.spec, canonicalSpec(before.spec, networkIds), networkIds)) return;
-    if (!same(live.spec, sent, networkIds)) throw new Error(SOMEBODY_ELSE);
+    if (!same(live.spec, way.asSent, networkIds)) throw new Error(SOMEBODY_ELSE);
     try {
-      await swarm.updateService(live, before.spec, undefined);
+      await way.swarm.updateService(live, before.spec, undefined);
       return;
     } catch (error) {
       if (attempt === TRIES || !/out of sequence/.test(messageOf(error))) throw error;
-      await clock.sleep(AGAIN_MS);
+      await way.clock.sleep(AGAIN_MS);
     }
   }
 }

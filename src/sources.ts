@@ -68,8 +68,9 @@ function readEnvFile(path: string | undefined, files: Files, problems: Problem[]
     return undefined;
   }
   const refused = refusedBySwarm(bytes.byteLength);
-  if (refused !== undefined) problems.push({ message: `The env file "${path}" ${refused}.` });
-  return { path, bytes };
+  if (refused === undefined) return { path, bytes };
+  problems.push({ message: `The env file "${path}" ${refused}.` });
+  return undefined;
 }
 
 function unreadable(input: string, path: string, files: Files): Problem {

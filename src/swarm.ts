@@ -15,6 +15,8 @@ export interface Service {
   /** Rises with every write; an update names the one it was made for. */
   readonly version: number;
   readonly spec: ServiceSpec;
+  /** Before the last update; undefined where there was none, and after Swarm's own rollback. */
+  readonly previous: ServiceSpec | undefined;
   /** Of the last update, if there was one: proof of nothing by itself (stale, missing, `completed` after a rollback). */
   readonly update: { readonly state: string; readonly message: string } | undefined;
   /** Tasks that should run: replicas, or one for each eligible node. */
@@ -110,6 +112,36 @@ export interface NewObject {
   readonly bytes: Uint8Array;
   readonly labels: ReadonlyMap<string, string>;
   readonly templateDriver: string | undefined;
+}
+
+/** A docker config whose being there is the message. Its content can't change; its labels can. */
+export interface StoredLock {
+  readonly id: string;
+  /** Rises with every change of the labels. */
+  readonly version: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Milliseconds since the epoch, by the clock of the swarm's leader. */
+  readonly createdAt: number;
+  /** Of the creation or the last change of the labels; by the same clock. */
+  readonly changedAt: number;
+  /** When this was read, by the clock of the manager that answered. */
+  readonly readAt: number;
+}
+
+/**
+ * Mutual exclusion by the swarm itself: of many that create a config of one name exactly one succeeds, and of many that change the same
+ * version of its labels again exactly one does (SWARM, "Lock"). These calls pass while all other writes are held back, and go out even
+ * when the job is cancelled, with little time then.
+ */
+export interface Locks {
+  /** The new lock's id; undefined where the name is taken. */
+  create(name: string, labels: StoredLock["labels"]): Promise<string | undefined>;
+  /** Undefined where there is none. */
+  read(name: string): Promise<StoredLock | undefined>;
+  /** Replaces the labels; false where the lock has changed or gone since it was read. */
+  relabel(name: string, lock: StoredLock, labels: StoredLock["labels"]): Promise<boolean>;
+  /** Tries once, also where the connection is lost; whoever comes later may try again. One that is gone already is no error. */
+  remove(id: string): Promise<void>;
 }
 
 export interface Swarm {

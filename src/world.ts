@@ -1,7 +1,7 @@
-import { type Problem } from "./errors.ts";
+import { type Problem, type StopError } from "./errors.ts";
 import { type Credential, type RunContext } from "./inputs/inputs.ts";
 import { type JsonObject } from "./json.ts";
-import { type ImageAnswer, type Survey, type Swarm } from "./swarm.ts";
+import { type ImageAnswer, type Locks, type Survey, type Swarm } from "./swarm.ts";
 
 /** Everything a story may touch. Made once, in `main.ts`; doubled in tests. No code. */
 export interface World {
@@ -13,10 +13,34 @@ export interface World {
   /** The step's environment. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly run: RunContext;
+  readonly github: GitHub;
   /** Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. */
   rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<void>;
   /** Opens the one connection to a manager. `login` is the credential that the swarm is to keep, where docker has yet to log in with it. */
   connect(login: RegistryLogin | undefined): Promise<Session>;
+  /** Keeps a value for the post step, which also comes when this one is killed. */
+  remember(name: string, value: string): void;
+  /** Ends whatever is on its way, as a cancellation does: all of it rejects with `reason`. */
+  stop(reason: StopError): void;
+}
+
+/** An answer that may be missing: then why. */
+export type Told = boolean | { readonly unknown: string };
+
+/** One attempt of a workflow run. */
+export interface RunAttempt {
+  /** `owner/name` */
+  readonly repository: string;
+  readonly id: string;
+  /** 1 for the first; rises with "Re-run jobs". */
+  readonly attempt: number;
+}
+
+/** What GitHub, or the clone in the workspace, knows about runs and commits. Never rejects but for a cancellation. */
+export interface GitHub {
+  isOver(run: RunAttempt): Promise<Told>;
+  /** Whether `older` is an ancestor of `newer`, and not the same. Both are full commit ids. */
+  isAncestor(older: string, newer: string): Promise<Told>;
 }
 
 /** A credential for one registry. */
@@ -43,6 +67,8 @@ export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number;
   sleep(ms: number): Promise<void>;
+  /** Does `work` each `ms` until it is disposed of, never twice at once; the disposal waits for the one on its way. `work` must not reject. */
+  every(ms: number, work: () => Promise<void>): AsyncDisposable;
 }
 
 export interface Files {
@@ -99,9 +125,18 @@ export interface Stage {
   readonly secrets: ReadonlyMap<string, string>;
 }
 
+/** The lock of a stack, held by us; disposing of it lets it go. */
+export interface Lock extends AsyncDisposable {
+  /** Resolves where it is ours for certain, mostly without asking anybody; a `LockError` where it is not. */
+  makeSure(): Promise<void>;
+}
+
 /** One connection to one manager at a time, opened again where it is lost. */
 export interface Session extends AsyncDisposable {
   readonly swarm: Swarm;
+  /** The same, for what has to be done when the job is cancelled: each call goes out, once, and has a few seconds. */
+  readonly lastSwarm: Swarm;
+  readonly locks: Locks;
   /** Docker speaking to the manager, with the credentials that the swarm is to keep. */
   readonly docker: Docker;
   /** The X-Registry-Auth value for a registry; undefined where there are no credentials. */
@@ -121,6 +156,8 @@ export interface Session extends AsyncDisposable {
   ): Promise<ReadonlyMap<string, string>>;
   /** How many requests can be on their way to the manager at once; infinite where nothing limits them. */
   readonly most: number;
+  /** From now on each change to the swarm, docker's included, is sent only where the lock is ours for certain. */
+  guard(lock: Lock): void;
   /** Why there is no connection at present, if there is none. */
   lost(): string | undefined;
   /**

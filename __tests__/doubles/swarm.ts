@@ -87,6 +87,7 @@ export function service(changes: Partial<Service> = {}): Service {
   return {
     id: "s1",
     name: "shop_web",
+    previous: undefined,
     version: 7,
     spec,
     update: undefined,
@@ -116,6 +117,6 @@ export function task(changes: Partial<Task> = {}): Task {
   };
 }
 
-export function node(changes: Partial<Node> = {}): Node {
+function node(changes: Partial<Node> = {}): Node {
   return { id: "n1", state: "ready", availability: "active", updatedAt: "2026-07-01T10:00:00Z", ...changes };
 }

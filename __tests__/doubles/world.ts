@@ -1,15 +1,18 @@
 import { type JsonObject, textAt } from "../../src/json.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
 import { get } from "../../src/stack/tree.ts";
-import { type ServiceSpec, type Swarm } from "../../src/swarm.ts";
+import { type StopError } from "../../src/errors.ts";
+import { type Locks, type ServiceSpec, type Swarm } from "../../src/swarm.ts";
 import {
   type Docker,
   type DockerAnswer,
   type DockerCall,
   type Session,
+  type Told,
   type World,
 } from "../../src/world.ts";
 import { fakeClock } from "./clock.ts";
+import { lockBoard } from "./locks.ts";
 import { type Frame, scriptedSwarm } from "./swarm.ts";
 import { recordedVoice } from "./voice.ts";
 
@@ -25,6 +28,9 @@ export interface Script {
   readonly swarm?: Partial<Swarm>;
   /** Full names of the services that the manager takes; all that docker is given, where this is left out. */
   readonly takes?: readonly string[];
+  readonly locks?: Partial<Locks>;
+  /** What GitHub answers; without it, it does not know. */
+  readonly github?: { readonly isOver?: Told; readonly isAncestor?: Told };
   /** Why the connection was lost, if it was. */
   readonly lost?: string;
 }
@@ -32,11 +38,17 @@ export interface Script {
 export interface RecordedWorld extends World {
   /** What was said, and what was asked of docker and of the swarm, in one order. */
   readonly transcript: string[];
+  /** How long, in milliseconds, a lost connection was to be waited for, from time to time. */
+  readonly waits: number[];
+  /** Why everything was stopped. */
+  readonly stopped: StopError[];
 }
 
 /** A small world in which everything that will happen is written in advance, and everything that is done is noted. */
 export function scriptedWorld(script: Script): RecordedWorld {
   const transcript: string[] = [];
+  const waits: number[] = [];
+  const clock = fakeClock(Date.parse("2026-08-01T10:00:00Z"));
   const noted = <T extends object>(target: T, list: string[], prefix: string): T => {
     list.push = (...lines) => transcript.push(...lines.map((line) => `${prefix}${line}`));
     return target;
@@ -44,6 +56,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
   const voice = recordedVoice();
   noted(voice, voice.said, "");
   const swarm = scriptedSwarm(script.frames, script.swarm);
+  const stopped: StopError[] = [];
   noted(swarm, swarm.heard, "  > swarm: ");
   const files = new Map(Object.entries(script.files));
 
@@ -65,6 +78,9 @@ export function scriptedWorld(script: Script): RecordedWorld {
 
   const session: Session = {
     swarm,
+    lastSwarm: swarm,
+    locks: lockBoard(clock, script.locks),
+    guard: () => undefined,
     docker: docker(" (manager)"),
     registryAuth: () => undefined,
     rehearse: async (_stage, deploy) => {
@@ -92,7 +108,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
     },
     most: Infinity,
     lost: () => script.lost,
-    waitUntil: () => undefined,
+    waitUntil: (time) => void waits.push(time - clock.now()),
     [Symbol.asyncDispose]: async () => {
       transcript.push("  > disconnect");
       await Promise.resolve();
@@ -101,8 +117,17 @@ export function scriptedWorld(script: Script): RecordedWorld {
 
   return {
     transcript,
+    waits,
     voice,
-    clock: fakeClock(Date.parse("2026-08-01T10:00:00Z")),
+    clock,
+    stopped,
+    stop: (reason) => void stopped.push(reason),
+    remember: () => undefined,
+    github: {
+      isOver: async () => await Promise.resolve(script.github?.isOver ?? { unknown: "nobody asks it" }),
+      isAncestor: async () =>
+        await Promise.resolve(script.github?.isAncestor ?? { unknown: "nobody asks it" }),
+    },
     files: {
       read: (path) => {
         const text = files.get(path.replace(/^\.\//, ""));
@@ -121,6 +146,9 @@ export function scriptedWorld(script: Script): RecordedWorld {
       refType: "branch",
       refName: "main",
       actor: "dev",
+      event: "workflow_dispatch",
+      runId: "1",
+      runAttempt: 1,
       runUrl: "https://github.com/acme/shop/actions/runs/1",
       repositoryUrl: "https://github.com/acme/shop",
       sshAgent: undefined,

@@ -61,10 +61,6 @@ const CASES: Readonly<Record<string, Case>> = {
   "a port that is none": { inputs: { "ssh-port": "99999" }, says: /The SSH port is "99999"/ },
   "a jump host that is none": { inputs: { "ssh-jump": "a b" }, says: /"ssh-jump" has "a b"/ },
   "a socket that is no path": { inputs: { "docker-socket": "x" }, says: /"docker-socket" is "x"/ },
-  "a lock-timeout of its own": {
-    inputs: { "lock-timeout": "1m" },
-    says: /"lock-timeout" is not supported yet/,
-  },
   "keep-releases of its own": {
     inputs: { "keep-releases": "9" },
     says: /"keep-releases" is not supported yet/,

@@ -157,7 +157,7 @@ ${NAMES.map((name) => `  ${name}: *all\n`).join("")}`,
   );
 
   test.each(["SIGINT", "SIGTERM"] as const)(
-    "and the job is cancelled with %s: nothing stays, and nothing more is sent",
+    "and the job is cancelled with %s: nothing stays, and what was sent goes back",
     async (signal) => {
       const run = await deploy(
         { ...startingWith("n1"), "stack-name": "many" },
@@ -167,7 +167,7 @@ ${NAMES.map((name) => `  ${name}: *all\n`).join("")}`,
       const then = rounds();
       expect(run.code).toBe(1);
       expect(run.log).toContain(`::error::Cancelled: the runner sent ${signal}.`);
-      expect(run.summary).toMatch(/goes on rolling out/);
+      expect(run.summary).toMatch(/Sent back to what ran before: /);
       leavesNothing(run);
       await new Promise((done) => setTimeout(done, 1000));
       expect(rounds()).toEqual(then);

@@ -7,6 +7,7 @@ import {
   buildable,
   cleanUp,
   docker,
+  imageOf,
   leavesNothing,
   pushImage,
   runAction,
@@ -92,25 +93,57 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s",
     expect(run.code).toBe(1);
     expect(run.log).toContain(`::error::Cancelled: the runner sent ${signal}.`);
     expect(run.outputs.status).toBe("failed");
-    expect(run.summary).toMatch(/Nothing had been sent|goes on rolling out/);
+    expect(run.summary).toMatch(/Nothing had been sent|Removed, since this deployment created it: web/);
     leavesNothing(run);
     expect(run.ms).toBeLessThan(30_000);
   });
 });
 
+test.each([
+  ["goes back to what ran before", "rollback", "v1", /Sent back to what ran before: web\./],
+  ["goes on, where it is to be kept", "keep", "v2", /goes on rolling out/],
+])("an update that is cancelled %s", async (_what, onFailure, version, says) => {
+  const stack = stackName("way-back");
+  for (const tag of ["v1", "v2"]) pushImage(stack, tag);
+  const inputs = {
+    "stack-name": stack,
+    project: stack,
+    build: "false",
+    variables: "TOKEN=x",
+    "on-failure": onFailure,
+  };
+  const cwd = buildable({ "stack.yml": STACK });
+  expect((await runAction({ cwd, inputs: { ...inputs, version: "v1" } })).outputs.status).toBe("deployed");
+  const run = await runAction({
+    cwd,
+    inputs: { ...inputs, version: "v2", "stable-for": "30s" },
+    during: (action, log) => {
+      const timer = setInterval(() => {
+        if (!/::group::Deploy and watch[\s\S]*\] web: /.test(log())) return;
+        clearInterval(timer);
+        action.kill("SIGINT");
+      }, 50);
+    },
+  });
+  expect(run.summary).toMatch(says);
+  leavesNothing(run);
+  expect(imageOf(`${stack}_web`)).toContain(`:${version}@`);
+});
+
 test("what a killed step could not remove, the post step removes", async () => {
   const stack = stackName("killed");
   pushImage(stack, "v1");
+  const inputs = {
+    "stack-name": stack,
+    project: stack,
+    version: "v1",
+    build: "false",
+    variables: "TOKEN=x",
+    "stable-for": "30s",
+  };
   const run = await runAction({
     cwd: buildable({ "stack.yml": STACK }),
-    inputs: {
-      "stack-name": stack,
-      project: stack,
-      version: "v1",
-      build: "false",
-      variables: "TOKEN=x",
-      "stable-for": "30s",
-    },
+    inputs,
     during: (action, log) => {
       const timer = setInterval(() => {
         if (!/::group::Deploy and watch[\s\S]*\] web: /.test(log())) return;
@@ -124,13 +157,13 @@ test("what a killed step could not remove, the post step removes", async () => {
   expect(state).toContain(run.leftovers[0]);
   const post = await runAction({
     cwd: "/",
-    bare: true,
-    inputs: {},
+    inputs,
     environment: Object.fromEntries(
       Object.entries(run.state).map(([name, value]) => [`STATE_${name}`, value]),
     ),
   });
   expect(post.code).toBe(0);
+  expect(post.log).not.toContain("::warning");
   expect(() => statSync(state)).toThrow("ENOENT");
   await until(
     "the deployed service runs all the same",

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import {
   buildable,
@@ -67,6 +68,65 @@ test("a crash loop that was left behind is not called unchanged", async () => {
   expect(JSON.parse(again.outputs.plan ?? "{}")).toMatchObject({ services: [{ change: "unchanged" }] });
 });
 
+describe("what an earlier run has left", () => {
+  const running = (name: string): string[] =>
+    docker(["service", "ps", "-f", "desired-state=running", "--format", "{{.ID}} {{.CurrentState}}", name])
+      .split("\n")
+      .filter((line) => line.includes("Running"));
+
+  test("a paused service goes back first: what serves goes on, with the same version again and with a good one", async () => {
+    const halted = stackName("paused");
+    const own = { ...inputs, "stack-name": halted, "failure-action": "pause", "on-failure": "keep" };
+    const three = (image: string): string =>
+      web(image)
+        .replace("deploy: {", "deploy: { replicas: 3, ")
+        .replace("monitor: 2s", "monitor: 2s, parallelism: 1");
+    const deployed = async (image: string): Promise<string | undefined> =>
+      (await runAction({ cwd: buildable({ "stack.yml": three(image) }), inputs: own })).outputs.status;
+    expect(await deployed("v1")).toBe("deployed");
+    const before = running(`${halted}_web`);
+    pushImage(stack, "crash", ["FAIL=start"]);
+    expect(await deployed("crash")).toBe("failed");
+    const state = (): string =>
+      docker(["service", "inspect", "--format", "{{.UpdateStatus.State}}", `${halted}_web`]).trim();
+    while (state() === "updating") await sleep(200);
+    expect(state()).toBe("paused");
+    const again = await runAction({ cwd: buildable({ "stack.yml": three("crash") }), inputs: own });
+    expect(again.log).toMatch(
+      /_web: paused \(.*\) by an earlier update; it goes back to what ran before that\./,
+    );
+    expect(again.outputs).toMatchObject({ status: "failed", reason: "rollout" });
+    expect(running(`${halted}_web`).length).toBeGreaterThanOrEqual(before.length - 1);
+    pushImage(stack, "v2");
+    expect(await deployed("v2")).toBe("deployed");
+    expect(running(`${halted}_web`)).toHaveLength(3);
+  });
+
+  test("an update that waits for a port of its own node goes back, and the next one is sent", async () => {
+    const stuck = stackName("stuck");
+    const own = { ...inputs, "stack-name": stuck, "on-failure": "keep", timeout: "8s" };
+    const file = (image: string, order: string): string =>
+      web(image, "    ports: [{ target: 80, published: 18471, mode: host }]\n").replace(
+        "update_config: {",
+        `placement: { constraints: [node.role == manager] }, update_config: { order: ${order},`,
+      );
+    const deploy = async (
+      text: string,
+      timeout: string,
+    ): Promise<{ log: string; outputs: Record<string, string> }> =>
+      await runAction({ cwd: buildable({ "stack.yml": text }), inputs: { ...own, timeout } });
+    expect((await deploy(file("v1", "stop-first"), "2m")).outputs.status).toBe("deployed");
+    pushImage(stack, "v2");
+    expect((await deploy(file("v2", "start-first"), "8s")).outputs.status).toBe("failed");
+    const next = await deploy(file("v2", "stop-first"), "2m");
+    expect(next.log).toContain(
+      "_web: stuck half way by an earlier update; it goes back to what ran before that.",
+    );
+    expect(next.outputs.status).toBe("deployed");
+    expect(imageOf(`${stuck}_web`)).toContain(":v2@");
+  });
+});
+
 test("two first deployments of one stack at once: nobody removes what the other has made", async () => {
   const twins = stackName("twins");
   const own = { ...inputs, "stack-name": twins, networks: `${twins}-a` };
@@ -114,7 +174,7 @@ test.each([
   });
   expect(run.outputs.reason).toBe("render");
   expect(run.log).toMatch(
-    /::error file=stack\.yml,line=5,col=\d+::stack\.yml:5:\d+: Service web uses \w+ "nope"/,
+    /::error file=stack\.yml,line=5,col=\d+::stack\.yml:5:\d+: Service web uses the \w+ "nope"/,
   );
   expect(run.log).not.toContain("::group::");
 });

@@ -1,7 +1,6 @@
 import { type ChildProcess, execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { readFileSync, readdirSync, statSync } from "node:fs";
 import { type Server, type Socket, connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import {
@@ -34,7 +33,7 @@ const NOBODY = `${sandbox.net}.99`;
 const OTHER_SOCKET = "/run/other-docker.sock";
 
 const stack = stackName("tunnel");
-const wrongKey = mkdtempSync(join(tmpdir(), "key-"));
+const wrongKey = workspace({});
 
 beforeAll(async () => {
   pushImage(stack, "v1");
@@ -136,7 +135,7 @@ describe("servers that are slow or full", () => {
     const run = await deploy(await listening(behave));
     isRefused(run, /127\.0\.0\.1:\d+ did not complete the SSH handshake within 20 s\./);
     expect(run.ms).toBeGreaterThan(19_000);
-    expect(run.ms).toBeLessThan(28_000);
+    expect(run.ms).toBeLessThan(38_000); // One round, and a busy machine.
   });
 
   test.concurrent("a port that nobody listens on is given up after 20 s", async () => {
@@ -403,7 +402,7 @@ test.concurrent("a manager at an IPv6 address", async () => {
   });
   works(run);
   expect(run.log).toContain(`${ip}: Nothing listens at [${ip}]:1.`);
-  expect(run.log).toContain(`Connected to the manager ${ip}.`);
+  expect(run.log).toContain(`Connected to ${ip}.`);
   works(await deploy({ "ssh-host": `[${ip}]`, "ssh-known-hosts": `${ip} ${key}` }));
 });
 
@@ -699,7 +698,7 @@ describe("several managers", () => {
     works(run);
     expect(run.log.match(new RegExp(`^${N1}: Nothing listens at ${closed}\\.`, "gm"))).toHaveLength(1);
     expect(run.log.match(new RegExp(`^${N2}: ${N2} is a worker, and only a manager`, "gm"))).toHaveLength(1);
-    expect(run.log).toContain(`Connected to the manager ${N1}.`);
+    expect(run.log).toContain(`Connected to ${N1}.`);
     expect(run.summary).toContain(`manager <code>${N1}</code>`);
   });
 
@@ -740,13 +739,13 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s",
       () => ({ ...TRUSTING, "ssh-host": `${N1}:1` }),
       /Nothing had been sent/,
     ],
-    ["while it watches", watching, 0, () => ({}), /goes on rolling out/],
+    ["while it watches", watching, 0, () => ({}), /Removed, since this deployment created it/],
     [
       "while it watches by dial-stdio",
       watching,
       0,
       () => sshds.start(MANAGER, { config: [NO_STREAMS, "MaxSessions 1"] }).inputs,
-      /goes on rolling out/,
+      /Removed, since this deployment created it/,
     ],
   ];
   test.concurrent.each(moments)(
@@ -763,7 +762,7 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s",
           action.on("close", () => (killedAt = Date.now() - killedAt));
         }),
       );
-      expect(killedAt).toBeLessThan(5000); // The runner kills after 7.5 s.
+      expect(killedAt).toBeLessThan(7500); // Then the runner would kill it.
       expect(run.code).toBe(1);
       expect(run.log.match(/^::error.*/gm)).toEqual([
         expect.stringContaining(`::error::Cancelled: the runner sent ${signal}.`),

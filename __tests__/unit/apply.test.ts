@@ -22,6 +22,8 @@ import {
   type Stage,
 } from "../../src/world.ts";
 import { emptySurvey, scriptedSwarm, serviceSpec } from "../doubles/swarm.ts";
+import { fakeClock } from "../doubles/clock.ts";
+import { lockBoard } from "../doubles/locks.ts";
 import { recordedVoice } from "../doubles/voice.ts";
 
 const OK: DockerAnswer = { code: 0, stdout: "", stderr: "" };
@@ -72,6 +74,7 @@ function session(
 ): Session & { readonly swarm: ReturnType<typeof scriptedSwarm> } {
   return {
     swarm: scriptedSwarm([]),
+    lastSwarm: scriptedSwarm([]),
     docker,
     registryAuth: () => undefined,
     rehearse: async () => await Promise.resolve([]),
@@ -80,6 +83,8 @@ function session(
       await deploy(docker);
       return new Map();
     },
+    locks: lockBoard(fakeClock()),
+    guard: () => undefined,
     most,
     lost: () => lost,
     waitUntil: () => undefined,

@@ -2,11 +2,13 @@ import { createHmac } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import { deploy } from "../../src/deploy.ts";
-import { Cancelled, StopError, describe as inWords } from "../../src/errors.ts";
+import { Cancelled, ConnectError, LockError, StopError, describe as inWords } from "../../src/errors.ts";
 import { parseInputs } from "../../src/inputs/inputs.ts";
 import { type Facts, noFacts, outputs, summary } from "../../src/report.ts";
 import { type NewObject, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";
 import { type Frame, emptySurvey, service, serviceSpec, task } from "../doubles/swarm.ts";
+import { fakeClock } from "../doubles/clock.ts";
+import { lockBoard } from "../doubles/locks.ts";
 import { type Script, scriptedWorld } from "../doubles/world.ts";
 
 const DIGEST = `sha256:${"0a".repeat(32)}`;
@@ -102,7 +104,7 @@ const CRASHES = {
 async function told(
   played: Script,
   given: Readonly<Record<string, string>> = {},
-): Promise<{ facts: Facts; transcript: readonly string[] }> {
+): Promise<{ facts: Facts; transcript: readonly string[]; waits: readonly number[] }> {
   const world = scriptedWorld(played);
   const facts = noFacts();
   const all: Readonly<Record<string, string>> = { ...GIVEN, ...given };
@@ -118,7 +120,7 @@ async function told(
     else if (error instanceof Cancelled) facts.problems = [{ message: error.message }];
     else throw error;
   }
-  return { facts, transcript: world.transcript };
+  return { facts, transcript: world.transcript, waits: world.waits };
 }
 
 /** What a reviewer reads: all that was said and done, then what was reported. `UPDATE_GOLDEN=1` writes it anew. */
@@ -593,11 +595,64 @@ describe("an interruption", () => {
     expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
   });
 
-  test("a cancelled job puts nothing back, and says what goes on", async () => {
-    const { facts, transcript } = await told(script([new Cancelled("SIGTERM")]));
+  test("a lost connection is waited for until the rollout's deadline, and anew while things are put back", async () => {
+    const { waits } = await told(
+      script([crash([CRASHED]), { services: [AFTER] }, { services: [BEFORE], tasks: [OLD_UP] }], {
+        swarm: CRASHES,
+      }),
+      { timeout: "20s" },
+    );
+    expect(waits).toEqual([20_000, 20_000]);
+  });
+
+  test.each([
+    ["rollback", "The stack could not be put back: Nothing listens. Check it. The swarm was sent shop_web;"],
+    [
+      "keep",
+      'The stack was left as it is for inspection ("on-failure: keep"). What runs now could not be asked:',
+    ],
+  ])(
+    "no manager answers any more (%s): the deadline is not spent twice, and what is known is told",
+    async (onFailure, words) => {
+      const deaf = new ConnectError("Nothing listens.", "Check it.", undefined, "passing");
+      const surveys = [emptySurvey({ services: [BEFORE] })];
+      const played = script([{ services: [AFTER], tasks: [{ ...UP, state: "preparing" }] }, deaf], {
+        lost: "the server closed the session",
+        swarm: { survey: async () => surveys.shift() ?? (await Promise.reject(deaf)) },
+      });
+      const { facts, waits } = await told(played, { timeout: "20s", "on-failure": onFailure });
+      expect(waits).toEqual([20_000, 0]);
+      expect(facts).toMatchObject({ reason: "deploy", services: [{ name: "web", state: "unknown" }] });
+      expect(facts.problems[0]?.message).toMatch(
+        /^No manager could be asked about the rollout for the last (19|20)[\d.]*s: Nothing listens\. .*Seen last: web: /,
+      );
+      expect(facts.aftermath.join()).toContain(words);
+    },
+  );
+
+  test("a cancelled job sends what ran before on its way back, and does not watch it", async () => {
+    const { facts, transcript } = await told(script([new Cancelled("SIGTERM"), { services: [AFTER] }]));
+    expect(facts.aftermath).toEqual([
+      "Sent back to what ran before: web. Nobody watches it any more: look at it with `docker stack ps`.",
+    ]);
+    expect(facts.services).toMatchObject([{ name: "web", state: "restored" }]);
+    expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toHaveLength(1);
+    expect(transcript.at(-1)).toBe("  > disconnect");
+  });
+
+  test("so does one that is cancelled while it puts things back", async () => {
+    const frames = [crash([CRASHED]), { services: [AFTER] }, new Cancelled("SIGTERM"), { services: [AFTER] }];
+    const { facts } = await told(script(frames, { swarm: CRASHES }));
+    expect(facts.aftermath.join()).toContain("Sent back to what ran before: web.");
+  });
+
+  test.each<[string, readonly Frame[], Readonly<Record<string, string>>]>([
+    ["that is to keep what it has sent", [new Cancelled("SIGTERM")], { "on-failure": "keep" }],
+    ["whose manager is gone", [new Cancelled("SIGTERM"), new Error("no answer")], {}],
+  ])("a cancelled job %s says what goes on", async (_what, frames, given) => {
+    const { facts, transcript } = await told(script(frames), given);
     expect(facts.aftermath.join()).toContain("nothing was put back");
     expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
-    expect(transcript.at(-1)).toBe("  > disconnect");
   });
 
   test("the connection is left in order, whatever happens", async () => {
@@ -607,6 +662,86 @@ describe("an interruption", () => {
       }),
     );
     expect(transcript.at(-1)).toBe("  > disconnect");
+  });
+});
+
+describe("the lock of the stack", () => {
+  test.each<[string, readonly Frame[], Partial<Script>]>([
+    ["a deployment that goes well", GOES_WELL, {}],
+    ["a rollout that fails", [crash([CRASHED])], { swarm: CRASHES }],
+    ["a manager that stops answering", [new Error("no answer")], {}],
+    ["a job that is cancelled", [new Cancelled("SIGTERM")], {}],
+  ])(
+    "is held from before the first look at the swarm until the end of %s",
+    async (_what, frames, changes) => {
+      const steps: string[] = [];
+      const played = script(frames, changes);
+      const clock = fakeClock();
+      const board = lockBoard(clock);
+      const world = scriptedWorld({
+        ...played,
+        swarm: {
+          ...played.swarm,
+          survey: async () =>
+            await Promise.resolve((steps.push("survey"), emptySurvey({ services: [BEFORE] }))),
+        },
+        locks: {
+          ...board,
+          create: async (...lock) => (steps.push("lock"), await board.create(...lock)),
+          remove: async (id) => (steps.push("release"), await board.remove(id)),
+        },
+      });
+      const inputs = parseInputs((name) => GIVEN[name] ?? "", world.run);
+      await deploy(inputs, { ...world, clock }, noFacts()).catch(() => undefined);
+      // Putting things back surveys the swarm again.
+      expect([...new Set(steps)]).toEqual(["lock", "survey", "release"]);
+      expect(steps.at(-1)).toBe("release");
+      expect(world.transcript.at(-1)).toBe("  > disconnect");
+    },
+  );
+
+  test("that is somebody else's is waited for after all that needs no lock, and what runs is looked at then", async () => {
+    const steps: string[] = [];
+    const tries = [undefined, undefined, "id"];
+    const played = script(GOES_WELL);
+    const { facts } = await told({
+      ...played,
+      swarm: {
+        ...played.swarm,
+        survey: async () =>
+          await Promise.resolve((steps.push("survey"), emptySurvey({ services: [BEFORE] }))),
+      },
+      locks: { create: async () => await Promise.resolve((steps.push("try"), tries.shift())) },
+    });
+    expect(steps.slice(0, 4)).toEqual(["try", "try", "try", "survey"]);
+    expect(facts.plan?.services).toHaveLength(1);
+  });
+
+  test("that somebody else keeps ends the deployment before anything is looked at", async () => {
+    const stored = { id: "x", version: 1, labels: {}, createdAt: 0, changedAt: 0, readAt: 0 };
+    const played = script([], {
+      locks: {
+        create: async () => await Promise.resolve(undefined),
+        read: async () => await Promise.resolve(stored),
+      },
+    });
+    const { facts, transcript } = await told(
+      {
+        ...played,
+        swarm: { ...played.swarm, survey: async () => await Promise.reject(new Error("looked")) },
+      },
+      { "lock-timeout": "4s" },
+    );
+    expect(facts.reason).toBe("lock");
+    expect(transcript.filter((line) => line.startsWith("Waiting for another deployment"))).toHaveLength(1);
+  });
+
+  test("that is lost means that nothing is put back: somebody else works on the stack", async () => {
+    const lost = new LockError("Another deployment has taken over the lock.", "Run this job again.");
+    const { facts, transcript } = await told(script([lost]));
+    expect(facts.reason).toBe("lock");
+    expect(facts.aftermath.join()).toContain("nothing was put back");
+    expect(transcript.filter((line) => line.startsWith("  > swarm: update"))).toEqual([]);
   });
 });
 

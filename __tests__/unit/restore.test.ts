@@ -149,7 +149,7 @@ test("what was sent is known again by the ids that the swarm gave to its network
 test.each([
   ["the job is ended", new Cancelled("SIGTERM")],
   ["the manager is gone", new ConnectError("The manager does not answer.", "")],
-])("nothing more is tried once %s", async (_fact, error) => {
+])("all are tried, and one reason is told once: %s", async (_fact, error) => {
   const other = planned({ name: "api", before: { ...BEFORE, id: "s2" } });
   const tried: string[] = [];
   const { result } = await restored([planned(), other], [{ services: [SENT, { ...SENT, id: "s2" }] }], {
@@ -158,9 +158,9 @@ test.each([
       await Promise.reject(error);
     },
   });
-  expect(tried).toEqual(["s1"]);
+  expect(tried).toEqual(["s1", "s2"]);
   expect(result.services).toEqual([]);
-  expect(result.failures).toHaveLength(1);
+  expect(result.failures).toEqual([`web, api: ${error.message}`]);
 });
 
 test.each<[string, readonly string[], readonly string[]]>([

@@ -23,6 +23,7 @@ export const DEFAULTS: Readonly<Record<string, string>> = {
   "stable-for": "15s",
   "on-failure": "rollback",
   "lock-timeout": "10m",
+  "allow-older": "false",
   "keep-releases": "5",
 };
 
@@ -46,6 +47,11 @@ export interface RunContext {
   readonly refType: string;
   readonly refName: string;
   readonly actor: string;
+  /** What started the workflow, for instance `push`. */
+  readonly event: string;
+  readonly runId: string;
+  /** Rises with "Re-run jobs"; 0 outside of a workflow. */
+  readonly runAttempt: number;
   /** The page of this run; empty outside of a workflow. */
   readonly runUrl: string;
   /** The page of the repository; empty outside of a workflow. */
@@ -147,7 +153,13 @@ export interface Inputs {
     readonly timeoutMs: number;
     readonly stableForMs: number;
     readonly onFailure: "rollback" | "keep";
+    /** For another deployment of the same stack; 0: not at all. */
+    readonly lockTimeoutMs: number;
+    /** Whether a push may take the stack back to an ancestor of what is live. */
+    readonly allowOlder: boolean;
   };
+  /** For questions to GitHub's API. */
+  readonly githubToken: string | undefined;
 }
 
 /** The raw text of an input; empty where it is not given. */
@@ -160,10 +172,6 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
   if (mode !== "deploy") {
     reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
   }
-  reader.refuseForNow(
-    "lock-timeout",
-    "Deployments of one stack are not locked against each other yet; use the workflow's `concurrency` group.",
-  );
   reader.refuseForNow("keep-releases", "No release records are kept yet.");
   reader.refuseForNow(
     "environment",
@@ -181,7 +189,10 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
       timeoutMs: reader.duration("timeout"),
       stableForMs: reader.duration("stable-for"),
       onFailure: reader.oneOf("on-failure", ["rollback", "keep"]),
+      lockTimeoutMs: reader.duration("lock-timeout"),
+      allowOlder: reader.boolean("allow-older"),
     },
+    githubToken: reader.optional("github-token"),
   };
   if (inputs.rollout.timeoutMs === 0) reader.complain('"timeout" is zero: no rollout can be that fast.');
   else if (inputs.rollout.stableForMs >= inputs.rollout.timeoutMs) {

@@ -1,5 +1,5 @@
 import { ManagerRefusal } from "../errors.ts";
-import { type Json, type JsonObject, at, listAt, numberAt, objectAt, textAt } from "../json.ts";
+import { type Json, type JsonObject, at, isObject, listAt, numberAt, objectAt, textAt } from "../json.ts";
 import { isOver } from "../rollout.ts";
 import { MANAGED_LABEL, STACK_LABEL } from "../stack/defaults.ts";
 import {
@@ -230,6 +230,7 @@ function toService(raw: JsonObject): Service {
     name: textAt(spec, "Name"),
     version: numberAt(raw, "Version", "Index"),
     spec,
+    previous: isObject(raw.PreviousSpec) ? raw.PreviousSpec : undefined,
     update: state === "" ? undefined : { state, message: textAt(update, "Message") },
     desiredTasks: numberAt(raw, "ServiceStatus", "DesiredTasks"),
     jobIteration: numberAt(raw, "JobStatus", "JobIteration", "Index"),

@@ -10,6 +10,8 @@ import { type Json } from "../json.ts";
 const OLDEST_API = "1.41";
 /** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
+/** Between SIGINT and SIGKILL the runner leaves ten seconds for everything. */
+const LAST_CALL_DEADLINE_MS = 4000;
 /** The first question asks for nothing but the engine itself. */
 const GREETING_DEADLINE_MS = 10_000;
 
@@ -23,11 +25,22 @@ export interface Call {
   readonly deadlineMs?: number;
   /** Whether it may be sent again where its answer was lost. By default what only reads may. */
   readonly repeatable?: boolean;
+  /** Concerns the lock itself, so the lock is not asked whether it may be sent. */
+  readonly aboutLock?: boolean;
+  /** Goes out even when the job is cancelled, with little time then. */
+  readonly evenCancelled?: boolean;
+}
+
+/** Whether a call leaves the swarm as it is. */
+export function onlyReads({ method = "GET" }: Call): boolean {
+  return method === "GET" || method === "HEAD";
 }
 
 export interface RawAnswer {
   readonly status: number;
   readonly body: Buffer;
+  /** The manager's clock, as HTTP puts it. */
+  readonly date: string;
 }
 
 /** What speaks the Engine API, wherever the manager is. */
@@ -122,8 +135,9 @@ export class EngineApi implements Engine {
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     const send = this.#address.tls === undefined ? httpRequest : httpsRequest;
     const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
-    const timeout = AbortSignal.timeout(deadlineMs);
-    const signal = AbortSignal.any([this.#signal, timeout]);
+    const isLastCall = call.evenCancelled === true && this.#signal.aborted;
+    const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
+    const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
     return await new Promise((resolve, reject) => {
       const sent = send(
         {
@@ -149,6 +163,7 @@ export class EngineApi implements Engine {
               status: response.statusCode ?? 0,
               headers: response.headers,
               body: Buffer.concat(chunks),
+              date: response.headers.date ?? "",
             }),
           );
         },

@@ -7,12 +7,13 @@ import { type RegistryLogin, type Session } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { encodedAuth, registryAuth } from "./docker-config.ts";
 import { EngineApi, Timeout } from "./engine.ts";
+import { EngineLocks } from "./engine-locks.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
 import { forwarding } from "./forwarding.ts";
 import { openProxy } from "./proxy.ts";
 import { type SshLogin } from "./ssh-login.ts";
 import { facing, rehearse, standIn } from "./stand-in.ts";
-import { type Reached, SteadyEngine, pause } from "./steady-engine.ts";
+import { type PatientEngine, type Reached, SteadyEngine, pause } from "./steady-engine.ts";
 import { type Tunnel, openTunnel } from "./tunnel.ts";
 
 /** What speaks to a manager: through a tunnel, or at an address the runner reaches by itself. */
@@ -41,6 +42,22 @@ export function withheld(environment: NodeJS.ProcessEnv): Record<string, string>
   return Object.fromEntries([...hidden, "DOCKER_CONTEXT"].map((name) => [name, ""]));
 }
 
+/** Whose calls go out when the job is cancelled, too: what has been begun is not left half done without need. */
+function evenCancelled(engine: SteadyEngine): PatientEngine {
+  return {
+    get apiVersion() {
+      return engine.apiVersion;
+    },
+    get info() {
+      return engine.info;
+    },
+    isOver: () => true, // There is no time to wait for a connection, or for a leader.
+    send: async (path, call) => await engine.send(path, { ...call, evenCancelled: true }),
+  };
+}
+
+const NEVER = new AbortController().signal;
+
 /** Connects to the first manager with a working swarm, and goes on to another one where the connection is lost. */
 export async function openSession(request: SessionRequest): Promise<Session> {
   const { privateFolder, configFolder, login, signal, say } = request;
@@ -52,6 +69,8 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
     return {
       swarm: new EngineSwarm(engine, () => engine.address, signal),
+      lastSwarm: new EngineSwarm(evenCancelled(engine), () => engine.address, NEVER),
+      locks: new EngineLocks(engine),
       docker: facing(docker, proxy.dockerHost),
       registryAuth: remembered((domain) =>
         domain === login?.registryHost
@@ -67,6 +86,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
         });
         return networks;
       },
+      guard: (lock) => engine.guard(lock),
       get most() {
         return engine.most;
       },

@@ -1,7 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
 import { type Json } from "../json.ts";
-import { type Call, type Engine, type EngineApi, type RawAnswer, Timeout, messageIn } from "./engine.ts";
+import { type Lock } from "../world.ts";
+import {
+  type Call,
+  type Engine,
+  type EngineApi,
+  type RawAnswer,
+  Timeout,
+  messageIn,
+  onlyReads,
+} from "./engine.ts";
 
 /** A manager that was reached. */
 export interface Reached extends AsyncDisposable {
@@ -50,8 +59,8 @@ export interface PatientEngine extends Engine {
 
 /**
  * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
- * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing is
- * written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
+ * and what only reads is asked again. A write whose answer was lost is not: whether it happened has to be looked up first. Nothing but
+ * the lock is written, and no answer given, before it has shown to be a manager; questions may go along with the first one.
  */
 export class SteadyEngine implements PatientEngine, AsyncDisposable {
   readonly #reach: () => Promise<Reached>;
@@ -59,6 +68,7 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
   readonly #say: (line: string) => void;
   #reached: Reached;
   #again: Promise<void> | undefined;
+  #lock: Lock | undefined;
   /** Why there is no connection at present, if there is none. */
   #lost: string | undefined;
   #deadline: number | undefined;
@@ -93,6 +103,11 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
     return this.#reached.address;
   }
 
+  /** From now on the lock is asked before each try of each write. */
+  guard(lock: Lock): void {
+    this.#lock = lock;
+  }
+
   /** Why there is no connection at present, if there is none. */
   get lost(): string | undefined {
     return this.#lost ?? this.#reached.lost();
@@ -104,9 +119,10 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
   }
 
   async send(path: string, call: Call): Promise<RawAnswer> {
-    const repeatable = call.repeatable ?? (call.method ?? "GET") === "GET";
+    const repeatable = call.repeatable ?? onlyReads(call);
     const startedAt = Date.now();
     for (let attempt = 1; ; attempt += 1) {
+      if (!onlyReads(call) && call.aboutLock !== true) await this.#lock?.makeSure();
       const reached = this.#reached;
       try {
         if (!repeatable) await reached.verified;

@@ -70,8 +70,18 @@ export function versionedName(
   const room = NAME_LIMIT - digest.length - 1;
   const name = `${head}_${digest}`;
   if (head.length <= room && !taken(name)) return name;
-  const own = sha256(Buffer.from(`${stack}\0${key}`)).slice(0, 8);
-  return `${head.slice(0, room - own.length - 1)}_${own}_${digest}`;
+  return `${cut(head, room, `${stack}\0${key}`)}_${digest}`;
+}
+
+/** The name of an object of ours that is not named after its content: one that would be too long is cut. */
+export function fixedName(name: string): string {
+  return name.length <= NAME_LIMIT ? name : cut(name, NAME_LIMIT, name);
+}
+
+/** The start of a name and a digest of what it stands for, `room` characters in all. */
+function cut(head: string, room: number, identity: string): string {
+  const own = sha256(Buffer.from(identity)).slice(0, 8);
+  return `${head.slice(0, room - own.length - 1)}_${own}`;
 }
 
 function sha256(bytes: Uint8Array): string {

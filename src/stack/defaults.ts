@@ -38,12 +38,16 @@ export function addDefaults(root: Mapping, defaults: Defaults): Problem[] {
     if ((textOf(get(deploy, "mode")) ?? "").endsWith("-job")) continue; // A job is run, not updated.
     const update = ensureMapping(deploy, "update_config");
     if (update === undefined) continue;
-    const obstacle = isSilent(update, "order") ? obstacleToStartFirst(root, service) : undefined;
-    if (defaults.updateOrder === "start-first" && obstacle !== undefined) {
+    const obstacle = obstacleToStartFirst(root, service);
+    if (isSilent(update, "order") && defaults.updateOrder === "start-first" && obstacle !== undefined) {
       const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
       warnings.push({ message, place: key.place });
     } else addIfSilent(update, "order", defaults.updateOrder);
     addIfSilent(update, "failure_action", defaults.failureAction);
+    // Swarm's own way back stops first where nothing is said. Who updates without a gap goes back without one.
+    const startsFirst = textOf(get(update, "order")) === "start-first" && obstacle === undefined;
+    const back = startsFirst ? ensureMapping(deploy, "rollback_config") : undefined;
+    if (back !== undefined) addIfSilent(back, "order", "start-first");
   }
   return warnings;
 }

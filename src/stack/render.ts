@@ -49,6 +49,8 @@ export interface RenderRequest {
   readonly dockerMajor: number;
 }
 
+/** In place of the name that it would have got, so that $ENV_CONFIG is no second mistake. */
+const UNREAD_ENV_FILE = "unread";
 const NOTHING_UNREAD = { missing: [], malformed: [] };
 
 /** A stack file without a variable left, and what has to exist on the swarm before docker can take it. */
@@ -76,7 +78,8 @@ export function render(request: RenderRequest): RenderedStack {
   const { templates, unread = NOTHING_UNREAD, stack, strict, namingKey, taken, read } = request;
   const findings: Findings = { problems: [...unread.missing, ...unread.malformed], warnings: [] };
   const env = findEnvConfig(request, findings.problems);
-  const envConfigName = env === undefined ? "" : nameOf(env, request);
+  const noName = unread.missing.length > 0 ? UNREAD_ENV_FILE : "";
+  const envConfigName = env === undefined ? noName : nameOf(env, request);
   const scope = scopeOf(
     [request.secrets, request.variables, ownVariables(request, envConfigName)],
     request.environment,

@@ -42,6 +42,9 @@ const RUN = {
   actor: "",
   runUrl: "",
   repositoryUrl: "https://h/acme/shop",
+  event: "push",
+  runId: "1",
+  runAttempt: 1,
   sshAgent: undefined,
 };
 

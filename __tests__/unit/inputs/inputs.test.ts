@@ -13,6 +13,9 @@ const RUN: RunContext = {
   actor: "dev",
   runUrl: "https://github.com/Acme/Shop/actions/runs/1",
   repositoryUrl: "https://github.com/Acme/Shop",
+  event: "push",
+  runId: "1",
+  runAttempt: 1,
   sshAgent: undefined,
 };
 /** The least that a workflow must say. */
@@ -89,7 +92,14 @@ test("what a workflow that says the least gets", () => {
       networks: [],
       prune: true,
     },
-    rollout: { timeoutMs: 600_000, stableForMs: 15_000, onFailure: "rollback" },
+    rollout: {
+      timeoutMs: 600_000,
+      stableForMs: 15_000,
+      onFailure: "rollback",
+      lockTimeoutMs: 600_000,
+      allowOlder: false,
+    },
+    githubToken: undefined,
   });
 });
 
@@ -430,11 +440,8 @@ describe("one mistake, one complaint", () => {
     ["a bastion that is none", { "ssh-jump": "u@b:x" }, '"ssh-jump" has "u@b:x".'],
     ["a socket that is no path", { "docker-socket": "docker.sock" }, '"docker-socket" is "docker.sock".'],
     ["a socket with a word for the shell", { "docker-socket": "/x;id" }, '"docker-socket" is "/x;id".'],
-    [
-      "a lock time, to come",
-      { "lock-timeout": "0s" },
-      '"lock-timeout" is not supported yet in this version.',
-    ],
+    ["a lock time that is none", { "lock-timeout": "10" }, '"lock-timeout" is "10", which is no duration.'],
+    ["a wish to go back that is none", { "allow-older": "yes" }, '"allow-older" is "yes".'],
     [
       "releases to keep, to come",
       { "keep-releases": "9" },
@@ -539,7 +546,7 @@ describe("action.yml", () => {
       "ssh-host ssh-user ssh-port ssh-private-key ssh-passphrase ssh-password ssh-known-hosts ssh-fingerprint ssh-jump ssh-sudo docker-socket docker-host " +
       "registry username password pull-username pull-password project build context file target platforms build-args build-secrets labels " +
       "cache-from cache-to no-cache pull version tags stack-name stack-file variables secrets strict env-file env-config update-order " +
-      "failure-action networks prune timeout stable-for on-failure lock-timeout keep-releases github-token environment environment-url mode";
+      "failure-action networks prune timeout stable-for on-failure lock-timeout allow-older keep-releases github-token environment environment-url mode";
     expect(declared.toSorted()).toEqual(contract.split(" ").toSorted());
   });
 });

@@ -34,6 +34,7 @@ function manager(refuses: readonly string[] = [], silent: readonly string[] = []
       return {
         status: refuses.includes(name) ? 400 : 201,
         body: Buffer.from(JSON.stringify(answer)),
+        date: "",
       };
     },
   };

@@ -23,8 +23,28 @@ describe("what a service gets that says nothing", () => {
         "      update_config:",
         "        order: start-first # set by Swarm Stack Deploy",
         "        failure_action: rollback # set by Swarm Stack Deploy",
+        "      rollback_config:",
+        "        order: start-first # set by Swarm Stack Deploy",
         "",
       ].join("\n"),
+    );
+  });
+
+  test.each([
+    ["that stops first when it updates", "deploy: {update_config: {order: stop-first}}", "rollback_config"],
+    [
+      "that stops first when it goes back",
+      "deploy: {rollback_config: {order: stop-first}}",
+      "stop-first # set",
+    ],
+    ["that can't start first", "ports: [{target: 80, published: 80, mode: host}]", "rollback_config"],
+  ])("a service %s gets no start-first for its way back", (_fact, text, none) => {
+    expect(service(text).printed).not.toContain(none);
+  });
+
+  test("a service that says how it goes back, but not in which order, gets it beside that", () => {
+    expect(service("deploy: {rollback_config: {parallelism: 2}}").printed).toContain(
+      "rollback_config:\n        parallelism: 2\n        order: start-first # set",
     );
   });
 

@@ -94,6 +94,8 @@ services:
         failure_action: rollback # set by Swarm Stack Deploy
       labels:
         swarm-stack-deploy.managed: "true" # set by Swarm Stack Deploy
+      rollback_config:
+        order: start-first # set by Swarm Stack Deploy
     networks:
       - hyperf_net
     configs:
@@ -353,7 +355,12 @@ describe("all that is wrong is told at once", () => {
   test("what is missing or no YAML stands beside the variables of the other files, with the warnings", () => {
     const unread = { missing: [{ message: "No such file." }], malformed: [{ message: "No YAML." }] };
     const refuse = (): unknown =>
-      render(request("services: {web: {image: $NIL, env_file: {path: .env, required: false}}}", { unread }));
+      render(
+        request(
+          "services: {web: {image: $NIL, hostname: $ENV_CONFIG, env_file: {path: .env, required: false}}}",
+          { unread },
+        ),
+      );
     expect(refuse).toThrow(InputError);
     expect(
       problems("services: {web: {image: a, configs: [c]}}", { unread: { ...unread, missing: [] } }),

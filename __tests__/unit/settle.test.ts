@@ -1,0 +1,108 @@
+import { describe, expect, test } from "@jest/globals";
+import { PreflightError } from "../../src/errors.ts";
+import { settled } from "../../src/settle.ts";
+import { type Service, type Survey, type Swarm, type Task } from "../../src/swarm.ts";
+import { fakeClock } from "../doubles/clock.ts";
+import { emptySurvey, scriptedSwarm, service, serviceSpec, task } from "../doubles/swarm.ts";
+import { recordedVoice } from "../doubles/voice.ts";
+
+const GOOD = serviceSpec("app:v1");
+const BAD = serviceSpec("app:v2");
+const paused = { state: "paused", message: "update paused due to failure" };
+const updating = { state: "updating", message: "update in progress" };
+
+const stack = (one: Partial<Service>, tasks: readonly Task[] = []): Survey =>
+  emptySurvey({ services: [service({ spec: BAD, previous: GOOD, ...one })], tasks });
+
+/** What becomes of a stack that looks like these, one after the other; the last one stays. */
+async function settle(surveys: readonly Survey[], changes: Partial<Swarm> = {}, timeoutMs = 600_000) {
+  const [first = emptySurvey(), ...left] = surveys;
+  let present = first;
+  const survey = async (): Promise<Survey> => await Promise.resolve((present = left.shift() ?? present));
+  const swarm = scriptedSwarm([], { survey, ...changes });
+  const voice = recordedVoice();
+  const clock = fakeClock();
+  const last = await settled(first, { stack: "shop", swarm, clock, voice, timeoutMs });
+  return { last, heard: swarm.heard, sent: swarm.sent.get("s1"), said: voice.said, tookMs: clock.now() };
+}
+
+const DONE = stack({ spec: GOOD, previous: BAD, version: 9, update: { state: "completed", message: "" } });
+
+test("a stack at rest is left as it is", async () => {
+  const first = stack({ update: { state: "completed", message: "" } });
+  expect(await settle([first])).toMatchObject({ last: first, heard: [], said: [], tookMs: 0 });
+});
+
+test("an update in flight may end, as long as something moves", async () => {
+  const frames = Array.from({ length: 90 }, (_, second) =>
+    stack({ update: updating }, [task({ id: `t${Math.floor(second / 20)}` })]),
+  );
+  const { heard, said, last } = await settle([...frames, DONE]);
+  expect(last).toBe(DONE);
+  expect(heard).toEqual([]);
+  expect(said).toEqual(["Waiting for an earlier update of shop_web to end."]);
+});
+
+test("one in which nothing moves goes back to what ran before, once, and that is waited for", async () => {
+  const stuck = stack({ update: updating }, [task({ state: "pending" })]);
+  const back = stack({ spec: GOOD, previous: BAD, version: 9, update: updating });
+  const { heard, sent, said, tookMs } = await settle([
+    ...Array.from({ length: 31 }, () => stuck),
+    ...Array.from({ length: 60 }, () => back),
+    DONE,
+  ]);
+  expect(heard).toEqual(["update shop_web at 7"]);
+  expect(sent).toBe(GOOD);
+  expect(said).toContain(
+    "shop_web: stuck half way by an earlier update; it goes back to what ran before that.",
+  );
+  expect(tookMs).toBe(91_000);
+});
+
+test("a paused one goes back at once", async () => {
+  const { heard, sent, said } = await settle([stack({ update: paused }), DONE]);
+  expect(heard).toEqual(["update shop_web at 7"]);
+  expect(sent).toBe(GOOD);
+  expect(said[0]).toBe(
+    "shop_web: paused (update paused due to failure) by an earlier update; it goes back to what ran before that.",
+  );
+});
+
+describe("nothing is put back", () => {
+  test.each([
+    ["where the update changed no task: to send them again would end those that serve", { previous: BAD }],
+    ["where nothing is known of before", { previous: undefined }],
+  ])("%s", async (_fact, one) => {
+    expect(await settle([stack({ update: paused, ...one })])).toMatchObject({ heard: [], said: [] });
+  });
+
+  test("while Swarm itself rolls back", async () => {
+    const rolling = stack({ update: { state: "rollback_started", message: "" } });
+    const { heard } = await settle([...Array.from({ length: 50 }, () => rolling), DONE]);
+    expect(heard).toEqual([]);
+  });
+});
+
+test("what can't go back is told, and left to the plan", async () => {
+  const updateService = async (): Promise<void> => await Promise.reject(new Error("config not found"));
+  const first = stack({ update: paused });
+  const { last, said } = await settle([first], { updateService });
+  expect(last).toBe(first);
+  expect(said).toContain("shop_web could not be put back: config not found");
+});
+
+test("what does not come to rest in time is a problem for each service", async () => {
+  const forever = emptySurvey({
+    services: ["web", "db"].map((name) =>
+      service({ id: name, name: `shop_${name}`, update: { state: "rollback_started", message: "" } }),
+    ),
+  });
+  const settling = settle([forever], {}, 60_000);
+  await expect(settling).rejects.toThrow(PreflightError);
+  await expect(settling).rejects.toMatchObject({
+    problems: [
+      { message: "An earlier update of shop_web is still in flight after 1m." },
+      { message: "An earlier update of shop_db is still in flight after 1m." },
+    ],
+  });
+});

@@ -1,0 +1,108 @@
+import { type Problem, PreflightError, messageOf } from "./errors.ts";
+import { formatDuration } from "./inputs/duration.ts";
+import { type Service, type ServiceSpec, type Survey, type Swarm, type Task } from "./swarm.ts";
+import { compareTexts } from "./text-order.ts";
+import { type Clock, type Voice } from "./world.ts";
+
+const AGAIN_MS = 1000;
+/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
+const STILL_MS = 30_000;
+const IN_FLIGHT = new Set(["updating", "rollback_started"]);
+
+export interface SettleRequest {
+  readonly stack: string;
+  readonly swarm: Swarm;
+  readonly clock: Clock;
+  readonly voice: Voice;
+  /** How long to wait for all of it. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
+ * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
+ * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
+ * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
+ */
+export async function settled(first: Survey, request: SettleRequest): Promise<Survey> {
+  const { stack, swarm, clock, voice, timeoutMs } = request;
+  const start = clock.now();
+  const said = new Set<string>();
+  const sayOnce = (line: string): void => {
+    if (!said.has(line)) voice.say(line);
+    said.add(line);
+  };
+  /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
+  const putBack = new Set<string>();
+  let moved = { at: start, tasks: "" };
+  for (let survey = first; ; survey = await swarm.survey(stack)) {
+    const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
+    if (unsettled.length === 0) return survey;
+    const names = unsettled.map(({ name }) => name).join(", ");
+    if (clock.now() - start >= timeoutMs) throw stillInFlight(unsettled, timeoutMs);
+    const tasks = statesOf(survey.tasks);
+    if (tasks !== moved.tasks) moved = { at: clock.now(), tasks };
+    const isStill = clock.now() - moved.at >= STILL_MS;
+    for (const service of unsettled) {
+      const back = wayBack(service, isStill, putBack);
+      if (back === undefined) continue;
+      putBack.add(service.id);
+      sayOnce(
+        `${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`,
+      );
+      await goBack(service, back, swarm, voice);
+    }
+    sayOnce(`Waiting for an earlier update of ${names} to end.`);
+    await clock.sleep(AGAIN_MS);
+  }
+}
+
+function isUnsettled(service: Service, putBack: ReadonlySet<string>): boolean {
+  const { id, update } = service;
+  if (IN_FLIGHT.has(update?.state ?? "")) return true;
+  return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
+}
+
+/** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
+function wayBack(service: Service, isStill: boolean, putBack: ReadonlySet<string>): ServiceSpec | undefined {
+  const { id, update } = service;
+  if (putBack.has(id)) return undefined;
+  return update?.state === "paused" || (update?.state === "updating" && isStill)
+    ? before(service)
+    : undefined;
+}
+
+/** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
+function before({ spec, previous }: Service): ServiceSpec | undefined {
+  const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
+  return sameTasks ? undefined : previous;
+}
+
+function state({ update }: Service): string {
+  return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
+}
+
+/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
+async function goBack(service: Service, back: ServiceSpec, swarm: Swarm, voice: Voice): Promise<void> {
+  try {
+    await swarm.updateService(service, back, undefined);
+  } catch (error) {
+    voice.say(`${service.name} could not be put back: ${messageOf(error)}`);
+  }
+}
+
+function statesOf(tasks: readonly Task[]): string {
+  return tasks
+    .map(({ id, state: now }) => `${id} ${now}`)
+    .toSorted(compareTexts)
+    .join(",");
+}
+
+function stillInFlight(services: readonly Service[], timeoutMs: number): PreflightError {
+  const problems = services.map(({ name }): Problem => {
+    const message = `An earlier update of ${name} is still in flight after ${formatDuration(timeoutMs)}.`;
+    const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
+    return { message, hint };
+  });
+  return new PreflightError(problems);
+}
