@@ -24091,9 +24091,9 @@ function rolloutProblems(seen, timeoutMs) {
         const story = seen.stories.find(({ service }) => service === name);
         // The headline says it already.
         const what = seen.end === "failed" && story?.error === detail ? "" : `: ${detail}`;
-        const judged = seen.end === "timeout" ? `did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}` : "failed";
+        const judged = seen.end === "timeout" ? ` did not converge within ${(0,duration/* formatDuration */.a)(timeoutMs)}` : " failed";
         return {
-            message: [`Service ${name} ${judged}${what}.`, ...(story === undefined ? [] : told(story))].join(" "),
+            message: [`Service ${name}${judged}${what}.`, ...(story === undefined ? [] : told(story))].join(" "),
         };
     });
 }
@@ -28824,7 +28824,7 @@ function mayComeBack(nodes, waiting) {
 /**
  * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
  * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
- * tasks of services that nothing was sent to, have ended at that time as well. A program that is to blame fails once more where Swarm
+ * tasks of services that nothing was sent to, have ended at that time as well, all of them. A program that is to blame fails once more where Swarm
  * starts it next.
  */
 function endedWithNode(task, nodes, neighbours) {
@@ -28833,7 +28833,7 @@ function endedWithNode(task, nodes, neighbours) {
         return true;
     const awayMs = ({ updatedAt }) => Date.parse(updatedAt) - Date.parse(task.updatedAt);
     const endedToo = neighbours.some((each) => ((0,rollout/* hasFailed */.WN)(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS);
-    const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < -SAME_EVENT_MS);
+    const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < 0);
     return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
 }
 
@@ -30857,7 +30857,8 @@ function judge(snapshot) {
     if (live === undefined)
         return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
     const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-    const culprits = fresh.filter((task) => !snapshot.lostWithNode.has(task.id) && failed(task, live.spec, fresh));
+    const suspects = fresh.filter((task) => failed(task, live.spec, fresh));
+    const culprits = suspects.filter(({ id }) => !snapshot.lostWithNode.has(id));
     const drift = (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(live.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(sent, networkIds));
     if (drift.length > 0)
         return superseded(live, culpritsOfRollback(live, sent, fresh));
@@ -30873,7 +30874,7 @@ function judge(snapshot) {
         return verdict;
     const words = live.update?.message || state;
     const detail = snapshot.untouched ? `${verdict.detail}; an earlier update is stuck: ${words}` : words;
-    return { kind: "failed", detail, tasks: culprits };
+    return { kind: "failed", detail, tasks: suspects };
 }
 function superseded(live, tasks) {
     const state = live.update?.state ?? "";

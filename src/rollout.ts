@@ -33,9 +33,8 @@ export function judge(snapshot: ServiceSnapshot): Verdict {
   if (live === undefined)
     return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
   const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-  const culprits = fresh.filter(
-    (task) => !snapshot.lostWithNode.has(task.id) && failed(task, live.spec, fresh),
-  );
+  const suspects = fresh.filter((task) => failed(task, live.spec, fresh));
+  const culprits = suspects.filter(({ id }) => !snapshot.lostWithNode.has(id));
   const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
   if (drift.length > 0) return superseded(live, culpritsOfRollback(live, sent, fresh));
   const current = culprits.filter((task) => task.current);
@@ -52,7 +51,7 @@ export function judge(snapshot: ServiceSnapshot): Verdict {
   if (snapshot.untouched && verdict.kind === "converged") return verdict;
   const words = live.update?.message || state;
   const detail = snapshot.untouched ? `${verdict.detail}; an earlier update is stuck: ${words}` : words;
-  return { kind: "failed", detail, tasks: culprits };
+  return { kind: "failed", detail, tasks: suspects };
 }
 
 function superseded(live: Service, tasks: readonly Task[]): Verdict {

@@ -226,14 +226,6 @@ export const WRONG: readonly Scenario[] = [
     afterwards: { web: "v1" },
   },
   {
-    name: "The same in a global service",
-    before: stack(web("v1", HOST_PORT(8092), "mode: global, update_config: { order: stop-first }")),
-    file: stack(web("v2", HOST_PORT(8092), `mode: global, ${START_FIRST}`)),
-    verdict: "rollout",
-    words: "host-mode port already in use",
-    afterwards: { web: "v1" },
-  },
-  {
     name: "`max_replicas_per_node` leaves no room beside the old task",
     before: stack(web("v1", "", `placement: { max_replicas_per_node: 1, ${MANAGER} }, ${STOP_FIRST}`)),
     file: stack(web("v2", "", `placement: { max_replicas_per_node: 1, ${MANAGER} }, ${START_FIRST}`)),

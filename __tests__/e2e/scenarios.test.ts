@@ -23,7 +23,7 @@ import { RIGHT, type Scenario, WRONG } from "./scenario-table.ts";
 
 const ALL: readonly Scenario[] = [...WRONG, ...RIGHT];
 const CHOSEN = ALL.filter(({ name }) => name.includes(process.env.SCENARIO ?? ""));
-const AT_ONCE = 8;
+const AT_ONCE = 12;
 const PROJECT = "scenarios";
 
 const own = new OwnSandbox("scen", 3);

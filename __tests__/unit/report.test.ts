@@ -382,3 +382,54 @@ test.each([
 ])("the image of %s", (_fact, spec, image) => {
   expect(imageOf(spec)).toBe(image);
 });
+
+describe("the story in the summary", () => {
+  const attempts = ["failed", "running"].map((state, second) => ({
+    createdAt: `2026-08-01T10:00:0${second}.123456789Z`,
+    image: "r.io/app:v2",
+    state,
+    exitCode: second === 0 ? 3 : undefined,
+    error: second === 0 ? "a | b\n::error::c <b>" : "",
+  }));
+
+  test("has the attempts as a table that their words can't break", () => {
+    const text = summary(facts({ stories: [story({ attempts })] }));
+    expect(line(text, "10:00:00Z")).toBe(
+      "| 2026-08-01 10:00:00Z | <code>r.io/app:v2</code> | failed | 3 | a \\| b ::error::c &lt;b&gt; |",
+    );
+    expect(text).toContain("| 2026-08-01 10:00:01Z | <code>r.io/app:v2</code> | running |  |  |");
+  });
+
+  test("has no table of a single attempt, which would repeat the headline", () => {
+    const text = summary(facts({ stories: [story({ attempts: attempts.slice(1) })] }));
+    expect(text).not.toContain("task made");
+  });
+
+  test("has what health checks printed, behind a fence that it can't leave", () => {
+    const healthChecks = [{ exitCode: 1, output: "```\n</details>" }];
+    const text = summary(facts({ stories: [story({ healthChecks })] }));
+    expect(text).toContain(
+      "Last health checks:\n\n````text\nhealth check, exit code 1: ```\n</details>\n````",
+    );
+  });
+
+  test("has the likely cause above all of that", () => {
+    const text = summary(facts({ stories: [story({ cause: "Set `start_period`.", attempts })] }));
+    expect(text.indexOf("Set `start_period`.")).toBeLessThan(text.indexOf("task made"));
+  });
+
+  test("says that a task never started, rather than that it wrote nothing", () => {
+    expect(noLogs(story({ state: "pending" }))).toBe("(this task never started)");
+    expect(noLogs(story({ state: "failed" }))).toBe("(this task wrote nothing)");
+  });
+});
+
+test("outputs have the attempts, the memory and the cause of a failing task", () => {
+  const attempts = [{ createdAt: "x", image: "app", state: "failed", exitCode: 1, error: "" }];
+  const written = outputs(
+    facts({ services: [result()], stories: [story({ oomKilled: true, cause: "c", attempts })] }),
+  );
+  expect(JSON.parse(written.services ?? "")).toMatchObject([
+    { failingTasks: [{ oomKilled: true, cause: "c", attempts }] },
+  ]);
+});
