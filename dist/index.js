@@ -29706,6 +29706,7 @@ function objectLabels(object, { inputs, world }) {
 
 
 
+
 function readHistory(records, { compression }) {
     const releases = [];
     const unreadable = [];
@@ -29749,7 +29750,7 @@ async function keepRelease(made, plan, rollout, session) {
     voice.group("Record the release");
     try {
         const recorded = await recordRelease(made, plan, rollout, session);
-        await tidy(recorded, rollout, session).catch((error) => voice.say(`What old releases have left could not be tidied: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`));
+        await tidy(recorded, rollout, session);
     }
     catch (error) {
         voice.warn({
@@ -29760,13 +29761,14 @@ async function keepRelease(made, plan, rollout, session) {
     voice.endGroup();
 }
 async function recordRelease(made, plan, rollout, session) {
-    const survey = await session.swarm.survey(plan.stack);
+    const { swarm } = session;
+    const [survey, services] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)([swarm.survey(plan.stack), swarm.everyService()]);
     const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
     const release = describe(made, records, survey, plan, rollout);
     await write(release, plan.stack, rollout, session);
     rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .nameOf */ .Vb)(release);
     rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .titleOf */ .Gg)(release)}.`);
-    return { release, survey, records };
+    return { release, survey, services, records };
 }
 function describe({ facts, origin, ...made }, records, survey, plan, { world }) {
     const number = 1 + (records[0]?.number ?? 0);
@@ -29798,7 +29800,7 @@ async function withdraw(objects, stack, swarm) {
     await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
 }
 /** Old records first; then what only they needed. What can't be removed stays for the next time. */
-async function tidy({ release, survey, records }, { inputs, world }, { swarm }) {
+async function tidy({ release, survey, services, records }, { inputs, world }, { swarm }) {
     const { name: stack } = inputs.stack;
     const others = inputs.releases.keep - 1;
     const old = records.slice(others);
@@ -29819,7 +29821,6 @@ async function tidy({ release, survey, records }, { inputs, world }, { swarm }) 
         world.voice.say("So nobody knows what it needs, and configs and secrets of old releases stay.");
         return;
     }
-    const services = await swarm.everyService();
     const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
     await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
 }
