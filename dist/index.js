@@ -24454,6 +24454,8 @@ async function deploy(inputs, world, facts) {
         const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
         if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_1__/* .carryOut */ .u)(prepared, send, deployment, session)))
             return;
+        if (prepared.survey !== found.survey)
+            facts.status = "deployed"; // What an earlier run had left came to rest only now.
         await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_3__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
     }
     catch (e_1) {
