@@ -27506,7 +27506,10 @@ function toService(raw) {
 function toTask(raw, current) {
     const status = (0,json/* objectAt */.lJ)(raw, "Status");
     const state = (0,json/* textAt */.$6)(status, "State");
-    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode"); // 0 while it runs
+    const containerId = (0,json/* textAt */.$6)(status, "ContainerStatus", "ContainerID");
+    // The engine says 0 while it runs, and also where it never did.
+    const ended = (0,rollout/* isOver */.PU)({ state }) && state !== "rejected" && containerId !== "";
+    const exitCode = ended ? (0,json.at)(status, "ContainerStatus", "ExitCode") : undefined;
     return {
         id: (0,json/* textAt */.$6)(raw, "ID"),
         serviceId: (0,json/* textAt */.$6)(raw, "ServiceID"),
@@ -27515,11 +27518,11 @@ function toTask(raw, current) {
         state,
         desiredState: (0,json/* textAt */.$6)(raw, "DesiredState"),
         error: (0,json/* textAt */.$6)(status, "Err"),
-        exitCode: typeof exitCode === "number" && (0,rollout/* isOver */.PU)({ state }) ? exitCode : undefined,
+        exitCode: typeof exitCode === "number" ? exitCode : undefined,
         image: (0,json/* textAt */.$6)(raw, "Spec", "ContainerSpec", "Image"),
         createdAt: (0,json/* textAt */.$6)(raw, "CreatedAt"),
         updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),
-        containerId: (0,json/* textAt */.$6)(status, "ContainerStatus", "ContainerID"),
+        containerId,
         jobIteration: (0,json/* numberAt */.tk)(raw, "JobIteration", "Index"),
         current,
     };
@@ -30014,12 +30017,14 @@ function samePlace(a, b) {
     return a.slot === b.slot && (a.slot > 0 || a.nodeId === b.nodeId);
 }
 /**
- * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
- * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
+ * A node may refuse a task for a reason that passes, such as a port that is just being freed. Swarm tries again; a second refusal in the
+ * same place, or a missing image, will not mend itself. Docker 28 gives networks that are made at once the same addresses ("Pool overlaps
+ * with other one"), three times within two seconds on a busy node; that is hopeless when all tasks that Swarm remembers say so.
  */
 function isHopeless(task, all) {
     const here = all.filter((each) => each.state === "rejected" && samePlace(each, task));
-    return here.length > 1 || /no such image/i.test(task.error);
+    const most = /pool overlaps/i.test(task.error) ? MOST_TRIES : 1;
+    return here.length > most || /no such image/i.test(task.error);
 }
 /**
  * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it

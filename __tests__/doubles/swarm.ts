@@ -117,6 +117,6 @@ export function task(changes: Partial<Task> = {}): Task {
   };
 }
 
-function node(changes: Partial<Node> = {}): Node {
+export function node(changes: Partial<Node> = {}): Node {
   return { id: "n1", state: "ready", availability: "active", updatedAt: "2026-07-01T10:00:00Z", ...changes };
 }

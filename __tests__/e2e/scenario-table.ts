@@ -53,7 +53,10 @@ const CHECK = (test: string): string =>
   `healthcheck: { test: [CMD, /bin/busybox, '${test.replace(" ", "', '")}'], interval: 1s, timeout: 1s, retries: 2, start_period: 1s }`;
 const RUN = (script: string): string => `entrypoint: [/bin/busybox, sh, -c, ${JSON.stringify(script)}]`;
 
-const stack = (...services: readonly string[]): string => `services:\n${services.join("")}`;
+/** One network for all: Docker 28 gives networks that are made at once on one node the same addresses, and refuses them. */
+export const NETWORK = "scenarios";
+const stack = (...services: readonly string[]): string =>
+  `networks: { default: { external: true, name: ${NETWORK} } }\nservices:\n${services.join("")}`;
 const web = (version: string, lines = "", deploy = CAREFUL): string => service("web", version, lines, deploy);
 const V1 = stack(web("v1"));
 const fails = (how: string, deploy = CAREFUL): string =>
@@ -466,3 +469,17 @@ export const RIGHT: readonly Scenario[] = [
     accident: true,
   },
 ];
+
+/** Its row in docs/scenarios.md, without the last cell, which is how long it took. */
+export function rowOf(scenario: Scenario): string {
+  const { name, verdict, words, afterwards } = scenario;
+  const good = verdict === "deployed" || verdict === "unchanged";
+  const services = Object.entries(afterwards).map(([each, version]) => `${each}: ${version || "no task"}`);
+  const cells = [
+    name,
+    good ? `✅ ${verdict}` : `❌ failed (${verdict})`,
+    words,
+    services.join(", ") || "nothing",
+  ];
+  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+}
