@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { type TaskStory } from "../../src/failing-task.ts";
+import { type Plan } from "../../src/plan.ts";
 import {
   type Facts,
   type ServiceResult,
@@ -340,25 +341,24 @@ describe("the plan in the log", () => {
   test("tells every service, network, config and secret, and why", () => {
     const before = service({ spec: serviceSpec("app:v1") });
     const planned = { fields: [], sameTemplate: false, wanted: undefined, before, auth: undefined };
-    expect(
-      planLines({
-        stack: "shop",
-        services: [
-          { ...planned, name: "new", change: "create", wanted: serviceSpec("app:v2"), before: undefined },
-          {
-            ...planned,
-            name: "web",
-            change: "update",
-            fields: ["image", "deploy.replicas"],
-            wanted: serviceSpec("app:v2"),
-          },
-          { ...planned, name: "db", change: "unchanged", wanted: serviceSpec("app:v1") },
-          { ...planned, name: "old", change: "remove" },
-          { ...planned, name: "theirs", change: "foreign" },
-        ],
-        needs: { networks: ["proxy"], configs: ["shop_env_0a"], secrets: ["shop_key_0b"] },
-      }),
-    ).toEqual([
+    const plan: Plan = {
+      stack: "shop",
+      services: [
+        { ...planned, name: "new", change: "create", wanted: serviceSpec("app:v2"), before: undefined },
+        {
+          ...planned,
+          name: "web",
+          change: "update",
+          fields: ["image", "deploy.replicas"],
+          wanted: serviceSpec("app:v2"),
+        },
+        { ...planned, name: "db", change: "unchanged", wanted: serviceSpec("app:v1") },
+        { ...planned, name: "old", change: "remove" },
+        { ...planned, name: "theirs", change: "foreign" },
+      ],
+      needs: { networks: ["proxy"], configs: ["shop_env_0a"], secrets: ["shop_key_0b"] },
+    };
+    expect(planLines(plan, "deploy")).toEqual([
       "+ network proxy",
       "+ config shop_env_0a",
       "+ secret shop_key_0b",
@@ -367,6 +367,10 @@ describe("the plan in the log", () => {
       "= db  app:v1  (unchanged)",
       "- old  app:v1  (no longer in the file)",
       "? theirs  app:v1  (not in the file: left alone)",
+    ]);
+    expect(planLines(plan, "rollback").slice(-2)).toEqual([
+      "- old  app:v1  (not in the release)",
+      "? theirs  app:v1  (not in the release: left alone)",
     ]);
   });
 });
