@@ -23855,10 +23855,12 @@ nacl.setPRNG = function(fn) {
 /* unused harmony exports createNeeds, partsOf, sendServices */
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5251);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1969);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5867);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9859);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2548);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1969);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+
 
 
 
@@ -23893,7 +23895,7 @@ async function createNeeds({ needs }, objects, swarm, voice) {
         created[kinds].set(object.name, await swarm.createObject(object));
         voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
     };
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(objects.map(create));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(objects.map(create));
     return created;
 }
 /** Of a part, so that docker's own start is worth it. */
@@ -23919,10 +23921,10 @@ async function sendServices(plan, stack, folder, dockerMajor, stage, session, vo
     if (parts.length === 0)
         return new Map();
     const run = async (docker) => {
-        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(parts.map(async (part) => {
+        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(parts.map(async (part) => {
             const call = {
                 stack: stack.name,
-                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_3__/* .printed */ .zd)(stack, part),
+                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_4__/* .printed */ .zd)(stack, part),
                 folder,
                 dockerMajor,
                 flags: IN_EARNEST,
@@ -23986,6 +23988,194 @@ function refuseForeignConfigs(objects, survey) {
 
 /***/ }),
 
+/***/ 9859:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  fw: () => (/* binding */ DRAFT_NAMES),
+  qN: () => (/* binding */ begin),
+  Pe: () => (/* binding */ nameImage),
+  Bz: () => (/* binding */ referenceOf),
+  hc: () => (/* binding */ renderWith)
+});
+
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+// EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
+var publish = __nccwpck_require__(5870);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(4144);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/planning.ts + 1 modules
+var planning = __nccwpck_require__(4145);
+// EXTERNAL MODULE: ./src/report.ts
+var report = __nccwpck_require__(8685);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(9391);
+// EXTERNAL MODULE: ./src/stack/paths.ts
+var paths = __nccwpck_require__(7436);
+// EXTERNAL MODULE: ./src/stack/stack-file.ts
+var stack_file = __nccwpck_require__(1111);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(7158);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/sources.ts
+
+
+
+
+
+
+
+
+/** Reads the stack files and the env file, as far as they can be read. */
+function readSources(stack, files) {
+    const missing = [];
+    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
+    const read = found.flatMap((path) => {
+        const bytes = files.read(path);
+        if (bytes === undefined)
+            missing.push(unreadable("stack-file", path, files));
+        return bytes === undefined ? [] : [{ path: (0,paths/* cleanPath */.t)("", path), bytes }];
+    });
+    const envFile = readEnvFile(stack.envFile, files, missing);
+    const malformed = [];
+    const warnings = [];
+    const templates = parseAll(read, malformed, warnings);
+    const folder = folderOf((0,paths/* cleanPath */.t)("", found[0] ?? ""));
+    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
+}
+function defaultFile(files, problems) {
+    const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
+    if (path !== undefined)
+        return [path];
+    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
+    problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
+    return [];
+}
+function parseAll(files, malformed, warnings) {
+    return files.flatMap(({ path, bytes }) => {
+        try {
+            return [(0,stack_file/* parseStackFile */.S)(bytes, path, warnings)];
+        }
+        catch (error) {
+            if (!(error instanceof errors/* StackFileError */.Ne))
+                throw error;
+            malformed.push(...error.problems);
+            return [];
+        }
+    });
+}
+function readEnvFile(path, files, problems) {
+    if (path === undefined)
+        return undefined;
+    const bytes = files.read(path);
+    if (bytes === undefined) {
+        problems.push(unreadable("env-file", path, files));
+        return undefined;
+    }
+    const refused = (0,configs/* refusedBySwarm */.Aw)(bytes.byteLength);
+    if (refused === undefined)
+        return { path, bytes };
+    problems.push({ message: `The env file "${path}" ${refused}.` });
+    return undefined;
+}
+function unreadable(input, path, files) {
+    const folder = folderOf(path);
+    const names = files.list(folder);
+    const near = (0,interpolate/* nearest */.p)(path.split("/").pop() ?? path, names);
+    const exists = files.exists(path);
+    const what = exists ? "can't be read as a file" : "does not exist";
+    const prefix = folder === "." ? "" : `${folder}/`;
+    const hint = near !== undefined && !exists
+        ? `Did you mean ${prefix}${near}?`
+        : "Paths start at the workspace; is actions/checkout missing before this step?";
+    return { message: `"${input}" is "${path}", which ${what}.`, hint };
+}
+function folderOf(path) {
+    const slash = path.lastIndexOf("/");
+    return slash === -1 ? "." : path.slice(0, slash) || "/";
+}
+
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(1969);
+// EXTERNAL MODULE: ./src/together.ts
+var together = __nccwpck_require__(5749);
+;// CONCATENATED MODULE: ./src/begin.ts
+
+
+
+
+
+
+
+
+
+
+
+
+/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
+const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
+/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
+async function begin(inputs, world, facts) {
+    const [dockerMajor, sources] = await (0,together/* together */.b)([
+        majorVersion(world.docker),
+        new Promise((read) => read(readSources(inputs.stack, world.files))),
+    ]);
+    const begun = { inputs, sources, dockerMajor, world, facts };
+    sources.warnings.forEach((warning) => world.voice.warn(warning));
+    const draft = renderWith(reference/* NO_DIGEST_YET */.Gv, DRAFT_NAMES, begun);
+    draft.warnings.forEach((warning) => world.voice.warn(warning));
+    (0,publish/* checkBuildFiles */.oh)(inputs.image, world.files);
+    await (0,planning/* checkByDocker */.w)(world, draft, sources.folder, dockerMajor);
+    return { ...begun, draft };
+}
+async function majorVersion(docker) {
+    const { stdout } = await docker.run(["--version"]);
+    return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
+}
+function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
+    const { stack, image } = inputs;
+    const { folder } = sources;
+    return (0,render/* render */.XX)({
+        templates: sources.templates,
+        unread: sources.unread,
+        stack: stack.name,
+        variables: stack.variables,
+        secrets: stack.secrets,
+        environment: world.environment,
+        strict: stack.strict,
+        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
+        envFile: sources.envFile,
+        envConfig: stack.envConfig,
+        namingKey: naming.key,
+        taken: naming.taken,
+        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
+        image: { ...image, digest },
+        commit: world.run.sha,
+        dockerMajor,
+    });
+}
+function referenceOf(inputs) {
+    return `${inputs.image.repository}:${inputs.image.version}`;
+}
+function nameImage(digest, { inputs, facts }) {
+    facts.digest = digest;
+    facts.image = `${referenceOf(inputs)}@${digest}`;
+}
+
+
+/***/ }),
+
 /***/ 9816:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -24002,8 +24192,8 @@ var errors = __nccwpck_require__(840);
 var observe = __nccwpck_require__(6795);
 // EXTERNAL MODULE: ./src/plan.ts
 var src_plan = __nccwpck_require__(4044);
-// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
-var prepare = __nccwpck_require__(5251);
+// EXTERNAL MODULE: ./src/begin.ts + 1 modules
+var begin = __nccwpck_require__(9859);
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(8685);
 // EXTERNAL MODULE: ./src/restore.ts
@@ -24241,9 +24431,12 @@ function afterRestore(service, restored, removed) {
 
 // EXTERNAL MODULE: ./src/apply.ts
 var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/prepare.ts
+var prepare = __nccwpck_require__(2548);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(2880);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
+
 
 
 
@@ -24273,7 +24466,7 @@ async function carryOut(prepared, send, rollout, session) {
     facts.services = facts.services.map((service) => withVerdict(service, seen));
     facts.stories = seen.stories;
     if (seen.end === "stable") {
-        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : DONE[inputs.mode];
+        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : inputs.mode === "rollback" ? "rolled-back" : "deployed";
         await prune(plan, rollout, session);
         return true;
     }
@@ -24282,7 +24475,6 @@ async function carryOut(prepared, send, rollout, session) {
     await aftermath(plan, sent, rollout, session, undefined);
     return false;
 }
-const DONE = { deploy: "deployed", rollback: "rolled-back" };
 async function sendAndWatch({ plan, survey }, send, sent, { inputs, world }, session) {
     const { swarm } = session;
     const { tasks } = survey;
@@ -24316,10 +24508,9 @@ function withVerdict(service, seen) {
         durationMs: seen.convergedAt.get(service.name),
     };
 }
-/** Why a service goes, by mode. */
-const WITHOUT_IT = { deploy: "the stack file no longer has", rollback: "the release does not have" };
 /** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
 async function prune(plan, { inputs, world, facts }, session) {
+    const without = inputs.mode === "rollback" ? "the release does not have" : "the stack file no longer has";
     for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
         if (before === undefined)
             continue;
@@ -24327,13 +24518,444 @@ async function prune(plan, { inputs, world, facts }, session) {
             await session.swarm.removeService(before.id);
         }
         catch (error) {
-            const message = `The service ${before.name}, which ${WITHOUT_IT[inputs.mode]}, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
+            const message = `The service ${before.name}, which ${without}, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
             world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
             continue;
         }
-        world.voice.say(`${name}: removed, since ${WITHOUT_IT[inputs.mode]} it.`);
+        world.voice.say(`${name}: removed, since ${without} it.`);
         facts.services = facts.services.map((service) => service.name === name ? { ...service, state: "removed", imageAfter: "" } : service);
     }
+}
+
+
+/***/ }),
+
+/***/ 9202:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   F2: () => (/* binding */ NAMING_KEY),
+/* harmony export */   Gb: () => (/* binding */ planDigest),
+/* harmony export */   Us: () => (/* binding */ withoutDraftDigest),
+/* harmony export */   dl: () => (/* binding */ differingParts),
+/* harmony export */   fs: () => (/* binding */ changesOf),
+/* harmony export */   pq: () => (/* binding */ countOf),
+/* harmony export */   wV: () => (/* binding */ fieldChanges)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(179);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(4144);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2685);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3132);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1884);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2880);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8953);
+
+
+
+
+
+
+
+
+
+
+
+/** Puts a plan into words. */
+function changesOf(plan, request) {
+    const { survey, secrets } = request;
+    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .networkIdsOf */ .Ub)(survey.networks);
+    return {
+        stack: plan.stack,
+        services: plan.services.map((service) => serviceChanges(service, networkIds, secrets)),
+        networks: networkChanges(plan, survey, networkIds),
+        configs: objectChanges("config", plan, request),
+        secrets: objectChanges("secret", plan, request),
+        volumes: volumeChanges(plan),
+    };
+}
+/** How many things the plan creates, updates or removes; 0 for a plan that does nothing. */
+function countOf({ services, networks, configs, secrets, volumes }) {
+    return [services, networks, configs, secrets, volumes].flat().filter(({ change }) => CHANGES.has(change))
+        .length;
+}
+const CHANGES = new Set(["create", "update", "remove"]);
+function serviceChanges({ name, change, fields, wanted, before }, networkIds, secrets) {
+    const image = withoutDraftDigest((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
+    const isChanged = wanted !== undefined && (change === "create" || change === "update");
+    const details = isChanged ? fieldChanges(before?.spec, wanted, networkIds, secrets) : [];
+    return { name, change, image, fields, details, consequence: consequenceOf(change, details) };
+}
+const BY_CHANGE = {
+    create: "starts tasks",
+    remove: "ends tasks",
+    update: "nothing",
+    unchanged: "nothing",
+    foreign: "nothing",
+};
+/** The one that is felt most comes first. */
+const WEIGHTS = ["restarts tasks", "rolling", "in place"];
+function consequenceOf(change, details) {
+    if (change !== "update")
+        return BY_CHANGE[change];
+    return WEIGHTS.find((weight) => details.some(({ consequence }) => consequence === weight)) ?? "nothing";
+}
+/** Every field that differs, in the stack file's words. */
+function fieldChanges(before, wanted, networkIds, secrets = []) {
+    const [a, b] = [
+        before === undefined ? {} : (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .canonicalSpec */ .Yu)(before, networkIds),
+        (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .canonicalSpec */ .Yu)(wanted, networkIds),
+    ];
+    const names = namesOf(networkIds);
+    const order = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
+    const differing = (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .differingPaths */ .Zk)(a, b);
+    const paths = differing.filter((path) => !isRepeated(path, differing));
+    return paths.flatMap((path) => {
+        const consequence = before === undefined ? "starts tasks" : consequenceAt(path, order);
+        const [old, made] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(a, ...path), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(b, ...path)];
+        return itemChanges(path, old, made, names).map(({ field, from, to, open }) => {
+            const change = from === undefined ? "added" : to === undefined ? "removed" : "changed";
+            const isShown = open && from !== to && ![from, to].some((text) => holdsSecret(text ?? "", secrets));
+            const shown = isShown
+                ? { ...(from === undefined ? {} : { before: from }), ...(to === undefined ? {} : { after: to }) }
+                : {};
+            return { field, change, ...shown, consequence };
+        });
+    });
+}
+/** Says what another field says: docker's labels, and the platforms that an image's digest stands for. */
+function isRepeated(path, differing) {
+    const text = path.join(".");
+    if (text === IMAGE_LABEL)
+        return differing.some((other) => other.join(".") === IMAGE);
+    return (text === "Name" ||
+        text.startsWith("Labels.com.docker.stack.namespace") ||
+        text.startsWith("TaskTemplate.ContainerSpec.Labels.com.docker.stack.namespace") ||
+        text.startsWith("TaskTemplate.Placement.Platforms"));
+}
+const IMAGE = "TaskTemplate.ContainerSpec.Image";
+const IMAGE_LABEL = "Labels.com.docker.stack.image";
+function consequenceAt(path, order) {
+    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isOfTasks */ .WD)(path))
+        return order;
+    return path[0] === "Mode" ? "in place" : "nothing";
+}
+/** The runner masks shorter ones by itself; as part of another text they mean nothing. */
+const SHORTEST_PART = 4;
+function holdsSecret(text, secrets) {
+    return secrets.some((secret) => text === secret || (secret.length >= SHORTEST_PART && text.includes(secret)));
+}
+/** Values that say how something runs, and never with what credentials. All others are told as changed. */
+const OPEN = /^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.(ContainerSpec\.(Image|User|Dir|Hostname|Init|ReadOnly|TTY|OpenStdin|StopSignal|StopGracePeriod|Isolation|CapabilityAdd|CapabilityDrop|Groups|Healthcheck\.(Interval|Timeout|StartPeriod|StartInterval|Retries))|Resources|RestartPolicy|Placement|LogDriver\.Name)(\.|$)|^(Mode|UpdateConfig|RollbackConfig|EndpointSpec)(\.|$)/;
+function itemChanges(path, before, after, names) {
+    const field = (0,_field_words_js__WEBPACK_IMPORTED_MODULE_1__/* .fieldOf */ ._)(path);
+    const list = LISTS.find(({ at: where }) => where === path.join("."));
+    if (list === undefined) {
+        const open = OPEN.test(path.join("."));
+        return [{ field, from: valueText(path, before), to: valueText(path, after), open }];
+    }
+    const [old, made] = [itemsOf(list, before, names), itemsOf(list, after, names)];
+    return [...new Set([...old.keys(), ...made.keys()])]
+        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)
+        .filter((key) => JSON.stringify(old.get(key)?.whole) !== JSON.stringify(made.get(key)?.whole))
+        .map((key) => ({
+        field: `${field}.${key}`,
+        from: old.get(key)?.shown,
+        to: made.get(key)?.shown,
+        open: list.open,
+    }));
+}
+/** Lists of things that have a name. */
+const LISTS = [
+    {
+        at: "TaskTemplate.ContainerSpec.Env",
+        key: (item) => (typeof item === "string" ? (item.split("=")[0] ?? "") : ""),
+        shown: () => "", // The value of a variable may be a secret.
+        open: false,
+    },
+    {
+        at: "TaskTemplate.ContainerSpec.Configs",
+        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "ConfigName"),
+        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "ConfigName"),
+        open: true,
+    },
+    {
+        at: "TaskTemplate.ContainerSpec.Secrets",
+        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "SecretName"),
+        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "SecretName"),
+        open: true,
+    },
+    {
+        at: "TaskTemplate.ContainerSpec.Mounts",
+        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Target"),
+        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Type")} ${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Source")}`.trim(),
+        open: true,
+    },
+    {
+        at: "TaskTemplate.Networks",
+        key: (item, names) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Target"), names),
+        shown: (item) => textsOf((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(item, "Aliases")).join(", "),
+        open: true,
+    },
+    {
+        at: "EndpointSpec.Ports",
+        key: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(item, "TargetPort")}/${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Protocol") || "tcp"}`,
+        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(item, "PublishedPort") || "any"} (${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "PublishMode") || "ingress"})`,
+        open: true,
+    },
+];
+function textsOf(list) {
+    return list.filter((item) => typeof item === "string");
+}
+/** Several of one key, such as a port that is published twice, count as one. */
+function itemsOf(list, value, names) {
+    const found = new Map();
+    for (const item of Array.isArray(value) ? value : []) {
+        const key = list.key(item, names);
+        const earlier = found.get(key);
+        const shown = [earlier?.shown, list.shown(item)].filter((text) => text !== undefined).join(", ");
+        found.set(key, { shown, whole: earlier === undefined ? item : [earlier.whole, item] });
+    }
+    return found;
+}
+function namesOf(networkIds) {
+    return new Map([...networkIds].map(([name, id]) => [id, name]));
+}
+function networkName(target, names) {
+    return names.get(target) ?? target.replace((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .futureId */ .vY)(""), "");
+}
+/** Undefined for nothing, unless the engine makes something of that. */
+function valueText(path, value) {
+    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .engineDefault */ .c7)(path));
+    if (meant === undefined)
+        return undefined;
+    const name = path.at(-1) ?? "";
+    if (typeof meant === "string")
+        return name === "Image" ? shownImage(meant) : meant;
+    if (typeof meant === "number" && DURATIONS.has(name))
+        return (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(meant / 1e6);
+    if (name === "NanoCPUs")
+        return String(Number(meant) / 1e9);
+    if (name === "MemoryBytes")
+        return bytesText(Number(meant));
+    if (Array.isArray(meant) && textsOf(meant).length === meant.length)
+        return textsOf(meant).join(", ");
+    return JSON.stringify(meant);
+}
+/** In nanoseconds. */
+const DURATIONS = new Set([
+    "Delay",
+    "Monitor",
+    "Window",
+    "Interval",
+    "Timeout",
+    "StartPeriod",
+    "StartInterval",
+    "StopGracePeriod",
+]);
+function bytesText(bytes) {
+    const units = ["", "K", "M", "G"];
+    let [size, unit] = [bytes, 0];
+    while (size % 1024 === 0 && size > 0 && unit < units.length - 1)
+        [size, unit] = [size / 1024, unit + 1];
+    return `${size}${units[unit]}`;
+}
+/** An image that is yet to be built has no digest; what stands for it is no news to anybody. */
+function withoutDraftDigest(text) {
+    return text.replaceAll(`@${_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv}`, "");
+}
+function shownImage(image) {
+    return image.endsWith(_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv) ? `${withoutDraftDigest(image)}${NEW_IMAGE}` : (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .shortImage */ .Uq)(image);
+}
+/** What services need: of those that the plan leaves there, and of those that it takes away or leaves alone. */
+function specsOf({ services }) {
+    const live = services.flatMap(({ before }) => (before === undefined ? [] : [before.spec]));
+    const wanted = services.flatMap(({ wanted: spec }) => (spec === undefined ? [] : [spec]));
+    const foreign = services.flatMap(({ change, before }) => change === "foreign" && before !== undefined ? [before.spec] : []);
+    return { wanted, foreign, live };
+}
+function objectChanges(kind, plan, { survey, objects }) {
+    const specs = specsOf(plan);
+    const [inUse, needed, others] = [
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .used */ .kH)(kind, specs.live),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .used */ .kH)(kind, specs.wanted),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .used */ .kH)(kind, specs.foreign),
+    ];
+    const raw = new Map((kind === "config" ? survey.rawConfigs : survey.rawSecrets).map((each) => [
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name"),
+        each,
+    ]));
+    const labelsOf = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
+    const isOurs = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .STACK_LABEL */ .GF) === plan.stack && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL) !== "";
+    const own = new Map(objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(KEY_LABEL)]));
+    const created = new Set(plan.needs[`${kind}s`]);
+    const earlier = (key) => [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[KEY_LABEL] === key);
+    const present = [...new Set([...own.keys(), ...needed.keys()])].map((name) => {
+        if (!created.has(name))
+            return { name, change: own.has(name) || isOurs(name) ? "unchanged" : "foreign" };
+        const before = earlier(own.get(name));
+        return before === undefined ? { name, change: "create" } : { name, change: "update", before };
+    });
+    const replaced = new Set(present.map(({ before }) => before));
+    const keys = new Set(own.values());
+    const gone = [...inUse.keys()]
+        .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
+        .filter((name) => isOurs(name) && !keys.has((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL)))
+        .map((name) => ({ name, change: "remove" }));
+    return inOrder([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
+}
+const KEY_LABEL = `${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}key`;
+/** What serves all stacks, such as the key that the names of secrets are made with. */
+function isHousekeeping(name, raw) {
+    const labels = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labels, _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .MANAGED_LABEL */ .bS) === "true" && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labels, KEY_LABEL) === "";
+}
+function networkChanges(plan, survey, networkIds) {
+    const names = namesOf(networkIds);
+    const specs = specsOf(plan);
+    const targets = (list) => list.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "Networks").map((each) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Target"), names)));
+    const created = new Set([...plan.needs.networks, ...(plan.networks ?? [])]);
+    const own = new Set(survey.networks
+        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .STACK_LABEL */ .GF) === plan.stack)
+        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(raw, "Name")));
+    const wanted = new Set([...created, ...targets(specs.wanted)]);
+    const present = [...wanted].map((name) => {
+        if (created.has(name))
+            return { name, change: "create" };
+        return { name, change: own.has(name) ? "unchanged" : "foreign" };
+    });
+    const left = [...own]
+        .filter((name) => !wanted.has(name))
+        .map((name) => ({ name, change: "foreign" }));
+    return inOrder([...present, ...left]);
+}
+function volumeChanges(plan) {
+    const specs = specsOf(plan);
+    const volumes = (list) => new Set(list.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts")
+        .filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .isObject */ .Gv)(mount) && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Type") === "volume")
+        .map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Source"))
+        .filter((name) => name !== "")));
+    const [wanted, live] = [volumes(specs.wanted), volumes(specs.live)];
+    const present = [...wanted].map((name) => ({
+        name,
+        change: live.has(name) ? "unchanged" : "create",
+    }));
+    const left = [...live]
+        .filter((name) => !wanted.has(name))
+        .map((name) => ({ name, change: "foreign" }));
+    return inOrder([...present, ...left]);
+}
+function inOrder(changes) {
+    return changes.toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)(a.name, b.name));
+}
+/**
+ * What `plan-digest` says about a plan: a digest of all that was shown, and after it eight digits for each thing in it, so that a later
+ * plan can tell what is different. Made of nothing else than what is shown, it says nothing about a secret. `built`: the digest of an
+ * image that the deployment itself builds, which nobody could know beforehand.
+ */
+function planDigest(changes, built) {
+    const named = withoutRandomNames(changes);
+    const text = (part) => withoutBuilt(JSON.stringify(part), built);
+    const parts = [
+        ...named.services.map((each) => ["service", each]),
+        ...named.networks.map((each) => ["network", each]),
+        ...named.configs.map((each) => ["config", each]),
+        ...named.secrets.map((each) => ["secret", each]),
+        ...named.volumes.map((each) => ["volume", each]),
+    ].map(([kind, each]) => `${kind}:${each.name}=${sha256(text(each)).slice(0, 8)}`);
+    return [`sha256:${sha256(text(named))}`, ...parts.toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)].join(" ");
+}
+/** What is different, in the order of the alphabet: `service web`, `config shop_env_0123`. Undefined where both are of one plan. */
+function differingParts(approved, present) {
+    const [[a = "", ...before], [b = "", ...after]] = [approved, present].map((text) => text.trim().split(/\s+/));
+    if (a === b)
+        return undefined;
+    const only = [
+        ...before.filter((part) => !after.includes(part)),
+        ...after.filter((part) => !before.includes(part)),
+    ];
+    const names = only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " "));
+    return [...new Set(names)].toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q);
+}
+function withoutBuilt(text, built) {
+    const digests = [_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv, built].filter((digest) => digest !== "");
+    return digests
+        .flatMap((digest) => [`@${digest}`, `@${digest.slice(0, SHORT_DIGEST)}`])
+        .reduce((rest, digest) => rest.replaceAll(digest, ""), text)
+        .replaceAll(NEW_IMAGE, "");
+}
+/** `sha256:` and the twelve digits that are shown. */
+const SHORT_DIGEST = 19;
+const NEW_IMAGE = " (new image)";
+/** Where the swarm has no key for the names of secrets yet, each run makes its own, and with it other names. */
+function withoutRandomNames(changes) {
+    if (!changes.configs.some(({ name, change }) => name === NAMING_KEY && change === "create"))
+        return changes;
+    const text = changes.secrets.reduce((all, { name, change }) => change === "create" ? all.replaceAll(name, name.replace(/[0-9a-f]{12}$/, "")) : all, JSON.stringify(changes));
+    return JSON.parse(text);
+}
+/** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
+const NAMING_KEY = "swarm-stack-deploy_naming-key";
+function sha256(text) {
+    return (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(text).digest("hex");
+}
+
+
+/***/ }),
+
+/***/ 5699:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   z: () => (/* binding */ refuseOlder)
+/* harmony export */ });
+/* unused harmony export liveCommit */
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
+/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3132);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+
+
+
+
+
+/** The commit that is live by the newest release record of the stack; undefined where there is none. */
+function liveCommit({ rawConfigs }, stack) {
+    const releases = rawConfigs
+        .filter((raw) => (0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "stack") === stack && /^\d+$/.test((0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "release")))
+        .toSorted((a, b) => Number((0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(b, "release")) - Number((0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(a, "release")));
+    const [newest] = releases;
+    return newest === undefined ? undefined : (0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(newest, "commit") || undefined;
+}
+/**
+ * A push must not take the stack back: of two pushes in a row the older one's job may come last, and old runs are run again by mistake.
+ * Where nobody can tell the order, the log says so, and the deployment goes on.
+ */
+async function refuseOlder(inputs, survey, { run, github, voice }) {
+    if (run.event !== "push" || inputs.rollout.allowOlder || survey.services.length === 0)
+        return;
+    const { name } = inputs.stack;
+    const live = liveCommit(survey, name);
+    if (live === run.sha)
+        return;
+    if (live === undefined) {
+        voice.say(`No release on the swarm says which commit of ${name} is live, so this one may be older.`);
+        return;
+    }
+    const older = await github.isAncestor(run.sha, live);
+    if (older === true) {
+        const message = `The commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live: it is one of its ancestors.`;
+        const hint = "Nothing was changed. To go back on purpose, set `allow-older: true`, or deploy by hand (workflow_dispatch).";
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG([{ message, hint }]);
+    }
+    if (older === false)
+        return;
+    voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
 }
 
 
@@ -24348,20 +24970,20 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony export */   deploy: () => (/* binding */ deploy)
 /* harmony export */ });
 /* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7279);
-/* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9816);
-/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5870);
-/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7857);
-/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4145);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9859);
+/* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9816);
+/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5870);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(4144);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6526);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7336);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9696);
-/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6526);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5251);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2548);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(7857);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8685);
 /* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(5343);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1969);
-/* harmony import */ var _sources_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(1473);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(5867);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(5867);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -24430,31 +25052,29 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
-/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
-const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
 async function deploy(inputs, world, facts) {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
         facts.stackName = inputs.stack.name;
         facts.version = inputs.image.version;
-        const deployment = await begin(inputs, world, facts);
-        const pushed = inputs.image.build === undefined ? undefined : await (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .publish */ .mk)(inputs.image, world);
+        const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .begin */ .qN)(inputs, world, facts);
+        const pushed = inputs.image.build === undefined ? undefined : await (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .publish */ .mk)(inputs.image, world);
         if (pushed !== undefined)
-            nameImage(pushed, deployment);
+            (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(pushed, deployment);
         world.voice.group("Connect");
-        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .swarmLogin */ .aY)(inputs.image)), true);
+        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .swarmLogin */ .aY)(inputs.image)), true);
         facts.manager = session.swarm.address;
         world.voice.say(`Connected to ${session.swarm.address}.`);
         const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
         const { digest, ...found } = await findOut(pushed, lock, deployment, session);
-        nameImage(digest, deployment);
+        (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(digest, deployment);
         session.guard(lock);
-        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .prepare */ .iA)(digest, found, deployment, session);
+        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .prepare */ .iA)(digest, found, deployment, session);
         const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
-        if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_1__/* .carryOut */ .u)(prepared, send, deployment, session)))
+        if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(prepared, send, deployment, session)))
             return;
-        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_3__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
+        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_8__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -24466,53 +25086,28 @@ async function deploy(inputs, world, facts) {
             await result_1;
     }
 }
-/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
-async function begin(inputs, world, facts) {
-    const [dockerMajor, sources] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
-        majorVersion(world.docker),
-        new Promise((read) => read((0,_sources_js__WEBPACK_IMPORTED_MODULE_12__/* .readSources */ .t)(inputs.stack, world.files))),
-    ]);
-    const begun = { inputs, sources, dockerMajor, world, facts };
-    sources.warnings.forEach((warning) => world.voice.warn(warning));
-    const draft = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .renderWith */ .hc)(NO_DIGEST_YET, _prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .DRAFT_NAMES */ .fw, begun);
-    draft.warnings.forEach((warning) => world.voice.warn(warning));
-    (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .checkBuildFiles */ .oh)(inputs.image, world.files);
-    await (0,_planning_js__WEBPACK_IMPORTED_MODULE_7__/* .checkByDocker */ .w)(world, draft, sources.folder, dockerMajor);
-    return { ...begun, draft };
-}
-async function majorVersion(docker) {
-    const { stdout } = await docker.run(["--version"]);
-    return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
-}
-function referenceOf(inputs) {
-    return `${inputs.image.repository}:${inputs.image.version}`;
-}
-function nameImage(digest, { inputs, facts }) {
-    facts.digest = digest;
-    facts.image = `${referenceOf(inputs)}@${digest}`;
-}
 /**
  * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
  * under the lock; who has to wait for it looks again at everything.
  */
 async function findOut(pushed, lock, { inputs, draft, world }, session) {
-    const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .U(session);
+    const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .Ur(session);
     const ask = async () => {
-        const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
-        const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
+        const drafted = draft.services.map(({ image }) => image.replace(_image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv, pushed ?? _image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv));
+        const known = drafted.filter((image) => !image.includes(_image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv));
         await Promise.all(known.map(async (image) => await images.ask(image)));
     };
     const survey = async () => await session.swarm.survey(inputs.stack.name);
     const [found, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
         lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
-        (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
-        pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
+        (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
+        pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
         ask(),
     ]);
     if (found !== undefined)
         return { digest, survey: found, images };
     await lock.take(inputs.rollout.lockTimeoutMs);
-    return { digest, survey: await survey(), images: new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .U(session) };
+    return { digest, survey: await survey(), images: new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .Ur(session) };
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, objects }, { world, facts }) {
@@ -24854,6 +25449,89 @@ function headline(story) {
 
 /***/ }),
 
+/***/ 179:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   P: () => (/* binding */ fieldsOf),
+/* harmony export */   _: () => (/* binding */ fieldOf)
+/* harmony export */ });
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2880);
+
+/** The Engine API's paths in the words of a stack file; the first that fits. What follows is told in detail. */
+const WORDS = [
+    [/^TaskTemplate\.ContainerSpec\.Image$|^Labels\.com\.docker\.stack\.image$/, "image"],
+    [/^TaskTemplate\.ContainerSpec\.Env/, "environment"],
+    [/^TaskTemplate\.ContainerSpec\.Labels/, "labels"],
+    [/^TaskTemplate\.ContainerSpec\.Args/, "command"],
+    [/^TaskTemplate\.ContainerSpec\.Command/, "entrypoint"],
+    [/^TaskTemplate\.ContainerSpec\.Mounts/, "volumes"],
+    [/^TaskTemplate\.ContainerSpec\.Dir/, "working_dir"],
+    [/^TaskTemplate\.ContainerSpec\.Groups/, "group_add"],
+    [/^TaskTemplate\.ContainerSpec\.Hosts/, "extra_hosts"],
+    [/^TaskTemplate\.ContainerSpec\.DNSConfig\.Nameservers/, "dns"],
+    [/^TaskTemplate\.ContainerSpec\.DNSConfig\.Search/, "dns_search"],
+    [/^TaskTemplate\.ContainerSpec\.DNSConfig/, "dns_opt"],
+    [/^TaskTemplate\.ContainerSpec\.OpenStdin/, "stdin_open"],
+    [/^TaskTemplate\.ContainerSpec\.CapabilityAdd/, "cap_add"],
+    [/^TaskTemplate\.ContainerSpec\.CapabilityDrop/, "cap_drop"],
+    [/^TaskTemplate\.ContainerSpec\.TTY/, "tty"],
+    [/^TaskTemplate\.ContainerSpec\.(\w+)/, "$1"],
+    [/^TaskTemplate\.Networks/, "networks"],
+    [/^TaskTemplate\.Resources/, "deploy.resources"],
+    [/^TaskTemplate\.RestartPolicy/, "deploy.restart_policy"],
+    [/^TaskTemplate\.Placement/, "deploy.placement"],
+    [/^TaskTemplate\.LogDriver/, "logging"],
+    [/^EndpointSpec\.Ports/, "ports"],
+    [/^EndpointSpec/, "deploy.endpoint_mode"],
+    [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
+    [/^Mode/, "deploy.mode"],
+    [/^UpdateConfig/, "deploy.update_config"],
+    [/^RollbackConfig/, "deploy.rollback_config"],
+    [/^Labels/, "deploy.labels"],
+];
+/** Where the stack file's word is not the engine's in another spelling. */
+const LEAVES = {
+    MemoryBytes: "memory",
+    NanoCPUs: "cpus",
+    Pids: "pids",
+    MaxReplicas: "max_replicas_per_node",
+    MaxAttempts: "max_attempts",
+    Name: "driver",
+};
+/** The keys of the stack file that differ, each once. */
+function fieldsOf(paths) {
+    return [...new Set(paths.map((path) => wordFor(path).word))];
+}
+/** The field itself, for instance `deploy.update_config.order`. */
+function fieldOf(path) {
+    const { word, rest } = wordFor(path);
+    const name = path.at(-1) ?? "";
+    if (word === "labels" || word === "deploy.labels")
+        return `${word}.${name}`;
+    if (word === "deploy.mode")
+        return word;
+    const parts = rest.split(".").filter((part) => part !== "");
+    return [word, ...parts.map((part) => LEAVES[part] ?? snakeCased(part))].join(".");
+}
+function wordFor(path) {
+    const text = path.join(".");
+    for (const [pattern, word] of WORDS) {
+        const found = pattern.exec(text);
+        if (found === null)
+            continue;
+        return { word: word.replace("$1", snakeCased(found[1] ?? "")), rest: text.slice(found[0].length) };
+    }
+    return { word: text, rest: "" };
+}
+function snakeCased(name) {
+    return name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase();
+}
+
+
+/***/ }),
+
 /***/ 9587:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -25112,6 +25790,7 @@ function lastLine(answer) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Gv: () => (/* binding */ NO_DIGEST_YET),
 /* harmony export */   NE: () => (/* binding */ sameTag),
 /* harmony export */   TC: () => (/* binding */ credentialKey),
 /* harmony export */   Uq: () => (/* binding */ shortImage),
@@ -25164,17 +25843,20 @@ function credentialKey(domain) {
 function shortImage(image) {
     return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
 }
+/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
+const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 
 
 /***/ }),
 
-/***/ 4145:
+/***/ 6526:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   B: () => (/* binding */ resolveImages),
-/* harmony export */   U: () => (/* binding */ ImageLookup)
+/* harmony export */   Be: () => (/* binding */ resolveImages),
+/* harmony export */   Ur: () => (/* binding */ ImageLookup),
+/* harmony export */   r4: () => (/* binding */ inWords)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1969);
@@ -25187,6 +25869,19 @@ function shortImage(image) {
 
 
 
+/** For a plan: what a registry might say about an image that the deployment will build. */
+const YET_TO_BE_BUILT = {
+    kind: "found",
+    digest: _reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv,
+    body: {
+        Descriptor: {
+            mediaType: "application/vnd.docker.distribution.manifest.v2+json",
+            digest: _reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv,
+            size: 0,
+        },
+        Platforms: [],
+    },
+};
 /** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
 class ImageLookup {
     #session;
@@ -25195,6 +25890,8 @@ class ImageLookup {
         this.#session = session;
     }
     async ask(image) {
+        if (image.endsWith(`@${_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv}`))
+            return YET_TO_BE_BUILT;
         const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
         this.#asked.set(image, asked);
         return await asked;
@@ -25367,6 +26064,7 @@ const DEFAULTS = {
     "lock-timeout": "10m",
     "allow-older": "false",
     "keep-releases": "5",
+    comment: "false",
 };
 /** Tried in this order where `stack-file` is not given. */
 const STACK_FILES = [
@@ -25383,15 +26081,14 @@ const STACK_FILES = [
 function parseInputs(raw, run) {
     const reader = new Reader(raw);
     const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
-    if (mode === "plan")
-        reader.complain('mode "plan" is not built yet in this version.', 'Use mode "deploy".');
     reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
     reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
+    const target = mode === "plan" && isOffline(reader) ? undefined : parseTarget(reader, run);
     const inputs = {
-        mode: mode === "rollback" ? mode : "deploy",
-        target: parseTarget(reader, run),
-        image: parseImage(reader, run, mode === "rollback"),
-        stack: parseStack(reader, run),
+        mode,
+        target,
+        image: parseImage(reader, run, mode === "rollback", target !== undefined),
+        stack: { ...parseStack(reader, run), approvedPlan: parseApproval(reader, mode) },
         rollout: {
             timeoutMs: reader.duration("timeout"),
             stableForMs: reader.duration("stable-for"),
@@ -25404,6 +26101,7 @@ function parseInputs(raw, run) {
             wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
         },
         githubToken: reader.optional("github-token"),
+        comment: reader.boolean("comment"),
     };
     if (inputs.rollout.timeoutMs === 0)
         reader.complain('"timeout" is zero: no rollout can be that fast.');
@@ -25498,6 +26196,20 @@ function split(text, separator) {
         .map((part) => part.trim())
         .filter((part) => part !== "");
 }
+/** Pull requests from forks get no secrets: what names the manager may be one. */
+function isOffline(reader) {
+    return reader.list("ssh-host").length === 0 && reader.text("docker-host") === "";
+}
+function parseApproval(reader, mode) {
+    const given = reader.optional("plan-digest");
+    if (given === undefined)
+        return undefined;
+    if (!/^sha256:[0-9a-f]{64}( |$)/.test(given))
+        reader.complain(`"plan-digest" is "${given}", which is no digest of a plan.`, 'Give the output "plan-digest" of mode "plan".');
+    if (mode !== "deploy")
+        reader.complain(`"plan-digest" has no meaning in mode "${mode}".`, 'Give it in mode "deploy".');
+    return given;
+}
 function parseTarget(reader, run) {
     const hosts = reader.list("ssh-host");
     const dockerHost = reader.text("docker-host");
@@ -25571,8 +26283,8 @@ function parseSshTrust(reader, wanted, run) {
 function nonBlank(text) {
     return text.trim() === "" ? undefined : text;
 }
-/** A rollback builds nothing, and takes the image that the release had. */
-function parseImage(reader, run, isRollback) {
+/** A rollback builds nothing, and takes the image that the release had. Without a swarm nobody logs in, and half a credential is no mistake. */
+function parseImage(reader, run, isRollback, isOnline) {
     const registry = reader.text("registry").replace(/\/+$/, "");
     const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
     if (project === "")
@@ -25589,7 +26301,7 @@ function parseImage(reader, run, isRollback) {
     for (const tag of tags.filter((candidate) => !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(candidate))) {
         reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
     }
-    const login = parseCredential(reader, "username", "password");
+    const login = isOnline ? parseCredential(reader, "username", "password") : undefined;
     return {
         registry,
         registryHost: reference?.domain ?? registry,
@@ -25598,7 +26310,7 @@ function parseImage(reader, run, isRollback) {
         version,
         tags: [...new Set(tags)].filter((tag) => tag !== version),
         login,
-        pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
+        pullLogin: isOnline ? parseCredential(reader, "pull-username", "pull-password", login) : undefined,
         build: reader.boolean("build") && !isRollback ? parseBuild(reader) : undefined,
     };
 }
@@ -28967,6 +29679,166 @@ function watched(services) {
 
 /***/ }),
 
+/***/ 1747:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+__nccwpck_require__.r(__webpack_exports__);
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   planOnly: () => (/* binding */ planOnly)
+/* harmony export */ });
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9859);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(4144);
+/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5870);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6526);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7336);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2548);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5699);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8685);
+/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8696);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5867);
+var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var __disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without
+ * a manager it checks the files alone.
+ */
+async function planOnly(inputs, world, facts) {
+    const env_1 = { stack: [], error: void 0, hasError: false };
+    try {
+        facts.mode = "plan";
+        facts.stackName = inputs.stack.name;
+        facts.version = inputs.image.version;
+        const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .begin */ .qN)(inputs, world, facts);
+        if (inputs.target === undefined) {
+            note("There is no manager to ask, so only the files were checked: nothing is wrong with them.", deployment);
+            facts.configName = deployment.draft.envConfigName;
+            facts.status = "planned";
+            return;
+        }
+        world.voice.group("Connect");
+        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_1__/* .swarmLogin */ .aY)(inputs.image)), true);
+        session.guard(WRITES_NOTHING);
+        facts.manager = session.swarm.address;
+        world.voice.say(`Connected to ${session.swarm.address}.`);
+        const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_2__/* .ImageLookup */ .Ur(session);
+        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)([
+            session.swarm.survey(inputs.stack.name),
+            digestOrNone(images, deployment),
+            askAhead(images, deployment),
+        ]);
+        (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
+        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
+        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_4__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
+        facts.status = "planned";
+    }
+    catch (e_1) {
+        env_1.error = e_1;
+        env_1.hasError = true;
+    }
+    finally {
+        const result_1 = __disposeResources(env_1);
+        if (result_1)
+            await result_1;
+    }
+}
+/** The last word on it: a change that were sent by mistake would be refused before it leaves. */
+const WRITES_NOTHING = {
+    makeSure: async () => await Promise.reject(new Error('mode "plan" tried to change the swarm')),
+    [Symbol.asyncDispose]: async () => await Promise.resolve(),
+};
+/** The digest of the image where there is one. The deployment may be yet to build it, so that there is none is no failure. */
+async function digestOrNone(images, deployment) {
+    const { inputs, facts } = deployment;
+    const image = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .referenceOf */ .Bz)(inputs);
+    const answer = await images.ask(image);
+    if (answer.kind === "found") {
+        (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .nameImage */ .Pe)(answer.digest, deployment);
+        return answer.digest;
+    }
+    facts.image = image;
+    const why = `The image ${image} is planned by its tag (${(0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_2__/* .inWords */ .r4)(answer)}).`;
+    const next = inputs.image.build === undefined
+        ? "A deployment needs it: it builds nothing."
+        : "The deployment builds and pushes it.";
+    note(`${why} ${next}`, deployment);
+    return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
+}
+/** About the images of others, while the swarm is surveyed. */
+async function askAhead(images, { draft }) {
+    await Promise.all(draft.services.map(async ({ image }) => await images.ask(image)));
+}
+/** In the log, the summary and the comment. */
+function note(line, { world, facts }) {
+    world.voice.say(line);
+    facts.notes = [...facts.notes, line];
+}
+
+
+/***/ }),
+
 /***/ 4044:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -28975,13 +29847,20 @@ function watched(services) {
 /* harmony export */   HN: () => (/* binding */ planDeployment),
 /* harmony export */   IJ: () => (/* binding */ writesService),
 /* harmony export */   Im: () => (/* binding */ isEmpty),
+/* harmony export */   WD: () => (/* binding */ isOfTasks),
+/* harmony export */   af: () => (/* binding */ withPlatformsOf),
 /* harmony export */   hm: () => (/* binding */ withRealIds),
 /* harmony export */   tD: () => (/* binding */ changed),
-/* harmony export */   vY: () => (/* binding */ futureId)
+/* harmony export */   vY: () => (/* binding */ futureId),
+/* harmony export */   yF: () => (/* binding */ isManaged)
 /* harmony export */ });
 /* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1884);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2880);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9321);
+/* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(179);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4144);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
+
+
 
 
 
@@ -29000,20 +29879,30 @@ function withRealIds(spec, ids) {
     const replaced = [...ids].reduce((all, [name, id]) => all.replaceAll(JSON.stringify(futureId(name)), JSON.stringify(id)), text);
     return JSON.parse(replaced);
 }
+/** Nobody knows the platforms of an image that is yet to be built; that they stay is the best guess. */
+function withPlatformsOf(live, spec) {
+    if (!(0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image").endsWith(_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .NO_DIGEST_YET */ .Gv))
+        return spec;
+    const before = live.find(({ name }) => name === spec.Name);
+    const Platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(before?.spec, "TaskTemplate", "Placement", "Platforms");
+    const TaskTemplate = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .objectAt */ .lJ)(spec, "TaskTemplate");
+    const Placement = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .objectAt */ .lJ)(TaskTemplate, "Placement"), Platforms };
+    return { ...spec, TaskTemplate: { ...TaskTemplate, Placement } };
+}
 /** Compares what docker would send with what runs. */
 function planDeployment(request) {
     const { stack, live, networkIds } = request;
     const short = (name) => name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
-    const wantedNames = new Set(request.wanted.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(spec, "Name")));
+    const wantedNames = new Set(request.wanted.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name")));
     const present = request.wanted.map(({ spec, auth }) => {
         const before = live.find((service) => service.name === spec.Name);
         const paths = before === undefined
             ? []
-            : (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .canonicalSpec */ .Yu)(before.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .canonicalSpec */ .Yu)(spec, networkIds));
+            : (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .differingPaths */ .Zk)((0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(before.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networkIds));
         const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
-        const sameTemplate = !paths.some((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
-        const name = short((0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(spec, "Name"));
-        return { name, change, fields: fieldsOf(paths), sameTemplate, wanted: spec, before, auth };
+        const sameTemplate = !paths.some(isOfTasks);
+        const name = short((0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name"));
+        return { name, change, fields: (0,_field_words_js__WEBPACK_IMPORTED_MODULE_1__/* .fieldsOf */ .P)(paths), sameTemplate, wanted: spec, before, auth };
     });
     const absent = live
         .filter((service) => !wantedNames.has(service.name))
@@ -29022,10 +29911,14 @@ function planDeployment(request) {
         const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
         return { name: short(before.name), change, before, ...rest };
     });
-    return { stack, services: [...present, ...absent], needs: request.needs };
+    return { stack, services: [...present, ...absent], needs: request.needs, networks: request.networks ?? [] };
+}
+/** Whether a difference there means new tasks. */
+function isOfTasks([section, part]) {
+    return section === "TaskTemplate" || (section === "EndpointSpec" && part === "Ports");
 }
 function isManaged(service) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
 }
 /** Whether the deployment has anything to send or to create. */
 function isEmpty(plan) {
@@ -29035,44 +29928,11 @@ function isEmpty(plan) {
 function changed(plan) {
     return plan.services.filter(({ change }) => change === "create" || change === "update");
 }
-/** The Engine API's paths in the words of a stack file; the first that fits. */
-const WORDS = [
-    [/ContainerSpec\.Image$|Labels\.com\.docker\.stack\.image$/, "image"],
-    [/ContainerSpec\.Env/, "environment"],
-    [/ContainerSpec\.Configs/, "configs"],
-    [/ContainerSpec\.Secrets/, "secrets"],
-    [/ContainerSpec\.Labels/, "labels"],
-    [/ContainerSpec\.Healthcheck/, "healthcheck"],
-    [/ContainerSpec\.Args/, "command"],
-    [/ContainerSpec\.Command/, "entrypoint"],
-    [/ContainerSpec\.Mounts/, "volumes"],
-    [/ContainerSpec\.(\w+)/, "$1"],
-    [/TaskTemplate\.Networks/, "networks"],
-    [/TaskTemplate\.Resources/, "deploy.resources"],
-    [/TaskTemplate\.RestartPolicy/, "deploy.restart_policy"],
-    [/TaskTemplate\.Placement/, "deploy.placement"],
-    [/TaskTemplate\.LogDriver/, "logging"],
-    [/^EndpointSpec\.Ports/, "ports"],
-    [/^EndpointSpec/, "deploy.endpoint_mode"],
-    [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
-    [/^Mode/, "deploy.mode"],
-    [/^UpdateConfig\.?(.*)$/, "deploy.update_config"],
-    [/^RollbackConfig/, "deploy.rollback_config"],
-    [/^Labels/, "deploy.labels"],
-];
-function fieldsOf(paths) {
-    const words = paths.map((path) => {
-        const [pattern, word] = WORDS.find(([candidate]) => candidate.test(path)) ?? [];
-        const found = pattern?.exec(path);
-        return word === undefined ? path : word.replace("$1", (found?.[1] ?? "").toLowerCase());
-    });
-    return [...new Set(words)];
-}
 
 
 /***/ }),
 
-/***/ 6526:
+/***/ 4145:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29089,6 +29949,8 @@ var apply = __nccwpck_require__(7279);
 var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/plan.ts
 var plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(2880);
 // EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
@@ -29256,6 +30118,7 @@ var world = __nccwpck_require__(5867);
 
 
 
+
 /** Rehearses the deployment and compares what docker would send with what runs. */
 async function planning_plan(request, session, voice) {
     const { stack, survey, folder, dockerMajor } = request;
@@ -29283,7 +30146,7 @@ async function planning_plan(request, session, voice) {
     });
     const wanted = writes
         .filter(({ path }) => (0,plan/* writesService */.IJ)(path))
-        .map(({ body, auth }) => ({ spec: body, auth }));
+        .map(({ body, auth }) => ({ spec: (0,plan/* withPlatformsOf */.af)(survey.services, body), auth }));
     return (0,plan/* planDeployment */.HN)({
         stack: stack.name,
         wanted,
@@ -29291,6 +30154,9 @@ async function planning_plan(request, session, voice) {
         networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
         prune: request.prune,
         needs,
+        networks: writes
+            .filter(({ path }) => path === "/networks/create")
+            .map(({ body }) => (0,json/* textAt */.$6)(body, "Name")),
     });
 }
 function futures(names) {
@@ -29333,195 +30199,36 @@ function refusal(reason, { root }) {
 
 /***/ }),
 
-/***/ 5251:
+/***/ 2548:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-
-// EXPORTS
-__nccwpck_require__.d(__webpack_exports__, {
-  fw: () => (/* binding */ DRAFT_NAMES),
-  ev: () => (/* binding */ atRest),
-  iA: () => (/* binding */ prepare),
-  hc: () => (/* binding */ renderWith),
-  fb: () => (/* binding */ tellPlan)
-});
-
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
-// EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(7279);
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
-// EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
-// EXTERNAL MODULE: ./src/release/release.ts
-var release = __nccwpck_require__(3132);
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
-;// CONCATENATED MODULE: ./src/commit-order.ts
-
-
-
-
-
-/** The commit that is live by the newest release record of the stack; undefined where there is none. */
-function liveCommit({ rawConfigs }, stack) {
-    const releases = rawConfigs
-        .filter((raw) => (0,release/* ownLabel */.tZ)(raw, "stack") === stack && /^\d+$/.test((0,release/* ownLabel */.tZ)(raw, "release")))
-        .toSorted((a, b) => Number((0,release/* ownLabel */.tZ)(b, "release")) - Number((0,release/* ownLabel */.tZ)(a, "release")));
-    const [newest] = releases;
-    return newest === undefined ? undefined : (0,release/* ownLabel */.tZ)(newest, "commit") || undefined;
-}
-/**
- * A push must not take the stack back: of two pushes in a row the older one's job may come last, and old runs are run again by mistake.
- * Where nobody can tell the order, the log says so, and the deployment goes on.
- */
-async function refuseOlder(inputs, survey, { run, github, voice }) {
-    if (run.event !== "push" || inputs.rollout.allowOlder || survey.services.length === 0)
-        return;
-    const { name } = inputs.stack;
-    const live = liveCommit(survey, name);
-    if (live === run.sha)
-        return;
-    if (live === undefined) {
-        voice.say(`No release on the swarm says which commit of ${name} is live, so this one may be older.`);
-        return;
-    }
-    const older = await github.isAncestor(run.sha, live);
-    if (older === true) {
-        const message = `The commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live: it is one of its ancestors.`;
-        const hint = "Nothing was changed. To go back on purpose, set `allow-older: true`, or deploy by hand (workflow_dispatch).";
-        throw new errors/* PreflightError */.wG([{ message, hint }]);
-    }
-    if (older === false)
-        return;
-    voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
-}
-
-// EXTERNAL MODULE: ./src/image/resolve.ts
-var resolve = __nccwpck_require__(4145);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
-// EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(4044);
-// EXTERNAL MODULE: ./src/planning.ts + 1 modules
-var planning = __nccwpck_require__(6526);
-// EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(8685);
-// EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(5343);
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(1884);
-// EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(7436);
-// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(1969);
-// EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(2685);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
-;// CONCATENATED MODULE: ./src/settle.ts
-
-
-
-
-
-const AGAIN_MS = 1000;
-/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
-const STILL_MS = 30_000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
-/**
- * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
- * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
- * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
- * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
- */
-async function settled(first, request) {
-    const { stack, swarm, clock, voice, timeoutMs } = request;
-    const start = clock.now();
-    const said = new Set();
-    const sayOnce = (line) => {
-        if (!said.has(line))
-            voice.say(line);
-        said.add(line);
-    };
-    /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
-    const putBack = new Set();
-    let moved = { at: start, tasks: "" };
-    for (let survey = first;; survey = await swarm.survey(stack)) {
-        const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
-        if (unsettled.length === 0)
-            return survey;
-        const names = unsettled.map(({ name }) => name).join(", ");
-        if (clock.now() - start >= timeoutMs)
-            throw stillInFlight(unsettled, timeoutMs);
-        const tasks = statesOf(survey.tasks);
-        if (tasks !== moved.tasks)
-            moved = { at: clock.now(), tasks };
-        const isStill = clock.now() - moved.at >= STILL_MS;
-        for (const service of unsettled) {
-            const back = wayBack(service, isStill, putBack);
-            if (back === undefined)
-                continue;
-            putBack.add(service.id);
-            sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
-            await goBack(service, back, swarm, voice);
-        }
-        sayOnce(`Waiting for an earlier update of ${names} to end.`);
-        await clock.sleep(AGAIN_MS);
-    }
-}
-function isUnsettled(service, putBack) {
-    const { id, update } = service;
-    if (IN_FLIGHT.has(update?.state ?? ""))
-        return true;
-    return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
-}
-/** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
-function wayBack(service, isStill, putBack) {
-    const { id, update } = service;
-    if (putBack.has(id))
-        return undefined;
-    return update?.state === "paused" || (update?.state === "updating" && isStill)
-        ? before(service)
-        : undefined;
-}
-/** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
-function before({ spec, previous }) {
-    const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
-    return sameTasks ? undefined : previous;
-}
-function state({ update }) {
-    return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
-}
-/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
-async function goBack(service, back, swarm, voice) {
-    try {
-        await swarm.updateService(service, back, undefined);
-    }
-    catch (error) {
-        voice.say(`${service.name} could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
-    }
-}
-function statesOf(tasks) {
-    return tasks
-        .map(({ id, state: now }) => `${id} ${now}`)
-        .toSorted(text_order/* compareTexts */.q)
-        .join(",");
-}
-function stillInFlight(services, timeoutMs) {
-    const problems = services.map(({ name }) => {
-        const message = `An earlier update of ${name} is still in flight after ${(0,duration/* formatDuration */.a)(timeoutMs)}.`;
-        const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
-        return { message, hint };
-    });
-    return new errors/* PreflightError */.wG(problems);
-}
-
-// EXTERNAL MODULE: ./src/sources.ts
-var sources = __nccwpck_require__(1473);
-;// CONCATENATED MODULE: ./src/prepare.ts
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   LD: () => (/* binding */ decide),
+/* harmony export */   ev: () => (/* binding */ atRest),
+/* harmony export */   fb: () => (/* binding */ tellPlan),
+/* harmony export */   iA: () => (/* binding */ prepare)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7279);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9859);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9202);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5699);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(840);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6526);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_18__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(4044);
+/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(4145);
+/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(2938);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(7857);
+/* harmony import */ var _release_record_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(4500);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(8685);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(1884);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_15__ = __nccwpck_require__(1969);
+/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_16__ = __nccwpck_require__(8696);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_17__ = __nccwpck_require__(5867);
 
 
 
@@ -29540,51 +30247,33 @@ var sources = __nccwpck_require__(1473);
 
 
 
-/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
-const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
-function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
-    const { stack, image } = inputs;
-    const { folder } = sources;
-    return (0,render/* render */.XX)({
-        templates: sources.templates,
-        unread: sources.unread,
-        stack: stack.name,
-        variables: stack.variables,
-        secrets: stack.secrets,
-        environment: world.environment,
-        strict: stack.strict,
-        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
-        envFile: sources.envFile,
-        envConfig: stack.envConfig,
-        namingKey: naming.key,
-        taken: naming.taken,
-        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
-        image: { ...image, digest },
-        commit: world.run.sha,
-        dockerMajor,
-    });
-}
-/** Lets an earlier update come to rest, resolves every image, and plans; refuses what can't work. */
+
+
+/** Lets an earlier update come to rest, and decides what is to be done; refuses what can't work. */
 async function prepare(digest, found, deployment, session) {
+    await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_4__/* .refuseOlder */ .z)(deployment.inputs, found.survey, deployment.world);
+    const survey = await atRest(found.survey, deployment, session);
+    const images = survey === found.survey ? found.images : new _image_resolve_js__WEBPACK_IMPORTED_MODULE_6__/* .ImageLookup */ .Ur(session); // After a wait, what registries said is old.
+    return await decide(digest, { survey, images }, deployment, session);
+}
+/** Resolves every image, and plans. Writes nothing anywhere. */
+async function decide(digest, { survey, images: lookup }, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
     const { voice } = world;
-    await refuseOlder(inputs, found.survey, world);
-    const survey = await atRest(found.survey, deployment, session);
     const namingKey = namingKeyOf(survey, deployment.draft);
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
-    const rendered = renderWith(digest, naming, deployment);
+    const rendered = (0,_begin_js__WEBPACK_IMPORTED_MODULE_2__/* .renderWith */ .hc)(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
-    const lookup = survey === found.survey ? found.images : new resolve/* ImageLookup */.U(session); // After a wait, what registries said is old.
-    const images = await (0,resolve/* resolveImages */.B)(rendered, lookup, survey.services, inputs.image.repository);
-    const stack = (0,render/* pinned */.dp)(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
-    const told = new Set(deployment.draft.warnings.map(errors/* describe */.q0));
-    const untold = rendered.warnings.filter((warning) => !told.has((0,errors/* describe */.q0)(warning)));
+    const images = await (0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_6__/* .resolveImages */ .Be)(rendered, lookup, survey.services, inputs.image.repository);
+    const stack = (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_15__/* .pinned */ .dp)(rendered, images.pins);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .withoutDraftDigest */ .Us)((0,_stack_render_js__WEBPACK_IMPORTED_MODULE_15__/* .printed */ .zd)(stack)));
+    const told = new Set(deployment.draft.warnings.map(_errors_js__WEBPACK_IMPORTED_MODULE_5__/* .describe */ .q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,_errors_js__WEBPACK_IMPORTED_MODULE_5__/* .describe */ .q0)(warning)));
     for (const warning of [...untold, ...images.warnings])
         voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
-    (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
+    (0,_apply_js__WEBPACK_IMPORTED_MODULE_1__/* .refuseForeignConfigs */ .Qm)(objects, survey);
     const { networks, prune } = inputs.stack;
     const request = {
         stack,
@@ -29596,57 +30285,83 @@ async function prepare(digest, found, deployment, session) {
         folder: sources.folder,
         dockerMajor,
     };
-    const plan = await (0,planning/* plan */.e)(request, session, voice);
-    tellPlan(plan, deployment);
+    const plan = await (0,_planning_js__WEBPACK_IMPORTED_MODULE_8__/* .plan */ .e)(request, session, voice);
+    tellPlan({ plan, survey }, objects, deployment);
     return { stack, survey, plan, objects, images };
 }
 /** What is there once nothing of an earlier update is in flight or paused. */
 async function atRest(survey, { inputs, world: { clock, voice } }, { swarm }) {
     const { timeoutMs } = inputs.rollout;
-    return await settled(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
+    return await (0,_settle_js__WEBPACK_IMPORTED_MODULE_16__/* .settled */ .g)(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
 }
-/** Into the log and the facts; refuses a plan that would harm what runs. */
-function tellPlan(plan, { inputs, world: { voice }, facts }) {
-    facts.plan = plan;
+/** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
+function tellPlan({ plan, survey }, objects, rollout) {
+    const { inputs, world, facts } = rollout;
+    const { voice } = world;
+    const secrets = [...inputs.stack.secrets.values()];
+    const changes = (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .changesOf */ .fs)(plan, { survey, objects, secrets });
+    facts.changes = changes;
+    facts.planDigest = (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .planDigest */ .Gb)(changes, inputs.image.build === undefined ? "" : facts.digest);
+    facts.drift = driftOf(survey, rollout, secrets);
     facts.services = plan.services.map(plannedResult);
     voice.group("Plan");
-    (0,report/* planLines */.HN)(plan, inputs.mode).forEach((line) => voice.say(line));
-    refusePaused(plan);
+    for (const line of [...(0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .driftLines */ .$m)(facts.drift), ...(0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .planLines */ .HN)(changes, inputs.mode)])
+        voice.say(line);
+    refuseOther(rollout);
+    if (inputs.mode !== "plan")
+        refusePaused(plan);
     voice.endGroup();
 }
-/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
-const NAMING_KEY = "swarm-stack-deploy_naming-key";
+/** What was done to the stack behind our back; nothing where no record tells what we had left. */
+function driftOf(survey, { inputs, world }, secrets) {
+    const { name } = inputs.stack;
+    const [newest] = (0,_release_history_js__WEBPACK_IMPORTED_MODULE_10__/* .readHistory */ .c)((0,_release_record_js__WEBPACK_IMPORTED_MODULE_11__/* .recordsOf */ .M$)(survey.rawConfigs, name).slice(0, 1), world).releases;
+    return newest === undefined ? [] : (0,_release_drift_js__WEBPACK_IMPORTED_MODULE_9__/* .driftSince */ .S)(newest, name, survey, secrets);
+}
+/** Another plan than the one that somebody has approved. */
+function refuseOther({ inputs, facts }) {
+    const { approvedPlan } = inputs.stack;
+    if (approvedPlan === undefined)
+        return;
+    const different = (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .differingParts */ .dl)(approvedPlan, facts.planDigest);
+    if (different === undefined)
+        return;
+    const what = different.length === 0 ? "" : ` Different: ${different.join(", ")}.`;
+    const message = `This is another plan than the one that "plan-digest" names.${what}`;
+    const hint = "Nothing was changed. The log has the plan as it is now: plan and approve it again, with the same inputs in both jobs.";
+    throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .PreflightError */ .wG([{ message, hint }]);
+}
 /**
  * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
  * has secrets makes it and creates it with its other configs. Should two do so at once, the slower one's secrets get new names the
  * next time: one roll too many, nothing lost.
  */
 function namingKeyOf(survey, draft) {
-    const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
+    const existing = survey.configs.find(({ name }) => name === _changes_js__WEBPACK_IMPORTED_MODULE_3__/* .NAMING_KEY */ .F2)?.bytes;
     if (existing !== undefined)
         return { bytes: existing, isNew: false };
     const isNew = draft.objects.some(({ kind }) => kind === "secret");
-    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : DRAFT_NAMES.key, isNew };
+    return { bytes: isNew ? (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.randomBytes)(32) : _begin_js__WEBPACK_IMPORTED_MODULE_2__/* .DRAFT_NAMES */ .fw.key, isNew };
 }
 /** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
 function takenByOthers(survey, stack) {
     const others = (objects) => new Set(objects
-        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
-        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
+        .filter((raw) => ![stack, ""].includes((0,_json_js__WEBPACK_IMPORTED_MODULE_18__/* .textAt */ .$6)(raw, "Spec", "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .STACK_LABEL */ .GF)))
+        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_18__/* .textAt */ .$6)(raw, "Spec", "Name")));
     const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
     return (kind, name) => names[kind].has(name);
 }
 function namingKeyObject(bytes) {
-    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
-    return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
+    const labels = new Map([[_stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .MANAGED_LABEL */ .bS, "true"]]);
+    return { kind: "config", name: _changes_js__WEBPACK_IMPORTED_MODULE_3__/* .NAMING_KEY */ .F2, bytes, labels, templateDriver: undefined };
 }
 function plannedResult({ name, change, before, wanted }) {
     return {
         name,
         change,
-        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
-        imageSent: (0,report/* imageOf */.dT)(wanted),
-        imageAfter: (0,report/* imageOf */.dT)(wanted ?? before?.spec),
+        imageBefore: (0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .imageOf */ .dT)(before?.spec),
+        imageSent: (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .withoutDraftDigest */ .Us)((0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .imageOf */ .dT)(wanted)),
+        imageAfter: (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .withoutDraftDigest */ .Us)((0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .imageOf */ .dT)(wanted ?? before?.spec)),
         state: change,
         detail: "",
         durationMs: undefined,
@@ -29654,18 +30369,18 @@ function plannedResult({ name, change, before, wanted }) {
 }
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
 function refusePaused(plan) {
-    const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
+    const problems = (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .changed */ .tD)(plan).flatMap(({ before, sameTemplate }) => {
         if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
             return [];
         const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
         return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
     });
     if (problems.length > 0)
-        throw new errors/* PreflightError */.wG(problems);
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .PreflightError */ .wG(problems);
 }
 function objectLabels(object, { inputs, world }) {
     const labels = new Map(object.labels);
-    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
+    labels.set(_stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .STACK_LABEL */ .GF, inputs.stack.name);
     const own = {
         stack: inputs.stack.name,
         key: object.key,
@@ -29674,8 +30389,51 @@ function objectLabels(object, { inputs, world }) {
         run: world.run.runUrl,
     };
     for (const [key, value] of Object.entries(own))
-        labels.set(`${defaults/* LABEL_PREFIX */.Ag}${key}`, value);
+        labels.set(`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .LABEL_PREFIX */ .Ag}${key}`, value);
     return labels;
+}
+
+
+/***/ }),
+
+/***/ 2938:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   S: () => (/* binding */ driftSince)
+/* harmony export */ });
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9202);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3132);
+
+
+
+
+
+
+/** Compares what runs with the newest release. A service that this action never deployed is no part of either. */
+function driftSince(release, stack, survey, secrets) {
+    const short = (name) => name.replace(`${stack}_`, "");
+    const recorded = new Map(release.services.map((spec) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name"), spec]));
+    const live = new Map(survey.services.map((service) => [service.name, service]));
+    const ids = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)(survey.networks);
+    // A network that was made anew in the meantime is the same one to the stack file.
+    const renewed = release.networks.map(({ name, id }) => [id, ids.get(name) ?? id]);
+    const networkIds = new Map([...renewed, ...ids]);
+    const kept = [...recorded].flatMap(([name, spec]) => {
+        const now = live.get(name);
+        if (now === undefined)
+            return [{ service: short(name), change: "removed", details: [] }];
+        const details = (0,_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .fieldChanges */ .wV)(spec, now.spec, networkIds, secrets);
+        return details.length === 0 ? [] : [{ service: short(name), change: "changed", details }];
+    });
+    const added = [...live.values()]
+        .filter((service) => !recorded.has(service.name) && (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .isManaged */ .yF)(service))
+        .map(({ name }) => ({ service: short(name), change: "added", details: [] }));
+    return [...kept, ...added];
 }
 
 
@@ -29692,7 +30450,7 @@ function objectLabels(object, { inputs, world }) {
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6795);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5251);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9859);
 /* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4500);
 /* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3132);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(5749);
@@ -30051,6 +30809,7 @@ function ownLabel(raw, name) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   $m: () => (/* binding */ driftLines),
 /* harmony export */   HN: () => (/* binding */ planLines),
 /* harmony export */   V4: () => (/* binding */ outputs),
 /* harmony export */   dT: () => (/* binding */ imageOf),
@@ -30062,12 +30821,16 @@ function ownLabel(raw, name) {
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(301);
-/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9587);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4144);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2685);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7336);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4044);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9202);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(9587);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(4144);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2685);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7336);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4044);
+/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2938);
+
+
 
 
 
@@ -30089,7 +30852,10 @@ function noFacts() {
         renderedFile: "",
         recorded: "",
         manager: "",
-        plan: undefined,
+        changes: undefined,
+        planDigest: "",
+        drift: [],
+        notes: [],
         services: [],
         stories: [],
         aftermath: [],
@@ -30108,16 +30874,18 @@ function outputs(facts) {
         digest: facts.digest,
         "config-name": facts.configName,
         "rendered-file": facts.renderedFile,
-        plan: JSON.stringify(planJson(facts.plan)),
+        plan: JSON.stringify(planJson(facts)),
+        changes: facts.changes === undefined ? "" : String((0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(facts.changes)),
+        "plan-digest": facts.planDigest,
         services: JSON.stringify(facts.services.map((service) => serviceJson(service, facts.stories))),
         "deployment-id": "",
     };
 }
-function planJson(plan) {
-    if (plan === undefined)
+/** As docs/plan.schema.json describes it; empty where there is no plan. */
+function planJson({ changes, drift, planDigest }) {
+    if (changes === undefined)
         return {};
-    const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
-    return { stack: plan.stack, services, ...plan.needs };
+    return { ...changes, changes: (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes), drift, digest: planDigest };
 }
 function serviceJson(service, stories) {
     const failingTasks = stories
@@ -30137,40 +30905,74 @@ function serviceJson(service, stories) {
 }
 /** The image of a service spec; empty without one. */
 function imageOf(spec) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
-/** The plan as log lines. */
-function planLines(plan, mode) {
-    const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
-    const services = plan.services.map(({ name, change, fields, wanted, before }) => {
-        const image = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(imageOf(wanted ?? before?.spec));
-        const why = {
-            create: "new",
-            update: fields.join(", "),
-            remove: mode === "rollback" ? "not in the release" : "no longer in the file",
-            unchanged: "unchanged",
-            foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
-        };
-        return `${sign[change]} ${name}  ${image}  (${why[change]})`;
-    });
+const SIGNS = {
+    create: "+",
+    update: "~",
+    remove: "-",
+    unchanged: "=",
+    foreign: "?",
+};
+/** The plan as log lines: a diff that needs no colours. A deployment leaves out what it leaves alone, services excepted. */
+function planLines(changes, mode) {
+    const objects = objectsOf(changes).filter(({ change }) => mode === "plan" || !["unchanged", "foreign"].includes(change));
     return [
-        ...plan.needs.networks.map((name) => `+ network ${name}`),
-        ...plan.needs.configs.map((name) => `+ config ${name}`),
-        ...plan.needs.secrets.map((name) => `+ secret ${name}`),
-        ...services,
+        ...objects.map(({ kind, name, change, before }) => `${SIGNS[change]} ${kind} ${name}${before === undefined ? "" : ` (in place of ${before})`}`),
+        ...changes.services.flatMap((service) => serviceLines(service, mode)),
     ];
+}
+function serviceLines({ name, change, image, fields, details, consequence }, mode) {
+    const why = {
+        create: "new",
+        update: fields.join(", "),
+        remove: mode === "rollback" ? "not in the release" : "no longer in the file",
+        unchanged: "unchanged",
+        foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
+    };
+    const line = `${SIGNS[change]} ${name}  ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)}  (${why[change]})`;
+    if (change !== "update")
+        return [line];
+    return [line, ...details.map((detail) => `    ${detailLine(detail)}`), `    → ${TASKS[consequence]}`];
+}
+/** What a change means for the tasks of a service. */
+const TASKS = {
+    "starts tasks": "its tasks are started",
+    "ends tasks": "its tasks are ended",
+    "restarts tasks": "its tasks are restarted: each one ends before its successor starts",
+    rolling: "its tasks are replaced: each one's successor starts before it ends",
+    "in place": "its tasks stay, or become more or fewer",
+    nothing: "its tasks stay as they are",
+};
+/** `~ deploy.replicas: 1 → 3`; a value that could be a secret is not told. */
+function detailLine({ field, change, before, after }) {
+    const sign = { added: "+", removed: "-", changed: "~" }[change];
+    const shown = [before, after].filter((value) => value !== undefined && value !== "");
+    return `${sign} ${field}: ${shown.length === 0 ? change : shown.join(" → ")}`;
+}
+/** What was changed behind our back, as log lines. */
+function driftLines(drift) {
+    return drift.flatMap(({ service, change, details }) => [
+        `! ${service} was ${change} on the swarm since the last release`,
+        ...details.map((detail) => `    ${detailLine(detail)}`),
+    ]);
+}
+function objectsOf(changes) {
+    const { networks, configs, secrets, volumes } = changes;
+    return Object.entries({ network: networks, config: configs, secret: secrets, volume: volumes }).flatMap(([kind, all]) => all.map((each) => ({ ...each, kind })));
 }
 /** GitHub drops a summary of more than a megabyte. */
 const MOST_STORIES = 10;
-/** The job summary, in GitHub's Markdown. */
-function summary(facts) {
+/** The job summary, in GitHub's Markdown. `short`: without the details of a plan, for where there is no room for them. */
+function summary(facts, length = "whole") {
     return [
         `## ${title(facts)}`,
         facts.problems.length > 0
             ? facts.problems.map((problem) => `- ${escapeMarkdown((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .describe */ .q0)(problem))}`).join("\n")
             : "",
         facts.aftermath.map(escapeMarkdown).join("  \n"),
-        servicesTable(facts),
+        facts.notes.map(escapeMarkdown).join("  \n"),
+        facts.mode === "plan" ? planMarkdown(facts, length) : servicesTable(facts),
         timeline(facts.services),
         ...facts.stories.slice(0, MOST_STORIES).map(storyMarkdown),
         facts.stories.length > MOST_STORIES
@@ -30188,11 +30990,58 @@ function title(facts) {
             return `✅ ${what} is deployed`;
         case "unchanged":
             return `✅ ${what} was already running: nothing changed`;
+        case "planned":
+            return plannedTitle(what, facts.changes);
         case "rolled-back":
             return `✅ ${what} runs again`;
         case "failed":
-            return `❌ ${what} was not ${facts.mode === "rollback" ? "brought back" : "deployed"}${facts.reason === "" ? "" : ` (${facts.reason})`}`;
+            return `❌ ${what} ${FAILED[facts.mode]}${facts.reason === "" ? "" : ` (${facts.reason})`}`;
     }
+}
+const FAILED = {
+    deploy: "was not deployed",
+    plan: "could not be planned",
+    rollback: "was not brought back",
+};
+function plannedTitle(what, changes) {
+    if (changes === undefined)
+        return `📋 The files of ${what} are in order`;
+    const count = (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes);
+    if (count === 0)
+        return `📋 To deploy ${what} would change nothing`;
+    return `📋 To deploy ${what} would change ${count === 1 ? "one thing" : `${count} things`}`;
+}
+/** What is to be changed as a table, its fields folded, and then what stays. */
+function planMarkdown({ changes, drift, mode, planDigest }, length) {
+    if (changes === undefined)
+        return "";
+    const things = [
+        ...changes.services.map((each) => ({ ...each, kind: "service", before: undefined })),
+        ...objectsOf(changes).map((each) => ({ ...each, image: "", fields: [], consequence: undefined })),
+    ];
+    const rows = things
+        .filter(({ change }) => change !== "unchanged" && change !== "foreign")
+        .map(({ kind, name, change, before, image, fields, consequence }) => {
+        const what = [
+            image === "" ? "" : code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)),
+            before === undefined ? "" : `in place of ${code(before)}`,
+            fields.length === 0 ? "" : escapeMarkdown(fields.join(", ")),
+        ].filter((part) => part !== "");
+        const tasks = consequence === undefined ? "" : TASKS[consequence];
+        return `| ${SIGNS[change]} | ${kind} | ${code(name)} | ${change} | ${what.join(" ")} | ${tasks} |`;
+    });
+    const table = ["| | | name | change | what | tasks |", "|---|---|---|---|---|---|", ...rows].join("\n");
+    const lines = length === "short" ? [] : [...driftLines(drift), ...planLines(changes, mode)];
+    return [
+        drift.length === 0
+            ? ""
+            : `Changed on the swarm since the last release: ${drift.map(({ service }) => code(service)).join(", ")}.`,
+        rows.length === 0 ? "" : table,
+        lines.length === 0 ? "" : `<details><summary>The whole plan</summary>\n\n${fenced(lines)}\n\n</details>`,
+        `<sub>Plan ${code(planDigest.slice(0, 19))}</sub>`,
+    ]
+        .filter((part) => part !== "")
+        .join("\n\n");
 }
 function servicesTable(facts) {
     if (facts.services.length === 0)
@@ -30206,7 +31055,7 @@ function servicesTable(facts) {
         unknown: "❔",
     };
     const rows = facts.services.map((service) => {
-        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(service.durationMs);
+        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(service.durationMs);
         const cells = [
             `${icons[service.state] ?? ""} ${service.state}`,
             code(service.name),
@@ -30222,7 +31071,7 @@ function servicesTable(facts) {
 /** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
 function imageCell(service) {
     const stages = [service.imageBefore, service.imageSent, service.imageAfter].filter((image) => image !== "");
-    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
+    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
     const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
     const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
     return images
@@ -30263,7 +31112,7 @@ function attemptsTable({ attempts }) {
     if (attempts.length < 2)
         return "";
     const rows = attempts.map(({ createdAt, image, state, exitCode, error }) => {
-        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
+        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
         return `| ${cells.map((cell, column) => (column === 1 ? cell : escapeMarkdown(cell))).join(" | ")} |`;
     });
     return ["| task made | image | state | exit code | error |", "|---|---|---|---|---|", ...rows].join("\n");
@@ -30274,7 +31123,7 @@ function attemptLines({ attempts }) {
         return [];
     return attempts.map(({ createdAt, image, state, exitCode, error }) => {
         const ended = exitCode === undefined ? state : `${state} (${exitCode})`;
-        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
+        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
     });
 }
 /** `2026-08-01T10:00:00.123456789Z` to the second. */
@@ -30304,7 +31153,7 @@ function footer(facts) {
 }
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines) {
-    const text = lines.map(_foreign_text_js__WEBPACK_IMPORTED_MODULE_7__/* .printable */ .g).join("\n");
+    const text = lines.map(_foreign_text_js__WEBPACK_IMPORTED_MODULE_9__/* .printable */ .g).join("\n");
     const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
     const fence = "`".repeat(longest + 1);
     return `${fence}text\n${text}\n${fence}`;
@@ -30478,8 +31327,10 @@ var inputs = __nccwpck_require__(7336);
 var src_lock = __nccwpck_require__(9696);
 // EXTERNAL MODULE: ./src/plan.ts
 var src_plan = __nccwpck_require__(4044);
-// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
-var prepare = __nccwpck_require__(5251);
+// EXTERNAL MODULE: ./src/begin.ts + 1 modules
+var begin = __nccwpck_require__(9859);
+// EXTERNAL MODULE: ./src/prepare.ts
+var prepare = __nccwpck_require__(2548);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/spec.ts
@@ -30724,6 +31575,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 /**
  * Mode `rollback`: all services of the stack return to an earlier release that the swarm remembers, by digest and with its configs and
  * secrets. Nothing is built and no stack file is read. It is watched and judged as a deployment is, and becomes a release of its own.
@@ -30748,8 +31600,8 @@ async function rollback(inputs, world, facts) {
         refuseIncomplete(release, found);
         const survey = await (0,prepare/* atRest */.ev)(found, rollout, session);
         const { plan } = planFor(release, survey, inputs, session);
-        (0,prepare/* tellPlan */.fb)(plan, rollout);
         const prepared = { plan, survey };
+        (0,prepare/* tellPlan */.fb)(prepared, [], rollout);
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
         if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
             return;
@@ -31007,96 +31859,119 @@ function states(open) {
 
 /***/ }),
 
-/***/ 1473:
+/***/ 8696:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   t: () => (/* binding */ readSources)
+/* harmony export */   K: () => (/* binding */ unsettledLines),
+/* harmony export */   g: () => (/* binding */ settled)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5343);
-/* harmony import */ var _stack_interpolate_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9391);
-/* harmony import */ var _stack_paths_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(7436);
-/* harmony import */ var _stack_stack_file_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1111);
-/* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2685);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8953);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5867);
 
 
 
 
 
-
-
-
-/** Reads the stack files and the env file, as far as they can be read. */
-function readSources(stack, files) {
-    const missing = [];
-    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
-    const read = found.flatMap((path) => {
-        const bytes = files.read(path);
-        if (bytes === undefined)
-            missing.push(unreadable("stack-file", path, files));
-        return bytes === undefined ? [] : [{ path: (0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_6__/* .cleanPath */ .t)("", path), bytes }];
-    });
-    const envFile = readEnvFile(stack.envFile, files, missing);
-    const malformed = [];
-    const warnings = [];
-    const templates = parseAll(read, malformed, warnings);
-    const folder = folderOf((0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_6__/* .cleanPath */ .t)("", found[0] ?? ""));
-    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
-}
-function defaultFile(files, problems) {
-    const path = _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_FILES */ .dN.find((name) => files.read(name) !== undefined);
-    if (path !== undefined)
-        return [path];
-    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
-    problems.push({ message: `There is no stack file: none of ${_inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_FILES */ .dN.join(", ")} exists.`, hint });
-    return [];
-}
-function parseAll(files, malformed, warnings) {
-    return files.flatMap(({ path, bytes }) => {
-        try {
-            return [(0,_stack_stack_file_js__WEBPACK_IMPORTED_MODULE_3__/* .parseStackFile */ .S)(bytes, path, warnings)];
+const AGAIN_MS = 1000;
+/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
+const STILL_MS = 30_000;
+const IN_FLIGHT = new Set(["updating", "rollback_started"]);
+/**
+ * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
+ * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
+ * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
+ * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
+ */
+async function settled(first, request) {
+    const { stack, swarm, clock, voice, timeoutMs } = request;
+    const start = clock.now();
+    const said = new Set();
+    const sayOnce = (line) => {
+        if (!said.has(line))
+            voice.say(line);
+        said.add(line);
+    };
+    /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
+    const putBack = new Set();
+    let moved = { at: start, tasks: "" };
+    for (let survey = first;; survey = await swarm.survey(stack)) {
+        const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
+        if (unsettled.length === 0)
+            return survey;
+        const names = unsettled.map(({ name }) => name).join(", ");
+        if (clock.now() - start >= timeoutMs)
+            throw stillInFlight(unsettled, timeoutMs);
+        const tasks = statesOf(survey.tasks);
+        if (tasks !== moved.tasks)
+            moved = { at: clock.now(), tasks };
+        const isStill = clock.now() - moved.at >= STILL_MS;
+        for (const service of unsettled) {
+            const back = wayBack(service, isStill, putBack);
+            if (back === undefined)
+                continue;
+            putBack.add(service.id);
+            sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
+            await goBack(service, back, swarm, voice);
         }
-        catch (error) {
-            if (!(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .StackFileError */ .Ne))
-                throw error;
-            malformed.push(...error.problems);
-            return [];
-        }
-    });
-}
-function readEnvFile(path, files, problems) {
-    if (path === undefined)
-        return undefined;
-    const bytes = files.read(path);
-    if (bytes === undefined) {
-        problems.push(unreadable("env-file", path, files));
-        return undefined;
+        sayOnce(`Waiting for an earlier update of ${names} to end.`);
+        await clock.sleep(AGAIN_MS);
     }
-    const refused = (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_2__/* .refusedBySwarm */ .Aw)(bytes.byteLength);
-    if (refused === undefined)
-        return { path, bytes };
-    problems.push({ message: `The env file "${path}" ${refused}.` });
-    return undefined;
 }
-function unreadable(input, path, files) {
-    const folder = folderOf(path);
-    const names = files.list(folder);
-    const near = (0,_stack_interpolate_js__WEBPACK_IMPORTED_MODULE_7__/* .nearest */ .p)(path.split("/").pop() ?? path, names);
-    const exists = files.exists(path);
-    const what = exists ? "can't be read as a file" : "does not exist";
-    const prefix = folder === "." ? "" : `${folder}/`;
-    const hint = near !== undefined && !exists
-        ? `Did you mean ${prefix}${near}?`
-        : "Paths start at the workspace; is actions/checkout missing before this step?";
-    return { message: `"${input}" is "${path}", which ${what}.`, hint };
+/** What a deployment would have to wait for, or put back, before anything new could be sent: a sentence for each service. */
+function unsettledLines({ services }) {
+    return services
+        .filter((service) => isUnsettled(service, new Set()))
+        .map(({ name, update }) => `An earlier update of ${name} is in flight (${update?.state}: ${update?.message}). A deployment lets it end, or puts back one that is stuck or paused, before it plans.`);
 }
-function folderOf(path) {
-    const slash = path.lastIndexOf("/");
-    return slash === -1 ? "." : path.slice(0, slash) || "/";
+function isUnsettled(service, putBack) {
+    const { id, update } = service;
+    if (IN_FLIGHT.has(update?.state ?? ""))
+        return true;
+    return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
+}
+/** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
+function wayBack(service, isStill, putBack) {
+    const { id, update } = service;
+    if (putBack.has(id))
+        return undefined;
+    return update?.state === "paused" || (update?.state === "updating" && isStill)
+        ? before(service)
+        : undefined;
+}
+/** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
+function before({ spec, previous }) {
+    const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
+    return sameTasks ? undefined : previous;
+}
+function state({ update }) {
+    return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
+}
+/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
+async function goBack(service, back, swarm, voice) {
+    try {
+        await swarm.updateService(service, back, undefined);
+    }
+    catch (error) {
+        voice.say(`${service.name} could not be put back: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+    }
+}
+function statesOf(tasks) {
+    return tasks
+        .map(({ id, state: now }) => `${id} ${now}`)
+        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_2__/* .compareTexts */ .q)
+        .join(",");
+}
+function stillInFlight(services, timeoutMs) {
+    const problems = services.map(({ name }) => {
+        const message = `An earlier update of ${name} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_3__/* .formatDuration */ .a)(timeoutMs)}.`;
+        const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
+        return { message, hint };
+    });
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG(problems);
 }
 
 
@@ -31109,6 +31984,8 @@ function folderOf(path) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Ub: () => (/* binding */ networkIdsOf),
 /* harmony export */   Yu: () => (/* binding */ canonicalSpec),
+/* harmony export */   Zk: () => (/* binding */ differingPaths),
+/* harmony export */   c7: () => (/* binding */ engineDefault),
 /* harmony export */   tX: () => (/* binding */ differences)
 /* harmony export */ });
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9321);
@@ -31129,14 +32006,18 @@ function networkIdsOf(networks) {
     return new Map(networks.map((raw) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Id")]));
 }
 /** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
-function differences(a, b, path = "") {
+function differences(a, b) {
+    return differingPaths(a, b).map((path) => path.join("."));
+}
+/** The same, as paths. */
+function differingPaths(a, b, path = []) {
     if (JSON.stringify(a) === JSON.stringify(b))
         return [];
     if (!(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(a ?? b) || !(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(b ?? a))
         return [path];
     const [left, right] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .objectAt */ .lJ)(a), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .objectAt */ .lJ)(b)];
     const keys = [...new Set([...Object.keys(left), ...Object.keys(right)])].toSorted();
-    const found = keys.flatMap((key) => differences(left[key], right[key], path === "" ? key : `${path}.${key}`));
+    const found = keys.flatMap((key) => differingPaths(left[key], right[key], [...path, key]));
     return found.length === 0 ? [path] : found; // One of them is empty, the other one missing.
 }
 /** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
@@ -46354,6 +47235,8 @@ const IDENTIFIERS = new Set([
     "digest",
     "config-name",
     "rendered-file",
+    "changes",
+    "plan-digest",
 ]);
 /** The runner: its inputs, log, annotations, outputs and summary. Everything that leaves through it is freed of secrets first. */
 class Runner {
@@ -46580,6 +47463,7 @@ async function git(argv, signal) {
 
 
 
+
 /**
  * What the runner's own variables say about the event that started this workflow; every field is empty outside of one. Octokit, which
  * `@actions/github` brings along, would cost every start 26 ms and the bundle 1.1 MiB (with undici), and is not needed for this.
@@ -46593,6 +47477,7 @@ function runContext(environment) {
         repository,
         repositoryUrl,
         event: of("GITHUB_EVENT_NAME"),
+        pullRequest: pullRequestOf(of("GITHUB_REF"), of("GITHUB_EVENT_PATH")),
         runId,
         runAttempt: Number(of("GITHUB_RUN_ATTEMPT") || "0"),
         runUrl: repositoryUrl === "" || runId === "" ? "" : `${repositoryUrl}/actions/runs/${runId}`,
@@ -46603,6 +47488,18 @@ function runContext(environment) {
         actionRef: of("GITHUB_ACTION_REF"),
         sshAgent: of("SSH_AUTH_SOCK") || undefined,
     };
+}
+/** The merge commit's name has it; where the workflow runs on the base branch (`pull_request_target`), only the event itself does. */
+function pullRequestOf(ref, eventPath) {
+    const [, number] = /^refs\/pull\/(\d+)\//.exec(ref) ?? [];
+    if (number !== undefined)
+        return Number(number);
+    try {
+        return ((0,json/* numberAt */.tk)(JSON.parse((0,external_node_fs_.readFileSync)(eventPath, "utf8")), "pull_request", "number") || undefined);
+    }
+    catch {
+        return undefined; // Outside of a workflow there is no event.
+    }
 }
 const github_DEADLINE_MS = 10_000;
 /** Of a commit's id, in SHA-1 or SHA-256: nothing else may stand in a path or a command line. */
@@ -46616,7 +47513,7 @@ class GitHubApi {
     async isOver({ repository, id, attempt }) {
         const answer = await this.#ask(`/repos/${repository}/actions/runs/${id}`);
         if ("unknown" in answer)
-            return answer;
+            return { unknown: answer.unknown };
         return (0,json/* textAt */.$6)(answer.body, "status") === "completed" || (0,json/* numberAt */.tk)(answer.body, "run_attempt") > attempt;
     }
     async isAncestor(older, newer) {
@@ -46630,38 +47527,80 @@ class GitHubApi {
             return { unknown: `the clone does not have both, and ${answer.unknown}` };
         return (0,json/* textAt */.$6)(answer.body, "status") === "behind";
     }
+    async comment(pullRequest, marker, markdown) {
+        const { repository } = this.#request;
+        const issue = `/repos/${repository}/issues/${pullRequest}/comments`;
+        const found = await this.#earlierComment(issue, marker);
+        if (typeof found === "object")
+            return found;
+        const body = { body: `${marker}\n${markdown}` };
+        const answer = found === ""
+            ? await this.#send("POST", issue, body)
+            : await this.#send("PATCH", `/repos/${repository}/issues/comments/${found}`, body);
+        return "unknown" in answer ? answer : { url: (0,json/* textAt */.$6)(answer.body, "html_url") };
+    }
+    /**
+     * Its id; empty where there is none. Anybody may write a comment that starts like ours, and could change it later: only those of an
+     * app, or of somebody who may write to the repository, are taken for ours.
+     */
+    async #earlierComment(issue, marker) {
+        for (let page = 1; page <= MOST_PAGES; page += 1) {
+            const answer = await this.#send("GET", `${issue}?per_page=${PAGE}&page=${page}`);
+            if ("unknown" in answer)
+                return answer;
+            const comments = Array.isArray(answer.body) ? answer.body : [];
+            const own = comments.find((each) => (0,json/* textAt */.$6)(each, "body").startsWith(marker) &&
+                ((0,json/* textAt */.$6)(each, "user", "type") === "Bot" || WRITERS.has((0,json/* textAt */.$6)(each, "author_association"))));
+            if (own !== undefined)
+                return String((0,json/* numberAt */.tk)(own, "id"));
+            if (comments.length < PAGE)
+                return "";
+        }
+        return "";
+    }
     async #ask(path) {
+        return await this.#send("GET", path);
+    }
+    async #send(method, path, body) {
         const { apiUrl, token, signal } = this.#request;
         if (token === undefined)
-            return { unknown: 'without "github-token" GitHub can\'t be asked' };
+            return { unknown: 'without "github-token" GitHub can\'t be asked', forbidden: false };
         try {
-            const { status, text } = await get(`${apiUrl}${path}`, token, signal);
-            if (status === 200)
+            const { status, text } = await call(method, `${apiUrl}${path}`, body, token, signal);
+            if (status >= 200 && status < 300)
                 return { body: JSON.parse(text) };
-            return { unknown: `GitHub answered ${status} (${reasonIn(text)})` };
+            return { unknown: `GitHub answered ${status} (${reasonIn(text)})`, forbidden: status === 403 };
         }
         catch (error) {
             signal.throwIfAborted();
-            return { unknown: `GitHub can't be asked (${(0,errors/* messageOf */.bD)(error)})` };
+            return { unknown: `GitHub can't be asked (${(0,errors/* messageOf */.bD)(error)})`, forbidden: false };
         }
     }
 }
+/** Comments of one answer, and how many answers are read: a pull request with more than 3,000 of them gets another one. */
+const PAGE = 100;
+const MOST_PAGES = 30;
+const WRITERS = new Set(["OWNER", "MEMBER", "COLLABORATOR"]);
 /** The client of `@actions/core` knows the runner's proxy, but not how to end a call when the job is cancelled; hence its agent alone. */
-async function get(url, token, signal) {
+async function call(method, url, body, token, signal) {
     const send = url.startsWith("https:") ? external_node_https_.request : external_node_http_.request;
     const options = {
+        method,
         agent: new lib_HttpClient().getAgent(url),
         signal: AbortSignal.any([signal, AbortSignal.timeout(github_DEADLINE_MS)]),
         headers: {
             authorization: `Bearer ${token}`,
             accept: "application/vnd.github+json",
+            "content-type": "application/json",
             "user-agent": "swarm-stack-deploy",
             "x-github-api-version": "2022-11-28",
             connection: "close",
         },
     };
     const response = await new Promise((resolve, reject) => {
-        send(url, options, resolve).on("error", reject).end();
+        send(url, options, resolve)
+            .on("error", reject)
+            .end(body === undefined ? undefined : JSON.stringify(body));
     });
     const chunks = [];
     for await (const chunk of response)
@@ -46711,6 +47650,41 @@ var session = __nccwpck_require__(4335);
 var lock = __nccwpck_require__(9696);
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(8685);
+;// CONCATENATED MODULE: ./src/pull-request.ts
+
+
+
+/** GitHub refuses a longer comment. */
+const MOST_CHARACTERS = 65_000;
+/** With `comment: true`: one comment below the pull request, always with the newest plan. Not to be able to write it is a warning. */
+async function commentOn(inputs, world, facts) {
+    if (!inputs.comment || inputs.mode !== "plan")
+        return;
+    const { github, run, voice } = world;
+    if (run.pullRequest === undefined) {
+        voice.say(`No comment: this run belongs to no pull request (its event is "${run.event}").`);
+        return;
+    }
+    const shown = voice.redactAll(facts);
+    const whole = (0,report/* summary */.z)(shown);
+    const markdown = whole.length <= MOST_CHARACTERS ? whole : (0,report/* summary */.z)(shown, "short");
+    const text = run.runUrl === "" ? markdown : `${markdown}\n\n<sub>[The run](${run.runUrl})</sub>`;
+    const answer = await github.comment(run.pullRequest, markerOf(inputs.stack.name), text);
+    if ("url" in answer) {
+        voice.say(`The plan is in a comment: ${answer.url}`);
+        return;
+    }
+    const message = `The plan could not be written below the pull request: ${answer.unknown}.`;
+    const hint = answer.forbidden
+        ? "Give the job `permissions: pull-requests: write`. A pull request from a fork has a token that may only read."
+        : undefined;
+    voice.warn({ message, hint });
+}
+/** Nobody sees it; it tells the comment of this stack from all others. */
+function markerOf(stack) {
+    return `<!-- swarm-stack-deploy: plan of ${stack} -->`;
+}
+
 ;// CONCATENATED MODULE: ./src/main.ts
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -46780,6 +47754,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 const SECRET_INPUTS = [
     "password",
     "pull-password",
@@ -46803,7 +47778,15 @@ async function main(runner) {
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
         const story = await storyOf(inputs.mode);
-        await story(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
+        const world = await makeWorld(runner, inputs, run, folder, stop);
+        try {
+            await story(inputs, world, facts);
+        }
+        catch (error) {
+            blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
+        }
+        if (!stop.signal.aborted)
+            await commentOn(inputs, world, facts);
     }
     catch (error) {
         blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
@@ -46820,6 +47803,8 @@ function stopper() {
 }
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function storyOf(mode) {
+    if (mode === "plan")
+        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 1747))).planOnly;
     if (mode === "rollback")
         return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 49))).rollback;
     return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7268))).deploy;
@@ -46849,9 +47834,8 @@ async function makeWorld(runner, inputs, run, folder, stop) {
     const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
     const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4335));
     const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
-    const route = inputs.target.kind === "ssh"
-        ? { kind: "ssh", login: prepareLogin(inputs.target) }
-        : { kind: "socket", dockerHost: inputs.target.dockerHost };
+    const { target } = inputs;
+    const route = target?.kind === "ssh" ? { kind: "ssh", login: prepareLogin(target) } : target;
     const own = (0,external_node_path_.join)(folder, "docker");
     const { login, pullLogin, registryHost } = inputs.image;
     const domains = login === undefined && pullLogin === undefined ? [] : [registryHost];
@@ -46881,15 +47865,19 @@ async function makeWorld(runner, inputs, run, folder, stop) {
             const alone = docker.with(withheld(process.env));
             await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
         },
-        connect: async (swarmLogin) => await openSession({
-            route,
-            login: swarmLogin,
-            docker,
-            configFolder,
-            privateFolder: folder,
-            signal,
-            say: (line) => runner.say(line),
-        }),
+        connect: async (swarmLogin) => {
+            if (route === undefined)
+                throw new Error("a story without a manager tried to connect");
+            return await openSession({
+                route,
+                login: swarmLogin,
+                docker,
+                configFolder,
+                privateFolder: folder,
+                signal,
+                say: (line) => runner.say(line),
+            });
+        },
     };
 }
 function makeFiles(runner, folder) {
