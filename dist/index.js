@@ -24835,11 +24835,7 @@ function networkChanges(plan, survey, networkIds) {
 }
 function volumeChanges(plan) {
     const specs = specsOf(plan);
-    const volumes = (list) => new Set(list.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts")
-        .filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .isObject */ .Gv)(mount) && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Type") === "volume")
-        .map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Source"))
-        .filter((name) => name !== "")));
-    const [wanted, live] = [volumes(specs.wanted), volumes(specs.live)];
+    const [wanted, live] = [volumesOf(specs.wanted), volumesOf(specs.live)];
     const present = [...wanted].map((name) => ({
         name,
         change: live.has(name) ? "unchanged" : "create",
@@ -24848,6 +24844,11 @@ function volumeChanges(plan) {
         .filter((name) => !wanted.has(name))
         .map((name) => ({ name, change: "foreign" }));
     return inOrder([...present, ...left]);
+}
+function volumesOf(specs) {
+    const mounts = specs.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
+    const volumes = mounts.filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Type") === "volume");
+    return new Set(volumes.map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Source")).filter((name) => name !== ""));
 }
 function inOrder(changes) {
     return changes.toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)(a.name, b.name));

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { fieldOf } from "./field-words.ts";
 import { NO_DIGEST_YET, shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
-import { type Json, type JsonObject, at, isObject, listAt, numberAt, objectAt, textAt } from "./json.ts";
+import { type Json, type JsonObject, at, listAt, numberAt, objectAt, textAt } from "./json.ts";
 import { type Plan, type PlannedService, futureId, isOfTasks } from "./plan.ts";
 import { used } from "./release/release.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
@@ -421,16 +421,7 @@ function networkChanges(plan: Plan, survey: Survey, networkIds: ReadonlyMap<stri
 
 function volumeChanges(plan: Plan): ObjectChange[] {
   const specs = specsOf(plan);
-  const volumes = (list: readonly ServiceSpec[]): ReadonlySet<string> =>
-    new Set(
-      list.flatMap((spec) =>
-        listAt(spec, "TaskTemplate", "ContainerSpec", "Mounts")
-          .filter((mount) => isObject(mount) && textAt(mount, "Type") === "volume")
-          .map((mount) => textAt(mount, "Source"))
-          .filter((name) => name !== ""),
-      ),
-    );
-  const [wanted, live] = [volumes(specs.wanted), volumes(specs.live)];
+  const [wanted, live] = [volumesOf(specs.wanted), volumesOf(specs.live)];
   const present = [...wanted].map((name): ObjectChange => ({
     name,
     change: live.has(name) ? "unchanged" : "create",
@@ -439,6 +430,12 @@ function volumeChanges(plan: Plan): ObjectChange[] {
     .filter((name) => !wanted.has(name))
     .map((name): ObjectChange => ({ name, change: "foreign" }));
   return inOrder([...present, ...left]);
+}
+
+function volumesOf(specs: readonly ServiceSpec[]): ReadonlySet<string> {
+  const mounts = specs.flatMap((spec) => listAt(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
+  const volumes = mounts.filter((mount) => textAt(mount, "Type") === "volume");
+  return new Set(volumes.map((mount) => textAt(mount, "Source")).filter((name) => name !== ""));
 }
 
 function inOrder(changes: readonly ObjectChange[]): ObjectChange[] {

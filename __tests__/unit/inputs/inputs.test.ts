@@ -589,8 +589,14 @@ describe("action.yml", () => {
 
 describe("mode plan", () => {
   test("needs no manager, and then no credentials either: a fork has no secrets", () => {
-    const read = inputs({ mode: "plan", "ssh-host": "", "ssh-private-key": "", username: "u", password: "" });
-    expect(read).toMatchObject({ mode: "plan", target: undefined, image: { login: undefined } });
+    const offline = inputs({
+      mode: "plan",
+      "ssh-host": "",
+      "ssh-private-key": "",
+      username: "u",
+      password: "",
+    });
+    expect(offline).toMatchObject({ mode: "plan", target: undefined, image: { login: undefined } });
   });
 
   test("connects to a manager where one is named", () => {
