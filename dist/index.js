@@ -25075,6 +25075,8 @@ async function deploy(inputs, world, facts) {
         const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
         if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(prepared, send, deployment, session)))
             return;
+        if (prepared.survey !== found.survey)
+            facts.status = "deployed"; // What an earlier run had left came to rest only now.
         await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_8__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
     }
     catch (e_1) {
@@ -25256,6 +25258,8 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/foreign-text.ts
+var foreign_text = __nccwpck_require__(9587);
 // EXTERNAL MODULE: ./src/image/reference.ts
 var reference = __nccwpck_require__(4144);
 ;// CONCATENATED MODULE: ./src/likely-cause.ts
@@ -25389,14 +25393,9 @@ var text_order = __nccwpck_require__(8953);
 
 
 
+
 const LINES = 50;
 const PROBES = 3;
-/** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
-const LINE_LENGTH = 1000;
-const LAST_WORDS_LENGTH = 300;
-function cut(text, length) {
-    return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
-}
 /**
  * Asks at once: Swarm forgets a task, and its logs, after four more attempts. What can't be told in time costs seconds, not the verdict.
  * `tasks` are those of the stack.
@@ -25422,13 +25421,13 @@ async function tellStory(swarm, service, task, tasks) {
         oomKilled: facts?.outOfMemory,
         healthChecks: (facts?.probes ?? []).slice(-PROBES).map((probe) => ({
             exitCode: probe.exitCode,
-            output: cut(probe.output.trim(), LINE_LENGTH),
+            output: probe.output.trim(),
         })),
         attempts: attemptsOf(task, tasks),
         cause: likelyCause({ state, exitCode, error, container: facts, lastWords }),
         node: node.status === "fulfilled" ? node.value : task.nodeId,
-        logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
-        lastWords: cut(lastWords, LAST_WORDS_LENGTH),
+        logs: lines.map(({ text }) => text),
+        lastWords: (0,foreign_text/* wholeWords */.pC)(lastWords),
         logsMissing: logs.status === "rejected" ? (0,errors/* messageOf */.bD)(logs.reason) : undefined,
     };
 }
@@ -25538,8 +25537,10 @@ function snakeCased(name) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   g: () => (/* binding */ printable),
-/* harmony export */   k: () => (/* binding */ cited)
+/* harmony export */   g$: () => (/* binding */ printable),
+/* harmony export */   k4: () => (/* binding */ cited),
+/* harmony export */   pC: () => (/* binding */ wholeWords),
+/* harmony export */   vI: () => (/* binding */ shortened)
 /* harmony export */ });
 /** What others wrote (containers, docker, servers) and we show. */
 /** Without colours and other control characters. */
@@ -25552,6 +25553,26 @@ const MOST_CHARACTERS = 300;
 function cited(text) {
     const line = printable(text.replace(/\s+/g, " ")).trim();
     return line.length > MOST_CHARACTERS ? `${line.slice(0, MOST_CHARACTERS)}…` : line;
+}
+const LONGEST_LINE = 1000;
+/**
+ * One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. For lines that are free of secrets
+ * already: half a secret would be shown.
+ */
+function shortened(line) {
+    if (line.length <= LONGEST_LINE)
+        return line;
+    return `${line.slice(0, LONGEST_LINE)}… (${line.length - LONGEST_LINE} more characters)`;
+}
+/** The same for lines that may still hold a secret, which has no blank in it as a rule: no word is cut in two. */
+function wholeWords(line) {
+    if (line.length <= MOST_CHARACTERS)
+        return line;
+    const kept = line
+        .slice(0, MOST_CHARACTERS + 1)
+        .replace(/\S*$/, "")
+        .trimEnd();
+    return `${kept}… (${line.length - kept.length} more characters)`;
 }
 
 
@@ -27427,7 +27448,10 @@ function toService(raw) {
 function toTask(raw, current) {
     const status = (0,json/* objectAt */.lJ)(raw, "Status");
     const state = (0,json/* textAt */.$6)(status, "State");
-    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode"); // 0 while it runs
+    const containerId = (0,json/* textAt */.$6)(status, "ContainerStatus", "ContainerID");
+    // The engine says 0 while it runs, and also where it never did.
+    const ended = (0,rollout/* isOver */.PU)({ state }) && state !== "rejected" && containerId !== "";
+    const exitCode = ended ? (0,json.at)(status, "ContainerStatus", "ExitCode") : undefined;
     return {
         id: (0,json/* textAt */.$6)(raw, "ID"),
         serviceId: (0,json/* textAt */.$6)(raw, "ServiceID"),
@@ -27436,11 +27460,11 @@ function toTask(raw, current) {
         state,
         desiredState: (0,json/* textAt */.$6)(raw, "DesiredState"),
         error: (0,json/* textAt */.$6)(status, "Err"),
-        exitCode: typeof exitCode === "number" && (0,rollout/* isOver */.PU)({ state }) ? exitCode : undefined,
+        exitCode: typeof exitCode === "number" ? exitCode : undefined,
         image: (0,json/* textAt */.$6)(raw, "Spec", "ContainerSpec", "Image"),
         createdAt: (0,json/* textAt */.$6)(raw, "CreatedAt"),
         updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),
-        containerId: (0,json/* textAt */.$6)(status, "ContainerStatus", "ContainerID"),
+        containerId,
         jobIteration: (0,json/* numberAt */.tk)(raw, "JobIteration", "Index"),
         current,
     };
@@ -27648,7 +27672,7 @@ class DockerWay {
     async failure() {
         const { socket, sudo } = this.#target;
         await Promise.race([this.#ended, (0,promises_.setTimeout)(2 * FAREWELL_MS, undefined, { ref: false })]);
-        const said = (0,foreign_text/* cited */.k)(this.#said);
+        const said = (0,foreign_text/* cited */.k4)(this.#said);
         if (this.#kind !== "dial-stdio")
             return said === "" ? "" : ` What answers there says: ${said}.`;
         const refused = sudo ? "" : ` sshd refuses to forward to ${socket}, or nothing listens there;`;
@@ -27841,7 +27865,7 @@ function explainJump(error, at, next) {
     if (error.reason === PROHIBITED)
         return new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections to ${to}.`, `On ${at.host} sshd needs AllowTcpForwarding (and no PermitOpen without ${to}), and the key in authorized_keys port-forwarding (and no permitopen without "${to}").`, error);
     const said = (0,errors/* messageOf */.bD)(error).replace(/^\(SSH\) Channel open failure: /, "");
-    const why = said === "open failed" ? "its sshd gives no reason" : (0,foreign_text/* cited */.k)(said);
+    const why = said === "open failed" ? "its sshd gives no reason" : (0,foreign_text/* cited */.k4)(said);
     return new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${why}).`, `Check the name and the port as ${at.host} sees them, and the firewall between the two.`, error, /not known|No address/.test(said) ? "lasting" : "passing");
 }
 /** `host:port`, an IPv6 address in brackets. */
@@ -28005,7 +28029,7 @@ function explain(error, attempt) {
     const hint = offered === undefined
         ? "Its sshd may be full (MaxStartups) or restarting."
         : "Try from the runner: ssh -v.";
-    const why = HANGING_UP.test((0,errors/* messageOf */.bD)(error)) ? "the server hung up" : (0,foreign_text/* cited */.k)((0,errors/* messageOf */.bD)(error));
+    const why = HANGING_UP.test((0,errors/* messageOf */.bD)(error)) ? "the server hung up" : (0,foreign_text/* cited */.k4)((0,errors/* messageOf */.bD)(error));
     const message = `No SSH session with ${name}: ${why}.`;
     return new errors/* ConnectError */.T$(message, hint, error, "passing");
 }
@@ -29810,21 +29834,25 @@ const WRITES_NOTHING = {
     makeSure: async () => await Promise.reject(new Error('mode "plan" tried to change the swarm')),
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
 };
-/** The digest of the image where there is one. The deployment may be yet to build it, so that there is none is no failure. */
+/**
+ * The digest of an image that exists. One that the deployment builds gets a new digest, also where its tag exists already: the image
+ * says when it was made. That one is missing which should be there is told, and is no failure: it may come before the deployment.
+ */
 async function digestOrNone(images, deployment) {
     const { inputs, facts } = deployment;
     const image = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .referenceOf */ .Bz)(inputs);
+    facts.image = image;
+    if (inputs.image.build !== undefined) {
+        note(`The image ${image} is planned by its tag. The deployment builds and pushes it.`, deployment);
+        return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
+    }
     const answer = await images.ask(image);
     if (answer.kind === "found") {
         (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .nameImage */ .Pe)(answer.digest, deployment);
         return answer.digest;
     }
-    facts.image = image;
     const why = `The image ${image} is planned by its tag (${(0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_2__/* .inWords */ .r4)(answer)}).`;
-    const next = inputs.image.build === undefined
-        ? "A deployment needs it: it builds nothing."
-        : "The deployment builds and pushes it.";
-    note(`${why} ${next}`, deployment);
+    note(`${why} A deployment needs it: it builds nothing.`, deployment);
     return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
 }
 /** About the images of others, while the swarm is surveyed. */
@@ -30465,6 +30493,7 @@ function driftSince(release, stack, survey, secrets) {
 
 
 
+
 function readHistory(records, { compression }) {
     const releases = [];
     const unreadable = [];
@@ -30508,7 +30537,7 @@ async function keepRelease(made, plan, rollout, session) {
     voice.group("Record the release");
     try {
         const recorded = await recordRelease(made, plan, rollout, session);
-        await tidy(recorded, rollout, session).catch((error) => voice.say(`What old releases have left could not be tidied: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`));
+        await tidy(recorded, rollout, session);
     }
     catch (error) {
         voice.warn({
@@ -30519,13 +30548,14 @@ async function keepRelease(made, plan, rollout, session) {
     voice.endGroup();
 }
 async function recordRelease(made, plan, rollout, session) {
-    const survey = await session.swarm.survey(plan.stack);
+    const { swarm } = session;
+    const [survey, services] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)([swarm.survey(plan.stack), swarm.everyService()]);
     const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
     const release = describe(made, records, survey, plan, rollout);
     await write(release, plan.stack, rollout, session);
     rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .nameOf */ .Vb)(release);
     rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .titleOf */ .Gg)(release)}.`);
-    return { release, survey, records };
+    return { release, survey, services, records };
 }
 function describe({ facts, origin, ...made }, records, survey, plan, { world }) {
     const number = 1 + (records[0]?.number ?? 0);
@@ -30557,7 +30587,7 @@ async function withdraw(objects, stack, swarm) {
     await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
 }
 /** Old records first; then what only they needed. What can't be removed stays for the next time. */
-async function tidy({ release, survey, records }, { inputs, world }, { swarm }) {
+async function tidy({ release, survey, services, records }, { inputs, world }, { swarm }) {
     const { name: stack } = inputs.stack;
     const others = inputs.releases.keep - 1;
     const old = records.slice(others);
@@ -30578,7 +30608,6 @@ async function tidy({ release, survey, records }, { inputs, world }, { swarm }) 
         world.voice.say("So nobody knows what it needs, and configs and secrets of old releases stay.");
         return;
     }
-    const services = await swarm.everyService();
     const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
     await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
 }
@@ -31154,7 +31183,7 @@ function footer(facts) {
 }
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines) {
-    const text = lines.map(_foreign_text_js__WEBPACK_IMPORTED_MODULE_9__/* .printable */ .g).join("\n");
+    const text = lines.map((line) => (0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_9__/* .shortened */ .vI)((0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_9__/* .printable */ .g$)(line))).join("\n");
     const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
     const fence = "`".repeat(longest + 1);
     return `${fence}text\n${text}\n${fence}`;
@@ -31789,12 +31818,14 @@ function samePlace(a, b) {
     return a.slot === b.slot && (a.slot > 0 || a.nodeId === b.nodeId);
 }
 /**
- * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
- * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
+ * A node may refuse a task for a reason that passes, such as a port that is just being freed. Swarm tries again; a second refusal in the
+ * same place, or a missing image, will not mend itself. Docker 28 gives networks that are made at once the same addresses ("Pool overlaps
+ * with other one"), three times within two seconds on a busy node; that is hopeless when all tasks that Swarm remembers say so.
  */
 function isHopeless(task, all) {
     const here = all.filter((each) => each.state === "rejected" && samePlace(each, task));
-    return here.length > 1 || /no such image/i.test(task.error);
+    const most = /pool overlaps/i.test(task.error) ? MOST_TRIES : 1;
+    return here.length > most || /no such image/i.test(task.error);
 }
 /**
  * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it
@@ -47217,7 +47248,10 @@ function getIDToken(aud) {
  */
 
 //# sourceMappingURL=core.js.map
+// EXTERNAL MODULE: ./src/foreign-text.ts
+var foreign_text = __nccwpck_require__(9587);
 ;// CONCATENATED MODULE: ./src/io/actions.ts
+
 
 
 
@@ -47299,7 +47333,7 @@ class Runner {
     }
     /** A line somebody else wrote (docker, a container): it is shown, and can't act as a workflow command. */
     quote(line) {
-        info(`  | ${harmless(this.redact(line))}`);
+        info(`  | ${harmless((0,foreign_text/* shortened */.vI)(this.redact(line)))}`);
     }
     /** Starts a folded section of the log; the next one, or `endGroup`, ends it. */
     group(title) {

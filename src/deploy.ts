@@ -35,6 +35,7 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   const prepared = await prepare(digest, found, deployment, session);
   const send: Send = async (onSent) => await sendByDocker(prepared, deployment, session, onSent);
   if (!(await carryOut(prepared, send, deployment, session))) return;
+  if (prepared.survey !== found.survey) facts.status = "deployed"; // What an earlier run had left came to rest only now.
   await keepRelease(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
 }
 

@@ -52,22 +52,25 @@ const WRITES_NOTHING: Lock = {
   [Symbol.asyncDispose]: async () => await Promise.resolve(),
 };
 
-/** The digest of the image where there is one. The deployment may be yet to build it, so that there is none is no failure. */
+/**
+ * The digest of an image that exists. One that the deployment builds gets a new digest, also where its tag exists already: the image
+ * says when it was made. That one is missing which should be there is told, and is no failure: it may come before the deployment.
+ */
 async function digestOrNone(images: ImageLookup, deployment: Deployment): Promise<string> {
   const { inputs, facts } = deployment;
   const image = referenceOf(inputs);
+  facts.image = image;
+  if (inputs.image.build !== undefined) {
+    note(`The image ${image} is planned by its tag. The deployment builds and pushes it.`, deployment);
+    return NO_DIGEST_YET;
+  }
   const answer = await images.ask(image);
   if (answer.kind === "found") {
     nameImage(answer.digest, deployment);
     return answer.digest;
   }
-  facts.image = image;
   const why = `The image ${image} is planned by its tag (${inWords(answer)}).`;
-  const next =
-    inputs.image.build === undefined
-      ? "A deployment needs it: it builds nothing."
-      : "The deployment builds and pushes it.";
-  note(`${why} ${next}`, deployment);
+  note(`${why} A deployment needs it: it builds nothing.`, deployment);
   return NO_DIGEST_YET;
 }
 

@@ -9,7 +9,7 @@ import {
   type ServiceChanges,
   countOf,
 } from "./changes.ts";
-import { printable } from "./foreign-text.ts";
+import { printable, shortened } from "./foreign-text.ts";
 import { shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Mode } from "./inputs/inputs.ts";
@@ -411,7 +411,7 @@ function footer(facts: Facts): string {
 
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines: readonly string[]): string {
-  const text = lines.map(printable).join("\n");
+  const text = lines.map((line) => shortened(printable(line))).join("\n");
   const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
   const fence = "`".repeat(longest + 1);
   return `${fence}text\n${text}\n${fence}`;

@@ -36,7 +36,7 @@ export interface Task {
   readonly desiredState: string;
   /** The scheduler's or the node's reason; empty while all is well. */
   readonly error: string;
-  /** Undefined as long as it is not over. */
+  /** Undefined as long as it is not over, and where it never ran. */
   readonly exitCode: number | undefined;
   readonly image: string;
   /** RFC 3339, by the manager's clock. */

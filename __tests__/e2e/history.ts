@@ -60,3 +60,8 @@ export async function rollBack(stack: string, inputs: Record<string, string> = {
     inputs: { mode: "rollback", "stack-name": stack, ...inputs },
   });
 }
+
+/** Names of all configs and secrets of a stack, the records included. */
+export function belongings(stack: string): string[] {
+  return [...recordNames(stack), ...objects("config", stack), ...objects("secret", stack)].toSorted();
+}

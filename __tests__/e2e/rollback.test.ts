@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { deploy, record, records, rollBack } from "./history.ts";
+import { belongings, deploy, record, records, rollBack } from "./history.ts";
 import {
   type Run,
   cleanUp,
@@ -70,10 +70,10 @@ networks: { inner: { driver_opts: { encrypted: "" } } }
   });
 
   test("deployed again without a change, nothing is written", async () => {
-    const before = docker(["config", "ls", "-q"]);
+    const before = belongings(stack);
     const run = await deploy(stack, withSide(web(extra("new"))), "v3", given("A=3\n", "token-three"));
     expect(run.outputs.status).toBe("unchanged");
-    expect(docker(["config", "ls", "-q"])).toBe(before);
+    expect(belongings(stack)).toEqual(before);
     expect(records(stack)).toEqual([1, 2, 3]);
   });
 
@@ -130,12 +130,12 @@ networks: { inner: { driver_opts: { encrypted: "" } } }
   });
 
   test("one that is unknown is refused, and those that there are are named", async () => {
-    const before = docker(["config", "ls", "-q"]);
+    const before = belongings(stack);
     const run = await rollBack(stack, { version: "v9" });
     expect(run.outputs).toMatchObject({ status: "failed", reason: "preflight" });
     expect(run.log).toContain(`The swarm has no release v9 of ${stack}.`);
     expect(run.log).toMatch(/There are: #6 v3 \(.*#3 again\); #5 v1 \(.*#4 v2 .*#3 v3 .*#2 v2/);
-    expect(docker(["config", "ls", "-q"])).toBe(before);
+    expect(belongings(stack)).toEqual(before);
   });
 
   test("what a failed deployment has left is no release: back means the last good one", async () => {

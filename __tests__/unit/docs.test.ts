@@ -8,6 +8,7 @@ import { parse } from "yaml";
 import { COMPOSE_KEYS, COMPOSE_SPELLINGS } from "../../src/stack/compose-keys.ts";
 import { render } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
+import { RIGHT, WRONG, rowOf } from "../e2e/scenario-table.ts";
 import { DIFFERENCES } from "../oracle/differences.ts";
 
 /** What the documentation says is held against what it speaks of. */
@@ -172,7 +173,7 @@ describe("workflows", () => {
         ".github/workflows/release.yml",
       ]),
     );
-    expect(WORKFLOWS.filter(({ where }) => where.startsWith("README.md:"))).toHaveLength(4);
+    expect(WORKFLOWS.filter(({ where }) => where.startsWith("README.md:"))).toHaveLength(6);
   });
 
   it("with a fault do not pass actionlint", async () => {
@@ -261,7 +262,17 @@ describe("the stack file of README.md", () => {
         .filter((step) => step.with?.mode !== "rollback")
         .map((step) => step.with?.networks),
     );
-    expect(created).toEqual(Array.from({ length: 3 }, () => Object.keys(networks).join(",")));
+    expect(created).toEqual(Array.from({ length: 6 }, () => Object.keys(networks).join(",")));
+  });
+});
+
+describe("docs/scenarios.md", () => {
+  it.each([...WRONG, ...RIGHT])("has what is played: $name", (scenario) => {
+    expect(
+      read("docs/scenarios.md")
+        .split("\n")
+        .map((line) => line.replace(/ \d+ s \|$/, "")),
+    ).toContain(rowOf(scenario));
   });
 });
 

@@ -101,10 +101,10 @@ test.each([
   expect(headline(await story({}, failed))).toBe(line);
 });
 
-test("a long line is cut, and says by how much", async () => {
+test("a line stays whole until it is free of secrets; in a sentence no word of it is cut in two", async () => {
   const told = await story(logging(out("a".repeat(1000)), err("b".repeat(1_000_000))));
-  expect(told.logs).toEqual(["a".repeat(1000), `${"b".repeat(1000)}… (999000 more characters)`]);
-  expect(told.lastWords).toBe(`${"b".repeat(300)}… (999700 more characters)`);
+  expect(told.logs).toEqual(["a".repeat(1000), "b".repeat(1_000_000)]);
+  expect(told.lastWords).toBe("… (1000000 more characters)");
 });
 
 describe("what its node's engine knows", () => {
@@ -114,7 +114,7 @@ describe("what its node's engine knows", () => {
     probes: ["a", "b", " c\n", "x".repeat(1200)].map((output, exitCode) => ({ exitCode, output })),
   };
 
-  test("is told where it can be asked: memory, and the last three checks, not too much of each", async () => {
+  test("is told where it can be asked: memory, and the last three checks", async () => {
     const told = await story({ containerFacts: async () => await Promise.resolve(facts) });
     expect(told.oomKilled).toBe(true);
     expect(told.cause).toMatch(/^The kernel ended it/);
@@ -122,7 +122,7 @@ describe("what its node's engine knows", () => {
       told.healthChecks.map(
         ({ exitCode, output }) => `${exitCode} ${output.slice(0, 2)} ${output.length > 1100}`,
       ),
-    ).toEqual(["1 b false", "2 c false", "3 xx false"]);
+    ).toEqual(["1 b false", "2 c false", "3 xx true"]);
     expect(headline(told)).toMatch(/task: non-zero exit \(3\), out of memory$/);
   });
 

@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import { PreflightError, describe as inWords } from "../../src/errors.ts";
 import { parseInputs } from "../../src/inputs/inputs.ts";
@@ -82,6 +83,19 @@ test("the stack returns to the release before, and that becomes a release of its
   });
   expect(summary(facts)).toContain("## ✅ <code>shop</code> <code>v2</code> runs again");
   expect(summary(facts)).toContain("release <code>#4, #2 again</code>");
+});
+
+test("all that is said and done, as a reviewer reads it; `UPDATE_GOLDEN=1` writes it anew", async () => {
+  const { facts, transcript } = await rolledBack([live("app:v3")], { "keep-releases": "2" });
+  const written = Object.entries(outputs(facts)).map(([key, value]) => `${key}=${value}`);
+  const parts = [
+    ["# said and done", ...transcript],
+    ["# outputs", ...written],
+    ["# summary", summary(facts)],
+  ];
+  const text = parts.map((lines) => `${lines.join("\n")}\n`).join("\n");
+  if (process.env.UPDATE_GOLDEN === "1") writeFileSync("__tests__/golden/rollback.txt", text);
+  expect(text).toBe(readFileSync("__tests__/golden/rollback.txt", "utf8"));
 });
 
 test("docker is asked for nothing but the login", async () => {

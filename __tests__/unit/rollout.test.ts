@@ -357,13 +357,20 @@ describe("a node that refuses a task", () => {
     slot: 2,
     state: "rejected",
     desiredState: "shutdown",
-    error: "Pool overlaps with other one on this address space",
+    error: "driver failed programming external connectivity",
   });
+  const overlaps = Array.from({ length: 5 }, (_, index) => ({
+    ...refused,
+    id: `p${index}`,
+    error: "invalid pool request: Pool overlaps with other one on this address space",
+  }));
 
   test.each<[string, Verdict, Verdict["kind"]]>([
     ["once is Swarm's to try again", verdict(NEW, [one, refused]), "progressing"],
     ["once, and the second try runs", verdict(NEW, [one, two, refused]), "converged"],
     ["twice in one slot is hopeless", verdict(NEW, [one, refused, { ...refused, id: "q" }]), "failed"],
+    ["but not where networks are made at once", verdict(NEW, [one, ...overlaps.slice(1)]), "progressing"],
+    ["unless all that Swarm remembers says so", verdict(NEW, [one, ...overlaps]), "failed"],
     [
       "once in each of two slots is not",
       verdict(NEW, [refused, { ...refused, id: "q", slot: 1 }]),

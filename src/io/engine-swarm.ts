@@ -270,7 +270,10 @@ function toService(raw: JsonObject): Service {
 function toTask(raw: JsonObject, current: boolean): Task {
   const status = objectAt(raw, "Status");
   const state = textAt(status, "State");
-  const exitCode = at(status, "ContainerStatus", "ExitCode"); // 0 while it runs
+  const containerId = textAt(status, "ContainerStatus", "ContainerID");
+  // The engine says 0 while it runs, and also where it never did.
+  const ended = isOver({ state }) && state !== "rejected" && containerId !== "";
+  const exitCode = ended ? at(status, "ContainerStatus", "ExitCode") : undefined;
   return {
     id: textAt(raw, "ID"),
     serviceId: textAt(raw, "ServiceID"),
@@ -279,11 +282,11 @@ function toTask(raw: JsonObject, current: boolean): Task {
     state,
     desiredState: textAt(raw, "DesiredState"),
     error: textAt(status, "Err"),
-    exitCode: typeof exitCode === "number" && isOver({ state }) ? exitCode : undefined,
+    exitCode: typeof exitCode === "number" ? exitCode : undefined,
     image: textAt(raw, "Spec", "ContainerSpec", "Image"),
     createdAt: textAt(raw, "CreatedAt"),
     updatedAt: textAt(raw, "UpdatedAt"),
-    containerId: textAt(status, "ContainerStatus", "ContainerID"),
+    containerId,
     jobIteration: numberAt(raw, "JobIteration", "Index"),
     current,
   };

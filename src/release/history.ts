@@ -1,4 +1,5 @@
 import { type Problem, messageOf } from "../errors.ts";
+import { type JsonObject } from "../json.ts";
 import { watched } from "../observe.ts";
 import { type Plan, isEmpty } from "../plan.ts";
 import { type Rollout } from "../begin.ts";
@@ -76,9 +77,7 @@ export async function keepRelease(
   voice.group("Record the release");
   try {
     const recorded = await recordRelease(made, plan, rollout, session);
-    await tidy(recorded, rollout, session).catch((error: unknown) =>
-      voice.say(`What old releases have left could not be tidied: ${messageOf(error)}`),
-    );
+    await tidy(recorded, rollout, session);
   } catch (error) {
     voice.warn({
       message: `This release could not be recorded on the swarm: ${messageOf(error)}`,
@@ -92,6 +91,8 @@ interface Recorded {
   readonly release: Release;
   /** The swarm and its records as they were a moment before. */
   readonly survey: Survey;
+  /** Those of all stacks, as the engine lists them. */
+  readonly services: readonly JsonObject[];
   readonly records: readonly StoredRecord[];
 }
 
@@ -101,13 +102,14 @@ async function recordRelease(
   rollout: Rollout,
   session: Session,
 ): Promise<Recorded> {
-  const survey = await session.swarm.survey(plan.stack);
+  const { swarm } = session;
+  const [survey, services] = await together([swarm.survey(plan.stack), swarm.everyService()]);
   const records = recordsOf(survey.rawConfigs, plan.stack);
   const release = describe(made, records, survey, plan, rollout);
   await write(release, plan.stack, rollout, session);
   rollout.facts.recorded = nameOf(release);
   rollout.world.voice.say(`Recorded on the swarm as release ${titleOf(release)}.`);
-  return { release, survey, records };
+  return { release, survey, services, records };
 }
 
 function describe(
@@ -160,7 +162,7 @@ async function withdraw(
 
 /** Old records first; then what only they needed. What can't be removed stays for the next time. */
 async function tidy(
-  { release, survey, records }: Recorded,
+  { release, survey, services, records }: Recorded,
   { inputs, world }: Rollout,
   { swarm }: Session,
 ): Promise<void> {
@@ -187,7 +189,6 @@ async function tidy(
     world.voice.say("So nobody knows what it needs, and configs and secrets of old releases stay.");
     return;
   }
-  const services = await swarm.everyService();
   const stale = staleObjects(stack, survey, services, [release, ...kept.releases]);
   await together(
     stale.map(

@@ -168,15 +168,6 @@ describe("tidying", () => {
     ).toHaveLength(4);
     expect(transcript.join("\n")).not.toContain("warning");
   });
-
-  test("that can't even begin is one, too", async () => {
-    const { transcript, recordedAs } = await kept(
-      { rawConfigs: raw },
-      { everyService: async () => await Promise.reject(new Error("lost")) },
-    );
-    expect(recordedAs).toBe("#8");
-    expect(transcript).toContain("What old releases have left could not be tidied: lost");
-  });
 });
 
 describe("a record that can't be written", () => {
