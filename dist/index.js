@@ -1,7 +1,7 @@
 /******/ (() => { // webpackBootstrap
 /******/ 	var __webpack_modules__ = ({
 
-/***/ 6656:
+/***/ 9802:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -21,16 +21,16 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7703:
+/***/ 5045:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
-var errors = __nccwpck_require__(6656);
-var types = __nccwpck_require__(254);
+var errors = __nccwpck_require__(9802);
+var types = __nccwpck_require__(7900);
 
-var Reader = __nccwpck_require__(1996);
-var Writer = __nccwpck_require__(9816);
+var Reader = __nccwpck_require__(1458);
+var Writer = __nccwpck_require__(1026);
 
 
 // --- Exports
@@ -55,16 +55,16 @@ for (var e in errors) {
 
 /***/ }),
 
-/***/ 1996:
+/***/ 1458:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(2803).Buffer);
+var Buffer = (__nccwpck_require__(1441).Buffer);
 
-var ASN1 = __nccwpck_require__(254);
-var errors = __nccwpck_require__(6656);
+var ASN1 = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(9802);
 
 
 // --- Globals
@@ -324,7 +324,7 @@ module.exports = Reader;
 
 /***/ }),
 
-/***/ 254:
+/***/ 7900:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -367,15 +367,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 9816:
+/***/ 1026:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(2803).Buffer);
-var ASN1 = __nccwpck_require__(254);
-var errors = __nccwpck_require__(6656);
+var Buffer = (__nccwpck_require__(1441).Buffer);
+var ASN1 = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(9802);
 
 
 // --- Globals
@@ -691,7 +691,7 @@ module.exports = Writer;
 
 /***/ }),
 
-/***/ 9837:
+/***/ 735:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -699,7 +699,7 @@ module.exports = Writer;
 // If you have no idea what ASN.1 or BER is, see this:
 // ftp://ftp.rsa.com/pub/pkcs/ascii/layman.asc
 
-var Ber = __nccwpck_require__(7703);
+var Ber = __nccwpck_require__(5045);
 
 
 
@@ -718,13 +718,13 @@ module.exports = {
 
 /***/ }),
 
-/***/ 686:
+/***/ 1744:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var crypto_hash_sha512 = (__nccwpck_require__(668).lowlevel).crypto_hash;
+var crypto_hash_sha512 = (__nccwpck_require__(3034).lowlevel).crypto_hash;
 
 /*
  * This file is a 1:1 port from the OpenBSD blowfish.c and bcrypt_pbkdf.c. As a
@@ -1282,20 +1282,20 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4982:
+/***/ 2320:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const binding = __nccwpck_require__(7318);
+const binding = __nccwpck_require__(9538);
 
 module.exports = binding.getCPUInfo;
 
 
 /***/ }),
 
-/***/ 2803:
+/***/ 1441:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1380,7 +1380,7 @@ module.exports = safer
 
 /***/ }),
 
-/***/ 5683:
+/***/ 1817:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1394,8 +1394,8 @@ const {
 
 const {
   CHANNEL_EXTENDED_DATATYPE: { STDERR },
-} = __nccwpck_require__(4020);
-const { bufferSlice } = __nccwpck_require__(2184);
+} = __nccwpck_require__(7882);
+const { bufferSlice } = __nccwpck_require__(1346);
 
 const PACKET_SIZE = 32 * 1024;
 const MAX_WINDOW = 2 * 1024 * 1024;
@@ -1683,7 +1683,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3849:
+/***/ 2219:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1695,14 +1695,14 @@ const { resolve } = __nccwpck_require__(6928);
 const { readFile } = __nccwpck_require__(9896);
 const { execFile, spawn } = __nccwpck_require__(5317);
 
-const { isParsedKey, parseKey } = __nccwpck_require__(1789);
+const { isParsedKey, parseKey } = __nccwpck_require__(8595);
 
 const {
   makeBufferParser,
   readUInt32BE,
   writeUInt32BE,
   writeUInt32LE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 function once(cb) {
   let called = false;
@@ -2814,7 +2814,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 6297:
+/***/ 7975:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -2850,11 +2850,11 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(4020);
-const { init: cryptoInit } = __nccwpck_require__(2888);
-const Protocol = __nccwpck_require__(7841);
-const { parseKey } = __nccwpck_require__(1789);
-const { SFTP } = __nccwpck_require__(4996);
+} = __nccwpck_require__(7882);
+const { init: cryptoInit } = __nccwpck_require__(7678);
+const Protocol = __nccwpck_require__(9055);
+const { parseKey } = __nccwpck_require__(8595);
+const { SFTP } = __nccwpck_require__(1150);
 const {
   bufferCopy,
   makeBufferParser,
@@ -2862,23 +2862,23 @@ const {
   readUInt32BE,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
-const { AgentContext, createAgent, isAgent } = __nccwpck_require__(3849);
+const { AgentContext, createAgent, isAgent } = __nccwpck_require__(2219);
 const {
   Channel,
   MAX_WINDOW,
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(5683);
+} = __nccwpck_require__(1817);
 const {
   ChannelManager,
   generateAlgorithmList,
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2137);
+} = __nccwpck_require__(2559);
 
 const bufferParser = makeBufferParser();
 const sigParser = makeBufferParser();
@@ -4998,7 +4998,7 @@ module.exports = Client;
 
 /***/ }),
 
-/***/ 137:
+/***/ 5095:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5026,7 +5026,7 @@ for (const ctor of [HttpAgent, HttpsAgent]) {
       const dstPort = options.port;
 
       if (Client === undefined)
-        Client = __nccwpck_require__(6297);
+        Client = __nccwpck_require__(7975);
 
       const client = new Client();
       let triedForward = false;
@@ -5090,7 +5090,7 @@ function decorateStream(stream, ctor, options) {
 
 /***/ }),
 
-/***/ 5472:
+/***/ 2638:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5103,33 +5103,33 @@ const {
   CygwinAgent,
   OpenSSHAgent,
   PageantAgent,
-} = __nccwpck_require__(3849);
+} = __nccwpck_require__(2219);
 const {
   SSHTTPAgent: HTTPAgent,
   SSHTTPSAgent: HTTPSAgent,
-} = __nccwpck_require__(137);
-const { parseKey } = __nccwpck_require__(1789);
+} = __nccwpck_require__(5095);
+const { parseKey } = __nccwpck_require__(8595);
 const {
   flagsToString,
   OPEN_MODE,
   STATUS_CODE,
   stringToFlags,
-} = __nccwpck_require__(4996);
+} = __nccwpck_require__(1150);
 
 module.exports = {
   AgentProtocol,
   BaseAgent,
   createAgent,
-  Client: __nccwpck_require__(6297),
+  Client: __nccwpck_require__(7975),
   CygwinAgent,
   HTTPAgent,
   HTTPSAgent,
   OpenSSHAgent,
   PageantAgent,
-  Server: __nccwpck_require__(2605),
+  Server: __nccwpck_require__(5147),
   utils: {
     parseKey,
-    ...__nccwpck_require__(3489),
+    ...__nccwpck_require__(7363),
     sftp: {
       flagsToString,
       OPEN_MODE,
@@ -5142,7 +5142,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3489:
+/***/ 7363:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5156,10 +5156,10 @@ const {
   randomBytes,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(9837);
-const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
+const { Ber } = __nccwpck_require__(735);
+const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(2888);
+const { CIPHER_INFO } = __nccwpck_require__(7678);
 
 const SALT_LEN = 16;
 const DEFAULT_ROUNDS = 16;
@@ -5732,7 +5732,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7841:
+/***/ 9055:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5778,7 +5778,7 @@ module.exports = {
 
 const { inspect } = __nccwpck_require__(9023);
 
-const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(2888);
+const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(7678);
 const {
   COMPAT_CHECKS,
   DISCONNECT_REASON,
@@ -5786,18 +5786,18 @@ const {
   MESSAGE,
   SIGNALS,
   TERMINAL_MODE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 const {
   DEFAULT_KEXINIT_CLIENT,
   DEFAULT_KEXINIT_SERVER,
   KexInit,
   kexinit,
   onKEXPayload,
-} = __nccwpck_require__(4637);
+} = __nccwpck_require__(8663);
 const {
   parseKey,
-} = __nccwpck_require__(1789);
-const MESSAGE_HANDLERS = __nccwpck_require__(9244);
+} = __nccwpck_require__(8595);
+const MESSAGE_HANDLERS = __nccwpck_require__(2930);
 const {
   bufferCopy,
   bufferFill,
@@ -5805,15 +5805,15 @@ const {
   convertSignature,
   sendPacket,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4592);
+} = __nccwpck_require__(4498);
 
-const MODULE_VER = (__nccwpck_require__(8342)/* .version */ .rE);
+const MODULE_VER = (__nccwpck_require__(3968)/* .version */ .rE);
 
 const VALID_DISCONNECT_REASONS = new Map(
   Object.values(DISCONNECT_REASON).map((n) => [n, 1])
@@ -7876,7 +7876,7 @@ module.exports = Protocol;
 
 /***/ }),
 
-/***/ 4996:
+/***/ 1150:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -7898,7 +7898,7 @@ const {
   bufferSlice,
   makeBufferParser,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const ATTR = {
   SIZE: 0x00000001,
@@ -11478,7 +11478,7 @@ const {
   ERR_INVALID_ARG_TYPE,
   ERR_OUT_OF_RANGE,
   validateNumber
-} = __nccwpck_require__(3208);
+} = __nccwpck_require__(7330);
 
 const kMinPoolSpace = 128;
 
@@ -11936,7 +11936,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4020:
+/***/ 7882:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -11946,10 +11946,10 @@ const crypto = __nccwpck_require__(6982);
 
 let cpuInfo;
 try {
-  cpuInfo = __nccwpck_require__(4982)();
+  cpuInfo = __nccwpck_require__(2320)();
 } catch {}
 
-const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(2888);
+const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(7678);
 
 const eddsaSupported = (() => {
   if (typeof crypto.sign === 'function'
@@ -12300,7 +12300,7 @@ module.exports.DISCONNECT_REASON_BY_VALUE =
 
 /***/ }),
 
-/***/ 2888:
+/***/ 7678:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -12316,7 +12316,7 @@ const {
   createCipheriv, createDecipheriv, createHmac, randomFillSync, timingSafeEqual
 } = __nccwpck_require__(6982);
 
-const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(2184);
+const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(1346);
 
 const FastBuffer = Buffer[Symbol.species];
 const MAX_SEQNO = 2 ** 32 - 1;
@@ -12333,7 +12333,7 @@ let AESGCMDecipher;
 let ChaChaPolyDecipher;
 let GenericDecipher;
 try {
-  binding = __nccwpck_require__(490);
+  binding = __nccwpck_require__(9942);
   ({ AESGCMCipher, ChaChaPolyCipher, GenericCipher,
      AESGCMDecipher, ChaChaPolyDecipher, GenericDecipher } = binding);
 } catch {}
@@ -13887,7 +13887,7 @@ module.exports = {
     // eslint-disable-next-line no-async-promise-executor
     return new Promise(async (resolve, reject) => {
       try {
-        POLY1305_WASM_MODULE = await __nccwpck_require__(7830)();
+        POLY1305_WASM_MODULE = await __nccwpck_require__(7948)();
         POLY1305_RESULT_MALLOC = POLY1305_WASM_MODULE._malloc(16);
         poly1305_auth = POLY1305_WASM_MODULE.cwrap(
           'poly1305_auth',
@@ -13910,7 +13910,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7830:
+/***/ 7948:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 
@@ -13957,7 +13957,7 @@ else {}
 
 /***/ }),
 
-/***/ 9244:
+/***/ 2930:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13965,8 +13965,8 @@ else {}
 
 const MESSAGE_HANDLERS = new Array(256);
 [
-  (__nccwpck_require__(4637).HANDLERS),
-  __nccwpck_require__(9964),
+  (__nccwpck_require__(8663).HANDLERS),
+  __nccwpck_require__(6250),
 ].forEach((handlers) => {
   // eslint-disable-next-line prefer-const
   for (let [type, handler] of Object.entries(handlers)) {
@@ -13981,7 +13981,7 @@ module.exports = MESSAGE_HANDLERS;
 
 /***/ }),
 
-/***/ 9964:
+/***/ 6250:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13993,18 +13993,18 @@ const {
   doFatalError,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const {
   CHANNEL_OPEN_FAILURE,
   COMPAT,
   MESSAGE,
   TERMINAL_MODE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 
 const {
   parseKey,
-} = __nccwpck_require__(1789);
+} = __nccwpck_require__(8595);
 
 const TERMINAL_MODE_BY_VALUE =
   Array.from(Object.entries(TERMINAL_MODE))
@@ -15274,7 +15274,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4637:
+/***/ 8663:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -15291,7 +15291,7 @@ const {
   randomFillSync,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(9837);
+const { Ber } = __nccwpck_require__(735);
 
 const {
   COMPAT,
@@ -15303,14 +15303,14 @@ const {
   DEFAULT_COMPRESSION,
   DISCONNECT_REASON,
   MESSAGE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 const {
   CIPHER_INFO,
   createCipher,
   createDecipher,
   MAC_INFO,
-} = __nccwpck_require__(2888);
-const { parseDERKey } = __nccwpck_require__(1789);
+} = __nccwpck_require__(7678);
+const { parseDERKey } = __nccwpck_require__(8595);
 const {
   bufferFill,
   bufferParser,
@@ -15319,13 +15319,13 @@ const {
   FastBuffer,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4592);
+} = __nccwpck_require__(4498);
 
 let MESSAGE_HANDLERS;
 
@@ -17069,7 +17069,7 @@ function onKEXPayload(state, payload) {
       case MESSAGE.UNIMPLEMENTED:
       case MESSAGE.DEBUG:
         if (!MESSAGE_HANDLERS)
-          MESSAGE_HANDLERS = __nccwpck_require__(9244);
+          MESSAGE_HANDLERS = __nccwpck_require__(2930);
         return MESSAGE_HANDLERS[type](this, payload);
     }
   }
@@ -17077,7 +17077,7 @@ function onKEXPayload(state, payload) {
   switch (type) {
     case MESSAGE.DISCONNECT:
       if (!MESSAGE_HANDLERS)
-        MESSAGE_HANDLERS = __nccwpck_require__(9244);
+        MESSAGE_HANDLERS = __nccwpck_require__(2930);
       return MESSAGE_HANDLERS[type](this, payload);
     case MESSAGE.KEXINIT:
       if (!state.firstPacket) {
@@ -17190,7 +17190,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 1789:
+/***/ 8595:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -17213,18 +17213,18 @@ const {
 } = __nccwpck_require__(6982);
 const supportedOpenSSLCiphers = getCiphers();
 
-const { Ber } = __nccwpck_require__(9837);
-const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
+const { Ber } = __nccwpck_require__(735);
+const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(2888);
-const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(4020);
+const { CIPHER_INFO } = __nccwpck_require__(7678);
+const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(7882);
 const {
   bufferSlice,
   makeBufferParser,
   readString,
   readUInt32BE,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const SYM_HASH_ALGO = Symbol('Hash Algorithm');
 const SYM_PRIV_PEM = Symbol('Private key PEM');
@@ -18682,7 +18682,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3208:
+/***/ 7330:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -18805,13 +18805,13 @@ exports.validateNumber = function validateNumber(value, name) {
 
 /***/ }),
 
-/***/ 2184:
+/***/ 1346:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const Ber = (__nccwpck_require__(9837).Ber);
+const Ber = (__nccwpck_require__(735).Ber);
 
 let DISCONNECT_REASON;
 
@@ -18982,7 +18982,7 @@ module.exports = {
   doFatalError: (protocol, msg, level, reason) => {
     let err;
     if (DISCONNECT_REASON === undefined)
-      ({ DISCONNECT_REASON } = __nccwpck_require__(4020));
+      ({ DISCONNECT_REASON } = __nccwpck_require__(7882));
     if (msg instanceof Error) {
       // doFatalError(protocol, err[, reason])
       err = msg;
@@ -19169,7 +19169,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4592:
+/***/ 4498:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19432,7 +19432,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 2605:
+/***/ 5147:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19461,13 +19461,13 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(4020);
-const { init: cryptoInit } = __nccwpck_require__(2888);
-const { KexInit } = __nccwpck_require__(4637);
-const { parseKey } = __nccwpck_require__(1789);
-const Protocol = __nccwpck_require__(7841);
-const { SFTP } = __nccwpck_require__(4996);
-const { writeUInt32BE } = __nccwpck_require__(2184);
+} = __nccwpck_require__(7882);
+const { init: cryptoInit } = __nccwpck_require__(7678);
+const { KexInit } = __nccwpck_require__(8663);
+const { parseKey } = __nccwpck_require__(8595);
+const Protocol = __nccwpck_require__(9055);
+const { SFTP } = __nccwpck_require__(1150);
+const { writeUInt32BE } = __nccwpck_require__(1346);
 
 const {
   Channel,
@@ -19475,7 +19475,7 @@ const {
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(5683);
+} = __nccwpck_require__(1817);
 
 const {
   ChannelManager,
@@ -19483,7 +19483,7 @@ const {
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2137);
+} = __nccwpck_require__(2559);
 
 const MAX_PENDING_AUTHS = 10;
 
@@ -20820,13 +20820,13 @@ module.exports.IncomingClient = Client;
 
 /***/ }),
 
-/***/ 2137:
+/***/ 2559:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const { SFTP } = __nccwpck_require__(4996);
+const { SFTP } = __nccwpck_require__(1150);
 
 const MAX_CHANNEL = 2 ** 32 - 1;
 
@@ -21164,15 +21164,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 770:
+/***/ 9140:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
-module.exports = __nccwpck_require__(218);
+module.exports = __nccwpck_require__(6759);
 
 
 /***/ }),
 
-/***/ 218:
+/***/ 6759:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -21445,7 +21445,7 @@ __webpack_unused_export__ = debug; // for test
 
 /***/ }),
 
-/***/ 668:
+/***/ 3034:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 (function(nacl) {
@@ -23840,7 +23840,7 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 8931:
+/***/ 7279:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -23853,12 +23853,14 @@ nacl.setPRNG = function(fn) {
 /* harmony export */   q_: () => (/* binding */ HELD_BACK)
 /* harmony export */ });
 /* unused harmony exports createNeeds, partsOf, sendServices */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1872);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4491);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9859);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2548);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1969);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+
 
 
 
@@ -23893,7 +23895,7 @@ async function createNeeds({ needs }, objects, swarm, voice) {
         created[kinds].set(object.name, await swarm.createObject(object));
         voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
     };
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(objects.map(create));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(objects.map(create));
     return created;
 }
 /** Of a part, so that docker's own start is worth it. */
@@ -23919,10 +23921,10 @@ async function sendServices(plan, stack, folder, dockerMajor, stage, session, vo
     if (parts.length === 0)
         return new Map();
     const run = async (docker) => {
-        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(parts.map(async (part) => {
+        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(parts.map(async (part) => {
             const call = {
                 stack: stack.name,
-                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_3__/* .printed */ .zd)(stack, part),
+                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_4__/* .printed */ .zd)(stack, part),
                 folder,
                 dockerMajor,
                 flags: IN_EARNEST,
@@ -23986,7 +23988,195 @@ function refuseForeignConfigs(objects, survey) {
 
 /***/ }),
 
-/***/ 476:
+/***/ 9859:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  fw: () => (/* binding */ DRAFT_NAMES),
+  qN: () => (/* binding */ begin),
+  Pe: () => (/* binding */ nameImage),
+  Bz: () => (/* binding */ referenceOf),
+  hc: () => (/* binding */ renderWith)
+});
+
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+// EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
+var publish = __nccwpck_require__(5870);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(4144);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/planning.ts + 1 modules
+var planning = __nccwpck_require__(4145);
+// EXTERNAL MODULE: ./src/report.ts
+var report = __nccwpck_require__(8685);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(9391);
+// EXTERNAL MODULE: ./src/stack/paths.ts
+var paths = __nccwpck_require__(7436);
+// EXTERNAL MODULE: ./src/stack/stack-file.ts
+var stack_file = __nccwpck_require__(1111);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(7158);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/sources.ts
+
+
+
+
+
+
+
+
+/** Reads the stack files and the env file, as far as they can be read. */
+function readSources(stack, files) {
+    const missing = [];
+    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
+    const read = found.flatMap((path) => {
+        const bytes = files.read(path);
+        if (bytes === undefined)
+            missing.push(unreadable("stack-file", path, files));
+        return bytes === undefined ? [] : [{ path: (0,paths/* cleanPath */.t)("", path), bytes }];
+    });
+    const envFile = readEnvFile(stack.envFile, files, missing);
+    const malformed = [];
+    const warnings = [];
+    const templates = parseAll(read, malformed, warnings);
+    const folder = folderOf((0,paths/* cleanPath */.t)("", found[0] ?? ""));
+    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
+}
+function defaultFile(files, problems) {
+    const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
+    if (path !== undefined)
+        return [path];
+    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
+    problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
+    return [];
+}
+function parseAll(files, malformed, warnings) {
+    return files.flatMap(({ path, bytes }) => {
+        try {
+            return [(0,stack_file/* parseStackFile */.S)(bytes, path, warnings)];
+        }
+        catch (error) {
+            if (!(error instanceof errors/* StackFileError */.Ne))
+                throw error;
+            malformed.push(...error.problems);
+            return [];
+        }
+    });
+}
+function readEnvFile(path, files, problems) {
+    if (path === undefined)
+        return undefined;
+    const bytes = files.read(path);
+    if (bytes === undefined) {
+        problems.push(unreadable("env-file", path, files));
+        return undefined;
+    }
+    const refused = (0,configs/* refusedBySwarm */.Aw)(bytes.byteLength);
+    if (refused === undefined)
+        return { path, bytes };
+    problems.push({ message: `The env file "${path}" ${refused}.` });
+    return undefined;
+}
+function unreadable(input, path, files) {
+    const folder = folderOf(path);
+    const names = files.list(folder);
+    const near = (0,interpolate/* nearest */.p)(path.split("/").pop() ?? path, names);
+    const exists = files.exists(path);
+    const what = exists ? "can't be read as a file" : "does not exist";
+    const prefix = folder === "." ? "" : `${folder}/`;
+    const hint = near !== undefined && !exists
+        ? `Did you mean ${prefix}${near}?`
+        : "Paths start at the workspace; is actions/checkout missing before this step?";
+    return { message: `"${input}" is "${path}", which ${what}.`, hint };
+}
+function folderOf(path) {
+    const slash = path.lastIndexOf("/");
+    return slash === -1 ? "." : path.slice(0, slash) || "/";
+}
+
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(1969);
+// EXTERNAL MODULE: ./src/together.ts
+var together = __nccwpck_require__(5749);
+;// CONCATENATED MODULE: ./src/begin.ts
+
+
+
+
+
+
+
+
+
+
+
+
+/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
+const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
+/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
+async function begin(inputs, world, facts) {
+    const [dockerMajor, sources] = await (0,together/* together */.b)([
+        majorVersion(world.docker),
+        new Promise((read) => read(readSources(inputs.stack, world.files))),
+    ]);
+    const begun = { inputs, sources, dockerMajor, world, facts };
+    sources.warnings.forEach((warning) => world.voice.warn(warning));
+    const draft = renderWith(reference/* NO_DIGEST_YET */.Gv, DRAFT_NAMES, begun);
+    draft.warnings.forEach((warning) => world.voice.warn(warning));
+    (0,publish/* checkBuildFiles */.oh)(inputs.image, world.files);
+    await (0,planning/* checkByDocker */.w)(world, draft, sources.folder, dockerMajor);
+    return { ...begun, draft };
+}
+async function majorVersion(docker) {
+    const { stdout } = await docker.run(["--version"]);
+    return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
+}
+function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
+    const { stack, image } = inputs;
+    const { folder } = sources;
+    return (0,render/* render */.XX)({
+        templates: sources.templates,
+        unread: sources.unread,
+        stack: stack.name,
+        variables: stack.variables,
+        secrets: stack.secrets,
+        environment: world.environment,
+        strict: stack.strict,
+        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
+        envFile: sources.envFile,
+        envConfig: stack.envConfig,
+        namingKey: naming.key,
+        taken: naming.taken,
+        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
+        image: { ...image, digest },
+        commit: world.run.sha,
+        dockerMajor,
+    });
+}
+function referenceOf(inputs) {
+    return `${inputs.image.repository}:${inputs.image.version}`;
+}
+function nameImage(digest, { inputs, facts }) {
+    facts.digest = digest;
+    facts.image = `${referenceOf(inputs)}@${digest}`;
+}
+
+
+/***/ }),
+
+/***/ 9816:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -23997,27 +24187,27 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/observe.ts + 1 modules
-var observe = __nccwpck_require__(2707);
+var observe = __nccwpck_require__(6795);
 // EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
-// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
-var prepare = __nccwpck_require__(1872);
+var src_plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/begin.ts + 1 modules
+var begin = __nccwpck_require__(9859);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
+var report = __nccwpck_require__(8685);
 // EXTERNAL MODULE: ./src/restore.ts
-var restore = __nccwpck_require__(473);
+var restore = __nccwpck_require__(3821);
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
+var rollout = __nccwpck_require__(9042);
 // EXTERNAL MODULE: ./src/failing-task.ts + 1 modules
-var failing_task = __nccwpck_require__(4005);
+var failing_task = __nccwpck_require__(301);
 // EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(1601);
+var duration = __nccwpck_require__(2685);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/watch.ts
 
 
@@ -24240,10 +24430,13 @@ function afterRestore(service, restored, removed) {
 }
 
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/prepare.ts
+var prepare = __nccwpck_require__(2548);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var spec = __nccwpck_require__(2880);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
+
 
 
 
@@ -24273,7 +24466,7 @@ async function carryOut(prepared, send, rollout, session) {
     facts.services = facts.services.map((service) => withVerdict(service, seen));
     facts.stories = seen.stories;
     if (seen.end === "stable") {
-        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : DONE[inputs.mode];
+        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : inputs.mode === "rollback" ? "rolled-back" : "deployed";
         await prune(plan, rollout, session);
         return true;
     }
@@ -24282,7 +24475,6 @@ async function carryOut(prepared, send, rollout, session) {
     await aftermath(plan, sent, rollout, session, undefined);
     return false;
 }
-const DONE = { deploy: "deployed", rollback: "rolled-back" };
 async function sendAndWatch({ plan, survey }, send, sent, { inputs, world }, session) {
     const { swarm } = session;
     const { tasks } = survey;
@@ -24316,10 +24508,9 @@ function withVerdict(service, seen) {
         durationMs: seen.convergedAt.get(service.name),
     };
 }
-/** Why a service goes, by mode. */
-const WITHOUT_IT = { deploy: "the stack file no longer has", rollback: "the release does not have" };
 /** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
 async function prune(plan, { inputs, world, facts }, session) {
+    const without = inputs.mode === "rollback" ? "the release does not have" : "the stack file no longer has";
     for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
         if (before === undefined)
             continue;
@@ -24327,11 +24518,11 @@ async function prune(plan, { inputs, world, facts }, session) {
             await session.swarm.removeService(before.id);
         }
         catch (error) {
-            const message = `The service ${before.name}, which ${WITHOUT_IT[inputs.mode]}, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
+            const message = `The service ${before.name}, which ${without}, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
             world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
             continue;
         }
-        world.voice.say(`${name}: removed, since ${WITHOUT_IT[inputs.mode]} it.`);
+        world.voice.say(`${name}: removed, since ${without} it.`);
         facts.services = facts.services.map((service) => service.name === name ? { ...service, state: "removed", imageAfter: "" } : service);
     }
 }
@@ -24339,7 +24530,439 @@ async function prune(plan, { inputs, world, facts }, session) {
 
 /***/ }),
 
-/***/ 9880:
+/***/ 9202:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   F2: () => (/* binding */ NAMING_KEY),
+/* harmony export */   Gb: () => (/* binding */ planDigest),
+/* harmony export */   Us: () => (/* binding */ withoutDraftDigest),
+/* harmony export */   dl: () => (/* binding */ differingParts),
+/* harmony export */   fs: () => (/* binding */ changesOf),
+/* harmony export */   pq: () => (/* binding */ countOf),
+/* harmony export */   wV: () => (/* binding */ fieldChanges)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(179);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(4144);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2685);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3132);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1884);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2880);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8953);
+
+
+
+
+
+
+
+
+
+
+
+/** Puts a plan into words. */
+function changesOf(plan, request) {
+    const { survey, secrets } = request;
+    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .networkIdsOf */ .Ub)(survey.networks);
+    return {
+        stack: plan.stack,
+        services: plan.services.map((service) => serviceChanges(service, networkIds, secrets)),
+        networks: networkChanges(plan, survey, networkIds),
+        configs: objectChanges("config", plan, request),
+        secrets: objectChanges("secret", plan, request),
+        volumes: volumeChanges(plan),
+    };
+}
+/** How many things the plan creates, updates or removes; 0 for a plan that does nothing. */
+function countOf({ services, networks, configs, secrets, volumes }) {
+    return [services, networks, configs, secrets, volumes].flat().filter(({ change }) => CHANGES.has(change))
+        .length;
+}
+const CHANGES = new Set(["create", "update", "remove"]);
+function serviceChanges({ name, change, fields, wanted, before }, networkIds, secrets) {
+    const image = withoutDraftDigest((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
+    const isChanged = wanted !== undefined && (change === "create" || change === "update");
+    const details = isChanged ? fieldChanges(before?.spec, wanted, networkIds, secrets) : [];
+    return { name, change, image, fields, details, consequence: consequenceOf(change, details) };
+}
+const BY_CHANGE = {
+    create: "starts tasks",
+    remove: "ends tasks",
+    update: "nothing",
+    unchanged: "nothing",
+    foreign: "nothing",
+};
+/** The one that is felt most comes first. */
+const WEIGHTS = ["restarts tasks", "rolling", "in place"];
+function consequenceOf(change, details) {
+    if (change !== "update")
+        return BY_CHANGE[change];
+    return WEIGHTS.find((weight) => details.some(({ consequence }) => consequence === weight)) ?? "nothing";
+}
+/** Every field that differs, in the stack file's words. */
+function fieldChanges(before, wanted, networkIds, secrets = []) {
+    const [a, b] = [
+        before === undefined ? {} : (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .canonicalSpec */ .Yu)(before, networkIds),
+        (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .canonicalSpec */ .Yu)(wanted, networkIds),
+    ];
+    const names = namesOf(networkIds);
+    const order = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
+    const differing = (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .differingPaths */ .Zk)(a, b);
+    const paths = differing.filter((path) => !isRepeated(path, differing));
+    return paths.flatMap((path) => {
+        const consequence = before === undefined ? "starts tasks" : consequenceAt(path, order);
+        const [old, made] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(a, ...path), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(b, ...path)];
+        return itemChanges(path, old, made, names).map(({ field, from, to, open }) => {
+            const change = from === undefined ? "added" : to === undefined ? "removed" : "changed";
+            const isShown = open && from !== to && ![from, to].some((text) => holdsSecret(text ?? "", secrets));
+            const shown = isShown
+                ? { ...(from === undefined ? {} : { before: from }), ...(to === undefined ? {} : { after: to }) }
+                : {};
+            return { field, change, ...shown, consequence };
+        });
+    });
+}
+/** Says what another field says: docker's labels, and the platforms that an image's digest stands for. */
+function isRepeated(path, differing) {
+    const text = path.join(".");
+    if (text === IMAGE_LABEL)
+        return differing.some((other) => other.join(".") === IMAGE);
+    return (text === "Name" ||
+        text.startsWith("Labels.com.docker.stack.namespace") ||
+        text.startsWith("TaskTemplate.ContainerSpec.Labels.com.docker.stack.namespace") ||
+        text.startsWith("TaskTemplate.Placement.Platforms"));
+}
+const IMAGE = "TaskTemplate.ContainerSpec.Image";
+const IMAGE_LABEL = "Labels.com.docker.stack.image";
+function consequenceAt(path, order) {
+    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isOfTasks */ .WD)(path))
+        return order;
+    return path[0] === "Mode" ? "in place" : "nothing";
+}
+/** The runner masks shorter ones by itself; as part of another text they mean nothing. */
+const SHORTEST_PART = 4;
+function holdsSecret(text, secrets) {
+    return secrets.some((secret) => text === secret || (secret.length >= SHORTEST_PART && text.includes(secret)));
+}
+/** Values that say how something runs, and never with what credentials. All others are told as changed. */
+const OPEN = /^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.(ContainerSpec\.(Image|User|Dir|Hostname|Init|ReadOnly|TTY|OpenStdin|StopSignal|StopGracePeriod|Isolation|CapabilityAdd|CapabilityDrop|Groups|Healthcheck\.(Interval|Timeout|StartPeriod|StartInterval|Retries))|Resources|RestartPolicy|Placement|LogDriver\.Name)(\.|$)|^(Mode|UpdateConfig|RollbackConfig|EndpointSpec)(\.|$)/;
+function itemChanges(path, before, after, names) {
+    const field = (0,_field_words_js__WEBPACK_IMPORTED_MODULE_1__/* .fieldOf */ ._)(path);
+    const list = LISTS.find(({ at: where }) => where === path.join("."));
+    if (list === undefined) {
+        const open = OPEN.test(path.join("."));
+        return [{ field, from: valueText(path, before), to: valueText(path, after), open }];
+    }
+    const [old, made] = [itemsOf(list, before, names), itemsOf(list, after, names)];
+    return [...new Set([...old.keys(), ...made.keys()])]
+        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)
+        .filter((key) => JSON.stringify(old.get(key)?.whole) !== JSON.stringify(made.get(key)?.whole))
+        .map((key) => ({
+        field: `${field}.${key}`,
+        from: old.get(key)?.shown,
+        to: made.get(key)?.shown,
+        open: list.open,
+    }));
+}
+/** Lists of things that have a name. */
+const LISTS = [
+    {
+        at: "TaskTemplate.ContainerSpec.Env",
+        key: (item) => (typeof item === "string" ? (item.split("=")[0] ?? "") : ""),
+        shown: () => "", // The value of a variable may be a secret.
+        open: false,
+    },
+    {
+        at: "TaskTemplate.ContainerSpec.Configs",
+        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "ConfigName"),
+        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "ConfigName"),
+        open: true,
+    },
+    {
+        at: "TaskTemplate.ContainerSpec.Secrets",
+        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "SecretName"),
+        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "SecretName"),
+        open: true,
+    },
+    {
+        at: "TaskTemplate.ContainerSpec.Mounts",
+        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Target"),
+        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Type")} ${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Source")}`.trim(),
+        open: true,
+    },
+    {
+        at: "TaskTemplate.Networks",
+        key: (item, names) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Target"), names),
+        shown: (item) => textsOf((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(item, "Aliases")).join(", "),
+        open: true,
+    },
+    {
+        at: "EndpointSpec.Ports",
+        key: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(item, "TargetPort")}/${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Protocol") || "tcp"}`,
+        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(item, "PublishedPort") || "any"} (${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "PublishMode") || "ingress"})`,
+        open: true,
+    },
+];
+function textsOf(list) {
+    return list.filter((item) => typeof item === "string");
+}
+/** Several of one key, such as a port that is published twice, count as one. */
+function itemsOf(list, value, names) {
+    const found = new Map();
+    for (const item of Array.isArray(value) ? value : []) {
+        const key = list.key(item, names);
+        const earlier = found.get(key);
+        const shown = [earlier?.shown, list.shown(item)].filter((text) => text !== undefined).join(", ");
+        found.set(key, { shown, whole: earlier === undefined ? item : [earlier.whole, item] });
+    }
+    return found;
+}
+function namesOf(networkIds) {
+    return new Map([...networkIds].map(([name, id]) => [id, name]));
+}
+function networkName(target, names) {
+    return names.get(target) ?? target.replace((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .futureId */ .vY)(""), "");
+}
+/** Undefined for nothing, unless the engine makes something of that. */
+function valueText(path, value) {
+    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .engineDefault */ .c7)(path));
+    if (meant === undefined)
+        return undefined;
+    const name = path.at(-1) ?? "";
+    if (typeof meant === "string")
+        return name === "Image" ? shownImage(meant) : meant;
+    if (typeof meant === "number" && DURATIONS.has(name))
+        return (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(meant / 1e6);
+    if (name === "NanoCPUs")
+        return String(Number(meant) / 1e9);
+    if (name === "MemoryBytes")
+        return bytesText(Number(meant));
+    if (Array.isArray(meant) && textsOf(meant).length === meant.length)
+        return textsOf(meant).join(", ");
+    return JSON.stringify(meant);
+}
+/** In nanoseconds. */
+const DURATIONS = new Set([
+    "Delay",
+    "Monitor",
+    "Window",
+    "Interval",
+    "Timeout",
+    "StartPeriod",
+    "StartInterval",
+    "StopGracePeriod",
+]);
+function bytesText(bytes) {
+    const units = ["", "K", "M", "G"];
+    let [size, unit] = [bytes, 0];
+    while (size % 1024 === 0 && size > 0 && unit < units.length - 1)
+        [size, unit] = [size / 1024, unit + 1];
+    return `${size}${units[unit]}`;
+}
+/** An image that is yet to be built has no digest; what stands for it is no news to anybody. */
+function withoutDraftDigest(text) {
+    return text.replaceAll(`@${_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv}`, "");
+}
+function shownImage(image) {
+    return image.endsWith(_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv) ? `${withoutDraftDigest(image)}${NEW_IMAGE}` : (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .shortImage */ .Uq)(image);
+}
+/** What services need: of those that the plan leaves there, and of those that it takes away or leaves alone. */
+function specsOf({ services }) {
+    const live = services.flatMap(({ before }) => (before === undefined ? [] : [before.spec]));
+    const wanted = services.flatMap(({ wanted: spec }) => (spec === undefined ? [] : [spec]));
+    const foreign = services.flatMap(({ change, before }) => change === "foreign" && before !== undefined ? [before.spec] : []);
+    return { wanted, foreign, live };
+}
+function objectChanges(kind, plan, { survey, objects }) {
+    const specs = specsOf(plan);
+    const [inUse, needed, others] = [
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .used */ .kH)(kind, specs.live),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .used */ .kH)(kind, specs.wanted),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .used */ .kH)(kind, specs.foreign),
+    ];
+    const raw = new Map((kind === "config" ? survey.rawConfigs : survey.rawSecrets).map((each) => [
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name"),
+        each,
+    ]));
+    const labelsOf = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
+    const isOurs = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .STACK_LABEL */ .GF) === plan.stack && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL) !== "";
+    const own = new Map(objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(KEY_LABEL)]));
+    const created = new Set(plan.needs[`${kind}s`]);
+    const earlier = (key) => [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[KEY_LABEL] === key);
+    const present = [...new Set([...own.keys(), ...needed.keys()])].map((name) => {
+        if (!created.has(name))
+            return { name, change: own.has(name) || isOurs(name) ? "unchanged" : "foreign" };
+        const before = earlier(own.get(name));
+        return before === undefined ? { name, change: "create" } : { name, change: "update", before };
+    });
+    const replaced = new Set(present.map(({ before }) => before));
+    const keys = new Set(own.values());
+    const gone = [...inUse.keys()]
+        .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
+        .filter((name) => isOurs(name) && !keys.has((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL)))
+        .map((name) => ({ name, change: "remove" }));
+    return inOrder([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
+}
+const KEY_LABEL = `${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}key`;
+/** What serves all stacks, such as the key that the names of secrets are made with. */
+function isHousekeeping(name, raw) {
+    const labels = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labels, _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .MANAGED_LABEL */ .bS) === "true" && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labels, KEY_LABEL) === "";
+}
+function networkChanges(plan, survey, networkIds) {
+    const names = namesOf(networkIds);
+    const specs = specsOf(plan);
+    const targets = (list) => list.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "Networks").map((each) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Target"), names)));
+    const created = new Set([...plan.needs.networks, ...(plan.networks ?? [])]);
+    const own = new Set(survey.networks
+        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .STACK_LABEL */ .GF) === plan.stack)
+        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(raw, "Name")));
+    const wanted = new Set([...created, ...targets(specs.wanted)]);
+    const present = [...wanted].map((name) => {
+        if (created.has(name))
+            return { name, change: "create" };
+        return { name, change: own.has(name) ? "unchanged" : "foreign" };
+    });
+    const left = [...own]
+        .filter((name) => !wanted.has(name))
+        .map((name) => ({ name, change: "foreign" }));
+    return inOrder([...present, ...left]);
+}
+function volumeChanges(plan) {
+    const specs = specsOf(plan);
+    const [wanted, live] = [volumesOf(specs.wanted), volumesOf(specs.live)];
+    const present = [...wanted].map((name) => ({
+        name,
+        change: live.has(name) ? "unchanged" : "create",
+    }));
+    const left = [...live]
+        .filter((name) => !wanted.has(name))
+        .map((name) => ({ name, change: "foreign" }));
+    return inOrder([...present, ...left]);
+}
+function volumesOf(specs) {
+    const mounts = specs.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
+    const volumes = mounts.filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Type") === "volume");
+    return new Set(volumes.map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Source")).filter((name) => name !== ""));
+}
+function inOrder(changes) {
+    return changes.toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)(a.name, b.name));
+}
+/**
+ * What `plan-digest` says about a plan: a digest of all that was shown, and after it eight digits for each thing in it, so that a later
+ * plan can tell what is different. Made of nothing else than what is shown, it says nothing about a secret. `built`: the digest of an
+ * image that the deployment itself builds, which nobody could know beforehand.
+ */
+function planDigest(changes, built) {
+    const named = withoutRandomNames(changes);
+    const text = (part) => withoutBuilt(JSON.stringify(part), built);
+    const parts = [
+        ...named.services.map((each) => ["service", each]),
+        ...named.networks.map((each) => ["network", each]),
+        ...named.configs.map((each) => ["config", each]),
+        ...named.secrets.map((each) => ["secret", each]),
+        ...named.volumes.map((each) => ["volume", each]),
+    ].map(([kind, each]) => `${kind}:${each.name}=${sha256(text(each)).slice(0, 8)}`);
+    return [`sha256:${sha256(text(named))}`, ...parts.toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)].join(" ");
+}
+/** What is different, in the order of the alphabet: `service web`, `config shop_env_0123`. Undefined where both are of one plan. */
+function differingParts(approved, present) {
+    const [[a = "", ...before], [b = "", ...after]] = [approved, present].map((text) => text.trim().split(/\s+/));
+    if (a === b)
+        return undefined;
+    const only = [
+        ...before.filter((part) => !after.includes(part)),
+        ...after.filter((part) => !before.includes(part)),
+    ];
+    const names = only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " "));
+    return [...new Set(names)].toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q);
+}
+function withoutBuilt(text, built) {
+    const digests = [_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv, built].filter((digest) => digest !== "");
+    return digests
+        .flatMap((digest) => [`@${digest}`, `@${digest.slice(0, SHORT_DIGEST)}`])
+        .reduce((rest, digest) => rest.replaceAll(digest, ""), text)
+        .replaceAll(NEW_IMAGE, "");
+}
+/** `sha256:` and the twelve digits that are shown. */
+const SHORT_DIGEST = 19;
+const NEW_IMAGE = " (new image)";
+/** Where the swarm has no key for the names of secrets yet, each run makes its own, and with it other names. */
+function withoutRandomNames(changes) {
+    if (!changes.configs.some(({ name, change }) => name === NAMING_KEY && change === "create"))
+        return changes;
+    const text = changes.secrets.reduce((all, { name, change }) => change === "create" ? all.replaceAll(name, name.replace(/[0-9a-f]{12}$/, "")) : all, JSON.stringify(changes));
+    return JSON.parse(text);
+}
+/** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
+const NAMING_KEY = "swarm-stack-deploy_naming-key";
+function sha256(text) {
+    return (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(text).digest("hex");
+}
+
+
+/***/ }),
+
+/***/ 5699:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   z: () => (/* binding */ refuseOlder)
+/* harmony export */ });
+/* unused harmony export liveCommit */
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
+/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3132);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+
+
+
+
+
+/** The commit that is live by the newest release record of the stack; undefined where there is none. */
+function liveCommit({ rawConfigs }, stack) {
+    const releases = rawConfigs
+        .filter((raw) => (0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "stack") === stack && /^\d+$/.test((0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "release")))
+        .toSorted((a, b) => Number((0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(b, "release")) - Number((0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(a, "release")));
+    const [newest] = releases;
+    return newest === undefined ? undefined : (0,_release_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(newest, "commit") || undefined;
+}
+/**
+ * A push must not take the stack back: of two pushes in a row the older one's job may come last, and old runs are run again by mistake.
+ * Where nobody can tell the order, the log says so, and the deployment goes on.
+ */
+async function refuseOlder(inputs, survey, { run, github, voice }) {
+    if (run.event !== "push" || inputs.rollout.allowOlder || survey.services.length === 0)
+        return;
+    const { name } = inputs.stack;
+    const live = liveCommit(survey, name);
+    if (live === run.sha)
+        return;
+    if (live === undefined) {
+        voice.say(`No release on the swarm says which commit of ${name} is live, so this one may be older.`);
+        return;
+    }
+    const older = await github.isAncestor(run.sha, live);
+    if (older === true) {
+        const message = `The commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live: it is one of its ancestors.`;
+        const hint = "Nothing was changed. To go back on purpose, set `allow-older: true`, or deploy by hand (workflow_dispatch).";
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG([{ message, hint }]);
+    }
+    if (older === false)
+        return;
+    voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
+}
+
+
+/***/ }),
+
+/***/ 7268:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24347,21 +24970,21 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   deploy: () => (/* binding */ deploy)
 /* harmony export */ });
-/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8931);
-/* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(476);
-/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5289);
-/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5205);
-/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7317);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8028);
-/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
-/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(332);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(1872);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(665);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(4491);
-/* harmony import */ var _sources_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(6197);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(3079);
+/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7279);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9859);
+/* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9816);
+/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5870);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(4144);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6526);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7336);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9696);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2548);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(7857);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8685);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1969);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(5867);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -24430,33 +25053,31 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
-/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
-const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
 async function deploy(inputs, world, facts) {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
         facts.stackName = inputs.stack.name;
         facts.version = inputs.image.version;
-        const deployment = await begin(inputs, world, facts);
-        const pushed = inputs.image.build === undefined ? undefined : await (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .publish */ .mk)(inputs.image, world);
+        const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .begin */ .qN)(inputs, world, facts);
+        const pushed = inputs.image.build === undefined ? undefined : await (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .publish */ .mk)(inputs.image, world);
         if (pushed !== undefined)
-            nameImage(pushed, deployment);
+            (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(pushed, deployment);
         world.voice.group("Connect");
-        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .swarmLogin */ .aY)(inputs.image)), true);
+        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .swarmLogin */ .aY)(inputs.image)), true);
         facts.manager = session.swarm.address;
         world.voice.say(`Connected to ${session.swarm.address}.`);
         const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
         const { digest, ...found } = await findOut(pushed, lock, deployment, session);
-        nameImage(digest, deployment);
+        (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(digest, deployment);
         session.guard(lock);
-        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .prepare */ .iA)(digest, found, deployment, session);
+        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .prepare */ .iA)(digest, found, deployment, session);
         const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
-        if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_1__/* .carryOut */ .u)(prepared, send, deployment, session)))
+        if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(prepared, send, deployment, session)))
             return;
         if (prepared.survey !== found.survey)
             facts.status = "deployed"; // What an earlier run had left came to rest only now.
-        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_3__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
+        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_8__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -24468,53 +25089,28 @@ async function deploy(inputs, world, facts) {
             await result_1;
     }
 }
-/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
-async function begin(inputs, world, facts) {
-    const [dockerMajor, sources] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
-        majorVersion(world.docker),
-        new Promise((read) => read((0,_sources_js__WEBPACK_IMPORTED_MODULE_12__/* .readSources */ .t)(inputs.stack, world.files))),
-    ]);
-    const begun = { inputs, sources, dockerMajor, world, facts };
-    sources.warnings.forEach((warning) => world.voice.warn(warning));
-    const draft = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .renderWith */ .hc)(NO_DIGEST_YET, _prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .DRAFT_NAMES */ .fw, begun);
-    draft.warnings.forEach((warning) => world.voice.warn(warning));
-    (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .checkBuildFiles */ .oh)(inputs.image, world.files);
-    await (0,_planning_js__WEBPACK_IMPORTED_MODULE_7__/* .checkByDocker */ .w)(world, draft, sources.folder, dockerMajor);
-    return { ...begun, draft };
-}
-async function majorVersion(docker) {
-    const { stdout } = await docker.run(["--version"]);
-    return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
-}
-function referenceOf(inputs) {
-    return `${inputs.image.repository}:${inputs.image.version}`;
-}
-function nameImage(digest, { inputs, facts }) {
-    facts.digest = digest;
-    facts.image = `${referenceOf(inputs)}@${digest}`;
-}
 /**
  * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
  * under the lock; who has to wait for it looks again at everything.
  */
 async function findOut(pushed, lock, { inputs, draft, world }, session) {
-    const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .U(session);
+    const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .Ur(session);
     const ask = async () => {
-        const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
-        const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
+        const drafted = draft.services.map(({ image }) => image.replace(_image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv, pushed ?? _image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv));
+        const known = drafted.filter((image) => !image.includes(_image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv));
         await Promise.all(known.map(async (image) => await images.ask(image)));
     };
     const survey = async () => await session.swarm.survey(inputs.stack.name);
     const [found, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
         lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
-        (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
-        pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
+        (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
+        pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
         ask(),
     ]);
     if (found !== undefined)
         return { digest, survey: found, images };
     await lock.take(inputs.rollout.lockTimeoutMs);
-    return { digest, survey: await survey(), images: new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .U(session) };
+    return { digest, survey: await survey(), images: new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .Ur(session) };
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, objects }, { world, facts }) {
@@ -24531,7 +25127,7 @@ function releaseFrom({ stack, objects }, { world, facts }) {
 
 /***/ }),
 
-/***/ 3916:
+/***/ 840:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24649,7 +25245,7 @@ function messageOf(error) {
 
 /***/ }),
 
-/***/ 4005:
+/***/ 301:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24661,11 +25257,11 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(3919);
+var foreign_text = __nccwpck_require__(9587);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var reference = __nccwpck_require__(3564);
+var reference = __nccwpck_require__(4144);
 ;// CONCATENATED MODULE: ./src/likely-cause.ts
 
 /** What an error of Swarm or of a node means, and what to do about it. The first that fits counts. */
@@ -24787,9 +25383,9 @@ const OPEN = {
 };
 
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
+var rollout = __nccwpck_require__(9042);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 ;// CONCATENATED MODULE: ./src/failing-task.ts
 
 
@@ -24853,7 +25449,90 @@ function headline(story) {
 
 /***/ }),
 
-/***/ 3919:
+/***/ 179:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   P: () => (/* binding */ fieldsOf),
+/* harmony export */   _: () => (/* binding */ fieldOf)
+/* harmony export */ });
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2880);
+
+/** The Engine API's paths in the words of a stack file; the first that fits. What follows is told in detail. */
+const WORDS = [
+    [/^TaskTemplate\.ContainerSpec\.Image$|^Labels\.com\.docker\.stack\.image$/, "image"],
+    [/^TaskTemplate\.ContainerSpec\.Env/, "environment"],
+    [/^TaskTemplate\.ContainerSpec\.Labels/, "labels"],
+    [/^TaskTemplate\.ContainerSpec\.Args/, "command"],
+    [/^TaskTemplate\.ContainerSpec\.Command/, "entrypoint"],
+    [/^TaskTemplate\.ContainerSpec\.Mounts/, "volumes"],
+    [/^TaskTemplate\.ContainerSpec\.Dir/, "working_dir"],
+    [/^TaskTemplate\.ContainerSpec\.Groups/, "group_add"],
+    [/^TaskTemplate\.ContainerSpec\.Hosts/, "extra_hosts"],
+    [/^TaskTemplate\.ContainerSpec\.DNSConfig\.Nameservers/, "dns"],
+    [/^TaskTemplate\.ContainerSpec\.DNSConfig\.Search/, "dns_search"],
+    [/^TaskTemplate\.ContainerSpec\.DNSConfig/, "dns_opt"],
+    [/^TaskTemplate\.ContainerSpec\.OpenStdin/, "stdin_open"],
+    [/^TaskTemplate\.ContainerSpec\.CapabilityAdd/, "cap_add"],
+    [/^TaskTemplate\.ContainerSpec\.CapabilityDrop/, "cap_drop"],
+    [/^TaskTemplate\.ContainerSpec\.TTY/, "tty"],
+    [/^TaskTemplate\.ContainerSpec\.(\w+)/, "$1"],
+    [/^TaskTemplate\.Networks/, "networks"],
+    [/^TaskTemplate\.Resources/, "deploy.resources"],
+    [/^TaskTemplate\.RestartPolicy/, "deploy.restart_policy"],
+    [/^TaskTemplate\.Placement/, "deploy.placement"],
+    [/^TaskTemplate\.LogDriver/, "logging"],
+    [/^EndpointSpec\.Ports/, "ports"],
+    [/^EndpointSpec/, "deploy.endpoint_mode"],
+    [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
+    [/^Mode/, "deploy.mode"],
+    [/^UpdateConfig/, "deploy.update_config"],
+    [/^RollbackConfig/, "deploy.rollback_config"],
+    [/^Labels/, "deploy.labels"],
+];
+/** Where the stack file's word is not the engine's in another spelling. */
+const LEAVES = {
+    MemoryBytes: "memory",
+    NanoCPUs: "cpus",
+    Pids: "pids",
+    MaxReplicas: "max_replicas_per_node",
+    MaxAttempts: "max_attempts",
+    Name: "driver",
+};
+/** The keys of the stack file that differ, each once. */
+function fieldsOf(paths) {
+    return [...new Set(paths.map((path) => wordFor(path).word))];
+}
+/** The field itself, for instance `deploy.update_config.order`. */
+function fieldOf(path) {
+    const { word, rest } = wordFor(path);
+    const name = path.at(-1) ?? "";
+    if (word === "labels" || word === "deploy.labels")
+        return `${word}.${name}`;
+    if (word === "deploy.mode")
+        return word;
+    const parts = rest.split(".").filter((part) => part !== "");
+    return [word, ...parts.map((part) => LEAVES[part] ?? snakeCased(part))].join(".");
+}
+function wordFor(path) {
+    const text = path.join(".");
+    for (const [pattern, word] of WORDS) {
+        const found = pattern.exec(text);
+        if (found === null)
+            continue;
+        return { word: word.replace("$1", snakeCased(found[1] ?? "")), rest: text.slice(found[0].length) };
+    }
+    return { word: text, rest: "" };
+}
+function snakeCased(name) {
+    return name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase();
+}
+
+
+/***/ }),
+
+/***/ 9587:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24899,7 +25578,7 @@ function wholeWords(line) {
 
 /***/ }),
 
-/***/ 5289:
+/***/ 5870:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24913,11 +25592,11 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
+var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/image/build.ts
 
 
@@ -25128,11 +25807,12 @@ function lastLine(answer) {
 
 /***/ }),
 
-/***/ 3564:
+/***/ 4144:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Gv: () => (/* binding */ NO_DIGEST_YET),
 /* harmony export */   NE: () => (/* binding */ sameTag),
 /* harmony export */   TC: () => (/* binding */ credentialKey),
 /* harmony export */   Uq: () => (/* binding */ shortImage),
@@ -25185,29 +25865,45 @@ function credentialKey(domain) {
 function shortImage(image) {
     return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
 }
+/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
+const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 
 
 /***/ }),
 
-/***/ 7317:
+/***/ 6526:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   B: () => (/* binding */ resolveImages),
-/* harmony export */   U: () => (/* binding */ ImageLookup)
+/* harmony export */   Be: () => (/* binding */ resolveImages),
+/* harmony export */   Ur: () => (/* binding */ ImageLookup),
+/* harmony export */   r4: () => (/* binding */ inWords)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4491);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
-/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1969);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
+/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4144);
 
 
 
 
 
 
+/** For a plan: what a registry might say about an image that the deployment will build. */
+const YET_TO_BE_BUILT = {
+    kind: "found",
+    digest: _reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv,
+    body: {
+        Descriptor: {
+            mediaType: "application/vnd.docker.distribution.manifest.v2+json",
+            digest: _reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv,
+            size: 0,
+        },
+        Platforms: [],
+    },
+};
 /** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
 class ImageLookup {
     #session;
@@ -25216,6 +25912,8 @@ class ImageLookup {
         this.#session = session;
     }
     async ask(image) {
+        if (image.endsWith(`@${_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv}`))
+            return YET_TO_BE_BUILT;
         const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
         this.#asked.set(image, asked);
         return await asked;
@@ -25317,7 +26015,7 @@ function runningPin(image, live) {
 
 /***/ }),
 
-/***/ 1601:
+/***/ 2685:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25349,7 +26047,7 @@ function formatDuration(ms) {
 
 /***/ }),
 
-/***/ 8028:
+/***/ 7336:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25358,10 +26056,10 @@ function formatDuration(ms) {
 /* harmony export */   dN: () => (/* binding */ STACK_FILES)
 /* harmony export */ });
 /* unused harmony export DEFAULTS */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
-/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1601);
-/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(829);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4144);
+/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2685);
+/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3233);
 
 
 
@@ -25388,6 +26086,7 @@ const DEFAULTS = {
     "lock-timeout": "10m",
     "allow-older": "false",
     "keep-releases": "5",
+    comment: "false",
 };
 /** Tried in this order where `stack-file` is not given. */
 const STACK_FILES = [
@@ -25404,15 +26103,14 @@ const STACK_FILES = [
 function parseInputs(raw, run) {
     const reader = new Reader(raw);
     const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
-    if (mode === "plan")
-        reader.complain('mode "plan" is not built yet in this version.', 'Use mode "deploy".');
     reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
     reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
+    const target = mode === "plan" && isOffline(reader) ? undefined : parseTarget(reader, run);
     const inputs = {
-        mode: mode === "rollback" ? mode : "deploy",
-        target: parseTarget(reader, run),
-        image: parseImage(reader, run, mode === "rollback"),
-        stack: parseStack(reader, run),
+        mode,
+        target,
+        image: parseImage(reader, run, mode === "rollback", target !== undefined),
+        stack: { ...parseStack(reader, run), approvedPlan: parseApproval(reader, mode) },
         rollout: {
             timeoutMs: reader.duration("timeout"),
             stableForMs: reader.duration("stable-for"),
@@ -25425,6 +26123,7 @@ function parseInputs(raw, run) {
             wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
         },
         githubToken: reader.optional("github-token"),
+        comment: reader.boolean("comment"),
     };
     if (inputs.rollout.timeoutMs === 0)
         reader.complain('"timeout" is zero: no rollout can be that fast.');
@@ -25519,6 +26218,20 @@ function split(text, separator) {
         .map((part) => part.trim())
         .filter((part) => part !== "");
 }
+/** Pull requests from forks get no secrets: what names the manager may be one. */
+function isOffline(reader) {
+    return reader.list("ssh-host").length === 0 && reader.text("docker-host") === "";
+}
+function parseApproval(reader, mode) {
+    const given = reader.optional("plan-digest");
+    if (given === undefined)
+        return undefined;
+    if (!/^sha256:[0-9a-f]{64}( |$)/.test(given))
+        reader.complain(`"plan-digest" is "${given}", which is no digest of a plan.`, 'Give the output "plan-digest" of mode "plan".');
+    if (mode !== "deploy")
+        reader.complain(`"plan-digest" has no meaning in mode "${mode}".`, 'Give it in mode "deploy".');
+    return given;
+}
 function parseTarget(reader, run) {
     const hosts = reader.list("ssh-host");
     const dockerHost = reader.text("docker-host");
@@ -25592,8 +26305,8 @@ function parseSshTrust(reader, wanted, run) {
 function nonBlank(text) {
     return text.trim() === "" ? undefined : text;
 }
-/** A rollback builds nothing, and takes the image that the release had. */
-function parseImage(reader, run, isRollback) {
+/** A rollback builds nothing, and takes the image that the release had. Without a swarm nobody logs in, and half a credential is no mistake. */
+function parseImage(reader, run, isRollback, isOnline) {
     const registry = reader.text("registry").replace(/\/+$/, "");
     const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
     if (project === "")
@@ -25610,7 +26323,7 @@ function parseImage(reader, run, isRollback) {
     for (const tag of tags.filter((candidate) => !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(candidate))) {
         reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
     }
-    const login = parseCredential(reader, "username", "password");
+    const login = isOnline ? parseCredential(reader, "username", "password") : undefined;
     return {
         registry,
         registryHost: reference?.domain ?? registry,
@@ -25619,7 +26332,7 @@ function parseImage(reader, run, isRollback) {
         version,
         tags: [...new Set(tags)].filter((tag) => tag !== version),
         login,
-        pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
+        pullLogin: isOnline ? parseCredential(reader, "pull-username", "pull-password", login) : undefined,
         build: reader.boolean("build") && !isRollback ? parseBuild(reader) : undefined,
     };
 }
@@ -25707,7 +26420,7 @@ function parseStack(reader, run) {
 
 /***/ }),
 
-/***/ 829:
+/***/ 3233:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25876,7 +26589,7 @@ function unquote(rest) {
 
 /***/ }),
 
-/***/ 3753:
+/***/ 8517:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25893,9 +26606,9 @@ function unquote(rest) {
 /* harmony import */ var node_os__WEBPACK_IMPORTED_MODULE_2___default = /*#__PURE__*/__nccwpck_require__.n(node_os__WEBPACK_IMPORTED_MODULE_2__);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6760);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_3__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3564);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1870);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(4144);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4442);
 
 
 
@@ -25987,7 +26700,7 @@ function fromHelper(helper, key) {
 
 /***/ }),
 
-/***/ 1870:
+/***/ 4442:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25997,8 +26710,8 @@ function fromHelper(helper, key) {
 /* harmony export */ });
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
 
 
 
@@ -26109,7 +26822,7 @@ function collect(stream, onLine) {
 
 /***/ }),
 
-/***/ 8232:
+/***/ 6772:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26131,7 +26844,7 @@ function collect(stream, onLine) {
 /* harmony import */ var node_https__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_https__WEBPACK_IMPORTED_MODULE_3__);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6760);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_4__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3916);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(840);
 
 
 
@@ -26315,7 +27028,7 @@ function messageIn(body) {
 
 /***/ }),
 
-/***/ 7633:
+/***/ 7957:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26390,7 +27103,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 4528:
+/***/ 4335:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26404,21 +27117,21 @@ __nccwpck_require__.d(__webpack_exports__, {
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
+var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var template = __nccwpck_require__(4364);
+var template = __nccwpck_require__(6424);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 // EXTERNAL MODULE: ./src/io/docker.ts
-var docker = __nccwpck_require__(1870);
+var docker = __nccwpck_require__(4442);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(3753);
+var docker_config = __nccwpck_require__(8517);
 // EXTERNAL MODULE: ./src/io/engine.ts
-var engine = __nccwpck_require__(8232);
+var engine = __nccwpck_require__(6772);
 ;// CONCATENATED MODULE: ./src/io/engine-locks.ts
 
 
@@ -26487,15 +27200,15 @@ function toLock(raw, date) {
 }
 
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
+var rollout = __nccwpck_require__(9042);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
+var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
-var steady_engine = __nccwpck_require__(8511);
+var steady_engine = __nccwpck_require__(3539);
 // EXTERNAL MODULE: ./src/io/write.ts
-var io_write = __nccwpck_require__(5419);
+var io_write = __nccwpck_require__(1007);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 ;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
 
 
@@ -26809,11 +27522,11 @@ function linesOf(bytes, stderr) {
 }
 
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
+var apply = __nccwpck_require__(7279);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
+var plan = __nccwpck_require__(4044);
 // EXTERNAL MODULE: ./src/io/stand-in.ts
-var stand_in = __nccwpck_require__(3050);
+var stand_in = __nccwpck_require__(4406);
 ;// CONCATENATED MODULE: ./src/io/forwarding.ts
 
 
@@ -26913,17 +27626,17 @@ async function pass(engine, request) {
 }
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
-var ssh_login = __nccwpck_require__(6615);
+var ssh_login = __nccwpck_require__(6962);
 // EXTERNAL MODULE: external "node:net"
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
 const external_node_stream_namespaceObject = require("node:stream");
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
+// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(2638);
 // EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(3919);
+var foreign_text = __nccwpck_require__(9587);
 ;// CONCATENATED MODULE: ./src/io/docker-way.ts
 
 
@@ -27042,7 +27755,7 @@ function isRefusal(error) {
 }
 
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7633);
+var known_hosts = __nccwpck_require__(7957);
 ;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
 
 
@@ -27768,7 +28481,7 @@ function requireManager(info, address) {
 
 /***/ }),
 
-/***/ 6615:
+/***/ 6962:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -27781,14 +28494,14 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: external "node:fs"
 var external_node_fs_ = __nccwpck_require__(3024);
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
+// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(2638);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
+var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7633);
+var known_hosts = __nccwpck_require__(7957);
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
 ;// CONCATENATED MODULE: ./src/io/private-key.ts
@@ -27935,7 +28648,7 @@ function knownHostsName({ host, port }) {
 
 /***/ }),
 
-/***/ 3050:
+/***/ 4406:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -27952,11 +28665,11 @@ function knownHostsName({ host, port }) {
 /* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1870);
-/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5419);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4442);
+/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1007);
 
 
 
@@ -28104,7 +28817,7 @@ function one(objects, name, kind) {
 
 /***/ }),
 
-/***/ 8511:
+/***/ 3539:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28116,9 +28829,9 @@ function one(objects, name, kind) {
 /* unused harmony export pauseBefore */
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8232);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6772);
 
 
 
@@ -28281,20 +28994,20 @@ function silent(reached, error) {
 
 /***/ }),
 
-/***/ 5419:
+/***/ 1007:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   A: () => (/* binding */ sendWrite)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8232);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8511);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6772);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3539);
 
 
 
@@ -28376,7 +29089,7 @@ function parsed(body) {
 
 /***/ }),
 
-/***/ 8301:
+/***/ 9321:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28420,7 +29133,7 @@ function numberAt(value, ...path) {
 
 /***/ }),
 
-/***/ 9188:
+/***/ 9696:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28433,12 +29146,12 @@ function numberAt(value, ...path) {
 /* unused harmony exports lockLabels, abandoned, holdersRun, describeHolder, StackLock */
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(1601);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7856);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2685);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7336);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1884);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
 
 
 
@@ -28761,7 +29474,7 @@ function lost(stack, taken) {
 
 /***/ }),
 
-/***/ 2707:
+/***/ 6795:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28773,15 +29486,15 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(1601);
+var duration = __nccwpck_require__(2685);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
+var plan = __nccwpck_require__(4044);
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
+var rollout = __nccwpck_require__(9042);
 ;// CONCATENATED MODULE: ./src/standstill.ts
 
 
@@ -28862,7 +29575,7 @@ function endedWithNode(task, nodes, neighbours) {
 }
 
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/observe.ts
 
 
@@ -28991,7 +29704,171 @@ function watched(services) {
 
 /***/ }),
 
-/***/ 2464:
+/***/ 1747:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+__nccwpck_require__.r(__webpack_exports__);
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   planOnly: () => (/* binding */ planOnly)
+/* harmony export */ });
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9859);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(4144);
+/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5870);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6526);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7336);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2548);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5699);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8685);
+/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8696);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5867);
+var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var __disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without
+ * a manager it checks the files alone.
+ */
+async function planOnly(inputs, world, facts) {
+    const env_1 = { stack: [], error: void 0, hasError: false };
+    try {
+        facts.mode = "plan";
+        facts.stackName = inputs.stack.name;
+        facts.version = inputs.image.version;
+        const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .begin */ .qN)(inputs, world, facts);
+        if (inputs.target === undefined) {
+            note("There is no manager to ask, so only the files were checked: nothing is wrong with them.", deployment);
+            facts.configName = deployment.draft.envConfigName;
+            facts.status = "planned";
+            return;
+        }
+        world.voice.group("Connect");
+        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_1__/* .swarmLogin */ .aY)(inputs.image)), true);
+        session.guard(WRITES_NOTHING);
+        facts.manager = session.swarm.address;
+        world.voice.say(`Connected to ${session.swarm.address}.`);
+        const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_2__/* .ImageLookup */ .Ur(session);
+        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)([
+            session.swarm.survey(inputs.stack.name),
+            digestOrNone(images, deployment),
+            askAhead(images, deployment),
+        ]);
+        (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
+        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
+        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_4__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
+        facts.status = "planned";
+    }
+    catch (e_1) {
+        env_1.error = e_1;
+        env_1.hasError = true;
+    }
+    finally {
+        const result_1 = __disposeResources(env_1);
+        if (result_1)
+            await result_1;
+    }
+}
+/** The last word on it: a change that were sent by mistake would be refused before it leaves. */
+const WRITES_NOTHING = {
+    makeSure: async () => await Promise.reject(new Error('mode "plan" tried to change the swarm')),
+    [Symbol.asyncDispose]: async () => await Promise.resolve(),
+};
+/**
+ * The digest of an image that exists. One that the deployment builds gets a new digest, also where its tag exists already: the image
+ * says when it was made. That one is missing which should be there is told, and is no failure: it may come before the deployment.
+ */
+async function digestOrNone(images, deployment) {
+    const { inputs, facts } = deployment;
+    const image = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .referenceOf */ .Bz)(inputs);
+    facts.image = image;
+    if (inputs.image.build !== undefined) {
+        note(`The image ${image} is planned by its tag. The deployment builds and pushes it.`, deployment);
+        return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
+    }
+    const answer = await images.ask(image);
+    if (answer.kind === "found") {
+        (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .nameImage */ .Pe)(answer.digest, deployment);
+        return answer.digest;
+    }
+    const why = `The image ${image} is planned by its tag (${(0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_2__/* .inWords */ .r4)(answer)}).`;
+    note(`${why} A deployment needs it: it builds nothing.`, deployment);
+    return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
+}
+/** About the images of others, while the swarm is surveyed. */
+async function askAhead(images, { draft }) {
+    await Promise.all(draft.services.map(async ({ image }) => await images.ask(image)));
+}
+/** In the log, the summary and the comment. */
+function note(line, { world, facts }) {
+    world.voice.say(line);
+    facts.notes = [...facts.notes, line];
+}
+
+
+/***/ }),
+
+/***/ 4044:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28999,13 +29876,20 @@ function watched(services) {
 /* harmony export */   HN: () => (/* binding */ planDeployment),
 /* harmony export */   IJ: () => (/* binding */ writesService),
 /* harmony export */   Im: () => (/* binding */ isEmpty),
+/* harmony export */   WD: () => (/* binding */ isOfTasks),
+/* harmony export */   af: () => (/* binding */ withPlatformsOf),
 /* harmony export */   hm: () => (/* binding */ withRealIds),
 /* harmony export */   tD: () => (/* binding */ changed),
-/* harmony export */   vY: () => (/* binding */ futureId)
+/* harmony export */   vY: () => (/* binding */ futureId),
+/* harmony export */   yF: () => (/* binding */ isManaged)
 /* harmony export */ });
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7856);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6188);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8301);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1884);
+/* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(179);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4144);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
+
+
 
 
 
@@ -29024,20 +29908,30 @@ function withRealIds(spec, ids) {
     const replaced = [...ids].reduce((all, [name, id]) => all.replaceAll(JSON.stringify(futureId(name)), JSON.stringify(id)), text);
     return JSON.parse(replaced);
 }
+/** Nobody knows the platforms of an image that is yet to be built; that they stay is the best guess. */
+function withPlatformsOf(live, spec) {
+    if (!(0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image").endsWith(_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .NO_DIGEST_YET */ .Gv))
+        return spec;
+    const before = live.find(({ name }) => name === spec.Name);
+    const Platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(before?.spec, "TaskTemplate", "Placement", "Platforms");
+    const TaskTemplate = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .objectAt */ .lJ)(spec, "TaskTemplate");
+    const Placement = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .objectAt */ .lJ)(TaskTemplate, "Placement"), Platforms };
+    return { ...spec, TaskTemplate: { ...TaskTemplate, Placement } };
+}
 /** Compares what docker would send with what runs. */
 function planDeployment(request) {
     const { stack, live, networkIds } = request;
     const short = (name) => name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
-    const wantedNames = new Set(request.wanted.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(spec, "Name")));
+    const wantedNames = new Set(request.wanted.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name")));
     const present = request.wanted.map(({ spec, auth }) => {
         const before = live.find((service) => service.name === spec.Name);
         const paths = before === undefined
             ? []
-            : (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .canonicalSpec */ .Yu)(before.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .canonicalSpec */ .Yu)(spec, networkIds));
+            : (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .differingPaths */ .Zk)((0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(before.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networkIds));
         const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
-        const sameTemplate = !paths.some((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
-        const name = short((0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(spec, "Name"));
-        return { name, change, fields: fieldsOf(paths), sameTemplate, wanted: spec, before, auth };
+        const sameTemplate = !paths.some(isOfTasks);
+        const name = short((0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name"));
+        return { name, change, fields: (0,_field_words_js__WEBPACK_IMPORTED_MODULE_1__/* .fieldsOf */ .P)(paths), sameTemplate, wanted: spec, before, auth };
     });
     const absent = live
         .filter((service) => !wantedNames.has(service.name))
@@ -29046,10 +29940,14 @@ function planDeployment(request) {
         const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
         return { name: short(before.name), change, before, ...rest };
     });
-    return { stack, services: [...present, ...absent], needs: request.needs };
+    return { stack, services: [...present, ...absent], needs: request.needs, networks: request.networks ?? [] };
+}
+/** Whether a difference there means new tasks. */
+function isOfTasks([section, part]) {
+    return section === "TaskTemplate" || (section === "EndpointSpec" && part === "Ports");
 }
 function isManaged(service) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
 }
 /** Whether the deployment has anything to send or to create. */
 function isEmpty(plan) {
@@ -29059,44 +29957,11 @@ function isEmpty(plan) {
 function changed(plan) {
     return plan.services.filter(({ change }) => change === "create" || change === "update");
 }
-/** The Engine API's paths in the words of a stack file; the first that fits. */
-const WORDS = [
-    [/ContainerSpec\.Image$|Labels\.com\.docker\.stack\.image$/, "image"],
-    [/ContainerSpec\.Env/, "environment"],
-    [/ContainerSpec\.Configs/, "configs"],
-    [/ContainerSpec\.Secrets/, "secrets"],
-    [/ContainerSpec\.Labels/, "labels"],
-    [/ContainerSpec\.Healthcheck/, "healthcheck"],
-    [/ContainerSpec\.Args/, "command"],
-    [/ContainerSpec\.Command/, "entrypoint"],
-    [/ContainerSpec\.Mounts/, "volumes"],
-    [/ContainerSpec\.(\w+)/, "$1"],
-    [/TaskTemplate\.Networks/, "networks"],
-    [/TaskTemplate\.Resources/, "deploy.resources"],
-    [/TaskTemplate\.RestartPolicy/, "deploy.restart_policy"],
-    [/TaskTemplate\.Placement/, "deploy.placement"],
-    [/TaskTemplate\.LogDriver/, "logging"],
-    [/^EndpointSpec\.Ports/, "ports"],
-    [/^EndpointSpec/, "deploy.endpoint_mode"],
-    [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
-    [/^Mode/, "deploy.mode"],
-    [/^UpdateConfig\.?(.*)$/, "deploy.update_config"],
-    [/^RollbackConfig/, "deploy.rollback_config"],
-    [/^Labels/, "deploy.labels"],
-];
-function fieldsOf(paths) {
-    const words = paths.map((path) => {
-        const [pattern, word] = WORDS.find(([candidate]) => candidate.test(path)) ?? [];
-        const found = pattern?.exec(path);
-        return word === undefined ? path : word.replace("$1", (found?.[1] ?? "").toLowerCase());
-    });
-    return [...new Set(words)];
-}
 
 
 /***/ }),
 
-/***/ 332:
+/***/ 4145:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29108,21 +29973,23 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
+var apply = __nccwpck_require__(7279);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
+var plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var spec = __nccwpck_require__(2880);
 // EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(4491);
+var render = __nccwpck_require__(1969);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
+var configs = __nccwpck_require__(5343);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
+var interpolate = __nccwpck_require__(9391);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
+var tree = __nccwpck_require__(7158);
 ;// CONCATENATED MODULE: ./src/stack/objection.ts
 
 
@@ -29268,8 +30135,9 @@ const KNOWN_KEYS = `version services networks volumes secrets configs
   type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
 
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/planning.ts
+
 
 
 
@@ -29307,7 +30175,7 @@ async function planning_plan(request, session, voice) {
     });
     const wanted = writes
         .filter(({ path }) => (0,plan/* writesService */.IJ)(path))
-        .map(({ body, auth }) => ({ spec: body, auth }));
+        .map(({ body, auth }) => ({ spec: (0,plan/* withPlatformsOf */.af)(survey.services, body), auth }));
     return (0,plan/* planDeployment */.HN)({
         stack: stack.name,
         wanted,
@@ -29315,6 +30183,9 @@ async function planning_plan(request, session, voice) {
         networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
         prune: request.prune,
         needs,
+        networks: writes
+            .filter(({ path }) => path === "/networks/create")
+            .map(({ body }) => (0,json/* textAt */.$6)(body, "Name")),
     });
 }
 function futures(names) {
@@ -29357,195 +30228,36 @@ function refusal(reason, { root }) {
 
 /***/ }),
 
-/***/ 1872:
+/***/ 2548:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-
-// EXPORTS
-__nccwpck_require__.d(__webpack_exports__, {
-  fw: () => (/* binding */ DRAFT_NAMES),
-  ev: () => (/* binding */ atRest),
-  iA: () => (/* binding */ prepare),
-  hc: () => (/* binding */ renderWith),
-  fb: () => (/* binding */ tellPlan)
-});
-
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
-// EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
-// EXTERNAL MODULE: ./src/release/release.ts
-var release = __nccwpck_require__(6672);
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
-;// CONCATENATED MODULE: ./src/commit-order.ts
-
-
-
-
-
-/** The commit that is live by the newest release record of the stack; undefined where there is none. */
-function liveCommit({ rawConfigs }, stack) {
-    const releases = rawConfigs
-        .filter((raw) => (0,release/* ownLabel */.tZ)(raw, "stack") === stack && /^\d+$/.test((0,release/* ownLabel */.tZ)(raw, "release")))
-        .toSorted((a, b) => Number((0,release/* ownLabel */.tZ)(b, "release")) - Number((0,release/* ownLabel */.tZ)(a, "release")));
-    const [newest] = releases;
-    return newest === undefined ? undefined : (0,release/* ownLabel */.tZ)(newest, "commit") || undefined;
-}
-/**
- * A push must not take the stack back: of two pushes in a row the older one's job may come last, and old runs are run again by mistake.
- * Where nobody can tell the order, the log says so, and the deployment goes on.
- */
-async function refuseOlder(inputs, survey, { run, github, voice }) {
-    if (run.event !== "push" || inputs.rollout.allowOlder || survey.services.length === 0)
-        return;
-    const { name } = inputs.stack;
-    const live = liveCommit(survey, name);
-    if (live === run.sha)
-        return;
-    if (live === undefined) {
-        voice.say(`No release on the swarm says which commit of ${name} is live, so this one may be older.`);
-        return;
-    }
-    const older = await github.isAncestor(run.sha, live);
-    if (older === true) {
-        const message = `The commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live: it is one of its ancestors.`;
-        const hint = "Nothing was changed. To go back on purpose, set `allow-older: true`, or deploy by hand (workflow_dispatch).";
-        throw new errors/* PreflightError */.wG([{ message, hint }]);
-    }
-    if (older === false)
-        return;
-    voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
-}
-
-// EXTERNAL MODULE: ./src/image/resolve.ts
-var resolve = __nccwpck_require__(7317);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
-// EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
-// EXTERNAL MODULE: ./src/planning.ts + 1 modules
-var planning = __nccwpck_require__(332);
-// EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
-// EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
-// EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(9424);
-// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(4491);
-// EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(1601);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
-;// CONCATENATED MODULE: ./src/settle.ts
-
-
-
-
-
-const AGAIN_MS = 1000;
-/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
-const STILL_MS = 30_000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
-/**
- * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
- * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
- * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
- * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
- */
-async function settled(first, request) {
-    const { stack, swarm, clock, voice, timeoutMs } = request;
-    const start = clock.now();
-    const said = new Set();
-    const sayOnce = (line) => {
-        if (!said.has(line))
-            voice.say(line);
-        said.add(line);
-    };
-    /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
-    const putBack = new Set();
-    let moved = { at: start, tasks: "" };
-    for (let survey = first;; survey = await swarm.survey(stack)) {
-        const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
-        if (unsettled.length === 0)
-            return survey;
-        const names = unsettled.map(({ name }) => name).join(", ");
-        if (clock.now() - start >= timeoutMs)
-            throw stillInFlight(unsettled, timeoutMs);
-        const tasks = statesOf(survey.tasks);
-        if (tasks !== moved.tasks)
-            moved = { at: clock.now(), tasks };
-        const isStill = clock.now() - moved.at >= STILL_MS;
-        for (const service of unsettled) {
-            const back = wayBack(service, isStill, putBack);
-            if (back === undefined)
-                continue;
-            putBack.add(service.id);
-            sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
-            await goBack(service, back, swarm, voice);
-        }
-        sayOnce(`Waiting for an earlier update of ${names} to end.`);
-        await clock.sleep(AGAIN_MS);
-    }
-}
-function isUnsettled(service, putBack) {
-    const { id, update } = service;
-    if (IN_FLIGHT.has(update?.state ?? ""))
-        return true;
-    return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
-}
-/** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
-function wayBack(service, isStill, putBack) {
-    const { id, update } = service;
-    if (putBack.has(id))
-        return undefined;
-    return update?.state === "paused" || (update?.state === "updating" && isStill)
-        ? before(service)
-        : undefined;
-}
-/** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
-function before({ spec, previous }) {
-    const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
-    return sameTasks ? undefined : previous;
-}
-function state({ update }) {
-    return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
-}
-/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
-async function goBack(service, back, swarm, voice) {
-    try {
-        await swarm.updateService(service, back, undefined);
-    }
-    catch (error) {
-        voice.say(`${service.name} could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
-    }
-}
-function statesOf(tasks) {
-    return tasks
-        .map(({ id, state: now }) => `${id} ${now}`)
-        .toSorted(text_order/* compareTexts */.q)
-        .join(",");
-}
-function stillInFlight(services, timeoutMs) {
-    const problems = services.map(({ name }) => {
-        const message = `An earlier update of ${name} is still in flight after ${(0,duration/* formatDuration */.a)(timeoutMs)}.`;
-        const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
-        return { message, hint };
-    });
-    return new errors/* PreflightError */.wG(problems);
-}
-
-// EXTERNAL MODULE: ./src/sources.ts
-var sources = __nccwpck_require__(6197);
-;// CONCATENATED MODULE: ./src/prepare.ts
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   LD: () => (/* binding */ decide),
+/* harmony export */   ev: () => (/* binding */ atRest),
+/* harmony export */   fb: () => (/* binding */ tellPlan),
+/* harmony export */   iA: () => (/* binding */ prepare)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7279);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9859);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9202);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5699);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(840);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6526);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_18__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(4044);
+/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(4145);
+/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(2938);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(7857);
+/* harmony import */ var _release_record_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(4500);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(8685);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(1884);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_15__ = __nccwpck_require__(1969);
+/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_16__ = __nccwpck_require__(8696);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_17__ = __nccwpck_require__(5867);
 
 
 
@@ -29564,51 +30276,33 @@ var sources = __nccwpck_require__(6197);
 
 
 
-/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
-const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
-function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
-    const { stack, image } = inputs;
-    const { folder } = sources;
-    return (0,render/* render */.XX)({
-        templates: sources.templates,
-        unread: sources.unread,
-        stack: stack.name,
-        variables: stack.variables,
-        secrets: stack.secrets,
-        environment: world.environment,
-        strict: stack.strict,
-        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
-        envFile: sources.envFile,
-        envConfig: stack.envConfig,
-        namingKey: naming.key,
-        taken: naming.taken,
-        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
-        image: { ...image, digest },
-        commit: world.run.sha,
-        dockerMajor,
-    });
-}
-/** Lets an earlier update come to rest, resolves every image, and plans; refuses what can't work. */
+
+
+/** Lets an earlier update come to rest, and decides what is to be done; refuses what can't work. */
 async function prepare(digest, found, deployment, session) {
+    await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_4__/* .refuseOlder */ .z)(deployment.inputs, found.survey, deployment.world);
+    const survey = await atRest(found.survey, deployment, session);
+    const images = survey === found.survey ? found.images : new _image_resolve_js__WEBPACK_IMPORTED_MODULE_6__/* .ImageLookup */ .Ur(session); // After a wait, what registries said is old.
+    return await decide(digest, { survey, images }, deployment, session);
+}
+/** Resolves every image, and plans. Writes nothing anywhere. */
+async function decide(digest, { survey, images: lookup }, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
     const { voice } = world;
-    await refuseOlder(inputs, found.survey, world);
-    const survey = await atRest(found.survey, deployment, session);
     const namingKey = namingKeyOf(survey, deployment.draft);
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
-    const rendered = renderWith(digest, naming, deployment);
+    const rendered = (0,_begin_js__WEBPACK_IMPORTED_MODULE_2__/* .renderWith */ .hc)(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
-    const lookup = survey === found.survey ? found.images : new resolve/* ImageLookup */.U(session); // After a wait, what registries said is old.
-    const images = await (0,resolve/* resolveImages */.B)(rendered, lookup, survey.services, inputs.image.repository);
-    const stack = (0,render/* pinned */.dp)(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
-    const told = new Set(deployment.draft.warnings.map(errors/* describe */.q0));
-    const untold = rendered.warnings.filter((warning) => !told.has((0,errors/* describe */.q0)(warning)));
+    const images = await (0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_6__/* .resolveImages */ .Be)(rendered, lookup, survey.services, inputs.image.repository);
+    const stack = (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_15__/* .pinned */ .dp)(rendered, images.pins);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .withoutDraftDigest */ .Us)((0,_stack_render_js__WEBPACK_IMPORTED_MODULE_15__/* .printed */ .zd)(stack)));
+    const told = new Set(deployment.draft.warnings.map(_errors_js__WEBPACK_IMPORTED_MODULE_5__/* .describe */ .q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,_errors_js__WEBPACK_IMPORTED_MODULE_5__/* .describe */ .q0)(warning)));
     for (const warning of [...untold, ...images.warnings])
         voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
-    (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
+    (0,_apply_js__WEBPACK_IMPORTED_MODULE_1__/* .refuseForeignConfigs */ .Qm)(objects, survey);
     const { networks, prune } = inputs.stack;
     const request = {
         stack,
@@ -29620,57 +30314,83 @@ async function prepare(digest, found, deployment, session) {
         folder: sources.folder,
         dockerMajor,
     };
-    const plan = await (0,planning/* plan */.e)(request, session, voice);
-    tellPlan(plan, deployment);
+    const plan = await (0,_planning_js__WEBPACK_IMPORTED_MODULE_8__/* .plan */ .e)(request, session, voice);
+    tellPlan({ plan, survey }, objects, deployment);
     return { stack, survey, plan, objects, images };
 }
 /** What is there once nothing of an earlier update is in flight or paused. */
 async function atRest(survey, { inputs, world: { clock, voice } }, { swarm }) {
     const { timeoutMs } = inputs.rollout;
-    return await settled(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
+    return await (0,_settle_js__WEBPACK_IMPORTED_MODULE_16__/* .settled */ .g)(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
 }
-/** Into the log and the facts; refuses a plan that would harm what runs. */
-function tellPlan(plan, { inputs, world: { voice }, facts }) {
-    facts.plan = plan;
+/** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
+function tellPlan({ plan, survey }, objects, rollout) {
+    const { inputs, world, facts } = rollout;
+    const { voice } = world;
+    const secrets = [...inputs.stack.secrets.values()];
+    const changes = (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .changesOf */ .fs)(plan, { survey, objects, secrets });
+    facts.changes = changes;
+    facts.planDigest = (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .planDigest */ .Gb)(changes, inputs.image.build === undefined ? "" : facts.digest);
+    facts.drift = driftOf(survey, rollout, secrets);
     facts.services = plan.services.map(plannedResult);
     voice.group("Plan");
-    (0,report/* planLines */.HN)(plan, inputs.mode).forEach((line) => voice.say(line));
-    refusePaused(plan);
+    for (const line of [...(0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .driftLines */ .$m)(facts.drift), ...(0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .planLines */ .HN)(changes, inputs.mode)])
+        voice.say(line);
+    refuseOther(rollout);
+    if (inputs.mode !== "plan")
+        refusePaused(plan);
     voice.endGroup();
 }
-/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
-const NAMING_KEY = "swarm-stack-deploy_naming-key";
+/** What was done to the stack behind our back; nothing where no record tells what we had left. */
+function driftOf(survey, { inputs, world }, secrets) {
+    const { name } = inputs.stack;
+    const [newest] = (0,_release_history_js__WEBPACK_IMPORTED_MODULE_10__/* .readHistory */ .c)((0,_release_record_js__WEBPACK_IMPORTED_MODULE_11__/* .recordsOf */ .M$)(survey.rawConfigs, name).slice(0, 1), world).releases;
+    return newest === undefined ? [] : (0,_release_drift_js__WEBPACK_IMPORTED_MODULE_9__/* .driftSince */ .S)(newest, name, survey, secrets);
+}
+/** Another plan than the one that somebody has approved. */
+function refuseOther({ inputs, facts }) {
+    const { approvedPlan } = inputs.stack;
+    if (approvedPlan === undefined)
+        return;
+    const different = (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .differingParts */ .dl)(approvedPlan, facts.planDigest);
+    if (different === undefined)
+        return;
+    const what = different.length === 0 ? "" : ` Different: ${different.join(", ")}.`;
+    const message = `This is another plan than the one that "plan-digest" names.${what}`;
+    const hint = "Nothing was changed. The log has the plan as it is now: plan and approve it again, with the same inputs in both jobs.";
+    throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .PreflightError */ .wG([{ message, hint }]);
+}
 /**
  * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
  * has secrets makes it and creates it with its other configs. Should two do so at once, the slower one's secrets get new names the
  * next time: one roll too many, nothing lost.
  */
 function namingKeyOf(survey, draft) {
-    const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
+    const existing = survey.configs.find(({ name }) => name === _changes_js__WEBPACK_IMPORTED_MODULE_3__/* .NAMING_KEY */ .F2)?.bytes;
     if (existing !== undefined)
         return { bytes: existing, isNew: false };
     const isNew = draft.objects.some(({ kind }) => kind === "secret");
-    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : DRAFT_NAMES.key, isNew };
+    return { bytes: isNew ? (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.randomBytes)(32) : _begin_js__WEBPACK_IMPORTED_MODULE_2__/* .DRAFT_NAMES */ .fw.key, isNew };
 }
 /** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
 function takenByOthers(survey, stack) {
     const others = (objects) => new Set(objects
-        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
-        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
+        .filter((raw) => ![stack, ""].includes((0,_json_js__WEBPACK_IMPORTED_MODULE_18__/* .textAt */ .$6)(raw, "Spec", "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .STACK_LABEL */ .GF)))
+        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_18__/* .textAt */ .$6)(raw, "Spec", "Name")));
     const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
     return (kind, name) => names[kind].has(name);
 }
 function namingKeyObject(bytes) {
-    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
-    return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
+    const labels = new Map([[_stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .MANAGED_LABEL */ .bS, "true"]]);
+    return { kind: "config", name: _changes_js__WEBPACK_IMPORTED_MODULE_3__/* .NAMING_KEY */ .F2, bytes, labels, templateDriver: undefined };
 }
 function plannedResult({ name, change, before, wanted }) {
     return {
         name,
         change,
-        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
-        imageSent: (0,report/* imageOf */.dT)(wanted),
-        imageAfter: (0,report/* imageOf */.dT)(wanted ?? before?.spec),
+        imageBefore: (0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .imageOf */ .dT)(before?.spec),
+        imageSent: (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .withoutDraftDigest */ .Us)((0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .imageOf */ .dT)(wanted)),
+        imageAfter: (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .withoutDraftDigest */ .Us)((0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .imageOf */ .dT)(wanted ?? before?.spec)),
         state: change,
         detail: "",
         durationMs: undefined,
@@ -29678,18 +30398,18 @@ function plannedResult({ name, change, before, wanted }) {
 }
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
 function refusePaused(plan) {
-    const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
+    const problems = (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .changed */ .tD)(plan).flatMap(({ before, sameTemplate }) => {
         if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
             return [];
         const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
         return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
     });
     if (problems.length > 0)
-        throw new errors/* PreflightError */.wG(problems);
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .PreflightError */ .wG(problems);
 }
 function objectLabels(object, { inputs, world }) {
     const labels = new Map(object.labels);
-    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
+    labels.set(_stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .STACK_LABEL */ .GF, inputs.stack.name);
     const own = {
         stack: inputs.stack.name,
         key: object.key,
@@ -29698,14 +30418,57 @@ function objectLabels(object, { inputs, world }) {
         run: world.run.runUrl,
     };
     for (const [key, value] of Object.entries(own))
-        labels.set(`${defaults/* LABEL_PREFIX */.Ag}${key}`, value);
+        labels.set(`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .LABEL_PREFIX */ .Ag}${key}`, value);
     return labels;
 }
 
 
 /***/ }),
 
-/***/ 5205:
+/***/ 2938:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   S: () => (/* binding */ driftSince)
+/* harmony export */ });
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9202);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3132);
+
+
+
+
+
+
+/** Compares what runs with the newest release. A service that this action never deployed is no part of either. */
+function driftSince(release, stack, survey, secrets) {
+    const short = (name) => name.replace(`${stack}_`, "");
+    const recorded = new Map(release.services.map((spec) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name"), spec]));
+    const live = new Map(survey.services.map((service) => [service.name, service]));
+    const ids = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)(survey.networks);
+    // A network that was made anew in the meantime is the same one to the stack file.
+    const renewed = release.networks.map(({ name, id }) => [id, ids.get(name) ?? id]);
+    const networkIds = new Map([...renewed, ...ids]);
+    const kept = [...recorded].flatMap(([name, spec]) => {
+        const now = live.get(name);
+        if (now === undefined)
+            return [{ service: short(name), change: "removed", details: [] }];
+        const details = (0,_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .fieldChanges */ .wV)(spec, now.spec, networkIds, secrets);
+        return details.length === 0 ? [] : [{ service: short(name), change: "changed", details }];
+    });
+    const added = [...live.values()]
+        .filter((service) => !recorded.has(service.name) && (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .isManaged */ .yF)(service))
+        .map(({ name }) => ({ service: short(name), change: "added", details: [] }));
+    return [...kept, ...added];
+}
+
+
+/***/ }),
+
+/***/ 7857:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29713,14 +30476,14 @@ function objectLabels(object, { inputs, world }) {
 /* harmony export */   L: () => (/* binding */ keepRelease),
 /* harmony export */   c: () => (/* binding */ readHistory)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2707);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1872);
-/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6776);
-/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6672);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3079);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6795);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9859);
+/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4500);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3132);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5867);
 
 
 
@@ -29852,7 +30615,7 @@ async function tidy({ release, survey, services, records }, { inputs, world }, {
 
 /***/ }),
 
-/***/ 6776:
+/***/ 4500:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29863,10 +30626,10 @@ async function tidy({ release, survey, services, records }, { inputs, world }, {
 /* harmony export */   dS: () => (/* binding */ encoded),
 /* harmony export */   oR: () => (/* binding */ joined)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7856);
-/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6672);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1884);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3132);
 
 
 
@@ -29979,7 +30742,7 @@ function texts(raw, key) {
 
 /***/ }),
 
-/***/ 6672:
+/***/ 3132:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29991,9 +30754,9 @@ function texts(raw, key) {
 /* harmony export */   l7: () => (/* binding */ releaseOf),
 /* harmony export */   tZ: () => (/* binding */ ownLabel)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8301);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7856);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9321);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1884);
 
 
 
@@ -30071,11 +30834,12 @@ function ownLabel(raw, name) {
 
 /***/ }),
 
-/***/ 665:
+/***/ 8685:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   $m: () => (/* binding */ driftLines),
 /* harmony export */   HN: () => (/* binding */ planLines),
 /* harmony export */   V4: () => (/* binding */ outputs),
 /* harmony export */   dT: () => (/* binding */ imageOf),
@@ -30085,14 +30849,18 @@ function ownLabel(raw, name) {
 /* harmony export */   xS: () => (/* binding */ attemptLines),
 /* harmony export */   z: () => (/* binding */ summary)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4005);
-/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3919);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3564);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(1601);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2464);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(301);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9202);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(9587);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(4144);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2685);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7336);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4044);
+/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2938);
+
+
 
 
 
@@ -30114,7 +30882,10 @@ function noFacts() {
         renderedFile: "",
         recorded: "",
         manager: "",
-        plan: undefined,
+        changes: undefined,
+        planDigest: "",
+        drift: [],
+        notes: [],
         services: [],
         stories: [],
         aftermath: [],
@@ -30133,16 +30904,18 @@ function outputs(facts) {
         digest: facts.digest,
         "config-name": facts.configName,
         "rendered-file": facts.renderedFile,
-        plan: JSON.stringify(planJson(facts.plan)),
+        plan: JSON.stringify(planJson(facts)),
+        changes: facts.changes === undefined ? "" : String((0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(facts.changes)),
+        "plan-digest": facts.planDigest,
         services: JSON.stringify(facts.services.map((service) => serviceJson(service, facts.stories))),
         "deployment-id": "",
     };
 }
-function planJson(plan) {
-    if (plan === undefined)
+/** As docs/plan.schema.json describes it; empty where there is no plan. */
+function planJson({ changes, drift, planDigest }) {
+    if (changes === undefined)
         return {};
-    const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
-    return { stack: plan.stack, services, ...plan.needs };
+    return { ...changes, changes: (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes), drift, digest: planDigest };
 }
 function serviceJson(service, stories) {
     const failingTasks = stories
@@ -30162,40 +30935,74 @@ function serviceJson(service, stories) {
 }
 /** The image of a service spec; empty without one. */
 function imageOf(spec) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
-/** The plan as log lines. */
-function planLines(plan, mode) {
-    const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
-    const services = plan.services.map(({ name, change, fields, wanted, before }) => {
-        const image = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(imageOf(wanted ?? before?.spec));
-        const why = {
-            create: "new",
-            update: fields.join(", "),
-            remove: mode === "rollback" ? "not in the release" : "no longer in the file",
-            unchanged: "unchanged",
-            foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
-        };
-        return `${sign[change]} ${name}  ${image}  (${why[change]})`;
-    });
+const SIGNS = {
+    create: "+",
+    update: "~",
+    remove: "-",
+    unchanged: "=",
+    foreign: "?",
+};
+/** The plan as log lines: a diff that needs no colours. A deployment leaves out what it leaves alone, services excepted. */
+function planLines(changes, mode) {
+    const objects = objectsOf(changes).filter(({ change }) => mode === "plan" || !["unchanged", "foreign"].includes(change));
     return [
-        ...plan.needs.networks.map((name) => `+ network ${name}`),
-        ...plan.needs.configs.map((name) => `+ config ${name}`),
-        ...plan.needs.secrets.map((name) => `+ secret ${name}`),
-        ...services,
+        ...objects.map(({ kind, name, change, before }) => `${SIGNS[change]} ${kind} ${name}${before === undefined ? "" : ` (in place of ${before})`}`),
+        ...changes.services.flatMap((service) => serviceLines(service, mode)),
     ];
+}
+function serviceLines({ name, change, image, fields, details, consequence }, mode) {
+    const why = {
+        create: "new",
+        update: fields.join(", "),
+        remove: mode === "rollback" ? "not in the release" : "no longer in the file",
+        unchanged: "unchanged",
+        foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
+    };
+    const line = `${SIGNS[change]} ${name}  ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)}  (${why[change]})`;
+    if (change !== "update")
+        return [line];
+    return [line, ...details.map((detail) => `    ${detailLine(detail)}`), `    → ${TASKS[consequence]}`];
+}
+/** What a change means for the tasks of a service. */
+const TASKS = {
+    "starts tasks": "its tasks are started",
+    "ends tasks": "its tasks are ended",
+    "restarts tasks": "its tasks are restarted: each one ends before its successor starts",
+    rolling: "its tasks are replaced: each one's successor starts before it ends",
+    "in place": "its tasks stay, or become more or fewer",
+    nothing: "its tasks stay as they are",
+};
+/** `~ deploy.replicas: 1 → 3`; a value that could be a secret is not told. */
+function detailLine({ field, change, before, after }) {
+    const sign = { added: "+", removed: "-", changed: "~" }[change];
+    const shown = [before, after].filter((value) => value !== undefined && value !== "");
+    return `${sign} ${field}: ${shown.length === 0 ? change : shown.join(" → ")}`;
+}
+/** What was changed behind our back, as log lines. */
+function driftLines(drift) {
+    return drift.flatMap(({ service, change, details }) => [
+        `! ${service} was ${change} on the swarm since the last release`,
+        ...details.map((detail) => `    ${detailLine(detail)}`),
+    ]);
+}
+function objectsOf(changes) {
+    const { networks, configs, secrets, volumes } = changes;
+    return Object.entries({ network: networks, config: configs, secret: secrets, volume: volumes }).flatMap(([kind, all]) => all.map((each) => ({ ...each, kind })));
 }
 /** GitHub drops a summary of more than a megabyte. */
 const MOST_STORIES = 10;
-/** The job summary, in GitHub's Markdown. */
-function summary(facts) {
+/** The job summary, in GitHub's Markdown. `short`: without the details of a plan, for where there is no room for them. */
+function summary(facts, length = "whole") {
     return [
         `## ${title(facts)}`,
         facts.problems.length > 0
             ? facts.problems.map((problem) => `- ${escapeMarkdown((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .describe */ .q0)(problem))}`).join("\n")
             : "",
         facts.aftermath.map(escapeMarkdown).join("  \n"),
-        servicesTable(facts),
+        facts.notes.map(escapeMarkdown).join("  \n"),
+        facts.mode === "plan" ? planMarkdown(facts, length) : servicesTable(facts),
         timeline(facts.services),
         ...facts.stories.slice(0, MOST_STORIES).map(storyMarkdown),
         facts.stories.length > MOST_STORIES
@@ -30213,11 +31020,58 @@ function title(facts) {
             return `✅ ${what} is deployed`;
         case "unchanged":
             return `✅ ${what} was already running: nothing changed`;
+        case "planned":
+            return plannedTitle(what, facts.changes);
         case "rolled-back":
             return `✅ ${what} runs again`;
         case "failed":
-            return `❌ ${what} was not ${facts.mode === "rollback" ? "brought back" : "deployed"}${facts.reason === "" ? "" : ` (${facts.reason})`}`;
+            return `❌ ${what} ${FAILED[facts.mode]}${facts.reason === "" ? "" : ` (${facts.reason})`}`;
     }
+}
+const FAILED = {
+    deploy: "was not deployed",
+    plan: "could not be planned",
+    rollback: "was not brought back",
+};
+function plannedTitle(what, changes) {
+    if (changes === undefined)
+        return `📋 The files of ${what} are in order`;
+    const count = (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes);
+    if (count === 0)
+        return `📋 To deploy ${what} would change nothing`;
+    return `📋 To deploy ${what} would change ${count === 1 ? "one thing" : `${count} things`}`;
+}
+/** What is to be changed as a table, its fields folded, and then what stays. */
+function planMarkdown({ changes, drift, mode, planDigest }, length) {
+    if (changes === undefined)
+        return "";
+    const things = [
+        ...changes.services.map((each) => ({ ...each, kind: "service", before: undefined })),
+        ...objectsOf(changes).map((each) => ({ ...each, image: "", fields: [], consequence: undefined })),
+    ];
+    const rows = things
+        .filter(({ change }) => change !== "unchanged" && change !== "foreign")
+        .map(({ kind, name, change, before, image, fields, consequence }) => {
+        const what = [
+            image === "" ? "" : code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)),
+            before === undefined ? "" : `in place of ${code(before)}`,
+            fields.length === 0 ? "" : escapeMarkdown(fields.join(", ")),
+        ].filter((part) => part !== "");
+        const tasks = consequence === undefined ? "" : TASKS[consequence];
+        return `| ${SIGNS[change]} | ${kind} | ${code(name)} | ${change} | ${what.join(" ")} | ${tasks} |`;
+    });
+    const table = ["| | | name | change | what | tasks |", "|---|---|---|---|---|---|", ...rows].join("\n");
+    const lines = length === "short" ? [] : [...driftLines(drift), ...planLines(changes, mode)];
+    return [
+        drift.length === 0
+            ? ""
+            : `Changed on the swarm since the last release: ${drift.map(({ service }) => code(service)).join(", ")}.`,
+        rows.length === 0 ? "" : table,
+        lines.length === 0 ? "" : `<details><summary>The whole plan</summary>\n\n${fenced(lines)}\n\n</details>`,
+        `<sub>Plan ${code(planDigest.slice(0, 19))}</sub>`,
+    ]
+        .filter((part) => part !== "")
+        .join("\n\n");
 }
 function servicesTable(facts) {
     if (facts.services.length === 0)
@@ -30231,7 +31085,7 @@ function servicesTable(facts) {
         unknown: "❔",
     };
     const rows = facts.services.map((service) => {
-        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(service.durationMs);
+        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(service.durationMs);
         const cells = [
             `${icons[service.state] ?? ""} ${service.state}`,
             code(service.name),
@@ -30247,7 +31101,7 @@ function servicesTable(facts) {
 /** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
 function imageCell(service) {
     const stages = [service.imageBefore, service.imageSent, service.imageAfter].filter((image) => image !== "");
-    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
+    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
     const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
     const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
     return images
@@ -30288,7 +31142,7 @@ function attemptsTable({ attempts }) {
     if (attempts.length < 2)
         return "";
     const rows = attempts.map(({ createdAt, image, state, exitCode, error }) => {
-        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
+        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
         return `| ${cells.map((cell, column) => (column === 1 ? cell : escapeMarkdown(cell))).join(" | ")} |`;
     });
     return ["| task made | image | state | exit code | error |", "|---|---|---|---|---|", ...rows].join("\n");
@@ -30299,7 +31153,7 @@ function attemptLines({ attempts }) {
         return [];
     return attempts.map(({ createdAt, image, state, exitCode, error }) => {
         const ended = exitCode === undefined ? state : `${state} (${exitCode})`;
-        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
+        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
     });
 }
 /** `2026-08-01T10:00:00.123456789Z` to the second. */
@@ -30329,7 +31183,7 @@ function footer(facts) {
 }
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines) {
-    const text = lines.map((line) => (0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_7__/* .shortened */ .vI)((0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_7__/* .printable */ .g$)(line))).join("\n");
+    const text = lines.map((line) => (0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_9__/* .shortened */ .vI)((0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_9__/* .printable */ .g$)(line))).join("\n");
     const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
     const fence = "`".repeat(longest + 1);
     return `${fence}text\n${text}\n${fence}`;
@@ -30357,7 +31211,7 @@ function oneLine(text) {
 
 /***/ }),
 
-/***/ 473:
+/***/ 3821:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30366,13 +31220,13 @@ function oneLine(text) {
 /* harmony export */   n_: () => (/* binding */ ChangedMeanwhile),
 /* harmony export */   pJ: () => (/* binding */ exchangeSpec)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2707);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6795);
 
 
 
@@ -30477,7 +31331,7 @@ function same(live, canonical, networkIds) {
 
 /***/ }),
 
-/***/ 4848:
+/***/ 49:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30490,29 +31344,31 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/carry-out.ts + 2 modules
-var carry_out = __nccwpck_require__(476);
+var carry_out = __nccwpck_require__(9816);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
-var publish = __nccwpck_require__(5289);
+var publish = __nccwpck_require__(5870);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(3564);
+var image_reference = __nccwpck_require__(4144);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
+var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/lock.ts
-var src_lock = __nccwpck_require__(9188);
+var src_lock = __nccwpck_require__(9696);
 // EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
-// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
-var prepare = __nccwpck_require__(1872);
+var src_plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/begin.ts + 1 modules
+var begin = __nccwpck_require__(9859);
+// EXTERNAL MODULE: ./src/prepare.ts
+var prepare = __nccwpck_require__(2548);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var spec = __nccwpck_require__(2880);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
+var configs = __nccwpck_require__(5343);
 // EXTERNAL MODULE: ./src/release/release.ts
-var release_release = __nccwpck_require__(6672);
+var release_release = __nccwpck_require__(3132);
 ;// CONCATENATED MODULE: ./src/release/going-back.ts
 
 
@@ -30594,19 +31450,19 @@ function gone({ kind, name }, release) {
 }
 
 // EXTERNAL MODULE: ./src/release/history.ts
-var release_history = __nccwpck_require__(5205);
+var release_history = __nccwpck_require__(7857);
 // EXTERNAL MODULE: ./src/release/record.ts
-var record = __nccwpck_require__(6776);
+var record = __nccwpck_require__(4500);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
+var report = __nccwpck_require__(8685);
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
+var apply = __nccwpck_require__(7279);
 // EXTERNAL MODULE: ./src/restore.ts
-var restore = __nccwpck_require__(473);
+var restore = __nccwpck_require__(3821);
 // EXTERNAL MODULE: ./src/together.ts
-var together = __nccwpck_require__(2297);
+var together = __nccwpck_require__(5749);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/send-specs.ts
 
 
@@ -30749,6 +31605,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 /**
  * Mode `rollback`: all services of the stack return to an earlier release that the swarm remembers, by digest and with its configs and
  * secrets. Nothing is built and no stack file is read. It is watched and judged as a deployment is, and becomes a release of its own.
@@ -30773,8 +31630,8 @@ async function rollback(inputs, world, facts) {
         refuseIncomplete(release, found);
         const survey = await (0,prepare/* atRest */.ev)(found, rollout, session);
         const { plan } = planFor(release, survey, inputs, session);
-        (0,prepare/* tellPlan */.fb)(plan, rollout);
         const prepared = { plan, survey };
+        (0,prepare/* tellPlan */.fb)(prepared, [], rollout);
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
         if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
             return;
@@ -30860,7 +31717,7 @@ function againOf(release) {
 
 /***/ }),
 
-/***/ 6190:
+/***/ 9042:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30871,8 +31728,8 @@ function againOf(release) {
 /* harmony export */   jj: () => (/* binding */ endedByItself),
 /* harmony export */   o0: () => (/* binding */ samePlace)
 /* harmony export */ });
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6188);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8301);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2880);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9321);
 
 
 
@@ -31034,112 +31891,137 @@ function states(open) {
 
 /***/ }),
 
-/***/ 6197:
+/***/ 8696:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   t: () => (/* binding */ readSources)
+/* harmony export */   K: () => (/* binding */ unsettledLines),
+/* harmony export */   g: () => (/* binding */ settled)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8028);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_interpolate_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(4291);
-/* harmony import */ var _stack_paths_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9424);
-/* harmony import */ var _stack_stack_file_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1891);
-/* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6546);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2685);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8953);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5867);
 
 
 
 
 
-
-
-
-/** Reads the stack files and the env file, as far as they can be read. */
-function readSources(stack, files) {
-    const missing = [];
-    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
-    const read = found.flatMap((path) => {
-        const bytes = files.read(path);
-        if (bytes === undefined)
-            missing.push(unreadable("stack-file", path, files));
-        return bytes === undefined ? [] : [{ path: (0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_6__/* .cleanPath */ .t)("", path), bytes }];
-    });
-    const envFile = readEnvFile(stack.envFile, files, missing);
-    const malformed = [];
-    const warnings = [];
-    const templates = parseAll(read, malformed, warnings);
-    const folder = folderOf((0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_6__/* .cleanPath */ .t)("", found[0] ?? ""));
-    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
-}
-function defaultFile(files, problems) {
-    const path = _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_FILES */ .dN.find((name) => files.read(name) !== undefined);
-    if (path !== undefined)
-        return [path];
-    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
-    problems.push({ message: `There is no stack file: none of ${_inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_FILES */ .dN.join(", ")} exists.`, hint });
-    return [];
-}
-function parseAll(files, malformed, warnings) {
-    return files.flatMap(({ path, bytes }) => {
-        try {
-            return [(0,_stack_stack_file_js__WEBPACK_IMPORTED_MODULE_3__/* .parseStackFile */ .S)(bytes, path, warnings)];
+const AGAIN_MS = 1000;
+/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
+const STILL_MS = 30_000;
+const IN_FLIGHT = new Set(["updating", "rollback_started"]);
+/**
+ * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
+ * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
+ * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
+ * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
+ */
+async function settled(first, request) {
+    const { stack, swarm, clock, voice, timeoutMs } = request;
+    const start = clock.now();
+    const said = new Set();
+    const sayOnce = (line) => {
+        if (!said.has(line))
+            voice.say(line);
+        said.add(line);
+    };
+    /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
+    const putBack = new Set();
+    let moved = { at: start, tasks: "" };
+    for (let survey = first;; survey = await swarm.survey(stack)) {
+        const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
+        if (unsettled.length === 0)
+            return survey;
+        const names = unsettled.map(({ name }) => name).join(", ");
+        if (clock.now() - start >= timeoutMs)
+            throw stillInFlight(unsettled, timeoutMs);
+        const tasks = statesOf(survey.tasks);
+        if (tasks !== moved.tasks)
+            moved = { at: clock.now(), tasks };
+        const isStill = clock.now() - moved.at >= STILL_MS;
+        for (const service of unsettled) {
+            const back = wayBack(service, isStill, putBack);
+            if (back === undefined)
+                continue;
+            putBack.add(service.id);
+            sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
+            await goBack(service, back, swarm, voice);
         }
-        catch (error) {
-            if (!(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .StackFileError */ .Ne))
-                throw error;
-            malformed.push(...error.problems);
-            return [];
-        }
-    });
-}
-function readEnvFile(path, files, problems) {
-    if (path === undefined)
-        return undefined;
-    const bytes = files.read(path);
-    if (bytes === undefined) {
-        problems.push(unreadable("env-file", path, files));
-        return undefined;
+        sayOnce(`Waiting for an earlier update of ${names} to end.`);
+        await clock.sleep(AGAIN_MS);
     }
-    const refused = (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_2__/* .refusedBySwarm */ .Aw)(bytes.byteLength);
-    if (refused === undefined)
-        return { path, bytes };
-    problems.push({ message: `The env file "${path}" ${refused}.` });
-    return undefined;
 }
-function unreadable(input, path, files) {
-    const folder = folderOf(path);
-    const names = files.list(folder);
-    const near = (0,_stack_interpolate_js__WEBPACK_IMPORTED_MODULE_7__/* .nearest */ .p)(path.split("/").pop() ?? path, names);
-    const exists = files.exists(path);
-    const what = exists ? "can't be read as a file" : "does not exist";
-    const prefix = folder === "." ? "" : `${folder}/`;
-    const hint = near !== undefined && !exists
-        ? `Did you mean ${prefix}${near}?`
-        : "Paths start at the workspace; is actions/checkout missing before this step?";
-    return { message: `"${input}" is "${path}", which ${what}.`, hint };
+/** What a deployment would have to wait for, or put back, before anything new could be sent: a sentence for each service. */
+function unsettledLines({ services }) {
+    return services
+        .filter((service) => isUnsettled(service, new Set()))
+        .map(({ name, update }) => `An earlier update of ${name} is in flight (${update?.state}: ${update?.message}). A deployment lets it end, or puts back one that is stuck or paused, before it plans.`);
 }
-function folderOf(path) {
-    const slash = path.lastIndexOf("/");
-    return slash === -1 ? "." : path.slice(0, slash) || "/";
+function isUnsettled(service, putBack) {
+    const { id, update } = service;
+    if (IN_FLIGHT.has(update?.state ?? ""))
+        return true;
+    return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
+}
+/** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
+function wayBack(service, isStill, putBack) {
+    const { id, update } = service;
+    if (putBack.has(id))
+        return undefined;
+    return update?.state === "paused" || (update?.state === "updating" && isStill)
+        ? before(service)
+        : undefined;
+}
+/** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
+function before({ spec, previous }) {
+    const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
+    return sameTasks ? undefined : previous;
+}
+function state({ update }) {
+    return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
+}
+/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
+async function goBack(service, back, swarm, voice) {
+    try {
+        await swarm.updateService(service, back, undefined);
+    }
+    catch (error) {
+        voice.say(`${service.name} could not be put back: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+    }
+}
+function statesOf(tasks) {
+    return tasks
+        .map(({ id, state: now }) => `${id} ${now}`)
+        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_2__/* .compareTexts */ .q)
+        .join(",");
+}
+function stillInFlight(services, timeoutMs) {
+    const problems = services.map(({ name }) => {
+        const message = `An earlier update of ${name} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_3__/* .formatDuration */ .a)(timeoutMs)}.`;
+        const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
+        return { message, hint };
+    });
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG(problems);
 }
 
 
 /***/ }),
 
-/***/ 6188:
+/***/ 2880:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Ub: () => (/* binding */ networkIdsOf),
 /* harmony export */   Yu: () => (/* binding */ canonicalSpec),
+/* harmony export */   Zk: () => (/* binding */ differingPaths),
+/* harmony export */   c7: () => (/* binding */ engineDefault),
 /* harmony export */   tX: () => (/* binding */ differences)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8301);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6533);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9321);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8953);
 
 
 
@@ -31156,14 +32038,18 @@ function networkIdsOf(networks) {
     return new Map(networks.map((raw) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Id")]));
 }
 /** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
-function differences(a, b, path = "") {
+function differences(a, b) {
+    return differingPaths(a, b).map((path) => path.join("."));
+}
+/** The same, as paths. */
+function differingPaths(a, b, path = []) {
     if (JSON.stringify(a) === JSON.stringify(b))
         return [];
     if (!(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(a ?? b) || !(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(b ?? a))
         return [path];
     const [left, right] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .objectAt */ .lJ)(a), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .objectAt */ .lJ)(b)];
     const keys = [...new Set([...Object.keys(left), ...Object.keys(right)])].toSorted();
-    const found = keys.flatMap((key) => differences(left[key], right[key], path === "" ? key : `${path}.${key}`));
+    const found = keys.flatMap((key) => differingPaths(left[key], right[key], [...path, key]));
     return found.length === 0 ? [path] : found; // One of them is empty, the other one missing.
 }
 /** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
@@ -31249,7 +32135,7 @@ function canonicalScalar(value, path, networkIds) {
 
 /***/ }),
 
-/***/ 6939:
+/***/ 5343:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31265,11 +32151,11 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony export */ });
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
-/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4364);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6424);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7158);
 
 
 
@@ -31491,7 +32377,7 @@ function external(name, { key, value }) {
 
 /***/ }),
 
-/***/ 7856:
+/***/ 1884:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31503,11 +32389,11 @@ function external(name, { key, value }) {
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6939);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5343);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
 
 
 
@@ -31617,7 +32503,7 @@ function setFormatVersion(root, dockerMajor) {
 
 /***/ }),
 
-/***/ 4291:
+/***/ 9391:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31818,7 +32704,7 @@ function editDistance(a, b, most) {
 
 /***/ }),
 
-/***/ 9424:
+/***/ 7436:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31845,7 +32731,7 @@ function cleanPath(folder, path) {
 
 /***/ }),
 
-/***/ 1619:
+/***/ 4383:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31853,7 +32739,7 @@ function cleanPath(folder, path) {
 /* harmony export */   e: () => (/* binding */ asText),
 /* harmony export */   r: () => (/* binding */ wholeNumber)
 /* harmony export */ });
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6546);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7158);
 
 /**
  * What docker's YAML (gopkg.in/yaml.v3) makes of a scalar without quotes. Docker itself reads the file we print; these are for the few
@@ -31923,7 +32809,7 @@ function date(text) {
 
 /***/ }),
 
-/***/ 5052:
+/***/ 792:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31934,8 +32820,8 @@ function date(text) {
 /* harmony export */   bd: () => (/* binding */ undefinedReferences),
 /* harmony export */   vz: () => (/* binding */ sourceOf)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
 
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
@@ -32010,7 +32896,7 @@ function volumesOf(service) {
 
 /***/ }),
 
-/***/ 4491:
+/***/ 1969:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32024,15 +32910,15 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(3564);
+var image_reference = __nccwpck_require__(4144);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
+var configs = __nccwpck_require__(5343);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
+var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
+var interpolate = __nccwpck_require__(9391);
 ;// CONCATENATED MODULE: ./src/stack/engine-values.ts
 
 /** By the value's path below a service; `[]` is every item of a list, `*` every key. */
@@ -32231,13 +33117,13 @@ function subnet(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(9424);
+var paths = __nccwpck_require__(7436);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 // EXTERNAL MODULE: ./src/stack/readings.ts
-var readings = __nccwpck_require__(1619);
+var readings = __nccwpck_require__(4383);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
+var tree = __nccwpck_require__(7158);
 ;// CONCATENATED MODULE: ./src/stack/ports.ts
 
 
@@ -32303,7 +33189,7 @@ function rangeOf(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(5052);
+var references = __nccwpck_require__(792);
 ;// CONCATENATED MODULE: ./src/stack/volumes.ts
 
 /** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
@@ -32561,9 +33447,9 @@ function badSubnets(network, key) {
 }
 
 // EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1891);
+var stack_file = __nccwpck_require__(1111);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var stack_template = __nccwpck_require__(4364);
+var stack_template = __nccwpck_require__(6424);
 ;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
 
 
@@ -33719,7 +34605,7 @@ function printed(stack, services) {
 
 /***/ }),
 
-/***/ 1891:
+/***/ 1111:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -33727,9 +34613,9 @@ function printed(stack, services) {
 /* harmony export */   S: () => (/* binding */ parseStackFile),
 /* harmony export */   m: () => (/* binding */ printStackFile)
 /* harmony export */ });
-/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8815);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
+/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8905);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7158);
 
 
 
@@ -34041,7 +34927,7 @@ function yamlScalar(node, text) {
 
 /***/ }),
 
-/***/ 4364:
+/***/ 6424:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -34053,9 +34939,9 @@ function yamlScalar(node, text) {
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4291);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9391);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
 
 
 
@@ -34270,7 +35156,7 @@ function imagesOf(root) {
 
 /***/ }),
 
-/***/ 6546:
+/***/ 7158:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -34289,7 +35175,7 @@ function imagesOf(root) {
 /* harmony export */   og: () => (/* binding */ emptyScalar),
 /* harmony export */   pq: () => (/* binding */ mapping)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 
 function emptyScalar(place) {
     return { kind: "scalar", text: "", plain: true, tag: undefined, place, dollars: [] };
@@ -34363,7 +35249,7 @@ function clone(node) {
 
 /***/ }),
 
-/***/ 6533:
+/***/ 8953:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -34378,7 +35264,7 @@ function compareTexts(a, b) {
 
 /***/ }),
 
-/***/ 2297:
+/***/ 5749:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -34399,12 +35285,12 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 3079:
+/***/ 5867:
 /***/ ((__unused_webpack_module, __unused_webpack___webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8028);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
 
 
 
@@ -34413,7 +35299,7 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 7318:
+/***/ 9538:
 /***/ ((module) => {
 
 module.exports = eval("require")("../build/Release/cpufeatures.node");
@@ -34421,7 +35307,7 @@ module.exports = eval("require")("../build/Release/cpufeatures.node");
 
 /***/ }),
 
-/***/ 490:
+/***/ 9942:
 /***/ ((module) => {
 
 module.exports = eval("require")("./crypto/build/Release/sshcrypto.node");
@@ -34637,19 +35523,19 @@ module.exports = require("zlib");
 
 /***/ }),
 
-/***/ 7349:
+/***/ 2215:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveBlockMap = __nccwpck_require__(7103);
-var resolveBlockSeq = __nccwpck_require__(334);
-var resolveFlowCollection = __nccwpck_require__(3142);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveBlockMap = __nccwpck_require__(3809);
+var resolveBlockSeq = __nccwpck_require__(5100);
+var resolveFlowCollection = __nccwpck_require__(3088);
 
 function resolveCollection(CN, ctx, token, onError, tagName, tag) {
     const coll = token.type === 'block-map'
@@ -34735,16 +35621,16 @@ exports.composeCollection = composeCollection;
 
 /***/ }),
 
-/***/ 3683:
+/***/ 6429:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Document = __nccwpck_require__(3021);
-var composeNode = __nccwpck_require__(5937);
-var resolveEnd = __nccwpck_require__(7788);
-var resolveProps = __nccwpck_require__(4631);
+var Document = __nccwpck_require__(7927);
+var composeNode = __nccwpck_require__(9943);
+var resolveEnd = __nccwpck_require__(6202);
+var resolveProps = __nccwpck_require__(9877);
 
 function composeDoc(options, directives, { offset, start, value, end }, onError) {
     const opts = Object.assign({ _directives: directives }, options);
@@ -34788,18 +35674,18 @@ exports.composeDoc = composeDoc;
 
 /***/ }),
 
-/***/ 5937:
+/***/ 9943:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var composeCollection = __nccwpck_require__(7349);
-var composeScalar = __nccwpck_require__(5413);
-var resolveEnd = __nccwpck_require__(7788);
-var utilEmptyScalarPosition = __nccwpck_require__(2599);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var composeCollection = __nccwpck_require__(2215);
+var composeScalar = __nccwpck_require__(7175);
+var resolveEnd = __nccwpck_require__(6202);
+var utilEmptyScalarPosition = __nccwpck_require__(4289);
 
 const CN = { composeNode, composeEmptyNode };
 function composeNode(ctx, token, props, onError) {
@@ -34908,16 +35794,16 @@ exports.composeNode = composeNode;
 
 /***/ }),
 
-/***/ 5413:
+/***/ 7175:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var resolveBlockScalar = __nccwpck_require__(8913);
-var resolveFlowScalar = __nccwpck_require__(6842);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var resolveBlockScalar = __nccwpck_require__(9179);
+var resolveFlowScalar = __nccwpck_require__(7532);
 
 function composeScalar(ctx, token, tagToken, onError) {
     const { value, type, comment, range } = token.type === 'block-scalar'
@@ -35004,19 +35890,19 @@ exports.composeScalar = composeScalar;
 
 /***/ }),
 
-/***/ 9984:
+/***/ 8082:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var directives = __nccwpck_require__(1342);
-var Document = __nccwpck_require__(3021);
-var errors = __nccwpck_require__(1464);
-var identity = __nccwpck_require__(1127);
-var composeDoc = __nccwpck_require__(3683);
-var resolveEnd = __nccwpck_require__(7788);
+var directives = __nccwpck_require__(156);
+var Document = __nccwpck_require__(7927);
+var errors = __nccwpck_require__(8718);
+var identity = __nccwpck_require__(3989);
+var composeDoc = __nccwpck_require__(6429);
+var resolveEnd = __nccwpck_require__(6202);
 
 function getErrorPos(src) {
     if (typeof src === 'number')
@@ -35236,18 +36122,18 @@ exports.Composer = Composer;
 
 /***/ }),
 
-/***/ 7103:
+/***/ 3809:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
-var resolveProps = __nccwpck_require__(4631);
-var utilContainsNewline = __nccwpck_require__(9499);
-var utilFlowIndentCheck = __nccwpck_require__(4051);
-var utilMapIncludes = __nccwpck_require__(1187);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
+var resolveProps = __nccwpck_require__(9877);
+var utilContainsNewline = __nccwpck_require__(589);
+var utilFlowIndentCheck = __nccwpck_require__(1161);
+var utilMapIncludes = __nccwpck_require__(4769);
 
 const startColMsg = 'All mapping items must start at the same column';
 function resolveBlockMap({ composeNode, composeEmptyNode }, ctx, bm, onError, tag) {
@@ -35361,13 +36247,13 @@ exports.resolveBlockMap = resolveBlockMap;
 
 /***/ }),
 
-/***/ 8913:
+/***/ 9179:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 function resolveBlockScalar(ctx, scalar, onError) {
     const start = scalar.offset;
@@ -35569,15 +36455,15 @@ exports.resolveBlockScalar = resolveBlockScalar;
 
 /***/ }),
 
-/***/ 334:
+/***/ 5100:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveProps = __nccwpck_require__(4631);
-var utilFlowIndentCheck = __nccwpck_require__(4051);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveProps = __nccwpck_require__(9877);
+var utilFlowIndentCheck = __nccwpck_require__(1161);
 
 function resolveBlockSeq({ composeNode, composeEmptyNode }, ctx, bs, onError, tag) {
     const NodeClass = tag?.nodeClass ?? YAMLSeq.YAMLSeq;
@@ -35628,7 +36514,7 @@ exports.resolveBlockSeq = resolveBlockSeq;
 
 /***/ }),
 
-/***/ 7788:
+/***/ 6202:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35675,20 +36561,20 @@ exports.resolveEnd = resolveEnd;
 
 /***/ }),
 
-/***/ 3142:
+/***/ 3088:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveEnd = __nccwpck_require__(7788);
-var resolveProps = __nccwpck_require__(4631);
-var utilContainsNewline = __nccwpck_require__(9499);
-var utilMapIncludes = __nccwpck_require__(1187);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveEnd = __nccwpck_require__(6202);
+var resolveProps = __nccwpck_require__(9877);
+var utilContainsNewline = __nccwpck_require__(589);
+var utilMapIncludes = __nccwpck_require__(4769);
 
 const blockMsg = 'Block collections are not allowed within flow collections';
 const isBlock = (token) => token && (token.type === 'block-map' || token.type === 'block-seq');
@@ -35892,14 +36778,14 @@ exports.resolveFlowCollection = resolveFlowCollection;
 
 /***/ }),
 
-/***/ 6842:
+/***/ 7532:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var resolveEnd = __nccwpck_require__(7788);
+var Scalar = __nccwpck_require__(1987);
+var resolveEnd = __nccwpck_require__(6202);
 
 function resolveFlowScalar(scalar, strict, onError) {
     const { offset, type, source, end } = scalar;
@@ -36128,7 +37014,7 @@ exports.resolveFlowScalar = resolveFlowScalar;
 
 /***/ }),
 
-/***/ 4631:
+/***/ 9877:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36284,7 +37170,7 @@ exports.resolveProps = resolveProps;
 
 /***/ }),
 
-/***/ 9499:
+/***/ 589:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36328,7 +37214,7 @@ exports.containsNewline = containsNewline;
 
 /***/ }),
 
-/***/ 2599:
+/***/ 4289:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36364,13 +37250,13 @@ exports.emptyScalarPosition = emptyScalarPosition;
 
 /***/ }),
 
-/***/ 4051:
+/***/ 1161:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var utilContainsNewline = __nccwpck_require__(9499);
+var utilContainsNewline = __nccwpck_require__(589);
 
 function flowIndentCheck(indent, fc, onError) {
     if (fc?.type === 'flow-collection') {
@@ -36389,13 +37275,13 @@ exports.flowIndentCheck = flowIndentCheck;
 
 /***/ }),
 
-/***/ 1187:
+/***/ 4769:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 function mapIncludes(ctx, items, search) {
     const { uniqueKeys } = ctx.options;
@@ -36412,23 +37298,23 @@ exports.mapIncludes = mapIncludes;
 
 /***/ }),
 
-/***/ 3021:
+/***/ 7927:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var toJS = __nccwpck_require__(4043);
-var Schema = __nccwpck_require__(5840);
-var stringifyDocument = __nccwpck_require__(6829);
-var anchors = __nccwpck_require__(1596);
-var applyReviver = __nccwpck_require__(3661);
-var createNode = __nccwpck_require__(2404);
-var directives = __nccwpck_require__(1342);
+var Alias = __nccwpck_require__(9051);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var toJS = __nccwpck_require__(3953);
+var Schema = __nccwpck_require__(9922);
+var stringifyDocument = __nccwpck_require__(6203);
+var anchors = __nccwpck_require__(9010);
+var applyReviver = __nccwpck_require__(9067);
+var createNode = __nccwpck_require__(4466);
+var directives = __nccwpck_require__(156);
 
 class Document {
     constructor(value, replacer, options) {
@@ -36757,14 +37643,14 @@ exports.Document = Document;
 
 /***/ }),
 
-/***/ 1596:
+/***/ 9010:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(3989);
+var visit = __nccwpck_require__(2130);
 
 /**
  * Verify that the input string is a valid anchor.
@@ -36841,7 +37727,7 @@ exports.findNewAnchor = findNewAnchor;
 
 /***/ }),
 
-/***/ 3661:
+/***/ 9067:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36906,15 +37792,15 @@ exports.applyReviver = applyReviver;
 
 /***/ }),
 
-/***/ 2404:
+/***/ 4466:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
 
 const defaultTagPrefix = 'tag:yaml.org,2002:';
 function findTagObject(value, tagName, tags) {
@@ -37004,14 +37890,14 @@ exports.createNode = createNode;
 
 /***/ }),
 
-/***/ 1342:
+/***/ 156:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(3989);
+var visit = __nccwpck_require__(2130);
 
 const escapeChars = {
     '!': '%21',
@@ -37190,7 +38076,7 @@ exports.Directives = Directives;
 
 /***/ }),
 
-/***/ 1464:
+/***/ 8718:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37260,29 +38146,29 @@ exports.prettifyError = prettifyError;
 
 /***/ }),
 
-/***/ 8815:
+/***/ 8905:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 var __webpack_unused_export__;
 
 
-var composer = __nccwpck_require__(9984);
-var Document = __nccwpck_require__(3021);
-var Schema = __nccwpck_require__(5840);
-var errors = __nccwpck_require__(1464);
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var cst = __nccwpck_require__(3461);
-var lexer = __nccwpck_require__(361);
-var lineCounter = __nccwpck_require__(6628);
-var parser = __nccwpck_require__(3456);
-var publicApi = __nccwpck_require__(4047);
-var visit = __nccwpck_require__(204);
+var composer = __nccwpck_require__(8082);
+var Document = __nccwpck_require__(7927);
+var Schema = __nccwpck_require__(9922);
+var errors = __nccwpck_require__(8718);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var cst = __nccwpck_require__(4975);
+var lexer = __nccwpck_require__(5463);
+var lineCounter = __nccwpck_require__(6222);
+var parser = __nccwpck_require__(5522);
+var publicApi = __nccwpck_require__(8721);
+var visit = __nccwpck_require__(2130);
 
 
 
@@ -37319,7 +38205,7 @@ __webpack_unused_export__ = visit.visitAsync;
 
 /***/ }),
 
-/***/ 7249:
+/***/ 1404:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -37346,17 +38232,17 @@ exports.warn = warn;
 
 /***/ }),
 
-/***/ 4065:
+/***/ 9051:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(1596);
-var visit = __nccwpck_require__(204);
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
-var toJS = __nccwpck_require__(4043);
+var anchors = __nccwpck_require__(9010);
+var visit = __nccwpck_require__(2130);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
+var toJS = __nccwpck_require__(3953);
 
 class Alias extends Node.NodeBase {
     constructor(source) {
@@ -37474,15 +38360,15 @@ exports.Alias = Alias;
 
 /***/ }),
 
-/***/ 101:
+/***/ 1347:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
+var createNode = __nccwpck_require__(4466);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
 
 function collectionFromPath(schema, path, value) {
     let v = value;
@@ -37633,15 +38519,15 @@ exports.isEmptyPath = isEmptyPath;
 
 /***/ }),
 
-/***/ 6673:
+/***/ 1867:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var applyReviver = __nccwpck_require__(3661);
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
+var applyReviver = __nccwpck_require__(9067);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
 
 class NodeBase {
     constructor(type) {
@@ -37681,16 +38567,16 @@ exports.NodeBase = NodeBase;
 
 /***/ }),
 
-/***/ 7165:
+/***/ 1363:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var stringifyPair = __nccwpck_require__(9748);
-var addPairToJSMap = __nccwpck_require__(7104);
-var identity = __nccwpck_require__(1127);
+var createNode = __nccwpck_require__(4466);
+var stringifyPair = __nccwpck_require__(738);
+var addPairToJSMap = __nccwpck_require__(3202);
+var identity = __nccwpck_require__(3989);
 
 function createPair(key, value, ctx) {
     const k = createNode.createNode(key, undefined, ctx);
@@ -37728,15 +38614,15 @@ exports.createPair = createPair;
 
 /***/ }),
 
-/***/ 3301:
+/***/ 1987:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
-var toJS = __nccwpck_require__(4043);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
+var toJS = __nccwpck_require__(3953);
 
 const isScalarValue = (value) => !value || (typeof value !== 'function' && typeof value !== 'object');
 class Scalar extends Node.NodeBase {
@@ -37763,18 +38649,18 @@ exports.isScalarValue = isScalarValue;
 
 /***/ }),
 
-/***/ 4454:
+/***/ 4628:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyCollection = __nccwpck_require__(1212);
-var addPairToJSMap = __nccwpck_require__(7104);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
+var stringifyCollection = __nccwpck_require__(4618);
+var addPairToJSMap = __nccwpck_require__(3202);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
 
 function findPair(items, key) {
     const k = identity.isScalar(key) ? key.value : key;
@@ -37918,18 +38804,18 @@ exports.findPair = findPair;
 
 /***/ }),
 
-/***/ 2223:
+/***/ 5145:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var stringifyCollection = __nccwpck_require__(1212);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var toJS = __nccwpck_require__(4043);
+var createNode = __nccwpck_require__(4466);
+var stringifyCollection = __nccwpck_require__(4618);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var toJS = __nccwpck_require__(3953);
 
 class YAMLSeq extends Collection.Collection {
     static get tagName() {
@@ -38041,17 +38927,17 @@ exports.YAMLSeq = YAMLSeq;
 
 /***/ }),
 
-/***/ 7104:
+/***/ 3202:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var log = __nccwpck_require__(7249);
-var merge = __nccwpck_require__(452);
-var stringify = __nccwpck_require__(2148);
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
+var log = __nccwpck_require__(1404);
+var merge = __nccwpck_require__(8534);
+var stringify = __nccwpck_require__(2014);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
 
 function addPairToJSMap(ctx, map, { key, value }) {
     if (identity.isNode(key) && key.addToJSMap)
@@ -38114,7 +39000,7 @@ exports.addPairToJSMap = addPairToJSMap;
 
 /***/ }),
 
-/***/ 1127:
+/***/ 3989:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -38175,13 +39061,13 @@ exports.isSeq = isSeq;
 
 /***/ }),
 
-/***/ 4043:
+/***/ 3953:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 /**
  * Recursively convert any node or its contents to native JavaScript
@@ -38222,16 +39108,16 @@ exports.toJS = toJS;
 
 /***/ }),
 
-/***/ 110:
+/***/ 3640:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var resolveBlockScalar = __nccwpck_require__(8913);
-var resolveFlowScalar = __nccwpck_require__(6842);
-var errors = __nccwpck_require__(1464);
-var stringifyString = __nccwpck_require__(3069);
+var resolveBlockScalar = __nccwpck_require__(9179);
+var resolveFlowScalar = __nccwpck_require__(7532);
+var errors = __nccwpck_require__(8718);
+var stringifyString = __nccwpck_require__(3591);
 
 function resolveAsScalar(token, strict = true, onError) {
     if (token) {
@@ -38448,7 +39334,7 @@ exports.setScalarValue = setScalarValue;
 
 /***/ }),
 
-/***/ 1733:
+/***/ 4867:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -38519,7 +39405,7 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 7715:
+/***/ 2629:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -38626,15 +39512,15 @@ exports.visit = visit;
 
 /***/ }),
 
-/***/ 3461:
+/***/ 4975:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cstScalar = __nccwpck_require__(110);
-var cstStringify = __nccwpck_require__(1733);
-var cstVisit = __nccwpck_require__(7715);
+var cstScalar = __nccwpck_require__(3640);
+var cstStringify = __nccwpck_require__(4867);
+var cstVisit = __nccwpck_require__(2629);
 
 /** The byte order mark */
 const BOM = '\u{FEFF}';
@@ -38746,13 +39632,13 @@ exports.tokenType = tokenType;
 
 /***/ }),
 
-/***/ 361:
+/***/ 5463:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cst = __nccwpck_require__(3461);
+var cst = __nccwpck_require__(4975);
 
 /*
 START -> stream
@@ -39477,7 +40363,7 @@ exports.Lexer = Lexer;
 
 /***/ }),
 
-/***/ 6628:
+/***/ 6222:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -39526,15 +40412,15 @@ exports.LineCounter = LineCounter;
 
 /***/ }),
 
-/***/ 3456:
+/***/ 5522:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var cst = __nccwpck_require__(3461);
-var lexer = __nccwpck_require__(361);
+var cst = __nccwpck_require__(4975);
+var lexer = __nccwpck_require__(5463);
 
 function includesToken(list, type) {
     for (let i = 0; i < list.length; ++i)
@@ -40514,19 +41400,19 @@ exports.Parser = Parser;
 
 /***/ }),
 
-/***/ 4047:
+/***/ 8721:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var composer = __nccwpck_require__(9984);
-var Document = __nccwpck_require__(3021);
-var errors = __nccwpck_require__(1464);
-var log = __nccwpck_require__(7249);
-var identity = __nccwpck_require__(1127);
-var lineCounter = __nccwpck_require__(6628);
-var parser = __nccwpck_require__(3456);
+var composer = __nccwpck_require__(8082);
+var Document = __nccwpck_require__(7927);
+var errors = __nccwpck_require__(8718);
+var log = __nccwpck_require__(1404);
+var identity = __nccwpck_require__(3989);
+var lineCounter = __nccwpck_require__(6222);
+var parser = __nccwpck_require__(5522);
 
 function parseOptions(options) {
     const prettyErrors = options.prettyErrors !== false;
@@ -40629,17 +41515,17 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 5840:
+/***/ 9922:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var map = __nccwpck_require__(7451);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var tags = __nccwpck_require__(18);
+var identity = __nccwpck_require__(3989);
+var map = __nccwpck_require__(4169);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var tags = __nccwpck_require__(5108);
 
 const sortMapEntriesByKey = (a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 class Schema {
@@ -40676,14 +41562,14 @@ exports.Schema = Schema;
 
 /***/ }),
 
-/***/ 7451:
+/***/ 4169:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var YAMLMap = __nccwpck_require__(4454);
+var identity = __nccwpck_require__(3989);
+var YAMLMap = __nccwpck_require__(4628);
 
 const map = {
     collection: 'map',
@@ -40703,13 +41589,13 @@ exports.map = map;
 
 /***/ }),
 
-/***/ 3632:
+/***/ 1654:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 const nullTag = {
     identify: value => value == null,
@@ -40728,14 +41614,14 @@ exports.nullTag = nullTag;
 
 /***/ }),
 
-/***/ 1706:
+/***/ 2708:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var YAMLSeq = __nccwpck_require__(2223);
+var identity = __nccwpck_require__(3989);
+var YAMLSeq = __nccwpck_require__(5145);
 
 const seq = {
     collection: 'seq',
@@ -40755,13 +41641,13 @@ exports.seq = seq;
 
 /***/ }),
 
-/***/ 6464:
+/***/ 6706:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyString = __nccwpck_require__(3069);
+var stringifyString = __nccwpck_require__(3591);
 
 const string = {
     identify: value => typeof value === 'string',
@@ -40779,13 +41665,13 @@ exports.string = string;
 
 /***/ }),
 
-/***/ 3959:
+/***/ 8777:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 const boolTag = {
     identify: value => typeof value === 'boolean',
@@ -40808,14 +41694,14 @@ exports.boolTag = boolTag;
 
 /***/ }),
 
-/***/ 8405:
+/***/ 5359:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var stringifyNumber = __nccwpck_require__(8689);
+var Scalar = __nccwpck_require__(1987);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -40863,13 +41749,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 9874:
+/***/ 2336:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 const intResolve = (str, offset, radix, { intAsBigInt }) => (intAsBigInt ? BigInt(str) : parseInt(str.substring(offset), radix));
@@ -40913,19 +41799,19 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 896:
+/***/ 4230:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var bool = __nccwpck_require__(3959);
-var float = __nccwpck_require__(8405);
-var int = __nccwpck_require__(9874);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var bool = __nccwpck_require__(8777);
+var float = __nccwpck_require__(5359);
+var int = __nccwpck_require__(2336);
 
 const schema = [
     map.map,
@@ -40946,15 +41832,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 3559:
+/***/ 6145:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var map = __nccwpck_require__(7451);
-var seq = __nccwpck_require__(1706);
+var Scalar = __nccwpck_require__(1987);
+var map = __nccwpck_require__(4169);
+var seq = __nccwpck_require__(2708);
 
 function intIdentify(value) {
     return typeof value === 'bigint' || Number.isInteger(value);
@@ -41018,28 +41904,28 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 18:
+/***/ 5108:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var bool = __nccwpck_require__(3959);
-var float = __nccwpck_require__(8405);
-var int = __nccwpck_require__(9874);
-var schema = __nccwpck_require__(896);
-var schema$1 = __nccwpck_require__(3559);
-var binary = __nccwpck_require__(6083);
-var merge = __nccwpck_require__(452);
-var omap = __nccwpck_require__(303);
-var pairs = __nccwpck_require__(8385);
-var schema$2 = __nccwpck_require__(5913);
-var set = __nccwpck_require__(1528);
-var timestamp = __nccwpck_require__(6752);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var bool = __nccwpck_require__(8777);
+var float = __nccwpck_require__(5359);
+var int = __nccwpck_require__(2336);
+var schema = __nccwpck_require__(4230);
+var schema$1 = __nccwpck_require__(6145);
+var binary = __nccwpck_require__(1717);
+var merge = __nccwpck_require__(8534);
+var omap = __nccwpck_require__(9465);
+var pairs = __nccwpck_require__(8635);
+var schema$2 = __nccwpck_require__(3879);
+var set = __nccwpck_require__(9542);
+var timestamp = __nccwpck_require__(5222);
 
 const schemas = new Map([
     ['core', schema.schema],
@@ -41125,15 +42011,15 @@ exports.getTags = getTags;
 
 /***/ }),
 
-/***/ 6083:
+/***/ 1717:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_buffer = __nccwpck_require__(181);
-var Scalar = __nccwpck_require__(3301);
-var stringifyString = __nccwpck_require__(3069);
+var Scalar = __nccwpck_require__(1987);
+var stringifyString = __nccwpck_require__(3591);
 
 const binary = {
     identify: value => value instanceof Uint8Array, // Buffer inherits from Uint8Array
@@ -41203,13 +42089,13 @@ exports.binary = binary;
 
 /***/ }),
 
-/***/ 8398:
+/***/ 5760:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 function boolStringify({ value, source }, ctx) {
     const boolObj = value ? trueTag : falseTag;
@@ -41240,14 +42126,14 @@ exports.trueTag = trueTag;
 
 /***/ }),
 
-/***/ 5782:
+/***/ 1328:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var stringifyNumber = __nccwpck_require__(8689);
+var Scalar = __nccwpck_require__(1987);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -41298,13 +42184,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 873:
+/***/ 1135:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 function intResolve(str, offset, radix, { intAsBigInt }) {
@@ -41382,14 +42268,14 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 452:
+/***/ 8534:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
 
 // If the value associated with a merge key is a single mapping node, each of
 // its key/value pairs is inserted into the current mapping, unless the key
@@ -41461,17 +42347,17 @@ exports.merge = merge;
 
 /***/ }),
 
-/***/ 303:
+/***/ 9465:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var pairs = __nccwpck_require__(8385);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var pairs = __nccwpck_require__(8635);
 
 class YAMLOMap extends YAMLSeq.YAMLSeq {
     constructor() {
@@ -41546,16 +42432,16 @@ exports.omap = omap;
 
 /***/ }),
 
-/***/ 8385:
+/***/ 8635:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
-var YAMLSeq = __nccwpck_require__(2223);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
+var YAMLSeq = __nccwpck_require__(5145);
 
 function resolvePairs(seq, onError) {
     if (identity.isSeq(seq)) {
@@ -41636,25 +42522,25 @@ exports.resolvePairs = resolvePairs;
 
 /***/ }),
 
-/***/ 5913:
+/***/ 3879:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var binary = __nccwpck_require__(6083);
-var bool = __nccwpck_require__(8398);
-var float = __nccwpck_require__(5782);
-var int = __nccwpck_require__(873);
-var merge = __nccwpck_require__(452);
-var omap = __nccwpck_require__(303);
-var pairs = __nccwpck_require__(8385);
-var set = __nccwpck_require__(1528);
-var timestamp = __nccwpck_require__(6752);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var binary = __nccwpck_require__(1717);
+var bool = __nccwpck_require__(5760);
+var float = __nccwpck_require__(1328);
+var int = __nccwpck_require__(1135);
+var merge = __nccwpck_require__(8534);
+var omap = __nccwpck_require__(9465);
+var pairs = __nccwpck_require__(8635);
+var set = __nccwpck_require__(9542);
+var timestamp = __nccwpck_require__(5222);
 
 const schema = [
     map.map,
@@ -41685,15 +42571,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 1528:
+/***/ 9542:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
 
 class YAMLSet extends YAMLMap.YAMLMap {
     constructor(schema) {
@@ -41789,13 +42675,13 @@ exports.set = set;
 
 /***/ }),
 
-/***/ 6752:
+/***/ 5222:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 /** Internal types handle bigint as number, because TS can't figure it out. */
 function parseSexagesimal(str, asBigInt) {
@@ -41902,7 +42788,7 @@ exports.timestamp = timestamp;
 
 /***/ }),
 
-/***/ 4475:
+/***/ 117:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -42061,16 +42947,16 @@ exports.foldFlowLines = foldFlowLines;
 
 /***/ }),
 
-/***/ 2148:
+/***/ 2014:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(1596);
-var identity = __nccwpck_require__(1127);
-var stringifyComment = __nccwpck_require__(9799);
-var stringifyString = __nccwpck_require__(3069);
+var anchors = __nccwpck_require__(9010);
+var identity = __nccwpck_require__(3989);
+var stringifyComment = __nccwpck_require__(7001);
+var stringifyString = __nccwpck_require__(3591);
 
 function createStringifyContext(doc, options) {
     const opt = Object.assign({
@@ -42201,15 +43087,15 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 1212:
+/***/ 4618:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyCollection(collection, ctx, options) {
     const flow = ctx.inFlow ?? collection.flow;
@@ -42364,7 +43250,7 @@ exports.stringifyCollection = stringifyCollection;
 
 /***/ }),
 
-/***/ 9799:
+/***/ 7001:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -42396,15 +43282,15 @@ exports.stringifyComment = stringifyComment;
 
 /***/ }),
 
-/***/ 6829:
+/***/ 6203:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyDocument(doc, options) {
     const lines = [];
@@ -42491,7 +43377,7 @@ exports.stringifyDocument = stringifyDocument;
 
 /***/ }),
 
-/***/ 8689:
+/***/ 5767:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -42526,16 +43412,16 @@ exports.stringifyNumber = stringifyNumber;
 
 /***/ }),
 
-/***/ 9748:
+/***/ 738:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyPair({ key, value }, ctx, onComment, onChompKeep) {
     const { allNullValues, doc, indent, indentStep, options: { commentString, indentSeq, simpleKeys } } = ctx;
@@ -42686,14 +43572,14 @@ exports.stringifyPair = stringifyPair;
 
 /***/ }),
 
-/***/ 3069:
+/***/ 3591:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var foldFlowLines = __nccwpck_require__(4475);
+var Scalar = __nccwpck_require__(1987);
+var foldFlowLines = __nccwpck_require__(117);
 
 const getFoldOptions = (ctx, isBlock) => ({
     indentAtStart: isBlock ? ctx.indent.length : ctx.indentAtStart,
@@ -43032,13 +43918,13 @@ exports.stringifyString = stringifyString;
 
 /***/ }),
 
-/***/ 204:
+/***/ 2130:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 const BREAK = Symbol('break visit');
 const SKIP = Symbol('skip children');
@@ -43276,7 +44162,7 @@ exports.visitAsync = visitAsync;
 
 /***/ }),
 
-/***/ 8342:
+/***/ 3968:
 /***/ ((module) => {
 
 "use strict";
@@ -43401,16 +44287,16 @@ var external_node_fs_ = __nccwpck_require__(3024);
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs_inputs = __nccwpck_require__(8028);
+var inputs_inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/inputs/key-values.ts
-var key_values = __nccwpck_require__(829);
+var key_values = __nccwpck_require__(3233);
 // EXTERNAL MODULE: external "node:os"
 var external_node_os_ = __nccwpck_require__(8161);
 ;// CONCATENATED MODULE: external "os"
 const external_os_namespaceObject = require("os");
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/utils.js
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
 /**
@@ -43446,7 +44332,7 @@ function utils_toCommandProperties(annotationProperties) {
     };
 }
 //# sourceMappingURL=utils.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/command.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/command.js
 
 
 /**
@@ -43542,7 +44428,7 @@ function escapeProperty(s) {
 var external_crypto_ = __nccwpck_require__(6982);
 // EXTERNAL MODULE: external "fs"
 var external_fs_ = __nccwpck_require__(9896);
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/file-command.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/file-command.js
 // For internal use, subject to change.
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
@@ -43585,7 +44471,7 @@ var external_http_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_
 // EXTERNAL MODULE: external "https"
 var external_https_ = __nccwpck_require__(5692);
 var external_https_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_https_, 2);
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/proxy.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/proxy.js
 function getProxyUrl(reqUrl) {
     const usingSsl = reqUrl.protocol === 'https:';
     if (checkBypass(reqUrl)) {
@@ -43676,8 +44562,8 @@ class DecodedURL extends URL {
     }
 }
 //# sourceMappingURL=proxy.js.map
-// EXTERNAL MODULE: ./node_modules/tunnel/index.js
-var tunnel = __nccwpck_require__(770);
+// EXTERNAL MODULE: ../../../work/main/node_modules/tunnel/index.js
+var tunnel = __nccwpck_require__(9140);
 ;// CONCATENATED MODULE: ./src/io/undici.ts
 /**
  * Stands in for the package `undici` in the bundle (tsconfig.json, "paths"). Only the proxy support for `fetch` in
@@ -43687,7 +44573,7 @@ function ProxyAgent() {
     throw new Error("This action does not use fetch: undici is not part of it.");
 }
 
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/index.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/index.js
 /* eslint-disable @typescript-eslint/no-explicit-any */
 var __awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
@@ -44384,7 +45270,7 @@ class lib_HttpClient {
 }
 const lowercaseKeys = (obj) => Object.keys(obj).reduce((c, k) => ((c[k.toLowerCase()] = obj[k]), c), {});
 //# sourceMappingURL=index.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/auth.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/auth.js
 var auth_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44460,7 +45346,7 @@ class PersonalAccessTokenCredentialHandler {
     }
 }
 //# sourceMappingURL=auth.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/oidc-utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/oidc-utils.js
 var oidc_utils_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44534,7 +45420,7 @@ class oidc_utils_OidcClient {
     }
 }
 //# sourceMappingURL=oidc-utils.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/summary.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/summary.js
 var summary_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44815,7 +45701,7 @@ const _summary = new Summary();
 const markdownSummary = (/* unused pure expression or super */ null && (_summary));
 const summary = (/* unused pure expression or super */ null && (_summary));
 //# sourceMappingURL=summary.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/path-utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/path-utils.js
 
 /**
  * toPosixPath converts the given path to the posix form. On Windows, \\ will be
@@ -44857,7 +45743,7 @@ var external_events_ = __nccwpck_require__(4434);
 var external_child_process_ = __nccwpck_require__(5317);
 // EXTERNAL MODULE: external "assert"
 var external_assert_ = __nccwpck_require__(2613);
-;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io-util.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io-util.js
 var io_util_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -45037,7 +45923,7 @@ function getCmdPath() {
     return (_a = process.env['COMSPEC']) !== null && _a !== void 0 ? _a : `cmd.exe`;
 }
 //# sourceMappingURL=io-util.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io.js
 var io_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -45311,7 +46197,7 @@ function io_copyFile(srcFile, destFile, force) {
 //# sourceMappingURL=io.js.map
 ;// CONCATENATED MODULE: external "timers"
 const external_timers_namespaceObject = require("timers");
-;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/toolrunner.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/toolrunner.js
 var toolrunner_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -45899,7 +46785,7 @@ class ExecState extends external_events_.EventEmitter {
     }
 }
 //# sourceMappingURL=toolrunner.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/exec.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/exec.js
 var exec_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -45979,7 +46865,7 @@ function getExecOutput(commandLine, args, options) {
     });
 }
 //# sourceMappingURL=exec.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/platform.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/platform.js
 var platform_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -46044,7 +46930,7 @@ function getDetails() {
     });
 }
 //# sourceMappingURL=platform.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/core.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/core.js
 var core_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -46363,7 +47249,7 @@ function getIDToken(aud) {
 
 //# sourceMappingURL=core.js.map
 // EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(3919);
+var foreign_text = __nccwpck_require__(9587);
 ;// CONCATENATED MODULE: ./src/io/actions.ts
 
 
@@ -46384,6 +47270,8 @@ const IDENTIFIERS = new Set([
     "digest",
     "config-name",
     "rendered-file",
+    "changes",
+    "plan-digest",
 ]);
 /** The runner: its inputs, log, annotations, outputs and summary. Everything that leaves through it is freed of secrets first. */
 class Runner {
@@ -46527,7 +47415,7 @@ function harmless(line) {
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/io/clock.ts
 
 
@@ -46554,15 +47442,15 @@ function runnersClock(signal) {
 }
 
 // EXTERNAL MODULE: ./src/io/docker.ts
-var io_docker = __nccwpck_require__(1870);
+var io_docker = __nccwpck_require__(4442);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(3753);
+var docker_config = __nccwpck_require__(8517);
 // EXTERNAL MODULE: external "node:http"
 var external_node_http_ = __nccwpck_require__(7067);
 // EXTERNAL MODULE: external "node:https"
 var external_node_https_ = __nccwpck_require__(4708);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: external "node:child_process"
 var external_node_child_process_ = __nccwpck_require__(1421);
 ;// CONCATENATED MODULE: ./src/io/clone.ts
@@ -46610,6 +47498,7 @@ async function git(argv, signal) {
 
 
 
+
 /**
  * What the runner's own variables say about the event that started this workflow; every field is empty outside of one. Octokit, which
  * `@actions/github` brings along, would cost every start 26 ms and the bundle 1.1 MiB (with undici), and is not needed for this.
@@ -46623,6 +47512,7 @@ function runContext(environment) {
         repository,
         repositoryUrl,
         event: of("GITHUB_EVENT_NAME"),
+        pullRequest: pullRequestOf(of("GITHUB_REF"), of("GITHUB_EVENT_PATH")),
         runId,
         runAttempt: Number(of("GITHUB_RUN_ATTEMPT") || "0"),
         runUrl: repositoryUrl === "" || runId === "" ? "" : `${repositoryUrl}/actions/runs/${runId}`,
@@ -46633,6 +47523,18 @@ function runContext(environment) {
         actionRef: of("GITHUB_ACTION_REF"),
         sshAgent: of("SSH_AUTH_SOCK") || undefined,
     };
+}
+/** The merge commit's name has it; where the workflow runs on the base branch (`pull_request_target`), only the event itself does. */
+function pullRequestOf(ref, eventPath) {
+    const [, number] = /^refs\/pull\/(\d+)\//.exec(ref) ?? [];
+    if (number !== undefined)
+        return Number(number);
+    try {
+        return ((0,json/* numberAt */.tk)(JSON.parse((0,external_node_fs_.readFileSync)(eventPath, "utf8")), "pull_request", "number") || undefined);
+    }
+    catch {
+        return undefined; // Outside of a workflow there is no event.
+    }
 }
 const github_DEADLINE_MS = 10_000;
 /** Of a commit's id, in SHA-1 or SHA-256: nothing else may stand in a path or a command line. */
@@ -46646,7 +47548,7 @@ class GitHubApi {
     async isOver({ repository, id, attempt }) {
         const answer = await this.#ask(`/repos/${repository}/actions/runs/${id}`);
         if ("unknown" in answer)
-            return answer;
+            return { unknown: answer.unknown };
         return (0,json/* textAt */.$6)(answer.body, "status") === "completed" || (0,json/* numberAt */.tk)(answer.body, "run_attempt") > attempt;
     }
     async isAncestor(older, newer) {
@@ -46660,38 +47562,80 @@ class GitHubApi {
             return { unknown: `the clone does not have both, and ${answer.unknown}` };
         return (0,json/* textAt */.$6)(answer.body, "status") === "behind";
     }
+    async comment(pullRequest, marker, markdown) {
+        const { repository } = this.#request;
+        const issue = `/repos/${repository}/issues/${pullRequest}/comments`;
+        const found = await this.#earlierComment(issue, marker);
+        if (typeof found === "object")
+            return found;
+        const body = { body: `${marker}\n${markdown}` };
+        const answer = found === ""
+            ? await this.#send("POST", issue, body)
+            : await this.#send("PATCH", `/repos/${repository}/issues/comments/${found}`, body);
+        return "unknown" in answer ? answer : { url: (0,json/* textAt */.$6)(answer.body, "html_url") };
+    }
+    /**
+     * Its id; empty where there is none. Anybody may write a comment that starts like ours, and could change it later: only those of an
+     * app, or of somebody who may write to the repository, are taken for ours.
+     */
+    async #earlierComment(issue, marker) {
+        for (let page = 1; page <= MOST_PAGES; page += 1) {
+            const answer = await this.#send("GET", `${issue}?per_page=${PAGE}&page=${page}`);
+            if ("unknown" in answer)
+                return answer;
+            const comments = Array.isArray(answer.body) ? answer.body : [];
+            const own = comments.find((each) => (0,json/* textAt */.$6)(each, "body").startsWith(marker) &&
+                ((0,json/* textAt */.$6)(each, "user", "type") === "Bot" || WRITERS.has((0,json/* textAt */.$6)(each, "author_association"))));
+            if (own !== undefined)
+                return String((0,json/* numberAt */.tk)(own, "id"));
+            if (comments.length < PAGE)
+                return "";
+        }
+        return "";
+    }
     async #ask(path) {
+        return await this.#send("GET", path);
+    }
+    async #send(method, path, body) {
         const { apiUrl, token, signal } = this.#request;
         if (token === undefined)
-            return { unknown: 'without "github-token" GitHub can\'t be asked' };
+            return { unknown: 'without "github-token" GitHub can\'t be asked', forbidden: false };
         try {
-            const { status, text } = await get(`${apiUrl}${path}`, token, signal);
-            if (status === 200)
+            const { status, text } = await call(method, `${apiUrl}${path}`, body, token, signal);
+            if (status >= 200 && status < 300)
                 return { body: JSON.parse(text) };
-            return { unknown: `GitHub answered ${status} (${reasonIn(text)})` };
+            return { unknown: `GitHub answered ${status} (${reasonIn(text)})`, forbidden: status === 403 };
         }
         catch (error) {
             signal.throwIfAborted();
-            return { unknown: `GitHub can't be asked (${(0,errors/* messageOf */.bD)(error)})` };
+            return { unknown: `GitHub can't be asked (${(0,errors/* messageOf */.bD)(error)})`, forbidden: false };
         }
     }
 }
+/** Comments of one answer, and how many answers are read: a pull request with more than 3,000 of them gets another one. */
+const PAGE = 100;
+const MOST_PAGES = 30;
+const WRITERS = new Set(["OWNER", "MEMBER", "COLLABORATOR"]);
 /** The client of `@actions/core` knows the runner's proxy, but not how to end a call when the job is cancelled; hence its agent alone. */
-async function get(url, token, signal) {
+async function call(method, url, body, token, signal) {
     const send = url.startsWith("https:") ? external_node_https_.request : external_node_http_.request;
     const options = {
+        method,
         agent: new lib_HttpClient().getAgent(url),
         signal: AbortSignal.any([signal, AbortSignal.timeout(github_DEADLINE_MS)]),
         headers: {
             authorization: `Bearer ${token}`,
             accept: "application/vnd.github+json",
+            "content-type": "application/json",
             "user-agent": "swarm-stack-deploy",
             "x-github-api-version": "2022-11-28",
             connection: "close",
         },
     };
     const response = await new Promise((resolve, reject) => {
-        send(url, options, resolve).on("error", reject).end();
+        send(url, options, resolve)
+            .on("error", reject)
+            .end(body === undefined ? undefined : JSON.stringify(body));
     });
     const chunks = [];
     for await (const chunk of response)
@@ -46736,11 +47680,46 @@ function removeFolder(path) {
 }
 
 // EXTERNAL MODULE: ./src/io/session.ts + 8 modules
-var session = __nccwpck_require__(4528);
+var session = __nccwpck_require__(4335);
 // EXTERNAL MODULE: ./src/lock.ts
-var lock = __nccwpck_require__(9188);
+var lock = __nccwpck_require__(9696);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
+var report = __nccwpck_require__(8685);
+;// CONCATENATED MODULE: ./src/pull-request.ts
+
+
+
+/** GitHub refuses a longer comment. */
+const MOST_CHARACTERS = 65_000;
+/** With `comment: true`: one comment below the pull request, always with the newest plan. Not to be able to write it is a warning. */
+async function commentOn(inputs, world, facts) {
+    if (!inputs.comment || inputs.mode !== "plan")
+        return;
+    const { github, run, voice } = world;
+    if (run.pullRequest === undefined) {
+        voice.say(`No comment: this run belongs to no pull request (its event is "${run.event}").`);
+        return;
+    }
+    const shown = voice.redactAll(facts);
+    const whole = (0,report/* summary */.z)(shown);
+    const markdown = whole.length <= MOST_CHARACTERS ? whole : (0,report/* summary */.z)(shown, "short");
+    const text = run.runUrl === "" ? markdown : `${markdown}\n\n<sub>[The run](${run.runUrl})</sub>`;
+    const answer = await github.comment(run.pullRequest, markerOf(inputs.stack.name), text);
+    if ("url" in answer) {
+        voice.say(`The plan is in a comment: ${answer.url}`);
+        return;
+    }
+    const message = `The plan could not be written below the pull request: ${answer.unknown}.`;
+    const hint = answer.forbidden
+        ? "Give the job `permissions: pull-requests: write`. A pull request from a fork has a token that may only read."
+        : undefined;
+    voice.warn({ message, hint });
+}
+/** Nobody sees it; it tells the comment of this stack from all others. */
+function markerOf(stack) {
+    return `<!-- swarm-stack-deploy: plan of ${stack} -->`;
+}
+
 ;// CONCATENATED MODULE: ./src/main.ts
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -46810,6 +47789,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 const SECRET_INPUTS = [
     "password",
     "pull-password",
@@ -46833,7 +47813,15 @@ async function main(runner) {
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
         const story = await storyOf(inputs.mode);
-        await story(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
+        const world = await makeWorld(runner, inputs, run, folder, stop);
+        try {
+            await story(inputs, world, facts);
+        }
+        catch (error) {
+            blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
+        }
+        if (!stop.signal.aborted)
+            await commentOn(inputs, world, facts);
     }
     catch (error) {
         blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
@@ -46850,9 +47838,11 @@ function stopper() {
 }
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function storyOf(mode) {
+    if (mode === "plan")
+        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 1747))).planOnly;
     if (mode === "rollback")
-        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4848))).rollback;
-    return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 9880))).deploy;
+        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 49))).rollback;
+    return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7268))).deploy;
 }
 /** What can't be removed now is left to the post step, and changes nothing about the deployment. */
 function discard(folder, runner) {
@@ -46876,12 +47866,11 @@ function maskSecrets(runner) {
 /** Here, too, what is large is read late. */
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
-    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6615));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4528));
-    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
-    const route = inputs.target.kind === "ssh"
-        ? { kind: "ssh", login: prepareLogin(inputs.target) }
-        : { kind: "socket", dockerHost: inputs.target.dockerHost };
+    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4335));
+    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
+    const { target } = inputs;
+    const route = target?.kind === "ssh" ? { kind: "ssh", login: prepareLogin(target) } : target;
     const own = (0,external_node_path_.join)(folder, "docker");
     const { login, pullLogin, registryHost } = inputs.image;
     const domains = login === undefined && pullLogin === undefined ? [] : [registryHost];
@@ -46911,15 +47900,19 @@ async function makeWorld(runner, inputs, run, folder, stop) {
             const alone = docker.with(withheld(process.env));
             await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
         },
-        connect: async (swarmLogin) => await openSession({
-            route,
-            login: swarmLogin,
-            docker,
-            configFolder,
-            privateFolder: folder,
-            signal,
-            say: (line) => runner.say(line),
-        }),
+        connect: async (swarmLogin) => {
+            if (route === undefined)
+                throw new Error("a story without a manager tried to connect");
+            return await openSession({
+                route,
+                login: swarmLogin,
+                docker,
+                configFolder,
+                privateFolder: folder,
+                signal,
+                say: (line) => runner.say(line),
+            });
+        },
     };
 }
 function makeFiles(runner, folder) {

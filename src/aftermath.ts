@@ -1,7 +1,7 @@
 import { Cancelled, LockError, messageOf } from "./errors.ts";
 import { type Watched } from "./observe.ts";
 import { type Plan } from "./plan.ts";
-import { type Rollout } from "./prepare.ts";
+import { type Rollout } from "./begin.ts";
 import { type ServiceResult, imageOf } from "./report.ts";
 import { restore } from "./restore.ts";
 import { isOver } from "./rollout.ts";

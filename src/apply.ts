@@ -1,6 +1,7 @@
 import { DeployError, PreflightError } from "./errors.ts";
 import { type Plan, changed } from "./plan.ts";
-import { type Deployment, type PreparedDeployment } from "./prepare.ts";
+import { type Deployment } from "./begin.ts";
+import { type PreparedDeployment } from "./prepare.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
 import { together } from "./together.ts";
 import { type NewObject, type Survey, type Swarm } from "./swarm.ts";

@@ -3,7 +3,8 @@ import { type Created } from "./apply.ts";
 import { messageOf } from "./errors.ts";
 import { watched } from "./observe.ts";
 import { type Plan, isEmpty, withRealIds } from "./plan.ts";
-import { type Prepared, type Rollout } from "./prepare.ts";
+import { type Rollout } from "./begin.ts";
+import { type Prepared } from "./prepare.ts";
 import { type ServiceResult } from "./report.ts";
 import { endedByItself, isOver } from "./rollout.ts";
 import { networkIdsOf } from "./spec.ts";
@@ -38,7 +39,7 @@ export async function carryOut(
   facts.services = facts.services.map((service) => withVerdict(service, seen));
   facts.stories = seen.stories;
   if (seen.end === "stable") {
-    facts.status = isEmpty(plan) ? "unchanged" : DONE[inputs.mode];
+    facts.status = isEmpty(plan) ? "unchanged" : inputs.mode === "rollback" ? "rolled-back" : "deployed";
     await prune(plan, rollout, session);
     return true;
   }
@@ -47,8 +48,6 @@ export async function carryOut(
   await aftermath(plan, sent, rollout, session, undefined);
   return false;
 }
-
-const DONE = { deploy: "deployed", rollback: "rolled-back" } as const;
 
 async function sendAndWatch(
   { plan, survey }: Prepared,
@@ -90,21 +89,19 @@ function withVerdict(service: ServiceResult, seen: Watch): ServiceResult {
   };
 }
 
-/** Why a service goes, by mode. */
-const WITHOUT_IT = { deploy: "the stack file no longer has", rollback: "the release does not have" } as const;
-
 /** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
 async function prune(plan: Plan, { inputs, world, facts }: Rollout, session: Session): Promise<void> {
+  const without = inputs.mode === "rollback" ? "the release does not have" : "the stack file no longer has";
   for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
     if (before === undefined) continue;
     try {
       await session.swarm.removeService(before.id);
     } catch (error) {
-      const message = `The service ${before.name}, which ${WITHOUT_IT[inputs.mode]}, could not be removed: ${messageOf(error)}`;
+      const message = `The service ${before.name}, which ${without}, could not be removed: ${messageOf(error)}`;
       world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
       continue;
     }
-    world.voice.say(`${name}: removed, since ${WITHOUT_IT[inputs.mode]} it.`);
+    world.voice.say(`${name}: removed, since ${without} it.`);
     facts.services = facts.services.map((service) =>
       service.name === name ? { ...service, state: "removed", imageAfter: "" } : service,
     );

@@ -1,29 +1,19 @@
 import { sendByDocker } from "./apply.ts";
+import { type Deployment, begin, nameImage, referenceOf } from "./begin.ts";
 import { type Send, carryOut } from "./carry-out.ts";
-import { checkBuildFiles, loginSwarm, publish, swarmLogin } from "./image/publish.ts";
-import { type NewRelease, keepRelease } from "./release/history.ts";
+import { loginSwarm, publish, swarmLogin } from "./image/publish.ts";
+import { NO_DIGEST_YET } from "./image/reference.ts";
 import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { type StackLock, lockOf } from "./lock.ts";
-import { checkByDocker } from "./planning.ts";
-import {
-  type Deployment,
-  DRAFT_NAMES,
-  type Found,
-  type PreparedDeployment,
-  prepare,
-  renderWith,
-} from "./prepare.ts";
+import { type Found, type PreparedDeployment, prepare } from "./prepare.ts";
+import { type NewRelease, keepRelease } from "./release/history.ts";
 import { type Facts } from "./report.ts";
 import { type Kind } from "./stack/configs.ts";
 import { addressedNetworks, printed } from "./stack/render.ts";
-import { type Sources, readSources } from "./sources.ts";
 import { type Survey } from "./swarm.ts";
 import { together } from "./together.ts";
-import { type Docker, type Session, type World } from "./world.ts";
-
-/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
-const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
+import { type Session, type World } from "./world.ts";
 
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
 export async function deploy(inputs: Inputs, world: World, facts: Facts): Promise<void> {
@@ -47,35 +37,6 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   if (!(await carryOut(prepared, send, deployment, session))) return;
   if (prepared.survey !== found.survey) facts.status = "deployed"; // What an earlier run had left came to rest only now.
   await keepRelease(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
-}
-
-/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
-async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deployment> {
-  const [dockerMajor, sources] = await together([
-    majorVersion(world.docker),
-    new Promise<Sources>((read) => read(readSources(inputs.stack, world.files))),
-  ]);
-  const begun = { inputs, sources, dockerMajor, world, facts };
-  sources.warnings.forEach((warning) => world.voice.warn(warning));
-  const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
-  draft.warnings.forEach((warning) => world.voice.warn(warning));
-  checkBuildFiles(inputs.image, world.files);
-  await checkByDocker(world, draft, sources.folder, dockerMajor);
-  return { ...begun, draft };
-}
-
-async function majorVersion(docker: Docker): Promise<number> {
-  const { stdout } = await docker.run(["--version"]);
-  return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
-}
-
-function referenceOf(inputs: Inputs): string {
-  return `${inputs.image.repository}:${inputs.image.version}`;
-}
-
-function nameImage(digest: string, { inputs, facts }: Deployment): void {
-  facts.digest = digest;
-  facts.image = `${referenceOf(inputs)}@${digest}`;
 }
 
 /**

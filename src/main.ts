@@ -12,6 +12,7 @@ import { gzip } from "./io/gzip.ts";
 import { makePrivateFolder, removeFolder } from "./io/private-folder.ts";
 import { type Route } from "./io/session.ts";
 import { LEFT_LOCK, type LeftLock, lockName, releaseLeft } from "./lock.ts";
+import { commentOn } from "./pull-request.ts";
 import { type Facts, noFacts, outputs, summary } from "./report.ts";
 import { type Files, type World } from "./world.ts";
 
@@ -39,7 +40,13 @@ async function main(runner: Runner): Promise<void> {
     const run = runContext(process.env);
     const inputs = parseInputs((name) => runner.input(name), run);
     const story = await storyOf(inputs.mode);
-    await story(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
+    const world = await makeWorld(runner, inputs, run, folder, stop);
+    try {
+      await story(inputs, world, facts);
+    } catch (error) {
+      blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
+    }
+    if (!stop.signal.aborted) await commentOn(inputs, world, facts);
   } catch (error) {
     blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
   }
@@ -56,6 +63,7 @@ function stopper(): AbortController {
 
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function storyOf(mode: Mode): Promise<(inputs: Inputs, world: World, facts: Facts) => Promise<void>> {
+  if (mode === "plan") return (await import(/* webpackMode: "eager" */ "./plan-only.ts")).planOnly;
   if (mode === "rollback") return (await import(/* webpackMode: "eager" */ "./rollback.ts")).rollback;
   return (await import(/* webpackMode: "eager" */ "./deploy.ts")).deploy;
 }
@@ -90,10 +98,9 @@ async function makeWorld(
   const { prepareLogin } = await import(/* webpackMode: "eager" */ "./io/ssh-login.ts");
   const { openSession, withheld } = await import(/* webpackMode: "eager" */ "./io/session.ts");
   const { ANY_API_VERSION, rehearse } = await import(/* webpackMode: "eager" */ "./io/stand-in.ts");
-  const route: Route =
-    inputs.target.kind === "ssh"
-      ? { kind: "ssh", login: prepareLogin(inputs.target) }
-      : { kind: "socket", dockerHost: inputs.target.dockerHost };
+  const { target } = inputs;
+  const route: Route | undefined =
+    target?.kind === "ssh" ? { kind: "ssh", login: prepareLogin(target) } : target;
   const own = join(folder, "docker");
   const { login, pullLogin, registryHost } = inputs.image;
   const domains = login === undefined && pullLogin === undefined ? [] : [registryHost];
@@ -122,8 +129,9 @@ async function makeWorld(
       const alone = docker.with(withheld(process.env));
       await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy);
     },
-    connect: async (swarmLogin) =>
-      await openSession({
+    connect: async (swarmLogin) => {
+      if (route === undefined) throw new Error("a story without a manager tried to connect");
+      return await openSession({
         route,
         login: swarmLogin,
         docker,
@@ -131,7 +139,8 @@ async function makeWorld(
         privateFolder: folder,
         signal,
         say: (line) => runner.say(line),
-      }),
+      });
+    },
   };
 }
 

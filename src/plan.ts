@@ -1,6 +1,8 @@
 import { MANAGED_LABEL } from "./stack/defaults.ts";
-import { canonicalSpec, differences } from "./spec.ts";
-import { textAt } from "./json.ts";
+import { fieldsOf } from "./field-words.ts";
+import { type Path, canonicalSpec, differingPaths } from "./spec.ts";
+import { NO_DIGEST_YET } from "./image/reference.ts";
+import { listAt, objectAt, textAt } from "./json.ts";
 import { type Service, type ServiceSpec } from "./swarm.ts";
 
 type ServiceChange = "create" | "update" | "unchanged" | "remove" | "foreign";
@@ -25,6 +27,8 @@ export interface Plan {
   readonly stack: string;
   readonly services: readonly PlannedService[];
   readonly needs: Needs;
+  /** Names of networks that docker creates by itself, with the services that use them. */
+  readonly networks?: readonly string[];
 }
 
 /** What has to be created before the services: names. */
@@ -60,6 +64,16 @@ export function withRealIds(spec: ServiceSpec, ids: ReadonlyMap<string, string>)
   return JSON.parse(replaced) as ServiceSpec;
 }
 
+/** Nobody knows the platforms of an image that is yet to be built; that they stay is the best guess. */
+export function withPlatformsOf(live: readonly Service[], spec: ServiceSpec): ServiceSpec {
+  if (!textAt(spec, "TaskTemplate", "ContainerSpec", "Image").endsWith(NO_DIGEST_YET)) return spec;
+  const before = live.find(({ name }) => name === spec.Name);
+  const Platforms = listAt(before?.spec, "TaskTemplate", "Placement", "Platforms");
+  const TaskTemplate = objectAt(spec, "TaskTemplate");
+  const Placement = { ...objectAt(TaskTemplate, "Placement"), Platforms };
+  return { ...spec, TaskTemplate: { ...TaskTemplate, Placement } };
+}
+
 export interface PlanRequest {
   readonly stack: string;
   readonly wanted: readonly WantedService[];
@@ -68,6 +82,7 @@ export interface PlanRequest {
   readonly networkIds: ReadonlyMap<string, string>;
   readonly prune: boolean;
   readonly needs: Needs;
+  readonly networks?: Plan["networks"];
 }
 
 /** Compares what docker would send with what runs. */
@@ -81,9 +96,9 @@ export function planDeployment(request: PlanRequest): Plan {
     const paths =
       before === undefined
         ? []
-        : differences(canonicalSpec(before.spec, networkIds), canonicalSpec(spec, networkIds));
+        : differingPaths(canonicalSpec(before.spec, networkIds), canonicalSpec(spec, networkIds));
     const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
-    const sameTemplate = !paths.some((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
+    const sameTemplate = !paths.some(isOfTasks);
     const name = short(textAt(spec, "Name"));
     return { name, change, fields: fieldsOf(paths), sameTemplate, wanted: spec, before, auth };
   });
@@ -94,10 +109,15 @@ export function planDeployment(request: PlanRequest): Plan {
       const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
       return { name: short(before.name), change, before, ...rest };
     });
-  return { stack, services: [...present, ...absent], needs: request.needs };
+  return { stack, services: [...present, ...absent], needs: request.needs, networks: request.networks ?? [] };
 }
 
-function isManaged(service: Service): boolean {
+/** Whether a difference there means new tasks. */
+export function isOfTasks([section, part]: Path): boolean {
+  return section === "TaskTemplate" || (section === "EndpointSpec" && part === "Ports");
+}
+
+export function isManaged(service: Service): boolean {
   return textAt(service.spec, "Labels", MANAGED_LABEL) === "true";
 }
 
@@ -109,39 +129,4 @@ export function isEmpty(plan: Plan): boolean {
 
 export function changed(plan: Plan): readonly PlannedService[] {
   return plan.services.filter(({ change }) => change === "create" || change === "update");
-}
-
-/** The Engine API's paths in the words of a stack file; the first that fits. */
-const WORDS: readonly (readonly [RegExp, string])[] = [
-  [/ContainerSpec\.Image$|Labels\.com\.docker\.stack\.image$/, "image"],
-  [/ContainerSpec\.Env/, "environment"],
-  [/ContainerSpec\.Configs/, "configs"],
-  [/ContainerSpec\.Secrets/, "secrets"],
-  [/ContainerSpec\.Labels/, "labels"],
-  [/ContainerSpec\.Healthcheck/, "healthcheck"],
-  [/ContainerSpec\.Args/, "command"],
-  [/ContainerSpec\.Command/, "entrypoint"],
-  [/ContainerSpec\.Mounts/, "volumes"],
-  [/ContainerSpec\.(\w+)/, "$1"],
-  [/TaskTemplate\.Networks/, "networks"],
-  [/TaskTemplate\.Resources/, "deploy.resources"],
-  [/TaskTemplate\.RestartPolicy/, "deploy.restart_policy"],
-  [/TaskTemplate\.Placement/, "deploy.placement"],
-  [/TaskTemplate\.LogDriver/, "logging"],
-  [/^EndpointSpec\.Ports/, "ports"],
-  [/^EndpointSpec/, "deploy.endpoint_mode"],
-  [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
-  [/^Mode/, "deploy.mode"],
-  [/^UpdateConfig\.?(.*)$/, "deploy.update_config"],
-  [/^RollbackConfig/, "deploy.rollback_config"],
-  [/^Labels/, "deploy.labels"],
-];
-
-function fieldsOf(paths: readonly string[]): string[] {
-  const words = paths.map((path) => {
-    const [pattern, word] = WORDS.find(([candidate]) => candidate.test(path)) ?? [];
-    const found = pattern?.exec(path);
-    return word === undefined ? path : word.replace("$1", (found?.[1] ?? "").toLowerCase());
-  });
-  return [...new Set(words)];
 }

@@ -1,6 +1,7 @@
 import { IN_EARNEST, dockersReason, stackDeploy } from "./apply.ts";
 import { StackFileError } from "./errors.ts";
-import { type Needs, type Plan, futureId, planDeployment, writesService } from "./plan.ts";
+import { type Needs, type Plan, futureId, planDeployment, withPlatformsOf, writesService } from "./plan.ts";
+import { textAt } from "./json.ts";
 import { networkIdsOf } from "./spec.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
 import { type Kind, externalName } from "./stack/configs.ts";
@@ -49,7 +50,7 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
   });
   const wanted = writes
     .filter(({ path }) => writesService(path))
-    .map(({ body, auth }) => ({ spec: body, auth }));
+    .map(({ body, auth }) => ({ spec: withPlatformsOf(survey.services, body), auth }));
   return planDeployment({
     stack: stack.name,
     wanted,
@@ -57,6 +58,9 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     networkIds: networkIdsOf(survey.networks),
     prune: request.prune,
     needs,
+    networks: writes
+      .filter(({ path }) => path === "/networks/create")
+      .map(({ body }) => textAt(body, "Name")),
   });
 }
 

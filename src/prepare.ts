@@ -1,57 +1,29 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
+import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } from "./begin.ts";
+import { NAMING_KEY, changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
 import { refuseOlder } from "./commit-order.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
 import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
-import { type Inputs } from "./inputs/inputs.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
-import { type Facts, type ServiceResult, imageOf, planLines } from "./report.ts";
-import { type Kind, type VersionedObject } from "./stack/configs.ts";
+import { type Drift, driftSince } from "./release/drift.ts";
+import { readHistory } from "./release/history.ts";
+import { recordsOf } from "./release/record.ts";
+import { type ServiceResult, driftLines, imageOf, planLines } from "./report.ts";
+import { type VersionedObject } from "./stack/configs.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
-import { cleanPath } from "./stack/paths.ts";
-import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
+import { type RenderedStack, pinned, printed } from "./stack/render.ts";
 import { settled } from "./settle.ts";
-import { type Sources } from "./sources.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
-import { type Session, type World } from "./world.ts";
-
-/** What the names of configs and secrets depend on, beside their content. */
-interface Naming {
-  /** The swarm's key for the names of secrets. */
-  readonly key: Uint8Array;
-  /** Whether another stack has an object of this name. */
-  readonly taken: (kind: Kind, name: string) => boolean;
-}
-
-/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
-export const DRAFT_NAMES: Naming = { key: randomBytes(32), taken: () => false };
-
-/** A change of the stack on its way, whichever mode asked for it. */
-export interface Rollout {
-  readonly inputs: Inputs;
-  readonly world: World;
-  /** Filled as the rollout goes. */
-  readonly facts: Facts;
-}
-
-/** A rollout of stack files: what was read beside what was asked. */
-export interface Deployment extends Rollout {
-  readonly sources: Sources;
-  /** The stack as far as it is known without the image's digest. */
-  readonly draft: RenderedStack;
-  /** Major version of the docker CLI. */
-  readonly dockerMajor: number;
-}
+import { type Session } from "./world.ts";
 
 /** What was asked for as soon as there was a connection. */
 export interface Found {
   readonly survey: Survey;
   readonly images: ImageLookup;
 }
-
-type BegunDeployment = Omit<Deployment, "draft">;
 
 /** What is to be done, decided. Nothing has been written to the swarm. */
 export interface Prepared {
@@ -66,52 +38,35 @@ export interface PreparedDeployment extends Prepared {
   readonly images: ResolvedImages;
 }
 
-export function renderWith(
-  digest: string,
-  naming: Naming,
-  { inputs, sources, world, dockerMajor }: BegunDeployment,
-): RenderedStack {
-  const { stack, image } = inputs;
-  const { folder } = sources;
-  return render({
-    templates: sources.templates,
-    unread: sources.unread,
-    stack: stack.name,
-    variables: stack.variables,
-    secrets: stack.secrets,
-    environment: world.environment,
-    strict: stack.strict,
-    defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
-    envFile: sources.envFile,
-    envConfig: stack.envConfig,
-    namingKey: naming.key,
-    taken: naming.taken,
-    read: (path) => world.files.read(cleanPath(folder === "." ? "" : `${folder}/`, path)),
-    image: { ...image, digest },
-    commit: world.run.sha,
-    dockerMajor,
-  });
-}
-
-/** Lets an earlier update come to rest, resolves every image, and plans; refuses what can't work. */
+/** Lets an earlier update come to rest, and decides what is to be done; refuses what can't work. */
 export async function prepare(
   digest: string,
   found: Found,
   deployment: Deployment,
   session: Session,
 ): Promise<PreparedDeployment> {
+  await refuseOlder(deployment.inputs, found.survey, deployment.world);
+  const survey = await atRest(found.survey, deployment, session);
+  const images = survey === found.survey ? found.images : new ImageLookup(session); // After a wait, what registries said is old.
+  return await decide(digest, { survey, images }, deployment, session);
+}
+
+/** Resolves every image, and plans. Writes nothing anywhere. */
+export async function decide(
+  digest: string,
+  { survey, images: lookup }: Found,
+  deployment: Deployment,
+  session: Session,
+): Promise<PreparedDeployment> {
   const { inputs, sources, world, dockerMajor, facts } = deployment;
   const { voice } = world;
-  await refuseOlder(inputs, found.survey, world);
-  const survey = await atRest(found.survey, deployment, session);
   const namingKey = namingKeyOf(survey, deployment.draft);
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);
   facts.configName = rendered.envConfigName;
-  const lookup = survey === found.survey ? found.images : new ImageLookup(session); // After a wait, what registries said is old.
   const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
   const stack = pinned(rendered, images.pins);
-  facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, printed(stack));
+  facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, withoutDraftDigest(printed(stack)));
   const told = new Set(deployment.draft.warnings.map(describe));
   const untold = rendered.warnings.filter((warning) => !told.has(describe(warning)));
   for (const warning of [...untold, ...images.warnings]) voice.warn(warning);
@@ -131,7 +86,7 @@ export async function prepare(
     dockerMajor,
   };
   const plan = await makePlan(request, session, voice);
-  tellPlan(plan, deployment);
+  tellPlan({ plan, survey }, objects, deployment);
   return { stack, survey, plan, objects, images };
 }
 
@@ -145,18 +100,42 @@ export async function atRest(
   return await settled(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
 }
 
-/** Into the log and the facts; refuses a plan that would harm what runs. */
-export function tellPlan(plan: Plan, { inputs, world: { voice }, facts }: Rollout): void {
-  facts.plan = plan;
+/** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
+export function tellPlan({ plan, survey }: Prepared, objects: readonly NewObject[], rollout: Rollout): void {
+  const { inputs, world, facts } = rollout;
+  const { voice } = world;
+  const secrets = [...inputs.stack.secrets.values()];
+  const changes = changesOf(plan, { survey, objects, secrets });
+  facts.changes = changes;
+  facts.planDigest = planDigest(changes, inputs.image.build === undefined ? "" : facts.digest);
+  facts.drift = driftOf(survey, rollout, secrets);
   facts.services = plan.services.map(plannedResult);
   voice.group("Plan");
-  planLines(plan, inputs.mode).forEach((line) => voice.say(line));
-  refusePaused(plan);
+  for (const line of [...driftLines(facts.drift), ...planLines(changes, inputs.mode)]) voice.say(line);
+  refuseOther(rollout);
+  if (inputs.mode !== "plan") refusePaused(plan);
   voice.endGroup();
 }
 
-/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
-const NAMING_KEY = "swarm-stack-deploy_naming-key";
+/** What was done to the stack behind our back; nothing where no record tells what we had left. */
+function driftOf(survey: Survey, { inputs, world }: Rollout, secrets: readonly string[]): Drift[] {
+  const { name } = inputs.stack;
+  const [newest] = readHistory(recordsOf(survey.rawConfigs, name).slice(0, 1), world).releases;
+  return newest === undefined ? [] : driftSince(newest, name, survey, secrets);
+}
+
+/** Another plan than the one that somebody has approved. */
+function refuseOther({ inputs, facts }: Rollout): void {
+  const { approvedPlan } = inputs.stack;
+  if (approvedPlan === undefined) return;
+  const different = differingParts(approvedPlan, facts.planDigest);
+  if (different === undefined) return;
+  const what = different.length === 0 ? "" : ` Different: ${different.join(", ")}.`;
+  const message = `This is another plan than the one that "plan-digest" names.${what}`;
+  const hint =
+    "Nothing was changed. The log has the plan as it is now: plan and approve it again, with the same inputs in both jobs.";
+  throw new PreflightError([{ message, hint }]);
+}
 
 /**
  * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
@@ -192,8 +171,8 @@ function plannedResult({ name, change, before, wanted }: PlannedService): Servic
     name,
     change,
     imageBefore: imageOf(before?.spec),
-    imageSent: imageOf(wanted),
-    imageAfter: imageOf(wanted ?? before?.spec),
+    imageSent: withoutDraftDigest(imageOf(wanted)),
+    imageAfter: withoutDraftDigest(imageOf(wanted ?? before?.spec)),
     state: change,
     detail: "",
     durationMs: undefined,

@@ -1,13 +1,23 @@
 import { type Problem, type Reason, describe } from "./errors.ts";
 import { type TaskStory, headline } from "./failing-task.ts";
+import {
+  type Change,
+  type Changes,
+  type Consequence,
+  type FieldChange,
+  type ObjectChange,
+  type ServiceChanges,
+  countOf,
+} from "./changes.ts";
 import { printable, shortened } from "./foreign-text.ts";
 import { shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Mode } from "./inputs/inputs.ts";
 import { type JsonObject, textAt } from "./json.ts";
-import { type Plan, type PlannedService } from "./plan.ts";
+import { type PlannedService } from "./plan.ts";
+import { type Drift } from "./release/drift.ts";
 
-type Status = "deployed" | "unchanged" | "rolled-back" | "failed";
+type Status = "deployed" | "unchanged" | "planned" | "rolled-back" | "failed";
 
 /** What became of one service. */
 export interface ServiceResult {
@@ -41,7 +51,13 @@ export interface Facts {
   recorded: string;
   /** The manager in use. */
   manager: string;
-  plan: Plan | undefined;
+  /** What the plan is; undefined where there is none. */
+  changes: Changes | undefined;
+  /** Empty where there is no plan. */
+  planDigest: string;
+  drift: readonly Drift[];
+  /** What else there is to know about a plan, in sentences. */
+  notes: readonly string[];
   services: readonly ServiceResult[];
   stories: readonly TaskStory[];
   /** What was done about a failed rollout, in sentences. */
@@ -62,7 +78,10 @@ export function noFacts(): Facts {
     renderedFile: "",
     recorded: "",
     manager: "",
-    plan: undefined,
+    changes: undefined,
+    planDigest: "",
+    drift: [],
+    notes: [],
     services: [],
     stories: [],
     aftermath: [],
@@ -82,16 +101,18 @@ export function outputs(facts: Facts): Readonly<Record<string, string>> {
     digest: facts.digest,
     "config-name": facts.configName,
     "rendered-file": facts.renderedFile,
-    plan: JSON.stringify(planJson(facts.plan)),
+    plan: JSON.stringify(planJson(facts)),
+    changes: facts.changes === undefined ? "" : String(countOf(facts.changes)),
+    "plan-digest": facts.planDigest,
     services: JSON.stringify(facts.services.map((service) => serviceJson(service, facts.stories))),
     "deployment-id": "",
   };
 }
 
-function planJson(plan: Plan | undefined): unknown {
-  if (plan === undefined) return {};
-  const services = plan.services.map(({ name, change, fields }) => ({ name, change, fields }));
-  return { stack: plan.stack, services, ...plan.needs };
+/** As docs/plan.schema.json describes it; empty where there is no plan. */
+function planJson({ changes, drift, planDigest }: Facts): unknown {
+  if (changes === undefined) return {};
+  return { ...changes, changes: countOf(changes), drift, digest: planDigest };
 }
 
 function serviceJson(service: ServiceResult, stories: readonly TaskStory[]): unknown {
@@ -116,40 +137,89 @@ export function imageOf(spec: JsonObject | undefined): string {
   return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 
-/** The plan as log lines. */
-export function planLines(plan: Plan, mode: Mode): string[] {
-  const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
-  const services = plan.services.map(({ name, change, fields, wanted, before }) => {
-    const image = shortImage(imageOf(wanted ?? before?.spec));
-    const why = {
-      create: "new",
-      update: fields.join(", "),
-      remove: mode === "rollback" ? "not in the release" : "no longer in the file",
-      unchanged: "unchanged",
-      foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
-    };
-    return `${sign[change]} ${name}  ${image}  (${why[change]})`;
-  });
+const SIGNS: Readonly<Record<Change, string>> = {
+  create: "+",
+  update: "~",
+  remove: "-",
+  unchanged: "=",
+  foreign: "?",
+};
+
+/** The plan as log lines: a diff that needs no colours. A deployment leaves out what it leaves alone, services excepted. */
+export function planLines(changes: Changes, mode: Mode): string[] {
+  const objects = objectsOf(changes).filter(
+    ({ change }) => mode === "plan" || !["unchanged", "foreign"].includes(change),
+  );
   return [
-    ...plan.needs.networks.map((name) => `+ network ${name}`),
-    ...plan.needs.configs.map((name) => `+ config ${name}`),
-    ...plan.needs.secrets.map((name) => `+ secret ${name}`),
-    ...services,
+    ...objects.map(
+      ({ kind, name, change, before }) =>
+        `${SIGNS[change]} ${kind} ${name}${before === undefined ? "" : ` (in place of ${before})`}`,
+    ),
+    ...changes.services.flatMap((service) => serviceLines(service, mode)),
   ];
+}
+
+function serviceLines(
+  { name, change, image, fields, details, consequence }: ServiceChanges,
+  mode: Mode,
+): string[] {
+  const why = {
+    create: "new",
+    update: fields.join(", "),
+    remove: mode === "rollback" ? "not in the release" : "no longer in the file",
+    unchanged: "unchanged",
+    foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
+  };
+  const line = `${SIGNS[change]} ${name}  ${shortImage(image)}  (${why[change]})`;
+  if (change !== "update") return [line];
+  return [line, ...details.map((detail) => `    ${detailLine(detail)}`), `    → ${TASKS[consequence]}`];
+}
+
+/** What a change means for the tasks of a service. */
+const TASKS: Readonly<Record<Consequence, string>> = {
+  "starts tasks": "its tasks are started",
+  "ends tasks": "its tasks are ended",
+  "restarts tasks": "its tasks are restarted: each one ends before its successor starts",
+  rolling: "its tasks are replaced: each one's successor starts before it ends",
+  "in place": "its tasks stay, or become more or fewer",
+  nothing: "its tasks stay as they are",
+};
+
+/** `~ deploy.replicas: 1 → 3`; a value that could be a secret is not told. */
+function detailLine({ field, change, before, after }: FieldChange): string {
+  const sign = { added: "+", removed: "-", changed: "~" }[change];
+  const shown = [before, after].filter((value) => value !== undefined && value !== "");
+  return `${sign} ${field}: ${shown.length === 0 ? change : shown.join(" → ")}`;
+}
+
+/** What was changed behind our back, as log lines. */
+export function driftLines(drift: readonly Drift[]): string[] {
+  return drift.flatMap(({ service, change, details }) => [
+    `! ${service} was ${change} on the swarm since the last release`,
+    ...details.map((detail) => `    ${detailLine(detail)}`),
+  ]);
+}
+
+function objectsOf(changes: Changes): (ObjectChange & { readonly kind: string })[] {
+  const { networks, configs, secrets, volumes } = changes;
+  return Object.entries({ network: networks, config: configs, secret: secrets, volume: volumes }).flatMap(
+    ([kind, all]) => all.map((each) => ({ ...each, kind })),
+  );
 }
 
 /** GitHub drops a summary of more than a megabyte. */
 const MOST_STORIES = 10;
 
-/** The job summary, in GitHub's Markdown. */
-export function summary(facts: Facts): string {
+/** The job summary, in GitHub's Markdown. `short`: without the details of a plan, for where there is no room for them. */
+export function summary(facts: Facts, length: "whole" | "short" = "whole"): string {
   return [
     `## ${title(facts)}`,
     facts.problems.length > 0
       ? facts.problems.map((problem) => `- ${escapeMarkdown(describe(problem))}`).join("\n")
       : "",
     facts.aftermath.map(escapeMarkdown).join("  \n"),
-    servicesTable(facts),
+    facts.notes.map(escapeMarkdown).join("  \n"),
+    facts.mode === "plan" ? planMarkdown(facts, length) : servicesTable(facts),
     timeline(facts.services),
     ...facts.stories.slice(0, MOST_STORIES).map(storyMarkdown),
     facts.stories.length > MOST_STORIES
@@ -168,11 +238,58 @@ function title(facts: Facts): string {
       return `✅ ${what} is deployed`;
     case "unchanged":
       return `✅ ${what} was already running: nothing changed`;
+    case "planned":
+      return plannedTitle(what, facts.changes);
     case "rolled-back":
       return `✅ ${what} runs again`;
     case "failed":
-      return `❌ ${what} was not ${facts.mode === "rollback" ? "brought back" : "deployed"}${facts.reason === "" ? "" : ` (${facts.reason})`}`;
+      return `❌ ${what} ${FAILED[facts.mode]}${facts.reason === "" ? "" : ` (${facts.reason})`}`;
   }
+}
+
+const FAILED: Readonly<Record<Mode, string>> = {
+  deploy: "was not deployed",
+  plan: "could not be planned",
+  rollback: "was not brought back",
+};
+
+function plannedTitle(what: string, changes: Changes | undefined): string {
+  if (changes === undefined) return `📋 The files of ${what} are in order`;
+  const count = countOf(changes);
+  if (count === 0) return `📋 To deploy ${what} would change nothing`;
+  return `📋 To deploy ${what} would change ${count === 1 ? "one thing" : `${count} things`}`;
+}
+
+/** What is to be changed as a table, its fields folded, and then what stays. */
+function planMarkdown({ changes, drift, mode, planDigest }: Facts, length: "whole" | "short"): string {
+  if (changes === undefined) return "";
+  const things = [
+    ...changes.services.map((each) => ({ ...each, kind: "service", before: undefined })),
+    ...objectsOf(changes).map((each) => ({ ...each, image: "", fields: [], consequence: undefined })),
+  ];
+  const rows = things
+    .filter(({ change }) => change !== "unchanged" && change !== "foreign")
+    .map(({ kind, name, change, before, image, fields, consequence }) => {
+      const what = [
+        image === "" ? "" : code(shortImage(image)),
+        before === undefined ? "" : `in place of ${code(before)}`,
+        fields.length === 0 ? "" : escapeMarkdown(fields.join(", ")),
+      ].filter((part) => part !== "");
+      const tasks = consequence === undefined ? "" : TASKS[consequence];
+      return `| ${SIGNS[change]} | ${kind} | ${code(name)} | ${change} | ${what.join(" ")} | ${tasks} |`;
+    });
+  const table = ["| | | name | change | what | tasks |", "|---|---|---|---|---|---|", ...rows].join("\n");
+  const lines = length === "short" ? [] : [...driftLines(drift), ...planLines(changes, mode)];
+  return [
+    drift.length === 0
+      ? ""
+      : `Changed on the swarm since the last release: ${drift.map(({ service }) => code(service)).join(", ")}.`,
+    rows.length === 0 ? "" : table,
+    lines.length === 0 ? "" : `<details><summary>The whole plan</summary>\n\n${fenced(lines)}\n\n</details>`,
+    `<sub>Plan ${code(planDigest.slice(0, 19))}</sub>`,
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n");
 }
 
 function servicesTable(facts: Facts): string {

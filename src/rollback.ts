@@ -6,7 +6,8 @@ import { parseImageReference } from "./image/reference.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { lockOf } from "./lock.ts";
 import { type Plan, planDeployment } from "./plan.ts";
-import { type Rollout, atRest, tellPlan } from "./prepare.ts";
+import { type Rollout } from "./begin.ts";
+import { atRest, tellPlan } from "./prepare.ts";
 import { type Renewed, chooseRelease, gone, noSuchRelease, renewed } from "./release/going-back.ts";
 import { type History, type NewRelease, keepRelease, readHistory } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
@@ -42,8 +43,8 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   refuseIncomplete(release, found);
   const survey = await atRest(found, rollout, session);
   const { plan } = planFor(release, survey, inputs, session);
-  tellPlan(plan, rollout);
   const prepared = { plan, survey };
+  tellPlan(prepared, [], rollout);
 
   const send: Send = async (onSent) =>
     await sendSpecs(prepared, definitionsOf(release), world, session, onSent);

@@ -57,6 +57,16 @@ export async function settled(first: Survey, request: SettleRequest): Promise<Su
   }
 }
 
+/** What a deployment would have to wait for, or put back, before anything new could be sent: a sentence for each service. */
+export function unsettledLines({ services }: Survey): string[] {
+  return services
+    .filter((service) => isUnsettled(service, new Set()))
+    .map(
+      ({ name, update }) =>
+        `An earlier update of ${name} is in flight (${update?.state}: ${update?.message}). A deployment lets it end, or puts back one that is stuck or paused, before it plans.`,
+    );
+}
+
 function isUnsettled(service: Service, putBack: ReadonlySet<string>): boolean {
   const { id, update } = service;
   if (IN_FLIGHT.has(update?.state ?? "")) return true;

@@ -17,16 +17,22 @@ export function networkIdsOf(networks: readonly JsonObject[]): ReadonlyMap<strin
 }
 
 /** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
-export function differences(a: Json | undefined, b: Json | undefined, path = ""): string[] {
+export function differences(a: Json | undefined, b: Json | undefined): string[] {
+  return differingPaths(a, b).map((path) => path.join("."));
+}
+
+/** The same, as paths. */
+export function differingPaths(a: Json | undefined, b: Json | undefined, path: Path = []): Path[] {
   if (JSON.stringify(a) === JSON.stringify(b)) return [];
   if (!isObject(a ?? b) || !isObject(b ?? a)) return [path];
   const [left, right] = [objectAt(a), objectAt(b)];
   const keys = [...new Set([...Object.keys(left), ...Object.keys(right)])].toSorted();
-  const found = keys.flatMap((key) =>
-    differences(left[key], right[key], path === "" ? key : `${path}.${key}`),
-  );
+  const found = keys.flatMap((key) => differingPaths(left[key], right[key], [...path, key]));
   return found.length === 0 ? [path] : found; // One of them is empty, the other one missing.
 }
+
+/** Where a field stands in a spec. Keys of labels have dots of their own, so it is no text. */
+export type Path = readonly string[];
 
 /** Lists whose order docker takes from a Go map, or whose order means nothing to a container. */
 const UNORDERED = new Set([
@@ -70,7 +76,7 @@ const ENGINE_DEFAULTS: readonly (readonly [string, Json])[] = [
 ];
 
 /** What the engine makes of a field that docker leaves out; undefined where that is "nothing". */
-function engineDefault(path: readonly string[]): Json | undefined {
+export function engineDefault(path: readonly string[]): Json | undefined {
   const joined = path.join(".");
   return ENGINE_DEFAULTS.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
 }

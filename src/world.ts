@@ -42,7 +42,12 @@ export interface GitHub {
   isOver(run: RunAttempt): Promise<Told>;
   /** Whether `older` is an ancestor of `newer`, and not the same. Both are full commit ids. */
   isAncestor(older: string, newer: string): Promise<Told>;
+  /** Writes a comment below a pull request; where an earlier one starts with the same marker, in its place. */
+  comment(pullRequest: number, marker: string, markdown: string): Promise<Commented>;
 }
+
+/** The comment's page, or why there is none. */
+export type Commented = { readonly url: string } | { readonly unknown: string; readonly forbidden: boolean };
 
 export interface Compression {
   compress(text: string): Uint8Array;
@@ -68,6 +73,8 @@ export interface Voice {
   warn(problem: Problem): void;
   /** From now on `value` is never shown, in any of its usual encodings. */
   mask(value: string): void;
+  /** A copy in which no text has anything masked in it; for what leaves by another way than the log. */
+  redactAll<T>(value: T): T;
 }
 
 export interface Clock {

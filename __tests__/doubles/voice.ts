@@ -16,5 +16,6 @@ export function recordedVoice(): RecordedVoice {
     endGroup: () => undefined,
     warn: (problem) => void said.push(`warning: ${describe(problem)}`),
     mask: () => undefined,
+    redactAll: (value) => value,
   };
 }

@@ -4,6 +4,7 @@ import { get } from "../../src/stack/tree.ts";
 import { type StopError } from "../../src/errors.ts";
 import { type Locks, type ServiceSpec, type Swarm } from "../../src/swarm.ts";
 import {
+  type Commented,
   type Docker,
   type DockerAnswer,
   type DockerCall,
@@ -30,7 +31,7 @@ export interface Script {
   readonly takes?: readonly string[];
   readonly locks?: Partial<Locks>;
   /** What GitHub answers; without it, it does not know. */
-  readonly github?: { readonly isOver?: Told; readonly isAncestor?: Told };
+  readonly github?: { readonly isOver?: Told; readonly isAncestor?: Told; readonly comment?: Commented };
   /** Why the connection was lost, if it was. */
   readonly lost?: string;
 }
@@ -125,6 +126,12 @@ export function scriptedWorld(script: Script): RecordedWorld {
     remember: () => undefined,
     github: {
       isOver: async () => await Promise.resolve(script.github?.isOver ?? { unknown: "nobody asks it" }),
+      comment: async (number, marker, markdown) => {
+        transcript.push(`  > comment on #${number}: ${marker}\n${markdown}`);
+        return await Promise.resolve(
+          script.github?.comment ?? { url: "https://github.com/acme/shop/pull/7#c1" },
+        );
+      },
       isAncestor: async () =>
         await Promise.resolve(script.github?.isAncestor ?? { unknown: "nobody asks it" }),
     },
@@ -151,6 +158,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       event: "workflow_dispatch",
       runId: "1",
       runAttempt: 1,
+      pullRequest: undefined,
       runUrl: "https://github.com/acme/shop/actions/runs/1",
       repositoryUrl: "https://github.com/acme/shop",
       sshAgent: undefined,

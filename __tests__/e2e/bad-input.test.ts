@@ -47,7 +47,6 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: { mode: "destroy" },
     says: /::error::"mode" is "destroy"\. Give one of: deploy, plan, rollback\./,
   },
-  "a mode that is still to come": { inputs: { mode: "plan" }, says: /mode "plan" is not built yet/ },
   "no manager at all": { inputs: { "ssh-host": "" }, says: /Neither "ssh-host" nor "docker-host" is given/ },
   "two ways to the manager": {
     inputs: { "docker-host": "unix:///x" },

@@ -309,7 +309,10 @@ secrets:
       given,
     );
     expect(facts.status).toBe("deployed");
-    expect(facts.plan?.needs).toEqual({ networks: [], configs: [], secrets: [] });
+    expect(facts.changes).toMatchObject({
+      configs: [],
+      secrets: [{ name: secretName(1), change: "unchanged" }],
+    });
     expect(created(transcript)).toEqual([]);
   });
 
@@ -326,10 +329,9 @@ secrets:
       "config swarm-stack-deploy_naming-key",
       `secret ${name}`,
     ]);
-    expect(facts.plan?.needs).toEqual({
-      networks: [],
-      configs: ["swarm-stack-deploy_naming-key"],
-      secrets: [name],
+    expect(facts.changes).toMatchObject({
+      configs: [{ name: "swarm-stack-deploy_naming-key", change: "create" }],
+      secrets: [{ name, change: "create" }],
     });
   });
 
@@ -520,7 +522,7 @@ describe("what stops before the swarm is touched", () => {
     async (fields, changes) => {
       const { facts, transcript } = await told(script([], { before: [paused(changes)] }));
       expect(facts.reason).toBe("preflight");
-      expect(facts.plan?.services[0]?.fields.toSorted().join(", ")).toBe(fields);
+      expect(facts.changes?.services[0]?.fields.toSorted().join(", ")).toBe(fields);
       expect(facts.problems.map(inWords)).toEqual([
         expect.stringContaining("docker service rollback shop_web"),
       ]);
@@ -534,7 +536,7 @@ describe("what stops before the swarm is touched", () => {
     ["image", V1],
   ])("but not a paused service that gets new tasks anyway: another %s", async (fields, changes) => {
     const { facts, transcript } = await told(script(GOES_WELL, { before: [paused(changes)] }));
-    expect(facts.plan?.services[0]?.fields.toSorted().join(", ")).toBe(fields);
+    expect(facts.changes?.services[0]?.fields.toSorted().join(", ")).toBe(fields);
     expect(facts).toMatchObject({ status: "deployed", problems: [] });
     expect(transcript.join("\n")).toContain("> docker (in earnest): stack deploy");
   });
@@ -714,7 +716,7 @@ describe("the lock of the stack", () => {
       locks: { create: async () => await Promise.resolve((steps.push("try"), tries.shift())) },
     });
     expect(steps.slice(0, 4)).toEqual(["try", "try", "try", "survey"]);
-    expect(facts.plan?.services).toHaveLength(1);
+    expect(facts.changes?.services).toHaveLength(1);
   });
 
   test("that somebody else keeps ends the deployment before anything is looked at", async () => {

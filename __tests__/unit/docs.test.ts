@@ -173,7 +173,7 @@ describe("workflows", () => {
         ".github/workflows/release.yml",
       ]),
     );
-    expect(WORKFLOWS.filter(({ where }) => where.startsWith("README.md:"))).toHaveLength(4);
+    expect(WORKFLOWS.filter(({ where }) => where.startsWith("README.md:"))).toHaveLength(6);
   });
 
   it("with a fault do not pass actionlint", async () => {
@@ -262,7 +262,7 @@ describe("the stack file of README.md", () => {
         .filter((step) => step.with?.mode !== "rollback")
         .map((step) => step.with?.networks),
     );
-    expect(created).toEqual(Array.from({ length: 3 }, () => Object.keys(networks).join(",")));
+    expect(created).toEqual(Array.from({ length: 6 }, () => Object.keys(networks).join(",")));
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { type TaskStory } from "../../src/failing-task.ts";
-import { type Plan } from "../../src/plan.ts";
+import { type Changes } from "../../src/changes.ts";
 import {
   type Facts,
   type ServiceResult,
@@ -8,10 +8,11 @@ import {
   noFacts,
   noLogs,
   outputs,
+  driftLines,
   planLines,
   summary,
 } from "../../src/report.ts";
-import { service, serviceSpec } from "../doubles/swarm.ts";
+import { serviceSpec } from "../doubles/swarm.ts";
 
 const CONTRACT = [
   "status",
@@ -24,6 +25,8 @@ const CONTRACT = [
   "config-name",
   "rendered-file",
   "plan",
+  "changes",
+  "plan-digest",
   "services",
   "deployment-id",
 ];
@@ -73,6 +76,35 @@ function line(text: string, words: string): string {
   return found[0] ?? "";
 }
 
+/** Six things change. */
+const CHANGES: Changes = {
+  stack: "shop",
+  services: [
+    { name: "new", change: "create", image: "app:v2", fields: [], details: [], consequence: "starts tasks" },
+    {
+      name: "web",
+      change: "update",
+      image: "app:v2",
+      fields: ["image", "environment"],
+      details: [
+        { field: "image", change: "changed", before: "app:v1", after: "app:v2", consequence: "rolling" },
+        { field: "environment.PASSWORD", change: "removed", consequence: "rolling" },
+      ],
+      consequence: "rolling",
+    },
+    { name: "db", change: "unchanged", image: "app:v1", fields: [], details: [], consequence: "nothing" },
+    { name: "old", change: "remove", image: "app:v1", fields: [], details: [], consequence: "ends tasks" },
+    { name: "theirs", change: "foreign", image: "app:v1", fields: [], details: [], consequence: "nothing" },
+  ],
+  networks: [
+    { name: "proxy", change: "create" },
+    { name: "ingress_net", change: "foreign" },
+  ],
+  configs: [{ name: "shop_env_0b", change: "update", before: "shop_env_0a" }],
+  secrets: [{ name: "shop_key_0b", change: "create" }],
+  volumes: [{ name: "shop_data", change: "unchanged" }],
+};
+
 describe("outputs", () => {
   test("are complete before anything is known", () => {
     const written = outputs(noFacts());
@@ -82,26 +114,12 @@ describe("outputs", () => {
   });
 
   test("are complete in the end", () => {
-    const before = service();
-    const plan = {
-      stack: "shop",
-      services: [
-        {
-          name: "web",
-          change: "update" as const,
-          fields: ["image"],
-          sameTemplate: false,
-          wanted: serviceSpec("r.io/app:v2"),
-          before,
-          auth: "c2VjcmV0",
-        },
-      ],
-      needs: { networks: ["proxy"], configs: ["shop_env_0a"], secrets: ["shop_key_0b"] },
-    };
     const written = outputs(
       facts({
         status: "deployed",
-        plan,
+        changes: CHANGES,
+        planDigest: "sha256:0c",
+        drift: [{ service: "db", change: "removed", details: [] }],
         services: [result()],
         digest: "sha256:0a",
         configName: "shop_env_0a",
@@ -116,34 +134,15 @@ describe("outputs", () => {
       "config-name": "shop_env_0a",
     });
     expect(JSON.parse(written.plan ?? "")).toEqual({
-      stack: "shop",
-      services: [{ name: "web", change: "update", fields: ["image"] }],
-      networks: ["proxy"],
-      configs: ["shop_env_0a"],
-      secrets: ["shop_key_0b"],
+      ...CHANGES,
+      changes: 6,
+      drift: [{ service: "db", change: "removed", details: [] }],
+      digest: "sha256:0c",
     });
+    expect(written).toMatchObject({ changes: "6", "plan-digest": "sha256:0c" });
     expect(JSON.parse(written.services ?? "")).toMatchObject([
       { name: "web", state: "converged", detail: "2/2 running", durationMs: 4200, failingTasks: [] },
     ]);
-  });
-
-  test("hold no credentials and no spec, which may hold secrets", () => {
-    const plan = {
-      stack: "s",
-      services: [
-        {
-          name: "web",
-          change: "create" as const,
-          fields: [],
-          sameTemplate: false,
-          wanted: serviceSpec("x"),
-          before: undefined,
-          auth: "c2VjcmV0",
-        },
-      ],
-      needs: { networks: [], configs: [], secrets: [] },
-    };
-    expect(outputs(facts({ plan })).plan).not.toMatch(/c2VjcmV0|TaskTemplate/);
   });
 
   test("name each service's own failing tasks", () => {
@@ -338,40 +337,87 @@ describe("text from elsewhere stays text", () => {
 });
 
 describe("the plan in the log", () => {
-  test("tells every service, network, config and secret, and why", () => {
-    const before = service({ spec: serviceSpec("app:v1") });
-    const planned = { fields: [], sameTemplate: false, wanted: undefined, before, auth: undefined };
-    const plan: Plan = {
-      stack: "shop",
-      services: [
-        { ...planned, name: "new", change: "create", wanted: serviceSpec("app:v2"), before: undefined },
-        {
-          ...planned,
-          name: "web",
-          change: "update",
-          fields: ["image", "deploy.replicas"],
-          wanted: serviceSpec("app:v2"),
-        },
-        { ...planned, name: "db", change: "unchanged", wanted: serviceSpec("app:v1") },
-        { ...planned, name: "old", change: "remove" },
-        { ...planned, name: "theirs", change: "foreign" },
-      ],
-      needs: { networks: ["proxy"], configs: ["shop_env_0a"], secrets: ["shop_key_0b"] },
-    };
-    expect(planLines(plan, "deploy")).toEqual([
+  test("tells every service, network, config and secret that changes, and why", () => {
+    expect(planLines(CHANGES, "deploy")).toEqual([
       "+ network proxy",
-      "+ config shop_env_0a",
+      "~ config shop_env_0b (in place of shop_env_0a)",
       "+ secret shop_key_0b",
       "+ new  app:v2  (new)",
-      "~ web  app:v2  (image, deploy.replicas)",
+      "~ web  app:v2  (image, environment)",
+      "    ~ image: app:v1 → app:v2",
+      "    - environment.PASSWORD: removed",
+      "    → its tasks are replaced: each one's successor starts before it ends",
       "= db  app:v1  (unchanged)",
       "- old  app:v1  (no longer in the file)",
       "? theirs  app:v1  (not in the file: left alone)",
     ]);
-    expect(planLines(plan, "rollback").slice(-2)).toEqual([
+    expect(planLines(CHANGES, "rollback").slice(-2)).toEqual([
       "- old  app:v1  (not in the release)",
       "? theirs  app:v1  (not in the release: left alone)",
     ]);
+  });
+
+  test("tells what stays, too, where the plan is all there is", () => {
+    expect(planLines(CHANGES, "plan")).toEqual(
+      expect.arrayContaining(["= volume shop_data", "? network ingress_net"]),
+    );
+  });
+
+  test("tells what was changed behind our back", () => {
+    const details = CHANGES.services[1]?.details ?? [];
+    expect(driftLines([{ service: "web", change: "changed", details }])).toEqual([
+      "! web was changed on the swarm since the last release",
+      "    ~ image: app:v1 → app:v2",
+      "    - environment.PASSWORD: removed",
+    ]);
+  });
+});
+
+describe("the plan in the summary", () => {
+  const planned = (changes: Partial<Facts>): string =>
+    summary(facts({ mode: "plan", status: "planned", changes: CHANGES, ...changes }));
+
+  test("is a table of what changes, with all of it folded below", () => {
+    const text = planned({});
+    expect(text).toContain("## 📋 To deploy <code>shop</code> <code>v2</code> would change 6 things");
+    expect(line(text, "<code>web</code>")).toBe(
+      "| ~ | service | <code>web</code> | update | <code>app:v2</code> image, environment | its tasks are replaced: each one's successor starts before it ends |",
+    );
+    expect(line(text, "in place of <code>")).toContain("<code>shop_env_0a</code>");
+    expect(text).toContain("<details><summary>The whole plan</summary>\n\n```text\n");
+    expect(text).not.toContain("| service | <code>db</code>");
+  });
+
+  test("leaves out what is folded where there is no room", () => {
+    const all = facts({ mode: "plan", status: "planned", changes: CHANGES });
+    expect(summary(all, "short")).not.toContain("<details>");
+    expect(summary(all, "short")).toContain("<code>web</code>");
+  });
+
+  test.each<[string, Partial<Facts>, string]>([
+    [
+      "nothing to do",
+      { changes: { ...CHANGES, services: [], networks: [], configs: [], secrets: [] } },
+      "would change nothing",
+    ],
+    ["no manager", { changes: undefined }, "The files of <code>shop</code> <code>v2</code> are in order"],
+    [
+      "a failure",
+      { changes: undefined, status: "failed", reason: "render" },
+      "could not be planned (render)",
+    ],
+    [
+      "something to know",
+      { notes: ["An earlier update of *shop_web* is in flight."] },
+      "of \\*shop\\_web\\* is in flight.",
+    ],
+    [
+      "drift",
+      { drift: [{ service: "db", change: "removed", details: [] }] },
+      "since the last release: <code>db</code>.",
+    ],
+  ])("says: %s", (_fact, changes, words) => {
+    expect(planned(changes)).toContain(words);
   });
 });
 

@@ -60,3 +60,6 @@ export function credentialKey(domain: string): string {
 export function shortImage(image: string): string {
   return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
 }
+
+/** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
+export const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;

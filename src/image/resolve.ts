@@ -3,7 +3,7 @@ import { type RenderedStack } from "../stack/render.ts";
 import { listAt, textAt } from "../json.ts";
 import { type ImageAnswer, type Service } from "../swarm.ts";
 import { type Session } from "../world.ts";
-import { parseImageReference } from "./reference.ts";
+import { NO_DIGEST_YET, parseImageReference } from "./reference.ts";
 
 export interface ResolvedImages {
   /** What to answer docker, by the image as the pinned stack names it. */
@@ -12,6 +12,20 @@ export interface ResolvedImages {
   readonly pins: ReadonlyMap<string, string>;
   readonly warnings: readonly Problem[];
 }
+
+/** For a plan: what a registry might say about an image that the deployment will build. */
+const YET_TO_BE_BUILT: ImageAnswer = {
+  kind: "found",
+  digest: NO_DIGEST_YET,
+  body: {
+    Descriptor: {
+      mediaType: "application/vnd.docker.distribution.manifest.v2+json",
+      digest: NO_DIGEST_YET,
+      size: 0,
+    },
+    Platforms: [],
+  },
+};
 
 /** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
 export class ImageLookup {
@@ -23,6 +37,7 @@ export class ImageLookup {
   }
 
   async ask(image: string): Promise<ImageAnswer> {
+    if (image.endsWith(`@${NO_DIGEST_YET}`)) return YET_TO_BE_BUILT;
     const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
     this.#asked.set(image, asked);
     return await asked;
@@ -92,7 +107,7 @@ function isOwn(image: string, own: string): boolean {
 }
 
 /** What a registry's refusal means (SWARM 6). */
-function inWords(answer: Extract<ImageAnswer, { kind: "refused" }>): string {
+export function inWords(answer: Extract<ImageAnswer, { kind: "refused" }>): string {
   const { message, status } = answer;
   if (status === 404 || /manifest unknown|not found/i.test(message)) return "the registry has no such image";
   if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))

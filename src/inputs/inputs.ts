@@ -25,6 +25,7 @@ export const DEFAULTS: Readonly<Record<string, string>> = {
   "lock-timeout": "10m",
   "allow-older": "false",
   "keep-releases": "5",
+  comment: "false",
 };
 
 /** Tried in this order where `stack-file` is not given. */
@@ -49,6 +50,8 @@ export interface RunContext {
   readonly actor: string;
   /** Which version of this action runs, as the workflow names it. */
   readonly actionRef: string;
+  /** The number of the pull request that started the workflow; undefined where none did. */
+  readonly pullRequest: number | undefined;
   /** What started the workflow, for instance `push`. */
   readonly event: string;
   readonly runId: string;
@@ -116,11 +119,12 @@ export interface BuildInputs {
   readonly pull: boolean;
 }
 
-export type Mode = "deploy" | "rollback";
+export type Mode = "deploy" | "plan" | "rollback";
 
 export interface Inputs {
   readonly mode: Mode;
-  readonly target: SshTarget | SocketTarget;
+  /** Undefined in mode `plan` alone, for a check of the files without a swarm. */
+  readonly target: SshTarget | SocketTarget | undefined;
   readonly image: {
     /** Host with an optional namespace; `$REGISTRY_URL`. */
     readonly registry: string;
@@ -154,6 +158,8 @@ export interface Inputs {
     readonly failureAction: string;
     readonly networks: readonly string[];
     readonly prune: boolean;
+    /** `plan-digest`: the only plan that may be carried out. */
+    readonly approvedPlan: string | undefined;
   };
   readonly rollout: {
     readonly timeoutMs: number;
@@ -172,6 +178,8 @@ export interface Inputs {
   };
   /** For questions to GitHub's API. */
   readonly githubToken: string | undefined;
+  /** In mode `plan`, whether the pull request gets a comment. */
+  readonly comment: boolean;
 }
 
 /** The raw text of an input; empty where it is not given. */
@@ -181,7 +189,6 @@ export type RawInput = (name: string) => string;
 export function parseInputs(raw: RawInput, run: RunContext): Inputs {
   const reader = new Reader(raw);
   const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
-  if (mode === "plan") reader.complain('mode "plan" is not built yet in this version.', 'Use mode "deploy".');
   reader.refuseForNow(
     "environment",
     "GitHub deployments are not recorded yet; use the job's own `environment`.",
@@ -190,11 +197,12 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
     "environment-url",
     "GitHub deployments are not recorded yet; use the job's own `environment`.",
   );
+  const target = mode === "plan" && isOffline(reader) ? undefined : parseTarget(reader, run);
   const inputs: Inputs = {
-    mode: mode === "rollback" ? mode : "deploy",
-    target: parseTarget(reader, run),
-    image: parseImage(reader, run, mode === "rollback"),
-    stack: parseStack(reader, run),
+    mode,
+    target,
+    image: parseImage(reader, run, mode === "rollback", target !== undefined),
+    stack: { ...parseStack(reader, run), approvedPlan: parseApproval(reader, mode) },
     rollout: {
       timeoutMs: reader.duration("timeout"),
       stableForMs: reader.duration("stable-for"),
@@ -207,6 +215,7 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
       wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
     },
     githubToken: reader.optional("github-token"),
+    comment: reader.boolean("comment"),
   };
   if (inputs.rollout.timeoutMs === 0) reader.complain('"timeout" is zero: no rollout can be that fast.');
   else if (inputs.rollout.stableForMs >= inputs.rollout.timeoutMs) {
@@ -313,6 +322,24 @@ function split(text: string, separator: RegExp): string[] {
     .filter((part) => part !== "");
 }
 
+/** Pull requests from forks get no secrets: what names the manager may be one. */
+function isOffline(reader: Reader): boolean {
+  return reader.list("ssh-host").length === 0 && reader.text("docker-host") === "";
+}
+
+function parseApproval(reader: Reader, mode: Mode): string | undefined {
+  const given = reader.optional("plan-digest");
+  if (given === undefined) return undefined;
+  if (!/^sha256:[0-9a-f]{64}( |$)/.test(given))
+    reader.complain(
+      `"plan-digest" is "${given}", which is no digest of a plan.`,
+      'Give the output "plan-digest" of mode "plan".',
+    );
+  if (mode !== "deploy")
+    reader.complain(`"plan-digest" has no meaning in mode "${mode}".`, 'Give it in mode "deploy".');
+  return given;
+}
+
 function parseTarget(reader: Reader, run: RunContext): SshTarget | SocketTarget {
   const hosts = reader.list("ssh-host");
   const dockerHost = reader.text("docker-host");
@@ -411,8 +438,13 @@ function nonBlank(text: string): string | undefined {
   return text.trim() === "" ? undefined : text;
 }
 
-/** A rollback builds nothing, and takes the image that the release had. */
-function parseImage(reader: Reader, run: RunContext, isRollback: boolean): Inputs["image"] {
+/** A rollback builds nothing, and takes the image that the release had. Without a swarm nobody logs in, and half a credential is no mistake. */
+function parseImage(
+  reader: Reader,
+  run: RunContext,
+  isRollback: boolean,
+  isOnline: boolean,
+): Inputs["image"] {
   const registry = reader.text("registry").replace(/\/+$/, "");
   const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
   if (project === "")
@@ -435,7 +467,7 @@ function parseImage(reader: Reader, run: RunContext, isRollback: boolean): Input
       "Give tags only, such as latest; the repository comes from registry and project.",
     );
   }
-  const login = parseCredential(reader, "username", "password");
+  const login = isOnline ? parseCredential(reader, "username", "password") : undefined;
   return {
     registry,
     registryHost: reference?.domain ?? registry,
@@ -444,7 +476,7 @@ function parseImage(reader: Reader, run: RunContext, isRollback: boolean): Input
     version,
     tags: [...new Set(tags)].filter((tag) => tag !== version),
     login,
-    pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
+    pullLogin: isOnline ? parseCredential(reader, "pull-username", "pull-password", login) : undefined,
     build: reader.boolean("build") && !isRollback ? parseBuild(reader) : undefined,
   };
 }
@@ -519,7 +551,7 @@ function parseBuild(reader: Reader): BuildInputs {
   };
 }
 
-function parseStack(reader: Reader, run: RunContext): Inputs["stack"] {
+function parseStack(reader: Reader, run: RunContext): Omit<Inputs["stack"], "approvedPlan"> {
   const name =
     reader.text("stack-name") ||
     reader.text("project") ||

@@ -19,6 +19,8 @@ const IDENTIFIERS = new Set([
   "digest",
   "config-name",
   "rendered-file",
+  "changes",
+  "plan-digest",
 ]);
 
 /** The runner: its inputs, log, annotations, outputs and summary. Everything that leaves through it is freed of secrets first. */

@@ -2,7 +2,7 @@ import { type Problem, messageOf } from "../errors.ts";
 import { type JsonObject } from "../json.ts";
 import { watched } from "../observe.ts";
 import { type Plan, isEmpty } from "../plan.ts";
-import { type Rollout } from "../prepare.ts";
+import { type Rollout } from "../begin.ts";
 import { type StoredRecord, decoded, encoded, joined, recordObjects, recordsOf } from "./record.ts";
 import {
   type Belongings,

@@ -46,6 +46,7 @@ const RUN = {
   event: "push",
   runId: "1",
   runAttempt: 1,
+  pullRequest: undefined,
   sshAgent: undefined,
 };
 

@@ -17,6 +17,7 @@ const RUN: RunContext = {
   event: "push",
   runId: "1",
   runAttempt: 1,
+  pullRequest: undefined,
   sshAgent: undefined,
 };
 /** The least that a workflow must say. */
@@ -82,6 +83,7 @@ test("what a workflow that says the least gets", () => {
       },
     },
     stack: {
+      approvedPlan: undefined,
       name: "shop",
       files: [],
       variables: new Map(),
@@ -102,6 +104,7 @@ test("what a workflow that says the least gets", () => {
       allowOlder: false,
     },
     releases: { keep: 5, wanted: undefined },
+    comment: false,
     githubToken: undefined,
   });
 });
@@ -458,7 +461,16 @@ describe("one mistake, one complaint", () => {
       '"secrets", line 1: expected KEY=value, KEY<<EOF or a comment.',
     ],
     ["an unknown mode", { mode: "destroy" }, '"mode" is "destroy".'],
-    ["a mode to come", { mode: "plan" }, 'mode "plan" is not built yet in this version.'],
+    [
+      "half a digest of a plan",
+      { "plan-digest": "sha256:12" },
+      '"plan-digest" is "sha256:12", which is no digest of a plan.',
+    ],
+    [
+      "a plan that was approved, for a plan",
+      { mode: "plan", "plan-digest": `sha256:${"0".repeat(64)}` },
+      '"plan-digest" has no meaning in mode "plan".',
+    ],
     ["a bastion that is none", { "ssh-jump": "u@b:x" }, '"ssh-jump" has "u@b:x".'],
     ["a socket that is no path", { "docker-socket": "docker.sock" }, '"docker-socket" is "docker.sock".'],
     ["a socket with a word for the shell", { "docker-socket": "/x;id" }, '"docker-socket" is "/x;id".'],
@@ -570,7 +582,28 @@ describe("action.yml", () => {
       "ssh-host ssh-user ssh-port ssh-private-key ssh-passphrase ssh-password ssh-known-hosts ssh-fingerprint ssh-jump ssh-sudo docker-socket docker-host " +
       "registry username password pull-username pull-password project build context file target platforms build-args build-secrets labels " +
       "cache-from cache-to no-cache pull version tags stack-name stack-file variables secrets strict env-file env-config update-order " +
-      "failure-action networks prune timeout stable-for on-failure lock-timeout allow-older keep-releases github-token environment environment-url mode";
+      "failure-action networks prune timeout stable-for on-failure lock-timeout allow-older keep-releases plan-digest github-token comment environment environment-url mode";
     expect(declared.toSorted()).toEqual(contract.split(" ").toSorted());
+  });
+});
+
+describe("mode plan", () => {
+  test("needs no manager, and then no credentials either: a fork has no secrets", () => {
+    const offline = inputs({
+      mode: "plan",
+      "ssh-host": "",
+      "ssh-private-key": "",
+      username: "u",
+      password: "",
+    });
+    expect(offline).toMatchObject({ mode: "plan", target: undefined, image: { login: undefined } });
+  });
+
+  test("connects to a manager where one is named", () => {
+    expect(inputs({ mode: "plan" }).target).toMatchObject({ kind: "ssh" });
+  });
+
+  test("still wants a key for a manager that is named", () => {
+    expect(() => inputs({ mode: "plan", "ssh-private-key": "" })).toThrow(/No way to log in/);
   });
 });

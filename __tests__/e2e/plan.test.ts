@@ -1,0 +1,246 @@
+import { afterAll, describe, expect, test } from "@jest/globals";
+import { fakeGitHub } from "../doubles/github.ts";
+import { offences } from "../doubles/schema.ts";
+import {
+  type Run,
+  type RunOptions,
+  buildable,
+  cleanUp,
+  docker,
+  leavesNothing,
+  removedLater,
+  runAction,
+  sandbox,
+  service,
+  stackName,
+  workspace,
+} from "./rig.ts";
+
+/** Mode `plan`: what a deployment would do is told, and nothing is done. */
+
+const stack = stackName("plan");
+const TOKEN = "hunter2-and-more";
+const base = (web: string, more = ""): string => `
+services:
+  web:
+    image: $IMAGE
+    environment: { PASSWORD: "$TOKEN" ${web} }
+    configs: [{ source: env, target: /app/.env }]
+    secrets: [token]
+    deploy: { update_config: { monitor: 1s } }
+${more}configs: { env: { external: true } }
+secrets: { token: { environment: TOKEN } }
+`;
+const FIRST = base("", "  old:\n    image: $IMAGE\n");
+
+interface Plan {
+  readonly services: readonly { readonly name: string; readonly change: string; readonly image: string }[];
+  readonly configs: readonly { readonly name: string; readonly change: string }[];
+  readonly drift: readonly unknown[];
+}
+
+async function run(
+  file: string,
+  version: string,
+  inputs: Readonly<Record<string, string>> = {},
+  options: Partial<RunOptions> = {},
+): Promise<Run> {
+  return await runAction({
+    cwd: buildable({ "stack.yml": file, ".env": "GREETING=hello\n" }),
+    inputs: {
+      "stack-name": stack,
+      project: stack,
+      version,
+      "env-file": ".env",
+      secrets: `TOKEN=${TOKEN}`,
+      ...inputs,
+    },
+    ...options,
+  });
+}
+
+/** Plans, and holds that nothing on the swarm was touched, nothing is left, no secret is told, and the JSON is as promised. */
+async function plan(...[file, version, inputs, options]: Parameters<typeof run>): Promise<Run> {
+  const before = everything();
+  const planned = await run(file, version, { mode: "plan", ...inputs }, options);
+  expect(everything()).toEqual(before);
+  leavesNothing(planned);
+  expect(planned.outputs).toMatchObject({ status: "planned", reason: "" });
+  expect(planned.code).toBe(0);
+  expect(planned.log).toContain("Status: planned.");
+  expect(offences(planned.outputs.plan ?? "")).toEqual([]);
+  for (const text of [planned.log, planned.summary, JSON.stringify(planned.outputs)])
+    expect(text).not.toContain(TOKEN);
+  return planned;
+}
+
+/** All that a deployment could change on the swarm. */
+function everything(): unknown {
+  const own = (kind: string): string[] =>
+    docker([kind, "ls", "--format", "{{.ID}} {{.Name}}"])
+      .split("\n")
+      .filter((line) => line.includes(stack) || line.includes("swarm-stack-deploy_naming-key"));
+  const services = own("service").map((line) => {
+    const [id = ""] = line.split(" ");
+    return [line, docker(["service", "inspect", "--format", "{{.Version.Index}}", id])];
+  });
+  return { services, configs: own("config"), secrets: own("secret"), networks: own("network") };
+}
+
+const planOf = (planned: Run): Plan => JSON.parse(planned.outputs.plan ?? "{}") as Plan;
+const changesOf = (planned: Run): string[] =>
+  planOf(planned).services.map(({ name, change }) => `${change} ${name}`);
+
+afterAll(cleanUp);
+
+describe("a stack from its first plan to its last", () => {
+  let approved = "";
+
+  test("the first deployment is planned before its image is built", async () => {
+    const planned = await plan(FIRST, "v1");
+    expect(changesOf(planned).toSorted()).toEqual(["create old", "create web"]);
+    expect(planOf(planned).services[0]?.image).toBe(`${sandbox.registry}/${stack}:v1`);
+    expect(planned.outputs).toMatchObject({ digest: "", image: `${sandbox.registry}/${stack}:v1` });
+    expect(planned.log).toMatch(/^\+ network .*_default$/m);
+    expect(planned.log).toMatch(/^\+ config plan-\w+_env_/m);
+    expect(planned.log).toContain("The deployment builds and pushes it.");
+    approved = planned.outputs["plan-digest"] ?? "";
+    expect(approved).toMatch(/^sha256:[0-9a-f]{64} .*service:web=[0-9a-f]{8}/);
+  });
+
+  test("what was approved is what is deployed, also where the swarm had no naming key and the image no digest", async () => {
+    const deployed = await run(FIRST, "v1", { "plan-digest": approved });
+    expect(deployed.log).toContain("Status: deployed.");
+    expect(deployed.outputs["plan-digest"]).toBe(approved);
+    expect(offences(deployed.outputs.plan ?? "")).toEqual([]);
+  });
+
+  test("planned again, nothing would change", async () => {
+    const planned = await plan(FIRST, "v1", { build: "false" });
+    expect(changesOf(planned).toSorted()).toEqual(["unchanged old", "unchanged web"]);
+    expect(planned.outputs.changes).toBe("0");
+    expect(planOf(planned).drift).toEqual([]);
+    expect(planned.summary).toContain("would change nothing");
+  });
+
+  test("a change tells every field, a secret's value never, and what becomes of the tasks", async () => {
+    const planned = await plan(base(", COLOUR: green"), "v2", { secrets: `TOKEN=${TOKEN}!` });
+    expect(planned.log).toMatch(/^~ web {2}\S+:v2 {2}\(.*image.*\)$/m);
+    expect(planned.log).toMatch(/^ {4}~ image: \S+:v1@sha256:\w{12} → \S+:v2 \(new image\)$/m);
+    expect(planned.log).toMatch(/^ {4}\+ environment\.COLOUR: added$/m);
+    expect(planned.log).toMatch(/^ {4}~ environment\.PASSWORD: changed$/m);
+    expect(planned.log).toMatch(/^ {4}~ secrets\.token: \S+_token_\w{12} → \S+_token_\w{12}$/m);
+    expect(planned.log).toContain("each one's successor starts before it ends");
+    expect(planned.log).not.toContain("green");
+    expect(planned.log).not.toMatch(/placement|Platforms/);
+  });
+
+  test("a removal", async () => {
+    const planned = await plan(base(""), "v1", { build: "false" });
+    expect(changesOf(planned).toSorted()).toEqual(["remove old", "unchanged web"]);
+    expect(planned.outputs.changes).toBe("1");
+    expect(planned.log).toMatch(/^- old .*no longer in the file/m);
+  });
+
+  test("what somebody did by hand is told, and a deployment of the plan before it stops", async () => {
+    const before = await plan(FIRST, "v1", { build: "false" });
+    docker(["service", "scale", "--detach", `${stack}_web=2`]);
+    const version = service(`${stack}_web`).Version.Index;
+    const stopped = await run(FIRST, "v1", {
+      build: "false",
+      "plan-digest": before.outputs["plan-digest"] ?? "",
+    });
+    expect(stopped.outputs).toMatchObject({ status: "failed", reason: "preflight" });
+    expect(stopped.log).toContain(
+      'another plan than the one that "plan-digest" names. Different: service web.',
+    );
+    expect(service(`${stack}_web`).Version.Index).toBe(version);
+
+    const planned = await plan(FIRST, "v1", { build: "false" });
+    expect(planned.log).toMatch(/^! web was changed on the swarm since the last release$/m);
+    expect(planned.log).toMatch(/^ {4}~ deploy\.replicas: 1 → 2$/m);
+    expect(planned.log).toMatch(/^ {4}~ deploy\.replicas: 2 → 1$/m);
+    expect(planned.log).toContain("its tasks stay, or become more or fewer");
+  });
+
+  test("an image that can't be read is no failure of a plan", async () => {
+    const planned = await plan(FIRST, "v9", { build: "false" });
+    expect(planned.log).toContain("A deployment needs it: it builds nothing.");
+  });
+});
+
+describe("without a manager", () => {
+  const FORK = {
+    GITHUB_EVENT_NAME: "pull_request",
+    GITHUB_REF: "refs/pull/7/merge",
+    GITHUB_REF_NAME: "7/merge",
+    GITHUB_REF_TYPE: "branch",
+  };
+  const bare = {
+    mode: "plan",
+    project: "shop",
+    registry: "r.example.com",
+    username: "u",
+    password: "",
+    "ssh-host": "",
+  };
+
+  test("the files are checked, with no secret given", async () => {
+    const checked = await runAction({
+      cwd: buildable({ "stack.yml": "services:\n  web:\n    image: $IMAGE\n" }),
+      inputs: bare,
+      bare: true,
+      environment: FORK,
+    });
+    expect(checked.outputs).toMatchObject({ status: "planned", plan: "{}", changes: "", "plan-digest": "" });
+    expect(checked.code).toBe(0);
+    expect(checked.summary).toContain("are in order");
+  });
+
+  test("a mistake has its annotation", async () => {
+    const checked = await runAction({
+      cwd: workspace({
+        "stack.yml": 'services:\n  web:\n    image: $IMAGE\n    environment: { A: "$TOKEN" }\n',
+      }),
+      inputs: { ...bare, build: "false" },
+      bare: true,
+      environment: FORK,
+    });
+    expect(checked.outputs).toMatchObject({ status: "failed", reason: "render" });
+    expect(checked.log).toMatch(/^::error file=stack\.yml,line=4,col=\d+::.*TOKEN/m);
+    expect(checked.code).toBe(1);
+  });
+});
+
+describe("the comment below the pull request", () => {
+  const FILE = "services:\n  web:\n    image: $IMAGE\n";
+  const PULL = { GITHUB_EVENT_NAME: "pull_request", GITHUB_REF: "refs/pull/7/merge" };
+  const other = removedLater(`${stack}-pr`);
+  const given = { "stack-name": other, comment: "true", "github-token": "t0k3n", "env-file": "" };
+
+  test("is made once, and then updated", async () => {
+    await using github = await fakeGitHub({});
+    const environment = { ...PULL, ...github.environment };
+    const first = await plan(FILE, "v1", given, { environment });
+    expect(first.log).toContain(
+      "The plan is in a comment: https://github.com/acme/shop/pull/7#issuecomment-1",
+    );
+    await plan(`${FILE}    environment: { A: b }\n  more: { image: $IMAGE }\n`, "v1", given, { environment });
+    expect(github.comments).toHaveLength(1);
+    expect(github.comments[0]?.body).toMatch(/^<!-- swarm-stack-deploy: plan of \S+ -->\n## 📋 To deploy/);
+    expect(github.comments[0]?.body).toContain("| + | service | <code>more</code> | create |");
+  });
+
+  test("tells a failure, too", async () => {
+    await using github = await fakeGitHub({});
+    const environment = { ...PULL, ...github.environment };
+    await run("services:\n  web: {}\n", "v1", { mode: "plan", ...given }, { environment });
+    expect(github.comments[0]?.body).toContain("could not be planned (render)");
+  });
+
+  test("that may not be written is a warning that names the permission", async () => {
+    await using github = await fakeGitHub({}, { mayComment: false });
+    const planned = await plan(FILE, "v1", given, { environment: { ...PULL, ...github.environment } });
+    expect(planned.log).toMatch(/^::warning::.*GitHub answered 403.*`permissions: pull-requests: write`/m);
+  });
+});

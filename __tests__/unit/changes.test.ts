@@ -1,0 +1,365 @@
+import { describe, expect, test } from "@jest/globals";
+import {
+  type ChangesRequest,
+  changesOf,
+  countOf,
+  differingParts,
+  fieldChanges,
+  planDigest,
+} from "../../src/changes.ts";
+import { NO_DIGEST_YET } from "../../src/image/reference.ts";
+import { type Json, type JsonObject } from "../../src/json.ts";
+import { type Plan, type PlanRequest, futureId, isEmpty, planDeployment } from "../../src/plan.ts";
+import { networkIdsOf } from "../../src/spec.ts";
+import { type NewObject, type ServiceSpec } from "../../src/swarm.ts";
+import { offences } from "../doubles/schema.ts";
+import { emptySurvey, service, serviceSpec } from "../doubles/swarm.ts";
+
+const OURS = { "swarm-stack-deploy.managed": "true", "com.docker.stack.namespace": "shop" };
+const NETWORKS = networkIdsOf([{ Name: "shop_net", Id: "id1" }]);
+
+function template(container: JsonObject, more: JsonObject = {}): ServiceSpec {
+  return serviceSpec("app:v1", {
+    TaskTemplate: { ContainerSpec: { Image: "app:v1", ...container }, ...more },
+  });
+}
+
+/** `~ deploy.replicas: 1 → 3 (in place)` */
+function told(before: ServiceSpec, wanted: ServiceSpec, secrets: readonly string[] = []): string[] {
+  return fieldChanges(before, wanted, NETWORKS, secrets).map(
+    ({ field, change, before: from, after: to, consequence }) =>
+      `${field} ${change}: ${from ?? ""} → ${to ?? ""} (${consequence})`,
+  );
+}
+
+describe("a field", () => {
+  test.each<[string, ServiceSpec, ServiceSpec, string[]]>([
+    ["nothing", serviceSpec(), serviceSpec(), []],
+    [
+      "image",
+      serviceSpec("app:v1"),
+      serviceSpec("app:v2"),
+      ["image changed: app:v1 → app:v2 (restarts tasks)"],
+    ],
+    [
+      "an image that is yet to be built",
+      serviceSpec("app:v1"),
+      serviceSpec(`app:v2@${NO_DIGEST_YET}`),
+      ["image changed: app:v1 → app:v2 (new image) (restarts tasks)"],
+    ],
+    [
+      "start-first",
+      serviceSpec("app:v1", { UpdateConfig: { Order: "start-first" } }),
+      serviceSpec("app:v2", { UpdateConfig: { Order: "start-first" } }),
+      ["image changed: app:v1 → app:v2 (rolling)"],
+    ],
+    [
+      "the value of a variable is not told",
+      template({ Env: ["A=1", "B=2", "C=3"] }),
+      template({ Env: ["A=1", "B=3", "D=4"] }),
+      [
+        "environment.B changed:  →  (restarts tasks)",
+        "environment.C removed:  →  (restarts tasks)",
+        "environment.D added:  →  (restarts tasks)",
+      ],
+    ],
+    [
+      "nor that of a label",
+      template({ Labels: { "a.b": "x" } }),
+      template({ Labels: { "a.b": "y" } }),
+      ["labels.a.b changed:  →  (restarts tasks)"],
+    ],
+    [
+      "a command",
+      template({ Args: ["a"] }),
+      template({ Args: ["b"] }),
+      ["command changed:  →  (restarts tasks)"],
+    ],
+    [
+      "a health check's command, and its times",
+      template({ Healthcheck: { Test: ["CMD", "x"], Interval: 5e9 } }),
+      template({ Healthcheck: { Test: ["CMD", "y"], Interval: 90e9 } }),
+      [
+        "healthcheck.interval changed: 5s → 1m30s (restarts tasks)",
+        "healthcheck.test changed:  →  (restarts tasks)",
+      ],
+    ],
+    [
+      "another version of a config",
+      template({ Configs: [{ ConfigName: "e_1", ConfigID: "1", File: { Name: "/.env" } }] }),
+      template({ Configs: [{ ConfigName: "e_2", ConfigID: futureId("e_2"), File: { Name: "/.env" } }] }),
+      ["configs./.env changed: e_1 → e_2 (restarts tasks)"],
+    ],
+    [
+      "a volume's options",
+      template({ Mounts: [{ Type: "volume", Source: "data", Target: "/d" }] }),
+      template({
+        Mounts: [
+          {
+            Type: "volume",
+            Source: "data",
+            Target: "/d",
+            VolumeOptions: { DriverConfig: { Options: { o: "password=x" } } },
+          },
+        ],
+      }),
+      ["volumes./d changed:  →  (restarts tasks)"],
+    ],
+    [
+      "networks by their names",
+      template({}, { Networks: [{ Target: "id1", Aliases: ["web"] }] }),
+      template({}, { Networks: [{ Target: futureId("shop_new"), Aliases: ["web"] }] }),
+      [
+        "networks.shop_net removed: web →  (restarts tasks)",
+        "networks.shop_new added:  → web (restarts tasks)",
+      ],
+    ],
+    [
+      "ports",
+      serviceSpec("app:v1"),
+      serviceSpec("app:v1", { EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 8080 }] } }),
+      ["ports.80/tcp added:  → 8080 (ingress) (restarts tasks)"],
+    ],
+    [
+      "resources",
+      template({}, { Resources: { Limits: { MemoryBytes: 536870912, NanoCPUs: 5e8 } } }),
+      template({}, { Resources: { Limits: { MemoryBytes: 1073741824, NanoCPUs: 5e8 } } }),
+      ["deploy.resources.limits.memory changed: 512M → 1G (restarts tasks)"],
+    ],
+    [
+      "what the engine makes of nothing",
+      serviceSpec("app:v1"),
+      serviceSpec("app:v1", { Mode: { Replicated: { Replicas: 3 } }, UpdateConfig: { Delay: 2e9 } }),
+      ["deploy.replicas changed: 1 → 3 (in place)", "deploy.update_config.delay added:  → 2s (nothing)"],
+    ],
+    [
+      "what an image's digest stands for is not told twice",
+      template({}, { Placement: { Platforms: [{ OS: "linux" }] } }),
+      serviceSpec("app:v1", { TaskTemplate: { ContainerSpec: { Image: "app:v2" } } }),
+      ["image changed: app:v1 → app:v2 (restarts tasks)"],
+    ],
+  ])("%s", (_fact, before, wanted, expected) => {
+    expect(told(before, wanted)).toEqual(expected);
+  });
+
+  test.each([
+    ["is part of the value", "hunter22", true],
+    ["is the whole value, and short", "x", false],
+    ["is short, and part of another value", "hun", false],
+  ])("is not told where a secret %s", (_fact, secret, hidden) => {
+    const [line] = told(template({ User: "root" }), template({ User: "hunter22x" }), [secret]);
+    expect(line?.includes("hunter")).toBe(!hidden);
+  });
+
+  test("is not told where a secret as short as it is the value", () => {
+    expect(told(template({ User: "a" }), template({ User: "b" }), ["b"])).toEqual([
+      "user changed:  →  (restarts tasks)",
+    ]);
+  });
+});
+
+function object(kind: NewObject["kind"], name: string, key: string): NewObject {
+  const labels = new Map([["swarm-stack-deploy.key", key]]);
+  return { kind, name, bytes: Buffer.from("x"), labels, templateDriver: undefined };
+}
+
+function stored(name: string, labels: JsonObject): JsonObject {
+  return { ID: `id-${name}`, Spec: { Name: name, Labels: labels } };
+}
+
+const withConfigs = (...names: string[]): ServiceSpec =>
+  serviceSpec("app:v1", {
+    Labels: OURS,
+    TaskTemplate: {
+      ContainerSpec: { Image: "app:v1", Configs: names.map((ConfigName): Json => ({ ConfigName })) },
+    },
+  });
+
+function planned(changes: Partial<PlanRequest>): Plan {
+  const needs = { networks: [], configs: [], secrets: [] };
+  return planDeployment({
+    stack: "shop",
+    wanted: [],
+    live: [],
+    networkIds: NETWORKS,
+    prune: true,
+    needs,
+    ...changes,
+  });
+}
+
+function words(plan: Plan, changes: Partial<ChangesRequest> = {}): ReturnType<typeof changesOf> {
+  return changesOf(plan, { survey: emptySurvey(), objects: [], secrets: [], ...changes });
+}
+
+describe("a config", () => {
+  const own = (name: string, key: string): JsonObject =>
+    stored(name, { "com.docker.stack.namespace": "shop", "swarm-stack-deploy.key": key });
+  const needs = (name: string): Plan["needs"] => ({ networks: [], configs: [name], secrets: [] });
+
+  test.each<[string, Partial<PlanRequest>, Partial<ChangesRequest>, object[]]>([
+    [
+      "of a new service",
+      { wanted: [{ spec: withConfigs("env_2"), auth: undefined }], needs: needs("env_2") },
+      { objects: [object("config", "env_2", "env")] },
+      [{ name: "env_2", change: "create" }],
+    ],
+    [
+      "with new content",
+      {
+        wanted: [{ spec: withConfigs("env_2"), auth: undefined }],
+        live: [service({ spec: withConfigs("env_1") })],
+        needs: needs("env_2"),
+      },
+      {
+        objects: [object("config", "env_2", "env")],
+        survey: emptySurvey({ rawConfigs: [own("env_1", "env")] }),
+      },
+      [{ name: "env_2", change: "update", before: "env_1" }],
+    ],
+    [
+      "as it was, beside one of somebody else",
+      {
+        wanted: [{ spec: withConfigs("env_1", "theirs"), auth: undefined }],
+        live: [service({ spec: withConfigs("env_1", "theirs") })],
+      },
+      {
+        objects: [object("config", "env_1", "env")],
+        survey: emptySurvey({ rawConfigs: [own("env_1", "env"), stored("theirs", {})] }),
+      },
+      [
+        { name: "env_1", change: "unchanged" },
+        { name: "theirs", change: "foreign" },
+      ],
+    ],
+    [
+      "that no service needs any longer",
+      { wanted: [{ spec: withConfigs(), auth: undefined }], live: [service({ spec: withConfigs("env_1") })] },
+      { survey: emptySurvey({ rawConfigs: [own("env_1", "env")] }) },
+      [{ name: "env_1", change: "remove" }],
+    ],
+  ])("%s", (_fact, request, context, expected) => {
+    expect(words(planned(request), context).configs).toEqual(expected);
+  });
+});
+
+test("networks and volumes: made along, kept, left alone", () => {
+  const spec = (networks: readonly string[], volumes: readonly string[]): ServiceSpec =>
+    template(
+      { Mounts: volumes.map((Source): Json => ({ Type: "volume", Source, Target: `/${Source}` })) },
+      { Networks: networks.map((Target): Json => ({ Target })) },
+    );
+  const plan = planned({
+    wanted: [{ spec: spec(["id1", futureId("shop_new"), "id3"], ["a", "b"]), auth: undefined }],
+    live: [service({ spec: spec(["id1", "id2"], ["a", "c"]) })],
+    networks: ["shop_new"],
+  });
+  const own = { "com.docker.stack.namespace": "shop" };
+  const survey = emptySurvey({
+    networks: [
+      { Name: "shop_net", Id: "id1", Labels: own },
+      { Name: "shop_old", Id: "id2", Labels: own },
+      { Name: "proxy", Id: "id3" },
+    ],
+  });
+  expect(words(plan, { survey })).toMatchObject({
+    networks: [
+      { name: "proxy", change: "foreign" },
+      { name: "shop_net", change: "unchanged" },
+      { name: "shop_new", change: "create" },
+      { name: "shop_old", change: "foreign" },
+    ],
+    volumes: [
+      { name: "a", change: "unchanged" },
+      { name: "b", change: "create" },
+      { name: "c", change: "foreign" },
+    ],
+  });
+});
+
+describe("a plan", () => {
+  const update = (image: string, live = "app:v1"): Plan =>
+    planned({
+      wanted: [{ spec: serviceSpec(image), auth: "c2VjcmV0" }],
+      live: [service({ spec: serviceSpec(live) })],
+    });
+
+  test.each<[string, Plan, number]>([
+    ["that does nothing", update("app:v1"), 0],
+    ["of one update", update("app:v2"), 1],
+    ["that leaves what is not ours", planned({ live: [service()] }), 0],
+    ["of a removal", planned({ live: [service({ spec: withConfigs() })] }), 1],
+  ])("%s is counted", (_fact, plan, count) => {
+    expect(countOf(words(plan))).toBe(count);
+    expect(isEmpty(plan)).toBe(count === 0);
+  });
+
+  test("holds no credentials and no spec, and is as its schema says", () => {
+    const changes = words(update("app:v2"));
+    const json = JSON.stringify({ ...changes, changes: 1, drift: [], digest: planDigest(changes, "") });
+    expect(json).not.toMatch(/c2VjcmV0|TaskTemplate/);
+    expect(offences(json)).toEqual([]);
+  });
+
+  test.each<[string, unknown, string]>([
+    ["lacks something", { stack: "shop" }, "plan lacks services"],
+    ["has a word that is none", { services: [{ change: "destroy" }] }, "plan.services[0].change is destroy"],
+  ])("is held to its schema: one that %s is not let pass", (_fact, json, offence) => {
+    expect(offences(JSON.stringify(json))).toContain(offence);
+  });
+});
+
+describe("the digest of a plan", () => {
+  const digest = `sha256:${"0a".repeat(32)}`;
+  const of = (image: string, built = "", live = "app:v1"): string =>
+    planDigest(
+      words(
+        planned({
+          wanted: [{ spec: serviceSpec(image), auth: undefined }],
+          live: [service({ spec: serviceSpec(live) })],
+        }),
+      ),
+      built,
+    );
+
+  test("is the same for the same plan", () => expect(of("app:v2")).toBe(of("app:v2")));
+
+  test("is another one for another change, and for the same change of something else", () => {
+    expect(new Set([of("app:v2"), of("app:v3"), of("app:v2", "", "app:v0")]).size).toBe(3);
+  });
+
+  test("knows nothing of the digest that a build gives", () => {
+    expect(of(`app:v2@${digest}`, digest)).toBe(of(`app:v2@${NO_DIGEST_YET}`));
+  });
+
+  test("knows that of an image which is not built", () => {
+    expect(of(`app:v2@${digest}`)).not.toBe(of(`app:v2@${NO_DIGEST_YET}`));
+  });
+
+  test("knows no name that each run makes up, before the swarm has a naming key", () => {
+    const named = (secret: string): string => {
+      const needs = { networks: [], configs: ["swarm-stack-deploy_naming-key"], secrets: [secret] };
+      const objects = [
+        object("secret", secret, "token"),
+        object("config", "swarm-stack-deploy_naming-key", ""),
+      ];
+      const spec = template({ Secrets: [{ SecretName: secret, File: { Name: "token" } }] });
+      return planDigest(words(planned({ wanted: [{ spec, auth: undefined }], needs }), { objects }), "");
+    };
+    expect(named("shop_token_0123456789ab")).toBe(named("shop_token_ba9876543210"));
+  });
+
+  test.each<[string, string, string, string[] | undefined]>([
+    ["nothing", "sha256:a service:web=1", "sha256:a service:web=1", undefined],
+    [
+      "one service",
+      "sha256:a service:web=1 service:db=2",
+      "sha256:b service:db=2 service:web=3",
+      ["service web"],
+    ],
+    ["more and less", "sha256:a config:x=1", "sha256:b network:y=1", ["config x", "network y"]],
+    ["what nobody can tell", "sha256:a", "sha256:b", []],
+  ])("tells what is different: %s", (_fact, approved, present, expected) => {
+    expect(differingParts(approved, present)).toEqual(expected);
+  });
+});

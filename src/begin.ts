@@ -1,0 +1,98 @@
+import { randomBytes } from "node:crypto";
+import { checkBuildFiles } from "./image/publish.ts";
+import { NO_DIGEST_YET } from "./image/reference.ts";
+import { type Inputs } from "./inputs/inputs.ts";
+import { checkByDocker } from "./planning.ts";
+import { type Facts } from "./report.ts";
+import { type Sources, readSources } from "./sources.ts";
+import { type Kind } from "./stack/configs.ts";
+import { cleanPath } from "./stack/paths.ts";
+import { type RenderedStack, render } from "./stack/render.ts";
+import { together } from "./together.ts";
+import { type Docker, type World } from "./world.ts";
+
+/** What the names of configs and secrets depend on, beside their content. */
+export interface Naming {
+  /** The swarm's key for the names of secrets. */
+  readonly key: Uint8Array;
+  /** Whether another stack has an object of this name. */
+  readonly taken: (kind: Kind, name: string) => boolean;
+}
+
+/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
+export const DRAFT_NAMES: Naming = { key: randomBytes(32), taken: () => false };
+
+/** A change of the stack on its way, whichever mode asked for it. */
+export interface Rollout {
+  readonly inputs: Inputs;
+  readonly world: World;
+  /** Filled as the rollout goes. */
+  readonly facts: Facts;
+}
+
+/** A rollout of stack files: what was read beside what was asked. */
+export interface Deployment extends Rollout {
+  readonly sources: Sources;
+  /** The stack as far as it is known without the image's digest. */
+  readonly draft: RenderedStack;
+  /** Major version of the docker CLI. */
+  readonly dockerMajor: number;
+}
+
+type BegunDeployment = Omit<Deployment, "draft">;
+
+/** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
+export async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deployment> {
+  const [dockerMajor, sources] = await together([
+    majorVersion(world.docker),
+    new Promise<Sources>((read) => read(readSources(inputs.stack, world.files))),
+  ]);
+  const begun = { inputs, sources, dockerMajor, world, facts };
+  sources.warnings.forEach((warning) => world.voice.warn(warning));
+  const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+  draft.warnings.forEach((warning) => world.voice.warn(warning));
+  checkBuildFiles(inputs.image, world.files);
+  await checkByDocker(world, draft, sources.folder, dockerMajor);
+  return { ...begun, draft };
+}
+
+async function majorVersion(docker: Docker): Promise<number> {
+  const { stdout } = await docker.run(["--version"]);
+  return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
+}
+
+export function renderWith(
+  digest: string,
+  naming: Naming,
+  { inputs, sources, world, dockerMajor }: BegunDeployment,
+): RenderedStack {
+  const { stack, image } = inputs;
+  const { folder } = sources;
+  return render({
+    templates: sources.templates,
+    unread: sources.unread,
+    stack: stack.name,
+    variables: stack.variables,
+    secrets: stack.secrets,
+    environment: world.environment,
+    strict: stack.strict,
+    defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
+    envFile: sources.envFile,
+    envConfig: stack.envConfig,
+    namingKey: naming.key,
+    taken: naming.taken,
+    read: (path) => world.files.read(cleanPath(folder === "." ? "" : `${folder}/`, path)),
+    image: { ...image, digest },
+    commit: world.run.sha,
+    dockerMajor,
+  });
+}
+
+export function referenceOf(inputs: Inputs): string {
+  return `${inputs.image.repository}:${inputs.image.version}`;
+}
+
+export function nameImage(digest: string, { inputs, facts }: Deployment): void {
+  facts.digest = digest;
+  facts.image = `${referenceOf(inputs)}@${digest}`;
+}

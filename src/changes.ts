@@ -1,0 +1,505 @@
+import { createHash } from "node:crypto";
+import { fieldOf } from "./field-words.ts";
+import { NO_DIGEST_YET, shortImage } from "./image/reference.ts";
+import { formatDuration } from "./inputs/duration.ts";
+import { type Json, type JsonObject, at, listAt, numberAt, objectAt, textAt } from "./json.ts";
+import { type Plan, type PlannedService, futureId, isOfTasks } from "./plan.ts";
+import { used } from "./release/release.ts";
+import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
+import { type Path, canonicalSpec, differingPaths, engineDefault, networkIdsOf } from "./spec.ts";
+import { type NewObject, type ServiceSpec, type Survey } from "./swarm.ts";
+import { compareTexts } from "./text-order.ts";
+
+/** A plan in words that may be shown to everybody: no value in it can be a secret. This is also the JSON of the output `plan`. */
+export interface Changes {
+  readonly stack: string;
+  readonly services: readonly ServiceChanges[];
+  readonly networks: readonly ObjectChange[];
+  readonly configs: readonly ObjectChange[];
+  readonly secrets: readonly ObjectChange[];
+  /** As far as they can be known: a volume lies on the nodes whose tasks use it. */
+  readonly volumes: readonly ObjectChange[];
+}
+
+export type Change = PlannedService["change"];
+
+export interface ObjectChange {
+  /** On the swarm. */
+  readonly name: string;
+  /** `foreign`: somebody else's, or no longer used and left alone. */
+  readonly change: Change;
+  /** For an update: the name of the version that is used until then, since content can't change under a name. */
+  readonly before?: string;
+}
+
+/** What becomes of the tasks: made, ended, ended before or after new ones are there, more or fewer of them, or nothing at all. */
+export type Consequence =
+  "starts tasks" | "ends tasks" | "restarts tasks" | "rolling" | "in place" | "nothing";
+
+export interface ServiceChanges {
+  /** As the stack file calls it. */
+  readonly name: string;
+  readonly change: Change;
+  /** What it runs, or will run; a tag alone for an image that is yet to be built. */
+  readonly image: string;
+  /** The keys of the stack file that differ. */
+  readonly fields: readonly string[];
+  readonly details: readonly FieldChange[];
+  readonly consequence: Consequence;
+}
+
+export interface FieldChange {
+  /** In the stack file's words, for instance `environment.GREETING`. */
+  readonly field: string;
+  readonly change: "added" | "removed" | "changed";
+  /** Left out where there was nothing, and where it could be a secret. */
+  readonly before?: string;
+  readonly after?: string;
+  readonly consequence: Consequence;
+}
+
+/** What the words about a plan are made of, beside the plan. */
+export interface ChangesRequest {
+  readonly survey: Survey;
+  /** Configs and secrets that must exist. */
+  readonly objects: readonly NewObject[];
+  /** No text that contains one of them is shown. */
+  readonly secrets: readonly string[];
+}
+
+/** Puts a plan into words. */
+export function changesOf(plan: Plan, request: ChangesRequest): Changes {
+  const { survey, secrets } = request;
+  const networkIds = networkIdsOf(survey.networks);
+  return {
+    stack: plan.stack,
+    services: plan.services.map((service) => serviceChanges(service, networkIds, secrets)),
+    networks: networkChanges(plan, survey, networkIds),
+    configs: objectChanges("config", plan, request),
+    secrets: objectChanges("secret", plan, request),
+    volumes: volumeChanges(plan),
+  };
+}
+
+/** How many things the plan creates, updates or removes; 0 for a plan that does nothing. */
+export function countOf({ services, networks, configs, secrets, volumes }: Changes): number {
+  return [services, networks, configs, secrets, volumes].flat().filter(({ change }) => CHANGES.has(change))
+    .length;
+}
+
+const CHANGES: ReadonlySet<Change> = new Set(["create", "update", "remove"]);
+
+function serviceChanges(
+  { name, change, fields, wanted, before }: PlannedService,
+  networkIds: ReadonlyMap<string, string>,
+  secrets: readonly string[],
+): ServiceChanges {
+  const image = withoutDraftDigest(textAt(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
+  const isChanged = wanted !== undefined && (change === "create" || change === "update");
+  const details = isChanged ? fieldChanges(before?.spec, wanted, networkIds, secrets) : [];
+  return { name, change, image, fields, details, consequence: consequenceOf(change, details) };
+}
+
+const BY_CHANGE: Readonly<Record<Change, Consequence>> = {
+  create: "starts tasks",
+  remove: "ends tasks",
+  update: "nothing",
+  unchanged: "nothing",
+  foreign: "nothing",
+};
+/** The one that is felt most comes first. */
+const WEIGHTS: readonly Consequence[] = ["restarts tasks", "rolling", "in place"];
+
+function consequenceOf(change: Change, details: readonly FieldChange[]): Consequence {
+  if (change !== "update") return BY_CHANGE[change];
+  return WEIGHTS.find((weight) => details.some(({ consequence }) => consequence === weight)) ?? "nothing";
+}
+
+/** Every field that differs, in the stack file's words. */
+export function fieldChanges(
+  before: ServiceSpec | undefined,
+  wanted: ServiceSpec,
+  networkIds: ReadonlyMap<string, string>,
+  secrets: readonly string[] = [],
+): FieldChange[] {
+  const [a, b] = [
+    before === undefined ? {} : canonicalSpec(before, networkIds),
+    canonicalSpec(wanted, networkIds),
+  ];
+  const names = namesOf(networkIds);
+  const order = textAt(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
+  const differing = differingPaths(a, b);
+  const paths = differing.filter((path) => !isRepeated(path, differing));
+  return paths.flatMap((path) => {
+    const consequence = before === undefined ? "starts tasks" : consequenceAt(path, order);
+    const [old, made] = [at(a, ...path), at(b, ...path)];
+    return itemChanges(path, old, made, names).map(({ field, from, to, open }): FieldChange => {
+      const change = from === undefined ? "added" : to === undefined ? "removed" : "changed";
+      const isShown = open && from !== to && ![from, to].some((text) => holdsSecret(text ?? "", secrets));
+      const shown = isShown
+        ? { ...(from === undefined ? {} : { before: from }), ...(to === undefined ? {} : { after: to }) }
+        : {};
+      return { field, change, ...shown, consequence };
+    });
+  });
+}
+
+/** Says what another field says: docker's labels, and the platforms that an image's digest stands for. */
+function isRepeated(path: Path, differing: readonly Path[]): boolean {
+  const text = path.join(".");
+  if (text === IMAGE_LABEL) return differing.some((other) => other.join(".") === IMAGE);
+  return (
+    text === "Name" ||
+    text.startsWith("Labels.com.docker.stack.namespace") ||
+    text.startsWith("TaskTemplate.ContainerSpec.Labels.com.docker.stack.namespace") ||
+    text.startsWith("TaskTemplate.Placement.Platforms")
+  );
+}
+
+const IMAGE = "TaskTemplate.ContainerSpec.Image";
+const IMAGE_LABEL = "Labels.com.docker.stack.image";
+
+function consequenceAt(path: Path, order: Consequence): Consequence {
+  if (isOfTasks(path)) return order;
+  return path[0] === "Mode" ? "in place" : "nothing";
+}
+
+/** The runner masks shorter ones by itself; as part of another text they mean nothing. */
+const SHORTEST_PART = 4;
+
+function holdsSecret(text: string, secrets: readonly string[]): boolean {
+  return secrets.some(
+    (secret) => text === secret || (secret.length >= SHORTEST_PART && text.includes(secret)),
+  );
+}
+
+interface ItemChange {
+  readonly field: string;
+  readonly from: string | undefined;
+  readonly to: string | undefined;
+  /** Whether its value can't be a secret by its nature. */
+  readonly open: boolean;
+}
+
+/** Values that say how something runs, and never with what credentials. All others are told as changed. */
+const OPEN =
+  /^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.(ContainerSpec\.(Image|User|Dir|Hostname|Init|ReadOnly|TTY|OpenStdin|StopSignal|StopGracePeriod|Isolation|CapabilityAdd|CapabilityDrop|Groups|Healthcheck\.(Interval|Timeout|StartPeriod|StartInterval|Retries))|Resources|RestartPolicy|Placement|LogDriver\.Name)(\.|$)|^(Mode|UpdateConfig|RollbackConfig|EndpointSpec)(\.|$)/;
+
+function itemChanges(
+  path: Path,
+  before: Json | undefined,
+  after: Json | undefined,
+  names: ReadonlyMap<string, string>,
+): ItemChange[] {
+  const field = fieldOf(path);
+  const list = LISTS.find(({ at: where }) => where === path.join("."));
+  if (list === undefined) {
+    const open = OPEN.test(path.join("."));
+    return [{ field, from: valueText(path, before), to: valueText(path, after), open }];
+  }
+  const [old, made] = [itemsOf(list, before, names), itemsOf(list, after, names)];
+  return [...new Set([...old.keys(), ...made.keys()])]
+    .toSorted(compareTexts)
+    .filter((key) => JSON.stringify(old.get(key)?.whole) !== JSON.stringify(made.get(key)?.whole))
+    .map((key) => ({
+      field: `${field}.${key}`,
+      from: old.get(key)?.shown,
+      to: made.get(key)?.shown,
+      open: list.open,
+    }));
+}
+
+interface List {
+  readonly at: string;
+  /** What tells its items apart. */
+  readonly key: (item: Json, networkNames: ReadonlyMap<string, string>) => string;
+  readonly shown: (item: Json) => string;
+  readonly open: boolean;
+}
+
+/** Lists of things that have a name. */
+const LISTS: readonly List[] = [
+  {
+    at: "TaskTemplate.ContainerSpec.Env",
+    key: (item) => (typeof item === "string" ? (item.split("=")[0] ?? "") : ""),
+    shown: () => "", // The value of a variable may be a secret.
+    open: false,
+  },
+  {
+    at: "TaskTemplate.ContainerSpec.Configs",
+    key: (item) => textAt(item, "File", "Name") || textAt(item, "ConfigName"),
+    shown: (item) => textAt(item, "ConfigName"),
+    open: true,
+  },
+  {
+    at: "TaskTemplate.ContainerSpec.Secrets",
+    key: (item) => textAt(item, "File", "Name") || textAt(item, "SecretName"),
+    shown: (item) => textAt(item, "SecretName"),
+    open: true,
+  },
+  {
+    at: "TaskTemplate.ContainerSpec.Mounts",
+    key: (item) => textAt(item, "Target"),
+    shown: (item) => `${textAt(item, "Type")} ${textAt(item, "Source")}`.trim(),
+    open: true,
+  },
+  {
+    at: "TaskTemplate.Networks",
+    key: (item, names) => networkName(textAt(item, "Target"), names),
+    shown: (item) => textsOf(listAt(item, "Aliases")).join(", "),
+    open: true,
+  },
+  {
+    at: "EndpointSpec.Ports",
+    key: (item) => `${numberAt(item, "TargetPort")}/${textAt(item, "Protocol") || "tcp"}`,
+    shown: (item) =>
+      `${numberAt(item, "PublishedPort") || "any"} (${textAt(item, "PublishMode") || "ingress"})`,
+    open: true,
+  },
+];
+
+function textsOf(list: readonly Json[]): string[] {
+  return list.filter((item) => typeof item === "string");
+}
+
+interface Item {
+  readonly shown: string;
+  readonly whole: Json;
+}
+
+/** Several of one key, such as a port that is published twice, count as one. */
+function itemsOf(
+  list: List,
+  value: Json | undefined,
+  names: ReadonlyMap<string, string>,
+): ReadonlyMap<string, Item> {
+  const found = new Map<string, Item>();
+  for (const item of Array.isArray(value) ? (value as readonly Json[]) : []) {
+    const key = list.key(item, names);
+    const earlier = found.get(key);
+    const shown = [earlier?.shown, list.shown(item)].filter((text) => text !== undefined).join(", ");
+    found.set(key, { shown, whole: earlier === undefined ? item : [earlier.whole, item] });
+  }
+  return found;
+}
+
+function namesOf(networkIds: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  return new Map([...networkIds].map(([name, id]) => [id, name]));
+}
+
+function networkName(target: string, names: ReadonlyMap<string, string>): string {
+  return names.get(target) ?? target.replace(futureId(""), "");
+}
+
+/** Undefined for nothing, unless the engine makes something of that. */
+function valueText(path: Path, value: Json | undefined): string | undefined {
+  const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : engineDefault(path));
+  if (meant === undefined) return undefined;
+  const name = path.at(-1) ?? "";
+  if (typeof meant === "string") return name === "Image" ? shownImage(meant) : meant;
+  if (typeof meant === "number" && DURATIONS.has(name)) return formatDuration(meant / 1e6);
+  if (name === "NanoCPUs") return String(Number(meant) / 1e9);
+  if (name === "MemoryBytes") return bytesText(Number(meant));
+  if (Array.isArray(meant) && textsOf(meant).length === meant.length) return textsOf(meant).join(", ");
+  return JSON.stringify(meant);
+}
+
+/** In nanoseconds. */
+const DURATIONS = new Set([
+  "Delay",
+  "Monitor",
+  "Window",
+  "Interval",
+  "Timeout",
+  "StartPeriod",
+  "StartInterval",
+  "StopGracePeriod",
+]);
+
+function bytesText(bytes: number): string {
+  const units = ["", "K", "M", "G"];
+  let [size, unit] = [bytes, 0];
+  while (size % 1024 === 0 && size > 0 && unit < units.length - 1) [size, unit] = [size / 1024, unit + 1];
+  return `${size}${units[unit]}`;
+}
+
+/** An image that is yet to be built has no digest; what stands for it is no news to anybody. */
+export function withoutDraftDigest(text: string): string {
+  return text.replaceAll(`@${NO_DIGEST_YET}`, "");
+}
+
+function shownImage(image: string): string {
+  return image.endsWith(NO_DIGEST_YET) ? `${withoutDraftDigest(image)}${NEW_IMAGE}` : shortImage(image);
+}
+
+/** What services need: of those that the plan leaves there, and of those that it takes away or leaves alone. */
+function specsOf({ services }: Plan): {
+  readonly wanted: readonly ServiceSpec[];
+  readonly foreign: readonly ServiceSpec[];
+  readonly live: readonly ServiceSpec[];
+} {
+  const live = services.flatMap(({ before }) => (before === undefined ? [] : [before.spec]));
+  const wanted = services.flatMap(({ wanted: spec }) => (spec === undefined ? [] : [spec]));
+  const foreign = services.flatMap(({ change, before }) =>
+    change === "foreign" && before !== undefined ? [before.spec] : [],
+  );
+  return { wanted, foreign, live };
+}
+
+function objectChanges(
+  kind: NewObject["kind"],
+  plan: Plan,
+  { survey, objects }: ChangesRequest,
+): ObjectChange[] {
+  const specs = specsOf(plan);
+  const [inUse, needed, others] = [
+    used(kind, specs.live),
+    used(kind, specs.wanted),
+    used(kind, specs.foreign),
+  ];
+  const raw = new Map(
+    (kind === "config" ? survey.rawConfigs : survey.rawSecrets).map((each) => [
+      textAt(each, "Spec", "Name"),
+      each,
+    ]),
+  );
+  const labelsOf = (name: string): JsonObject => objectAt(raw.get(name), "Spec", "Labels");
+  const isOurs = (name: string): boolean =>
+    textAt(labelsOf(name), STACK_LABEL) === plan.stack && textAt(labelsOf(name), KEY_LABEL) !== "";
+  const own = new Map(
+    objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(KEY_LABEL)]),
+  );
+  const created = new Set(plan.needs[`${kind}s`]);
+  const earlier = (key: string | undefined): string | undefined =>
+    [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[KEY_LABEL] === key);
+
+  const present = [...new Set([...own.keys(), ...needed.keys()])].map((name): ObjectChange => {
+    if (!created.has(name)) return { name, change: own.has(name) || isOurs(name) ? "unchanged" : "foreign" };
+    const before = earlier(own.get(name));
+    return before === undefined ? { name, change: "create" } : { name, change: "update", before };
+  });
+  const replaced = new Set(present.map(({ before }) => before));
+  const keys = new Set(own.values());
+  const gone = [...inUse.keys()]
+    .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
+    .filter((name) => isOurs(name) && !keys.has(textAt(labelsOf(name), KEY_LABEL)))
+    .map((name): ObjectChange => ({ name, change: "remove" }));
+  return inOrder([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
+}
+
+const KEY_LABEL = `${LABEL_PREFIX}key`;
+
+/** What serves all stacks, such as the key that the names of secrets are made with. */
+function isHousekeeping(name: string, raw: ReadonlyMap<string, JsonObject>): boolean {
+  const labels = objectAt(raw.get(name), "Spec", "Labels");
+  return textAt(labels, MANAGED_LABEL) === "true" && textAt(labels, KEY_LABEL) === "";
+}
+
+function networkChanges(plan: Plan, survey: Survey, networkIds: ReadonlyMap<string, string>): ObjectChange[] {
+  const names = namesOf(networkIds);
+  const specs = specsOf(plan);
+  const targets = (list: readonly ServiceSpec[]): string[] =>
+    list.flatMap((spec) =>
+      listAt(spec, "TaskTemplate", "Networks").map((each) => networkName(textAt(each, "Target"), names)),
+    );
+  const created = new Set([...plan.needs.networks, ...(plan.networks ?? [])]);
+  const own = new Set(
+    survey.networks
+      .filter((raw) => textAt(raw, "Labels", STACK_LABEL) === plan.stack)
+      .map((raw) => textAt(raw, "Name")),
+  );
+  const wanted = new Set([...created, ...targets(specs.wanted)]);
+  const present = [...wanted].map((name): ObjectChange => {
+    if (created.has(name)) return { name, change: "create" };
+    return { name, change: own.has(name) ? "unchanged" : "foreign" };
+  });
+  const left = [...own]
+    .filter((name) => !wanted.has(name))
+    .map((name): ObjectChange => ({ name, change: "foreign" }));
+  return inOrder([...present, ...left]);
+}
+
+function volumeChanges(plan: Plan): ObjectChange[] {
+  const specs = specsOf(plan);
+  const [wanted, live] = [volumesOf(specs.wanted), volumesOf(specs.live)];
+  const present = [...wanted].map((name): ObjectChange => ({
+    name,
+    change: live.has(name) ? "unchanged" : "create",
+  }));
+  const left = [...live]
+    .filter((name) => !wanted.has(name))
+    .map((name): ObjectChange => ({ name, change: "foreign" }));
+  return inOrder([...present, ...left]);
+}
+
+function volumesOf(specs: readonly ServiceSpec[]): ReadonlySet<string> {
+  const mounts = specs.flatMap((spec) => listAt(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
+  const volumes = mounts.filter((mount) => textAt(mount, "Type") === "volume");
+  return new Set(volumes.map((mount) => textAt(mount, "Source")).filter((name) => name !== ""));
+}
+
+function inOrder(changes: readonly ObjectChange[]): ObjectChange[] {
+  return changes.toSorted((a, b) => compareTexts(a.name, b.name));
+}
+
+/**
+ * What `plan-digest` says about a plan: a digest of all that was shown, and after it eight digits for each thing in it, so that a later
+ * plan can tell what is different. Made of nothing else than what is shown, it says nothing about a secret. `built`: the digest of an
+ * image that the deployment itself builds, which nobody could know beforehand.
+ */
+export function planDigest(changes: Changes, built: string): string {
+  const named = withoutRandomNames(changes);
+  const text = (part: unknown): string => withoutBuilt(JSON.stringify(part), built);
+  const parts = [
+    ...named.services.map((each) => ["service", each] as const),
+    ...named.networks.map((each) => ["network", each] as const),
+    ...named.configs.map((each) => ["config", each] as const),
+    ...named.secrets.map((each) => ["secret", each] as const),
+    ...named.volumes.map((each) => ["volume", each] as const),
+  ].map(([kind, each]) => `${kind}:${each.name}=${sha256(text(each)).slice(0, 8)}`);
+  return [`sha256:${sha256(text(named))}`, ...parts.toSorted(compareTexts)].join(" ");
+}
+
+/** What is different, in the order of the alphabet: `service web`, `config shop_env_0123`. Undefined where both are of one plan. */
+export function differingParts(approved: string, present: string): string[] | undefined {
+  const [[a = "", ...before], [b = "", ...after]] = [approved, present].map((text) =>
+    text.trim().split(/\s+/),
+  ) as [string[], string[]];
+  if (a === b) return undefined;
+  const only = [
+    ...before.filter((part) => !after.includes(part)),
+    ...after.filter((part) => !before.includes(part)),
+  ];
+  const names = only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " "));
+  return [...new Set(names)].toSorted(compareTexts);
+}
+
+function withoutBuilt(text: string, built: string): string {
+  const digests = [NO_DIGEST_YET, built].filter((digest) => digest !== "");
+  return digests
+    .flatMap((digest) => [`@${digest}`, `@${digest.slice(0, SHORT_DIGEST)}`])
+    .reduce((rest, digest) => rest.replaceAll(digest, ""), text)
+    .replaceAll(NEW_IMAGE, "");
+}
+
+/** `sha256:` and the twelve digits that are shown. */
+const SHORT_DIGEST = 19;
+const NEW_IMAGE = " (new image)";
+
+/** Where the swarm has no key for the names of secrets yet, each run makes its own, and with it other names. */
+function withoutRandomNames(changes: Changes): Changes {
+  if (!changes.configs.some(({ name, change }) => name === NAMING_KEY && change === "create")) return changes;
+  const text = changes.secrets.reduce(
+    (all, { name, change }) =>
+      change === "create" ? all.replaceAll(name, name.replace(/[0-9a-f]{12}$/, "")) : all,
+    JSON.stringify(changes),
+  );
+  return JSON.parse(text) as Changes;
+}
+
+/** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
+export const NAMING_KEY = "swarm-stack-deploy_naming-key";
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}

@@ -1,0 +1,86 @@
+import { type Deployment, begin, nameImage, referenceOf } from "./begin.ts";
+import { NO_DIGEST_YET } from "./image/reference.ts";
+import { swarmLogin } from "./image/publish.ts";
+import { ImageLookup, inWords } from "./image/resolve.ts";
+import { type Inputs } from "./inputs/inputs.ts";
+import { decide } from "./prepare.ts";
+import { refuseOlder } from "./commit-order.ts";
+import { type Facts } from "./report.ts";
+import { unsettledLines } from "./settle.ts";
+import { together } from "./together.ts";
+import { type Lock, type World } from "./world.ts";
+
+/**
+ * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without
+ * a manager it checks the files alone.
+ */
+export async function planOnly(inputs: Inputs, world: World, facts: Facts): Promise<void> {
+  facts.mode = "plan";
+  facts.stackName = inputs.stack.name;
+  facts.version = inputs.image.version;
+  const deployment = await begin(inputs, world, facts);
+  if (inputs.target === undefined) {
+    note(
+      "There is no manager to ask, so only the files were checked: nothing is wrong with them.",
+      deployment,
+    );
+    facts.configName = deployment.draft.envConfigName;
+    facts.status = "planned";
+    return;
+  }
+
+  world.voice.group("Connect");
+  await using session = await world.connect(swarmLogin(inputs.image));
+  session.guard(WRITES_NOTHING);
+  facts.manager = session.swarm.address;
+  world.voice.say(`Connected to ${session.swarm.address}.`);
+  const images = new ImageLookup(session);
+  const [survey, digest] = await together([
+    session.swarm.survey(inputs.stack.name),
+    digestOrNone(images, deployment),
+    askAhead(images, deployment),
+  ]);
+  unsettledLines(survey).forEach((line) => note(line, deployment));
+  await refuseOlder(inputs, survey, world);
+  await decide(digest, { survey, images }, deployment, session);
+  facts.status = "planned";
+}
+
+/** The last word on it: a change that were sent by mistake would be refused before it leaves. */
+const WRITES_NOTHING: Lock = {
+  makeSure: async () => await Promise.reject(new Error('mode "plan" tried to change the swarm')),
+  [Symbol.asyncDispose]: async () => await Promise.resolve(),
+};
+
+/**
+ * The digest of an image that exists. One that the deployment builds gets a new digest, also where its tag exists already: the image
+ * says when it was made. That one is missing which should be there is told, and is no failure: it may come before the deployment.
+ */
+async function digestOrNone(images: ImageLookup, deployment: Deployment): Promise<string> {
+  const { inputs, facts } = deployment;
+  const image = referenceOf(inputs);
+  facts.image = image;
+  if (inputs.image.build !== undefined) {
+    note(`The image ${image} is planned by its tag. The deployment builds and pushes it.`, deployment);
+    return NO_DIGEST_YET;
+  }
+  const answer = await images.ask(image);
+  if (answer.kind === "found") {
+    nameImage(answer.digest, deployment);
+    return answer.digest;
+  }
+  const why = `The image ${image} is planned by its tag (${inWords(answer)}).`;
+  note(`${why} A deployment needs it: it builds nothing.`, deployment);
+  return NO_DIGEST_YET;
+}
+
+/** About the images of others, while the swarm is surveyed. */
+async function askAhead(images: ImageLookup, { draft }: Deployment): Promise<void> {
+  await Promise.all(draft.services.map(async ({ image }) => await images.ask(image)));
+}
+
+/** In the log, the summary and the comment. */
+function note(line: string, { world, facts }: Deployment): void {
+  world.voice.say(line);
+  facts.notes = [...facts.notes, line];
+}

@@ -1,0 +1,41 @@
+import { type FieldChange, fieldChanges } from "../changes.ts";
+import { textAt } from "../json.ts";
+import { isManaged } from "../plan.ts";
+import { networkIdsOf } from "../spec.ts";
+import { type Survey } from "../swarm.ts";
+import { type Release } from "./release.ts";
+
+/** What somebody has done to a service since the stack's newest release: by hand, or by another tool. */
+export interface Drift {
+  /** Without the stack's name. */
+  readonly service: string;
+  readonly change: "changed" | "removed" | "added";
+  /** From the release to what runs now. */
+  readonly details: readonly FieldChange[];
+}
+
+/** Compares what runs with the newest release. A service that this action never deployed is no part of either. */
+export function driftSince(
+  release: Release,
+  stack: string,
+  survey: Survey,
+  secrets: readonly string[],
+): Drift[] {
+  const short = (name: string): string => name.replace(`${stack}_`, "");
+  const recorded = new Map(release.services.map((spec) => [textAt(spec, "Name"), spec]));
+  const live = new Map(survey.services.map((service) => [service.name, service]));
+  const ids = networkIdsOf(survey.networks);
+  // A network that was made anew in the meantime is the same one to the stack file.
+  const renewed = release.networks.map(({ name, id }) => [id, ids.get(name) ?? id] as const);
+  const networkIds = new Map([...renewed, ...ids]);
+  const kept = [...recorded].flatMap(([name, spec]): Drift[] => {
+    const now = live.get(name);
+    if (now === undefined) return [{ service: short(name), change: "removed", details: [] }];
+    const details = fieldChanges(spec, now.spec, networkIds, secrets);
+    return details.length === 0 ? [] : [{ service: short(name), change: "changed", details }];
+  });
+  const added = [...live.values()]
+    .filter((service) => !recorded.has(service.name) && isManaged(service))
+    .map(({ name }): Drift => ({ service: short(name), change: "added", details: [] }));
+  return [...kept, ...added];
+}
