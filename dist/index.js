@@ -1,7 +1,7 @@
 /******/ (() => { // webpackBootstrap
 /******/ 	var __webpack_modules__ = ({
 
-/***/ 6656:
+/***/ 9802:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -21,16 +21,16 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7703:
+/***/ 5045:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
-var errors = __nccwpck_require__(6656);
-var types = __nccwpck_require__(254);
+var errors = __nccwpck_require__(9802);
+var types = __nccwpck_require__(7900);
 
-var Reader = __nccwpck_require__(1996);
-var Writer = __nccwpck_require__(9816);
+var Reader = __nccwpck_require__(1458);
+var Writer = __nccwpck_require__(1026);
 
 
 // --- Exports
@@ -55,16 +55,16 @@ for (var e in errors) {
 
 /***/ }),
 
-/***/ 1996:
+/***/ 1458:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(2803).Buffer);
+var Buffer = (__nccwpck_require__(1441).Buffer);
 
-var ASN1 = __nccwpck_require__(254);
-var errors = __nccwpck_require__(6656);
+var ASN1 = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(9802);
 
 
 // --- Globals
@@ -324,7 +324,7 @@ module.exports = Reader;
 
 /***/ }),
 
-/***/ 254:
+/***/ 7900:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -367,15 +367,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 9816:
+/***/ 1026:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(2803).Buffer);
-var ASN1 = __nccwpck_require__(254);
-var errors = __nccwpck_require__(6656);
+var Buffer = (__nccwpck_require__(1441).Buffer);
+var ASN1 = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(9802);
 
 
 // --- Globals
@@ -691,7 +691,7 @@ module.exports = Writer;
 
 /***/ }),
 
-/***/ 9837:
+/***/ 735:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -699,7 +699,7 @@ module.exports = Writer;
 // If you have no idea what ASN.1 or BER is, see this:
 // ftp://ftp.rsa.com/pub/pkcs/ascii/layman.asc
 
-var Ber = __nccwpck_require__(7703);
+var Ber = __nccwpck_require__(5045);
 
 
 
@@ -718,13 +718,13 @@ module.exports = {
 
 /***/ }),
 
-/***/ 686:
+/***/ 1744:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var crypto_hash_sha512 = (__nccwpck_require__(668).lowlevel).crypto_hash;
+var crypto_hash_sha512 = (__nccwpck_require__(3034).lowlevel).crypto_hash;
 
 /*
  * This file is a 1:1 port from the OpenBSD blowfish.c and bcrypt_pbkdf.c. As a
@@ -1282,20 +1282,20 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4982:
+/***/ 2320:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const binding = __nccwpck_require__(7318);
+const binding = __nccwpck_require__(9538);
 
 module.exports = binding.getCPUInfo;
 
 
 /***/ }),
 
-/***/ 2803:
+/***/ 1441:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1380,7 +1380,7 @@ module.exports = safer
 
 /***/ }),
 
-/***/ 5683:
+/***/ 1817:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1394,8 +1394,8 @@ const {
 
 const {
   CHANNEL_EXTENDED_DATATYPE: { STDERR },
-} = __nccwpck_require__(4020);
-const { bufferSlice } = __nccwpck_require__(2184);
+} = __nccwpck_require__(7882);
+const { bufferSlice } = __nccwpck_require__(1346);
 
 const PACKET_SIZE = 32 * 1024;
 const MAX_WINDOW = 2 * 1024 * 1024;
@@ -1683,7 +1683,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3849:
+/***/ 2219:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1695,14 +1695,14 @@ const { resolve } = __nccwpck_require__(6928);
 const { readFile } = __nccwpck_require__(9896);
 const { execFile, spawn } = __nccwpck_require__(5317);
 
-const { isParsedKey, parseKey } = __nccwpck_require__(1789);
+const { isParsedKey, parseKey } = __nccwpck_require__(8595);
 
 const {
   makeBufferParser,
   readUInt32BE,
   writeUInt32BE,
   writeUInt32LE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 function once(cb) {
   let called = false;
@@ -2814,7 +2814,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 6297:
+/***/ 7975:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -2850,11 +2850,11 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(4020);
-const { init: cryptoInit } = __nccwpck_require__(2888);
-const Protocol = __nccwpck_require__(7841);
-const { parseKey } = __nccwpck_require__(1789);
-const { SFTP } = __nccwpck_require__(4996);
+} = __nccwpck_require__(7882);
+const { init: cryptoInit } = __nccwpck_require__(7678);
+const Protocol = __nccwpck_require__(9055);
+const { parseKey } = __nccwpck_require__(8595);
+const { SFTP } = __nccwpck_require__(1150);
 const {
   bufferCopy,
   makeBufferParser,
@@ -2862,23 +2862,23 @@ const {
   readUInt32BE,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
-const { AgentContext, createAgent, isAgent } = __nccwpck_require__(3849);
+const { AgentContext, createAgent, isAgent } = __nccwpck_require__(2219);
 const {
   Channel,
   MAX_WINDOW,
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(5683);
+} = __nccwpck_require__(1817);
 const {
   ChannelManager,
   generateAlgorithmList,
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2137);
+} = __nccwpck_require__(2559);
 
 const bufferParser = makeBufferParser();
 const sigParser = makeBufferParser();
@@ -4998,7 +4998,7 @@ module.exports = Client;
 
 /***/ }),
 
-/***/ 137:
+/***/ 5095:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5026,7 +5026,7 @@ for (const ctor of [HttpAgent, HttpsAgent]) {
       const dstPort = options.port;
 
       if (Client === undefined)
-        Client = __nccwpck_require__(6297);
+        Client = __nccwpck_require__(7975);
 
       const client = new Client();
       let triedForward = false;
@@ -5090,7 +5090,7 @@ function decorateStream(stream, ctor, options) {
 
 /***/ }),
 
-/***/ 5472:
+/***/ 2638:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5103,33 +5103,33 @@ const {
   CygwinAgent,
   OpenSSHAgent,
   PageantAgent,
-} = __nccwpck_require__(3849);
+} = __nccwpck_require__(2219);
 const {
   SSHTTPAgent: HTTPAgent,
   SSHTTPSAgent: HTTPSAgent,
-} = __nccwpck_require__(137);
-const { parseKey } = __nccwpck_require__(1789);
+} = __nccwpck_require__(5095);
+const { parseKey } = __nccwpck_require__(8595);
 const {
   flagsToString,
   OPEN_MODE,
   STATUS_CODE,
   stringToFlags,
-} = __nccwpck_require__(4996);
+} = __nccwpck_require__(1150);
 
 module.exports = {
   AgentProtocol,
   BaseAgent,
   createAgent,
-  Client: __nccwpck_require__(6297),
+  Client: __nccwpck_require__(7975),
   CygwinAgent,
   HTTPAgent,
   HTTPSAgent,
   OpenSSHAgent,
   PageantAgent,
-  Server: __nccwpck_require__(2605),
+  Server: __nccwpck_require__(5147),
   utils: {
     parseKey,
-    ...__nccwpck_require__(3489),
+    ...__nccwpck_require__(7363),
     sftp: {
       flagsToString,
       OPEN_MODE,
@@ -5142,7 +5142,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3489:
+/***/ 7363:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5156,10 +5156,10 @@ const {
   randomBytes,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(9837);
-const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
+const { Ber } = __nccwpck_require__(735);
+const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(2888);
+const { CIPHER_INFO } = __nccwpck_require__(7678);
 
 const SALT_LEN = 16;
 const DEFAULT_ROUNDS = 16;
@@ -5732,7 +5732,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7841:
+/***/ 9055:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5778,7 +5778,7 @@ module.exports = {
 
 const { inspect } = __nccwpck_require__(9023);
 
-const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(2888);
+const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(7678);
 const {
   COMPAT_CHECKS,
   DISCONNECT_REASON,
@@ -5786,18 +5786,18 @@ const {
   MESSAGE,
   SIGNALS,
   TERMINAL_MODE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 const {
   DEFAULT_KEXINIT_CLIENT,
   DEFAULT_KEXINIT_SERVER,
   KexInit,
   kexinit,
   onKEXPayload,
-} = __nccwpck_require__(4637);
+} = __nccwpck_require__(8663);
 const {
   parseKey,
-} = __nccwpck_require__(1789);
-const MESSAGE_HANDLERS = __nccwpck_require__(9244);
+} = __nccwpck_require__(8595);
+const MESSAGE_HANDLERS = __nccwpck_require__(2930);
 const {
   bufferCopy,
   bufferFill,
@@ -5805,15 +5805,15 @@ const {
   convertSignature,
   sendPacket,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4592);
+} = __nccwpck_require__(4498);
 
-const MODULE_VER = (__nccwpck_require__(8342)/* .version */ .rE);
+const MODULE_VER = (__nccwpck_require__(3968)/* .version */ .rE);
 
 const VALID_DISCONNECT_REASONS = new Map(
   Object.values(DISCONNECT_REASON).map((n) => [n, 1])
@@ -7876,7 +7876,7 @@ module.exports = Protocol;
 
 /***/ }),
 
-/***/ 4996:
+/***/ 1150:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -7898,7 +7898,7 @@ const {
   bufferSlice,
   makeBufferParser,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const ATTR = {
   SIZE: 0x00000001,
@@ -11478,7 +11478,7 @@ const {
   ERR_INVALID_ARG_TYPE,
   ERR_OUT_OF_RANGE,
   validateNumber
-} = __nccwpck_require__(3208);
+} = __nccwpck_require__(7330);
 
 const kMinPoolSpace = 128;
 
@@ -11936,7 +11936,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4020:
+/***/ 7882:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -11946,10 +11946,10 @@ const crypto = __nccwpck_require__(6982);
 
 let cpuInfo;
 try {
-  cpuInfo = __nccwpck_require__(4982)();
+  cpuInfo = __nccwpck_require__(2320)();
 } catch {}
 
-const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(2888);
+const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(7678);
 
 const eddsaSupported = (() => {
   if (typeof crypto.sign === 'function'
@@ -12300,7 +12300,7 @@ module.exports.DISCONNECT_REASON_BY_VALUE =
 
 /***/ }),
 
-/***/ 2888:
+/***/ 7678:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -12316,7 +12316,7 @@ const {
   createCipheriv, createDecipheriv, createHmac, randomFillSync, timingSafeEqual
 } = __nccwpck_require__(6982);
 
-const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(2184);
+const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(1346);
 
 const FastBuffer = Buffer[Symbol.species];
 const MAX_SEQNO = 2 ** 32 - 1;
@@ -12333,7 +12333,7 @@ let AESGCMDecipher;
 let ChaChaPolyDecipher;
 let GenericDecipher;
 try {
-  binding = __nccwpck_require__(490);
+  binding = __nccwpck_require__(9942);
   ({ AESGCMCipher, ChaChaPolyCipher, GenericCipher,
      AESGCMDecipher, ChaChaPolyDecipher, GenericDecipher } = binding);
 } catch {}
@@ -13887,7 +13887,7 @@ module.exports = {
     // eslint-disable-next-line no-async-promise-executor
     return new Promise(async (resolve, reject) => {
       try {
-        POLY1305_WASM_MODULE = await __nccwpck_require__(7830)();
+        POLY1305_WASM_MODULE = await __nccwpck_require__(7948)();
         POLY1305_RESULT_MALLOC = POLY1305_WASM_MODULE._malloc(16);
         poly1305_auth = POLY1305_WASM_MODULE.cwrap(
           'poly1305_auth',
@@ -13910,7 +13910,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7830:
+/***/ 7948:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 
@@ -13957,7 +13957,7 @@ else {}
 
 /***/ }),
 
-/***/ 9244:
+/***/ 2930:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13965,8 +13965,8 @@ else {}
 
 const MESSAGE_HANDLERS = new Array(256);
 [
-  (__nccwpck_require__(4637).HANDLERS),
-  __nccwpck_require__(9964),
+  (__nccwpck_require__(8663).HANDLERS),
+  __nccwpck_require__(6250),
 ].forEach((handlers) => {
   // eslint-disable-next-line prefer-const
   for (let [type, handler] of Object.entries(handlers)) {
@@ -13981,7 +13981,7 @@ module.exports = MESSAGE_HANDLERS;
 
 /***/ }),
 
-/***/ 9964:
+/***/ 6250:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13993,18 +13993,18 @@ const {
   doFatalError,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const {
   CHANNEL_OPEN_FAILURE,
   COMPAT,
   MESSAGE,
   TERMINAL_MODE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 
 const {
   parseKey,
-} = __nccwpck_require__(1789);
+} = __nccwpck_require__(8595);
 
 const TERMINAL_MODE_BY_VALUE =
   Array.from(Object.entries(TERMINAL_MODE))
@@ -15274,7 +15274,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4637:
+/***/ 8663:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -15291,7 +15291,7 @@ const {
   randomFillSync,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(9837);
+const { Ber } = __nccwpck_require__(735);
 
 const {
   COMPAT,
@@ -15303,14 +15303,14 @@ const {
   DEFAULT_COMPRESSION,
   DISCONNECT_REASON,
   MESSAGE,
-} = __nccwpck_require__(4020);
+} = __nccwpck_require__(7882);
 const {
   CIPHER_INFO,
   createCipher,
   createDecipher,
   MAC_INFO,
-} = __nccwpck_require__(2888);
-const { parseDERKey } = __nccwpck_require__(1789);
+} = __nccwpck_require__(7678);
+const { parseDERKey } = __nccwpck_require__(8595);
 const {
   bufferFill,
   bufferParser,
@@ -15319,13 +15319,13 @@ const {
   FastBuffer,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4592);
+} = __nccwpck_require__(4498);
 
 let MESSAGE_HANDLERS;
 
@@ -17069,7 +17069,7 @@ function onKEXPayload(state, payload) {
       case MESSAGE.UNIMPLEMENTED:
       case MESSAGE.DEBUG:
         if (!MESSAGE_HANDLERS)
-          MESSAGE_HANDLERS = __nccwpck_require__(9244);
+          MESSAGE_HANDLERS = __nccwpck_require__(2930);
         return MESSAGE_HANDLERS[type](this, payload);
     }
   }
@@ -17077,7 +17077,7 @@ function onKEXPayload(state, payload) {
   switch (type) {
     case MESSAGE.DISCONNECT:
       if (!MESSAGE_HANDLERS)
-        MESSAGE_HANDLERS = __nccwpck_require__(9244);
+        MESSAGE_HANDLERS = __nccwpck_require__(2930);
       return MESSAGE_HANDLERS[type](this, payload);
     case MESSAGE.KEXINIT:
       if (!state.firstPacket) {
@@ -17190,7 +17190,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 1789:
+/***/ 8595:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -17213,18 +17213,18 @@ const {
 } = __nccwpck_require__(6982);
 const supportedOpenSSLCiphers = getCiphers();
 
-const { Ber } = __nccwpck_require__(9837);
-const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
+const { Ber } = __nccwpck_require__(735);
+const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(2888);
-const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(4020);
+const { CIPHER_INFO } = __nccwpck_require__(7678);
+const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(7882);
 const {
   bufferSlice,
   makeBufferParser,
   readString,
   readUInt32BE,
   writeUInt32BE,
-} = __nccwpck_require__(2184);
+} = __nccwpck_require__(1346);
 
 const SYM_HASH_ALGO = Symbol('Hash Algorithm');
 const SYM_PRIV_PEM = Symbol('Private key PEM');
@@ -18682,7 +18682,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 3208:
+/***/ 7330:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -18805,13 +18805,13 @@ exports.validateNumber = function validateNumber(value, name) {
 
 /***/ }),
 
-/***/ 2184:
+/***/ 1346:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const Ber = (__nccwpck_require__(9837).Ber);
+const Ber = (__nccwpck_require__(735).Ber);
 
 let DISCONNECT_REASON;
 
@@ -18982,7 +18982,7 @@ module.exports = {
   doFatalError: (protocol, msg, level, reason) => {
     let err;
     if (DISCONNECT_REASON === undefined)
-      ({ DISCONNECT_REASON } = __nccwpck_require__(4020));
+      ({ DISCONNECT_REASON } = __nccwpck_require__(7882));
     if (msg instanceof Error) {
       // doFatalError(protocol, err[, reason])
       err = msg;
@@ -19169,7 +19169,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4592:
+/***/ 4498:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19432,7 +19432,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 2605:
+/***/ 5147:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19461,13 +19461,13 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(4020);
-const { init: cryptoInit } = __nccwpck_require__(2888);
-const { KexInit } = __nccwpck_require__(4637);
-const { parseKey } = __nccwpck_require__(1789);
-const Protocol = __nccwpck_require__(7841);
-const { SFTP } = __nccwpck_require__(4996);
-const { writeUInt32BE } = __nccwpck_require__(2184);
+} = __nccwpck_require__(7882);
+const { init: cryptoInit } = __nccwpck_require__(7678);
+const { KexInit } = __nccwpck_require__(8663);
+const { parseKey } = __nccwpck_require__(8595);
+const Protocol = __nccwpck_require__(9055);
+const { SFTP } = __nccwpck_require__(1150);
+const { writeUInt32BE } = __nccwpck_require__(1346);
 
 const {
   Channel,
@@ -19475,7 +19475,7 @@ const {
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(5683);
+} = __nccwpck_require__(1817);
 
 const {
   ChannelManager,
@@ -19483,7 +19483,7 @@ const {
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2137);
+} = __nccwpck_require__(2559);
 
 const MAX_PENDING_AUTHS = 10;
 
@@ -20820,13 +20820,13 @@ module.exports.IncomingClient = Client;
 
 /***/ }),
 
-/***/ 2137:
+/***/ 2559:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const { SFTP } = __nccwpck_require__(4996);
+const { SFTP } = __nccwpck_require__(1150);
 
 const MAX_CHANNEL = 2 ** 32 - 1;
 
@@ -21164,15 +21164,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 770:
+/***/ 9140:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
-module.exports = __nccwpck_require__(218);
+module.exports = __nccwpck_require__(6759);
 
 
 /***/ }),
 
-/***/ 218:
+/***/ 6759:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -21445,7 +21445,7 @@ __webpack_unused_export__ = debug; // for test
 
 /***/ }),
 
-/***/ 668:
+/***/ 3034:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 (function(nacl) {
@@ -23840,7 +23840,7 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 8931:
+/***/ 7279:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -23854,11 +23854,11 @@ nacl.setPRNG = function(fn) {
 /* harmony export */   q_: () => (/* binding */ HELD_BACK)
 /* harmony export */ });
 /* unused harmony export partsOf */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4491);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1969);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
 
 
 
@@ -23976,7 +23976,7 @@ function refuseForeignConfigs(objects, survey) {
 
 /***/ }),
 
-/***/ 935:
+/***/ 9197:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -23987,15 +23987,15 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var src_errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(1601);
+var duration = __nccwpck_require__(2685);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
+var src_plan = __nccwpck_require__(4044);
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
+var rollout = __nccwpck_require__(9042);
 ;// CONCATENATED MODULE: ./src/standstill.ts
 
 
@@ -24076,7 +24076,7 @@ function endedWithNode(task, nodes, neighbours) {
 }
 
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/observe.ts
 
 
@@ -24185,7 +24185,7 @@ function ending({ verdicts, hopeless }, stableMs, elapsedMs, request) {
 }
 /** A manager that does not answer, or has no leader just now, may do so again; anything else will not mend itself. */
 function mayPass(error) {
-    return error instanceof errors/* ConnectError */.T$ || (error instanceof errors/* ManagerRefusal */.oF && error.status >= 500);
+    return error instanceof src_errors/* ConnectError */.T$ || (error instanceof src_errors/* ManagerRefusal */.oF && error.status >= 500);
 }
 async function look(swarm, stack) {
     const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
@@ -24194,7 +24194,7 @@ async function look(swarm, stack) {
 /** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
 function lostSight(blindMs, verdicts, error) {
     const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
-    return new errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
+    return new src_errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,src_errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
 }
 function watched(services) {
     return services.flatMap(({ name, change, wanted }) => wanted === undefined
@@ -24205,9 +24205,9 @@ function watched(services) {
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
+var apply = __nccwpck_require__(7279);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
+var inputs = __nccwpck_require__(7336);
 ;// CONCATENATED MODULE: ./src/commit-order.ts
 
 
@@ -24244,17 +24244,19 @@ async function refuseOlder(inputs, survey, { run, github, voice }) {
     if (older === true) {
         const message = `The commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live: it is one of its ancestors.`;
         const hint = "Nothing was changed. To go back on purpose, set `allow-older: true`, or deploy by hand (workflow_dispatch).";
-        throw new errors/* PreflightError */.wG([{ message, hint }]);
+        throw new src_errors/* PreflightError */.wG([{ message, hint }]);
     }
     if (older === false)
         return;
     voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
 }
 
+// EXTERNAL MODULE: ./src/findings.ts
+var findings = __nccwpck_require__(1869);
 // EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(4491);
+var render = __nccwpck_require__(1969);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(3564);
+var image_reference = __nccwpck_require__(4144);
 ;// CONCATENATED MODULE: ./src/image/resolve.ts
 
 
@@ -24281,7 +24283,7 @@ class ImageLookup {
             this.#asked.set(`${image}@${answer.digest}`, Promise.resolve(answer)); // Its other name.
             return answer.digest;
         }
-        throw new errors/* PreflightError */.wG([
+        throw new src_errors/* PreflightError */.wG([
             { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
         ]);
     }
@@ -24305,7 +24307,7 @@ async function resolveImages(stack, lookup, live, own) {
             answers.set(pin, answer);
         }
         else if (isOwn(image, own)) {
-            throw new errors/* PreflightError */.wG([
+            throw new src_errors/* PreflightError */.wG([
                 { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
             ]);
         }
@@ -24369,13 +24371,13 @@ function runningPin(image, live) {
 }
 
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var spec = __nccwpck_require__(2880);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
+var configs = __nccwpck_require__(5343);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
+var interpolate = __nccwpck_require__(9391);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
+var tree = __nccwpck_require__(7158);
 ;// CONCATENATED MODULE: ./src/stack/objection.ts
 
 
@@ -24542,12 +24544,14 @@ async function planning_plan(request, session, voice) {
         configs: missing("config", survey.configs),
         secrets: missing("secret", survey.secrets),
     };
+    const { lacking } = request;
+    const usable = survey.networks.filter(({ Name }) => !lacking.networks.some((name) => name === Name));
     const stage = {
-        survey,
+        survey: { ...survey, networks: usable },
         images: request.images,
-        networks: futures(needs.networks),
-        configs: futures(needs.configs),
-        secrets: futures(needs.secrets),
+        networks: futures([...needs.networks, ...lacking.networks]),
+        configs: futures([...needs.configs, ...lacking.configs]),
+        secrets: futures([...needs.secrets, ...lacking.secrets]),
     };
     const writes = await session.rehearse(stage, async (docker) => {
         const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
@@ -24590,7 +24594,16 @@ function assumed({ root }) {
     const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
     const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
     return {
-        survey: { info, ...nothing, services: [], tasks: [], configs: [], secrets: [] },
+        survey: {
+            info,
+            ...nothing,
+            services: [],
+            tasks: [],
+            configs: [],
+            secrets: [],
+            nodes: [],
+            takenPorts: [],
+        },
         images: new Map(),
         networks: futures(named("networks")),
         configs: futures(named("configs")),
@@ -24602,17 +24615,17 @@ function sayWarnings(stderr, voice) {
         voice.quote(line);
 }
 function refusal(reason, { root }) {
-    return new errors/* StackFileError */.Ne([objection(reason, root)]);
+    return new src_errors/* StackFileError */.Ne([objection(reason, root)]);
 }
 
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
+var report = __nccwpck_require__(8685);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
+var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(9424);
+var paths = __nccwpck_require__(7436);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 ;// CONCATENATED MODULE: ./src/settle.ts
 
 
@@ -24693,7 +24706,7 @@ async function goBack(service, back, swarm, voice) {
         await swarm.updateService(service, back, undefined);
     }
     catch (error) {
-        voice.say(`${service.name} could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
+        voice.say(`${service.name} could not be put back: ${(0,src_errors/* messageOf */.bD)(error)}`);
     }
 }
 function statesOf(tasks) {
@@ -24708,11 +24721,665 @@ function stillInFlight(services, timeoutMs) {
         const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
         return { message, hint };
     });
-    return new errors/* PreflightError */.wG(problems);
+    return new src_errors/* PreflightError */.wG(problems);
+}
+
+;// CONCATENATED MODULE: ./src/placement.ts
+
+
+function eligibility(spec, nodes) {
+    const constraints = constraintsOf(spec);
+    const drivers = driversOf(spec);
+    const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms");
+    const barOf = (node) => {
+        if (!constraints.every((constraint) => satisfies(node, constraint)))
+            return "constraints";
+        if (node.state !== "ready")
+            return "down";
+        if (node.availability !== "active")
+            return node.availability === "pause" ? "paused" : "drained";
+        if (!drivers.every((driver) => hasDriver(node, driver)))
+            return "driver";
+        if (platforms.length > 0 && !platforms.some((platform) => runs(node, platform)))
+            return "platform";
+        return undefined;
+    };
+    const eligible = [];
+    const barred = new Map();
+    for (const node of nodes) {
+        const bar = barOf(node);
+        if (bar === undefined)
+            eligible.push(node);
+        else
+            barred.set(bar, [...(barred.get(bar) ?? []), node]);
+    }
+    return { nodes: eligible, barred };
+}
+function constraintsOf(spec) {
+    return (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Constraints").flatMap((each) => typeof each === "string" ? [each] : []);
+}
+const PROPERTIES = {
+    "node.id": ({ id }) => id,
+    "node.hostname": ({ hostname }) => hostname,
+    "node.role": ({ role }) => role,
+    "node.platform.os": ({ os }) => os,
+    "node.platform.arch": ({ architecture }) => architecture,
+};
+/** Whether a node satisfies a constraint (manager/constraint/constraint.go); one that we can't judge counts as satisfied. */
+function satisfies(node, constraint) {
+    const [, key = "", operator, value = ""] = /^\s*(.*?)\s*(==|!=)\s*(.*?)\s*$/.exec(constraint) ?? [];
+    const known = key.toLowerCase();
+    if (operator === undefined || known === "node.ip")
+        return true; // Addresses and their ranges are Swarm's to compare.
+    const label = /^(node|engine)\.labels\.(.+)$/i.exec(key);
+    const labels = label?.[1]?.toLowerCase() === "node" ? node.labels : node.engineLabels;
+    const found = label === null ? PROPERTIES[known]?.(node) : (labels[label[2] ?? ""] ?? "");
+    if (found === undefined)
+        return false; // Swarm matches no node by a key that it does not know.
+    return (found.toLowerCase() === value.toLowerCase()) === (operator === "==");
+}
+/** The drivers of a service's volumes that a node must have. */
+function driversOf(spec) {
+    const named = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts")
+        .filter((mount) => (0,json/* textAt */.$6)(mount, "Type") === "volume")
+        .map((mount) => (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name"));
+    return [...new Set(named)].filter((name) => name !== "" && name !== "local");
+}
+function hasDriver({ volumeDrivers }, driver) {
+    return volumeDrivers.includes(driver) || volumeDrivers.includes(`${driver}:latest`);
+}
+function runs({ os, architecture }, platform) {
+    const [wantedOs, wanted] = [(0,json/* textAt */.$6)(platform, "OS"), normal((0,json/* textAt */.$6)(platform, "Architecture"))];
+    return (wanted === "" || wanted === normal(architecture)) && (wantedOs === "" || wantedOs === os);
+}
+function normal(architecture) {
+    return { x86_64: "amd64", aarch64: "arm64" }[architecture] ?? architecture;
+}
+/** `linux/amd64`, as an image's platform is written. */
+function platformOf({ os, architecture }) {
+    return `${os}/${normal(architecture)}`;
+}
+function reservationOf(spec) {
+    const path = ["TaskTemplate", "Resources", "Reservations"];
+    return {
+        nanoCpus: (0,json/* numberAt */.tk)(spec, ...path, "NanoCPUs"),
+        memoryBytes: (0,json/* numberAt */.tk)(spec, ...path, "MemoryBytes"),
+    };
+}
+/** How many tasks with this reservation fit; infinite where nothing is reserved. */
+function fitting(room, each) {
+    return Math.min(times(room.nanoCpus, each.nanoCpus), times(room.memoryBytes, each.memoryBytes));
+}
+function less(room, taken) {
+    return {
+        nanoCpus: room.nanoCpus - taken.nanoCpus,
+        memoryBytes: room.memoryBytes - taken.memoryBytes,
+    };
+}
+function times(have, need) {
+    return need === 0 ? Infinity : Math.max(Math.floor(have / need), 0);
+}
+
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(792);
+;// CONCATENATED MODULE: ./src/preflight.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * What the file takes for granted and the swarm does not have: external networks, configs and secrets that a service uses. `made` are
+ * the names of those that this deployment creates. Told before docker is rehearsed, which would stop at the first; so what is to be passed
+ * over is left to docker.
+ */
+function lacking({ root }, survey, made, ignored) {
+    const findings = [];
+    const names = { networks: [], configs: [], secrets: [] };
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).map(({ value }) => value);
+    const existing = {
+        networks: new Set(survey.networks.flatMap((raw) => [(0,json/* textAt */.$6)(raw, "Name"), (0,json/* textAt */.$6)(raw, "Id")])),
+        configs: new Set(survey.configs.flatMap(({ name, id }) => [name, id])),
+        secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
+    };
+    const used = {
+        networks: new Set(services.flatMap((service) => {
+            const own = (0,references/* networksOf */.Nd)(service).map(({ name }) => name);
+            return own.length === 0 ? ["default"] : own;
+        })),
+        configs: usedOf(services, "configs"),
+        secrets: usedOf(services, "secrets"),
+    };
+    for (const kind of ["networks", "configs", "secrets"]) {
+        const singular = kind.slice(0, -1);
+        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind))) {
+            if (!used[kind].has(key.text) || !(0,configs/* isExternal */.ge)(value))
+                continue;
+            const name = (0,configs/* externalName */.NI)(key.text, value);
+            if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name)))
+                continue;
+            const called = (0,references/* isSubstituted */.ZV)(value) ? key.text : name;
+            const what = `The ${singular} ${called} is external, and`;
+            if (!existing[kind].has(name) && !ignored.has(`missing-${singular}`)) {
+                names[kind].push(name);
+                findings.push(error(`missing-${singular}`, `${what} the swarm has none of this name.`, key.place, CREATE[kind](called)));
+            }
+            else if (kind === "networks" && existing[kind].has(name) && !reachesAll(survey, name)) {
+                if (ignored.has("network-scope"))
+                    continue;
+                names[kind].push(name);
+                const why = `${what} it ends at the manager: its scope is not swarm, so no service can be on it.`;
+                findings.push(error("network-scope", why, key.place, "Create an overlay network, and name that one."));
+            }
+        }
+    }
+    return { findings, names };
+}
+/** Networks that each node has on its own. */
+const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
+const CREATE = {
+    networks: (name) => `Name it in the input "networks", or run: docker network create --driver overlay --attachable ${name}`,
+    configs: (name) => `Give it content or file instead of external, or run: docker config create ${name} FILE`,
+    secrets: (name) => `Give it environment or file instead of external, or run: docker secret create ${name} FILE`,
+};
+function usedOf(services, kind) {
+    const items = services.flatMap((service) => {
+        const list = (0,tree/* get */.Jt)(service, kind);
+        return list?.kind === "sequence" ? list.items : [];
+    });
+    return new Set(items.map((item) => (0,references/* sourceOf */.vz)(item) ?? ""));
+}
+function reachesAll({ networks }, name) {
+    const called = networks.filter((raw) => (0,json/* textAt */.$6)(raw, "Name") === name || (0,json/* textAt */.$6)(raw, "Id") === name);
+    return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
+}
+/**
+ * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
+ * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
+ */
+function preflight(stack, plan, survey) {
+    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const room = roomOf(plan, survey);
+    const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
+        const { wanted } = planned;
+        if (wanted === undefined)
+            return [];
+        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(stack.root, "services")).find(({ key }) => key.text === planned.name);
+        const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && isRunning(task) && task.current);
+        const subject = {
+            name: planned.name,
+            spec: wanted,
+            before: planned.before?.spec,
+            file: entry?.value,
+            place: (entry?.key ?? stack.root).place,
+            tasks,
+            news: newsOf(planned, tasks.length, networkIds),
+            startFirst: (0,json/* textAt */.$6)(wanted, "UpdateConfig", "Order") === "start-first",
+            mode: modeOf(wanted),
+            where: eligibility(wanted, survey.nodes),
+            room,
+        };
+        return SERVICE_RULES.flatMap((rule) => rule(subject, stack.root, survey));
+    });
+    return [...services, ...portsInUse(stack, plan, survey), ...shortLived(plan), ...quorum(survey)];
+}
+/** What is to stop the deployment, and what is only to be said; findings that are to be passed over are in neither. */
+function judged(findings, ignored) {
+    const heeded = findings.filter(({ id }) => !ignored.has(id));
+    const problems = (severity) => heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
+    return {
+        errors: problems("error"),
+        warnings: problems("warning"),
+        passed: findings.filter(({ id }) => ignored.has(id)),
+    };
+}
+function finding(severity, id, message, place, fix) {
+    return { id, severity, problem: { message: `${message} [${id}]`, place, hint: fix } };
+}
+const error = finding.bind(undefined, "error");
+const warning = finding.bind(undefined, "warning");
+function isRunning({ state, desiredState }) {
+    return state === "running" && desiredState === "running";
+}
+function modeOf(spec) {
+    const mode = (0,json.at)(spec, "Mode");
+    if ((0,json/* isObject */.Gv)((0,json.at)(mode, "Global")))
+        return { kind: "global", replicas: 0 };
+    const job = (0,json/* isObject */.Gv)((0,json.at)(mode, "ReplicatedJob")) || (0,json/* isObject */.Gv)((0,json.at)(mode, "GlobalJob"));
+    if (job)
+        return { kind: "job", replicas: 0 };
+    const replicas = (0,json.at)(mode, "Replicated", "Replicas");
+    return { kind: "replicated", replicas: typeof replicas === "number" ? replicas : 1 };
+}
+function newsOf({ before, wanted }, running, networkIds) {
+    if (before === undefined || wanted === undefined)
+        return { isNew: true, replaces: false, places: true };
+    const paths = (0,spec/* differences */.tX)((0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), (0,spec/* canonicalSpec */.Yu)(wanted, networkIds));
+    const template = paths.filter((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
+    const replaces = template.some((path) => !path.startsWith("TaskTemplate.Placement"));
+    const grows = modeOf(wanted).replicas > running && paths.some((path) => path.startsWith("Mode"));
+    return { isNew: false, replaces, places: template.length > 0 || grows };
+}
+/**
+ * What is left on each node at least: without what this stack's tasks reserve there that stay throughout the deployment. What is
+ * reserved by other stacks is not known, so there may be less.
+ */
+function roomOf(plan, survey) {
+    const staying = new Map(plan.services.flatMap(({ change, before }) => before === undefined || change === "update" || change === "create" ? [] : [[before.id, before.spec]]));
+    const room = new Map(survey.nodes.map(({ id, resources }) => [id, resources]));
+    for (const task of survey.tasks) {
+        const spec = staying.get(task.serviceId);
+        const left = room.get(task.nodeId);
+        if (spec === undefined || left === undefined || !isRunning(task) || !task.current)
+            continue;
+        room.set(task.nodeId, less(left, reservationOf(spec)));
+    }
+    return room;
+}
+/** `deploy.placement`, or as much of the way there as the file has. */
+function preflight_placeOf({ file, place }, ...path) {
+    for (let length = path.length; length > 0; length -= 1) {
+        const node = (0,tree/* get */.Jt)(file, ...path.slice(0, length));
+        if (node !== undefined && !(0,tree/* isNull */.kZ)(node))
+            return node.place;
+    }
+    return place;
+}
+function count(n, noun) {
+    return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+const BARS = {
+    constraints: (n) => `${count(n, "node")} ${n === 1 ? "does" : "do"} not satisfy the constraints`,
+    down: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} down`,
+    drained: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} drained`,
+    paused: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} paused`,
+    driver: (n) => `${count(n, "node")} ${n === 1 ? "lacks" : "lack"} the volume driver`,
+    platform: (n) => `${count(n, "node")} ${n === 1 ? "has" : "have"} another platform`,
+};
+function preflight_inWords(barred) {
+    return [...barred].map(([bar, nodes]) => BARS[bar](nodes.length)).join(", ");
+}
+/** Some task has to run, and no node may take it. */
+const noNode = (subject) => {
+    const { name, spec, news, mode, where, file } = subject;
+    const { nodes, barred } = where;
+    const wantsNone = mode.kind === "replicated" && mode.replicas === 0;
+    if (!news.places || wantsNone || nodes.length > 0 || barred.size === 0)
+        return [];
+    if (!news.isNew && !news.replaces && barred.has("paused"))
+        return []; // What runs on a paused node stays there.
+    const tell = mode.kind === "replicated" ? error : warning; // A global service without a node has nothing to wait for.
+    const nowhere = `Service ${name} has no node to run on: ${preflight_inWords(barred)}.`;
+    if (barred.has("platform")) {
+        const place = preflight_placeOf(subject, "image");
+        return [
+            tell("image-platform", nowhere, place, `${builtFor(spec)} Build it for ${platformsOf(barred)} too.`),
+        ];
+    }
+    if (barred.has("driver")) {
+        const fix = `Install ${driversOf(spec).join(", ")} on a node, or use another driver.`;
+        return [tell("missing-volume-driver", nowhere, preflight_placeOf(subject, "volumes"), fix)];
+    }
+    const constraints = constraintsOf(spec);
+    const secret = isSecret((0,tree/* get */.Jt)(file, "deploy", "placement"));
+    const which = constraints.length === 0 || secret ? "" : ` (${constraints.join(", ")})`;
+    const fix = barred.has("constraints")
+        ? `Change its constraints${which}, or give a node what they ask for: docker node update --label-add KEY=VALUE NODE`
+        : "Bring a node back: docker node update --availability active NODE";
+    return [tell("no-eligible-node", nowhere, preflight_placeOf(subject, "deploy", "placement", "constraints"), fix)];
+};
+/** Whether anything below was made from a variable, and so may not be repeated. */
+function isSecret(node) {
+    if (node === undefined)
+        return false;
+    if (node.kind === "scalar")
+        return (0,references/* isSubstituted */.ZV)(node);
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(isSecret);
+}
+function builtFor(spec) {
+    const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms").map((each) => `${(0,json/* textAt */.$6)(each, "OS")}/${(0,json/* textAt */.$6)(each, "Architecture")}`);
+    return `The image is built for ${[...new Set(platforms)].join(", ")} only.`;
+}
+function platformsOf(barred) {
+    return [...new Set((barred.get("platform") ?? []).map(platformOf))].join(", ");
+}
+const someNodesOnly = (subject) => {
+    const { name, spec, news, where } = subject;
+    const others = where.barred.get("platform") ?? [];
+    if (!news.places || others.length === 0 || where.nodes.length === 0)
+        return [];
+    const total = others.length + where.nodes.length;
+    const message = `The image of service ${name} runs on ${where.nodes.length} of the ${count(total, "node")} that it could use. ${builtFor(spec)}`;
+    const fix = `Build it for ${platformsOf(where.barred)} too, or say by a constraint that this is meant.`;
+    return [warning("image-platform", message, preflight_placeOf(subject, "image"), fix)];
+};
+/** Ports of the node itself, of a number that the file says. */
+function hostPortsOf(spec) {
+    return portsOf(spec).filter(({ port, onHost }) => onHost && port > 0);
+}
+function portsOf(spec) {
+    return (0,json/* listAt */.gT)(spec, "EndpointSpec", "Ports").map((each) => ({
+        port: (0,json/* numberAt */.tk)(each, "PublishedPort"),
+        protocol: (0,json/* textAt */.$6)(each, "Protocol") || "tcp",
+        onHost: (0,json/* textAt */.$6)(each, "PublishMode") === "host",
+    }));
+}
+function mostPerNode(spec) {
+    return (0,json/* numberAt */.tk)(spec, "TaskTemplate", "Placement", "MaxReplicas") || Infinity;
+}
+const tooFewNodes = (subject) => {
+    const { name, spec, news, mode, where } = subject;
+    const [port] = hostPortsOf(spec);
+    const each = Math.min(mostPerNode(spec), port === undefined ? Infinity : 1);
+    const most = each * where.nodes.length;
+    if (!news.places || mode.kind !== "replicated" || where.nodes.length === 0 || mode.replicas <= most)
+        return [];
+    const byPort = port !== undefined && each === 1;
+    const why = byPort ? `each can publish port ${port.port} once` : `max_replicas_per_node is ${each}`;
+    const message = `Service ${name} wants ${count(mode.replicas, "replica")}, and ${count(where.nodes.length, "node")} can run ${most}: ${why}.${rest(where)}`;
+    const place = preflight_placeOf(subject, ...(byPort ? ["ports"] : ["deploy", "placement", "max_replicas_per_node"]));
+    return [error("too-few-nodes", message, place, `Write at most replicas: ${most}, or add nodes.`)];
+};
+function rest({ barred }) {
+    return barred.size === 0 ? "" : ` Of the others, ${preflight_inWords(barred)}.`;
+}
+function amount({ nanoCpus, memoryBytes }) {
+    const cpus = nanoCpus === 0 ? [] : [`${Math.round(nanoCpus / 1e7) / 100} CPUs`];
+    const memory = memoryBytes === 0 ? [] : [`${Math.round(memoryBytes / 2 ** 20)} MiB`];
+    return [...cpus, ...memory].join(" and ");
+}
+/** A reservation that the nodes could not hold if they were empty. */
+const tooMuch = (subject) => {
+    const { name, spec, news, mode, where } = subject;
+    const each = reservationOf(spec);
+    const holding = where.nodes.map(({ resources }) => fitting(resources, each));
+    if (!news.places || where.nodes.length === 0 || mode.kind === "job")
+        return [];
+    const most = holding.reduce((sum, n) => sum + n, 0);
+    const enough = mode.kind === "global" ? holding.every((n) => n > 0) : most >= mode.replicas;
+    if (enough)
+        return [];
+    const sizes = [...new Set(where.nodes.map(({ resources }) => amount(resources)))].join("; ");
+    const room = most === 0
+        ? "none of the nodes that may run it has as much"
+        : mode.kind === "global"
+            ? "not each node that is to run it has as much"
+            : `the nodes that may run it hold ${most} of its ${count(mode.replicas, "replica")}`;
+    const message = `A task of service ${name} reserves ${amount(each)}, and ${room} (${count(where.nodes.length, "node")}: ${sizes}).${rest(where)}`;
+    const place = preflight_placeOf(subject, "deploy", "resources", "reservations");
+    return [error("reservation-too-large", message, place, "Reserve less, or add nodes.")];
+};
+/** What the old task holds as long as the new one waits for it, if start-first is in the file or by default. */
+const besideTheOld = (subject) => {
+    const { spec, before, news, startFirst, mode, where, tasks } = subject;
+    if (!startFirst || mode.kind === "job" || where.nodes.length === 0)
+        return [];
+    const shrinks = mode.kind === "replicated" && mode.replicas < tasks.length; // The tasks that are too many go first.
+    if (!news.isNew && (!news.replaces || shrinks))
+        return [];
+    const onNode = new Map();
+    for (const { nodeId } of tasks)
+        onNode.set(nodeId, (onNode.get(nodeId) ?? 0) + 1);
+    const running = (node) => onNode.get(node.id) ?? 0;
+    const stuck = (blocked) => mode.kind === "global"
+        ? where.nodes.some((node) => running(node) > 0 && blocked(node))
+        : tasks.length > 0 && where.nodes.every(blocked);
+    return [
+        ...hostPortHeld(subject, stuck, running, before),
+        ...limitReached(subject, stuck, running),
+        ...noRoomBeside(subject, stuck, running, reservationOf(spec), reservationOf(before ?? {})),
+    ];
+};
+const STOP_FIRST = "Write order: stop-first under deploy.update_config";
+/** Where `order` stands in the file; ours has its place nearby. */
+function orderOf(subject) {
+    return preflight_placeOf(subject, "deploy", "update_config", "order");
+}
+function hostPortHeld(subject, stuck, running, before) {
+    const { name, spec, news, mode, where } = subject;
+    const nodes = count(where.nodes.length, "node");
+    if (news.isNew) {
+        const [port] = hostPortsOf(spec);
+        const fills = mode.kind === "global" || mode.replicas >= where.nodes.length;
+        if (port === undefined || !fills)
+            return [];
+        const message = `Service ${name} publishes port ${port.port} in host mode and fills the ${nodes} that it may run on, so with start-first its next update will wait for that port for ever.`;
+        return [warning("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}.`)];
+    }
+    const held = hostPortsOf(before);
+    const port = hostPortsOf(spec).find((each) => held.some((other) => other.port === each.port && other.protocol === each.protocol));
+    if (port === undefined || !stuck((node) => running(node) > 0))
+        return [];
+    const message = `Service ${name} publishes port ${port.port} in host mode and runs on each of the ${nodes} that it may use, so with start-first a new task waits for ever for the port that the old one holds.`;
+    return [
+        error("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}, or publish in ingress mode.`),
+    ];
+}
+function limitReached(subject, stuck, running) {
+    const { name, spec, news, mode, where } = subject;
+    const most = mostPerNode(spec);
+    if (most === Infinity || mode.kind === "global")
+        return [];
+    const limit = `max_replicas_per_node: ${most} on ${count(where.nodes.length, "node")}`;
+    if (news.isNew) {
+        if (mode.replicas < most * where.nodes.length)
+            return [];
+        const message = `Service ${name} fills its nodes with ${count(mode.replicas, "replica")} (${limit}), so with start-first its next update will have no room for one more task.`;
+        return [warning("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
+    }
+    if (!stuck((node) => running(node) >= most))
+        return [];
+    const message = `Service ${name} has no room for one more task, which start-first needs: its ${count(subject.tasks.length, "task")} fill the limit (${limit}).`;
+    return [error("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
+}
+function noRoomBeside(subject, stuck, running, each, old) {
+    const { name, news, room, where } = subject;
+    const empty = (node) => room.get(node.id) ?? node.resources;
+    const beside = (node) => {
+        const taken = running(node);
+        return less(empty(node), { nanoCpus: old.nanoCpus * taken, memoryBytes: old.memoryBytes * taken });
+    };
+    const fits = where.nodes.some(({ resources }) => fitting(resources, each) > 0);
+    if (news.isNew || !fits || !stuck((node) => fitting(beside(node), each) === 0))
+        return [];
+    const best = where.nodes.map(beside).toSorted((a, b) => b.memoryBytes - a.memoryBytes)[0];
+    const left = best === undefined
+        ? ""
+        : ` Beside what this stack's tasks reserve, the ${where.nodes.length === 1 ? "node has" : `roomiest of ${where.nodes.length} nodes has`} ${amount(best) || "nothing"} left.`;
+    const message = `A new task of service ${name} reserves ${amount(each)}, and with start-first it would wait for ever for room beside the old ones.${left}`;
+    const fix = `${STOP_FIRST}, reserve less, or add a node.`;
+    return [error("start-first-no-room", message, orderOf(subject), fix)];
+}
+const onHostNetwork = (subject, root) => {
+    const { name, startFirst, file } = subject;
+    const shares = file !== undefined && (0,references/* networksOf */.Nd)(file).some((network) => (0,defaults/* isHostNetwork */.PQ)(root, network.name));
+    if (!startFirst || !shares)
+        return [];
+    const message = `Service ${name} shares its node's own network, where a port can be listened on once: with start-first a new task meets the old one there.`;
+    return [warning("start-first-host-network", message, orderOf(subject), `${STOP_FIRST}.`)];
+};
+/** By the last part of their image's name. */
+const DATABASES = /^(postgres|postgresql|postgis|timescaledb|pgvector|mysql|mysql-server|mariadb|percona|percona-server|mongo|mongodb|mongodb-community-server|redis|redis-stack|redis-stack-server|valkey|influxdb|couchdb|neo4j|cassandra|clickhouse|clickhouse-server|rabbitmq|etcd)$/;
+const singleWriter = (subject) => {
+    const { name, spec, startFirst } = subject;
+    const image = (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    const [kind = ""] = ((0,image_reference/* parseImageReference */.o_)(image)?.path ?? "").split("/").toReversed();
+    const volume = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts").find(isOwnLocalVolume);
+    if (!startFirst || volume === undefined || !DATABASES.test(kind))
+        return [];
+    const message = `Service ${name} is a ${kind} with a local volume, and starts first: during an update two of them have the same files, or the new one, on another node, has none.`;
+    return [warning("start-first-single-writer", message, orderOf(subject), `${STOP_FIRST}.`)];
+};
+function isOwnLocalVolume(mount) {
+    const driver = (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name");
+    const named = (0,json/* textAt */.$6)(mount, "Type") === "volume" && (0,json/* textAt */.$6)(mount, "Source") !== "";
+    return named && (driver === "" || driver === "local") && (0,json.at)(mount, "ReadOnly") !== true;
+}
+const noHealthcheck = (subject) => {
+    const { name, spec, startFirst } = subject;
+    const [test] = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
+    if (!startFirst || test !== "NONE")
+        return [];
+    const message = `Service ${name} has its healthcheck disabled: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
+    return [
+        warning("start-first-no-healthcheck", message, preflight_placeOf(subject, "healthcheck"), "Give it a healthcheck."),
+    ];
+};
+const goesOn = (subject) => {
+    if ((0,json/* textAt */.$6)(subject.spec, "UpdateConfig", "FailureAction") !== "continue")
+        return [];
+    const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
+    const place = preflight_placeOf(subject, "deploy", "update_config", "failure_action");
+    return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
+};
+/** What an engine does where a healthcheck does not say. */
+const PROBES = { intervalMs: 30_000, retries: 3 };
+const NANOS = 1e6;
+const shortMonitor = (subject) => {
+    const { name, spec, file } = subject;
+    const check = (0,json.at)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck");
+    const [test] = (0,json/* listAt */.gT)(check, "Test");
+    const written = (0,tree/* get */.Jt)(file, "deploy", "update_config", "monitor");
+    const monitorMs = (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Monitor") / NANOS;
+    if (written === undefined || test === undefined || test === "NONE" || monitorMs === 0)
+        return [];
+    const intervalMs = (0,json/* numberAt */.tk)(check, "Interval") / NANOS || PROBES.intervalMs;
+    const retries = (0,json/* numberAt */.tk)(check, "Retries") || PROBES.retries;
+    if (monitorMs >= intervalMs * retries)
+        return [];
+    const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
+    const fix = "Give a longer monitor, or a quicker healthcheck.";
+    return [warning("monitor-too-short", message, written.place, fix)];
+};
+/** Fields that an engine leaves out in silence where it is older than them (moby: daemon/server/router/swarm/helpers.go). */
+const SINCE = [
+    {
+        what: "healthcheck.start_interval",
+        path: ["healthcheck", "start_interval"],
+        engine: "25.0",
+        has: (spec) => (0,json/* numberAt */.tk)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "StartInterval") > 0,
+    },
+    {
+        what: "a mode that is a job",
+        path: ["deploy", "mode"],
+        engine: "20.10",
+        has: (spec) => modeOf(spec).kind === "job",
+    },
+    {
+        what: "max_replicas_per_node",
+        path: ["deploy", "placement", "max_replicas_per_node"],
+        engine: "19.03",
+        has: (spec) => mostPerNode(spec) < Infinity,
+    },
+];
+const olderThanAsked = (subject, _root, { info }) => {
+    const version = (0,json/* textAt */.$6)(info, "ServerVersion");
+    if (!/^\d+\.\d+/.test(version))
+        return [];
+    return SINCE.filter(({ engine, has }) => isOlder(version, engine) && has(subject.spec)).map(({ what, path, engine }) => {
+        const message = `Service ${subject.name} has ${what}, which engines know since ${engine}; the manager's is ${version} and leaves it out.`;
+        return warning("engine-too-old", message, preflight_placeOf(subject, ...path), "Update the engine, or take it out.");
+    });
+};
+function isOlder(version, than) {
+    const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
+    const [wantedMajor = 0, wantedMinor = 0] = than.split(".").map(Number);
+    return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+}
+const SERVICE_RULES = [
+    noNode,
+    someNodesOnly,
+    tooFewNodes,
+    tooMuch,
+    besideTheOld,
+    onHostNetwork,
+    singleWriter,
+    noHealthcheck,
+    goesOn,
+    shortMonitor,
+    olderThanAsked,
+];
+/** By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts); who is in the file too is told by its line already. */
+function portsInUse({ root }, plan, { takenPorts }) {
+    const inFile = new Set(plan.services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted.Name])));
+    const others = takenPorts.filter(({ service }) => !inFile.has(service));
+    return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
+        const other = others.find((each) => each.port === port && each.protocol === protocol && !(each.onHost && onHost));
+        if (port === 0 || other === undefined)
+            return [];
+        const own = other.stack === plan.stack;
+        const whose = own
+            ? "which the file has no more"
+            : other.stack === ""
+                ? "of no stack"
+                : `of the stack ${other.stack}`;
+        const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other.service} (${whose}) has already.`;
+        const fix = own
+            ? `Publish another port, or remove that service first: docker service rm ${other.service}`
+            : "Publish another port, or take it from the other service first.";
+        const service = (0,tree/* get */.Jt)(root, "services", name);
+        const place = ((0,tree/* get */.Jt)(service, "ports") ?? service ?? root).place;
+        return [error("port-in-use", message, place, fix)];
+    }));
+}
+/** Credentials that are known to end within hours, by their looks; none of it is ever repeated. */
+const SHORT_LIVED = [
+    { what: "a token of the job (GITHUB_TOKEN)", is: (_username, password) => password.startsWith("ghs_") },
+    {
+        what: "a token of Amazon ECR (12 hours)",
+        is: (username, _password, domain) => username === "AWS" && /\.dkr\.ecr\./.test(domain),
+    },
+    { what: "a Google access token (an hour)", is: (username) => username === "oauth2accesstoken" },
+    {
+        what: "a token of Azure's registry (hours)",
+        is: (username, _password, domain) => /^0{8}-(0{4}-){3}0{12}$/.test(username) && domain.endsWith(".azurecr.io"),
+    },
+];
+function shortLived(plan) {
+    const told = new Map();
+    for (const { wanted, auth } of (0,src_plan/* changed */.tD)(plan)) {
+        const domain = (0,image_reference/* parseImageReference */.o_)((0,json/* textAt */.$6)(wanted, "TaskTemplate", "ContainerSpec", "Image"))?.domain ?? "";
+        const { username, password } = credentialIn(auth);
+        const found = SHORT_LIVED.find(({ is }) => is(username, password, domain));
+        if (found !== undefined)
+            told.set(domain, found.what);
+    }
+    return [...told].map(([domain, what]) => warning("short-lived-credential", `What the swarm keeps for its pulls from ${domain} is ${what}: once it has ended, a task that moves to another node can't pull a private image.`, undefined, 'Give "pull-username" and "pull-password": a token that lives long and may only read.'));
+}
+/** What an X-Registry-Auth value holds. */
+function credentialIn(auth) {
+    let raw = {};
+    try {
+        raw = JSON.parse(Buffer.from(auth ?? "", "base64url").toString("utf8"));
+    }
+    catch {
+        // Docker sends an empty value where it has none.
+    }
+    return { username: (0,json/* textAt */.$6)(raw, "username"), password: (0,json/* textAt */.$6)(raw, "password") };
+}
+function quorum({ nodes }) {
+    const managers = nodes.filter(({ role }) => role === "manager");
+    const reachable = managers.filter(({ reachability }) => reachability === "reachable").length;
+    const needed = Math.floor(managers.length / 2) + 1;
+    if (managers.length < 2 || reachable > needed)
+        return [];
+    const message = `Of ${managers.length} managers ${reachable} can be reached, and the swarm needs ${needed}: ${reachable < needed ? "it has no quorum" : "with one more lost, nothing can be deployed or moved any more"}.`;
+    const fix = reachable < managers.length
+        ? "Bring the lost manager back, or take it out: docker node demote NODE"
+        : "Have three managers, which bear the loss of one, or only one.";
+    return [warning("manager-quorum", message, undefined, fix)];
 }
 
 // EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1891);
+var stack_file = __nccwpck_require__(1111);
 ;// CONCATENATED MODULE: ./src/sources.ts
 
 
@@ -24753,7 +25420,7 @@ function parseAll(files, malformed, warnings) {
             return [(0,stack_file/* parseStackFile */.S)(bytes, path, warnings)];
         }
         catch (error) {
-            if (!(error instanceof errors/* StackFileError */.Ne))
+            if (!(error instanceof src_errors/* StackFileError */.Ne))
                 throw error;
             malformed.push(...error.problems);
             return [];
@@ -24792,6 +25459,8 @@ function folderOf(path) {
 }
 
 ;// CONCATENATED MODULE: ./src/prepare.ts
+
+
 
 
 
@@ -24854,20 +25523,24 @@ async function prepare(digest, found, deployment, session) {
     const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
     const stack = (0,render/* pinned */.dp)(rendered, images.pins);
     facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
-    const told = new Set(deployment.draft.warnings.map(errors/* describe */.q0));
-    const untold = rendered.warnings.filter((warning) => !told.has((0,errors/* describe */.q0)(warning)));
+    const told = new Set(deployment.draft.warnings.map(src_errors/* describe */.q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
     for (const warning of [...untold, ...images.warnings])
         voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
     (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
     const { networks, prune } = inputs.stack;
+    const { ignoreFindings } = inputs;
+    const made = new Set([...networks, ...objects.map(({ name }) => name)]);
+    const missing = lacking(stack, survey, made, ignoreFindings);
     const request = {
         stack,
         objects,
         survey,
         images: images.answers,
         networks,
+        lacking: missing.names,
         prune,
         folder: sources.folder,
         dockerMajor,
@@ -24879,6 +25552,7 @@ async function prepare(digest, found, deployment, session) {
     (0,report/* planLines */.HN)(plan).forEach((line) => voice.say(line));
     refusePaused(plan);
     voice.endGroup();
+    heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
     return { stack, survey, plan, objects, images };
 }
 /** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
@@ -24919,6 +25593,15 @@ function plannedResult({ name, change, before, wanted }) {
         durationMs: undefined,
     };
 }
+/** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
+function heed(findings, ignored, voice) {
+    const { errors, warnings, passed } = judged(findings, ignored);
+    for (const { problem } of passed)
+        voice.say(`Passed over, as "ignore-findings" says: ${(0,src_errors/* describe */.q0)(problem)}`);
+    warnings.forEach((warning) => voice.warn(warning));
+    if (errors.length > 0)
+        throw new src_errors/* PreflightError */.wG(errors);
+}
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
 function refusePaused(plan) {
     const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
@@ -24928,7 +25611,7 @@ function refusePaused(plan) {
         return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
     });
     if (problems.length > 0)
-        throw new errors/* PreflightError */.wG(problems);
+        throw new src_errors/* PreflightError */.wG(problems);
 }
 function objectLabels(object, { inputs, world }) {
     const labels = new Map(object.labels);
@@ -24946,7 +25629,7 @@ function objectLabels(object, { inputs, world }) {
 }
 
 // EXTERNAL MODULE: ./src/together.ts
-var together = __nccwpck_require__(2297);
+var together = __nccwpck_require__(5749);
 ;// CONCATENATED MODULE: ./src/restore.ts
 
 
@@ -24975,8 +25658,8 @@ async function restore(plan, sent, swarm, clock, voice) {
             await work();
         }
         catch (error) {
-            failed.set((0,errors/* messageOf */.bD)(error), [...(failed.get((0,errors/* messageOf */.bD)(error)) ?? []), name]);
-            voice.say(`${name}: could not be put back: ${(0,errors/* messageOf */.bD)(error)}`);
+            failed.set((0,src_errors/* messageOf */.bD)(error), [...(failed.get((0,src_errors/* messageOf */.bD)(error)) ?? []), name]);
+            voice.say(`${name}: could not be put back: ${(0,src_errors/* messageOf */.bD)(error)}`);
         }
     };
     const back = async ({ name, before, wanted }) => {
@@ -25034,7 +25717,7 @@ async function putBack(before, way) {
             return;
         }
         catch (error) {
-            if (attempt === TRIES || !/out of sequence/.test((0,errors/* messageOf */.bD)(error)))
+            if (attempt === TRIES || !/out of sequence/.test((0,src_errors/* messageOf */.bD)(error)))
                 throw error;
             await way.clock.sleep(restore_AGAIN_MS);
         }
@@ -25045,7 +25728,7 @@ function same(live, canonical, networkIds) {
 }
 
 // EXTERNAL MODULE: ./src/failing-task.ts + 1 modules
-var failing_task = __nccwpck_require__(4005);
+var failing_task = __nccwpck_require__(301);
 ;// CONCATENATED MODULE: ./src/watch.ts
 
 
@@ -25159,9 +25842,9 @@ async function whatBecame(plan, sent, deployment, session, error) {
     if (sent.size === 0)
         return ["No service was changed."];
     // Who has lost the lock may not put anything back either: somebody else works on the stack.
-    if (error instanceof errors/* LockError */.Ku)
+    if (error instanceof src_errors/* LockError */.Ku)
         return [GOES_ON];
-    if (error instanceof errors/* Cancelled */.cJ)
+    if (error instanceof src_errors/* Cancelled */.cJ)
         return await startBack(plan, sent, deployment, session);
     // A manager that could not be reached until the deadline is not waited for as long once more.
     const { timeoutMs, onFailure } = inputs.rollout;
@@ -25172,12 +25855,12 @@ async function whatBecame(plan, sent, deployment, session, error) {
             : await aftermath_putBack(plan, sent, deployment, session);
     }
     catch (second) {
-        if (second instanceof errors/* Cancelled */.cJ)
+        if (second instanceof src_errors/* Cancelled */.cJ)
             return await startBack(plan, sent, deployment, session);
         const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
         facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
         return [
-            `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
+            `${failed}: ${(0,src_errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
         ];
     }
 }
@@ -25199,7 +25882,7 @@ async function startBack(plan, sent, { facts, inputs, world }, session) {
         ].filter((line) => line !== "");
     }
     catch (error) {
-        return [`${GOES_ON} (${(0,errors/* messageOf */.bD)(error)})`];
+        return [`${GOES_ON} (${(0,src_errors/* messageOf */.bD)(error)})`];
     }
 }
 function restoredWords(removed, failures) {
@@ -25351,7 +26034,7 @@ async function prune(plan, { world, facts }, session) {
             await session.swarm.removeService(before.id);
         }
         catch (error) {
-            const message = `The service ${before.name}, which the stack file no longer has, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
+            const message = `The service ${before.name}, which the stack file no longer has, could not be removed: ${(0,src_errors/* messageOf */.bD)(error)}`;
             world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
             continue;
         }
@@ -25408,7 +26091,7 @@ function plainBuildPlan(build, references, labels) {
         build.cacheFrom.some((entry) => entry.includes("=")) && "cache-from with type=…",
     ].filter((name) => name !== false);
     if (beyond.length > 0) {
-        throw new errors/* BuildError */.zS(`docker buildx is not installed on this runner, and without it there is no ${beyond.join(", no ")}.`, "Add docker/setup-buildx-action before this step, or leave those inputs out.");
+        throw new src_errors/* BuildError */.zS(`docker buildx is not installed on this runner, and without it there is no ${beyond.join(", no ")}.`, "Add docker/setup-buildx-action before this step, or leave those inputs out.");
     }
     const platform = build.platforms.length > 0 ? ["--platform", build.platforms.join(",")] : [];
     const { argv, environment } = common(build, references, labels);
@@ -25473,7 +26156,7 @@ function checkBuildFiles(image, files) {
     if (build === undefined || /^[a-z]+:\/\/|^git@/.test(build.context))
         return;
     if (!files.exists(build.context)) {
-        throw new errors/* InputError */.dz([
+        throw new src_errors/* InputError */.dz([
             {
                 message: `"context" is "${build.context}", which does not exist.`,
                 hint: "Is actions/checkout missing before this step?",
@@ -25488,7 +26171,7 @@ function checkBuildFiles(image, files) {
         const hint = near.length > 0
             ? `There is ${near.join(", ")}.`
             : 'Set "file", or "build: false" to deploy an image that exists.';
-        throw new errors/* InputError */.dz([{ message: `There is no Dockerfile at "${file}".`, hint }]);
+        throw new src_errors/* InputError */.dz([{ message: `There is no Dockerfile at "${file}".`, hint }]);
     }
 }
 /** Logs in, builds and pushes; the digest of what was pushed. */
@@ -25502,7 +26185,7 @@ async function publish(image, world) {
     const digest = plan.pushes ? digestFrom(files) : await push(docker, plan.references, voice);
     voice.endGroup();
     if (digest === undefined)
-        throw new errors/* BuildError */.zS("Docker pushed the image and did not tell its digest.", "Please report this with docker's version.");
+        throw new src_errors/* BuildError */.zS("Docker pushed the image and did not tell its digest.", "Please report this with docker's version.");
     voice.say(`Pushed ${plan.references.join(", ")} (${digest}).`);
     return digest;
 }
@@ -25513,7 +26196,7 @@ async function login(docker, registryHost, credential, voice, reason = "build") 
     const answer = await docker.run(argv, { input: credential.password });
     if (answer.code !== 0) {
         const message = `${registryHost} refused the login of ${credential.username}: ${lastLine(answer)}`;
-        throw new errors/* StopError */.Tj(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
+        throw new src_errors/* StopError */.Tj(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
     }
     voice.say(`Logged in to ${registryHost} as ${credential.username}.`);
 }
@@ -25546,7 +26229,7 @@ async function push(docker, references, voice) {
 async function mustSucceed(docker, argv, voice, what, hint, environment) {
     const answer = await docker.run(argv, { environment, onLine: (line) => voice.quote(line) });
     if (answer.code !== 0)
-        throw new errors/* BuildError */.zS(`${what} (docker ${argv[0] ?? ""}, exit code ${answer.code}): ${lastLine(answer)}`, hint);
+        throw new src_errors/* BuildError */.zS(`${what} (docker ${argv[0] ?? ""}, exit code ${answer.code}): ${lastLine(answer)}`, hint);
     return answer;
 }
 /** Docker's last words are its reason. */
@@ -25558,7 +26241,7 @@ function lastLine(answer) {
 }
 
 // EXTERNAL MODULE: ./src/lock.ts
-var src_lock = __nccwpck_require__(9188);
+var src_lock = __nccwpck_require__(9696);
 ;// CONCATENATED MODULE: ./src/deploy.ts
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -25719,7 +26402,7 @@ async function loginSwarm(inputs, session, voice) {
 
 /***/ }),
 
-/***/ 3916:
+/***/ 840:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25837,7 +26520,7 @@ function messageOf(error) {
 
 /***/ }),
 
-/***/ 4005:
+/***/ 301:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25849,9 +26532,9 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var reference = __nccwpck_require__(3564);
+var reference = __nccwpck_require__(4144);
 ;// CONCATENATED MODULE: ./src/likely-cause.ts
 
 /** What an error of Swarm or of a node means, and what to do about it. The first that fits counts. */
@@ -25973,9 +26656,9 @@ const OPEN = {
 };
 
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
+var rollout = __nccwpck_require__(9042);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 ;// CONCATENATED MODULE: ./src/failing-task.ts
 
 
@@ -26044,7 +26727,143 @@ function headline(story) {
 
 /***/ }),
 
-/***/ 3919:
+/***/ 1869:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   j: () => (/* binding */ FINDING_IDS)
+/* harmony export */ });
+/* unused harmony export FINDINGS */
+/** All of them; docs/preflight.md has the same table. An error is only what can't end well; where that is not certain, it is a warning. */
+const FINDINGS = [
+    {
+        id: "missing-network",
+        severity: "error",
+        cause: "An external network does not exist on the swarm.",
+        fix: "Name it in `networks`, which creates it, or create it by hand.",
+    },
+    {
+        id: "missing-config",
+        severity: "error",
+        cause: "An external config does not exist on the swarm.",
+        fix: "Create it, or give it `content` or `file` instead of `external`.",
+    },
+    {
+        id: "missing-secret",
+        severity: "error",
+        cause: "An external secret does not exist on the swarm.",
+        fix: "Create it, or give it `environment` or `file` instead of `external`.",
+    },
+    {
+        id: "network-scope",
+        severity: "error",
+        cause: "An external network ends at the manager: its scope is not `swarm`.",
+        fix: "Create an overlay network, and name that one.",
+    },
+    {
+        id: "port-in-use",
+        severity: "error",
+        cause: "Another service publishes the port, and the engine gives an ingress port to one service only. It may belong to another stack, or to this one and be in the file no more: it goes after the rollout, not before.",
+        fix: "Publish another port, or remove that service first.",
+    },
+    {
+        id: "no-eligible-node",
+        severity: "error or warning",
+        cause: "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode, where it means no task at all.",
+        fix: "Change the constraints, label a node, or bring one back.",
+    },
+    {
+        id: "missing-volume-driver",
+        severity: "error or warning",
+        cause: "A volume's driver is on none of the nodes that would be left otherwise. A warning in global mode.",
+        fix: "Install the plugin on each node that is to run the service.",
+    },
+    {
+        id: "image-platform",
+        severity: "error or warning",
+        cause: "The image is built for none of the nodes' platforms; a warning where some nodes remain, and in global mode.",
+        fix: "Build for them too (`platforms`), or keep the service to the others by a constraint.",
+    },
+    {
+        id: "too-few-nodes",
+        severity: "error",
+        cause: "More replicas than the nodes may run: `max_replicas_per_node`, or a port in host mode, which each node has once.",
+        fix: "Fewer replicas, more nodes, or a higher limit.",
+    },
+    {
+        id: "reservation-too-large",
+        severity: "error",
+        cause: "A reservation is beyond each node that may run the service, or beyond all of them taken together.",
+        fix: "Reserve less, or add nodes.",
+    },
+    {
+        id: "start-first-host-port",
+        severity: "error or warning",
+        cause: "With start-first the new task waits for a port of its node that the old one holds, for ever: the service runs on every node that it may use. A warning when the service is new, since the next update would hang.",
+        fix: "Write `order: stop-first`, or publish in ingress mode, or leave a node free.",
+    },
+    {
+        id: "start-first-no-room",
+        severity: "error or warning",
+        cause: "With start-first the new task has no room beside the old one, by `max_replicas_per_node` or by reservations. A warning when the service is new, since the next update would hang.",
+        fix: "Write `order: stop-first`, or make room.",
+    },
+    {
+        id: "start-first-host-network",
+        severity: "warning",
+        cause: "With start-first the new task shares its node's own network with the old one, and a port can be listened on once.",
+        fix: "Write `order: stop-first`.",
+    },
+    {
+        id: "start-first-single-writer",
+        severity: "warning",
+        cause: "A known database has a local volume and start-first: two of them write one volume during an update, or the new one starts empty on another node.",
+        fix: "Write `order: stop-first`, and keep it to one node by a constraint.",
+    },
+    {
+        id: "start-first-no-healthcheck",
+        severity: "warning",
+        cause: "The file disables the healthcheck, so with start-first the old task goes as soon as the new one's process has started. Of an image's own healthcheck the manager does not know.",
+        fix: "Give a `healthcheck`.",
+    },
+    {
+        id: "failure-action-continue",
+        severity: "warning",
+        cause: "`failure_action: continue` replaces the tasks that work by ones that fail, to the last.",
+        fix: "Write `failure_action: rollback`.",
+    },
+    {
+        id: "monitor-too-short",
+        severity: "warning",
+        cause: "The file's `monitor` is over before the healthcheck (interval × retries) can tell that a task which ran has turned unhealthy.",
+        fix: "A longer `monitor`, or a quicker healthcheck.",
+    },
+    {
+        id: "manager-quorum",
+        severity: "warning",
+        cause: "One more manager lost, and the swarm has no quorum: nothing could be deployed or moved.",
+        fix: "Bring the lost manager back, or add one; three managers bear the loss of one.",
+    },
+    {
+        id: "short-lived-credential",
+        severity: "warning",
+        cause: "The swarm keeps a credential that ends within hours (`GITHUB_TOKEN`, a token of ECR, Google or Azure); the next time a task moves, a private image can't be pulled.",
+        fix: "Give `pull-username` and `pull-password`: a token that lives long and may only read.",
+    },
+    {
+        id: "engine-too-old",
+        severity: "warning",
+        cause: "The manager's engine is older than something that the file asks for, and leaves it out in silence.",
+        fix: "Update the engines, or leave it out of the file.",
+    },
+];
+const FINDING_IDS = FINDINGS.map(({ id }) => id);
+
+
+/***/ }),
+
+/***/ 9587:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26068,7 +26887,7 @@ function cited(text) {
 
 /***/ }),
 
-/***/ 3564:
+/***/ 4144:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26129,7 +26948,7 @@ function shortImage(image) {
 
 /***/ }),
 
-/***/ 1601:
+/***/ 2685:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26161,7 +26980,7 @@ function formatDuration(ms) {
 
 /***/ }),
 
-/***/ 8028:
+/***/ 7336:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26170,10 +26989,12 @@ function formatDuration(ms) {
 /* harmony export */   dN: () => (/* binding */ STACK_FILES)
 /* harmony export */ });
 /* unused harmony export DEFAULTS */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
-/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1601);
-/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(829);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4144);
+/* harmony import */ var _findings_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1869);
+/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2685);
+/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3233);
+
 
 
 
@@ -26233,6 +27054,7 @@ function parseInputs(raw, run) {
             lockTimeoutMs: reader.duration("lock-timeout"),
             allowOlder: reader.boolean("allow-older"),
         },
+        ignoreFindings: parseFindings(reader),
         githubToken: reader.optional("github-token"),
     };
     if (inputs.rollout.timeoutMs === 0)
@@ -26295,7 +27117,7 @@ class Reader {
     }
     duration(name) {
         const value = this.text(name);
-        const ms = (0,_duration_js__WEBPACK_IMPORTED_MODULE_2__/* .parseDuration */ .E)(value);
+        const ms = (0,_duration_js__WEBPACK_IMPORTED_MODULE_3__/* .parseDuration */ .E)(value);
         if (ms === undefined)
             this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
         return ms ?? Number.NaN;
@@ -26370,6 +27192,13 @@ function parseSocket(reader) {
         reader.complain(`"docker-socket" is "${path}".`, "Give the absolute path of Docker's socket on the manager.");
     return path;
 }
+function parseFindings(reader) {
+    const given = new Set(reader.list("ignore-findings"));
+    const known = _findings_js__WEBPACK_IMPORTED_MODULE_1__/* .FINDING_IDS */ .j.filter((id) => given.delete(id));
+    for (const other of given)
+        reader.complain(`"ignore-findings" has "${other}", which is no finding.`, `Give some of: ${_findings_js__WEBPACK_IMPORTED_MODULE_1__/* .FINDING_IDS */ .j.join(", ")}.`);
+    return new Set(known);
+}
 function parseSshTrust(reader, wanted, run) {
     const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
     const password = reader.verbatim("ssh-password") || undefined;
@@ -26399,7 +27228,7 @@ function parseImage(reader, run) {
     if (project === "")
         reader.complain('"project" is empty and there is no repository name to take its place.');
     const repository = `${registry}/${project}`;
-    const reference = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(repository);
+    const reference = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .parseImageReference */ .o_)(repository);
     if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
         reader.complain(`"${repository}" (registry/project) is no image name.`, "Give the registry as host or host/namespace without https://, and both in lower case.");
     }
@@ -26407,7 +27236,7 @@ function parseImage(reader, run) {
     const tags = reader
         .list("tags")
         .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
-    for (const tag of tags.filter((candidate) => !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(candidate))) {
+    for (const tag of tags.filter((candidate) => !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .isTag */ .dz)(candidate))) {
         reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
     }
     const login = parseCredential(reader, "username", "password");
@@ -26426,13 +27255,13 @@ function parseImage(reader, run) {
 function parseVersion(reader, run) {
     const given = reader.text("version");
     if (given !== "") {
-        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(given)) {
+        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .isTag */ .dz)(given)) {
             reader.complain(`"version" is "${given}", which is no image tag.`, "Use letters, digits, _ . and -, at most 128, not starting with . or -.");
         }
         return given;
     }
     if (run.refType === "tag") {
-        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(run.refName)) {
+        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .isTag */ .dz)(run.refName)) {
             reader.complain(`The Git tag "${run.refName}" is no image tag.`, 'Set "version" to one made from it.');
         }
         return run.refName;
@@ -26485,8 +27314,8 @@ function parseStack(reader, run) {
     return {
         name,
         files: reader.lines("stack-file"),
-        variables: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("variables", reader.verbatim("variables"))),
-        secrets: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("secrets", reader.verbatim("secrets"))),
+        variables: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_2__/* .parseKeyValues */ .H)("variables", reader.verbatim("variables"))),
+        secrets: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_2__/* .parseKeyValues */ .H)("secrets", reader.verbatim("secrets"))),
         strict: reader.boolean("strict"),
         envFile: reader.optional("env-file"),
         envConfig: reader.optional("env-config"),
@@ -26500,7 +27329,7 @@ function parseStack(reader, run) {
 
 /***/ }),
 
-/***/ 829:
+/***/ 3233:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26669,7 +27498,7 @@ function unquote(rest) {
 
 /***/ }),
 
-/***/ 3753:
+/***/ 8517:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26686,9 +27515,9 @@ function unquote(rest) {
 /* harmony import */ var node_os__WEBPACK_IMPORTED_MODULE_2___default = /*#__PURE__*/__nccwpck_require__.n(node_os__WEBPACK_IMPORTED_MODULE_2__);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6760);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_3__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3916);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3564);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1870);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(840);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(4144);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4442);
 
 
 
@@ -26780,7 +27609,7 @@ function fromHelper(helper, key) {
 
 /***/ }),
 
-/***/ 1870:
+/***/ 4442:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26790,8 +27619,8 @@ function fromHelper(helper, key) {
 /* harmony export */ });
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
 
 
 
@@ -26902,7 +27731,7 @@ function collect(stream, onLine) {
 
 /***/ }),
 
-/***/ 8232:
+/***/ 6772:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26924,7 +27753,7 @@ function collect(stream, onLine) {
 /* harmony import */ var node_https__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_https__WEBPACK_IMPORTED_MODULE_3__);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6760);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_4__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3916);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(840);
 
 
 
@@ -27108,7 +27937,7 @@ function messageIn(body) {
 
 /***/ }),
 
-/***/ 7633:
+/***/ 7957:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -27183,7 +28012,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 4528:
+/***/ 4335:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -27197,21 +28026,21 @@ __nccwpck_require__.d(__webpack_exports__, {
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
+var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var template = __nccwpck_require__(4364);
+var template = __nccwpck_require__(6424);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 // EXTERNAL MODULE: ./src/io/docker.ts
-var docker = __nccwpck_require__(1870);
+var docker = __nccwpck_require__(4442);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(3753);
+var docker_config = __nccwpck_require__(8517);
 // EXTERNAL MODULE: ./src/io/engine.ts
-var engine = __nccwpck_require__(8232);
+var engine = __nccwpck_require__(6772);
 ;// CONCATENATED MODULE: ./src/io/engine-locks.ts
 
 
@@ -27280,15 +28109,15 @@ function toLock(raw, date) {
 }
 
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
+var rollout = __nccwpck_require__(9042);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
+var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
-var steady_engine = __nccwpck_require__(8511);
+var steady_engine = __nccwpck_require__(3539);
 // EXTERNAL MODULE: ./src/io/write.ts
-var io_write = __nccwpck_require__(5419);
+var io_write = __nccwpck_require__(1007);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 ;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
 
 
@@ -27318,13 +28147,15 @@ class EngineSwarm {
         return this.#address();
     }
     async survey(stack) {
-        const [networks, configs, secrets, services, tasks] = await Promise.all([
+        const [networks, configs, secrets, all, tasks, nodes] = await Promise.all([
             this.#networks(),
             this.#list("/configs"),
             this.#list("/secrets"),
-            this.#rawServices(stack),
+            this.#list("/services", { status: "true" }), // Of other stacks too: a port belongs to one service of the whole swarm.
             this.tasks(stack),
+            this.nodes(),
         ]);
+        const services = all.filter((raw) => stackOf(raw) === stack);
         return {
             info: this.#engine.info,
             networks,
@@ -27335,6 +28166,8 @@ class EngineSwarm {
             tasks,
             configs: configs.map(toStoredConfig),
             secrets: secrets.map((raw) => ({ id: (0,json/* textAt */.$6)(raw, "ID"), name: (0,json/* textAt */.$6)(raw, "Spec", "Name") })),
+            nodes,
+            takenPorts: all.flatMap(takenPorts),
         };
     }
     async askRegistry(image, auth) {
@@ -27525,12 +28358,46 @@ function toTask(raw, current) {
     };
 }
 function toNode(raw) {
+    const description = (0,json/* objectAt */.lJ)(raw, "Description");
+    const drivers = (0,json/* listAt */.gT)(description, "Engine", "Plugins").filter((each) => (0,json/* textAt */.$6)(each, "Type") === "Volume");
     return {
         id: (0,json/* textAt */.$6)(raw, "ID"),
         state: (0,json/* textAt */.$6)(raw, "Status", "State"),
         availability: (0,json/* textAt */.$6)(raw, "Spec", "Availability"),
         updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),
+        hostname: (0,json/* textAt */.$6)(description, "Hostname"),
+        role: (0,json/* textAt */.$6)(raw, "Spec", "Role"),
+        reachability: (0,json/* textAt */.$6)(raw, "ManagerStatus", "Reachability"),
+        address: (0,json/* textAt */.$6)(raw, "Status", "Addr"),
+        labels: labelsAt(raw, "Spec", "Labels"),
+        engineLabels: labelsAt(description, "Engine", "Labels"),
+        os: (0,json/* textAt */.$6)(description, "Platform", "OS"),
+        architecture: (0,json/* textAt */.$6)(description, "Platform", "Architecture"),
+        resources: {
+            nanoCpus: (0,json/* numberAt */.tk)(description, "Resources", "NanoCPUs"),
+            memoryBytes: (0,json/* numberAt */.tk)(description, "Resources", "MemoryBytes"),
+        },
+        volumeDrivers: drivers.map((each) => (0,json/* textAt */.$6)(each, "Name")),
     };
+}
+function labelsAt(raw, ...path) {
+    const labels = Object.keys((0,json/* objectAt */.lJ)(raw, ...path));
+    return Object.fromEntries(labels.map((key) => [key, (0,json/* textAt */.$6)(raw, ...path, key)]));
+}
+function stackOf(raw) {
+    return (0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF);
+}
+/** Those of the spec, which hold at once, and those in effect, where Swarm has chosen some. */
+function takenPorts(raw) {
+    const ports = [...(0,json/* listAt */.gT)(raw, "Spec", "EndpointSpec", "Ports"), ...(0,json/* listAt */.gT)(raw, "Endpoint", "Ports")];
+    const taken = ports.map((each) => ({
+        service: (0,json/* textAt */.$6)(raw, "Spec", "Name"),
+        stack: stackOf(raw),
+        port: (0,json/* numberAt */.tk)(each, "PublishedPort"),
+        protocol: (0,json/* textAt */.$6)(each, "Protocol") || "tcp",
+        onHost: (0,json/* textAt */.$6)(each, "PublishMode") === "host",
+    }));
+    return taken.filter(({ port }) => port > 0);
 }
 function toContainerFacts(raw) {
     return {
@@ -27577,11 +28444,11 @@ function linesOf(bytes, stderr) {
 }
 
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
+var apply = __nccwpck_require__(7279);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
+var plan = __nccwpck_require__(4044);
 // EXTERNAL MODULE: ./src/io/stand-in.ts
-var stand_in = __nccwpck_require__(3050);
+var stand_in = __nccwpck_require__(4406);
 ;// CONCATENATED MODULE: ./src/io/forwarding.ts
 
 
@@ -27681,17 +28548,17 @@ async function pass(engine, request) {
 }
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
-var ssh_login = __nccwpck_require__(6615);
+var ssh_login = __nccwpck_require__(6962);
 // EXTERNAL MODULE: external "node:net"
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
 const external_node_stream_namespaceObject = require("node:stream");
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
+// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(2638);
 // EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(3919);
+var foreign_text = __nccwpck_require__(9587);
 ;// CONCATENATED MODULE: ./src/io/docker-way.ts
 
 
@@ -27810,7 +28677,7 @@ function isRefusal(error) {
 }
 
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7633);
+var known_hosts = __nccwpck_require__(7957);
 ;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
 
 
@@ -28536,7 +29403,7 @@ function requireManager(info, address) {
 
 /***/ }),
 
-/***/ 6615:
+/***/ 6962:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28549,14 +29416,14 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: external "node:fs"
 var external_node_fs_ = __nccwpck_require__(3024);
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
+// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(2638);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(8028);
+var inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7633);
+var known_hosts = __nccwpck_require__(7957);
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
 ;// CONCATENATED MODULE: ./src/io/private-key.ts
@@ -28703,7 +29570,7 @@ function knownHostsName({ host, port }) {
 
 /***/ }),
 
-/***/ 3050:
+/***/ 4406:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28720,11 +29587,11 @@ function knownHostsName({ host, port }) {
 /* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1870);
-/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5419);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4442);
+/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1007);
 
 
 
@@ -28872,7 +29739,7 @@ function one(objects, name, kind) {
 
 /***/ }),
 
-/***/ 8511:
+/***/ 3539:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28884,9 +29751,9 @@ function one(objects, name, kind) {
 /* unused harmony export pauseBefore */
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8232);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6772);
 
 
 
@@ -29049,20 +29916,20 @@ function silent(reached, error) {
 
 /***/ }),
 
-/***/ 5419:
+/***/ 1007:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   A: () => (/* binding */ sendWrite)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8232);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8511);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6772);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3539);
 
 
 
@@ -29144,7 +30011,7 @@ function parsed(body) {
 
 /***/ }),
 
-/***/ 8301:
+/***/ 9321:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29188,7 +30055,7 @@ function numberAt(value, ...path) {
 
 /***/ }),
 
-/***/ 9188:
+/***/ 9696:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29201,12 +30068,12 @@ function numberAt(value, ...path) {
 /* unused harmony exports lockLabels, abandoned, holdersRun, describeHolder, StackLock */
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(1601);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7856);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2685);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7336);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1884);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
 
 
 
@@ -29529,7 +30396,7 @@ function lost(stack, taken) {
 
 /***/ }),
 
-/***/ 2464:
+/***/ 4044:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29541,9 +30408,9 @@ function lost(stack, taken) {
 /* harmony export */   tD: () => (/* binding */ changed),
 /* harmony export */   vY: () => (/* binding */ futureId)
 /* harmony export */ });
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7856);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6188);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8301);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1884);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2880);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9321);
 
 
 
@@ -29634,7 +30501,7 @@ function fieldsOf(paths) {
 
 /***/ }),
 
-/***/ 665:
+/***/ 8685:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29648,13 +30515,13 @@ function fieldsOf(paths) {
 /* harmony export */   xS: () => (/* binding */ attemptLines),
 /* harmony export */   z: () => (/* binding */ summary)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4005);
-/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3919);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1601);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(301);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9587);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4144);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2685);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
 
 
 
@@ -29913,7 +30780,7 @@ function oneLine(text) {
 
 /***/ }),
 
-/***/ 6190:
+/***/ 9042:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29924,8 +30791,8 @@ function oneLine(text) {
 /* harmony export */   jj: () => (/* binding */ endedByItself),
 /* harmony export */   o0: () => (/* binding */ samePlace)
 /* harmony export */ });
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6188);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8301);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2880);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9321);
 
 
 
@@ -30084,7 +30951,7 @@ function states(open) {
 
 /***/ }),
 
-/***/ 6188:
+/***/ 2880:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30093,8 +30960,8 @@ function states(open) {
 /* harmony export */   Yu: () => (/* binding */ canonicalSpec),
 /* harmony export */   tX: () => (/* binding */ differences)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8301);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6533);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9321);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8953);
 
 
 
@@ -30204,7 +31071,7 @@ function canonicalScalar(value, path, networkIds) {
 
 /***/ }),
 
-/***/ 6939:
+/***/ 5343:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30220,11 +31087,11 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony export */ });
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
-/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4364);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6424);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7158);
 
 
 
@@ -30446,7 +31313,7 @@ function external(name, { key, value }) {
 
 /***/ }),
 
-/***/ 7856:
+/***/ 1884:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30457,11 +31324,11 @@ function external(name, { key, value }) {
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6939);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5343);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
 
 
 
@@ -30569,7 +31436,7 @@ function setFormatVersion(root, dockerMajor) {
 
 /***/ }),
 
-/***/ 4291:
+/***/ 9391:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30770,7 +31637,7 @@ function editDistance(a, b, most) {
 
 /***/ }),
 
-/***/ 9424:
+/***/ 7436:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30797,7 +31664,7 @@ function cleanPath(folder, path) {
 
 /***/ }),
 
-/***/ 1619:
+/***/ 4383:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30805,7 +31672,7 @@ function cleanPath(folder, path) {
 /* harmony export */   e: () => (/* binding */ asText),
 /* harmony export */   r: () => (/* binding */ wholeNumber)
 /* harmony export */ });
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6546);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7158);
 
 /**
  * What docker's YAML (gopkg.in/yaml.v3) makes of a scalar without quotes. Docker itself reads the file we print; these are for the few
@@ -30875,7 +31742,7 @@ function date(text) {
 
 /***/ }),
 
-/***/ 5052:
+/***/ 792:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30886,8 +31753,8 @@ function date(text) {
 /* harmony export */   bd: () => (/* binding */ undefinedReferences),
 /* harmony export */   vz: () => (/* binding */ sourceOf)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
 
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
@@ -30962,7 +31829,7 @@ function volumesOf(service) {
 
 /***/ }),
 
-/***/ 4491:
+/***/ 1969:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30975,15 +31842,15 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(3564);
+var image_reference = __nccwpck_require__(4144);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
+var configs = __nccwpck_require__(5343);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
+var defaults = __nccwpck_require__(1884);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(4291);
+var interpolate = __nccwpck_require__(9391);
 ;// CONCATENATED MODULE: ./src/stack/engine-values.ts
 
 /** By the value's path below a service; `[]` is every item of a list, `*` every key. */
@@ -31182,13 +32049,13 @@ function subnet(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(9424);
+var paths = __nccwpck_require__(7436);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
+var text_order = __nccwpck_require__(8953);
 // EXTERNAL MODULE: ./src/stack/readings.ts
-var readings = __nccwpck_require__(1619);
+var readings = __nccwpck_require__(4383);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
+var tree = __nccwpck_require__(7158);
 ;// CONCATENATED MODULE: ./src/stack/ports.ts
 
 
@@ -31254,7 +32121,7 @@ function rangeOf(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(5052);
+var references = __nccwpck_require__(792);
 ;// CONCATENATED MODULE: ./src/stack/volumes.ts
 
 /** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
@@ -31512,9 +32379,9 @@ function badSubnets(network, key) {
 }
 
 // EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1891);
+var stack_file = __nccwpck_require__(1111);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var stack_template = __nccwpck_require__(4364);
+var stack_template = __nccwpck_require__(6424);
 ;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
 
 
@@ -32665,7 +33532,7 @@ function printed(stack, services) {
 
 /***/ }),
 
-/***/ 1891:
+/***/ 1111:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32673,9 +33540,9 @@ function printed(stack, services) {
 /* harmony export */   S: () => (/* binding */ parseStackFile),
 /* harmony export */   m: () => (/* binding */ printStackFile)
 /* harmony export */ });
-/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8815);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
+/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8905);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7158);
 
 
 
@@ -32987,7 +33854,7 @@ function yamlScalar(node, text) {
 
 /***/ }),
 
-/***/ 4364:
+/***/ 6424:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32999,9 +33866,9 @@ function yamlScalar(node, text) {
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4291);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9391);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
 
 
 
@@ -33216,7 +34083,7 @@ function imagesOf(root) {
 
 /***/ }),
 
-/***/ 6546:
+/***/ 7158:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -33235,7 +34102,7 @@ function imagesOf(root) {
 /* harmony export */   og: () => (/* binding */ emptyScalar),
 /* harmony export */   pq: () => (/* binding */ mapping)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 
 function emptyScalar(place) {
     return { kind: "scalar", text: "", plain: true, tag: undefined, place, dollars: [] };
@@ -33309,7 +34176,7 @@ function clone(node) {
 
 /***/ }),
 
-/***/ 6533:
+/***/ 8953:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -33324,7 +34191,7 @@ function compareTexts(a, b) {
 
 /***/ }),
 
-/***/ 2297:
+/***/ 5749:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -33345,12 +34212,12 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 3079:
+/***/ 5867:
 /***/ ((__unused_webpack_module, __unused_webpack___webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8028);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
 
 
 
@@ -33359,7 +34226,7 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 7318:
+/***/ 9538:
 /***/ ((module) => {
 
 module.exports = eval("require")("../build/Release/cpufeatures.node");
@@ -33367,7 +34234,7 @@ module.exports = eval("require")("../build/Release/cpufeatures.node");
 
 /***/ }),
 
-/***/ 490:
+/***/ 9942:
 /***/ ((module) => {
 
 module.exports = eval("require")("./crypto/build/Release/sshcrypto.node");
@@ -33583,19 +34450,19 @@ module.exports = require("zlib");
 
 /***/ }),
 
-/***/ 7349:
+/***/ 2215:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveBlockMap = __nccwpck_require__(7103);
-var resolveBlockSeq = __nccwpck_require__(334);
-var resolveFlowCollection = __nccwpck_require__(3142);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveBlockMap = __nccwpck_require__(3809);
+var resolveBlockSeq = __nccwpck_require__(5100);
+var resolveFlowCollection = __nccwpck_require__(3088);
 
 function resolveCollection(CN, ctx, token, onError, tagName, tag) {
     const coll = token.type === 'block-map'
@@ -33681,16 +34548,16 @@ exports.composeCollection = composeCollection;
 
 /***/ }),
 
-/***/ 3683:
+/***/ 6429:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Document = __nccwpck_require__(3021);
-var composeNode = __nccwpck_require__(5937);
-var resolveEnd = __nccwpck_require__(7788);
-var resolveProps = __nccwpck_require__(4631);
+var Document = __nccwpck_require__(7927);
+var composeNode = __nccwpck_require__(9943);
+var resolveEnd = __nccwpck_require__(6202);
+var resolveProps = __nccwpck_require__(9877);
 
 function composeDoc(options, directives, { offset, start, value, end }, onError) {
     const opts = Object.assign({ _directives: directives }, options);
@@ -33734,18 +34601,18 @@ exports.composeDoc = composeDoc;
 
 /***/ }),
 
-/***/ 5937:
+/***/ 9943:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var composeCollection = __nccwpck_require__(7349);
-var composeScalar = __nccwpck_require__(5413);
-var resolveEnd = __nccwpck_require__(7788);
-var utilEmptyScalarPosition = __nccwpck_require__(2599);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var composeCollection = __nccwpck_require__(2215);
+var composeScalar = __nccwpck_require__(7175);
+var resolveEnd = __nccwpck_require__(6202);
+var utilEmptyScalarPosition = __nccwpck_require__(4289);
 
 const CN = { composeNode, composeEmptyNode };
 function composeNode(ctx, token, props, onError) {
@@ -33854,16 +34721,16 @@ exports.composeNode = composeNode;
 
 /***/ }),
 
-/***/ 5413:
+/***/ 7175:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var resolveBlockScalar = __nccwpck_require__(8913);
-var resolveFlowScalar = __nccwpck_require__(6842);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var resolveBlockScalar = __nccwpck_require__(9179);
+var resolveFlowScalar = __nccwpck_require__(7532);
 
 function composeScalar(ctx, token, tagToken, onError) {
     const { value, type, comment, range } = token.type === 'block-scalar'
@@ -33950,19 +34817,19 @@ exports.composeScalar = composeScalar;
 
 /***/ }),
 
-/***/ 9984:
+/***/ 8082:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var directives = __nccwpck_require__(1342);
-var Document = __nccwpck_require__(3021);
-var errors = __nccwpck_require__(1464);
-var identity = __nccwpck_require__(1127);
-var composeDoc = __nccwpck_require__(3683);
-var resolveEnd = __nccwpck_require__(7788);
+var directives = __nccwpck_require__(156);
+var Document = __nccwpck_require__(7927);
+var errors = __nccwpck_require__(8718);
+var identity = __nccwpck_require__(3989);
+var composeDoc = __nccwpck_require__(6429);
+var resolveEnd = __nccwpck_require__(6202);
 
 function getErrorPos(src) {
     if (typeof src === 'number')
@@ -34182,18 +35049,18 @@ exports.Composer = Composer;
 
 /***/ }),
 
-/***/ 7103:
+/***/ 3809:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
-var resolveProps = __nccwpck_require__(4631);
-var utilContainsNewline = __nccwpck_require__(9499);
-var utilFlowIndentCheck = __nccwpck_require__(4051);
-var utilMapIncludes = __nccwpck_require__(1187);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
+var resolveProps = __nccwpck_require__(9877);
+var utilContainsNewline = __nccwpck_require__(589);
+var utilFlowIndentCheck = __nccwpck_require__(1161);
+var utilMapIncludes = __nccwpck_require__(4769);
 
 const startColMsg = 'All mapping items must start at the same column';
 function resolveBlockMap({ composeNode, composeEmptyNode }, ctx, bm, onError, tag) {
@@ -34307,13 +35174,13 @@ exports.resolveBlockMap = resolveBlockMap;
 
 /***/ }),
 
-/***/ 8913:
+/***/ 9179:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 function resolveBlockScalar(ctx, scalar, onError) {
     const start = scalar.offset;
@@ -34515,15 +35382,15 @@ exports.resolveBlockScalar = resolveBlockScalar;
 
 /***/ }),
 
-/***/ 334:
+/***/ 5100:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveProps = __nccwpck_require__(4631);
-var utilFlowIndentCheck = __nccwpck_require__(4051);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveProps = __nccwpck_require__(9877);
+var utilFlowIndentCheck = __nccwpck_require__(1161);
 
 function resolveBlockSeq({ composeNode, composeEmptyNode }, ctx, bs, onError, tag) {
     const NodeClass = tag?.nodeClass ?? YAMLSeq.YAMLSeq;
@@ -34574,7 +35441,7 @@ exports.resolveBlockSeq = resolveBlockSeq;
 
 /***/ }),
 
-/***/ 7788:
+/***/ 6202:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -34621,20 +35488,20 @@ exports.resolveEnd = resolveEnd;
 
 /***/ }),
 
-/***/ 3142:
+/***/ 3088:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var resolveEnd = __nccwpck_require__(7788);
-var resolveProps = __nccwpck_require__(4631);
-var utilContainsNewline = __nccwpck_require__(9499);
-var utilMapIncludes = __nccwpck_require__(1187);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var resolveEnd = __nccwpck_require__(6202);
+var resolveProps = __nccwpck_require__(9877);
+var utilContainsNewline = __nccwpck_require__(589);
+var utilMapIncludes = __nccwpck_require__(4769);
 
 const blockMsg = 'Block collections are not allowed within flow collections';
 const isBlock = (token) => token && (token.type === 'block-map' || token.type === 'block-seq');
@@ -34838,14 +35705,14 @@ exports.resolveFlowCollection = resolveFlowCollection;
 
 /***/ }),
 
-/***/ 6842:
+/***/ 7532:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var resolveEnd = __nccwpck_require__(7788);
+var Scalar = __nccwpck_require__(1987);
+var resolveEnd = __nccwpck_require__(6202);
 
 function resolveFlowScalar(scalar, strict, onError) {
     const { offset, type, source, end } = scalar;
@@ -35074,7 +35941,7 @@ exports.resolveFlowScalar = resolveFlowScalar;
 
 /***/ }),
 
-/***/ 4631:
+/***/ 9877:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35230,7 +36097,7 @@ exports.resolveProps = resolveProps;
 
 /***/ }),
 
-/***/ 9499:
+/***/ 589:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35274,7 +36141,7 @@ exports.containsNewline = containsNewline;
 
 /***/ }),
 
-/***/ 2599:
+/***/ 4289:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35310,13 +36177,13 @@ exports.emptyScalarPosition = emptyScalarPosition;
 
 /***/ }),
 
-/***/ 4051:
+/***/ 1161:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var utilContainsNewline = __nccwpck_require__(9499);
+var utilContainsNewline = __nccwpck_require__(589);
 
 function flowIndentCheck(indent, fc, onError) {
     if (fc?.type === 'flow-collection') {
@@ -35335,13 +36202,13 @@ exports.flowIndentCheck = flowIndentCheck;
 
 /***/ }),
 
-/***/ 1187:
+/***/ 4769:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 function mapIncludes(ctx, items, search) {
     const { uniqueKeys } = ctx.options;
@@ -35358,23 +36225,23 @@ exports.mapIncludes = mapIncludes;
 
 /***/ }),
 
-/***/ 3021:
+/***/ 7927:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var toJS = __nccwpck_require__(4043);
-var Schema = __nccwpck_require__(5840);
-var stringifyDocument = __nccwpck_require__(6829);
-var anchors = __nccwpck_require__(1596);
-var applyReviver = __nccwpck_require__(3661);
-var createNode = __nccwpck_require__(2404);
-var directives = __nccwpck_require__(1342);
+var Alias = __nccwpck_require__(9051);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var toJS = __nccwpck_require__(3953);
+var Schema = __nccwpck_require__(9922);
+var stringifyDocument = __nccwpck_require__(6203);
+var anchors = __nccwpck_require__(9010);
+var applyReviver = __nccwpck_require__(9067);
+var createNode = __nccwpck_require__(4466);
+var directives = __nccwpck_require__(156);
 
 class Document {
     constructor(value, replacer, options) {
@@ -35703,14 +36570,14 @@ exports.Document = Document;
 
 /***/ }),
 
-/***/ 1596:
+/***/ 9010:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(3989);
+var visit = __nccwpck_require__(2130);
 
 /**
  * Verify that the input string is a valid anchor.
@@ -35787,7 +36654,7 @@ exports.findNewAnchor = findNewAnchor;
 
 /***/ }),
 
-/***/ 3661:
+/***/ 9067:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -35852,15 +36719,15 @@ exports.applyReviver = applyReviver;
 
 /***/ }),
 
-/***/ 2404:
+/***/ 4466:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
 
 const defaultTagPrefix = 'tag:yaml.org,2002:';
 function findTagObject(value, tagName, tags) {
@@ -35950,14 +36817,14 @@ exports.createNode = createNode;
 
 /***/ }),
 
-/***/ 1342:
+/***/ 156:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(3989);
+var visit = __nccwpck_require__(2130);
 
 const escapeChars = {
     '!': '%21',
@@ -36136,7 +37003,7 @@ exports.Directives = Directives;
 
 /***/ }),
 
-/***/ 1464:
+/***/ 8718:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36206,29 +37073,29 @@ exports.prettifyError = prettifyError;
 
 /***/ }),
 
-/***/ 8815:
+/***/ 8905:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 var __webpack_unused_export__;
 
 
-var composer = __nccwpck_require__(9984);
-var Document = __nccwpck_require__(3021);
-var Schema = __nccwpck_require__(5840);
-var errors = __nccwpck_require__(1464);
-var Alias = __nccwpck_require__(4065);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var cst = __nccwpck_require__(3461);
-var lexer = __nccwpck_require__(361);
-var lineCounter = __nccwpck_require__(6628);
-var parser = __nccwpck_require__(3456);
-var publicApi = __nccwpck_require__(4047);
-var visit = __nccwpck_require__(204);
+var composer = __nccwpck_require__(8082);
+var Document = __nccwpck_require__(7927);
+var Schema = __nccwpck_require__(9922);
+var errors = __nccwpck_require__(8718);
+var Alias = __nccwpck_require__(9051);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var cst = __nccwpck_require__(4975);
+var lexer = __nccwpck_require__(5463);
+var lineCounter = __nccwpck_require__(6222);
+var parser = __nccwpck_require__(5522);
+var publicApi = __nccwpck_require__(8721);
+var visit = __nccwpck_require__(2130);
 
 
 
@@ -36265,7 +37132,7 @@ __webpack_unused_export__ = visit.visitAsync;
 
 /***/ }),
 
-/***/ 7249:
+/***/ 1404:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -36292,17 +37159,17 @@ exports.warn = warn;
 
 /***/ }),
 
-/***/ 4065:
+/***/ 9051:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(1596);
-var visit = __nccwpck_require__(204);
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
-var toJS = __nccwpck_require__(4043);
+var anchors = __nccwpck_require__(9010);
+var visit = __nccwpck_require__(2130);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
+var toJS = __nccwpck_require__(3953);
 
 class Alias extends Node.NodeBase {
     constructor(source) {
@@ -36420,15 +37287,15 @@ exports.Alias = Alias;
 
 /***/ }),
 
-/***/ 101:
+/***/ 1347:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
+var createNode = __nccwpck_require__(4466);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
 
 function collectionFromPath(schema, path, value) {
     let v = value;
@@ -36579,15 +37446,15 @@ exports.isEmptyPath = isEmptyPath;
 
 /***/ }),
 
-/***/ 6673:
+/***/ 1867:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var applyReviver = __nccwpck_require__(3661);
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
+var applyReviver = __nccwpck_require__(9067);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
 
 class NodeBase {
     constructor(type) {
@@ -36627,16 +37494,16 @@ exports.NodeBase = NodeBase;
 
 /***/ }),
 
-/***/ 7165:
+/***/ 1363:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var stringifyPair = __nccwpck_require__(9748);
-var addPairToJSMap = __nccwpck_require__(7104);
-var identity = __nccwpck_require__(1127);
+var createNode = __nccwpck_require__(4466);
+var stringifyPair = __nccwpck_require__(738);
+var addPairToJSMap = __nccwpck_require__(3202);
+var identity = __nccwpck_require__(3989);
 
 function createPair(key, value, ctx) {
     const k = createNode.createNode(key, undefined, ctx);
@@ -36674,15 +37541,15 @@ exports.createPair = createPair;
 
 /***/ }),
 
-/***/ 3301:
+/***/ 1987:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Node = __nccwpck_require__(6673);
-var toJS = __nccwpck_require__(4043);
+var identity = __nccwpck_require__(3989);
+var Node = __nccwpck_require__(1867);
+var toJS = __nccwpck_require__(3953);
 
 const isScalarValue = (value) => !value || (typeof value !== 'function' && typeof value !== 'object');
 class Scalar extends Node.NodeBase {
@@ -36709,18 +37576,18 @@ exports.isScalarValue = isScalarValue;
 
 /***/ }),
 
-/***/ 4454:
+/***/ 4628:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyCollection = __nccwpck_require__(1212);
-var addPairToJSMap = __nccwpck_require__(7104);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
+var stringifyCollection = __nccwpck_require__(4618);
+var addPairToJSMap = __nccwpck_require__(3202);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
 
 function findPair(items, key) {
     const k = identity.isScalar(key) ? key.value : key;
@@ -36864,18 +37731,18 @@ exports.findPair = findPair;
 
 /***/ }),
 
-/***/ 2223:
+/***/ 5145:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(2404);
-var stringifyCollection = __nccwpck_require__(1212);
-var Collection = __nccwpck_require__(101);
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var toJS = __nccwpck_require__(4043);
+var createNode = __nccwpck_require__(4466);
+var stringifyCollection = __nccwpck_require__(4618);
+var Collection = __nccwpck_require__(1347);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var toJS = __nccwpck_require__(3953);
 
 class YAMLSeq extends Collection.Collection {
     static get tagName() {
@@ -36987,17 +37854,17 @@ exports.YAMLSeq = YAMLSeq;
 
 /***/ }),
 
-/***/ 7104:
+/***/ 3202:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var log = __nccwpck_require__(7249);
-var merge = __nccwpck_require__(452);
-var stringify = __nccwpck_require__(2148);
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
+var log = __nccwpck_require__(1404);
+var merge = __nccwpck_require__(8534);
+var stringify = __nccwpck_require__(2014);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
 
 function addPairToJSMap(ctx, map, { key, value }) {
     if (identity.isNode(key) && key.addToJSMap)
@@ -37060,7 +37927,7 @@ exports.addPairToJSMap = addPairToJSMap;
 
 /***/ }),
 
-/***/ 1127:
+/***/ 3989:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37121,13 +37988,13 @@ exports.isSeq = isSeq;
 
 /***/ }),
 
-/***/ 4043:
+/***/ 3953:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 /**
  * Recursively convert any node or its contents to native JavaScript
@@ -37168,16 +38035,16 @@ exports.toJS = toJS;
 
 /***/ }),
 
-/***/ 110:
+/***/ 3640:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var resolveBlockScalar = __nccwpck_require__(8913);
-var resolveFlowScalar = __nccwpck_require__(6842);
-var errors = __nccwpck_require__(1464);
-var stringifyString = __nccwpck_require__(3069);
+var resolveBlockScalar = __nccwpck_require__(9179);
+var resolveFlowScalar = __nccwpck_require__(7532);
+var errors = __nccwpck_require__(8718);
+var stringifyString = __nccwpck_require__(3591);
 
 function resolveAsScalar(token, strict = true, onError) {
     if (token) {
@@ -37394,7 +38261,7 @@ exports.setScalarValue = setScalarValue;
 
 /***/ }),
 
-/***/ 1733:
+/***/ 4867:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37465,7 +38332,7 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 7715:
+/***/ 2629:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37572,15 +38439,15 @@ exports.visit = visit;
 
 /***/ }),
 
-/***/ 3461:
+/***/ 4975:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cstScalar = __nccwpck_require__(110);
-var cstStringify = __nccwpck_require__(1733);
-var cstVisit = __nccwpck_require__(7715);
+var cstScalar = __nccwpck_require__(3640);
+var cstStringify = __nccwpck_require__(4867);
+var cstVisit = __nccwpck_require__(2629);
 
 /** The byte order mark */
 const BOM = '\u{FEFF}';
@@ -37692,13 +38559,13 @@ exports.tokenType = tokenType;
 
 /***/ }),
 
-/***/ 361:
+/***/ 5463:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cst = __nccwpck_require__(3461);
+var cst = __nccwpck_require__(4975);
 
 /*
 START -> stream
@@ -38423,7 +39290,7 @@ exports.Lexer = Lexer;
 
 /***/ }),
 
-/***/ 6628:
+/***/ 6222:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -38472,15 +39339,15 @@ exports.LineCounter = LineCounter;
 
 /***/ }),
 
-/***/ 3456:
+/***/ 5522:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var cst = __nccwpck_require__(3461);
-var lexer = __nccwpck_require__(361);
+var cst = __nccwpck_require__(4975);
+var lexer = __nccwpck_require__(5463);
 
 function includesToken(list, type) {
     for (let i = 0; i < list.length; ++i)
@@ -39460,19 +40327,19 @@ exports.Parser = Parser;
 
 /***/ }),
 
-/***/ 4047:
+/***/ 8721:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var composer = __nccwpck_require__(9984);
-var Document = __nccwpck_require__(3021);
-var errors = __nccwpck_require__(1464);
-var log = __nccwpck_require__(7249);
-var identity = __nccwpck_require__(1127);
-var lineCounter = __nccwpck_require__(6628);
-var parser = __nccwpck_require__(3456);
+var composer = __nccwpck_require__(8082);
+var Document = __nccwpck_require__(7927);
+var errors = __nccwpck_require__(8718);
+var log = __nccwpck_require__(1404);
+var identity = __nccwpck_require__(3989);
+var lineCounter = __nccwpck_require__(6222);
+var parser = __nccwpck_require__(5522);
 
 function parseOptions(options) {
     const prettyErrors = options.prettyErrors !== false;
@@ -39575,17 +40442,17 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 5840:
+/***/ 9922:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var map = __nccwpck_require__(7451);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var tags = __nccwpck_require__(18);
+var identity = __nccwpck_require__(3989);
+var map = __nccwpck_require__(4169);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var tags = __nccwpck_require__(5108);
 
 const sortMapEntriesByKey = (a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 class Schema {
@@ -39622,14 +40489,14 @@ exports.Schema = Schema;
 
 /***/ }),
 
-/***/ 7451:
+/***/ 4169:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var YAMLMap = __nccwpck_require__(4454);
+var identity = __nccwpck_require__(3989);
+var YAMLMap = __nccwpck_require__(4628);
 
 const map = {
     collection: 'map',
@@ -39649,13 +40516,13 @@ exports.map = map;
 
 /***/ }),
 
-/***/ 3632:
+/***/ 1654:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 const nullTag = {
     identify: value => value == null,
@@ -39674,14 +40541,14 @@ exports.nullTag = nullTag;
 
 /***/ }),
 
-/***/ 1706:
+/***/ 2708:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var YAMLSeq = __nccwpck_require__(2223);
+var identity = __nccwpck_require__(3989);
+var YAMLSeq = __nccwpck_require__(5145);
 
 const seq = {
     collection: 'seq',
@@ -39701,13 +40568,13 @@ exports.seq = seq;
 
 /***/ }),
 
-/***/ 6464:
+/***/ 6706:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyString = __nccwpck_require__(3069);
+var stringifyString = __nccwpck_require__(3591);
 
 const string = {
     identify: value => typeof value === 'string',
@@ -39725,13 +40592,13 @@ exports.string = string;
 
 /***/ }),
 
-/***/ 3959:
+/***/ 8777:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 const boolTag = {
     identify: value => typeof value === 'boolean',
@@ -39754,14 +40621,14 @@ exports.boolTag = boolTag;
 
 /***/ }),
 
-/***/ 8405:
+/***/ 5359:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var stringifyNumber = __nccwpck_require__(8689);
+var Scalar = __nccwpck_require__(1987);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -39809,13 +40676,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 9874:
+/***/ 2336:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 const intResolve = (str, offset, radix, { intAsBigInt }) => (intAsBigInt ? BigInt(str) : parseInt(str.substring(offset), radix));
@@ -39859,19 +40726,19 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 896:
+/***/ 4230:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var bool = __nccwpck_require__(3959);
-var float = __nccwpck_require__(8405);
-var int = __nccwpck_require__(9874);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var bool = __nccwpck_require__(8777);
+var float = __nccwpck_require__(5359);
+var int = __nccwpck_require__(2336);
 
 const schema = [
     map.map,
@@ -39892,15 +40759,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 3559:
+/***/ 6145:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var map = __nccwpck_require__(7451);
-var seq = __nccwpck_require__(1706);
+var Scalar = __nccwpck_require__(1987);
+var map = __nccwpck_require__(4169);
+var seq = __nccwpck_require__(2708);
 
 function intIdentify(value) {
     return typeof value === 'bigint' || Number.isInteger(value);
@@ -39964,28 +40831,28 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 18:
+/***/ 5108:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var bool = __nccwpck_require__(3959);
-var float = __nccwpck_require__(8405);
-var int = __nccwpck_require__(9874);
-var schema = __nccwpck_require__(896);
-var schema$1 = __nccwpck_require__(3559);
-var binary = __nccwpck_require__(6083);
-var merge = __nccwpck_require__(452);
-var omap = __nccwpck_require__(303);
-var pairs = __nccwpck_require__(8385);
-var schema$2 = __nccwpck_require__(5913);
-var set = __nccwpck_require__(1528);
-var timestamp = __nccwpck_require__(6752);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var bool = __nccwpck_require__(8777);
+var float = __nccwpck_require__(5359);
+var int = __nccwpck_require__(2336);
+var schema = __nccwpck_require__(4230);
+var schema$1 = __nccwpck_require__(6145);
+var binary = __nccwpck_require__(1717);
+var merge = __nccwpck_require__(8534);
+var omap = __nccwpck_require__(9465);
+var pairs = __nccwpck_require__(8635);
+var schema$2 = __nccwpck_require__(3879);
+var set = __nccwpck_require__(9542);
+var timestamp = __nccwpck_require__(5222);
 
 const schemas = new Map([
     ['core', schema.schema],
@@ -40071,15 +40938,15 @@ exports.getTags = getTags;
 
 /***/ }),
 
-/***/ 6083:
+/***/ 1717:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_buffer = __nccwpck_require__(181);
-var Scalar = __nccwpck_require__(3301);
-var stringifyString = __nccwpck_require__(3069);
+var Scalar = __nccwpck_require__(1987);
+var stringifyString = __nccwpck_require__(3591);
 
 const binary = {
     identify: value => value instanceof Uint8Array, // Buffer inherits from Uint8Array
@@ -40149,13 +41016,13 @@ exports.binary = binary;
 
 /***/ }),
 
-/***/ 8398:
+/***/ 5760:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
+var Scalar = __nccwpck_require__(1987);
 
 function boolStringify({ value, source }, ctx) {
     const boolObj = value ? trueTag : falseTag;
@@ -40186,14 +41053,14 @@ exports.trueTag = trueTag;
 
 /***/ }),
 
-/***/ 5782:
+/***/ 1328:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var stringifyNumber = __nccwpck_require__(8689);
+var Scalar = __nccwpck_require__(1987);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -40244,13 +41111,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 873:
+/***/ 1135:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 function intResolve(str, offset, radix, { intAsBigInt }) {
@@ -40328,14 +41195,14 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 452:
+/***/ 8534:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
 
 // If the value associated with a merge key is a single mapping node, each of
 // its key/value pairs is inserted into the current mapping, unless the key
@@ -40407,17 +41274,17 @@ exports.merge = merge;
 
 /***/ }),
 
-/***/ 303:
+/***/ 9465:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var toJS = __nccwpck_require__(4043);
-var YAMLMap = __nccwpck_require__(4454);
-var YAMLSeq = __nccwpck_require__(2223);
-var pairs = __nccwpck_require__(8385);
+var identity = __nccwpck_require__(3989);
+var toJS = __nccwpck_require__(3953);
+var YAMLMap = __nccwpck_require__(4628);
+var YAMLSeq = __nccwpck_require__(5145);
+var pairs = __nccwpck_require__(8635);
 
 class YAMLOMap extends YAMLSeq.YAMLSeq {
     constructor() {
@@ -40492,16 +41359,16 @@ exports.omap = omap;
 
 /***/ }),
 
-/***/ 8385:
+/***/ 8635:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var Scalar = __nccwpck_require__(3301);
-var YAMLSeq = __nccwpck_require__(2223);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var Scalar = __nccwpck_require__(1987);
+var YAMLSeq = __nccwpck_require__(5145);
 
 function resolvePairs(seq, onError) {
     if (identity.isSeq(seq)) {
@@ -40582,25 +41449,25 @@ exports.resolvePairs = resolvePairs;
 
 /***/ }),
 
-/***/ 5913:
+/***/ 3879:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(7451);
-var _null = __nccwpck_require__(3632);
-var seq = __nccwpck_require__(1706);
-var string = __nccwpck_require__(6464);
-var binary = __nccwpck_require__(6083);
-var bool = __nccwpck_require__(8398);
-var float = __nccwpck_require__(5782);
-var int = __nccwpck_require__(873);
-var merge = __nccwpck_require__(452);
-var omap = __nccwpck_require__(303);
-var pairs = __nccwpck_require__(8385);
-var set = __nccwpck_require__(1528);
-var timestamp = __nccwpck_require__(6752);
+var map = __nccwpck_require__(4169);
+var _null = __nccwpck_require__(1654);
+var seq = __nccwpck_require__(2708);
+var string = __nccwpck_require__(6706);
+var binary = __nccwpck_require__(1717);
+var bool = __nccwpck_require__(5760);
+var float = __nccwpck_require__(1328);
+var int = __nccwpck_require__(1135);
+var merge = __nccwpck_require__(8534);
+var omap = __nccwpck_require__(9465);
+var pairs = __nccwpck_require__(8635);
+var set = __nccwpck_require__(9542);
+var timestamp = __nccwpck_require__(5222);
 
 const schema = [
     map.map,
@@ -40631,15 +41498,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 1528:
+/***/ 9542:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Pair = __nccwpck_require__(7165);
-var YAMLMap = __nccwpck_require__(4454);
+var identity = __nccwpck_require__(3989);
+var Pair = __nccwpck_require__(1363);
+var YAMLMap = __nccwpck_require__(4628);
 
 class YAMLSet extends YAMLMap.YAMLMap {
     constructor(schema) {
@@ -40735,13 +41602,13 @@ exports.set = set;
 
 /***/ }),
 
-/***/ 6752:
+/***/ 5222:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(8689);
+var stringifyNumber = __nccwpck_require__(5767);
 
 /** Internal types handle bigint as number, because TS can't figure it out. */
 function parseSexagesimal(str, asBigInt) {
@@ -40848,7 +41715,7 @@ exports.timestamp = timestamp;
 
 /***/ }),
 
-/***/ 4475:
+/***/ 117:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -41007,16 +41874,16 @@ exports.foldFlowLines = foldFlowLines;
 
 /***/ }),
 
-/***/ 2148:
+/***/ 2014:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(1596);
-var identity = __nccwpck_require__(1127);
-var stringifyComment = __nccwpck_require__(9799);
-var stringifyString = __nccwpck_require__(3069);
+var anchors = __nccwpck_require__(9010);
+var identity = __nccwpck_require__(3989);
+var stringifyComment = __nccwpck_require__(7001);
+var stringifyString = __nccwpck_require__(3591);
 
 function createStringifyContext(doc, options) {
     const opt = Object.assign({
@@ -41147,15 +42014,15 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 1212:
+/***/ 4618:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyCollection(collection, ctx, options) {
     const flow = ctx.inFlow ?? collection.flow;
@@ -41310,7 +42177,7 @@ exports.stringifyCollection = stringifyCollection;
 
 /***/ }),
 
-/***/ 9799:
+/***/ 7001:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -41342,15 +42209,15 @@ exports.stringifyComment = stringifyComment;
 
 /***/ }),
 
-/***/ 6829:
+/***/ 6203:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyDocument(doc, options) {
     const lines = [];
@@ -41437,7 +42304,7 @@ exports.stringifyDocument = stringifyDocument;
 
 /***/ }),
 
-/***/ 8689:
+/***/ 5767:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -41472,16 +42339,16 @@ exports.stringifyNumber = stringifyNumber;
 
 /***/ }),
 
-/***/ 9748:
+/***/ 738:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
-var Scalar = __nccwpck_require__(3301);
-var stringify = __nccwpck_require__(2148);
-var stringifyComment = __nccwpck_require__(9799);
+var identity = __nccwpck_require__(3989);
+var Scalar = __nccwpck_require__(1987);
+var stringify = __nccwpck_require__(2014);
+var stringifyComment = __nccwpck_require__(7001);
 
 function stringifyPair({ key, value }, ctx, onComment, onChompKeep) {
     const { allNullValues, doc, indent, indentStep, options: { commentString, indentSeq, simpleKeys } } = ctx;
@@ -41632,14 +42499,14 @@ exports.stringifyPair = stringifyPair;
 
 /***/ }),
 
-/***/ 3069:
+/***/ 3591:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(3301);
-var foldFlowLines = __nccwpck_require__(4475);
+var Scalar = __nccwpck_require__(1987);
+var foldFlowLines = __nccwpck_require__(117);
 
 const getFoldOptions = (ctx, isBlock) => ({
     indentAtStart: isBlock ? ctx.indent.length : ctx.indentAtStart,
@@ -41978,13 +42845,13 @@ exports.stringifyString = stringifyString;
 
 /***/ }),
 
-/***/ 204:
+/***/ 2130:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(1127);
+var identity = __nccwpck_require__(3989);
 
 const BREAK = Symbol('break visit');
 const SKIP = Symbol('skip children');
@@ -42222,7 +43089,7 @@ exports.visitAsync = visitAsync;
 
 /***/ }),
 
-/***/ 8342:
+/***/ 3968:
 /***/ ((module) => {
 
 "use strict";
@@ -42347,16 +43214,16 @@ var external_node_fs_ = __nccwpck_require__(3024);
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
+var errors = __nccwpck_require__(840);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs_inputs = __nccwpck_require__(8028);
+var inputs_inputs = __nccwpck_require__(7336);
 // EXTERNAL MODULE: ./src/inputs/key-values.ts
-var key_values = __nccwpck_require__(829);
+var key_values = __nccwpck_require__(3233);
 // EXTERNAL MODULE: external "node:os"
 var external_node_os_ = __nccwpck_require__(8161);
 ;// CONCATENATED MODULE: external "os"
 const external_os_namespaceObject = require("os");
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/utils.js
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
 /**
@@ -42392,7 +43259,7 @@ function utils_toCommandProperties(annotationProperties) {
     };
 }
 //# sourceMappingURL=utils.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/command.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/command.js
 
 
 /**
@@ -42488,7 +43355,7 @@ function escapeProperty(s) {
 var external_crypto_ = __nccwpck_require__(6982);
 // EXTERNAL MODULE: external "fs"
 var external_fs_ = __nccwpck_require__(9896);
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/file-command.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/file-command.js
 // For internal use, subject to change.
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
@@ -42531,7 +43398,7 @@ var external_http_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_
 // EXTERNAL MODULE: external "https"
 var external_https_ = __nccwpck_require__(5692);
 var external_https_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_https_, 2);
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/proxy.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/proxy.js
 function getProxyUrl(reqUrl) {
     const usingSsl = reqUrl.protocol === 'https:';
     if (checkBypass(reqUrl)) {
@@ -42622,8 +43489,8 @@ class DecodedURL extends URL {
     }
 }
 //# sourceMappingURL=proxy.js.map
-// EXTERNAL MODULE: ./node_modules/tunnel/index.js
-var tunnel = __nccwpck_require__(770);
+// EXTERNAL MODULE: ../../../work/main/node_modules/tunnel/index.js
+var tunnel = __nccwpck_require__(9140);
 ;// CONCATENATED MODULE: ./src/io/undici.ts
 /**
  * Stands in for the package `undici` in the bundle (tsconfig.json, "paths"). Only the proxy support for `fetch` in
@@ -42633,7 +43500,7 @@ function ProxyAgent() {
     throw new Error("This action does not use fetch: undici is not part of it.");
 }
 
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/index.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/index.js
 /* eslint-disable @typescript-eslint/no-explicit-any */
 var __awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
@@ -43330,7 +44197,7 @@ class lib_HttpClient {
 }
 const lowercaseKeys = (obj) => Object.keys(obj).reduce((c, k) => ((c[k.toLowerCase()] = obj[k]), c), {});
 //# sourceMappingURL=index.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/auth.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/auth.js
 var auth_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43406,7 +44273,7 @@ class PersonalAccessTokenCredentialHandler {
     }
 }
 //# sourceMappingURL=auth.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/oidc-utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/oidc-utils.js
 var oidc_utils_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43480,7 +44347,7 @@ class oidc_utils_OidcClient {
     }
 }
 //# sourceMappingURL=oidc-utils.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/summary.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/summary.js
 var summary_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43761,7 +44628,7 @@ const _summary = new Summary();
 const markdownSummary = (/* unused pure expression or super */ null && (_summary));
 const summary = (/* unused pure expression or super */ null && (_summary));
 //# sourceMappingURL=summary.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/path-utils.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/path-utils.js
 
 /**
  * toPosixPath converts the given path to the posix form. On Windows, \\ will be
@@ -43803,7 +44670,7 @@ var external_events_ = __nccwpck_require__(4434);
 var external_child_process_ = __nccwpck_require__(5317);
 // EXTERNAL MODULE: external "assert"
 var external_assert_ = __nccwpck_require__(2613);
-;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io-util.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io-util.js
 var io_util_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -43983,7 +44850,7 @@ function getCmdPath() {
     return (_a = process.env['COMSPEC']) !== null && _a !== void 0 ? _a : `cmd.exe`;
 }
 //# sourceMappingURL=io-util.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io.js
 var io_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44257,7 +45124,7 @@ function io_copyFile(srcFile, destFile, force) {
 //# sourceMappingURL=io.js.map
 ;// CONCATENATED MODULE: external "timers"
 const external_timers_namespaceObject = require("timers");
-;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/toolrunner.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/toolrunner.js
 var toolrunner_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44845,7 +45712,7 @@ class ExecState extends external_events_.EventEmitter {
     }
 }
 //# sourceMappingURL=toolrunner.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/exec.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/exec.js
 var exec_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44925,7 +45792,7 @@ function getExecOutput(commandLine, args, options) {
     });
 }
 //# sourceMappingURL=exec.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/platform.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/platform.js
 var platform_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -44990,7 +45857,7 @@ function getDetails() {
     });
 }
 //# sourceMappingURL=platform.js.map
-;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/core.js
+;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/core.js
 var core_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -45470,7 +46337,7 @@ function harmless(line) {
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/io/clock.ts
 
 
@@ -45497,15 +46364,15 @@ function runnersClock(signal) {
 }
 
 // EXTERNAL MODULE: ./src/io/docker.ts
-var io_docker = __nccwpck_require__(1870);
+var io_docker = __nccwpck_require__(4442);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(3753);
+var docker_config = __nccwpck_require__(8517);
 // EXTERNAL MODULE: external "node:http"
 var external_node_http_ = __nccwpck_require__(7067);
 // EXTERNAL MODULE: external "node:https"
 var external_node_https_ = __nccwpck_require__(4708);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
+var json = __nccwpck_require__(9321);
 // EXTERNAL MODULE: external "node:child_process"
 var external_node_child_process_ = __nccwpck_require__(1421);
 ;// CONCATENATED MODULE: ./src/io/clone.ts
@@ -45666,11 +46533,11 @@ function removeFolder(path) {
 }
 
 // EXTERNAL MODULE: ./src/io/session.ts + 8 modules
-var session = __nccwpck_require__(4528);
+var session = __nccwpck_require__(4335);
 // EXTERNAL MODULE: ./src/lock.ts
-var lock = __nccwpck_require__(9188);
+var lock = __nccwpck_require__(9696);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
+var report = __nccwpck_require__(8685);
 ;// CONCATENATED MODULE: ./src/main.ts
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -45761,7 +46628,7 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 935));
+        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 9197));
         await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
     }
     catch (error) {
@@ -45799,9 +46666,9 @@ function maskSecrets(runner) {
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
-    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6615));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4528));
-    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
+    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4335));
+    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
     const route = inputs.target.kind === "ssh"
         ? { kind: "ssh", login: prepareLogin(inputs.target) }
         : { kind: "socket", dockerHost: inputs.target.dockerHost };

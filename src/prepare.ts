@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
 import { refuseOlder } from "./commit-order.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
+import { type FindingId } from "./findings.ts";
 import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { type JsonObject, textAt } from "./json.ts";
@@ -13,9 +14,10 @@ import { MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { cleanPath } from "./stack/paths.ts";
 import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
 import { settled } from "./settle.ts";
+import { type Finding, judged, lacking, preflight } from "./preflight.ts";
 import { type Sources } from "./sources.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
-import { type Session, type World } from "./world.ts";
+import { type Session, type Voice, type World } from "./world.ts";
 
 /** What the names of configs and secrets depend on, beside their content. */
 interface Naming {
@@ -118,12 +120,16 @@ export async function prepare(
   const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
   refuseForeignConfigs(objects, survey);
   const { networks, prune } = inputs.stack;
+  const { ignoreFindings } = inputs;
+  const made = new Set([...networks, ...objects.map(({ name }) => name)]);
+  const missing = lacking(stack, survey, made, ignoreFindings);
   const request = {
     stack,
     objects,
     survey,
     images: images.answers,
     networks,
+    lacking: missing.names,
     prune,
     folder: sources.folder,
     dockerMajor,
@@ -135,6 +141,7 @@ export async function prepare(
   planLines(plan).forEach((line) => voice.say(line));
   refusePaused(plan);
   voice.endGroup();
+  heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
   return { stack, survey, plan, objects, images };
 }
 
@@ -181,6 +188,14 @@ function plannedResult({ name, change, before, wanted }: PlannedService): Servic
     detail: "",
     durationMs: undefined,
   };
+}
+
+/** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
+function heed(findings: readonly Finding[], ignored: ReadonlySet<FindingId>, voice: Voice): void {
+  const { errors, warnings, passed } = judged(findings, ignored);
+  for (const { problem } of passed) voice.say(`Passed over, as "ignore-findings" says: ${describe(problem)}`);
+  warnings.forEach((warning) => voice.warn(warning));
+  if (errors.length > 0) throw new PreflightError(errors);
 }
 
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
