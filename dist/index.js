@@ -23846,25 +23846,35 @@ nacl.setPRNG = function(fn) {
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Cy: () => (/* binding */ stackDeploy),
+/* harmony export */   KP: () => (/* binding */ sendByDocker),
 /* harmony export */   Le: () => (/* binding */ IN_EARNEST),
-/* harmony export */   MW: () => (/* binding */ createNeeds),
 /* harmony export */   Qm: () => (/* binding */ refuseForeignConfigs),
-/* harmony export */   nY: () => (/* binding */ sendServices),
 /* harmony export */   q$: () => (/* binding */ dockersReason),
 /* harmony export */   q_: () => (/* binding */ HELD_BACK)
 /* harmony export */ });
-/* unused harmony export partsOf */
+/* unused harmony exports createNeeds, partsOf, sendServices */
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1969);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5589);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1969);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5867);
 
 
 
 
 
 
+
+/** Creates what is missing, then lets docker deploy what changes. */
+async function sendByDocker({ plan, stack, survey, objects, images }, { sources, world, dockerMajor }, session, onSent) {
+    const { voice } = world;
+    const created = await createNeeds(plan, objects, session.swarm, voice);
+    const stage = { survey, images: images.answers, ...created };
+    const { folder } = sources;
+    const made = await sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent);
+    return { ...created, networks: new Map([...created.networks, ...made]) };
+}
 /** Creates what the services need and the swarm does not have: networks one by one, since two made at once may get one subnet (Docker 28). */
 async function createNeeds({ needs }, objects, swarm, voice) {
     const created = {
@@ -23883,7 +23893,7 @@ async function createNeeds({ needs }, objects, swarm, voice) {
         created[kinds].set(object.name, await swarm.createObject(object));
         voice.say(`Created the ${object.kind} ${object.name} (${object.bytes.byteLength} bytes).`);
     };
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_4__/* .together */ .b)(objects.map(create));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(objects.map(create));
     return created;
 }
 /** Of a part, so that docker's own start is worth it. */
@@ -23909,10 +23919,10 @@ async function sendServices(plan, stack, folder, dockerMajor, stage, session, vo
     if (parts.length === 0)
         return new Map();
     const run = async (docker) => {
-        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_4__/* .together */ .b)(parts.map(async (part) => {
+        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(parts.map(async (part) => {
             const call = {
                 stack: stack.name,
-                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_2__/* .printed */ .zd)(stack, part),
+                file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_3__/* .printed */ .zd)(stack, part),
                 folder,
                 dockerMajor,
                 flags: IN_EARNEST,
@@ -23976,1759 +23986,38 @@ function refuseForeignConfigs(objects, survey) {
 
 /***/ }),
 
-/***/ 9197:
+/***/ 9816:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
-  deploy: () => (/* binding */ deploy)
+  u: () => (/* binding */ carryOut)
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var src_errors = __nccwpck_require__(840);
-// EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(2685);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/observe.ts + 1 modules
+var observe = __nccwpck_require__(6795);
 // EXTERNAL MODULE: ./src/plan.ts
 var src_plan = __nccwpck_require__(4044);
-// EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(9042);
-;// CONCATENATED MODULE: ./src/standstill.ts
-
-
-
-/**
- * What neither the tasks of one service nor one moment can tell: whether a rollout stands still for good, and whether a task ended
- * because of its node.
- */
-/**
- * How long nothing may move before waiting is called hopeless. Longer than what passes by itself: a node that died is known to be down
- * after 15 s, a task is started again after 5 s (Swarm's default), and the scheduler tries anew within a second of every change.
- */
-const GRACE_MS = 25_000;
-/** A node that went away less long ago may be restarting, or be under maintenance. */
-const MAY_COME_BACK_MS = 10 * 60_000;
-/** An engine that starts again has registered and told how its tasks ended, all of them, within this time. */
-const SAME_EVENT_MS = 20_000;
-/** A task that the scheduler has found no place for. */
-function waits(task) {
-    return task.current && task.state === "pending" && task.error !== "" && task.desiredState !== "shutdown";
-}
-/** On its way up, or on its way out, which makes room for others. */
-function moves(task) {
-    if ((0,rollout/* isOver */.PU)(task) || waits(task))
-        return false;
-    return task.state !== "running" || task.desiredState !== "running";
-}
-/** All that can still change, as text, where something waits for a place and nothing else is on its way; undefined otherwise. */
-function standstill(tasks, down) {
-    // On a node that is down, a task that should stop looks like one that is stopping, for ever (SWARM 16).
-    const seen = tasks.filter(({ nodeId }) => !down.has(nodeId));
-    if (!seen.some(waits) || seen.some(moves))
-        return undefined;
-    return seen
-        .map(({ id, state, desiredState, error }) => `${id} ${state} ${desiredState} ${error}`)
-        .join("\n");
-}
-/** Between two batches of an update nothing moves either. */
-function longestDelayMs(services) {
-    const delays = services.map(({ spec }) => (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Delay") / 1e6);
-    return Math.max(0, ...delays);
-}
-/** Remembers since when nothing has moved. Times are of the watching clock. */
-class Standstill {
-    #picture;
-    #since = 0;
-    /** How long the stack has been standing still, beyond what may pass by itself; undefined where it does not. */
-    hopelessMs(now, services, tasks, nodes) {
-        const down = new Set(nodes.filter(({ state }) => state !== "ready").map(({ id }) => id));
-        const picture = standstill(tasks, down);
-        if (picture !== this.#picture)
-            this.#since = now;
-        this.#picture = picture;
-        const stillMs = now - this.#since;
-        const hopeless = picture !== undefined && stillMs >= GRACE_MS + longestDelayMs(services);
-        return hopeless && !mayComeBack(nodes, tasks.filter(waits)) ? stillMs : undefined;
-    }
-}
-/** Whether a node that is not there for new tasks went away only a short time before they were made, or later. */
-function mayComeBack(nodes, waiting) {
-    const oldest = Math.min(...waiting.map(({ createdAt }) => Date.parse(createdAt)));
-    return nodes.some(({ state, availability, updatedAt }) => (state !== "ready" || availability !== "active") && Date.parse(updatedAt) > oldest - MAY_COME_BACK_MS);
-}
-/**
- * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
- * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
- * tasks of services that nothing was sent to, have ended at that time as well. A program that is to blame fails once more where Swarm
- * starts it next.
- */
-function endedWithNode(task, nodes, neighbours) {
-    const node = nodes.find(({ id }) => id === task.nodeId);
-    if (node === undefined || node.state !== "ready" || node.availability === "drain")
-        return true;
-    const awayMs = ({ updatedAt }) => Date.parse(updatedAt) - Date.parse(task.updatedAt);
-    const endedToo = neighbours.some((each) => ((0,rollout/* hasFailed */.WN)(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS);
-    const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < -SAME_EVENT_MS);
-    return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
-}
-
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
-;// CONCATENATED MODULE: ./src/observe.ts
-
-
-
-
-
-
-
-
-const POLL_MS = 700;
-/** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
-async function* observe(swarm, clock, request) {
-    const start = request.startedAt;
-    const judgement = new Judgement(swarm, request);
-    let stableSince;
-    let seenAt = start;
-    let last = { verdicts: new Map(), tasks: [], hopeless: false };
-    for (let { seen } = request;; seen = undefined) {
-        try {
-            last = await judgement.of(seen ?? (await look(swarm, request.stack)), clock.now());
-            seenAt = clock.now();
-        }
-        catch (error) {
-            if (!mayPass(error))
-                throw error;
-            const blindMs = clock.now() - seenAt;
-            if (clock.now() - start >= request.timeoutMs)
-                throw lostSight(blindMs, last.verdicts, error);
-            await clock.sleep(POLL_MS);
-            continue;
-        }
-        const now = clock.now();
-        const { verdicts, tasks } = last;
-        const stable = [...verdicts.values()].every(({ kind }) => kind === "converged");
-        stableSince = stable ? (stableSince ?? now) : undefined;
-        const stableMs = stableSince === undefined ? undefined : now - stableSince;
-        const end = ending(last, stableMs, now - start, request);
-        yield { elapsedMs: now - start, verdicts, tasks, stableMs, end };
-        if (end !== undefined)
-            return;
-        await clock.sleep(POLL_MS);
-    }
-}
-/** Judges look after look, and remembers what one look can't tell. */
-class Judgement {
-    #swarm;
-    #request;
-    #standstill = new Standstill();
-    /** Failed tasks, and whether that was their node's fault. */
-    #examined = new Map();
-    constructor(swarm, request) {
-        this.#swarm = swarm;
-        this.#request = request;
-    }
-    async of({ services, tasks }, now) {
-        const fresh = tasks.filter(({ id }) => !this.#request.oldFailures.has(id));
-        const unexamined = fresh.filter((task) => mayBeItsNode(task) && !this.#examined.has(task.id));
-        const waiting = fresh.filter(waits);
-        // Nodes are asked about only where it matters: on a large swarm the answer is long.
-        const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
-        for (const task of unexamined)
-            this.#examined.set(task.id, endedWithNode(task, nodes, await this.#neighbours(task, services)));
-        const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
-        const verdicts = this.#request.services.map((each) => {
-            const verdict = (0,rollout/* judge */.S4)(this.#snapshot(each, services, tasks));
-            const stuck = verdict.kind === "progressing" ? verdict.tasks.filter(waits) : [];
-            if (hopelessMs === undefined || stuck.length === 0)
-                return [each.name, verdict];
-            const detail = `${verdict.detail}; nothing has moved for ${(0,duration/* formatDuration */.a)(hopelessMs)}`;
-            return [each.name, { kind: "failed", detail, tasks: stuck }];
-        });
-        return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
-    }
-    /** Tasks on the same node that this deployment has nothing to do with. */
-    async #neighbours({ nodeId }, services) {
-        const touched = this.#request.services.filter(({ untouched }) => untouched !== true);
-        const names = new Set(touched.map(({ serviceName }) => serviceName));
-        const ids = new Set(services.filter(({ name }) => names.has(name)).map(({ id }) => id));
-        return (await this.#swarm.tasksOn(nodeId)).filter(({ serviceId }) => !ids.has(serviceId));
-    }
-    #snapshot(each, services, tasks) {
-        const live = services.find((service) => service.name === each.serviceName);
-        return {
-            name: each.name,
-            sent: each.sent,
-            live,
-            tasks: tasks.filter((task) => task.serviceId === live?.id),
-            oldFailures: this.#request.oldFailures,
-            lostWithNode: new Set([...this.#examined].filter(([, lost]) => lost).map(([id]) => id)),
-            untouched: each.untouched ?? false,
-            networkIds: this.#request.networkIds,
-        };
-    }
-}
-/** An engine that stops ends its containers, with whatever they make of that. */
-function mayBeItsNode(task) {
-    return task.current && task.nodeId !== "" && ((0,rollout/* hasFailed */.WN)(task) || task.state === "complete");
-}
-function ending({ verdicts, hopeless }, stableMs, elapsedMs, request) {
-    const failed = [...verdicts.values()].some(({ kind }) => kind === "failed");
-    if (failed && (request.endOnFailure || hopeless))
-        return "failed";
-    if (stableMs !== undefined && stableMs >= request.stableForMs)
-        return "stable";
-    return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
-}
-/** A manager that does not answer, or has no leader just now, may do so again; anything else will not mend itself. */
-function mayPass(error) {
-    return error instanceof src_errors/* ConnectError */.T$ || (error instanceof src_errors/* ManagerRefusal */.oF && error.status >= 500);
-}
-async function look(swarm, stack) {
-    const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
-    return { services, tasks };
-}
-/** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
-function lostSight(blindMs, verdicts, error) {
-    const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
-    return new src_errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,src_errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
-}
-function watched(services) {
-    return services.flatMap(({ name, change, wanted }) => wanted === undefined
-        ? []
-        : [{ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: wanted, untouched: change === "unchanged" }]);
-}
-
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
-// EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(7279);
-// EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
-;// CONCATENATED MODULE: ./src/commit-order.ts
-
-
-
-
-
-/** The commit that is live by the newest release record of the stack; undefined where there is none. */
-function liveCommit({ rawConfigs }, stack) {
-    const releases = rawConfigs
-        .filter((raw) => label(raw, "stack") === stack && /^\d+$/.test(label(raw, "release")))
-        .toSorted((a, b) => Number(label(b, "release")) - Number(label(a, "release")));
-    const [newest] = releases;
-    return newest === undefined ? undefined : label(newest, "commit") || undefined;
-}
-function label(raw, name) {
-    return (0,json/* textAt */.$6)(raw, "Spec", "Labels", `swarm-stack-deploy.${name}`);
-}
-/**
- * A push must not take the stack back: of two pushes in a row the older one's job may come last, and old runs are run again by mistake.
- * Where nobody can tell the order, the log says so, and the deployment goes on.
- */
-async function refuseOlder(inputs, survey, { run, github, voice }) {
-    if (run.event !== "push" || inputs.rollout.allowOlder || survey.services.length === 0)
-        return;
-    const { name } = inputs.stack;
-    const live = liveCommit(survey, name);
-    if (live === run.sha)
-        return;
-    if (live === undefined) {
-        voice.say(`No release on the swarm says which commit of ${name} is live, so this one may be older.`);
-        return;
-    }
-    const older = await github.isAncestor(run.sha, live);
-    if (older === true) {
-        const message = `The commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live: it is one of its ancestors.`;
-        const hint = "Nothing was changed. To go back on purpose, set `allow-older: true`, or deploy by hand (workflow_dispatch).";
-        throw new src_errors/* PreflightError */.wG([{ message, hint }]);
-    }
-    if (older === false)
-        return;
-    voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
-}
-
-// EXTERNAL MODULE: ./src/findings.ts
-var findings = __nccwpck_require__(1869);
-// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(1969);
-// EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(4144);
-;// CONCATENATED MODULE: ./src/image/resolve.ts
-
-
-
-
-
-
-/** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
-class ImageLookup {
-    #session;
-    #asked = new Map();
-    constructor(session) {
-        this.#session = session;
-    }
-    async ask(image) {
-        const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
-        this.#asked.set(image, asked);
-        return await asked;
-    }
-    /** The digest of an image that must exist. */
-    async require(image) {
-        const answer = await this.ask(image);
-        if (answer.kind === "found") {
-            this.#asked.set(`${image}@${answer.digest}`, Promise.resolve(answer)); // Its other name.
-            return answer.digest;
-        }
-        throw new src_errors/* PreflightError */.wG([
-            { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
-        ]);
-    }
-    #authFor(image) {
-        const reference = (0,image_reference/* parseImageReference */.o_)(image);
-        return reference === undefined ? undefined : this.#session.registryAuth(reference.domain);
-    }
-}
-/** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
-async function resolveImages(stack, lookup, live, own) {
-    const images = [...new Set(stack.services.map(({ image }) => image))];
-    const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)]));
-    const answers = new Map();
-    const pins = new Map();
-    const warnings = [];
-    for (const [image, answer] of asked) {
-        const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
-        if (answer.kind === "found") {
-            const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
-            pins.set(image, pin);
-            answers.set(pin, answer);
-        }
-        else if (isOwn(image, own)) {
-            throw new src_errors/* PreflightError */.wG([
-                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
-            ]);
-        }
-        else if (fallback !== undefined) {
-            // Losing the pin would change the spec, and so restart what runs.
-            pins.set(image, fallback.image);
-            answers.set(fallback.image, fallback.answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
-            });
-        }
-        else {
-            answers.set(image, answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
-                hint: hintFor(answer),
-            });
-        }
-    }
-    return { answers, pins, warnings };
-}
-function isOwn(image, own) {
-    const [a, b] = [(0,image_reference/* parseImageReference */.o_)(image), (0,image_reference/* parseImageReference */.o_)(own)];
-    return a !== undefined && a.domain === b?.domain && a.path === b.path;
-}
-/** What a registry's refusal means (SWARM 6). */
-function inWords(answer) {
-    const { message, status } = answer;
-    if (status === 404 || /manifest unknown|not found/i.test(message))
-        return "the registry has no such image";
-    if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
-        return `the registry refuses to show it (${message})`;
-    return `the manager's registry look-up failed (${message})`;
-}
-function hintFor(answer) {
-    const words = inWords(answer);
-    if (words.startsWith("the registry has"))
-        return 'Check "registry", "project" and "version", and that it was pushed.';
-    if (words.startsWith("the registry refuses"))
-        return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
-    return "Check that the manager reaches the registry and trusts its certificate.";
-}
-/** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
-function runningPin(image, live) {
-    for (const { spec } of live) {
-        const running = (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
-        if (!running.startsWith(`${image}@`))
-            continue;
-        const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms");
-        const digest = running.slice(image.length + 1);
-        const body = {
-            Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
-            Platforms: platforms.map((platform) => ({
-                architecture: (0,json/* textAt */.$6)(platform, "Architecture"),
-                os: (0,json/* textAt */.$6)(platform, "OS"),
-            })),
-        };
-        return { image: running, answer: { kind: "found", digest, body } };
-    }
-    return undefined;
-}
-
-// EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(2880);
-// EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(5343);
-// EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(9391);
-// EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(7158);
-;// CONCATENATED MODULE: ./src/stack/objection.ts
-
-
-
-const UNKNOWN = /^(\S+) Additional property (.+) is not allowed$/;
-/** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
-function objection(reason, root) {
-    const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
-    if (key !== undefined)
-        return {
-            message: `YAML does not read the key ${key.text} as text.`,
-            hint: "Quote it.",
-            place: key.place,
-        };
-    const unknown = UNKNOWN.exec(reason);
-    const [, , property = ""] = unknown ?? [];
-    const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
-    return {
-        message: `Docker refuses the stack file: ${repeatable(reason, root).replace(/\.$/, "")}.`,
-        place: placeOf(reason, root),
-        ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
-    };
-}
-/** Docker quotes parts of values, in spellings of its own. Of a value that came from a variable they may be parts of a secret. */
-function repeatable(reason, root) {
-    const scalars = scalarsOf(root);
-    const written = new Set(scalars.filter((each) => each.substituted !== true).map(({ text }) => text));
-    const inserted = scalars.filter((each) => each.substituted === true).map(({ text }) => text.toLowerCase());
-    return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => {
-        if (written.has(inner))
-            return whole;
-        const part = inner.length > 2 && inserted.some((text) => text.includes(inner.toLowerCase()));
-        return part || (inner.includes("\\") && inserted.length > 0) ? "…" : whole;
-    });
-}
-function placeOf(reason, root) {
-    const unknown = UNKNOWN.exec(reason);
-    if (unknown !== null) {
-        const [, path = "", property = ""] = unknown;
-        const parent = path === "(root)" ? root : follow(root, path);
-        return entryOf(parent, property)?.key.place ?? (parent ?? root).place;
-    }
-    if (/Compose file version/.test(reason))
-        return ((0,tree/* get */.Jt)(root, "version") ?? root).place;
-    const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
-    if (path !== undefined)
-        return (follow(root, path) ?? root).place;
-    return (decoded(reason, root) ?? named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
-}
-/** What docker's YAML takes for null, a boolean, a number or a date. */
-const OTHER_THAN_TEXT = /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
-/** The first key that is no text to docker, which it refuses without saying which. */
-function otherKey(root) {
-    return keysOf(root).find(({ plain, tag, text }) => plain && tag === undefined && OTHER_THAN_TEXT.test(text));
-}
-/** In the order of the file. */
-function keysOf(node) {
-    if (node.kind === "scalar")
-        return [];
-    if (node.kind === "sequence")
-        return node.items.flatMap(keysOf);
-    return node.entries.flatMap(({ key, value }) => [key, ...keysOf(value)]);
-}
-/** As deep into the tree as a dotted path leads; a key may have dots of its own. */
-function follow(root, path) {
-    let node = root;
-    let rest = path;
-    while (rest !== "") {
-        const step = node.kind === "sequence" ? itemAt(node.items, rest) : valueAt((0,tree/* entriesOf */.Mc)(node), rest);
-        if (step === undefined)
-            return node;
-        node = step.node;
-        rest = rest.slice(step.length + 1);
-    }
-    return node;
-}
-function itemAt(items, path) {
-    const index = /^\d+/.exec(path)?.[0] ?? "";
-    const node = items[Number(index)];
-    return index === "" || node === undefined ? undefined : { node, length: index.length };
-}
-function valueAt(entries, path) {
-    const [entry] = entries
-        .filter(({ key }) => path === key.text || path.startsWith(`${key.text}.`))
-        .toSorted((a, b) => b.key.text.length - a.key.text.length);
-    return entry === undefined ? undefined : { node: entry.value, length: entry.key.text.length };
-}
-function entryOf(node, key) {
-    return (0,tree/* entriesOf */.Mc)(node).find((entry) => entry.key.text === key);
-}
-/** `error decoding 'Deploy.Resources.Limits.memory'` names Go's fields, and no service. */
-function decoded(reason, root) {
-    const fields = /(?:decoding|parse) '([\w.[\]]+)'/
-        .exec(reason)?.[1]
-        ?.split(/[.[\]]+/)
-        .filter(Boolean) ?? [];
-    if (fields.length === 0)
-        return undefined;
-    const found = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
-        let node = value;
-        for (const field of fields) {
-            node =
-                node?.kind === "sequence"
-                    ? node.items[Number(field)]
-                    : (0,tree/* entriesOf */.Mc)(node).find(({ key }) => goName(key.text) === goName(field))?.value;
-        }
-        return node === undefined ? [] : [node];
-    });
-    const [only, another] = found;
-    return (found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
-        (another === undefined ? only : undefined));
-}
-function goName(key) {
-    return key.replaceAll("_", "").toLowerCase();
-}
-/** `service web: …`, `volume "data" …`: the key, and within it the value that is quoted. */
-function named(reason, root) {
-    const [, kind = "", name = ""] = /\b(service|network|volume|config|secret) "?([\w.-]+?)"?(?::|$| is )/.exec(reason) ?? [];
-    const entry = entryOf((0,tree/* get */.Jt)(root, `${kind}s`), name);
-    return entry === undefined ? undefined : (quoted(reason, entry.value) ?? entry.key);
-}
-/** The longest value that the objection repeats. */
-function quoted(reason, node) {
-    const words = new Set(reason.split(/[\s"':;,]+/));
-    const found = scalarsOf(node)
-        .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
-        .toSorted((a, b) => b.text.length - a.text.length);
-    return found[0];
-}
-function scalarsOf(node) {
-    if (node.kind === "scalar")
-        return [node];
-    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
-}
-/** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
-const KNOWN_KEYS = `version services networks volumes secrets configs
-  cap_add cap_drop command configs credential_spec deploy dns dns_search entrypoint env_file environment extra_hosts healthcheck hostname
-  image init isolation labels logging networks oom_score_adj ports read_only restart secrets stdin_open stop_grace_period stop_signal
-  sysctls tty ulimits user volumes working_dir
-  mode endpoint_mode replicas rollback_config update_config resources restart_policy placement parallelism delay failure_action monitor
-  max_failure_ratio order limits reservations cpus memory pids generic_resources condition max_attempts window constraints preferences
-  max_replicas_per_node disable interval retries test timeout start_period start_interval driver options target published protocol source
-  type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
-
-;// CONCATENATED MODULE: ./src/planning.ts
-
-
-
-
-
-
-
-
-
-
-/** Rehearses the deployment and compares what docker would send with what runs. */
-async function planning_plan(request, session, voice) {
-    const { stack, survey, folder, dockerMajor } = request;
-    const missing = (kind, existing) => request.objects
-        .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
-        .map(({ name }) => name);
-    const needs = {
-        networks: request.networks.filter((name) => !survey.networks.some((network) => network.Name === name)),
-        configs: missing("config", survey.configs),
-        secrets: missing("secret", survey.secrets),
-    };
-    const { lacking } = request;
-    const usable = survey.networks.filter(({ Name }) => !lacking.networks.some((name) => name === Name));
-    const stage = {
-        survey: { ...survey, networks: usable },
-        images: request.images,
-        networks: futures([...needs.networks, ...lacking.networks]),
-        configs: futures([...needs.configs, ...lacking.configs]),
-        secrets: futures([...needs.secrets, ...lacking.secrets]),
-    };
-    const writes = await session.rehearse(stage, async (docker) => {
-        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
-        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
-        sayWarnings(answer.stderr, voice);
-        if (answer.code !== 0)
-            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
-    });
-    const wanted = writes
-        .filter(({ path }) => (0,src_plan/* writesService */.IJ)(path))
-        .map(({ body, auth }) => ({ spec: body, auth }));
-    return (0,src_plan/* planDeployment */.HN)({
-        stack: stack.name,
-        wanted,
-        live: survey.services,
-        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
-        prune: request.prune,
-        needs,
-    });
-}
-function futures(names) {
-    return new Map(names.map((name) => [name, (0,src_plan/* futureId */.vY)(name)]));
-}
-/**
- * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
- * anything is contacted.
- */
-async function checkByDocker(world, stack, folder, dockerMajor) {
-    const flags = ["--resolve-image", "never"];
-    await world.rehearse(assumed(stack), async (docker) => {
-        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags };
-        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
-        if (answer.code !== 0)
-            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
-    });
-}
-/** A swarm without services, on which every external network, config and secret exists. */
-function assumed({ root }) {
-    const named = (section) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section)).map(({ key, value }) => (0,configs/* externalName */.NI)(key.text, value));
-    const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
-    const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
-    return {
-        survey: {
-            info,
-            ...nothing,
-            services: [],
-            tasks: [],
-            configs: [],
-            secrets: [],
-            nodes: [],
-            takenPorts: [],
-        },
-        images: new Map(),
-        networks: futures(named("networks")),
-        configs: futures(named("configs")),
-        secrets: futures(named("secrets")),
-    };
-}
-function sayWarnings(stderr, voice) {
-    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
-        voice.quote(line);
-}
-function refusal(reason, { root }) {
-    return new src_errors/* StackFileError */.Ne([objection(reason, root)]);
-}
-
+// EXTERNAL MODULE: ./src/prepare.ts + 4 modules
+var prepare = __nccwpck_require__(5589);
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(8685);
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(1884);
-// EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(7436);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
-;// CONCATENATED MODULE: ./src/settle.ts
-
-
-
-
-
-const AGAIN_MS = 1000;
-/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
-const STILL_MS = 30_000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
-/**
- * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
- * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
- * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
- * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
- */
-async function settled(first, request) {
-    const { stack, swarm, clock, voice, timeoutMs } = request;
-    const start = clock.now();
-    const said = new Set();
-    const sayOnce = (line) => {
-        if (!said.has(line))
-            voice.say(line);
-        said.add(line);
-    };
-    /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
-    const putBack = new Set();
-    let moved = { at: start, tasks: "" };
-    for (let survey = first;; survey = await swarm.survey(stack)) {
-        const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
-        if (unsettled.length === 0)
-            return survey;
-        const names = unsettled.map(({ name }) => name).join(", ");
-        if (clock.now() - start >= timeoutMs)
-            throw stillInFlight(unsettled, timeoutMs);
-        const tasks = statesOf(survey.tasks);
-        if (tasks !== moved.tasks)
-            moved = { at: clock.now(), tasks };
-        const isStill = clock.now() - moved.at >= STILL_MS;
-        for (const service of unsettled) {
-            const back = wayBack(service, isStill, putBack);
-            if (back === undefined)
-                continue;
-            putBack.add(service.id);
-            sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
-            await goBack(service, back, swarm, voice);
-        }
-        sayOnce(`Waiting for an earlier update of ${names} to end.`);
-        await clock.sleep(AGAIN_MS);
-    }
-}
-function isUnsettled(service, putBack) {
-    const { id, update } = service;
-    if (IN_FLIGHT.has(update?.state ?? ""))
-        return true;
-    return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
-}
-/** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
-function wayBack(service, isStill, putBack) {
-    const { id, update } = service;
-    if (putBack.has(id))
-        return undefined;
-    return update?.state === "paused" || (update?.state === "updating" && isStill)
-        ? before(service)
-        : undefined;
-}
-/** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
-function before({ spec, previous }) {
-    const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
-    return sameTasks ? undefined : previous;
-}
-function state({ update }) {
-    return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
-}
-/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
-async function goBack(service, back, swarm, voice) {
-    try {
-        await swarm.updateService(service, back, undefined);
-    }
-    catch (error) {
-        voice.say(`${service.name} could not be put back: ${(0,src_errors/* messageOf */.bD)(error)}`);
-    }
-}
-function statesOf(tasks) {
-    return tasks
-        .map(({ id, state: now }) => `${id} ${now}`)
-        .toSorted(text_order/* compareTexts */.q)
-        .join(",");
-}
-function stillInFlight(services, timeoutMs) {
-    const problems = services.map(({ name }) => {
-        const message = `An earlier update of ${name} is still in flight after ${(0,duration/* formatDuration */.a)(timeoutMs)}.`;
-        const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
-        return { message, hint };
-    });
-    return new src_errors/* PreflightError */.wG(problems);
-}
-
-;// CONCATENATED MODULE: ./src/placement.ts
-
-
-function eligibility(spec, nodes) {
-    const constraints = constraintsOf(spec);
-    const drivers = driversOf(spec);
-    const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms");
-    const barOf = (node) => {
-        if (!constraints.every((constraint) => satisfies(node, constraint)))
-            return "constraints";
-        if (node.state !== "ready")
-            return "down";
-        if (node.availability !== "active")
-            return node.availability === "pause" ? "paused" : "drained";
-        if (!drivers.every((driver) => hasDriver(node, driver)))
-            return "driver";
-        if (platforms.length > 0 && !platforms.some((platform) => runs(node, platform)))
-            return "platform";
-        return undefined;
-    };
-    const eligible = [];
-    const barred = new Map();
-    for (const node of nodes) {
-        const bar = barOf(node);
-        if (bar === undefined)
-            eligible.push(node);
-        else
-            barred.set(bar, [...(barred.get(bar) ?? []), node]);
-    }
-    return { nodes: eligible, barred };
-}
-function constraintsOf(spec) {
-    return (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Constraints").flatMap((each) => typeof each === "string" ? [each] : []);
-}
-const PROPERTIES = {
-    "node.id": ({ id }) => id,
-    "node.hostname": ({ hostname }) => hostname,
-    "node.role": ({ role }) => role,
-    "node.platform.os": ({ os }) => os,
-    "node.platform.arch": ({ architecture }) => architecture,
-};
-/** Whether a node satisfies a constraint (manager/constraint/constraint.go); one that we can't judge counts as satisfied. */
-function satisfies(node, constraint) {
-    const [, key = "", operator, value = ""] = /^\s*(.*?)\s*(==|!=)\s*(.*?)\s*$/.exec(constraint) ?? [];
-    const known = key.toLowerCase();
-    if (operator === undefined || known === "node.ip")
-        return true; // Addresses and their ranges are Swarm's to compare.
-    const label = /^(node|engine)\.labels\.(.+)$/i.exec(key);
-    const labels = label?.[1]?.toLowerCase() === "node" ? node.labels : node.engineLabels;
-    const found = label === null ? PROPERTIES[known]?.(node) : (labels[label[2] ?? ""] ?? "");
-    if (found === undefined)
-        return false; // Swarm matches no node by a key that it does not know.
-    return (found.toLowerCase() === value.toLowerCase()) === (operator === "==");
-}
-/** The drivers of a service's volumes that a node must have. */
-function driversOf(spec) {
-    const named = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts")
-        .filter((mount) => (0,json/* textAt */.$6)(mount, "Type") === "volume")
-        .map((mount) => (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name"));
-    return [...new Set(named)].filter((name) => name !== "" && name !== "local");
-}
-function hasDriver({ volumeDrivers }, driver) {
-    return volumeDrivers.includes(driver) || volumeDrivers.includes(`${driver}:latest`);
-}
-function runs({ os, architecture }, platform) {
-    const [wantedOs, wanted] = [(0,json/* textAt */.$6)(platform, "OS"), normal((0,json/* textAt */.$6)(platform, "Architecture"))];
-    return (wanted === "" || wanted === normal(architecture)) && (wantedOs === "" || wantedOs === os);
-}
-function normal(architecture) {
-    return { x86_64: "amd64", aarch64: "arm64" }[architecture] ?? architecture;
-}
-/** `linux/amd64`, as an image's platform is written. */
-function platformOf({ os, architecture }) {
-    return `${os}/${normal(architecture)}`;
-}
-function reservationOf(spec) {
-    const path = ["TaskTemplate", "Resources", "Reservations"];
-    return {
-        nanoCpus: (0,json/* numberAt */.tk)(spec, ...path, "NanoCPUs"),
-        memoryBytes: (0,json/* numberAt */.tk)(spec, ...path, "MemoryBytes"),
-    };
-}
-/** How many tasks with this reservation fit; infinite where nothing is reserved. */
-function fitting(room, each) {
-    return Math.min(times(room.nanoCpus, each.nanoCpus), times(room.memoryBytes, each.memoryBytes));
-}
-function less(room, taken) {
-    return {
-        nanoCpus: room.nanoCpus - taken.nanoCpus,
-        memoryBytes: room.memoryBytes - taken.memoryBytes,
-    };
-}
-function times(have, need) {
-    return need === 0 ? Infinity : Math.max(Math.floor(have / need), 0);
-}
-
-// EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(792);
-;// CONCATENATED MODULE: ./src/preflight.ts
-
-
-
-
-
-
-
-
-
-
-
-
-
-/**
- * What the file takes for granted and the swarm does not have: external networks, configs and secrets that a service uses. `made` are
- * the names of those that this deployment creates. Told before docker is rehearsed, which would stop at the first; so what is to be passed
- * over is left to docker.
- */
-function lacking({ root }, survey, made, ignored) {
-    const findings = [];
-    const names = { networks: [], configs: [], secrets: [] };
-    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).map(({ value }) => value);
-    const existing = {
-        networks: new Set(survey.networks.flatMap((raw) => [(0,json/* textAt */.$6)(raw, "Name"), (0,json/* textAt */.$6)(raw, "Id")])),
-        configs: new Set(survey.configs.flatMap(({ name, id }) => [name, id])),
-        secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
-    };
-    const used = {
-        networks: new Set(services.flatMap((service) => {
-            const own = (0,references/* networksOf */.Nd)(service).map(({ name }) => name);
-            return own.length === 0 ? ["default"] : own;
-        })),
-        configs: usedOf(services, "configs"),
-        secrets: usedOf(services, "secrets"),
-    };
-    for (const kind of ["networks", "configs", "secrets"]) {
-        const singular = kind.slice(0, -1);
-        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind))) {
-            if (!used[kind].has(key.text) || !(0,configs/* isExternal */.ge)(value))
-                continue;
-            const name = (0,configs/* externalName */.NI)(key.text, value);
-            if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name)))
-                continue;
-            const called = (0,references/* isSubstituted */.ZV)(value) ? key.text : name;
-            const what = `The ${singular} ${called} is external, and`;
-            if (!existing[kind].has(name) && !ignored.has(`missing-${singular}`)) {
-                names[kind].push(name);
-                findings.push(error(`missing-${singular}`, `${what} the swarm has none of this name.`, key.place, CREATE[kind](called)));
-            }
-            else if (kind === "networks" && existing[kind].has(name) && !reachesAll(survey, name)) {
-                if (ignored.has("network-scope"))
-                    continue;
-                names[kind].push(name);
-                const why = `${what} it ends at the manager: its scope is not swarm, so no service can be on it.`;
-                findings.push(error("network-scope", why, key.place, "Create an overlay network, and name that one."));
-            }
-        }
-    }
-    return { findings, names };
-}
-/** Networks that each node has on its own. */
-const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
-const CREATE = {
-    networks: (name) => `Name it in the input "networks", or run: docker network create --driver overlay --attachable ${name}`,
-    configs: (name) => `Give it content or file instead of external, or run: docker config create ${name} FILE`,
-    secrets: (name) => `Give it environment or file instead of external, or run: docker secret create ${name} FILE`,
-};
-function usedOf(services, kind) {
-    const items = services.flatMap((service) => {
-        const list = (0,tree/* get */.Jt)(service, kind);
-        return list?.kind === "sequence" ? list.items : [];
-    });
-    return new Set(items.map((item) => (0,references/* sourceOf */.vz)(item) ?? ""));
-}
-function reachesAll({ networks }, name) {
-    const called = networks.filter((raw) => (0,json/* textAt */.$6)(raw, "Name") === name || (0,json/* textAt */.$6)(raw, "Id") === name);
-    return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
-}
-/**
- * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
- * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
- */
-function preflight(stack, plan, survey) {
-    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
-    const room = roomOf(plan, survey);
-    const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
-        const { wanted } = planned;
-        if (wanted === undefined)
-            return [];
-        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(stack.root, "services")).find(({ key }) => key.text === planned.name);
-        const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && isRunning(task) && task.current);
-        const subject = {
-            name: planned.name,
-            spec: wanted,
-            before: planned.before?.spec,
-            file: entry?.value,
-            place: (entry?.key ?? stack.root).place,
-            tasks,
-            news: newsOf(planned, tasks.length, networkIds),
-            startFirst: (0,json/* textAt */.$6)(wanted, "UpdateConfig", "Order") === "start-first",
-            mode: modeOf(wanted),
-            where: eligibility(wanted, survey.nodes),
-            room,
-        };
-        return SERVICE_RULES.flatMap((rule) => rule(subject, stack.root, survey));
-    });
-    return [...services, ...portsInUse(stack, plan, survey), ...shortLived(plan), ...quorum(survey)];
-}
-/** What is to stop the deployment, and what is only to be said; findings that are to be passed over are in neither. */
-function judged(findings, ignored) {
-    const heeded = findings.filter(({ id }) => !ignored.has(id));
-    const problems = (severity) => heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
-    return {
-        errors: problems("error"),
-        warnings: problems("warning"),
-        passed: findings.filter(({ id }) => ignored.has(id)),
-    };
-}
-function finding(severity, id, message, place, fix) {
-    return { id, severity, problem: { message: `${message} [${id}]`, place, hint: fix } };
-}
-const error = finding.bind(undefined, "error");
-const warning = finding.bind(undefined, "warning");
-function isRunning({ state, desiredState }) {
-    return state === "running" && desiredState === "running";
-}
-function modeOf(spec) {
-    const mode = (0,json.at)(spec, "Mode");
-    if ((0,json/* isObject */.Gv)((0,json.at)(mode, "Global")))
-        return { kind: "global", replicas: 0 };
-    const job = (0,json/* isObject */.Gv)((0,json.at)(mode, "ReplicatedJob")) || (0,json/* isObject */.Gv)((0,json.at)(mode, "GlobalJob"));
-    if (job)
-        return { kind: "job", replicas: 0 };
-    const replicas = (0,json.at)(mode, "Replicated", "Replicas");
-    return { kind: "replicated", replicas: typeof replicas === "number" ? replicas : 1 };
-}
-function newsOf({ before, wanted }, running, networkIds) {
-    if (before === undefined || wanted === undefined)
-        return { isNew: true, replaces: false, places: true };
-    const paths = (0,spec/* differences */.tX)((0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), (0,spec/* canonicalSpec */.Yu)(wanted, networkIds));
-    const template = paths.filter((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
-    const replaces = template.some((path) => !path.startsWith("TaskTemplate.Placement"));
-    const grows = modeOf(wanted).replicas > running && paths.some((path) => path.startsWith("Mode"));
-    return { isNew: false, replaces, places: template.length > 0 || grows };
-}
-/**
- * What is left on each node at least: without what this stack's tasks reserve there that stay throughout the deployment. What is
- * reserved by other stacks is not known, so there may be less.
- */
-function roomOf(plan, survey) {
-    const staying = new Map(plan.services.flatMap(({ change, before }) => before === undefined || change === "update" || change === "create" ? [] : [[before.id, before.spec]]));
-    const room = new Map(survey.nodes.map(({ id, resources }) => [id, resources]));
-    for (const task of survey.tasks) {
-        const spec = staying.get(task.serviceId);
-        const left = room.get(task.nodeId);
-        if (spec === undefined || left === undefined || !isRunning(task) || !task.current)
-            continue;
-        room.set(task.nodeId, less(left, reservationOf(spec)));
-    }
-    return room;
-}
-/** `deploy.placement`, or as much of the way there as the file has. */
-function preflight_placeOf({ file, place }, ...path) {
-    for (let length = path.length; length > 0; length -= 1) {
-        const node = (0,tree/* get */.Jt)(file, ...path.slice(0, length));
-        if (node !== undefined && !(0,tree/* isNull */.kZ)(node))
-            return node.place;
-    }
-    return place;
-}
-function count(n, noun) {
-    return `${n} ${noun}${n === 1 ? "" : "s"}`;
-}
-const BARS = {
-    constraints: (n) => `${count(n, "node")} ${n === 1 ? "does" : "do"} not satisfy the constraints`,
-    down: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} down`,
-    drained: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} drained`,
-    paused: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} paused`,
-    driver: (n) => `${count(n, "node")} ${n === 1 ? "lacks" : "lack"} the volume driver`,
-    platform: (n) => `${count(n, "node")} ${n === 1 ? "has" : "have"} another platform`,
-};
-function preflight_inWords(barred) {
-    return [...barred].map(([bar, nodes]) => BARS[bar](nodes.length)).join(", ");
-}
-/** Some task has to run, and no node may take it. */
-const noNode = (subject) => {
-    const { name, spec, news, mode, where, file } = subject;
-    const { nodes, barred } = where;
-    const wantsNone = mode.kind === "replicated" && mode.replicas === 0;
-    if (!news.places || wantsNone || nodes.length > 0 || barred.size === 0)
-        return [];
-    if (!news.isNew && !news.replaces && barred.has("paused"))
-        return []; // What runs on a paused node stays there.
-    const tell = mode.kind === "replicated" ? error : warning; // A global service without a node has nothing to wait for.
-    const nowhere = `Service ${name} has no node to run on: ${preflight_inWords(barred)}.`;
-    if (barred.has("platform")) {
-        const place = preflight_placeOf(subject, "image");
-        return [
-            tell("image-platform", nowhere, place, `${builtFor(spec)} Build it for ${platformsOf(barred)} too.`),
-        ];
-    }
-    if (barred.has("driver")) {
-        const fix = `Install ${driversOf(spec).join(", ")} on a node, or use another driver.`;
-        return [tell("missing-volume-driver", nowhere, preflight_placeOf(subject, "volumes"), fix)];
-    }
-    const constraints = constraintsOf(spec);
-    const secret = isSecret((0,tree/* get */.Jt)(file, "deploy", "placement"));
-    const which = constraints.length === 0 || secret ? "" : ` (${constraints.join(", ")})`;
-    const fix = barred.has("constraints")
-        ? `Change its constraints${which}, or give a node what they ask for: docker node update --label-add KEY=VALUE NODE`
-        : "Bring a node back: docker node update --availability active NODE";
-    return [tell("no-eligible-node", nowhere, preflight_placeOf(subject, "deploy", "placement", "constraints"), fix)];
-};
-/** Whether anything below was made from a variable, and so may not be repeated. */
-function isSecret(node) {
-    if (node === undefined)
-        return false;
-    if (node.kind === "scalar")
-        return (0,references/* isSubstituted */.ZV)(node);
-    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(isSecret);
-}
-function builtFor(spec) {
-    const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms").map((each) => `${(0,json/* textAt */.$6)(each, "OS")}/${(0,json/* textAt */.$6)(each, "Architecture")}`);
-    return `The image is built for ${[...new Set(platforms)].join(", ")} only.`;
-}
-function platformsOf(barred) {
-    return [...new Set((barred.get("platform") ?? []).map(platformOf))].join(", ");
-}
-const someNodesOnly = (subject) => {
-    const { name, spec, news, where } = subject;
-    const others = where.barred.get("platform") ?? [];
-    if (!news.places || others.length === 0 || where.nodes.length === 0)
-        return [];
-    const total = others.length + where.nodes.length;
-    const message = `The image of service ${name} runs on ${where.nodes.length} of the ${count(total, "node")} that it could use. ${builtFor(spec)}`;
-    const fix = `Build it for ${platformsOf(where.barred)} too, or say by a constraint that this is meant.`;
-    return [warning("image-platform", message, preflight_placeOf(subject, "image"), fix)];
-};
-/** Ports of the node itself, of a number that the file says. */
-function hostPortsOf(spec) {
-    return portsOf(spec).filter(({ port, onHost }) => onHost && port > 0);
-}
-function portsOf(spec) {
-    return (0,json/* listAt */.gT)(spec, "EndpointSpec", "Ports").map((each) => ({
-        port: (0,json/* numberAt */.tk)(each, "PublishedPort"),
-        protocol: (0,json/* textAt */.$6)(each, "Protocol") || "tcp",
-        onHost: (0,json/* textAt */.$6)(each, "PublishMode") === "host",
-    }));
-}
-function mostPerNode(spec) {
-    return (0,json/* numberAt */.tk)(spec, "TaskTemplate", "Placement", "MaxReplicas") || Infinity;
-}
-const tooFewNodes = (subject) => {
-    const { name, spec, news, mode, where } = subject;
-    const [port] = hostPortsOf(spec);
-    const each = Math.min(mostPerNode(spec), port === undefined ? Infinity : 1);
-    const most = each * where.nodes.length;
-    if (!news.places || mode.kind !== "replicated" || where.nodes.length === 0 || mode.replicas <= most)
-        return [];
-    const byPort = port !== undefined && each === 1;
-    const why = byPort ? `each can publish port ${port.port} once` : `max_replicas_per_node is ${each}`;
-    const message = `Service ${name} wants ${count(mode.replicas, "replica")}, and ${count(where.nodes.length, "node")} can run ${most}: ${why}.${rest(where)}`;
-    const place = preflight_placeOf(subject, ...(byPort ? ["ports"] : ["deploy", "placement", "max_replicas_per_node"]));
-    return [error("too-few-nodes", message, place, `Write at most replicas: ${most}, or add nodes.`)];
-};
-function rest({ barred }) {
-    return barred.size === 0 ? "" : ` Of the others, ${preflight_inWords(barred)}.`;
-}
-function amount({ nanoCpus, memoryBytes }) {
-    const cpus = nanoCpus === 0 ? [] : [`${Math.round(nanoCpus / 1e7) / 100} CPUs`];
-    const memory = memoryBytes === 0 ? [] : [`${Math.round(memoryBytes / 2 ** 20)} MiB`];
-    return [...cpus, ...memory].join(" and ");
-}
-/** A reservation that the nodes could not hold if they were empty. */
-const tooMuch = (subject) => {
-    const { name, spec, news, mode, where } = subject;
-    const each = reservationOf(spec);
-    const holding = where.nodes.map(({ resources }) => fitting(resources, each));
-    if (!news.places || where.nodes.length === 0 || mode.kind === "job")
-        return [];
-    const most = holding.reduce((sum, n) => sum + n, 0);
-    const enough = mode.kind === "global" ? holding.every((n) => n > 0) : most >= mode.replicas;
-    if (enough)
-        return [];
-    const sizes = [...new Set(where.nodes.map(({ resources }) => amount(resources)))].join("; ");
-    const room = most === 0
-        ? "none of the nodes that may run it has as much"
-        : mode.kind === "global"
-            ? "not each node that is to run it has as much"
-            : `the nodes that may run it hold ${most} of its ${count(mode.replicas, "replica")}`;
-    const message = `A task of service ${name} reserves ${amount(each)}, and ${room} (${count(where.nodes.length, "node")}: ${sizes}).${rest(where)}`;
-    const place = preflight_placeOf(subject, "deploy", "resources", "reservations");
-    return [error("reservation-too-large", message, place, "Reserve less, or add nodes.")];
-};
-/** What the old task holds as long as the new one waits for it, if start-first is in the file or by default. */
-const besideTheOld = (subject) => {
-    const { spec, before, news, startFirst, mode, where, tasks } = subject;
-    if (!startFirst || mode.kind === "job" || where.nodes.length === 0)
-        return [];
-    const shrinks = mode.kind === "replicated" && mode.replicas < tasks.length; // The tasks that are too many go first.
-    if (!news.isNew && (!news.replaces || shrinks))
-        return [];
-    const onNode = new Map();
-    for (const { nodeId } of tasks)
-        onNode.set(nodeId, (onNode.get(nodeId) ?? 0) + 1);
-    const running = (node) => onNode.get(node.id) ?? 0;
-    const stuck = (blocked) => mode.kind === "global"
-        ? where.nodes.some((node) => running(node) > 0 && blocked(node))
-        : tasks.length > 0 && where.nodes.every(blocked);
-    return [
-        ...hostPortHeld(subject, stuck, running, before),
-        ...limitReached(subject, stuck, running),
-        ...noRoomBeside(subject, stuck, running, reservationOf(spec), reservationOf(before ?? {})),
-    ];
-};
-const STOP_FIRST = "Write order: stop-first under deploy.update_config";
-/** Where `order` stands in the file; ours has its place nearby. */
-function orderOf(subject) {
-    return preflight_placeOf(subject, "deploy", "update_config", "order");
-}
-function hostPortHeld(subject, stuck, running, before) {
-    const { name, spec, news, mode, where } = subject;
-    const nodes = count(where.nodes.length, "node");
-    if (news.isNew) {
-        const [port] = hostPortsOf(spec);
-        const fills = mode.kind === "global" || mode.replicas >= where.nodes.length;
-        if (port === undefined || !fills)
-            return [];
-        const message = `Service ${name} publishes port ${port.port} in host mode and fills the ${nodes} that it may run on, so with start-first its next update will wait for that port for ever.`;
-        return [warning("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}.`)];
-    }
-    const held = hostPortsOf(before);
-    const port = hostPortsOf(spec).find((each) => held.some((other) => other.port === each.port && other.protocol === each.protocol));
-    if (port === undefined || !stuck((node) => running(node) > 0))
-        return [];
-    const message = `Service ${name} publishes port ${port.port} in host mode and runs on each of the ${nodes} that it may use, so with start-first a new task waits for ever for the port that the old one holds.`;
-    return [
-        error("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}, or publish in ingress mode.`),
-    ];
-}
-function limitReached(subject, stuck, running) {
-    const { name, spec, news, mode, where } = subject;
-    const most = mostPerNode(spec);
-    if (most === Infinity || mode.kind === "global")
-        return [];
-    const limit = `max_replicas_per_node: ${most} on ${count(where.nodes.length, "node")}`;
-    if (news.isNew) {
-        if (mode.replicas < most * where.nodes.length)
-            return [];
-        const message = `Service ${name} fills its nodes with ${count(mode.replicas, "replica")} (${limit}), so with start-first its next update will have no room for one more task.`;
-        return [warning("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
-    }
-    if (!stuck((node) => running(node) >= most))
-        return [];
-    const message = `Service ${name} has no room for one more task, which start-first needs: its ${count(subject.tasks.length, "task")} fill the limit (${limit}).`;
-    return [error("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
-}
-function noRoomBeside(subject, stuck, running, each, old) {
-    const { name, news, room, where } = subject;
-    const empty = (node) => room.get(node.id) ?? node.resources;
-    const beside = (node) => {
-        const taken = running(node);
-        return less(empty(node), { nanoCpus: old.nanoCpus * taken, memoryBytes: old.memoryBytes * taken });
-    };
-    const fits = where.nodes.some(({ resources }) => fitting(resources, each) > 0);
-    if (news.isNew || !fits || !stuck((node) => fitting(beside(node), each) === 0))
-        return [];
-    const best = where.nodes.map(beside).toSorted((a, b) => b.memoryBytes - a.memoryBytes)[0];
-    const left = best === undefined
-        ? ""
-        : ` Beside what this stack's tasks reserve, the ${where.nodes.length === 1 ? "node has" : `roomiest of ${where.nodes.length} nodes has`} ${amount(best) || "nothing"} left.`;
-    const message = `A new task of service ${name} reserves ${amount(each)}, and with start-first it would wait for ever for room beside the old ones.${left}`;
-    const fix = `${STOP_FIRST}, reserve less, or add a node.`;
-    return [error("start-first-no-room", message, orderOf(subject), fix)];
-}
-const onHostNetwork = (subject, root) => {
-    const { name, startFirst, file } = subject;
-    const shares = file !== undefined && (0,references/* networksOf */.Nd)(file).some((network) => (0,defaults/* isHostNetwork */.PQ)(root, network.name));
-    if (!startFirst || !shares)
-        return [];
-    const message = `Service ${name} shares its node's own network, where a port can be listened on once: with start-first a new task meets the old one there.`;
-    return [warning("start-first-host-network", message, orderOf(subject), `${STOP_FIRST}.`)];
-};
-/** By the last part of their image's name. */
-const DATABASES = /^(postgres|postgresql|postgis|timescaledb|pgvector|mysql|mysql-server|mariadb|percona|percona-server|mongo|mongodb|mongodb-community-server|redis|redis-stack|redis-stack-server|valkey|influxdb|couchdb|neo4j|cassandra|clickhouse|clickhouse-server|rabbitmq|etcd)$/;
-const singleWriter = (subject) => {
-    const { name, spec, startFirst } = subject;
-    const image = (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
-    const [kind = ""] = ((0,image_reference/* parseImageReference */.o_)(image)?.path ?? "").split("/").toReversed();
-    const volume = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts").find(isOwnLocalVolume);
-    if (!startFirst || volume === undefined || !DATABASES.test(kind))
-        return [];
-    const message = `Service ${name} is a ${kind} with a local volume, and starts first: during an update two of them have the same files, or the new one, on another node, has none.`;
-    return [warning("start-first-single-writer", message, orderOf(subject), `${STOP_FIRST}.`)];
-};
-function isOwnLocalVolume(mount) {
-    const driver = (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name");
-    const named = (0,json/* textAt */.$6)(mount, "Type") === "volume" && (0,json/* textAt */.$6)(mount, "Source") !== "";
-    return named && (driver === "" || driver === "local") && (0,json.at)(mount, "ReadOnly") !== true;
-}
-const noHealthcheck = (subject) => {
-    const { name, spec, startFirst } = subject;
-    const [test] = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
-    if (!startFirst || test !== "NONE")
-        return [];
-    const message = `Service ${name} has its healthcheck disabled: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
-    return [
-        warning("start-first-no-healthcheck", message, preflight_placeOf(subject, "healthcheck"), "Give it a healthcheck."),
-    ];
-};
-const goesOn = (subject) => {
-    if ((0,json/* textAt */.$6)(subject.spec, "UpdateConfig", "FailureAction") !== "continue")
-        return [];
-    const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
-    const place = preflight_placeOf(subject, "deploy", "update_config", "failure_action");
-    return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
-};
-/** What an engine does where a healthcheck does not say. */
-const PROBES = { intervalMs: 30_000, retries: 3 };
-const NANOS = 1e6;
-const shortMonitor = (subject) => {
-    const { name, spec, file } = subject;
-    const check = (0,json.at)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck");
-    const [test] = (0,json/* listAt */.gT)(check, "Test");
-    const written = (0,tree/* get */.Jt)(file, "deploy", "update_config", "monitor");
-    const monitorMs = (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Monitor") / NANOS;
-    if (written === undefined || test === undefined || test === "NONE" || monitorMs === 0)
-        return [];
-    const intervalMs = (0,json/* numberAt */.tk)(check, "Interval") / NANOS || PROBES.intervalMs;
-    const retries = (0,json/* numberAt */.tk)(check, "Retries") || PROBES.retries;
-    if (monitorMs >= intervalMs * retries)
-        return [];
-    const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
-    const fix = "Give a longer monitor, or a quicker healthcheck.";
-    return [warning("monitor-too-short", message, written.place, fix)];
-};
-/** Fields that an engine leaves out in silence where it is older than them (moby: daemon/server/router/swarm/helpers.go). */
-const SINCE = [
-    {
-        what: "healthcheck.start_interval",
-        path: ["healthcheck", "start_interval"],
-        engine: "25.0",
-        has: (spec) => (0,json/* numberAt */.tk)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "StartInterval") > 0,
-    },
-    {
-        what: "a mode that is a job",
-        path: ["deploy", "mode"],
-        engine: "20.10",
-        has: (spec) => modeOf(spec).kind === "job",
-    },
-    {
-        what: "max_replicas_per_node",
-        path: ["deploy", "placement", "max_replicas_per_node"],
-        engine: "19.03",
-        has: (spec) => mostPerNode(spec) < Infinity,
-    },
-];
-const olderThanAsked = (subject, _root, { info }) => {
-    const version = (0,json/* textAt */.$6)(info, "ServerVersion");
-    if (!/^\d+\.\d+/.test(version))
-        return [];
-    return SINCE.filter(({ engine, has }) => isOlder(version, engine) && has(subject.spec)).map(({ what, path, engine }) => {
-        const message = `Service ${subject.name} has ${what}, which engines know since ${engine}; the manager's is ${version} and leaves it out.`;
-        return warning("engine-too-old", message, preflight_placeOf(subject, ...path), "Update the engine, or take it out.");
-    });
-};
-function isOlder(version, than) {
-    const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
-    const [wantedMajor = 0, wantedMinor = 0] = than.split(".").map(Number);
-    return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
-}
-const SERVICE_RULES = [
-    noNode,
-    someNodesOnly,
-    tooFewNodes,
-    tooMuch,
-    besideTheOld,
-    onHostNetwork,
-    singleWriter,
-    noHealthcheck,
-    goesOn,
-    shortMonitor,
-    olderThanAsked,
-];
-/** By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts); who is in the file too is told by its line already. */
-function portsInUse({ root }, plan, { takenPorts }) {
-    const inFile = new Set(plan.services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted.Name])));
-    const others = takenPorts.filter(({ service }) => !inFile.has(service));
-    return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
-        const other = others.find((each) => each.port === port && each.protocol === protocol && !(each.onHost && onHost));
-        if (port === 0 || other === undefined)
-            return [];
-        const own = other.stack === plan.stack;
-        const whose = own
-            ? "which the file has no more"
-            : other.stack === ""
-                ? "of no stack"
-                : `of the stack ${other.stack}`;
-        const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other.service} (${whose}) has already.`;
-        const fix = own
-            ? `Publish another port, or remove that service first: docker service rm ${other.service}`
-            : "Publish another port, or take it from the other service first.";
-        const service = (0,tree/* get */.Jt)(root, "services", name);
-        const place = ((0,tree/* get */.Jt)(service, "ports") ?? service ?? root).place;
-        return [error("port-in-use", message, place, fix)];
-    }));
-}
-/** Credentials that are known to end within hours, by their looks; none of it is ever repeated. */
-const SHORT_LIVED = [
-    { what: "a token of the job (GITHUB_TOKEN)", is: (_username, password) => password.startsWith("ghs_") },
-    {
-        what: "a token of Amazon ECR (12 hours)",
-        is: (username, _password, domain) => username === "AWS" && /\.dkr\.ecr\./.test(domain),
-    },
-    { what: "a Google access token (an hour)", is: (username) => username === "oauth2accesstoken" },
-    {
-        what: "a token of Azure's registry (hours)",
-        is: (username, _password, domain) => /^0{8}-(0{4}-){3}0{12}$/.test(username) && domain.endsWith(".azurecr.io"),
-    },
-];
-function shortLived(plan) {
-    const told = new Map();
-    for (const { wanted, auth } of (0,src_plan/* changed */.tD)(plan)) {
-        const domain = (0,image_reference/* parseImageReference */.o_)((0,json/* textAt */.$6)(wanted, "TaskTemplate", "ContainerSpec", "Image"))?.domain ?? "";
-        const { username, password } = credentialIn(auth);
-        const found = SHORT_LIVED.find(({ is }) => is(username, password, domain));
-        if (found !== undefined)
-            told.set(domain, found.what);
-    }
-    return [...told].map(([domain, what]) => warning("short-lived-credential", `What the swarm keeps for its pulls from ${domain} is ${what}: once it has ended, a task that moves to another node can't pull a private image.`, undefined, 'Give "pull-username" and "pull-password": a token that lives long and may only read.'));
-}
-/** What an X-Registry-Auth value holds. */
-function credentialIn(auth) {
-    let raw = {};
-    try {
-        raw = JSON.parse(Buffer.from(auth ?? "", "base64url").toString("utf8"));
-    }
-    catch {
-        // Docker sends an empty value where it has none.
-    }
-    return { username: (0,json/* textAt */.$6)(raw, "username"), password: (0,json/* textAt */.$6)(raw, "password") };
-}
-function quorum({ nodes }) {
-    const managers = nodes.filter(({ role }) => role === "manager");
-    const reachable = managers.filter(({ reachability }) => reachability === "reachable").length;
-    const needed = Math.floor(managers.length / 2) + 1;
-    if (managers.length < 2 || reachable > needed)
-        return [];
-    const message = `Of ${managers.length} managers ${reachable} can be reached, and the swarm needs ${needed}: ${reachable < needed ? "it has no quorum" : "with one more lost, nothing can be deployed or moved any more"}.`;
-    const fix = reachable < managers.length
-        ? "Bring the lost manager back, or take it out: docker node demote NODE"
-        : "Have three managers, which bear the loss of one, or only one.";
-    return [warning("manager-quorum", message, undefined, fix)];
-}
-
-// EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1111);
-;// CONCATENATED MODULE: ./src/sources.ts
-
-
-
-
-
-
-
-
-/** Reads the stack files and the env file, as far as they can be read. */
-function readSources(stack, files) {
-    const missing = [];
-    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
-    const read = found.flatMap((path) => {
-        const bytes = files.read(path);
-        if (bytes === undefined)
-            missing.push(unreadable("stack-file", path, files));
-        return bytes === undefined ? [] : [{ path: (0,paths/* cleanPath */.t)("", path), bytes }];
-    });
-    const envFile = readEnvFile(stack.envFile, files, missing);
-    const malformed = [];
-    const warnings = [];
-    const templates = parseAll(read, malformed, warnings);
-    const folder = folderOf((0,paths/* cleanPath */.t)("", found[0] ?? ""));
-    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
-}
-function defaultFile(files, problems) {
-    const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
-    if (path !== undefined)
-        return [path];
-    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
-    problems.push({ message: `There is no stack file: none of ${inputs/* STACK_FILES */.dN.join(", ")} exists.`, hint });
-    return [];
-}
-function parseAll(files, malformed, warnings) {
-    return files.flatMap(({ path, bytes }) => {
-        try {
-            return [(0,stack_file/* parseStackFile */.S)(bytes, path, warnings)];
-        }
-        catch (error) {
-            if (!(error instanceof src_errors/* StackFileError */.Ne))
-                throw error;
-            malformed.push(...error.problems);
-            return [];
-        }
-    });
-}
-function readEnvFile(path, files, problems) {
-    if (path === undefined)
-        return undefined;
-    const bytes = files.read(path);
-    if (bytes === undefined) {
-        problems.push(unreadable("env-file", path, files));
-        return undefined;
-    }
-    const refused = (0,configs/* refusedBySwarm */.Aw)(bytes.byteLength);
-    if (refused === undefined)
-        return { path, bytes };
-    problems.push({ message: `The env file "${path}" ${refused}.` });
-    return undefined;
-}
-function unreadable(input, path, files) {
-    const folder = folderOf(path);
-    const names = files.list(folder);
-    const near = (0,interpolate/* nearest */.p)(path.split("/").pop() ?? path, names);
-    const exists = files.exists(path);
-    const what = exists ? "can't be read as a file" : "does not exist";
-    const prefix = folder === "." ? "" : `${folder}/`;
-    const hint = near !== undefined && !exists
-        ? `Did you mean ${prefix}${near}?`
-        : "Paths start at the workspace; is actions/checkout missing before this step?";
-    return { message: `"${input}" is "${path}", which ${what}.`, hint };
-}
-function folderOf(path) {
-    const slash = path.lastIndexOf("/");
-    return slash === -1 ? "." : path.slice(0, slash) || "/";
-}
-
-;// CONCATENATED MODULE: ./src/prepare.ts
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
-const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
-function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
-    const { stack, image } = inputs;
-    const { folder } = sources;
-    return (0,render/* render */.XX)({
-        templates: sources.templates,
-        unread: sources.unread,
-        stack: stack.name,
-        variables: stack.variables,
-        secrets: stack.secrets,
-        environment: world.environment,
-        strict: stack.strict,
-        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
-        envFile: sources.envFile,
-        envConfig: stack.envConfig,
-        namingKey: naming.key,
-        taken: naming.taken,
-        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
-        image: { ...image, digest },
-        commit: world.run.sha,
-        dockerMajor,
-    });
-}
-/** Lets an earlier update come to rest, resolves every image, and plans; refuses what can't work. */
-async function prepare(digest, found, deployment, session) {
-    const { inputs, sources, world, dockerMajor, facts } = deployment;
-    const { voice } = world;
-    await refuseOlder(inputs, found.survey, world);
-    const survey = await settled(found.survey, {
-        stack: inputs.stack.name,
-        swarm: session.swarm,
-        clock: world.clock,
-        voice,
-        timeoutMs: inputs.rollout.timeoutMs,
-    });
-    const namingKey = namingKeyOf(survey, deployment.draft);
-    const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
-    const rendered = renderWith(digest, naming, deployment);
-    facts.configName = rendered.envConfigName;
-    const lookup = survey === found.survey ? found.images : new ImageLookup(session); // After a wait, what registries said is old.
-    const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
-    const stack = (0,render/* pinned */.dp)(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
-    const told = new Set(deployment.draft.warnings.map(src_errors/* describe */.q0));
-    const untold = rendered.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
-    for (const warning of [...untold, ...images.warnings])
-        voice.warn(warning);
-    const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
-    const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
-    (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
-    const { networks, prune } = inputs.stack;
-    const { ignoreFindings } = inputs;
-    const made = new Set([...networks, ...objects.map(({ name }) => name)]);
-    const missing = lacking(stack, survey, made, ignoreFindings);
-    const request = {
-        stack,
-        objects,
-        survey,
-        images: images.answers,
-        networks,
-        lacking: missing.names,
-        prune,
-        folder: sources.folder,
-        dockerMajor,
-    };
-    const plan = await planning_plan(request, session, voice);
-    facts.plan = plan;
-    facts.services = plan.services.map(plannedResult);
-    voice.group("Plan");
-    (0,report/* planLines */.HN)(plan).forEach((line) => voice.say(line));
-    refusePaused(plan);
-    voice.endGroup();
-    heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
-    return { stack, survey, plan, objects, images };
-}
-/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
-const NAMING_KEY = "swarm-stack-deploy_naming-key";
-/**
- * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
- * has secrets makes it and creates it with its other configs. Should two do so at once, the slower one's secrets get new names the
- * next time: one roll too many, nothing lost.
- */
-function namingKeyOf(survey, draft) {
-    const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
-    if (existing !== undefined)
-        return { bytes: existing, isNew: false };
-    const isNew = draft.objects.some(({ kind }) => kind === "secret");
-    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : DRAFT_NAMES.key, isNew };
-}
-/** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
-function takenByOthers(survey, stack) {
-    const others = (objects) => new Set(objects
-        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
-        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
-    const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
-    return (kind, name) => names[kind].has(name);
-}
-function namingKeyObject(bytes) {
-    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
-    return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
-}
-function plannedResult({ name, change, before, wanted }) {
-    return {
-        name,
-        change,
-        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
-        imageSent: (0,report/* imageOf */.dT)(wanted),
-        imageAfter: (0,report/* imageOf */.dT)(wanted ?? before?.spec),
-        state: change,
-        detail: "",
-        durationMs: undefined,
-    };
-}
-/** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
-function heed(findings, ignored, voice) {
-    const { errors, warnings, passed } = judged(findings, ignored);
-    for (const { problem } of passed)
-        voice.say(`Passed over, as "ignore-findings" says: ${(0,src_errors/* describe */.q0)(problem)}`);
-    warnings.forEach((warning) => voice.warn(warning));
-    if (errors.length > 0)
-        throw new src_errors/* PreflightError */.wG(errors);
-}
-/** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
-function refusePaused(plan) {
-    const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
-        if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
-            return [];
-        const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
-        return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
-    });
-    if (problems.length > 0)
-        throw new src_errors/* PreflightError */.wG(problems);
-}
-function objectLabels(object, { inputs, world }) {
-    const labels = new Map(object.labels);
-    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
-    const own = {
-        stack: inputs.stack.name,
-        key: object.key,
-        version: inputs.image.version,
-        commit: world.run.sha,
-        run: world.run.runUrl,
-    };
-    for (const [key, value] of Object.entries(own))
-        labels.set(`swarm-stack-deploy.${key}`, value);
-    return labels;
-}
-
-// EXTERNAL MODULE: ./src/together.ts
-var together = __nccwpck_require__(5749);
-;// CONCATENATED MODULE: ./src/restore.ts
-
-
-
-
-
-
-
-
-/** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
-const TRIES = 5;
-const restore_AGAIN_MS = 400;
-/**
- * Puts back what this run has sent: earlier specs return, all at once, then new services go. Only what still is as it was sent is
- * touched: what somebody else has changed since is theirs. `sent` holds full names.
- */
-async function restore(plan, sent, swarm, clock, voice) {
-    const services = [];
-    const removed = [];
-    const failed = new Map();
-    const [names, first] = await (0,together/* together */.b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
-    const look = async () => await swarm.services(plan.stack);
-    const affected = (0,src_plan/* changed */.tD)(plan).filter(({ wanted }) => sent.has((0,json/* textAt */.$6)(wanted, "Name")));
-    const trying = async (name, work) => {
-        try {
-            await work();
-        }
-        catch (error) {
-            failed.set((0,src_errors/* messageOf */.bD)(error), [...(failed.get((0,src_errors/* messageOf */.bD)(error)) ?? []), name]);
-            voice.say(`${name}: could not be put back: ${(0,src_errors/* messageOf */.bD)(error)}`);
-        }
-    };
-    const back = async ({ name, before, wanted }) => {
-        if (before === undefined)
-            return;
-        await trying(name, async () => {
-            await putBack(before, { first, look, swarm, asSent: asSent(wanted, names), names, clock });
-            services.push({ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: before.spec });
-            voice.say(`${name}: back to what ran before.`);
-        });
-    };
-    const remove = async ({ name, before, wanted }) => {
-        if (before !== undefined)
-            return;
-        await trying(name, async () => {
-            const live = first.find((service) => service.name === (0,json/* textAt */.$6)(wanted, "Name"));
-            if (live === undefined)
-                return;
-            if (!same(live.spec, asSent(wanted, names), names.networkIds))
-                throw new Error(SOMEBODY_ELSE);
-            await swarm.removeService(live.id);
-            removed.push(name);
-            voice.say(`${name}: removed, since this deployment created it.`);
-        });
-    };
-    await (0,together/* together */.b)(affected.map(back));
-    await (0,together/* together */.b)(affected.map(remove));
-    const failures = [...failed].map(([why, all]) => `${all.join(", ")}: ${why}`);
-    return { services, removed, failures };
-}
-function asSent(wanted, { ids, networkIds }) {
-    return (0,spec/* canonicalSpec */.Yu)((0,src_plan/* withRealIds */.hm)(wanted ?? {}, ids), networkIds);
-}
-/** Of everything that a spec may refer to, as it is now. */
-async function namesOf(stack, swarm) {
-    const { networks, configs, secrets } = await swarm.survey(stack);
-    const networkIds = (0,spec/* networkIdsOf */.Ub)(networks);
-    const objects = [...configs, ...secrets].map(({ name, id }) => [name, id]);
-    return { networkIds, ids: new Map([...networkIds, ...objects]) };
-}
-const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
-async function putBack(before, way) {
-    const { networkIds } = way.names;
-    for (let attempt = 1, services = way.first;; attempt += 1, services = await way.look()) {
-        const live = services.find((service) => service.id === before.id);
-        if (live === undefined)
-            throw new Error("it was removed meanwhile");
-        // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
-        if (same(live.spec, (0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), networkIds))
-            return;
-        if (!same(live.spec, way.asSent, networkIds))
-            throw new Error(SOMEBODY_ELSE);
-        try {
-            await way.swarm.updateService(live, before.spec, undefined);
-            return;
-        }
-        catch (error) {
-            if (attempt === TRIES || !/out of sequence/.test((0,src_errors/* messageOf */.bD)(error)))
-                throw error;
-            await way.clock.sleep(restore_AGAIN_MS);
-        }
-    }
-}
-function same(live, canonical, networkIds) {
-    return JSON.stringify((0,spec/* canonicalSpec */.Yu)(live, networkIds)) === JSON.stringify(canonical);
-}
-
+// EXTERNAL MODULE: ./src/restore.ts
+var restore = __nccwpck_require__(3821);
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(9042);
 // EXTERNAL MODULE: ./src/failing-task.ts + 1 modules
 var failing_task = __nccwpck_require__(301);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(2685);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(8953);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
 ;// CONCATENATED MODULE: ./src/watch.ts
 
 
@@ -25751,7 +24040,7 @@ async function watch(swarm, clock, voice, request) {
         stableMs: undefined,
         end: undefined,
     };
-    for await (last of observe(swarm, clock, request)) {
+    for await (last of (0,observe/* observe */.l)(swarm, clock, request)) {
         for (const [name, verdict] of last.verdicts) {
             if (verdict.kind === "converged")
                 convergedAt.set(name, convergedAt.get(name) ?? last.elapsedMs);
@@ -25831,36 +24120,36 @@ const STABLE_AGAIN_MS = 5000;
  * What becomes of the stack after a failure: put back, or kept, as the workflow says. `error` is what interrupted the rollout, if
  * anything did; it stays the story, and that putting things back failed as well is told beside it.
  */
-async function aftermath(plan, sent, deployment, session, error) {
-    const { facts, world } = deployment;
+async function aftermath(plan, sent, rollout, session, error) {
+    const { facts, world } = rollout;
     world.voice.endGroup();
-    facts.aftermath = await whatBecame(plan, sent, deployment, session, error);
+    facts.aftermath = await whatBecame(plan, sent, rollout, session, error);
     facts.aftermath.forEach((line) => world.voice.say(line));
 }
-async function whatBecame(plan, sent, deployment, session, error) {
-    const { facts, inputs, world } = deployment;
+async function whatBecame(plan, sent, rollout, session, error) {
+    const { facts, inputs, world } = rollout;
     if (sent.size === 0)
         return ["No service was changed."];
     // Who has lost the lock may not put anything back either: somebody else works on the stack.
-    if (error instanceof src_errors/* LockError */.Ku)
+    if (error instanceof errors/* LockError */.Ku)
         return [GOES_ON];
-    if (error instanceof src_errors/* Cancelled */.cJ)
-        return await startBack(plan, sent, deployment, session);
+    if (error instanceof errors/* Cancelled */.cJ)
+        return await startBack(plan, sent, rollout, session);
     // A manager that could not be reached until the deadline is not waited for as long once more.
     const { timeoutMs, onFailure } = inputs.rollout;
     session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
     try {
         return onFailure === "keep"
-            ? await keep(plan, deployment, session)
-            : await aftermath_putBack(plan, sent, deployment, session);
+            ? await keep(plan, rollout, session)
+            : await putBack(plan, sent, rollout, session);
     }
     catch (second) {
-        if (second instanceof src_errors/* Cancelled */.cJ)
-            return await startBack(plan, sent, deployment, session);
+        if (second instanceof errors/* Cancelled */.cJ)
+            return await startBack(plan, sent, rollout, session);
         const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
         facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
         return [
-            `${failed}: ${(0,src_errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
+            `${failed}: ${(0,errors/* messageOf */.bD)(second)} The swarm was sent ${[...sent].join(", ")}; look at it with \`docker stack ps\`.`,
         ];
     }
 }
@@ -25871,7 +24160,7 @@ async function startBack(plan, sent, { facts, inputs, world }, session) {
         return [GOES_ON];
     const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
     try {
-        const { services, removed, failures } = await restore(plan, sent, session.lastSwarm, atOnce, world.voice);
+        const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.lastSwarm, atOnce, world.voice);
         const names = services.map(({ name }) => name);
         facts.services = facts.services.map((service) => afterRestore(service, names, removed));
         return [
@@ -25882,7 +24171,7 @@ async function startBack(plan, sent, { facts, inputs, world }, session) {
         ].filter((line) => line !== "");
     }
     catch (error) {
-        return [`${GOES_ON} (${(0,src_errors/* messageOf */.bD)(error)})`];
+        return [`${GOES_ON} (${(0,errors/* messageOf */.bD)(error)})`];
     }
 }
 function restoredWords(removed, failures) {
@@ -25901,11 +24190,11 @@ async function keep(plan, { facts }, session) {
     });
     return [KEPT];
 }
-async function aftermath_putBack(plan, sent, deployment, session) {
-    const { facts, world } = deployment;
+async function putBack(plan, sent, rollout, session) {
+    const { facts, world } = rollout;
     world.voice.group("Put the stack back as it was");
-    const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
-    const good = await runsAgain(services, plan, deployment, session);
+    const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.swarm, world.clock, world.voice);
+    const good = await runsAgain(services, plan, rollout, session);
     world.voice.endGroup();
     const names = services.map(({ name }) => name);
     facts.services = facts.services.map((service) => afterRestore(service, names, removed));
@@ -25950,6 +24239,10 @@ function afterRestore(service, restored, removed) {
     return service;
 }
 
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(2880);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
 
 
@@ -25962,50 +24255,48 @@ function afterRestore(service, restored, removed) {
 
 
 
-/** Sends, watches and judges; afterwards prunes, or deals with the failure. */
-async function carryOut(prepared, deployment, session) {
-    const { facts, inputs, world } = deployment;
+/** Sends, watches and judges; afterwards prunes, or deals with the failure. Whether all of it runs. */
+async function carryOut(prepared, send, rollout, session) {
+    const { facts, inputs, world } = rollout;
     const { plan } = prepared;
     /** Full names of the services that this run itself has created or updated. */
     const sent = new Set();
     world.voice.group((0,src_plan/* isEmpty */.Im)(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
     let seen;
     try {
-        seen = await sendAndWatch(prepared, sent, deployment, session);
+        seen = await sendAndWatch(prepared, send, sent, rollout, session);
     }
     catch (error) {
-        await aftermath(plan, sent, deployment, session, error);
+        await aftermath(plan, sent, rollout, session, error);
         throw error;
     }
     facts.services = facts.services.map((service) => withVerdict(service, seen));
     facts.stories = seen.stories;
     if (seen.end === "stable") {
-        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : "deployed";
-        await prune(plan, deployment, session);
-        return;
+        facts.status = (0,src_plan/* isEmpty */.Im)(plan) ? "unchanged" : DONE[inputs.mode];
+        await prune(plan, rollout, session);
+        return true;
     }
     facts.reason = "rollout";
     facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
-    await aftermath(plan, sent, deployment, session, undefined);
+    await aftermath(plan, sent, rollout, session, undefined);
+    return false;
 }
-async function sendAndWatch({ plan, stack, survey, objects, images }, sent, { inputs, sources, world, dockerMajor }, session) {
+const DONE = { deploy: "deployed", rollback: "rolled-back" };
+async function sendAndWatch({ plan, survey }, send, sent, { inputs, world }, session) {
     const { swarm } = session;
     const { tasks } = survey;
     const startedAt = world.clock.now();
     session.waitUntil(startedAt + inputs.rollout.timeoutMs);
-    const created = await (0,apply/* createNeeds */.MW)(plan, objects, swarm, world.voice);
-    const stage = { survey, images: images.answers, ...created };
-    const onSent = (name) => void sent.add(name);
-    const { folder } = sources;
-    const made = await (0,apply/* sendServices */.nY)(plan, stack, folder, dockerMajor, stage, session, world.voice, onSent);
+    const created = await send((name) => void sent.add(name));
     const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
     const { timeoutMs, stableForMs } = inputs.rollout;
     return await watch(swarm, world.clock, world.voice, {
         stack: plan.stack,
         startedAt,
-        services: watched(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
+        services: (0,observe/* watched */.V)(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
         oldFailures: new Set(tasks.filter(rollout/* isOver */.PU).map(({ id }) => id)),
-        networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks, ...made]),
+        networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks]),
         timeoutMs,
         // Where nothing is sent, the survey has seen it all a moment ago.
         seen: (0,src_plan/* isEmpty */.Im)(plan) ? survey : undefined,
@@ -26025,8 +24316,10 @@ function withVerdict(service, seen) {
         durationMs: seen.convergedAt.get(service.name),
     };
 }
+/** Why a service goes, by mode. */
+const WITHOUT_IT = { deploy: "the stack file no longer has", rollback: "the release does not have" };
 /** A step of its own, once the verdict is in. The release is good by then: what can't be removed is a warning. */
-async function prune(plan, { world, facts }, session) {
+async function prune(plan, { inputs, world, facts }, session) {
     for (const { name, before } of plan.services.filter(({ change }) => change === "remove")) {
         if (before === undefined)
             continue;
@@ -26034,215 +24327,41 @@ async function prune(plan, { world, facts }, session) {
             await session.swarm.removeService(before.id);
         }
         catch (error) {
-            const message = `The service ${before.name}, which the stack file no longer has, could not be removed: ${(0,src_errors/* messageOf */.bD)(error)}`;
+            const message = `The service ${before.name}, which ${WITHOUT_IT[inputs.mode]}, could not be removed: ${(0,errors/* messageOf */.bD)(error)}`;
             world.voice.warn({ message, hint: `Remove it by hand: docker service rm ${before.name}` });
             continue;
         }
-        world.voice.say(`${name}: removed, since the stack file no longer has it.`);
+        world.voice.say(`${name}: removed, since ${WITHOUT_IT[inputs.mode]} it.`);
         facts.services = facts.services.map((service) => service.name === name ? { ...service, state: "removed", imageAfter: "" } : service);
     }
 }
 
-;// CONCATENATED MODULE: ./src/image/build.ts
 
+/***/ }),
 
-function referencesOf(image) {
-    return [image.version, ...image.tags].map((tag) => `${image.repository}:${tag}`);
-}
-/** The labels of the OCI image specification that a registry's pages show. Those of the workflow come last, so that they win. */
-function imageLabels(image, own, run, created) {
-    const oci = {
-        source: run.repositoryUrl,
-        revision: run.sha,
-        version: image.version,
-        created: created.toISOString(),
-    };
-    const known = Object.entries(oci).filter(([, value]) => value !== "");
-    return [...known.map(([key, value]) => `org.opencontainers.image.${key}=${value}`), ...own];
-}
-/** With buildx: build and push in one go; its metadata file tells the digest. */
-function buildxPlan(build, references, labels, metadataFile) {
-    const secrets = secretVariables(build.secrets);
-    const shared = common(build, references, labels);
-    const argv = [
-        "buildx",
-        "build",
-        "--push",
-        "--metadata-file",
-        metadataFile,
-        ...shared.argv,
-        ...(build.platforms.length > 0 ? ["--platform", build.platforms.join(",")] : []),
-        ...each("--cache-to", build.cacheTo),
-        ...secrets.flatMap(({ id, variable }) => ["--secret", `id=${id},env=${variable}`]),
-        build.context,
-    ];
-    const environment = new Map([
-        ...shared.environment,
-        ...secrets.map(({ variable, value }) => [variable, value]),
-    ]);
-    return { argv, references, environment, pushes: true };
-}
-/** Without buildx: the docker CLI's own builder, which knows less; what it can't do is refused rather than left out. */
-function plainBuildPlan(build, references, labels) {
-    const beyond = [
-        build.cacheTo.length > 0 && "cache-to",
-        build.secrets.length > 0 && "build-secrets",
-        build.platforms.length > 1 && "several platforms",
-        build.cacheFrom.some((entry) => entry.includes("=")) && "cache-from with type=…",
-    ].filter((name) => name !== false);
-    if (beyond.length > 0) {
-        throw new src_errors/* BuildError */.zS(`docker buildx is not installed on this runner, and without it there is no ${beyond.join(", no ")}.`, "Add docker/setup-buildx-action before this step, or leave those inputs out.");
-    }
-    const platform = build.platforms.length > 0 ? ["--platform", build.platforms.join(",")] : [];
-    const { argv, environment } = common(build, references, labels);
-    return { argv: ["build", ...argv, ...platform, build.context], references, environment, pushes: false };
-}
-function common(build, references, labels) {
-    const args = build.buildArgs.map(buildArgument);
-    const argv = [
-        ...each("--tag", references),
-        ...each("--label", labels),
-        ...each("--build-arg", args.map((argument) => argument.flag)),
-        ...each("--cache-from", build.cacheFrom),
-        ...(build.file === undefined ? [] : ["--file", build.file]),
-        ...(build.target === undefined ? [] : ["--target", build.target]),
-        ...(build.noCache ? ["--no-cache"] : []),
-        ...(build.pull ? ["--pull"] : []),
-    ];
-    const environment = new Map(args.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])));
-    return { argv, environment };
-}
-/** Variables that docker itself, or the loader under it, would obey. */
-const OBEYED = /^(PATH|HOME|TMPDIR|LD_.*|DOCKER_.*|BUILDX_.*|BUILDKIT_.*|SSH_AUTH_SOCK|.*_proxy)$/i;
-/** `--build-arg NAME` takes its value from the environment, so that it is in no process list; not so for names that mean something there. */
-function buildArgument(line) {
-    const equals = line.indexOf("=");
-    const name = equals === -1 ? line : line.slice(0, equals);
-    const value = line.slice(equals + 1);
-    // An empty value hides nothing, and docker calls leave empty variables out of their environment.
-    if (equals === -1 || value === "" || OBEYED.test(name) || !/^\w+$/.test(name))
-        return { flag: line, name, value: undefined };
-    return { flag: name, name, value };
-}
-function each(flag, values) {
-    return values.flatMap((value) => [flag, value]);
-}
-/** `id=value` → an environment variable of the build command, so that the value is in no argv and no file. */
-function secretVariables(lines) {
-    return lines.map((line, index) => {
-        const [id = "", ...rest] = line.split("=");
-        return { id, variable: `SWARM_STACK_DEPLOY_BUILD_SECRET_${index}`, value: rest.join("=") };
-    });
-}
-/** The digest in buildx's metadata file. */
-function digestOfMetadata(text) {
-    const metadata = JSON.parse(text);
-    const digest = metadata["containerimage.digest"];
-    return typeof digest === "string" ? digest : undefined;
-}
-/** The digest in the last words of `docker push`: `v1: digest: sha256:… size: 528`. */
-function digestOfPush(output) {
-    return /^\S+: digest: (sha256:[0-9a-f]{64}) size: \d+\s*$/m.exec(output)?.[1];
-}
+/***/ 7268:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
-;// CONCATENATED MODULE: ./src/image/publish.ts
-
-
-
-
-/** Refuses a build that has no Dockerfile, before anything is contacted. A context elsewhere (a URL) is docker's to check. */
-function checkBuildFiles(image, files) {
-    const { build } = image;
-    if (build === undefined || /^[a-z]+:\/\/|^git@/.test(build.context))
-        return;
-    if (!files.exists(build.context)) {
-        throw new src_errors/* InputError */.dz([
-            {
-                message: `"context" is "${build.context}", which does not exist.`,
-                hint: "Is actions/checkout missing before this step?",
-            },
-        ]);
-    }
-    const file = build.file ?? `${build.context}/Dockerfile`;
-    if (!files.exists(file)) {
-        const near = files
-            .list(file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : ".")
-            .filter((name) => /dockerfile/i.test(name));
-        const hint = near.length > 0
-            ? `There is ${near.join(", ")}.`
-            : 'Set "file", or "build: false" to deploy an image that exists.';
-        throw new src_errors/* InputError */.dz([{ message: `There is no Dockerfile at "${file}".`, hint }]);
-    }
-}
-/** Logs in, builds and pushes; the digest of what was pushed. */
-async function publish(image, world) {
-    const { docker, voice, files } = world;
-    const plan = await planBuild(image, world.run, world); // Refuses what docker here can't build, before anybody is contacted.
-    if (image.login !== undefined)
-        await login(docker, image.registryHost, image.login, voice);
-    voice.group(`Build ${plan.references[0] ?? ""}`);
-    await mustSucceed(docker, plan.argv, voice, "The build failed", "The lines above say why.", Object.fromEntries(plan.environment));
-    const digest = plan.pushes ? digestFrom(files) : await push(docker, plan.references, voice);
-    voice.endGroup();
-    if (digest === undefined)
-        throw new src_errors/* BuildError */.zS("Docker pushed the image and did not tell its digest.", "Please report this with docker's version.");
-    voice.say(`Pushed ${plan.references.join(", ")} (${digest}).`);
-    return digest;
-}
-/** The password goes through standard input, into a configuration that is gone when the step ends. */
-async function login(docker, registryHost, credential, voice, reason = "build") {
-    const server = registryHost === "docker.io" ? [] : [registryHost];
-    const argv = ["login", "--username", credential.username, "--password-stdin", ...server];
-    const answer = await docker.run(argv, { input: credential.password });
-    if (answer.code !== 0) {
-        const message = `${registryHost} refused the login of ${credential.username}: ${lastLine(answer)}`;
-        throw new src_errors/* StopError */.Tj(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
-    }
-    voice.say(`Logged in to ${registryHost} as ${credential.username}.`);
-}
-const METADATA = "build.json";
-async function planBuild(image, run, world) {
-    const { build } = image;
-    if (build === undefined)
-        throw new Error("publish is only called with something to build");
-    const references = referencesOf(image);
-    const labels = imageLabels(image, build.labels, run, new Date(world.clock.now()));
-    const buildx = await world.docker.run(["buildx", "version"]);
-    if (buildx.code === 0)
-        return buildxPlan(build, references, labels, world.files.scratch(METADATA));
-    world.voice.say("docker buildx is not installed here; using docker's own build.");
-    return plainBuildPlan(build, references, labels);
-}
-function digestFrom(files) {
-    const bytes = files.read(files.scratch(METADATA));
-    return bytes === undefined ? undefined : digestOfMetadata(Buffer.from(bytes).toString("utf8"));
-}
-async function push(docker, references, voice) {
-    const digests = [];
-    for (const reference of references) {
-        const hint = 'Check "registry", "username" and "password", and that the account may push there.';
-        const answer = await mustSucceed(docker, ["push", reference], voice, `Pushing ${reference} failed`, hint, {});
-        digests.push(digestOfPush(answer.stdout));
-    }
-    return digests[0];
-}
-async function mustSucceed(docker, argv, voice, what, hint, environment) {
-    const answer = await docker.run(argv, { environment, onLine: (line) => voice.quote(line) });
-    if (answer.code !== 0)
-        throw new src_errors/* BuildError */.zS(`${what} (docker ${argv[0] ?? ""}, exit code ${answer.code}): ${lastLine(answer)}`, hint);
-    return answer;
-}
-/** Docker's last words are its reason. */
-function lastLine(answer) {
-    const lines = `${answer.stdout}\n${answer.stderr}`
-        .split(/[\r\n]+/)
-        .filter((line) => line.trim() !== "" && !/^WARNING|^Run 'docker/i.test(line));
-    return lines.at(-1)?.trim() ?? "no output";
-}
-
-// EXTERNAL MODULE: ./src/lock.ts
-var src_lock = __nccwpck_require__(9696);
-;// CONCATENATED MODULE: ./src/deploy.ts
+"use strict";
+__nccwpck_require__.r(__webpack_exports__);
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   deploy: () => (/* binding */ deploy)
+/* harmony export */ });
+/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7279);
+/* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9816);
+/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5870);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7857);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4145);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7336);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9696);
+/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6526);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5589);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8685);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1969);
+/* harmony import */ var _sources_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(1473);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(5867);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -26307,6 +24426,10 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
+
+
+
 /** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
 const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
@@ -26316,19 +24439,24 @@ async function deploy(inputs, world, facts) {
         facts.stackName = inputs.stack.name;
         facts.version = inputs.image.version;
         const deployment = await begin(inputs, world, facts);
-        const pushed = inputs.image.build === undefined ? undefined : await publish(inputs.image, world);
+        const pushed = inputs.image.build === undefined ? undefined : await (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .publish */ .mk)(inputs.image, world);
         if (pushed !== undefined)
             nameImage(pushed, deployment);
         world.voice.group("Connect");
-        const session = __addDisposableResource(env_1, await world.connect(swarmLogin(inputs)), true);
+        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .swarmLogin */ .aY)(inputs.image)), true);
         facts.manager = session.swarm.address;
         world.voice.say(`Connected to ${session.swarm.address}.`);
-        const lock = __addDisposableResource(env_1, (0,src_lock/* lockOf */.Vx)(inputs.stack.name, session, world), true);
+        const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
         const { digest, ...found } = await findOut(pushed, lock, deployment, session);
         nameImage(digest, deployment);
         session.guard(lock);
-        const prepared = await prepare(digest, found, deployment, session);
-        await carryOut(prepared, deployment, session);
+        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .prepare */ .iA)(digest, found, deployment, session);
+        const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
+        if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_1__/* .carryOut */ .u)(prepared, send, deployment, session)))
+            return;
+        if (prepared.survey !== found.survey)
+            facts.status = "deployed"; // What an earlier run had left came to rest only now.
+        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_3__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -26342,16 +24470,16 @@ async function deploy(inputs, world, facts) {
 }
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 async function begin(inputs, world, facts) {
-    const [dockerMajor, sources] = await (0,together/* together */.b)([
+    const [dockerMajor, sources] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
         majorVersion(world.docker),
-        new Promise((read) => read(readSources(inputs.stack, world.files))),
+        new Promise((read) => read((0,_sources_js__WEBPACK_IMPORTED_MODULE_12__/* .readSources */ .t)(inputs.stack, world.files))),
     ]);
     const begun = { inputs, sources, dockerMajor, world, facts };
     sources.warnings.forEach((warning) => world.voice.warn(warning));
-    const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+    const draft = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .renderWith */ .hc)(NO_DIGEST_YET, _prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .DRAFT_NAMES */ .fw, begun);
     draft.warnings.forEach((warning) => world.voice.warn(warning));
-    checkBuildFiles(inputs.image, world.files);
-    await checkByDocker(world, draft, sources.folder, dockerMajor);
+    (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .checkBuildFiles */ .oh)(inputs.image, world.files);
+    await (0,_planning_js__WEBPACK_IMPORTED_MODULE_7__/* .checkByDocker */ .w)(world, draft, sources.folder, dockerMajor);
     return { ...begun, draft };
 }
 async function majorVersion(docker) {
@@ -26370,33 +24498,34 @@ function nameImage(digest, { inputs, facts }) {
  * under the lock; who has to wait for it looks again at everything.
  */
 async function findOut(pushed, lock, { inputs, draft, world }, session) {
-    const images = new ImageLookup(session);
+    const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .U(session);
     const ask = async () => {
         const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
         const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
         await Promise.all(known.map(async (image) => await images.ask(image)));
     };
     const survey = async () => await session.swarm.survey(inputs.stack.name);
-    const [found, , digest] = await (0,together/* together */.b)([
+    const [found, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
         lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
-        loginSwarm(inputs, session, world.voice),
+        (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_2__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
         ask(),
     ]);
     if (found !== undefined)
         return { digest, survey: found, images };
     await lock.take(inputs.rollout.lockTimeoutMs);
-    return { digest, survey: await survey(), images: new ImageLookup(session) };
+    return { digest, survey: await survey(), images: new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .U(session) };
 }
-/** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
-function swarmLogin({ image }) {
-    const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
-    return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
-}
-async function loginSwarm(inputs, session, voice) {
-    const kept = swarmLogin(inputs);
-    if (kept !== undefined)
-        await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
+/** What is recorded of it, so that mode `rollback` can come back to it. */
+function releaseFrom({ stack, objects }, { world, facts }) {
+    const { version, image, digest, configName } = facts;
+    const made = (kind) => objects.filter((object) => object.kind === kind).map(({ name }) => name);
+    return {
+        facts: { version, image, digest, configName, commit: world.run.sha, file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_11__/* .printed */ .zd)(stack) },
+        configs: made("config"),
+        secrets: made("secret"),
+        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_11__/* .addressedNetworks */ .hg)(stack),
+    };
 }
 
 
@@ -26533,6 +24662,8 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/foreign-text.ts
+var foreign_text = __nccwpck_require__(9587);
 // EXTERNAL MODULE: ./src/image/reference.ts
 var reference = __nccwpck_require__(4144);
 ;// CONCATENATED MODULE: ./src/likely-cause.ts
@@ -26666,14 +24797,9 @@ var text_order = __nccwpck_require__(8953);
 
 
 
+
 const LINES = 50;
 const PROBES = 3;
-/** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
-const LINE_LENGTH = 1000;
-const LAST_WORDS_LENGTH = 300;
-function cut(text, length) {
-    return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
-}
 /**
  * Asks at once: Swarm forgets a task, and its logs, after four more attempts. What can't be told in time costs seconds, not the verdict.
  * `tasks` are those of the stack.
@@ -26699,13 +24825,13 @@ async function tellStory(swarm, service, task, tasks) {
         oomKilled: facts?.outOfMemory,
         healthChecks: (facts?.probes ?? []).slice(-PROBES).map((probe) => ({
             exitCode: probe.exitCode,
-            output: cut(probe.output.trim(), LINE_LENGTH),
+            output: probe.output.trim(),
         })),
         attempts: attemptsOf(task, tasks),
         cause: likelyCause({ state, exitCode, error, container: facts, lastWords }),
         node: node.status === "fulfilled" ? node.value : task.nodeId,
-        logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
-        lastWords: cut(lastWords, LAST_WORDS_LENGTH),
+        logs: lines.map(({ text }) => text),
+        lastWords: (0,foreign_text/* wholeWords */.pC)(lastWords),
         logsMissing: logs.status === "rejected" ? (0,errors/* messageOf */.bD)(logs.reason) : undefined,
     };
 }
@@ -26868,8 +24994,10 @@ const FINDING_IDS = FINDINGS.map(({ id }) => id);
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   g: () => (/* binding */ printable),
-/* harmony export */   k: () => (/* binding */ cited)
+/* harmony export */   g$: () => (/* binding */ printable),
+/* harmony export */   k4: () => (/* binding */ cited),
+/* harmony export */   pC: () => (/* binding */ wholeWords),
+/* harmony export */   vI: () => (/* binding */ shortened)
 /* harmony export */ });
 /** What others wrote (containers, docker, servers) and we show. */
 /** Without colours and other control characters. */
@@ -26882,6 +25010,255 @@ const MOST_CHARACTERS = 300;
 function cited(text) {
     const line = printable(text.replace(/\s+/g, " ")).trim();
     return line.length > MOST_CHARACTERS ? `${line.slice(0, MOST_CHARACTERS)}…` : line;
+}
+const LONGEST_LINE = 1000;
+/**
+ * One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. For lines that are free of secrets
+ * already: half a secret would be shown.
+ */
+function shortened(line) {
+    if (line.length <= LONGEST_LINE)
+        return line;
+    return `${line.slice(0, LONGEST_LINE)}… (${line.length - LONGEST_LINE} more characters)`;
+}
+/** The same for lines that may still hold a secret, which has no blank in it as a rule: no word is cut in two. */
+function wholeWords(line) {
+    if (line.length <= MOST_CHARACTERS)
+        return line;
+    const kept = line
+        .slice(0, MOST_CHARACTERS + 1)
+        .replace(/\S*$/, "")
+        .trimEnd();
+    return `${kept}… (${line.length - kept.length} more characters)`;
+}
+
+
+/***/ }),
+
+/***/ 5870:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  oh: () => (/* binding */ checkBuildFiles),
+  CH: () => (/* binding */ loginSwarm),
+  mk: () => (/* binding */ publish),
+  aY: () => (/* binding */ swarmLogin)
+});
+
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/image/build.ts
+
+
+function referencesOf(image) {
+    return [image.version, ...image.tags].map((tag) => `${image.repository}:${tag}`);
+}
+/** The labels of the OCI image specification that a registry's pages show. Those of the workflow come last, so that they win. */
+function imageLabels(image, own, run, created) {
+    const oci = {
+        source: run.repositoryUrl,
+        revision: run.sha,
+        version: image.version,
+        created: created.toISOString(),
+    };
+    const known = Object.entries(oci).filter(([, value]) => value !== "");
+    return [...known.map(([key, value]) => `org.opencontainers.image.${key}=${value}`), ...own];
+}
+/** With buildx: build and push in one go; its metadata file tells the digest. */
+function buildxPlan(build, references, labels, metadataFile) {
+    const secrets = secretVariables(build.secrets);
+    const shared = common(build, references, labels);
+    const argv = [
+        "buildx",
+        "build",
+        "--push",
+        "--metadata-file",
+        metadataFile,
+        ...shared.argv,
+        ...(build.platforms.length > 0 ? ["--platform", build.platforms.join(",")] : []),
+        ...each("--cache-to", build.cacheTo),
+        ...secrets.flatMap(({ id, variable }) => ["--secret", `id=${id},env=${variable}`]),
+        build.context,
+    ];
+    const environment = new Map([
+        ...shared.environment,
+        ...secrets.map(({ variable, value }) => [variable, value]),
+    ]);
+    return { argv, references, environment, pushes: true };
+}
+/** Without buildx: the docker CLI's own builder, which knows less; what it can't do is refused rather than left out. */
+function plainBuildPlan(build, references, labels) {
+    const beyond = [
+        build.cacheTo.length > 0 && "cache-to",
+        build.secrets.length > 0 && "build-secrets",
+        build.platforms.length > 1 && "several platforms",
+        build.cacheFrom.some((entry) => entry.includes("=")) && "cache-from with type=…",
+    ].filter((name) => name !== false);
+    if (beyond.length > 0) {
+        throw new errors/* BuildError */.zS(`docker buildx is not installed on this runner, and without it there is no ${beyond.join(", no ")}.`, "Add docker/setup-buildx-action before this step, or leave those inputs out.");
+    }
+    const platform = build.platforms.length > 0 ? ["--platform", build.platforms.join(",")] : [];
+    const { argv, environment } = common(build, references, labels);
+    return { argv: ["build", ...argv, ...platform, build.context], references, environment, pushes: false };
+}
+function common(build, references, labels) {
+    const args = build.buildArgs.map(buildArgument);
+    const argv = [
+        ...each("--tag", references),
+        ...each("--label", labels),
+        ...each("--build-arg", args.map((argument) => argument.flag)),
+        ...each("--cache-from", build.cacheFrom),
+        ...(build.file === undefined ? [] : ["--file", build.file]),
+        ...(build.target === undefined ? [] : ["--target", build.target]),
+        ...(build.noCache ? ["--no-cache"] : []),
+        ...(build.pull ? ["--pull"] : []),
+    ];
+    const environment = new Map(args.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])));
+    return { argv, environment };
+}
+/** Variables that docker itself, or the loader under it, would obey. */
+const OBEYED = /^(PATH|HOME|TMPDIR|LD_.*|DOCKER_.*|BUILDX_.*|BUILDKIT_.*|SSH_AUTH_SOCK|.*_proxy)$/i;
+/** `--build-arg NAME` takes its value from the environment, so that it is in no process list; not so for names that mean something there. */
+function buildArgument(line) {
+    const equals = line.indexOf("=");
+    const name = equals === -1 ? line : line.slice(0, equals);
+    const value = line.slice(equals + 1);
+    // An empty value hides nothing, and docker calls leave empty variables out of their environment.
+    if (equals === -1 || value === "" || OBEYED.test(name) || !/^\w+$/.test(name))
+        return { flag: line, name, value: undefined };
+    return { flag: name, name, value };
+}
+function each(flag, values) {
+    return values.flatMap((value) => [flag, value]);
+}
+/** `id=value` → an environment variable of the build command, so that the value is in no argv and no file. */
+function secretVariables(lines) {
+    return lines.map((line, index) => {
+        const [id = "", ...rest] = line.split("=");
+        return { id, variable: `SWARM_STACK_DEPLOY_BUILD_SECRET_${index}`, value: rest.join("=") };
+    });
+}
+/** The digest in buildx's metadata file. */
+function digestOfMetadata(text) {
+    const metadata = JSON.parse(text);
+    const digest = metadata["containerimage.digest"];
+    return typeof digest === "string" ? digest : undefined;
+}
+/** The digest in the last words of `docker push`: `v1: digest: sha256:… size: 528`. */
+function digestOfPush(output) {
+    return /^\S+: digest: (sha256:[0-9a-f]{64}) size: \d+\s*$/m.exec(output)?.[1];
+}
+
+;// CONCATENATED MODULE: ./src/image/publish.ts
+
+
+
+
+/** Refuses a build that has no Dockerfile, before anything is contacted. A context elsewhere (a URL) is docker's to check. */
+function checkBuildFiles(image, files) {
+    const { build } = image;
+    if (build === undefined || /^[a-z]+:\/\/|^git@/.test(build.context))
+        return;
+    if (!files.exists(build.context)) {
+        throw new errors/* InputError */.dz([
+            {
+                message: `"context" is "${build.context}", which does not exist.`,
+                hint: "Is actions/checkout missing before this step?",
+            },
+        ]);
+    }
+    const file = build.file ?? `${build.context}/Dockerfile`;
+    if (!files.exists(file)) {
+        const near = files
+            .list(file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : ".")
+            .filter((name) => /dockerfile/i.test(name));
+        const hint = near.length > 0
+            ? `There is ${near.join(", ")}.`
+            : 'Set "file", or "build: false" to deploy an image that exists.';
+        throw new errors/* InputError */.dz([{ message: `There is no Dockerfile at "${file}".`, hint }]);
+    }
+}
+/** Logs in, builds and pushes; the digest of what was pushed. */
+async function publish(image, world) {
+    const { docker, voice, files } = world;
+    const plan = await planBuild(image, world.run, world); // Refuses what docker here can't build, before anybody is contacted.
+    if (image.login !== undefined)
+        await login(docker, image.registryHost, image.login, voice);
+    voice.group(`Build ${plan.references[0] ?? ""}`);
+    await mustSucceed(docker, plan.argv, voice, "The build failed", "The lines above say why.", Object.fromEntries(plan.environment));
+    const digest = plan.pushes ? digestFrom(files) : await push(docker, plan.references, voice);
+    voice.endGroup();
+    if (digest === undefined)
+        throw new errors/* BuildError */.zS("Docker pushed the image and did not tell its digest.", "Please report this with docker's version.");
+    voice.say(`Pushed ${plan.references.join(", ")} (${digest}).`);
+    return digest;
+}
+/** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
+function swarmLogin(image) {
+    const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
+    return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
+}
+async function loginSwarm(image, session, voice) {
+    const kept = swarmLogin(image);
+    if (kept !== undefined)
+        await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
+}
+/** The password goes through standard input, into a configuration that is gone when the step ends. */
+async function login(docker, registryHost, credential, voice, reason = "build") {
+    const server = registryHost === "docker.io" ? [] : [registryHost];
+    const argv = ["login", "--username", credential.username, "--password-stdin", ...server];
+    const answer = await docker.run(argv, { input: credential.password });
+    if (answer.code !== 0) {
+        const message = `${registryHost} refused the login of ${credential.username}: ${lastLine(answer)}`;
+        throw new errors/* StopError */.Tj(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
+    }
+    voice.say(`Logged in to ${registryHost} as ${credential.username}.`);
+}
+const METADATA = "build.json";
+async function planBuild(image, run, world) {
+    const { build } = image;
+    if (build === undefined)
+        throw new Error("publish is only called with something to build");
+    const references = referencesOf(image);
+    const labels = imageLabels(image, build.labels, run, new Date(world.clock.now()));
+    const buildx = await world.docker.run(["buildx", "version"]);
+    if (buildx.code === 0)
+        return buildxPlan(build, references, labels, world.files.scratch(METADATA));
+    world.voice.say("docker buildx is not installed here; using docker's own build.");
+    return plainBuildPlan(build, references, labels);
+}
+function digestFrom(files) {
+    const bytes = files.read(files.scratch(METADATA));
+    return bytes === undefined ? undefined : digestOfMetadata(Buffer.from(bytes).toString("utf8"));
+}
+async function push(docker, references, voice) {
+    const digests = [];
+    for (const reference of references) {
+        const hint = 'Check "registry", "username" and "password", and that the account may push there.';
+        const answer = await mustSucceed(docker, ["push", reference], voice, `Pushing ${reference} failed`, hint, {});
+        digests.push(digestOfPush(answer.stdout));
+    }
+    return digests[0];
+}
+async function mustSucceed(docker, argv, voice, what, hint, environment) {
+    const answer = await docker.run(argv, { environment, onLine: (line) => voice.quote(line) });
+    if (answer.code !== 0)
+        throw new errors/* BuildError */.zS(`${what} (docker ${argv[0] ?? ""}, exit code ${answer.code}): ${lastLine(answer)}`, hint);
+    return answer;
+}
+/** Docker's last words are its reason. */
+function lastLine(answer) {
+    const lines = `${answer.stdout}\n${answer.stderr}`
+        .split(/[\r\n]+/)
+        .filter((line) => line.trim() !== "" && !/^WARNING|^Run 'docker/i.test(line));
+    return lines.at(-1)?.trim() ?? "no output";
 }
 
 
@@ -26943,6 +25320,134 @@ function credentialKey(domain) {
 /** With the first 12 digits of the digest, as people recognise it. */
 function shortImage(image) {
     return image.replace(/(@sha256:[0-9a-f]{12})[0-9a-f]{52}/, "$1");
+}
+
+
+/***/ }),
+
+/***/ 4145:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   B: () => (/* binding */ resolveImages),
+/* harmony export */   U: () => (/* binding */ ImageLookup)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1969);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
+/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4144);
+
+
+
+
+
+
+/** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
+class ImageLookup {
+    #session;
+    #asked = new Map();
+    constructor(session) {
+        this.#session = session;
+    }
+    async ask(image) {
+        const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
+        this.#asked.set(image, asked);
+        return await asked;
+    }
+    /** The digest of an image that must exist. */
+    async require(image) {
+        const answer = await this.ask(image);
+        if (answer.kind === "found") {
+            this.#asked.set(`${image}@${answer.digest}`, Promise.resolve(answer)); // Its other name.
+            return answer.digest;
+        }
+        throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG([
+            { message: `The image ${image} can't be deployed: ${inWords(answer)}.`, hint: hintFor(answer) },
+        ]);
+    }
+    #authFor(image) {
+        const reference = (0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(image);
+        return reference === undefined ? undefined : this.#session.registryAuth(reference.domain);
+    }
+}
+/** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
+async function resolveImages(stack, lookup, live, own) {
+    const images = [...new Set(stack.services.map(({ image }) => image))];
+    const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)]));
+    const answers = new Map();
+    const pins = new Map();
+    const warnings = [];
+    for (const [image, answer] of asked) {
+        const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
+        if (answer.kind === "found") {
+            const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
+            pins.set(image, pin);
+            answers.set(pin, answer);
+        }
+        else if (isOwn(image, own)) {
+            throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG([
+                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
+            ]);
+        }
+        else if (fallback !== undefined) {
+            // Losing the pin would change the spec, and so restart what runs.
+            pins.set(image, fallback.image);
+            answers.set(fallback.image, fallback.answer);
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
+            });
+        }
+        else {
+            answers.set(image, answer);
+            warnings.push({
+                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
+                hint: hintFor(answer),
+            });
+        }
+    }
+    return { answers, pins, warnings };
+}
+function isOwn(image, own) {
+    const [a, b] = [(0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(image), (0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(own)];
+    return a !== undefined && a.domain === b?.domain && a.path === b.path;
+}
+/** What a registry's refusal means (SWARM 6). */
+function inWords(answer) {
+    const { message, status } = answer;
+    if (status === 404 || /manifest unknown|not found/i.test(message))
+        return "the registry has no such image";
+    if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
+        return `the registry refuses to show it (${message})`;
+    return `the manager's registry look-up failed (${message})`;
+}
+function hintFor(answer) {
+    const words = inWords(answer);
+    if (words.startsWith("the registry has"))
+        return 'Check "registry", "project" and "version", and that it was pushed.';
+    if (words.startsWith("the registry refuses"))
+        return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
+    return "Check that the manager reaches the registry and trusts its certificate.";
+}
+/** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
+function runningPin(image, live) {
+    for (const { spec } of live) {
+        const running = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+        if (!running.startsWith(`${image}@`))
+            continue;
+        const platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Platforms");
+        const digest = running.slice(image.length + 1);
+        const body = {
+            Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
+            Platforms: platforms.map((platform) => ({
+                architecture: (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "Architecture"),
+                os: (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "OS"),
+            })),
+        };
+        return { image: running, answer: { kind: "found", digest, body } };
+    }
+    return undefined;
 }
 
 
@@ -27037,15 +25542,14 @@ const STACK_FILES = [
 function parseInputs(raw, run) {
     const reader = new Reader(raw);
     const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
-    if (mode !== "deploy") {
-        reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
-    }
-    reader.refuseForNow("keep-releases", "No release records are kept yet.");
+    if (mode === "plan")
+        reader.complain('mode "plan" is not built yet in this version.', 'Use mode "deploy".');
     reader.refuseForNow("environment", "GitHub deployments are not recorded yet; use the job's own `environment`.");
     reader.refuseForNow("environment-url", "GitHub deployments are not recorded yet; use the job's own `environment`.");
     const inputs = {
+        mode: mode === "rollback" ? mode : "deploy",
         target: parseTarget(reader, run),
-        image: parseImage(reader, run),
+        image: parseImage(reader, run, mode === "rollback"),
         stack: parseStack(reader, run),
         rollout: {
             timeoutMs: reader.duration("timeout"),
@@ -27055,6 +25559,10 @@ function parseInputs(raw, run) {
             allowOlder: reader.boolean("allow-older"),
         },
         ignoreFindings: parseFindings(reader),
+        releases: {
+            keep: reader.count("keep-releases"),
+            wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
+        },
         githubToken: reader.optional("github-token"),
     };
     if (inputs.rollout.timeoutMs === 0)
@@ -27121,6 +25629,14 @@ class Reader {
         if (ms === undefined)
             this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
         return ms ?? Number.NaN;
+    }
+    /** A whole number, at least one. */
+    count(name) {
+        const value = this.text(name);
+        if (/^[1-9]\d{0,3}$/.test(value))
+            return Number(value);
+        this.complain(`"${name}" is "${value}".`, "Give a whole number from 1 to 9999.");
+        return Number.NaN;
     }
     oneOf(name, choices) {
         const value = this.text(name);
@@ -27222,7 +25738,8 @@ function parseSshTrust(reader, wanted, run) {
 function nonBlank(text) {
     return text.trim() === "" ? undefined : text;
 }
-function parseImage(reader, run) {
+/** A rollback builds nothing, and takes the image that the release had. */
+function parseImage(reader, run, isRollback) {
     const registry = reader.text("registry").replace(/\/+$/, "");
     const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
     if (project === "")
@@ -27232,7 +25749,7 @@ function parseImage(reader, run) {
     if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
         reader.complain(`"${repository}" (registry/project) is no image name.`, "Give the registry as host or host/namespace without https://, and both in lower case.");
     }
-    const version = parseVersion(reader, run);
+    const version = isRollback ? "" : parseVersion(reader, run);
     const tags = reader
         .list("tags")
         .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
@@ -27249,8 +25766,15 @@ function parseImage(reader, run) {
         tags: [...new Set(tags)].filter((tag) => tag !== version),
         login,
         pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
-        build: reader.boolean("build") ? parseBuild(reader) : undefined,
+        build: reader.boolean("build") && !isRollback ? parseBuild(reader) : undefined,
     };
+}
+function parseWantedRelease(reader) {
+    const wanted = reader.optional("version");
+    if (wanted !== undefined && !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .isTag */ .dz)(wanted) && !/^#\d+$/.test(wanted)) {
+        reader.complain(`"version" is "${wanted}", which names no release.`, 'Give the version of an earlier release, or its number such as "#12" (in quotes); leave it out for the one before what runs.');
+    }
+    return wanted;
 }
 function parseVersion(reader, run) {
     const given = reader.text("version");
@@ -28129,6 +26653,7 @@ var text_order = __nccwpck_require__(8953);
 
 
 const PREDEFINED_NETWORKS = ["host", "bridge"];
+const NEW_NETWORK = { Driver: "overlay", Attachable: true, Labels: { [defaults/* MANAGED_LABEL */.bS]: "true" } };
 const LOGS_DEADLINE_MS = 8000;
 /** For what only adds to a story. */
 const DETAILS_DEADLINE_MS = 5000;
@@ -28208,9 +26733,8 @@ class EngineSwarm {
             throw error;
         }
     }
-    async createNetwork(name) {
-        const Labels = { [defaults/* MANAGED_LABEL */.bS]: "true" };
-        const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
+    async createNetwork(name, definition = NEW_NETWORK) {
+        const body = { ...definition, Name: name, CheckDuplicate: true };
         try {
             return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }), "Id");
         }
@@ -28225,6 +26749,16 @@ class EngineSwarm {
         }
     }
     async createObject(created) {
+        // Another deployment may be faster; a name made from the content means the same content.
+        return await this.#created(created, () => true);
+    }
+    async createRecord(record) {
+        // An attempt whose answer was lost may have left it.
+        const bytes = Buffer.from(record.bytes).toString("base64");
+        await this.#created(record, (existing) => (0,json/* textAt */.$6)(existing, "Spec", "Data") === bytes);
+    }
+    /** The id of what was created, or of what has the name already and will do. */
+    async #created(created, willDo) {
         const { kind, name, labels, bytes, templateDriver } = created;
         const body = {
             Name: name,
@@ -28236,18 +26770,23 @@ class EngineSwarm {
             return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, `/${kind}s/create`, { method: "POST", body, repeatable: true }), "ID");
         }
         catch (error) {
-            // Another deployment was faster; a name made from the content means the same content.
             const conflict = error instanceof errors/* ManagerRefusal */.oF && error.status === 409;
             const existing = conflict
                 ? (await this.#list(`/${kind}s`)).find((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name") === name)
                 : undefined;
-            if (existing === undefined)
+            if (existing === undefined || !willDo(existing))
                 throw error;
             return (0,json/* textAt */.$6)(existing, "ID");
         }
     }
+    async removeObject(kind, id) {
+        await this.#remove(`/${kind}s/${id}`);
+    }
     async services(stack) {
         return (await this.#rawServices(stack)).map(toService);
+    }
+    async everyService() {
+        return await this.#list("/services");
     }
     async tasks(stack) {
         const label = { label: [`${defaults/* STACK_LABEL */.GF}=${stack}`] };
@@ -28295,17 +26834,24 @@ class EngineSwarm {
         const stamped = demultiplexed(bytes).toSorted((a, b) => (0,text_order/* compareTexts */.q)(a.stamp, b.stamp));
         return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
     }
+    async createService(spec, auth) {
+        await this.#write("/services/create", "", spec, auth);
+    }
     async updateService(service, spec, auth) {
-        const path = `/services/${service.id}/update`;
-        const query = `?version=${service.version}`;
-        const write = { method: "POST", path, body: spec, auth };
-        const { status, body } = await (0,io_write/* sendWrite */.A)(this.#engine, write, query, this.#signal);
-        if (status >= 300)
-            throw new errors/* ManagerRefusal */.oF(status, `POST ${path}`, (0,json/* textAt */.$6)(body, "message"));
+        await this.#write(`/services/${service.id}/update`, `?version=${service.version}`, spec, auth);
+    }
+    async #write(path, query, body, auth) {
+        const write = { method: "POST", path, body, auth };
+        const answer = await (0,io_write/* sendWrite */.A)(this.#engine, write, query, this.#signal);
+        if (answer.status >= 300)
+            throw new errors/* ManagerRefusal */.oF(answer.status, `POST ${path}`, (0,json/* textAt */.$6)(answer.body, "message"));
     }
     async removeService(id) {
+        await this.#remove(`/services/${id}`);
+    }
+    async #remove(path) {
         try {
-            await (0,engine/* json */.Pq)(this.#engine, `/services/${id}`, { method: "DELETE", repeatable: true });
+            await (0,engine/* json */.Pq)(this.#engine, path, { method: "DELETE", repeatable: true });
         }
         catch (error) {
             if (!(error instanceof errors/* ManagerRefusal */.oF && error.status === 404))
@@ -28339,7 +26885,10 @@ function toService(raw) {
 function toTask(raw, current) {
     const status = (0,json/* objectAt */.lJ)(raw, "Status");
     const state = (0,json/* textAt */.$6)(status, "State");
-    const exitCode = (0,json.at)(status, "ContainerStatus", "ExitCode"); // 0 while it runs
+    const containerId = (0,json/* textAt */.$6)(status, "ContainerStatus", "ContainerID");
+    // The engine says 0 while it runs, and also where it never did.
+    const ended = (0,rollout/* isOver */.PU)({ state }) && state !== "rejected" && containerId !== "";
+    const exitCode = ended ? (0,json.at)(status, "ContainerStatus", "ExitCode") : undefined;
     return {
         id: (0,json/* textAt */.$6)(raw, "ID"),
         serviceId: (0,json/* textAt */.$6)(raw, "ServiceID"),
@@ -28348,11 +26897,11 @@ function toTask(raw, current) {
         state,
         desiredState: (0,json/* textAt */.$6)(raw, "DesiredState"),
         error: (0,json/* textAt */.$6)(status, "Err"),
-        exitCode: typeof exitCode === "number" && (0,rollout/* isOver */.PU)({ state }) ? exitCode : undefined,
+        exitCode: typeof exitCode === "number" ? exitCode : undefined,
         image: (0,json/* textAt */.$6)(raw, "Spec", "ContainerSpec", "Image"),
         createdAt: (0,json/* textAt */.$6)(raw, "CreatedAt"),
         updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),
-        containerId: (0,json/* textAt */.$6)(status, "ContainerStatus", "ContainerID"),
+        containerId,
         jobIteration: (0,json/* numberAt */.tk)(raw, "JobIteration", "Index"),
         current,
     };
@@ -28594,7 +27143,7 @@ class DockerWay {
     async failure() {
         const { socket, sudo } = this.#target;
         await Promise.race([this.#ended, (0,promises_.setTimeout)(2 * FAREWELL_MS, undefined, { ref: false })]);
-        const said = (0,foreign_text/* cited */.k)(this.#said);
+        const said = (0,foreign_text/* cited */.k4)(this.#said);
         if (this.#kind !== "dial-stdio")
             return said === "" ? "" : ` What answers there says: ${said}.`;
         const refused = sudo ? "" : ` sshd refuses to forward to ${socket}, or nothing listens there;`;
@@ -28787,7 +27336,7 @@ function explainJump(error, at, next) {
     if (error.reason === PROHIBITED)
         return new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections to ${to}.`, `On ${at.host} sshd needs AllowTcpForwarding (and no PermitOpen without ${to}), and the key in authorized_keys port-forwarding (and no permitopen without "${to}").`, error);
     const said = (0,errors/* messageOf */.bD)(error).replace(/^\(SSH\) Channel open failure: /, "");
-    const why = said === "open failed" ? "its sshd gives no reason" : (0,foreign_text/* cited */.k)(said);
+    const why = said === "open failed" ? "its sshd gives no reason" : (0,foreign_text/* cited */.k4)(said);
     return new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${why}).`, `Check the name and the port as ${at.host} sees them, and the firewall between the two.`, error, /not known|No address/.test(said) ? "lasting" : "passing");
 }
 /** `host:port`, an IPv6 address in brackets. */
@@ -28951,7 +27500,7 @@ function explain(error, attempt) {
     const hint = offered === undefined
         ? "Its sshd may be full (MaxStartups) or restarting."
         : "Try from the runner: ssh -v.";
-    const why = HANGING_UP.test((0,errors/* messageOf */.bD)(error)) ? "the server hung up" : (0,foreign_text/* cited */.k)((0,errors/* messageOf */.bD)(error));
+    const why = HANGING_UP.test((0,errors/* messageOf */.bD)(error)) ? "the server hung up" : (0,foreign_text/* cited */.k4)((0,errors/* messageOf */.bD)(error));
     const message = `No SSH session with ${name}: ${why}.`;
     return new errors/* ConnectError */.T$(message, hint, error, "passing");
 }
@@ -30396,6 +28945,236 @@ function lost(stack, taken) {
 
 /***/ }),
 
+/***/ 6795:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  l: () => (/* binding */ observe),
+  V: () => (/* binding */ watched)
+});
+
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(2685);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
+// EXTERNAL MODULE: ./src/plan.ts
+var plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(9042);
+;// CONCATENATED MODULE: ./src/standstill.ts
+
+
+
+/**
+ * What neither the tasks of one service nor one moment can tell: whether a rollout stands still for good, and whether a task ended
+ * because of its node.
+ */
+/**
+ * How long nothing may move before waiting is called hopeless. Longer than what passes by itself: a node that died is known to be down
+ * after 15 s, a task is started again after 5 s (Swarm's default), and the scheduler tries anew within a second of every change.
+ */
+const GRACE_MS = 25_000;
+/** A node that went away less long ago may be restarting, or be under maintenance. */
+const MAY_COME_BACK_MS = 10 * 60_000;
+/** An engine that starts again has registered and told how its tasks ended, all of them, within this time. */
+const SAME_EVENT_MS = 20_000;
+/** A task that the scheduler has found no place for. */
+function waits(task) {
+    return task.current && task.state === "pending" && task.error !== "" && task.desiredState !== "shutdown";
+}
+/** On its way up, or on its way out, which makes room for others. */
+function moves(task) {
+    if ((0,rollout/* isOver */.PU)(task) || waits(task))
+        return false;
+    return task.state !== "running" || task.desiredState !== "running";
+}
+/** All that can still change, as text, where something waits for a place and nothing else is on its way; undefined otherwise. */
+function standstill(tasks, down) {
+    // On a node that is down, a task that should stop looks like one that is stopping, for ever (SWARM 16).
+    const seen = tasks.filter(({ nodeId }) => !down.has(nodeId));
+    if (!seen.some(waits) || seen.some(moves))
+        return undefined;
+    return seen
+        .map(({ id, state, desiredState, error }) => `${id} ${state} ${desiredState} ${error}`)
+        .join("\n");
+}
+/** Between two batches of an update nothing moves either. */
+function longestDelayMs(services) {
+    const delays = services.map(({ spec }) => (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Delay") / 1e6);
+    return Math.max(0, ...delays);
+}
+/** Remembers since when nothing has moved. Times are of the watching clock. */
+class Standstill {
+    #picture;
+    #since = 0;
+    /** How long the stack has been standing still, beyond what may pass by itself; undefined where it does not. */
+    hopelessMs(now, services, tasks, nodes) {
+        const down = new Set(nodes.filter(({ state }) => state !== "ready").map(({ id }) => id));
+        const picture = standstill(tasks, down);
+        if (picture !== this.#picture)
+            this.#since = now;
+        this.#picture = picture;
+        const stillMs = now - this.#since;
+        const hopeless = picture !== undefined && stillMs >= GRACE_MS + longestDelayMs(services);
+        return hopeless && !mayComeBack(nodes, tasks.filter(waits)) ? stillMs : undefined;
+    }
+}
+/** Whether a node that is not there for new tasks went away only a short time before they were made, or later. */
+function mayComeBack(nodes, waiting) {
+    const oldest = Math.min(...waiting.map(({ createdAt }) => Date.parse(createdAt)));
+    return nodes.some(({ state, availability, updatedAt }) => (state !== "ready" || availability !== "active") && Date.parse(updatedAt) > oldest - MAY_COME_BACK_MS);
+}
+/**
+ * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
+ * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
+ * tasks of services that nothing was sent to, have ended at that time as well, all of them. A program that is to blame fails once more where Swarm
+ * starts it next.
+ */
+function endedWithNode(task, nodes, neighbours) {
+    const node = nodes.find(({ id }) => id === task.nodeId);
+    if (node === undefined || node.state !== "ready" || node.availability === "drain")
+        return true;
+    const awayMs = ({ updatedAt }) => Date.parse(updatedAt) - Date.parse(task.updatedAt);
+    const endedToo = neighbours.some((each) => ((0,rollout/* hasFailed */.WN)(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS);
+    const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < 0);
+    return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
+}
+
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/observe.ts
+
+
+
+
+
+
+
+
+const POLL_MS = 700;
+/** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
+async function* observe(swarm, clock, request) {
+    const start = request.startedAt;
+    const judgement = new Judgement(swarm, request);
+    let stableSince;
+    let seenAt = start;
+    let last = { verdicts: new Map(), tasks: [], hopeless: false };
+    for (let { seen } = request;; seen = undefined) {
+        try {
+            last = await judgement.of(seen ?? (await look(swarm, request.stack)), clock.now());
+            seenAt = clock.now();
+        }
+        catch (error) {
+            if (!mayPass(error))
+                throw error;
+            const blindMs = clock.now() - seenAt;
+            if (clock.now() - start >= request.timeoutMs)
+                throw lostSight(blindMs, last.verdicts, error);
+            await clock.sleep(POLL_MS);
+            continue;
+        }
+        const now = clock.now();
+        const { verdicts, tasks } = last;
+        const stable = [...verdicts.values()].every(({ kind }) => kind === "converged");
+        stableSince = stable ? (stableSince ?? now) : undefined;
+        const stableMs = stableSince === undefined ? undefined : now - stableSince;
+        const end = ending(last, stableMs, now - start, request);
+        yield { elapsedMs: now - start, verdicts, tasks, stableMs, end };
+        if (end !== undefined)
+            return;
+        await clock.sleep(POLL_MS);
+    }
+}
+/** Judges look after look, and remembers what one look can't tell. */
+class Judgement {
+    #swarm;
+    #request;
+    #standstill = new Standstill();
+    /** Failed tasks, and whether that was their node's fault. */
+    #examined = new Map();
+    constructor(swarm, request) {
+        this.#swarm = swarm;
+        this.#request = request;
+    }
+    async of({ services, tasks }, now) {
+        const fresh = tasks.filter(({ id }) => !this.#request.oldFailures.has(id));
+        const unexamined = fresh.filter((task) => mayBeItsNode(task) && !this.#examined.has(task.id));
+        const waiting = fresh.filter(waits);
+        // Nodes are asked about only where it matters: on a large swarm the answer is long.
+        const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
+        for (const task of unexamined)
+            this.#examined.set(task.id, endedWithNode(task, nodes, await this.#neighbours(task, services)));
+        const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
+        const verdicts = this.#request.services.map((each) => {
+            const verdict = (0,rollout/* judge */.S4)(this.#snapshot(each, services, tasks));
+            const stuck = verdict.kind === "progressing" ? verdict.tasks.filter(waits) : [];
+            if (hopelessMs === undefined || stuck.length === 0)
+                return [each.name, verdict];
+            const detail = `${verdict.detail}; nothing has moved for ${(0,duration/* formatDuration */.a)(hopelessMs)}`;
+            return [each.name, { kind: "failed", detail, tasks: stuck }];
+        });
+        return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
+    }
+    /** Tasks on the same node that this deployment has nothing to do with. */
+    async #neighbours({ nodeId }, services) {
+        const touched = this.#request.services.filter(({ untouched }) => untouched !== true);
+        const names = new Set(touched.map(({ serviceName }) => serviceName));
+        const ids = new Set(services.filter(({ name }) => names.has(name)).map(({ id }) => id));
+        return (await this.#swarm.tasksOn(nodeId)).filter(({ serviceId }) => !ids.has(serviceId));
+    }
+    #snapshot(each, services, tasks) {
+        const live = services.find((service) => service.name === each.serviceName);
+        return {
+            name: each.name,
+            sent: each.sent,
+            live,
+            tasks: tasks.filter((task) => task.serviceId === live?.id),
+            oldFailures: this.#request.oldFailures,
+            lostWithNode: new Set([...this.#examined].filter(([, lost]) => lost).map(([id]) => id)),
+            untouched: each.untouched ?? false,
+            networkIds: this.#request.networkIds,
+        };
+    }
+}
+/** An engine that stops ends its containers, with whatever they make of that. */
+function mayBeItsNode(task) {
+    return task.current && task.nodeId !== "" && ((0,rollout/* hasFailed */.WN)(task) || task.state === "complete");
+}
+function ending({ verdicts, hopeless }, stableMs, elapsedMs, request) {
+    const failed = [...verdicts.values()].some(({ kind }) => kind === "failed");
+    if (failed && (request.endOnFailure || hopeless))
+        return "failed";
+    if (stableMs !== undefined && stableMs >= request.stableForMs)
+        return "stable";
+    return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
+}
+/** A manager that does not answer, or has no leader just now, may do so again; anything else will not mend itself. */
+function mayPass(error) {
+    return error instanceof errors/* ConnectError */.T$ || (error instanceof errors/* ManagerRefusal */.oF && error.status >= 500);
+}
+async function look(swarm, stack) {
+    const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
+    return { services, tasks };
+}
+/** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
+function lostSight(blindMs, verdicts, error) {
+    const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
+    return new errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
+}
+function watched(services) {
+    return services.flatMap(({ name, change, wanted }) => wanted === undefined
+        ? []
+        : [{ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: wanted, untouched: change === "unchanged" }]);
+}
+
+
+/***/ }),
+
 /***/ 4044:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -30501,6 +29280,1670 @@ function fieldsOf(paths) {
 
 /***/ }),
 
+/***/ 6526:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  w: () => (/* binding */ checkByDocker),
+  e: () => (/* binding */ planning_plan)
+});
+
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/plan.ts
+var plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(2880);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(1969);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/interpolate.ts
+var interpolate = __nccwpck_require__(9391);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(7158);
+;// CONCATENATED MODULE: ./src/stack/objection.ts
+
+
+
+const UNKNOWN = /^(\S+) Additional property (.+) is not allowed$/;
+/** Docker's own objection to a stack file, at the place in the user's file that it speaks of. */
+function objection(reason, root) {
+    const key = /unsupported type: map\[interface|[Nn]on-string key/.test(reason) ? otherKey(root) : undefined;
+    if (key !== undefined)
+        return {
+            message: `YAML does not read the key ${key.text} as text.`,
+            hint: "Quote it.",
+            place: key.place,
+        };
+    const unknown = UNKNOWN.exec(reason);
+    const [, , property = ""] = unknown ?? [];
+    const meant = unknown === null ? undefined : (0,interpolate/* nearest */.p)(property, KNOWN_KEYS);
+    return {
+        message: `Docker refuses the stack file: ${repeatable(reason, root).replace(/\.$/, "")}.`,
+        place: placeOf(reason, root),
+        ...(meant === undefined || meant === property ? {} : { hint: `Did you mean ${meant}?` }),
+    };
+}
+/** Docker quotes parts of values, in spellings of its own. Of a value that came from a variable they may be parts of a secret. */
+function repeatable(reason, root) {
+    const scalars = scalarsOf(root);
+    const written = new Set(scalars.filter((each) => each.substituted !== true).map(({ text }) => text));
+    const inserted = scalars.filter((each) => each.substituted === true).map(({ text }) => text.toLowerCase());
+    return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => {
+        if (written.has(inner))
+            return whole;
+        const part = inner.length > 2 && inserted.some((text) => text.includes(inner.toLowerCase()));
+        return part || (inner.includes("\\") && inserted.length > 0) ? "…" : whole;
+    });
+}
+function placeOf(reason, root) {
+    const unknown = UNKNOWN.exec(reason);
+    if (unknown !== null) {
+        const [, path = "", property = ""] = unknown;
+        const parent = path === "(root)" ? root : follow(root, path);
+        return entryOf(parent, property)?.key.place ?? (parent ?? root).place;
+    }
+    if (/Compose file version/.test(reason))
+        return ((0,tree/* get */.Jt)(root, "version") ?? root).place;
+    const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
+    if (path !== undefined)
+        return (follow(root, path) ?? root).place;
+    return (decoded(reason, root) ?? named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
+}
+/** What docker's YAML takes for null, a boolean, a number or a date. */
+const OTHER_THAN_TEXT = /^(~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)(e[-+]?\d+)?|0[xob][\da-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?.*|)$/i;
+/** The first key that is no text to docker, which it refuses without saying which. */
+function otherKey(root) {
+    return keysOf(root).find(({ plain, tag, text }) => plain && tag === undefined && OTHER_THAN_TEXT.test(text));
+}
+/** In the order of the file. */
+function keysOf(node) {
+    if (node.kind === "scalar")
+        return [];
+    if (node.kind === "sequence")
+        return node.items.flatMap(keysOf);
+    return node.entries.flatMap(({ key, value }) => [key, ...keysOf(value)]);
+}
+/** As deep into the tree as a dotted path leads; a key may have dots of its own. */
+function follow(root, path) {
+    let node = root;
+    let rest = path;
+    while (rest !== "") {
+        const step = node.kind === "sequence" ? itemAt(node.items, rest) : valueAt((0,tree/* entriesOf */.Mc)(node), rest);
+        if (step === undefined)
+            return node;
+        node = step.node;
+        rest = rest.slice(step.length + 1);
+    }
+    return node;
+}
+function itemAt(items, path) {
+    const index = /^\d+/.exec(path)?.[0] ?? "";
+    const node = items[Number(index)];
+    return index === "" || node === undefined ? undefined : { node, length: index.length };
+}
+function valueAt(entries, path) {
+    const [entry] = entries
+        .filter(({ key }) => path === key.text || path.startsWith(`${key.text}.`))
+        .toSorted((a, b) => b.key.text.length - a.key.text.length);
+    return entry === undefined ? undefined : { node: entry.value, length: entry.key.text.length };
+}
+function entryOf(node, key) {
+    return (0,tree/* entriesOf */.Mc)(node).find((entry) => entry.key.text === key);
+}
+/** `error decoding 'Deploy.Resources.Limits.memory'` names Go's fields, and no service. */
+function decoded(reason, root) {
+    const fields = /(?:decoding|parse) '([\w.[\]]+)'/
+        .exec(reason)?.[1]
+        ?.split(/[.[\]]+/)
+        .filter(Boolean) ?? [];
+    if (fields.length === 0)
+        return undefined;
+    const found = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).flatMap(({ value }) => {
+        let node = value;
+        for (const field of fields) {
+            node =
+                node?.kind === "sequence"
+                    ? node.items[Number(field)]
+                    : (0,tree/* entriesOf */.Mc)(node).find(({ key }) => goName(key.text) === goName(field))?.value;
+        }
+        return node === undefined ? [] : [node];
+    });
+    const [only, another] = found;
+    return (found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
+        (another === undefined ? only : undefined));
+}
+function goName(key) {
+    return key.replaceAll("_", "").toLowerCase();
+}
+/** `service web: …`, `volume "data" …`: the key, and within it the value that is quoted. */
+function named(reason, root) {
+    const [, kind = "", name = ""] = /\b(service|network|volume|config|secret) "?([\w.-]+?)"?(?::|$| is )/.exec(reason) ?? [];
+    const entry = entryOf((0,tree/* get */.Jt)(root, `${kind}s`), name);
+    return entry === undefined ? undefined : (quoted(reason, entry.value) ?? entry.key);
+}
+/** The longest value that the objection repeats. */
+function quoted(reason, node) {
+    const words = new Set(reason.split(/[\s"':;,]+/));
+    const found = scalarsOf(node)
+        .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
+        .toSorted((a, b) => b.text.length - a.text.length);
+    return found[0];
+}
+function scalarsOf(node) {
+    if (node.kind === "scalar")
+        return [node];
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+}
+/** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
+const KNOWN_KEYS = `version services networks volumes secrets configs
+  cap_add cap_drop command configs credential_spec deploy dns dns_search entrypoint env_file environment extra_hosts healthcheck hostname
+  image init isolation labels logging networks oom_score_adj ports read_only restart secrets stdin_open stop_grace_period stop_signal
+  sysctls tty ulimits user volumes working_dir
+  mode endpoint_mode replicas rollback_config update_config resources restart_policy placement parallelism delay failure_action monitor
+  max_failure_ratio order limits reservations cpus memory pids generic_resources condition max_attempts window constraints preferences
+  max_replicas_per_node disable interval retries test timeout start_period start_interval driver options target published protocol source
+  type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
+
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/planning.ts
+
+
+
+
+
+
+
+
+
+
+/** Rehearses the deployment and compares what docker would send with what runs. */
+async function planning_plan(request, session, voice) {
+    const { stack, survey, folder, dockerMajor } = request;
+    const missing = (kind, existing) => request.objects
+        .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
+        .map(({ name }) => name);
+    const needs = {
+        networks: request.networks.filter((name) => !survey.networks.some((network) => network.Name === name)),
+        configs: missing("config", survey.configs),
+        secrets: missing("secret", survey.secrets),
+    };
+    const { lacking } = request;
+    const usable = survey.networks.filter(({ Name }) => !lacking.networks.some((name) => name === Name));
+    const stage = {
+        survey: { ...survey, networks: usable },
+        images: request.images,
+        networks: futures([...needs.networks, ...lacking.networks]),
+        configs: futures([...needs.configs, ...lacking.configs]),
+        secrets: futures([...needs.secrets, ...lacking.secrets]),
+    };
+    const writes = await session.rehearse(stage, async (docker) => {
+        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
+        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
+        sayWarnings(answer.stderr, voice);
+        if (answer.code !== 0)
+            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
+    });
+    const wanted = writes
+        .filter(({ path }) => (0,plan/* writesService */.IJ)(path))
+        .map(({ body, auth }) => ({ spec: body, auth }));
+    return (0,plan/* planDeployment */.HN)({
+        stack: stack.name,
+        wanted,
+        live: survey.services,
+        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
+        prune: request.prune,
+        needs,
+    });
+}
+function futures(names) {
+    return new Map(names.map((name) => [name, (0,plan/* futureId */.vY)(name)]));
+}
+/**
+ * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
+ * anything is contacted.
+ */
+async function checkByDocker(world, stack, folder, dockerMajor) {
+    const flags = ["--resolve-image", "never"];
+    await world.rehearse(assumed(stack), async (docker) => {
+        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags };
+        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
+        if (answer.code !== 0)
+            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
+    });
+}
+/** A swarm without services, on which every external network, config and secret exists. */
+function assumed({ root }) {
+    const named = (section) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, section)).map(({ key, value }) => (0,configs/* externalName */.NI)(key.text, value));
+    const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
+    const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
+    return {
+        survey: {
+            info,
+            ...nothing,
+            services: [],
+            tasks: [],
+            configs: [],
+            secrets: [],
+            nodes: [],
+            takenPorts: [],
+        },
+        images: new Map(),
+        networks: futures(named("networks")),
+        configs: futures(named("configs")),
+        secrets: futures(named("secrets")),
+    };
+}
+function sayWarnings(stderr, voice) {
+    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
+        voice.quote(line);
+}
+function refusal(reason, { root }) {
+    return new errors/* StackFileError */.Ne([objection(reason, root)]);
+}
+
+
+/***/ }),
+
+/***/ 5589:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  fw: () => (/* binding */ DRAFT_NAMES),
+  ev: () => (/* binding */ atRest),
+  iA: () => (/* binding */ prepare),
+  hc: () => (/* binding */ renderWith),
+  fb: () => (/* binding */ tellPlan)
+});
+
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/errors.ts
+var src_errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/release/release.ts
+var release = __nccwpck_require__(3132);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/commit-order.ts
+
+
+
+
+
+/** The commit that is live by the newest release record of the stack; undefined where there is none. */
+function liveCommit({ rawConfigs }, stack) {
+    const releases = rawConfigs
+        .filter((raw) => (0,release/* ownLabel */.tZ)(raw, "stack") === stack && /^\d+$/.test((0,release/* ownLabel */.tZ)(raw, "release")))
+        .toSorted((a, b) => Number((0,release/* ownLabel */.tZ)(b, "release")) - Number((0,release/* ownLabel */.tZ)(a, "release")));
+    const [newest] = releases;
+    return newest === undefined ? undefined : (0,release/* ownLabel */.tZ)(newest, "commit") || undefined;
+}
+/**
+ * A push must not take the stack back: of two pushes in a row the older one's job may come last, and old runs are run again by mistake.
+ * Where nobody can tell the order, the log says so, and the deployment goes on.
+ */
+async function refuseOlder(inputs, survey, { run, github, voice }) {
+    if (run.event !== "push" || inputs.rollout.allowOlder || survey.services.length === 0)
+        return;
+    const { name } = inputs.stack;
+    const live = liveCommit(survey, name);
+    if (live === run.sha)
+        return;
+    if (live === undefined) {
+        voice.say(`No release on the swarm says which commit of ${name} is live, so this one may be older.`);
+        return;
+    }
+    const older = await github.isAncestor(run.sha, live);
+    if (older === true) {
+        const message = `The commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live: it is one of its ancestors.`;
+        const hint = "Nothing was changed. To go back on purpose, set `allow-older: true`, or deploy by hand (workflow_dispatch).";
+        throw new src_errors/* PreflightError */.wG([{ message, hint }]);
+    }
+    if (older === false)
+        return;
+    voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
+}
+
+// EXTERNAL MODULE: ./src/findings.ts
+var findings = __nccwpck_require__(1869);
+// EXTERNAL MODULE: ./src/image/resolve.ts
+var resolve = __nccwpck_require__(4145);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/planning.ts + 1 modules
+var planning = __nccwpck_require__(6526);
+// EXTERNAL MODULE: ./src/report.ts
+var report = __nccwpck_require__(8685);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(1884);
+// EXTERNAL MODULE: ./src/stack/paths.ts
+var paths = __nccwpck_require__(7436);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(1969);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(2685);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(8953);
+;// CONCATENATED MODULE: ./src/settle.ts
+
+
+
+
+
+const AGAIN_MS = 1000;
+/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
+const STILL_MS = 30_000;
+const IN_FLIGHT = new Set(["updating", "rollback_started"]);
+/**
+ * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
+ * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
+ * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
+ * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
+ */
+async function settled(first, request) {
+    const { stack, swarm, clock, voice, timeoutMs } = request;
+    const start = clock.now();
+    const said = new Set();
+    const sayOnce = (line) => {
+        if (!said.has(line))
+            voice.say(line);
+        said.add(line);
+    };
+    /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
+    const putBack = new Set();
+    let moved = { at: start, tasks: "" };
+    for (let survey = first;; survey = await swarm.survey(stack)) {
+        const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
+        if (unsettled.length === 0)
+            return survey;
+        const names = unsettled.map(({ name }) => name).join(", ");
+        if (clock.now() - start >= timeoutMs)
+            throw stillInFlight(unsettled, timeoutMs);
+        const tasks = statesOf(survey.tasks);
+        if (tasks !== moved.tasks)
+            moved = { at: clock.now(), tasks };
+        const isStill = clock.now() - moved.at >= STILL_MS;
+        for (const service of unsettled) {
+            const back = wayBack(service, isStill, putBack);
+            if (back === undefined)
+                continue;
+            putBack.add(service.id);
+            sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
+            await goBack(service, back, swarm, voice);
+        }
+        sayOnce(`Waiting for an earlier update of ${names} to end.`);
+        await clock.sleep(AGAIN_MS);
+    }
+}
+function isUnsettled(service, putBack) {
+    const { id, update } = service;
+    if (IN_FLIGHT.has(update?.state ?? ""))
+        return true;
+    return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
+}
+/** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
+function wayBack(service, isStill, putBack) {
+    const { id, update } = service;
+    if (putBack.has(id))
+        return undefined;
+    return update?.state === "paused" || (update?.state === "updating" && isStill)
+        ? before(service)
+        : undefined;
+}
+/** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
+function before({ spec, previous }) {
+    const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
+    return sameTasks ? undefined : previous;
+}
+function state({ update }) {
+    return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
+}
+/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
+async function goBack(service, back, swarm, voice) {
+    try {
+        await swarm.updateService(service, back, undefined);
+    }
+    catch (error) {
+        voice.say(`${service.name} could not be put back: ${(0,src_errors/* messageOf */.bD)(error)}`);
+    }
+}
+function statesOf(tasks) {
+    return tasks
+        .map(({ id, state: now }) => `${id} ${now}`)
+        .toSorted(text_order/* compareTexts */.q)
+        .join(",");
+}
+function stillInFlight(services, timeoutMs) {
+    const problems = services.map(({ name }) => {
+        const message = `An earlier update of ${name} is still in flight after ${(0,duration/* formatDuration */.a)(timeoutMs)}.`;
+        const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
+        return { message, hint };
+    });
+    return new src_errors/* PreflightError */.wG(problems);
+}
+
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(4144);
+;// CONCATENATED MODULE: ./src/placement.ts
+
+
+function eligibility(spec, nodes) {
+    const constraints = constraintsOf(spec);
+    const drivers = driversOf(spec);
+    const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms");
+    const barOf = (node) => {
+        if (!constraints.every((constraint) => satisfies(node, constraint)))
+            return "constraints";
+        if (node.state !== "ready")
+            return "down";
+        if (node.availability !== "active")
+            return node.availability === "pause" ? "paused" : "drained";
+        if (!drivers.every((driver) => hasDriver(node, driver)))
+            return "driver";
+        if (platforms.length > 0 && !platforms.some((platform) => runs(node, platform)))
+            return "platform";
+        return undefined;
+    };
+    const eligible = [];
+    const barred = new Map();
+    for (const node of nodes) {
+        const bar = barOf(node);
+        if (bar === undefined)
+            eligible.push(node);
+        else
+            barred.set(bar, [...(barred.get(bar) ?? []), node]);
+    }
+    return { nodes: eligible, barred };
+}
+function constraintsOf(spec) {
+    return (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Constraints").flatMap((each) => typeof each === "string" ? [each] : []);
+}
+const PROPERTIES = {
+    "node.id": ({ id }) => id,
+    "node.hostname": ({ hostname }) => hostname,
+    "node.role": ({ role }) => role,
+    "node.platform.os": ({ os }) => os,
+    "node.platform.arch": ({ architecture }) => architecture,
+};
+/** Whether a node satisfies a constraint (manager/constraint/constraint.go); one that we can't judge counts as satisfied. */
+function satisfies(node, constraint) {
+    const [, key = "", operator, value = ""] = /^\s*(.*?)\s*(==|!=)\s*(.*?)\s*$/.exec(constraint) ?? [];
+    const known = key.toLowerCase();
+    if (operator === undefined || known === "node.ip")
+        return true; // Addresses and their ranges are Swarm's to compare.
+    const label = /^(node|engine)\.labels\.(.+)$/i.exec(key);
+    const labels = label?.[1]?.toLowerCase() === "node" ? node.labels : node.engineLabels;
+    const found = label === null ? PROPERTIES[known]?.(node) : (labels[label[2] ?? ""] ?? "");
+    if (found === undefined)
+        return false; // Swarm matches no node by a key that it does not know.
+    return (found.toLowerCase() === value.toLowerCase()) === (operator === "==");
+}
+/** The drivers of a service's volumes that a node must have. */
+function driversOf(spec) {
+    const named = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts")
+        .filter((mount) => (0,json/* textAt */.$6)(mount, "Type") === "volume")
+        .map((mount) => (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name"));
+    return [...new Set(named)].filter((name) => name !== "" && name !== "local");
+}
+function hasDriver({ volumeDrivers }, driver) {
+    return volumeDrivers.includes(driver) || volumeDrivers.includes(`${driver}:latest`);
+}
+function runs({ os, architecture }, platform) {
+    const [wantedOs, wanted] = [(0,json/* textAt */.$6)(platform, "OS"), normal((0,json/* textAt */.$6)(platform, "Architecture"))];
+    return (wanted === "" || wanted === normal(architecture)) && (wantedOs === "" || wantedOs === os);
+}
+function normal(architecture) {
+    return { x86_64: "amd64", aarch64: "arm64" }[architecture] ?? architecture;
+}
+/** `linux/amd64`, as an image's platform is written. */
+function platformOf({ os, architecture }) {
+    return `${os}/${normal(architecture)}`;
+}
+function reservationOf(spec) {
+    const path = ["TaskTemplate", "Resources", "Reservations"];
+    return {
+        nanoCpus: (0,json/* numberAt */.tk)(spec, ...path, "NanoCPUs"),
+        memoryBytes: (0,json/* numberAt */.tk)(spec, ...path, "MemoryBytes"),
+    };
+}
+/** How many tasks with this reservation fit; infinite where nothing is reserved. */
+function fitting(room, each) {
+    return Math.min(times(room.nanoCpus, each.nanoCpus), times(room.memoryBytes, each.memoryBytes));
+}
+function less(room, taken) {
+    return {
+        nanoCpus: room.nanoCpus - taken.nanoCpus,
+        memoryBytes: room.memoryBytes - taken.memoryBytes,
+    };
+}
+function times(have, need) {
+    return need === 0 ? Infinity : Math.max(Math.floor(have / need), 0);
+}
+
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(2880);
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(792);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(7158);
+;// CONCATENATED MODULE: ./src/preflight.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * What the file takes for granted and the swarm does not have: external networks, configs and secrets that a service uses. `made` are
+ * the names of those that this deployment creates. Told before docker is rehearsed, which would stop at the first; so what is to be passed
+ * over is left to docker.
+ */
+function lacking({ root }, survey, made, ignored) {
+    const findings = [];
+    const names = { networks: [], configs: [], secrets: [] };
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).map(({ value }) => value);
+    const existing = {
+        networks: new Set(survey.networks.flatMap((raw) => [(0,json/* textAt */.$6)(raw, "Name"), (0,json/* textAt */.$6)(raw, "Id")])),
+        configs: new Set(survey.configs.flatMap(({ name, id }) => [name, id])),
+        secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
+    };
+    const used = {
+        networks: new Set(services.flatMap((service) => {
+            const own = (0,references/* networksOf */.Nd)(service).map(({ name }) => name);
+            return own.length === 0 ? ["default"] : own;
+        })),
+        configs: usedOf(services, "configs"),
+        secrets: usedOf(services, "secrets"),
+    };
+    for (const kind of ["networks", "configs", "secrets"]) {
+        const singular = kind.slice(0, -1);
+        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind))) {
+            if (!used[kind].has(key.text) || !(0,configs/* isExternal */.ge)(value))
+                continue;
+            const name = (0,configs/* externalName */.NI)(key.text, value);
+            if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name)))
+                continue;
+            const called = (0,references/* isSubstituted */.ZV)(value) ? key.text : name;
+            const what = `The ${singular} ${called} is external, and`;
+            if (!existing[kind].has(name) && !ignored.has(`missing-${singular}`)) {
+                names[kind].push(name);
+                findings.push(error(`missing-${singular}`, `${what} the swarm has none of this name.`, key.place, CREATE[kind](called)));
+            }
+            else if (kind === "networks" && existing[kind].has(name) && !reachesAll(survey, name)) {
+                if (ignored.has("network-scope"))
+                    continue;
+                names[kind].push(name);
+                const why = `${what} it ends at the manager: its scope is not swarm, so no service can be on it.`;
+                findings.push(error("network-scope", why, key.place, "Create an overlay network, and name that one."));
+            }
+        }
+    }
+    return { findings, names };
+}
+/** Networks that each node has on its own. */
+const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
+const CREATE = {
+    networks: (name) => `Name it in the input "networks", or run: docker network create --driver overlay --attachable ${name}`,
+    configs: (name) => `Give it content or file instead of external, or run: docker config create ${name} FILE`,
+    secrets: (name) => `Give it environment or file instead of external, or run: docker secret create ${name} FILE`,
+};
+function usedOf(services, kind) {
+    const items = services.flatMap((service) => {
+        const list = (0,tree/* get */.Jt)(service, kind);
+        return list?.kind === "sequence" ? list.items : [];
+    });
+    return new Set(items.map((item) => (0,references/* sourceOf */.vz)(item) ?? ""));
+}
+function reachesAll({ networks }, name) {
+    const called = networks.filter((raw) => (0,json/* textAt */.$6)(raw, "Name") === name || (0,json/* textAt */.$6)(raw, "Id") === name);
+    return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
+}
+/**
+ * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
+ * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
+ */
+function preflight(stack, plan, survey) {
+    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const room = roomOf(plan, survey);
+    const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
+        const { wanted } = planned;
+        if (wanted === undefined)
+            return [];
+        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(stack.root, "services")).find(({ key }) => key.text === planned.name);
+        const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && isRunning(task) && task.current);
+        const subject = {
+            name: planned.name,
+            spec: wanted,
+            before: planned.before?.spec,
+            file: entry?.value,
+            place: (entry?.key ?? stack.root).place,
+            tasks,
+            news: newsOf(planned, tasks.length, networkIds),
+            startFirst: (0,json/* textAt */.$6)(wanted, "UpdateConfig", "Order") === "start-first",
+            mode: modeOf(wanted),
+            where: eligibility(wanted, survey.nodes),
+            room,
+        };
+        return SERVICE_RULES.flatMap((rule) => rule(subject, stack.root, survey));
+    });
+    return [...services, ...portsInUse(stack, plan, survey), ...shortLived(plan), ...quorum(survey)];
+}
+/** What is to stop the deployment, and what is only to be said; findings that are to be passed over are in neither. */
+function judged(findings, ignored) {
+    const heeded = findings.filter(({ id }) => !ignored.has(id));
+    const problems = (severity) => heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
+    return {
+        errors: problems("error"),
+        warnings: problems("warning"),
+        passed: findings.filter(({ id }) => ignored.has(id)),
+    };
+}
+function finding(severity, id, message, place, fix) {
+    return { id, severity, problem: { message: `${message} [${id}]`, place, hint: fix } };
+}
+const error = finding.bind(undefined, "error");
+const warning = finding.bind(undefined, "warning");
+function isRunning({ state, desiredState }) {
+    return state === "running" && desiredState === "running";
+}
+function modeOf(spec) {
+    const mode = (0,json.at)(spec, "Mode");
+    if ((0,json/* isObject */.Gv)((0,json.at)(mode, "Global")))
+        return { kind: "global", replicas: 0 };
+    const job = (0,json/* isObject */.Gv)((0,json.at)(mode, "ReplicatedJob")) || (0,json/* isObject */.Gv)((0,json.at)(mode, "GlobalJob"));
+    if (job)
+        return { kind: "job", replicas: 0 };
+    const replicas = (0,json.at)(mode, "Replicated", "Replicas");
+    return { kind: "replicated", replicas: typeof replicas === "number" ? replicas : 1 };
+}
+function newsOf({ before, wanted }, running, networkIds) {
+    if (before === undefined || wanted === undefined)
+        return { isNew: true, replaces: false, places: true };
+    const paths = (0,spec/* differences */.tX)((0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), (0,spec/* canonicalSpec */.Yu)(wanted, networkIds));
+    const template = paths.filter((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
+    const replaces = template.some((path) => !path.startsWith("TaskTemplate.Placement"));
+    const grows = modeOf(wanted).replicas > running && paths.some((path) => path.startsWith("Mode"));
+    return { isNew: false, replaces, places: template.length > 0 || grows };
+}
+/**
+ * What is left on each node at least: without what this stack's tasks reserve there that stay throughout the deployment. What is
+ * reserved by other stacks is not known, so there may be less.
+ */
+function roomOf(plan, survey) {
+    const staying = new Map(plan.services.flatMap(({ change, before }) => before === undefined || change === "update" || change === "create" ? [] : [[before.id, before.spec]]));
+    const room = new Map(survey.nodes.map(({ id, resources }) => [id, resources]));
+    for (const task of survey.tasks) {
+        const spec = staying.get(task.serviceId);
+        const left = room.get(task.nodeId);
+        if (spec === undefined || left === undefined || !isRunning(task) || !task.current)
+            continue;
+        room.set(task.nodeId, less(left, reservationOf(spec)));
+    }
+    return room;
+}
+/** `deploy.placement`, or as much of the way there as the file has. */
+function placeOf({ file, place }, ...path) {
+    for (let length = path.length; length > 0; length -= 1) {
+        const node = (0,tree/* get */.Jt)(file, ...path.slice(0, length));
+        if (node !== undefined && !(0,tree/* isNull */.kZ)(node))
+            return node.place;
+    }
+    return place;
+}
+function count(n, noun) {
+    return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+const BARS = {
+    constraints: (n) => `${count(n, "node")} ${n === 1 ? "does" : "do"} not satisfy the constraints`,
+    down: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} down`,
+    drained: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} drained`,
+    paused: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} paused`,
+    driver: (n) => `${count(n, "node")} ${n === 1 ? "lacks" : "lack"} the volume driver`,
+    platform: (n) => `${count(n, "node")} ${n === 1 ? "has" : "have"} another platform`,
+};
+function inWords(barred) {
+    return [...barred].map(([bar, nodes]) => BARS[bar](nodes.length)).join(", ");
+}
+/** Some task has to run, and no node may take it. */
+const noNode = (subject) => {
+    const { name, spec, news, mode, where, file } = subject;
+    const { nodes, barred } = where;
+    const wantsNone = mode.kind === "replicated" && mode.replicas === 0;
+    if (!news.places || wantsNone || nodes.length > 0 || barred.size === 0)
+        return [];
+    if (!news.isNew && !news.replaces && barred.has("paused"))
+        return []; // What runs on a paused node stays there.
+    const tell = mode.kind === "replicated" ? error : warning; // A global service without a node has nothing to wait for.
+    const nowhere = `Service ${name} has no node to run on: ${inWords(barred)}.`;
+    if (barred.has("platform")) {
+        const place = placeOf(subject, "image");
+        return [
+            tell("image-platform", nowhere, place, `${builtFor(spec)} Build it for ${platformsOf(barred)} too.`),
+        ];
+    }
+    if (barred.has("driver")) {
+        const fix = `Install ${driversOf(spec).join(", ")} on a node, or use another driver.`;
+        return [tell("missing-volume-driver", nowhere, placeOf(subject, "volumes"), fix)];
+    }
+    const constraints = constraintsOf(spec);
+    const secret = isSecret((0,tree/* get */.Jt)(file, "deploy", "placement"));
+    const which = constraints.length === 0 || secret ? "" : ` (${constraints.join(", ")})`;
+    const fix = barred.has("constraints")
+        ? `Change its constraints${which}, or give a node what they ask for: docker node update --label-add KEY=VALUE NODE`
+        : "Bring a node back: docker node update --availability active NODE";
+    return [tell("no-eligible-node", nowhere, placeOf(subject, "deploy", "placement", "constraints"), fix)];
+};
+/** Whether anything below was made from a variable, and so may not be repeated. */
+function isSecret(node) {
+    if (node === undefined)
+        return false;
+    if (node.kind === "scalar")
+        return (0,references/* isSubstituted */.ZV)(node);
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(isSecret);
+}
+function builtFor(spec) {
+    const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms").map((each) => `${(0,json/* textAt */.$6)(each, "OS")}/${(0,json/* textAt */.$6)(each, "Architecture")}`);
+    return `The image is built for ${[...new Set(platforms)].join(", ")} only.`;
+}
+function platformsOf(barred) {
+    return [...new Set((barred.get("platform") ?? []).map(platformOf))].join(", ");
+}
+const someNodesOnly = (subject) => {
+    const { name, spec, news, where } = subject;
+    const others = where.barred.get("platform") ?? [];
+    if (!news.places || others.length === 0 || where.nodes.length === 0)
+        return [];
+    const total = others.length + where.nodes.length;
+    const message = `The image of service ${name} runs on ${where.nodes.length} of the ${count(total, "node")} that it could use. ${builtFor(spec)}`;
+    const fix = `Build it for ${platformsOf(where.barred)} too, or say by a constraint that this is meant.`;
+    return [warning("image-platform", message, placeOf(subject, "image"), fix)];
+};
+/** Ports of the node itself, of a number that the file says. */
+function hostPortsOf(spec) {
+    return portsOf(spec).filter(({ port, onHost }) => onHost && port > 0);
+}
+function portsOf(spec) {
+    return (0,json/* listAt */.gT)(spec, "EndpointSpec", "Ports").map((each) => ({
+        port: (0,json/* numberAt */.tk)(each, "PublishedPort"),
+        protocol: (0,json/* textAt */.$6)(each, "Protocol") || "tcp",
+        onHost: (0,json/* textAt */.$6)(each, "PublishMode") === "host",
+    }));
+}
+function mostPerNode(spec) {
+    return (0,json/* numberAt */.tk)(spec, "TaskTemplate", "Placement", "MaxReplicas") || Infinity;
+}
+const tooFewNodes = (subject) => {
+    const { name, spec, news, mode, where } = subject;
+    const [port] = hostPortsOf(spec);
+    const each = Math.min(mostPerNode(spec), port === undefined ? Infinity : 1);
+    const most = each * where.nodes.length;
+    if (!news.places || mode.kind !== "replicated" || where.nodes.length === 0 || mode.replicas <= most)
+        return [];
+    const byPort = port !== undefined && each === 1;
+    const why = byPort ? `each can publish port ${port.port} once` : `max_replicas_per_node is ${each}`;
+    const message = `Service ${name} wants ${count(mode.replicas, "replica")}, and ${count(where.nodes.length, "node")} can run ${most}: ${why}.${rest(where)}`;
+    const place = placeOf(subject, ...(byPort ? ["ports"] : ["deploy", "placement", "max_replicas_per_node"]));
+    return [error("too-few-nodes", message, place, `Write at most replicas: ${most}, or add nodes.`)];
+};
+function rest({ barred }) {
+    return barred.size === 0 ? "" : ` Of the others, ${inWords(barred)}.`;
+}
+function amount({ nanoCpus, memoryBytes }) {
+    const cpus = nanoCpus === 0 ? [] : [`${Math.round(nanoCpus / 1e7) / 100} CPUs`];
+    const memory = memoryBytes === 0 ? [] : [`${Math.round(memoryBytes / 2 ** 20)} MiB`];
+    return [...cpus, ...memory].join(" and ");
+}
+/** A reservation that the nodes could not hold if they were empty. */
+const tooMuch = (subject) => {
+    const { name, spec, news, mode, where } = subject;
+    const each = reservationOf(spec);
+    const holding = where.nodes.map(({ resources }) => fitting(resources, each));
+    if (!news.places || where.nodes.length === 0 || mode.kind === "job")
+        return [];
+    const most = holding.reduce((sum, n) => sum + n, 0);
+    const enough = mode.kind === "global" ? holding.every((n) => n > 0) : most >= mode.replicas;
+    if (enough)
+        return [];
+    const sizes = [...new Set(where.nodes.map(({ resources }) => amount(resources)))].join("; ");
+    const room = most === 0
+        ? "none of the nodes that may run it has as much"
+        : mode.kind === "global"
+            ? "not each node that is to run it has as much"
+            : `the nodes that may run it hold ${most} of its ${count(mode.replicas, "replica")}`;
+    const message = `A task of service ${name} reserves ${amount(each)}, and ${room} (${count(where.nodes.length, "node")}: ${sizes}).${rest(where)}`;
+    const place = placeOf(subject, "deploy", "resources", "reservations");
+    return [error("reservation-too-large", message, place, "Reserve less, or add nodes.")];
+};
+/** What the old task holds as long as the new one waits for it, if start-first is in the file or by default. */
+const besideTheOld = (subject) => {
+    const { spec, before, news, startFirst, mode, where, tasks } = subject;
+    if (!startFirst || mode.kind === "job" || where.nodes.length === 0)
+        return [];
+    const shrinks = mode.kind === "replicated" && mode.replicas < tasks.length; // The tasks that are too many go first.
+    if (!news.isNew && (!news.replaces || shrinks))
+        return [];
+    const onNode = new Map();
+    for (const { nodeId } of tasks)
+        onNode.set(nodeId, (onNode.get(nodeId) ?? 0) + 1);
+    const running = (node) => onNode.get(node.id) ?? 0;
+    const stuck = (blocked) => mode.kind === "global"
+        ? where.nodes.some((node) => running(node) > 0 && blocked(node))
+        : tasks.length > 0 && where.nodes.every(blocked);
+    return [
+        ...hostPortHeld(subject, stuck, running, before),
+        ...limitReached(subject, stuck, running),
+        ...noRoomBeside(subject, stuck, running, reservationOf(spec), reservationOf(before ?? {})),
+    ];
+};
+const STOP_FIRST = "Write order: stop-first under deploy.update_config";
+/** Where `order` stands in the file; ours has its place nearby. */
+function orderOf(subject) {
+    return placeOf(subject, "deploy", "update_config", "order");
+}
+function hostPortHeld(subject, stuck, running, before) {
+    const { name, spec, news, mode, where } = subject;
+    const nodes = count(where.nodes.length, "node");
+    if (news.isNew) {
+        const [port] = hostPortsOf(spec);
+        const fills = mode.kind === "global" || mode.replicas >= where.nodes.length;
+        if (port === undefined || !fills)
+            return [];
+        const message = `Service ${name} publishes port ${port.port} in host mode and fills the ${nodes} that it may run on, so with start-first its next update will wait for that port for ever.`;
+        return [warning("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}.`)];
+    }
+    const held = hostPortsOf(before);
+    const port = hostPortsOf(spec).find((each) => held.some((other) => other.port === each.port && other.protocol === each.protocol));
+    if (port === undefined || !stuck((node) => running(node) > 0))
+        return [];
+    const message = `Service ${name} publishes port ${port.port} in host mode and runs on each of the ${nodes} that it may use, so with start-first a new task waits for ever for the port that the old one holds.`;
+    return [
+        error("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}, or publish in ingress mode.`),
+    ];
+}
+function limitReached(subject, stuck, running) {
+    const { name, spec, news, mode, where } = subject;
+    const most = mostPerNode(spec);
+    if (most === Infinity || mode.kind === "global")
+        return [];
+    const limit = `max_replicas_per_node: ${most} on ${count(where.nodes.length, "node")}`;
+    if (news.isNew) {
+        if (mode.replicas < most * where.nodes.length)
+            return [];
+        const message = `Service ${name} fills its nodes with ${count(mode.replicas, "replica")} (${limit}), so with start-first its next update will have no room for one more task.`;
+        return [warning("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
+    }
+    if (!stuck((node) => running(node) >= most))
+        return [];
+    const message = `Service ${name} has no room for one more task, which start-first needs: its ${count(subject.tasks.length, "task")} fill the limit (${limit}).`;
+    return [error("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
+}
+function noRoomBeside(subject, stuck, running, each, old) {
+    const { name, news, room, where } = subject;
+    const empty = (node) => room.get(node.id) ?? node.resources;
+    const beside = (node) => {
+        const taken = running(node);
+        return less(empty(node), { nanoCpus: old.nanoCpus * taken, memoryBytes: old.memoryBytes * taken });
+    };
+    const fits = where.nodes.some(({ resources }) => fitting(resources, each) > 0);
+    if (news.isNew || !fits || !stuck((node) => fitting(beside(node), each) === 0))
+        return [];
+    const best = where.nodes.map(beside).toSorted((a, b) => b.memoryBytes - a.memoryBytes)[0];
+    const left = best === undefined
+        ? ""
+        : ` Beside what this stack's tasks reserve, the ${where.nodes.length === 1 ? "node has" : `roomiest of ${where.nodes.length} nodes has`} ${amount(best) || "nothing"} left.`;
+    const message = `A new task of service ${name} reserves ${amount(each)}, and with start-first it would wait for ever for room beside the old ones.${left}`;
+    const fix = `${STOP_FIRST}, reserve less, or add a node.`;
+    return [error("start-first-no-room", message, orderOf(subject), fix)];
+}
+const onHostNetwork = (subject, root) => {
+    const { name, startFirst, file } = subject;
+    const shares = file !== undefined && (0,references/* networksOf */.Nd)(file).some((network) => (0,defaults/* isHostNetwork */.PQ)(root, network.name));
+    if (!startFirst || !shares)
+        return [];
+    const message = `Service ${name} shares its node's own network, where a port can be listened on once: with start-first a new task meets the old one there.`;
+    return [warning("start-first-host-network", message, orderOf(subject), `${STOP_FIRST}.`)];
+};
+/** By the last part of their image's name. */
+const DATABASES = /^(postgres|postgresql|postgis|timescaledb|pgvector|mysql|mysql-server|mariadb|percona|percona-server|mongo|mongodb|mongodb-community-server|redis|redis-stack|redis-stack-server|valkey|influxdb|couchdb|neo4j|cassandra|clickhouse|clickhouse-server|rabbitmq|etcd)$/;
+const singleWriter = (subject) => {
+    const { name, spec, startFirst } = subject;
+    const image = (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    const [kind = ""] = ((0,reference/* parseImageReference */.o_)(image)?.path ?? "").split("/").toReversed();
+    const volume = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts").find(isOwnLocalVolume);
+    if (!startFirst || volume === undefined || !DATABASES.test(kind))
+        return [];
+    const message = `Service ${name} is a ${kind} with a local volume, and starts first: during an update two of them have the same files, or the new one, on another node, has none.`;
+    return [warning("start-first-single-writer", message, orderOf(subject), `${STOP_FIRST}.`)];
+};
+function isOwnLocalVolume(mount) {
+    const driver = (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name");
+    const named = (0,json/* textAt */.$6)(mount, "Type") === "volume" && (0,json/* textAt */.$6)(mount, "Source") !== "";
+    return named && (driver === "" || driver === "local") && (0,json.at)(mount, "ReadOnly") !== true;
+}
+const noHealthcheck = (subject) => {
+    const { name, spec, startFirst } = subject;
+    const [test] = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
+    if (!startFirst || test !== "NONE")
+        return [];
+    const message = `Service ${name} has its healthcheck disabled: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
+    return [
+        warning("start-first-no-healthcheck", message, placeOf(subject, "healthcheck"), "Give it a healthcheck."),
+    ];
+};
+const goesOn = (subject) => {
+    if ((0,json/* textAt */.$6)(subject.spec, "UpdateConfig", "FailureAction") !== "continue")
+        return [];
+    const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
+    const place = placeOf(subject, "deploy", "update_config", "failure_action");
+    return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
+};
+/** What an engine does where a healthcheck does not say. */
+const PROBES = { intervalMs: 30_000, retries: 3 };
+const NANOS = 1e6;
+const shortMonitor = (subject) => {
+    const { name, spec, file } = subject;
+    const check = (0,json.at)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck");
+    const [test] = (0,json/* listAt */.gT)(check, "Test");
+    const written = (0,tree/* get */.Jt)(file, "deploy", "update_config", "monitor");
+    const monitorMs = (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Monitor") / NANOS;
+    if (written === undefined || test === undefined || test === "NONE" || monitorMs === 0)
+        return [];
+    const intervalMs = (0,json/* numberAt */.tk)(check, "Interval") / NANOS || PROBES.intervalMs;
+    const retries = (0,json/* numberAt */.tk)(check, "Retries") || PROBES.retries;
+    if (monitorMs >= intervalMs * retries)
+        return [];
+    const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
+    const fix = "Give a longer monitor, or a quicker healthcheck.";
+    return [warning("monitor-too-short", message, written.place, fix)];
+};
+/** Fields that an engine leaves out in silence where it is older than them (moby: daemon/server/router/swarm/helpers.go). */
+const SINCE = [
+    {
+        what: "healthcheck.start_interval",
+        path: ["healthcheck", "start_interval"],
+        engine: "25.0",
+        has: (spec) => (0,json/* numberAt */.tk)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "StartInterval") > 0,
+    },
+    {
+        what: "a mode that is a job",
+        path: ["deploy", "mode"],
+        engine: "20.10",
+        has: (spec) => modeOf(spec).kind === "job",
+    },
+    {
+        what: "max_replicas_per_node",
+        path: ["deploy", "placement", "max_replicas_per_node"],
+        engine: "19.03",
+        has: (spec) => mostPerNode(spec) < Infinity,
+    },
+];
+const olderThanAsked = (subject, _root, { info }) => {
+    const version = (0,json/* textAt */.$6)(info, "ServerVersion");
+    if (!/^\d+\.\d+/.test(version))
+        return [];
+    return SINCE.filter(({ engine, has }) => isOlder(version, engine) && has(subject.spec)).map(({ what, path, engine }) => {
+        const message = `Service ${subject.name} has ${what}, which engines know since ${engine}; the manager's is ${version} and leaves it out.`;
+        return warning("engine-too-old", message, placeOf(subject, ...path), "Update the engine, or take it out.");
+    });
+};
+function isOlder(version, than) {
+    const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
+    const [wantedMajor = 0, wantedMinor = 0] = than.split(".").map(Number);
+    return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+}
+const SERVICE_RULES = [
+    noNode,
+    someNodesOnly,
+    tooFewNodes,
+    tooMuch,
+    besideTheOld,
+    onHostNetwork,
+    singleWriter,
+    noHealthcheck,
+    goesOn,
+    shortMonitor,
+    olderThanAsked,
+];
+/** By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts); who is in the file too is told by its line already. */
+function portsInUse({ root }, plan, { takenPorts }) {
+    const inFile = new Set(plan.services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted.Name])));
+    const others = takenPorts.filter(({ service }) => !inFile.has(service));
+    return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
+        const other = others.find((each) => each.port === port && each.protocol === protocol && !(each.onHost && onHost));
+        if (port === 0 || other === undefined)
+            return [];
+        const own = other.stack === plan.stack;
+        const whose = own
+            ? "which the file has no more"
+            : other.stack === ""
+                ? "of no stack"
+                : `of the stack ${other.stack}`;
+        const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other.service} (${whose}) has already.`;
+        const fix = own
+            ? `Publish another port, or remove that service first: docker service rm ${other.service}`
+            : "Publish another port, or take it from the other service first.";
+        const service = (0,tree/* get */.Jt)(root, "services", name);
+        const place = ((0,tree/* get */.Jt)(service, "ports") ?? service ?? root).place;
+        return [error("port-in-use", message, place, fix)];
+    }));
+}
+/** Credentials that are known to end within hours, by their looks; none of it is ever repeated. */
+const SHORT_LIVED = [
+    { what: "a token of the job (GITHUB_TOKEN)", is: (_username, password) => password.startsWith("ghs_") },
+    {
+        what: "a token of Amazon ECR (12 hours)",
+        is: (username, _password, domain) => username === "AWS" && /\.dkr\.ecr\./.test(domain),
+    },
+    { what: "a Google access token (an hour)", is: (username) => username === "oauth2accesstoken" },
+    {
+        what: "a token of Azure's registry (hours)",
+        is: (username, _password, domain) => /^0{8}-(0{4}-){3}0{12}$/.test(username) && domain.endsWith(".azurecr.io"),
+    },
+];
+function shortLived(plan) {
+    const told = new Map();
+    for (const { wanted, auth } of (0,src_plan/* changed */.tD)(plan)) {
+        const domain = (0,reference/* parseImageReference */.o_)((0,json/* textAt */.$6)(wanted, "TaskTemplate", "ContainerSpec", "Image"))?.domain ?? "";
+        const { username, password } = credentialIn(auth);
+        const found = SHORT_LIVED.find(({ is }) => is(username, password, domain));
+        if (found !== undefined)
+            told.set(domain, found.what);
+    }
+    return [...told].map(([domain, what]) => warning("short-lived-credential", `What the swarm keeps for its pulls from ${domain} is ${what}: once it has ended, a task that moves to another node can't pull a private image.`, undefined, 'Give "pull-username" and "pull-password": a token that lives long and may only read.'));
+}
+/** What an X-Registry-Auth value holds. */
+function credentialIn(auth) {
+    let raw = {};
+    try {
+        raw = JSON.parse(Buffer.from(auth ?? "", "base64url").toString("utf8"));
+    }
+    catch {
+        // Docker sends an empty value where it has none.
+    }
+    return { username: (0,json/* textAt */.$6)(raw, "username"), password: (0,json/* textAt */.$6)(raw, "password") };
+}
+function quorum({ nodes }) {
+    const managers = nodes.filter(({ role }) => role === "manager");
+    const reachable = managers.filter(({ reachability }) => reachability === "reachable").length;
+    const needed = Math.floor(managers.length / 2) + 1;
+    if (managers.length < 2 || reachable > needed)
+        return [];
+    const message = `Of ${managers.length} managers ${reachable} can be reached, and the swarm needs ${needed}: ${reachable < needed ? "it has no quorum" : "with one more lost, nothing can be deployed or moved any more"}.`;
+    const fix = reachable < managers.length
+        ? "Bring the lost manager back, or take it out: docker node demote NODE"
+        : "Have three managers, which bear the loss of one, or only one.";
+    return [warning("manager-quorum", message, undefined, fix)];
+}
+
+// EXTERNAL MODULE: ./src/sources.ts
+var sources = __nccwpck_require__(1473);
+;// CONCATENATED MODULE: ./src/prepare.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
+const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
+function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
+    const { stack, image } = inputs;
+    const { folder } = sources;
+    return (0,render/* render */.XX)({
+        templates: sources.templates,
+        unread: sources.unread,
+        stack: stack.name,
+        variables: stack.variables,
+        secrets: stack.secrets,
+        environment: world.environment,
+        strict: stack.strict,
+        defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
+        envFile: sources.envFile,
+        envConfig: stack.envConfig,
+        namingKey: naming.key,
+        taken: naming.taken,
+        read: (path) => world.files.read((0,paths/* cleanPath */.t)(folder === "." ? "" : `${folder}/`, path)),
+        image: { ...image, digest },
+        commit: world.run.sha,
+        dockerMajor,
+    });
+}
+/** Lets an earlier update come to rest, resolves every image, and plans; refuses what can't work. */
+async function prepare(digest, found, deployment, session) {
+    const { inputs, sources, world, dockerMajor, facts } = deployment;
+    const { voice } = world;
+    await refuseOlder(inputs, found.survey, world);
+    const survey = await atRest(found.survey, deployment, session);
+    const namingKey = namingKeyOf(survey, deployment.draft);
+    const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
+    const rendered = renderWith(digest, naming, deployment);
+    facts.configName = rendered.envConfigName;
+    const lookup = survey === found.survey ? found.images : new resolve/* ImageLookup */.U(session); // After a wait, what registries said is old.
+    const images = await (0,resolve/* resolveImages */.B)(rendered, lookup, survey.services, inputs.image.repository);
+    const stack = (0,render/* pinned */.dp)(rendered, images.pins);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,render/* printed */.zd)(stack));
+    const told = new Set(deployment.draft.warnings.map(src_errors/* describe */.q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
+    for (const warning of [...untold, ...images.warnings])
+        voice.warn(warning);
+    const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
+    const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
+    (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
+    const { networks, prune } = inputs.stack;
+    const { ignoreFindings } = inputs;
+    const made = new Set([...networks, ...objects.map(({ name }) => name)]);
+    const missing = lacking(stack, survey, made, ignoreFindings);
+    const request = {
+        stack,
+        objects,
+        survey,
+        images: images.answers,
+        networks,
+        lacking: missing.names,
+        prune,
+        folder: sources.folder,
+        dockerMajor,
+    };
+    const plan = await (0,planning/* plan */.e)(request, session, voice);
+    tellPlan(plan, deployment);
+    heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
+    return { stack, survey, plan, objects, images };
+}
+/** What is there once nothing of an earlier update is in flight or paused. */
+async function atRest(survey, { inputs, world: { clock, voice } }, { swarm }) {
+    const { timeoutMs } = inputs.rollout;
+    return await settled(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
+}
+/** Into the log and the facts; refuses a plan that would harm what runs. */
+function tellPlan(plan, { inputs, world: { voice }, facts }) {
+    facts.plan = plan;
+    facts.services = plan.services.map(plannedResult);
+    voice.group("Plan");
+    (0,report/* planLines */.HN)(plan, inputs.mode).forEach((line) => voice.say(line));
+    refusePaused(plan);
+    voice.endGroup();
+}
+/** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
+const NAMING_KEY = "swarm-stack-deploy_naming-key";
+/**
+ * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
+ * has secrets makes it and creates it with its other configs. Should two do so at once, the slower one's secrets get new names the
+ * next time: one roll too many, nothing lost.
+ */
+function namingKeyOf(survey, draft) {
+    const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
+    if (existing !== undefined)
+        return { bytes: existing, isNew: false };
+    const isNew = draft.objects.some(({ kind }) => kind === "secret");
+    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : DRAFT_NAMES.key, isNew };
+}
+/** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
+function takenByOthers(survey, stack) {
+    const others = (objects) => new Set(objects
+        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
+        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
+    const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
+    return (kind, name) => names[kind].has(name);
+}
+function namingKeyObject(bytes) {
+    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
+    return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
+}
+function plannedResult({ name, change, before, wanted }) {
+    return {
+        name,
+        change,
+        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
+        imageSent: (0,report/* imageOf */.dT)(wanted),
+        imageAfter: (0,report/* imageOf */.dT)(wanted ?? before?.spec),
+        state: change,
+        detail: "",
+        durationMs: undefined,
+    };
+}
+/** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
+function heed(findings, ignored, voice) {
+    const { errors, warnings, passed } = judged(findings, ignored);
+    for (const { problem } of passed)
+        voice.say(`Passed over, as "ignore-findings" says: ${(0,src_errors/* describe */.q0)(problem)}`);
+    warnings.forEach((warning) => voice.warn(warning));
+    if (errors.length > 0)
+        throw new src_errors/* PreflightError */.wG(errors);
+}
+/** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
+function refusePaused(plan) {
+    const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
+        if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
+            return [];
+        const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
+        return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
+    });
+    if (problems.length > 0)
+        throw new src_errors/* PreflightError */.wG(problems);
+}
+function objectLabels(object, { inputs, world }) {
+    const labels = new Map(object.labels);
+    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
+    const own = {
+        stack: inputs.stack.name,
+        key: object.key,
+        version: inputs.image.version,
+        commit: world.run.sha,
+        run: world.run.runUrl,
+    };
+    for (const [key, value] of Object.entries(own))
+        labels.set(`${defaults/* LABEL_PREFIX */.Ag}${key}`, value);
+    return labels;
+}
+
+
+/***/ }),
+
+/***/ 7857:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   L: () => (/* binding */ keepRelease),
+/* harmony export */   c: () => (/* binding */ readHistory)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6795);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5589);
+/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4500);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3132);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5867);
+
+
+
+
+
+
+
+
+
+
+function readHistory(records, { compression }) {
+    const releases = [];
+    const unreadable = [];
+    for (const record of records) {
+        const release = read(record, compression);
+        if (typeof release !== "string")
+            releases.push(release);
+        else
+            unreadable.push({
+                message: `The record of release #${record.number} on the swarm can't be read: ${release}.`,
+                hint: `Look at it with: docker config inspect ${record.parts[0]?.name}`,
+            });
+    }
+    return { releases, unreadable };
+}
+function read(record, compression) {
+    const bytes = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .joined */ .oR)(record);
+    if (bytes === undefined)
+        return "a part of it is missing";
+    let text;
+    try {
+        text = compression.expand(bytes);
+    }
+    catch (error) {
+        return `it is damaged (${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)})`;
+    }
+    const release = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .decoded */ .DH)(text);
+    if (typeof release === "string" || release.number === record.number)
+        return release;
+    return `it says that it is release #${release.number}`;
+}
+/**
+ * After a good verdict: records what runs as a release, then tidies what no kept release, no service and no service's previous spec
+ * needs. The stack runs by then, so whatever goes wrong here is told and changes nothing else. Where nothing was changed, nothing is
+ * written.
+ */
+async function keepRelease(made, plan, rollout, session) {
+    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isEmpty */ .Im)(plan))
+        return;
+    const { voice } = rollout.world;
+    voice.group("Record the release");
+    try {
+        const recorded = await recordRelease(made, plan, rollout, session);
+        await tidy(recorded, rollout, session);
+    }
+    catch (error) {
+        voice.warn({
+            message: `This release could not be recorded on the swarm: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`,
+            hint: 'It runs all the same, but mode "rollback" can\'t come back to it.',
+        });
+    }
+    voice.endGroup();
+}
+async function recordRelease(made, plan, rollout, session) {
+    const { swarm } = session;
+    const [survey, services] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)([swarm.survey(plan.stack), swarm.everyService()]);
+    const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
+    const release = describe(made, records, survey, plan, rollout);
+    await write(release, plan.stack, rollout, session);
+    rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .nameOf */ .Vb)(release);
+    rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .titleOf */ .Gg)(release)}.`);
+    return { release, survey, services, records };
+}
+function describe({ facts, origin, ...made }, records, survey, plan, { world }) {
+    const number = 1 + (records[0]?.number ?? 0);
+    const { runUrl, actor, actionRef } = world.run;
+    const at = new Date(world.clock.now()).toISOString();
+    const services = new Set((0,_observe_js__WEBPACK_IMPORTED_MODULE_1__/* .watched */ .V)(plan.services).map(({ serviceName }) => serviceName));
+    return (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .releaseOf */ .l7)({ ...facts, number, origin: origin ?? number, run: runUrl, actor, at, by: actionRef }, { ...made, stack: plan.stack, services }, survey);
+}
+/** All parts, or none: half a record would be in the way of tidying. */
+async function write(release, stack, { world }, { swarm }) {
+    const { voice } = world;
+    const objects = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordObjects */ .a0)(stack, release, world.compression.compress((0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .encoded */ .dS)(release)));
+    if (objects.length > 1)
+        voice.say(`The record is larger than one docker config should be: it has ${objects.length} parts.`);
+    try {
+        await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(objects.map(async (object) => await swarm.createRecord(object)));
+    }
+    catch (error) {
+        await withdraw(objects, stack, swarm).catch((second) => voice.say(`Parts of the record stay on the swarm: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(second)}`));
+        throw error;
+    }
+}
+async function withdraw(objects, stack, swarm) {
+    if (objects.length === 1)
+        return;
+    const { rawConfigs } = await swarm.survey(stack);
+    const own = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordsOf */ .M$)(rawConfigs, stack).flatMap(({ parts }) => parts);
+    const left = own.filter((part) => objects.some(({ name, bytes }) => name === part.name && Buffer.from(bytes).equals(part.bytes)));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
+}
+/** Old records first; then what only they needed. What can't be removed stays for the next time. */
+async function tidy({ release, survey, services, records }, { inputs, world }, { swarm }) {
+    const { name: stack } = inputs.stack;
+    const others = inputs.releases.keep - 1;
+    const old = records.slice(others);
+    const kept = readHistory(records.slice(0, others), world);
+    const remove = async (what, kind, id) => {
+        try {
+            await swarm.removeObject(kind, id);
+            world.voice.say(`Removed ${what}.`);
+        }
+        catch (error) {
+            world.voice.say(`${what} could not be removed: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+        }
+    };
+    const parts = old.flatMap((each) => each.parts.map((part) => ({ ...part, number: each.number })));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(parts.map(async ({ id, name, number }) => await remove(`${name}, the record of release #${number}`, "config", id)));
+    if (kept.unreadable.length > 0) {
+        kept.unreadable.forEach(({ message }) => world.voice.say(message));
+        world.voice.say("So nobody knows what it needs, and configs and secrets of old releases stay.");
+        return;
+    }
+    const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
+}
+
+
+/***/ }),
+
+/***/ 4500:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   DH: () => (/* binding */ decoded),
+/* harmony export */   M$: () => (/* binding */ recordsOf),
+/* harmony export */   a0: () => (/* binding */ recordObjects),
+/* harmony export */   dS: () => (/* binding */ encoded),
+/* harmony export */   oR: () => (/* binding */ joined)
+/* harmony export */ });
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1884);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3132);
+
+
+
+
+
+/** Of the JSON inside; a reader leaves alone what it does not know. */
+const FORMAT = 1;
+/** Half of what a config may hold since 2022, and little less than what it could hold before. */
+const PART_BYTES = 500_000;
+/** The records of a stack by their labels, the newest first. */
+function recordsOf(rawConfigs, stack) {
+    const found = new Map();
+    for (const raw of rawConfigs) {
+        const number = Number((0,_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "release"));
+        const isRecord = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "Spec", "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .MANAGED_LABEL */ .bS) === "true" && number > 0;
+        if (!isRecord || (0,_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "stack") !== stack)
+            continue;
+        const [index = 1, count = 1] = (0,_release_js__WEBPACK_IMPORTED_MODULE_2__/* .ownLabel */ .tZ)(raw, "part").split("/").map(Number);
+        const bytes = Buffer.from((0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "Spec", "Data"), "base64");
+        const part = { id: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "ID"), name: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "Spec", "Name"), index, count, bytes };
+        found.set(number, [...(found.get(number) ?? []), part]);
+    }
+    return [...found]
+        .map(([number, parts]) => ({ number, parts: parts.toSorted((a, b) => a.index - b.index) }))
+        .toSorted((a, b) => b.number - a.number);
+}
+/** What was stored, out of its parts; undefined where one is missing. */
+function joined({ parts }) {
+    const whole = parts.every(({ index, count }, before) => index === before + 1 && count === parts.length);
+    return whole ? Buffer.concat(parts.map(({ bytes }) => bytes)) : undefined;
+}
+/**
+ * The docker configs that keep a release. They carry docker's own label for what belongs to a stack: `docker stack rm` takes the stack's
+ * configs and secrets, without which nothing could be rolled back to, so it takes the history, too.
+ */
+function recordObjects(stack, release, bytes) {
+    const count = Math.ceil(bytes.byteLength / PART_BYTES);
+    const { number, version, commit, run, actor } = release;
+    return Array.from({ length: count }, (_, before) => {
+        const own = {
+            release: String(number),
+            stack,
+            version,
+            commit,
+            run,
+            actor,
+            part: `${before + 1}/${count}`,
+        };
+        const labels = Object.entries(own).map(([key, value]) => [_stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .LABEL_PREFIX */ .Ag + key, value]);
+        const name = `swarm-stack-deploy_release_${stack}_${number}${before === 0 ? "" : `_part${before + 1}`}`;
+        return {
+            kind: "config",
+            name: (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_0__/* .fixedName */ .ES)(name),
+            bytes: bytes.subarray(before * PART_BYTES, (before + 1) * PART_BYTES),
+            labels: new Map([[_stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .MANAGED_LABEL */ .bS, "true"], [_stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_LABEL */ .GF, stack], ...labels]),
+            templateDriver: undefined,
+        };
+    });
+}
+function encoded(release) {
+    return JSON.stringify({ format: FORMAT, ...release });
+}
+/** The release in a record's text, or why there is none. */
+function decoded(text) {
+    const raw = parsed(text);
+    if (raw === undefined)
+        return "it is no JSON";
+    const format = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__.at)(raw, "format");
+    if (format !== FORMAT)
+        return `it has the format ${JSON.stringify(format)}, and this version of the action knows ${FORMAT}`;
+    const services = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(raw, "services").filter((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name") !== "");
+    const number = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .numberAt */ .tk)(raw, "number");
+    if (number === 0 || services.length !== (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(raw, "services").length)
+        return "it is incomplete";
+    return {
+        number,
+        origin: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .numberAt */ .tk)(raw, "origin") || number,
+        version: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "version"),
+        image: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "image"),
+        digest: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "digest"),
+        configName: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "configName"),
+        commit: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "commit"),
+        run: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "run"),
+        actor: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "actor"),
+        at: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "at"),
+        by: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "by"),
+        file: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(raw, "file"),
+        services,
+        networks: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(raw, "networks").map((network) => ({
+            name: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(network, "name"),
+            id: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(network, "id"),
+            definition: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .isObject */ .Gv)((0,_json_js__WEBPACK_IMPORTED_MODULE_3__.at)(network, "definition")) ? (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .objectAt */ .lJ)(network, "definition") : undefined,
+        })),
+        configs: texts(raw, "configs"),
+        secrets: texts(raw, "secrets"),
+    };
+}
+function parsed(text) {
+    try {
+        return JSON.parse(text);
+    }
+    catch {
+        return undefined;
+    }
+}
+function texts(raw, key) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(raw, key).filter((each) => typeof each === "string");
+}
+
+
+/***/ }),
+
+/***/ 3132:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Gg: () => (/* binding */ titleOf),
+/* harmony export */   Vb: () => (/* binding */ nameOf),
+/* harmony export */   Yk: () => (/* binding */ staleObjects),
+/* harmony export */   kH: () => (/* binding */ used),
+/* harmony export */   l7: () => (/* binding */ releaseOf),
+/* harmony export */   tZ: () => (/* binding */ ownLabel)
+/* harmony export */ });
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9321);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1884);
+
+
+
+
+/** What the swarm runs now, as a release. */
+function releaseOf(facts, belongings, survey) {
+    const specs = survey.services.filter(({ name }) => belongings.services.has(name)).map(({ spec }) => spec);
+    const names = (kind) => [...new Set([...used(kind, specs).keys(), ...belongings[`${kind}s`]])].toSorted();
+    const networks = attached(specs, belongings, survey);
+    return { ...facts, services: specs, networks, configs: names("config"), secrets: names("secret") };
+}
+function attached(specs, { stack, addressed }, { networks }) {
+    const targets = new Set(specs.flatMap((spec) => [...(0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .listAt */ .gT)(spec, "TaskTemplate", "Networks"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .listAt */ .gT)(spec, "Networks")].map((each) => (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(each, "Target"))));
+    return networks
+        .filter((raw) => targets.has((0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Id")))
+        .map((raw) => {
+        const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Name");
+        const isOwn = (0,_json_js__WEBPACK_IMPORTED_MODULE_2__.at)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_LABEL */ .GF) === stack || (0,_json_js__WEBPACK_IMPORTED_MODULE_2__.at)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .MANAGED_LABEL */ .bS) === "true";
+        const definition = isOwn ? definitionOf(raw, addressed.has(name)) : undefined;
+        return { name, id: (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Id"), definition };
+    });
+}
+/** What the swarm had chosen by itself it shall choose again: the subnet may belong to another network by then. */
+function definitionOf(raw, isAddressed) {
+    const chosen = [
+        "Driver",
+        "Attachable",
+        "Internal",
+        "EnableIPv6",
+        "Labels",
+        ...(isAddressed ? ["IPAM"] : []),
+    ];
+    const kept = Object.entries(raw).filter(([key]) => chosen.includes(key));
+    const options = Object.entries((0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .objectAt */ .lJ)(raw, "Options")).filter(([key]) => !key.endsWith(".vxlanid_list"));
+    return { ...Object.fromEntries(kept), Options: Object.fromEntries(options) };
+}
+/** Names to ids of the configs or secrets in specs. */
+function used(kind, specs) {
+    const [list, name, id] = kind === "config" ? ["Configs", "ConfigName", "ConfigID"] : ["Secrets", "SecretName", "SecretID"];
+    return new Map(specs.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", list).map((each) => [
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(each, name),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(each, id),
+    ])));
+}
+/** `#3`, or `#5, #3 again` */
+function nameOf({ number, origin }) {
+    return origin === number ? `#${number}` : `#${number}, #${origin} again`;
+}
+/** `#3 v1.2.0 (2026-08-01 10:00, 0123456)` */
+function titleOf({ number, origin, version, at: time, commit }) {
+    const when = time.slice(0, 16).replace("T", " ");
+    const again = origin === number ? "" : `, #${origin} again`;
+    return `#${number} ${version} (${[when, commit.slice(0, 7)].filter((part) => part !== "").join(", ")}${again})`;
+}
+/**
+ * Configs and secrets that this action made for the stack, and that nothing needs any more: no service of any stack, no service's
+ * previous spec (`docker service rollback` would take it down without), no kept release. `services` is the engine's own list.
+ */
+function staleObjects(stack, { rawConfigs, rawSecrets }, services, kept) {
+    const mentioned = JSON.stringify(services);
+    const stale = (kind, objects) => {
+        const needed = new Set(kept.flatMap((release) => release[`${kind}s`]));
+        return objects
+            .filter((raw) => ownLabel(raw, "stack") === stack && ownLabel(raw, "key") !== "")
+            .map((raw) => ({ kind, id: (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "ID"), name: (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Spec", "Name") }))
+            .filter(({ id, name }) => !needed.has(name) && !mentioned.includes(JSON.stringify(id)));
+    };
+    return [...stale("config", rawConfigs), ...stale("secret", rawSecrets)];
+}
+/** A label of ours on a config or secret; empty where it has none. */
+function ownLabel(raw, name) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(raw, "Spec", "Labels", `${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__/* .LABEL_PREFIX */ .Ag}${name}`);
+}
+
+
+/***/ }),
+
 /***/ 8685:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -30517,11 +30960,13 @@ function fieldsOf(paths) {
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
 /* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(301);
-/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9587);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4144);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2685);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9587);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4144);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2685);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7336);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4044);
+
 
 
 
@@ -30532,6 +30977,7 @@ function fieldsOf(paths) {
 function noFacts() {
     return {
         status: "failed",
+        mode: "deploy",
         reason: "",
         stackName: "",
         version: "",
@@ -30539,6 +30985,7 @@ function noFacts() {
         digest: "",
         configName: "",
         renderedFile: "",
+        recorded: "",
         manager: "",
         plan: undefined,
         services: [],
@@ -30588,19 +31035,19 @@ function serviceJson(service, stories) {
 }
 /** The image of a service spec; empty without one. */
 function imageOf(spec) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 /** The plan as log lines. */
-function planLines(plan) {
+function planLines(plan, mode) {
     const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
     const services = plan.services.map(({ name, change, fields, wanted, before }) => {
-        const image = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq)(imageOf(wanted ?? before?.spec));
+        const image = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(imageOf(wanted ?? before?.spec));
         const why = {
             create: "new",
             update: fields.join(", "),
-            remove: "no longer in the file",
+            remove: mode === "rollback" ? "not in the release" : "no longer in the file",
             unchanged: "unchanged",
-            foreign: "not in the file: left alone",
+            foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
         };
         return `${sign[change]} ${name}  ${image}  (${why[change]})`;
     });
@@ -30639,8 +31086,10 @@ function title(facts) {
             return `✅ ${what} is deployed`;
         case "unchanged":
             return `✅ ${what} was already running: nothing changed`;
+        case "rolled-back":
+            return `✅ ${what} runs again`;
         case "failed":
-            return `❌ ${what} was not deployed${facts.reason === "" ? "" : ` (${facts.reason})`}`;
+            return `❌ ${what} was not ${facts.mode === "rollback" ? "brought back" : "deployed"}${facts.reason === "" ? "" : ` (${facts.reason})`}`;
     }
 }
 function servicesTable(facts) {
@@ -30655,7 +31104,7 @@ function servicesTable(facts) {
         unknown: "❔",
     };
     const rows = facts.services.map((service) => {
-        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__/* .formatDuration */ .a)(service.durationMs);
+        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(service.durationMs);
         const cells = [
             `${icons[service.state] ?? ""} ${service.state}`,
             code(service.name),
@@ -30671,7 +31120,7 @@ function servicesTable(facts) {
 /** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
 function imageCell(service) {
     const stages = [service.imageBefore, service.imageSent, service.imageAfter].filter((image) => image !== "");
-    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
+    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
     const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
     const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
     return images
@@ -30712,7 +31161,7 @@ function attemptsTable({ attempts }) {
     if (attempts.length < 2)
         return "";
     const rows = attempts.map(({ createdAt, image, state, exitCode, error }) => {
-        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
+        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
         return `| ${cells.map((cell, column) => (column === 1 ? cell : escapeMarkdown(cell))).join(" | ")} |`;
     });
     return ["| task made | image | state | exit code | error |", "|---|---|---|---|---|", ...rows].join("\n");
@@ -30723,7 +31172,7 @@ function attemptLines({ attempts }) {
         return [];
     return attempts.map(({ createdAt, image, state, exitCode, error }) => {
         const ended = exitCode === undefined ? state : `${state} (${exitCode})`;
-        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
+        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
     });
 }
 /** `2026-08-01T10:00:00.123456789Z` to the second. */
@@ -30746,13 +31195,14 @@ function footer(facts) {
     const parts = [
         facts.image === "" ? "" : `Image ${code(facts.image)}`,
         facts.configName === "" ? "" : `env config ${code(facts.configName)}`,
+        facts.recorded === "" ? "" : `release ${code(facts.recorded)}`,
         facts.manager === "" ? "" : `manager ${code(facts.manager)}`,
     ].filter((part) => part !== "");
     return parts.length === 0 ? "" : `<sub>${parts.join(" · ")}</sub>`;
 }
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines) {
-    const text = lines.map(_foreign_text_js__WEBPACK_IMPORTED_MODULE_6__/* .printable */ .g).join("\n");
+    const text = lines.map((line) => (0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_7__/* .shortened */ .vI)((0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_7__/* .printable */ .g$)(line))).join("\n");
     const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
     const fence = "`".repeat(longest + 1);
     return `${fence}text\n${text}\n${fence}`;
@@ -30780,6 +31230,509 @@ function oneLine(text) {
 
 /***/ }),
 
+/***/ 3821:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   PF: () => (/* binding */ restore),
+/* harmony export */   n_: () => (/* binding */ ChangedMeanwhile),
+/* harmony export */   pJ: () => (/* binding */ exchangeSpec)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5749);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6795);
+
+
+
+
+
+
+
+
+/** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
+const TRIES = 5;
+const AGAIN_MS = 400;
+/**
+ * Puts back what this run has sent: earlier specs return, all at once, then new services go. Only what still is as it was sent is
+ * touched: what somebody else has changed since is theirs. `sent` holds full names.
+ */
+async function restore(plan, sent, swarm, clock, voice) {
+    const services = [];
+    const removed = [];
+    const failed = new Map();
+    const [names, first] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
+    const affected = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).filter(({ wanted }) => sent.has((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name")));
+    const trying = async (name, work) => {
+        try {
+            await work();
+        }
+        catch (error) {
+            failed.set((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error), [...(failed.get((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)) ?? []), name]);
+            voice.say(`${name}: could not be put back: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+        }
+    };
+    const back = async ({ name, before, wanted }) => {
+        if (before === undefined)
+            return;
+        await trying(name, async () => {
+            const live = first.find((service) => service.id === before.id);
+            const exchange = { from: asSent(wanted, names), to: before.spec, auth: undefined };
+            await exchangeSpec(swarm, plan.stack, live, exchange, names.networkIds, clock);
+            services.push({ name, serviceName: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name"), sent: before.spec });
+            voice.say(`${name}: back to what ran before.`);
+        });
+    };
+    const remove = async ({ name, before, wanted }) => {
+        if (before !== undefined)
+            return;
+        await trying(name, async () => {
+            const live = first.find((service) => service.name === (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name"));
+            if (live === undefined)
+                return;
+            if (!same(live.spec, asSent(wanted, names), names.networkIds))
+                throw new ChangedMeanwhile(SOMEBODY_ELSE);
+            await swarm.removeService(live.id);
+            removed.push(name);
+            voice.say(`${name}: removed, since this deployment created it.`);
+        });
+    };
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(affected.map(back));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(affected.map(remove));
+    const failures = [...failed].map(([why, all]) => `${all.join(", ")}: ${why}`);
+    return { services, removed, failures };
+}
+function asSent(wanted, { ids, networkIds }) {
+    return (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .withRealIds */ .hm)(wanted ?? {}, ids), networkIds);
+}
+/** Of everything that a spec may refer to, as it is now. */
+async function namesOf(stack, swarm) {
+    const { networks, configs, secrets } = await swarm.survey(stack);
+    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)(networks);
+    const objects = [...configs, ...secrets].map(({ name, id }) => [name, id]);
+    return { networkIds, ids: new Map([...networkIds, ...objects]) };
+}
+/** Somebody else was there first, so the service was left alone. */
+class ChangedMeanwhile extends Error {
+}
+const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
+/** Gives a service another spec, but only in place of the one it is known to have. `live` is the service as it was read last. */
+async function exchangeSpec(swarm, stack, live, { from, to, auth }, networkIds, clock) {
+    const id = live?.id;
+    for (let attempt = 1;; attempt += 1) {
+        if (live === undefined)
+            throw new ChangedMeanwhile("it was removed meanwhile");
+        // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
+        if (same(live.spec, (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(to, networkIds), networkIds))
+            return;
+        if (!same(live.spec, from, networkIds))
+            throw new ChangedMeanwhile(SOMEBODY_ELSE);
+        try {
+            await swarm.updateService(live, to, auth);
+            return;
+        }
+        catch (error) {
+            if (attempt === TRIES || !/out of sequence/.test((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)))
+                throw error;
+            await clock.sleep(AGAIN_MS);
+        }
+        live = (await swarm.services(stack)).find((service) => service.id === id);
+    }
+}
+function same(live, canonical, networkIds) {
+    return JSON.stringify((0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(live, networkIds)) === JSON.stringify(canonical);
+}
+
+
+/***/ }),
+
+/***/ 49:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+// ESM COMPAT FLAG
+__nccwpck_require__.r(__webpack_exports__);
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  rollback: () => (/* binding */ rollback)
+});
+
+// EXTERNAL MODULE: ./src/carry-out.ts + 2 modules
+var carry_out = __nccwpck_require__(9816);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(840);
+// EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
+var publish = __nccwpck_require__(5870);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var image_reference = __nccwpck_require__(4144);
+// EXTERNAL MODULE: ./src/inputs/inputs.ts
+var inputs = __nccwpck_require__(7336);
+// EXTERNAL MODULE: ./src/lock.ts
+var src_lock = __nccwpck_require__(9696);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(4044);
+// EXTERNAL MODULE: ./src/prepare.ts + 4 modules
+var prepare = __nccwpck_require__(5589);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(9321);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(2880);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(5343);
+// EXTERNAL MODULE: ./src/release/release.ts
+var release_release = __nccwpck_require__(3132);
+;// CONCATENATED MODULE: ./src/release/going-back.ts
+
+
+
+
+
+
+
+function renewed(release, survey) {
+    const ids = new Map();
+    const missing = [];
+    for (const kind of ["config", "secret"]) {
+        const today = new Map(survey[`${kind}s`].map(({ name, id }) => [name, id]));
+        for (const [name, id] of (0,release_release/* used */.kH)(kind, release.services)) {
+            const now = today.get(name);
+            if (now === undefined)
+                missing.push({ kind, name });
+            else
+                ids.set(id, now);
+        }
+    }
+    const today = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const lost = release.networks.filter(({ name }) => !today.has(name));
+    for (const { name, id } of release.networks)
+        ids.set(id, today.get(name) ?? (0,src_plan/* futureId */.vY)(name));
+    for (const { name, definition } of lost)
+        if (definition === undefined)
+            missing.push({ kind: "network", name });
+    return {
+        specs: release.services.map((spec) => withIds(spec, ids)),
+        networks: lost,
+        missing,
+    };
+}
+/** One pass: the id of one thing today may have been another's before. */
+function withIds(value, ids) {
+    if (typeof value === "string")
+        return ids.get(value) ?? value;
+    if (Array.isArray(value))
+        return value.map((item) => withIds(item, ids));
+    if (!(0,json/* isObject */.Gv)(value))
+        return value;
+    return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, withIds(child, ids)]));
+}
+/**
+ * The release to go back to. `current` is the one that runs, if any does; `releases` has the newest first. Without a name it is the one
+ * before: after a rollback that is the one before the release that runs again, so that to roll back once more never leads to what was
+ * rolled back from. A version names its newest release, but not the current one as long as there is another.
+ */
+function chooseRelease(releases, current, wanted) {
+    if (wanted === undefined)
+        return current === undefined ? releases[0] : releases.find(({ number }) => number < current.origin);
+    const named = releases.filter((each) => wanted.startsWith("#") ? each.number === Number(wanted.slice(1)) : each.version === wanted);
+    return named.find((each) => each !== current) ?? named[0];
+}
+/** Why no release was chosen, with those that there are. */
+function noSuchRelease(stack, releases, wanted) {
+    if (releases.length === 0)
+        return {
+            message: `The swarm has no release of ${stack} to go back to.`,
+            hint: 'Releases are recorded by each good deployment with this action. Deploy an older version with mode "deploy", "build: false" and "version".',
+        };
+    return {
+        message: wanted === undefined
+            ? `The swarm has no release of ${stack} before the one that runs.`
+            : `The swarm has no release ${wanted} of ${stack}.`,
+        hint: `There ${releases.length === 1 ? "is" : "are"}: ${releases.map(release_release/* titleOf */.Gg).join("; ")}. Name one with "version".`,
+    };
+}
+/** What to say of something that a release needs, and that can't be made from its record. */
+function gone({ kind, name }, release) {
+    const again = kind === "network"
+        ? `Create it: docker network create --driver overlay ${name}.`
+        : `Deploy ${release.version || "that version"} again instead, with mode "deploy" and "build: false": it makes anew what the stack file defines.`;
+    return {
+        message: `The release ${(0,release_release/* titleOf */.Gg)(release)} needs the ${kind} ${name}, which is no longer on the swarm.`,
+        hint: `Nothing was changed. ${again}`,
+    };
+}
+
+// EXTERNAL MODULE: ./src/release/history.ts
+var release_history = __nccwpck_require__(7857);
+// EXTERNAL MODULE: ./src/release/record.ts
+var record = __nccwpck_require__(4500);
+// EXTERNAL MODULE: ./src/report.ts
+var report = __nccwpck_require__(8685);
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(7279);
+// EXTERNAL MODULE: ./src/restore.ts
+var restore = __nccwpck_require__(3821);
+// EXTERNAL MODULE: ./src/together.ts
+var together = __nccwpck_require__(5749);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(5867);
+;// CONCATENATED MODULE: ./src/send-specs.ts
+
+
+
+
+
+
+
+
+
+
+/** More at once gain nothing: a swarm takes in one write after another. */
+const MOST_AT_ONCE = 8;
+/**
+ * Sends specs that are known already, by the Engine API: first the networks they need, by their definitions, then the services that
+ * change, several at once. After one that failed nothing more is sent, so that one thing is told and put back.
+ */
+async function sendSpecs({ plan, survey }, definitions, world, session, onSent) {
+    const networks = await createNetworks(plan, definitions, world, session);
+    const { swarm } = session;
+    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const send = async ({ before, auth }, to) => {
+        if (before === undefined)
+            return await swarm.createService(to, auth);
+        const exchange = { from: (0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), to, auth };
+        await (0,restore/* exchangeSpec */.pJ)(swarm, plan.stack, before, exchange, networkIds, world.clock);
+    };
+    const left = [...(0,src_plan/* changed */.tD)(plan)];
+    let failed = false;
+    const sendNext = async () => {
+        for (let next = left.shift(); next !== undefined && !failed; next = left.shift()) {
+            const name = (0,json/* textAt */.$6)(next.wanted, "Name");
+            try {
+                await send(next, (0,src_plan/* withRealIds */.hm)(next.wanted ?? {}, networks));
+            }
+            catch (error) {
+                failed = true;
+                if (isRefusal(error))
+                    throw notSent(name, error);
+                onSent(name); // Without an answer nobody knows what became of it.
+                throw error;
+            }
+            onSent(name);
+            world.voice.say(`Sent ${name}.`);
+        }
+    };
+    const lanes = Math.min(left.length, MOST_AT_ONCE, session.most);
+    await (0,together/* together */.b)(Array.from({ length: lanes }, sendNext));
+    return { networks, configs: new Map(), secrets: new Map() };
+}
+/** One by one, since two made at once may get one subnet (Docker 28). */
+async function createNetworks({ needs }, definitions, { voice }, { swarm }) {
+    const created = new Map();
+    for (const name of needs.networks) {
+        created.set(name, await swarm.createNetwork(name, definitions.get(name)));
+        voice.say(`Created the network ${name}.`);
+    }
+    return created;
+}
+/** Whether the service is certain to be as it was: the manager refused, or somebody else had been there before anything was sent. */
+function isRefusal(error) {
+    return error instanceof errors/* ManagerRefusal */.oF || error instanceof restore/* ChangedMeanwhile */.n_;
+}
+function notSent(name, error) {
+    const hint = /out of sequence|meanwhile|already exists|name conflicts/.test(error.message)
+        ? "Somebody else changes this stack at the same time: run this job again when they are done."
+        : "The engine's log on the manager may say more.";
+    return new errors/* DeployError */.sH(`The service ${name} could not be sent: ${error.message}`, hint, error);
+}
+
+;// CONCATENATED MODULE: ./src/rollback.ts
+var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
+    if (value !== null && value !== void 0) {
+        if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
+        var dispose, inner;
+        if (async) {
+            if (!Symbol.asyncDispose) throw new TypeError("Symbol.asyncDispose is not defined.");
+            dispose = value[Symbol.asyncDispose];
+        }
+        if (dispose === void 0) {
+            if (!Symbol.dispose) throw new TypeError("Symbol.dispose is not defined.");
+            dispose = value[Symbol.dispose];
+            if (async) inner = dispose;
+        }
+        if (typeof dispose !== "function") throw new TypeError("Object not disposable.");
+        if (inner) dispose = function() { try { inner.call(this); } catch (e) { return Promise.reject(e); } };
+        env.stack.push({ value: value, dispose: dispose, async: async });
+    }
+    else if (async) {
+        env.stack.push({ async: true });
+    }
+    return value;
+};
+var __disposeResources = (undefined && undefined.__disposeResources) || (function (SuppressedError) {
+    return function (env) {
+        function fail(e) {
+            env.error = env.hasError ? new SuppressedError(e, env.error, "An error was suppressed during disposal.") : e;
+            env.hasError = true;
+        }
+        var r, s = 0;
+        function next() {
+            while (r = env.stack.pop()) {
+                try {
+                    if (!r.async && s === 1) return s = 0, env.stack.push(r), Promise.resolve().then(next);
+                    if (r.dispose) {
+                        var result = r.dispose.call(r.value);
+                        if (r.async) return s |= 2, Promise.resolve(result).then(next, function(e) { fail(e); return next(); });
+                    }
+                    else s |= 1;
+                }
+                catch (e) {
+                    fail(e);
+                }
+            }
+            if (s === 1) return env.hasError ? Promise.reject(env.error) : Promise.resolve();
+            if (env.hasError) throw env.error;
+        }
+        return next();
+    };
+})(typeof SuppressedError === "function" ? SuppressedError : function (error, suppressed, message) {
+    var e = new Error(message);
+    return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
+});
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * Mode `rollback`: all services of the stack return to an earlier release that the swarm remembers, by digest and with its configs and
+ * secrets. Nothing is built and no stack file is read. It is watched and judged as a deployment is, and becomes a release of its own.
+ */
+async function rollback(inputs, world, facts) {
+    const env_1 = { stack: [], error: void 0, hasError: false };
+    try {
+        facts.mode = "rollback";
+        facts.stackName = inputs.stack.name;
+        const rollout = { inputs, world, facts };
+        world.voice.group("Connect");
+        const session = __addDisposableResource(env_1, await world.connect((0,publish/* swarmLogin */.aY)(inputs.image)), true);
+        facts.manager = session.swarm.address;
+        world.voice.say(`Connected to ${session.swarm.address}.`);
+        const lock = __addDisposableResource(env_1, (0,src_lock/* lockOf */.Vx)(inputs.stack.name, session, world), true);
+        await (0,together/* together */.b)([lock.take(inputs.rollout.lockTimeoutMs), (0,publish/* loginSwarm */.CH)(inputs.image, session, world.voice)]);
+        session.guard(lock);
+        const found = await session.swarm.survey(inputs.stack.name);
+        const history = (0,release_history/* readHistory */.c)((0,record/* recordsOf */.M$)(found.rawConfigs, inputs.stack.name), world);
+        const release = choose(history, found, rollout, session);
+        tellRelease(release, rollout);
+        refuseIncomplete(release, found);
+        const survey = await (0,prepare/* atRest */.ev)(found, rollout, session);
+        const { plan } = planFor(release, survey, inputs, session);
+        (0,prepare/* tellPlan */.fb)(plan, rollout);
+        const prepared = { plan, survey };
+        const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
+        if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
+            return;
+        if (survey !== found)
+            facts.status = "rolled-back"; // What an earlier run had left has gone back by itself.
+        await (0,release_history/* keepRelease */.L)(againOf(release), plan, rollout, session);
+    }
+    catch (e_1) {
+        env_1.error = e_1;
+        env_1.hasError = true;
+    }
+    finally {
+        const result_1 = __disposeResources(env_1);
+        if (result_1)
+            await result_1;
+    }
+}
+function choose(history, survey, { inputs, world }, session) {
+    const { releases, unreadable } = history;
+    unreadable.forEach((problem) => world.voice.warn(problem));
+    const current = releases.slice(0, 1).find((newest) => runs(newest, survey, inputs, session));
+    const { wanted } = inputs.releases;
+    const chosen = chooseRelease(releases, current, wanted);
+    if (chosen === undefined)
+        throw new errors/* PreflightError */.wG([noSuchRelease(inputs.stack.name, releases, wanted)]);
+    world.voice.say(current === undefined
+        ? `What runs is no release that the swarm remembers.`
+        : `What runs is release ${(0,release_release/* titleOf */.Gg)(current)}.`);
+    world.voice.say(`Going back to release ${(0,release_release/* titleOf */.Gg)(chosen)}.`);
+    return chosen;
+}
+/** Whether the tasks are those of the release; what only surrounds them (replicas, labels, policies) may have been changed by hand. */
+function runs(release, survey, inputs, session) {
+    const { plan, missing } = planFor(release, survey, inputs, session);
+    return (missing.length === 0 &&
+        plan.services.every(({ change, sameTemplate }) => change !== "create" && (change !== "update" || sameTemplate)));
+}
+function tellRelease(release, { inputs, world, facts }) {
+    facts.version = release.version;
+    facts.image = release.image;
+    facts.digest = release.digest;
+    facts.configName = release.configName;
+    facts.renderedFile = world.files.keep(`${inputs.stack.name}.stack.yml`, release.file);
+}
+/** Where something is gone that can't be made from the record, nothing is written. */
+function refuseIncomplete(release, survey) {
+    const { missing } = renewed(release, survey);
+    if (missing.length > 0)
+        throw new errors/* PreflightError */.wG(missing.map((each) => gone(each, release)));
+}
+function planFor(release, survey, inputs, session) {
+    const { specs, networks, missing } = renewed(release, survey);
+    const plan = (0,src_plan/* planDeployment */.HN)({
+        stack: inputs.stack.name,
+        wanted: specs.map((spec) => ({ spec, auth: authFor(spec, session) })),
+        live: survey.services,
+        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
+        prune: inputs.stack.prune,
+        needs: { networks: networks.map(({ name }) => name), configs: [], secrets: [] },
+    });
+    return { plan, missing };
+}
+/** Where there are no credentials, the swarm uses those that it has kept for the service. */
+function authFor(spec, session) {
+    const reference = (0,image_reference/* parseImageReference */.o_)((0,report/* imageOf */.dT)(spec));
+    return reference === undefined ? undefined : session.registryAuth(reference.domain);
+}
+function definitionsOf({ networks }) {
+    return new Map(networks.flatMap(({ name, definition }) => (definition === undefined ? [] : [[name, definition]])));
+}
+/** What is to be recorded: the release it is again, under a new number. */
+function againOf(release) {
+    const addressed = release.networks.filter(({ definition }) => definition?.IPAM !== undefined);
+    return {
+        facts: release,
+        origin: release.origin,
+        configs: release.configs,
+        secrets: release.secrets,
+        addressed: new Set(addressed.map(({ name }) => name)),
+    };
+}
+
+
+/***/ }),
+
 /***/ 9042:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -30802,7 +31755,8 @@ function judge(snapshot) {
     if (live === undefined)
         return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
     const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-    const culprits = fresh.filter((task) => !snapshot.lostWithNode.has(task.id) && failed(task, live.spec, fresh));
+    const suspects = fresh.filter((task) => failed(task, live.spec, fresh));
+    const culprits = suspects.filter(({ id }) => !snapshot.lostWithNode.has(id));
     const drift = (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(live.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(sent, networkIds));
     if (drift.length > 0)
         return superseded(live, culpritsOfRollback(live, sent, fresh));
@@ -30818,7 +31772,7 @@ function judge(snapshot) {
         return verdict;
     const words = live.update?.message || state;
     const detail = snapshot.untouched ? `${verdict.detail}; an earlier update is stuck: ${words}` : words;
-    return { kind: "failed", detail, tasks: culprits };
+    return { kind: "failed", detail, tasks: suspects };
 }
 function superseded(live, tasks) {
     const state = live.update?.state ?? "";
@@ -30880,12 +31834,14 @@ function samePlace(a, b) {
     return a.slot === b.slot && (a.slot > 0 || a.nodeId === b.nodeId);
 }
 /**
- * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
- * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
+ * A node may refuse a task for a reason that passes, such as a port that is just being freed. Swarm tries again; a second refusal in the
+ * same place, or a missing image, will not mend itself. Docker 28 gives networks that are made at once the same addresses ("Pool overlaps
+ * with other one"), three times within two seconds on a busy node; that is hopeless when all tasks that Swarm remembers say so.
  */
 function isHopeless(task, all) {
     const here = all.filter((each) => each.state === "rejected" && samePlace(each, task));
-    return here.length > 1 || /no such image/i.test(task.error);
+    const most = /pool overlaps/i.test(task.error) ? MOST_TRIES : 1;
+    return here.length > most || /no such image/i.test(task.error);
 }
 /**
  * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it
@@ -30946,6 +31902,101 @@ function jobCompletions(live) {
 function states(open) {
     const names = [...new Set(open.map((task) => task.state))];
     return names.length === 0 ? "" : ` (${names.join(", ")})`;
+}
+
+
+/***/ }),
+
+/***/ 1473:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   t: () => (/* binding */ readSources)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5343);
+/* harmony import */ var _stack_interpolate_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9391);
+/* harmony import */ var _stack_paths_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(7436);
+/* harmony import */ var _stack_stack_file_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1111);
+/* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+
+
+
+
+
+
+
+
+/** Reads the stack files and the env file, as far as they can be read. */
+function readSources(stack, files) {
+    const missing = [];
+    const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
+    const read = found.flatMap((path) => {
+        const bytes = files.read(path);
+        if (bytes === undefined)
+            missing.push(unreadable("stack-file", path, files));
+        return bytes === undefined ? [] : [{ path: (0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_6__/* .cleanPath */ .t)("", path), bytes }];
+    });
+    const envFile = readEnvFile(stack.envFile, files, missing);
+    const malformed = [];
+    const warnings = [];
+    const templates = parseAll(read, malformed, warnings);
+    const folder = folderOf((0,_stack_paths_js__WEBPACK_IMPORTED_MODULE_6__/* .cleanPath */ .t)("", found[0] ?? ""));
+    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
+}
+function defaultFile(files, problems) {
+    const path = _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_FILES */ .dN.find((name) => files.read(name) !== undefined);
+    if (path !== undefined)
+        return [path];
+    const hint = 'Set "stack-file". Is actions/checkout missing before this step?';
+    problems.push({ message: `There is no stack file: none of ${_inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__/* .STACK_FILES */ .dN.join(", ")} exists.`, hint });
+    return [];
+}
+function parseAll(files, malformed, warnings) {
+    return files.flatMap(({ path, bytes }) => {
+        try {
+            return [(0,_stack_stack_file_js__WEBPACK_IMPORTED_MODULE_3__/* .parseStackFile */ .S)(bytes, path, warnings)];
+        }
+        catch (error) {
+            if (!(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .StackFileError */ .Ne))
+                throw error;
+            malformed.push(...error.problems);
+            return [];
+        }
+    });
+}
+function readEnvFile(path, files, problems) {
+    if (path === undefined)
+        return undefined;
+    const bytes = files.read(path);
+    if (bytes === undefined) {
+        problems.push(unreadable("env-file", path, files));
+        return undefined;
+    }
+    const refused = (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_2__/* .refusedBySwarm */ .Aw)(bytes.byteLength);
+    if (refused === undefined)
+        return { path, bytes };
+    problems.push({ message: `The env file "${path}" ${refused}.` });
+    return undefined;
+}
+function unreadable(input, path, files) {
+    const folder = folderOf(path);
+    const names = files.list(folder);
+    const near = (0,_stack_interpolate_js__WEBPACK_IMPORTED_MODULE_7__/* .nearest */ .p)(path.split("/").pop() ?? path, names);
+    const exists = files.exists(path);
+    const what = exists ? "can't be read as a file" : "does not exist";
+    const prefix = folder === "." ? "" : `${folder}/`;
+    const hint = near !== undefined && !exists
+        ? `Did you mean ${prefix}${near}?`
+        : "Paths start at the workspace; is actions/checkout missing before this step?";
+    return { message: `"${input}" is "${path}", which ${what}.`, hint };
+}
+function folderOf(path) {
+    const slash = path.lastIndexOf("/");
+    return slash === -1 ? "." : path.slice(0, slash) || "/";
 }
 
 
@@ -31318,6 +32369,7 @@ function external(name, { key, value }) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Ag: () => (/* binding */ LABEL_PREFIX),
 /* harmony export */   GF: () => (/* binding */ STACK_LABEL),
 /* harmony export */   Kb: () => (/* binding */ addDefaults),
 /* harmony export */   PQ: () => (/* binding */ isHostNetwork),
@@ -31336,8 +32388,10 @@ function external(name, { key, value }) {
 
 /** Docker's own label for what belongs to a stack; `docker stack rm` goes by it. */
 const STACK_LABEL = "com.docker.stack.namespace";
+/** Of every label of ours. */
+const LABEL_PREFIX = "swarm-stack-deploy.";
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
-const MANAGED_LABEL = "swarm-stack-deploy.managed";
+const MANAGED_LABEL = `${LABEL_PREFIX}managed`;
 const OURS = "set by Swarm Stack Deploy";
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
 function addDefaults(root, defaults) {
@@ -31836,6 +32890,7 @@ function volumesOf(service) {
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
+  hg: () => (/* binding */ addressedNetworks),
   dp: () => (/* binding */ pinned),
   zd: () => (/* binding */ printed),
   XX: () => (/* binding */ render)
@@ -33518,6 +34573,11 @@ function pinned(stack, pins) {
     }
     const services = stack.services.map(({ name, image }) => ({ name, image: pins.get(image) ?? image }));
     return { ...stack, root, services };
+}
+/** Full names of the networks whose addresses the file chooses. */
+function addressedNetworks({ name: stack, root }) {
+    const chosen = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks")).filter(({ value }) => (0,tree/* get */.Jt)(value, "ipam") !== undefined);
+    return new Set(chosen.map(({ key, value }) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "name")) ?? `${stack}_${key.text}`));
 }
 /** The file as docker gets it: all services, or only those named. */
 function printed(stack, services) {
@@ -46175,7 +47235,10 @@ function getIDToken(aud) {
  */
 
 //# sourceMappingURL=core.js.map
+// EXTERNAL MODULE: ./src/foreign-text.ts
+var foreign_text = __nccwpck_require__(9587);
 ;// CONCATENATED MODULE: ./src/io/actions.ts
+
 
 
 
@@ -46255,7 +47318,7 @@ class Runner {
     }
     /** A line somebody else wrote (docker, a container): it is shown, and can't act as a workflow command. */
     quote(line) {
-        info(`  | ${harmless(this.redact(line))}`);
+        info(`  | ${harmless((0,foreign_text/* shortened */.vI)(this.redact(line)))}`);
     }
     /** Starts a folded section of the log; the next one, or `endGroup`, ends it. */
     group(title) {
@@ -46440,6 +47503,7 @@ function runContext(environment) {
         refType: of("GITHUB_REF_TYPE"),
         refName: of("GITHUB_REF_NAME"),
         actor: of("GITHUB_ACTOR"),
+        actionRef: of("GITHUB_ACTION_REF"),
         sshAgent: of("SSH_AUTH_SOCK") || undefined,
     };
 }
@@ -46515,6 +47579,18 @@ function reasonIn(text) {
         return text.trim().slice(0, 200) || "no reason given";
     }
 }
+
+;// CONCATENATED MODULE: external "node:zlib"
+const external_node_zlib_namespaceObject = require("node:zlib");
+;// CONCATENATED MODULE: ./src/io/gzip.ts
+
+
+/** Far more than a record of any stack holds; what claims to be larger was not made by us. */
+const MOST_BYTES = 64 * 1024 * 1024;
+const gzip = {
+    compress: (text) => (0,external_node_zlib_namespaceObject.gzipSync)(text, { level: 9 }),
+    expand: (bytes) => (0,external_node_zlib_namespaceObject.gunzipSync)(bytes, { maxOutputLength: MOST_BYTES }).toString("utf8"),
+};
 
 ;// CONCATENATED MODULE: ./src/io/private-folder.ts
 
@@ -46606,6 +47682,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 const SECRET_INPUTS = [
     "password",
     "pull-password",
@@ -46628,8 +47705,8 @@ async function main(runner) {
         runner.remember(FOLDER, folder);
         const run = runContext(process.env);
         const inputs = (0,inputs_inputs/* parseInputs */.TL)((name) => runner.input(name), run);
-        const { deploy } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 9197));
-        await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
+        const story = await storyOf(inputs.mode);
+        await story(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
     }
     catch (error) {
         blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
@@ -46643,6 +47720,12 @@ function stopper() {
     for (const signal of ["SIGINT", "SIGTERM"])
         process.on(signal, () => stop.abort(new errors/* Cancelled */.cJ(signal)));
     return stop;
+}
+/** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
+async function storyOf(mode) {
+    if (mode === "rollback")
+        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 49))).rollback;
+    return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7268))).deploy;
 }
 /** What can't be removed now is left to the post step, and changes nothing about the deployment. */
 function discard(folder, runner) {
@@ -46663,7 +47746,7 @@ function maskSecrets(runner) {
     for (const line of runner.input("build-secrets").split(/\r?\n/))
         runner.mask(line.slice(line.indexOf("=") + 1));
 }
-/** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
+/** Here, too, what is large is read late. */
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
     const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
@@ -46686,6 +47769,7 @@ async function makeWorld(runner, inputs, run, folder, stop) {
         clock: runnersClock(signal),
         files: makeFiles(runner, folder),
         docker,
+        compression: gzip,
         environment: process.env,
         run,
         github: new GitHubApi({

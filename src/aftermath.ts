@@ -1,7 +1,7 @@
 import { Cancelled, LockError, messageOf } from "./errors.ts";
 import { type Watched } from "./observe.ts";
 import { type Plan } from "./plan.ts";
-import { type Deployment } from "./prepare.ts";
+import { type Rollout } from "./prepare.ts";
 import { type ServiceResult, imageOf } from "./report.ts";
 import { restore } from "./restore.ts";
 import { isOver } from "./rollout.ts";
@@ -18,37 +18,37 @@ const STABLE_AGAIN_MS = 5000;
 export async function aftermath(
   plan: Plan,
   sent: ReadonlySet<string>,
-  deployment: Deployment,
+  rollout: Rollout,
   session: Session,
   error: unknown,
 ): Promise<void> {
-  const { facts, world } = deployment;
+  const { facts, world } = rollout;
   world.voice.endGroup();
-  facts.aftermath = await whatBecame(plan, sent, deployment, session, error);
+  facts.aftermath = await whatBecame(plan, sent, rollout, session, error);
   facts.aftermath.forEach((line) => world.voice.say(line));
 }
 
 async function whatBecame(
   plan: Plan,
   sent: ReadonlySet<string>,
-  deployment: Deployment,
+  rollout: Rollout,
   session: Session,
   error: unknown,
 ): Promise<string[]> {
-  const { facts, inputs, world } = deployment;
+  const { facts, inputs, world } = rollout;
   if (sent.size === 0) return ["No service was changed."];
   // Who has lost the lock may not put anything back either: somebody else works on the stack.
   if (error instanceof LockError) return [GOES_ON];
-  if (error instanceof Cancelled) return await startBack(plan, sent, deployment, session);
+  if (error instanceof Cancelled) return await startBack(plan, sent, rollout, session);
   // A manager that could not be reached until the deadline is not waited for as long once more.
   const { timeoutMs, onFailure } = inputs.rollout;
   session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
   try {
     return onFailure === "keep"
-      ? await keep(plan, deployment, session)
-      : await putBack(plan, sent, deployment, session);
+      ? await keep(plan, rollout, session)
+      : await putBack(plan, sent, rollout, session);
   } catch (second) {
-    if (second instanceof Cancelled) return await startBack(plan, sent, deployment, session);
+    if (second instanceof Cancelled) return await startBack(plan, sent, rollout, session);
     const failed =
       onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
     facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
@@ -65,7 +65,7 @@ const GOES_ON =
 async function startBack(
   plan: Plan,
   sent: ReadonlySet<string>,
-  { facts, inputs, world }: Deployment,
+  { facts, inputs, world }: Rollout,
   session: Session,
 ): Promise<string[]> {
   if (inputs.rollout.onFailure === "keep") return [GOES_ON];
@@ -95,7 +95,7 @@ function restoredWords(removed: readonly string[], failures: readonly string[]):
 const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
 
 /** What runs now may be what Swarm itself has put back. */
-async function keep(plan: Plan, { facts }: Deployment, session: Session): Promise<string[]> {
+async function keep(plan: Plan, { facts }: Rollout, session: Session): Promise<string[]> {
   const live = await session.swarm.services(plan.stack);
   facts.services = facts.services.map((service) => {
     const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
@@ -107,13 +107,13 @@ async function keep(plan: Plan, { facts }: Deployment, session: Session): Promis
 async function putBack(
   plan: Plan,
   sent: ReadonlySet<string>,
-  deployment: Deployment,
+  rollout: Rollout,
   session: Session,
 ): Promise<string[]> {
-  const { facts, world } = deployment;
+  const { facts, world } = rollout;
   world.voice.group("Put the stack back as it was");
   const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
-  const good = await runsAgain(services, plan, deployment, session);
+  const good = await runsAgain(services, plan, rollout, session);
   world.voice.endGroup();
   const names = services.map(({ name }) => name);
   facts.services = facts.services.map((service) => afterRestore(service, names, removed));
@@ -129,7 +129,7 @@ async function putBack(
 async function runsAgain(
   services: readonly Watched[],
   plan: Plan,
-  { inputs, world }: Deployment,
+  { inputs, world }: Rollout,
   session: Session,
 ): Promise<boolean> {
   if (services.length === 0) return true;

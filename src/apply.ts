@@ -1,15 +1,31 @@
 import { DeployError, PreflightError } from "./errors.ts";
 import { type Plan, changed } from "./plan.ts";
+import { type Deployment, type PreparedDeployment } from "./prepare.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
 import { together } from "./together.ts";
 import { type NewObject, type Survey, type Swarm } from "./swarm.ts";
 import { type Docker, type DockerAnswer, type Session, type Stage, type Voice } from "./world.ts";
 
-/** Names to ids. */
+/** What was created for a rollout: names to ids. */
 export interface Created {
   readonly networks: ReadonlyMap<string, string>;
   readonly configs: ReadonlyMap<string, string>;
   readonly secrets: ReadonlyMap<string, string>;
+}
+
+/** Creates what is missing, then lets docker deploy what changes. */
+export async function sendByDocker(
+  { plan, stack, survey, objects, images }: PreparedDeployment,
+  { sources, world, dockerMajor }: Deployment,
+  session: Session,
+  onSent: (serviceName: string) => void,
+): Promise<Created> {
+  const { voice } = world;
+  const created = await createNeeds(plan, objects, session.swarm, voice);
+  const stage = { survey, images: images.answers, ...created };
+  const { folder } = sources;
+  const made = await sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent);
+  return { ...created, networks: new Map([...created.networks, ...made]) };
 }
 
 /** Creates what the services need and the swarm does not have: networks one by one, since two made at once may get one subnet (Docker 28). */

@@ -1,20 +1,16 @@
 import { PreflightError } from "./errors.ts";
 import { type Inputs } from "./inputs/inputs.ts";
-import { type JsonObject, textAt } from "./json.ts";
+import { ownLabel } from "./release/release.ts";
 import { type Survey } from "./swarm.ts";
 import { type World } from "./world.ts";
 
 /** The commit that is live by the newest release record of the stack; undefined where there is none. */
 export function liveCommit({ rawConfigs }: Survey, stack: string): string | undefined {
   const releases = rawConfigs
-    .filter((raw) => label(raw, "stack") === stack && /^\d+$/.test(label(raw, "release")))
-    .toSorted((a, b) => Number(label(b, "release")) - Number(label(a, "release")));
+    .filter((raw) => ownLabel(raw, "stack") === stack && /^\d+$/.test(ownLabel(raw, "release")))
+    .toSorted((a, b) => Number(ownLabel(b, "release")) - Number(ownLabel(a, "release")));
   const [newest] = releases;
-  return newest === undefined ? undefined : label(newest, "commit") || undefined;
-}
-
-function label(raw: JsonObject, name: string): string {
-  return textAt(raw, "Spec", "Labels", `swarm-stack-deploy.${name}`);
+  return newest === undefined ? undefined : ownLabel(newest, "commit") || undefined;
 }
 
 /**

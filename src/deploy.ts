@@ -1,15 +1,26 @@
-import { carryOut } from "./carry-out.ts";
-import { checkBuildFiles, login, publish } from "./image/publish.ts";
+import { sendByDocker } from "./apply.ts";
+import { type Send, carryOut } from "./carry-out.ts";
+import { checkBuildFiles, loginSwarm, publish, swarmLogin } from "./image/publish.ts";
+import { type NewRelease, keepRelease } from "./release/history.ts";
 import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { type StackLock, lockOf } from "./lock.ts";
 import { checkByDocker } from "./planning.ts";
-import { type Deployment, DRAFT_NAMES, type Found, prepare, renderWith } from "./prepare.ts";
+import {
+  type Deployment,
+  DRAFT_NAMES,
+  type Found,
+  type PreparedDeployment,
+  prepare,
+  renderWith,
+} from "./prepare.ts";
 import { type Facts } from "./report.ts";
+import { type Kind } from "./stack/configs.ts";
+import { addressedNetworks, printed } from "./stack/render.ts";
 import { type Sources, readSources } from "./sources.ts";
 import { type Survey } from "./swarm.ts";
 import { together } from "./together.ts";
-import { type Docker, type RegistryLogin, type Session, type Voice, type World } from "./world.ts";
+import { type Docker, type Session, type World } from "./world.ts";
 
 /** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
 const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
@@ -23,7 +34,7 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   if (pushed !== undefined) nameImage(pushed, deployment);
 
   world.voice.group("Connect");
-  await using session = await world.connect(swarmLogin(inputs));
+  await using session = await world.connect(swarmLogin(inputs.image));
   facts.manager = session.swarm.address;
   world.voice.say(`Connected to ${session.swarm.address}.`);
   await using lock = lockOf(inputs.stack.name, session, world);
@@ -32,7 +43,10 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   session.guard(lock);
 
   const prepared = await prepare(digest, found, deployment, session);
-  await carryOut(prepared, deployment, session);
+  const send: Send = async (onSent) => await sendByDocker(prepared, deployment, session, onSent);
+  if (!(await carryOut(prepared, send, deployment, session))) return;
+  if (prepared.survey !== found.survey) facts.status = "deployed"; // What an earlier run had left came to rest only now.
+  await keepRelease(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
 }
 
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
@@ -83,7 +97,7 @@ async function findOut(
   const survey = async (): Promise<Survey> => await session.swarm.survey(inputs.stack.name);
   const [found, , digest] = await together([
     lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
-    loginSwarm(inputs, session, world.voice),
+    loginSwarm(inputs.image, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
     ask(),
   ]);
@@ -92,13 +106,15 @@ async function findOut(
   return { digest, survey: await survey(), images: new ImageLookup(session) };
 }
 
-/** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
-function swarmLogin({ image }: Inputs): RegistryLogin | undefined {
-  const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
-  return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
-}
-
-async function loginSwarm(inputs: Inputs, session: Session, voice: Voice): Promise<void> {
-  const kept = swarmLogin(inputs);
-  if (kept !== undefined) await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
+/** What is recorded of it, so that mode `rollback` can come back to it. */
+function releaseFrom({ stack, objects }: PreparedDeployment, { world, facts }: Deployment): NewRelease {
+  const { version, image, digest, configName } = facts;
+  const made = (kind: Kind): string[] =>
+    objects.filter((object) => object.kind === kind).map(({ name }) => name);
+  return {
+    facts: { version, image, digest, configName, commit: world.run.sha, file: printed(stack) },
+    configs: made("config"),
+    secrets: made("secret"),
+    addressed: addressedNetworks(stack),
+  };
 }

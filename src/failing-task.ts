@@ -1,4 +1,5 @@
 import { messageOf } from "./errors.ts";
+import { wholeWords } from "./foreign-text.ts";
 import { shortImage } from "./image/reference.ts";
 import { likelyCause } from "./likely-cause.ts";
 import { samePlace } from "./rollout.ts";
@@ -46,14 +47,6 @@ export interface TaskStory {
 
 const LINES = 50;
 const PROBES = 3;
-/** One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. */
-const LINE_LENGTH = 1000;
-const LAST_WORDS_LENGTH = 300;
-
-function cut(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length)}… (${text.length - length} more characters)`;
-}
-
 /**
  * Asks at once: Swarm forgets a task, and its logs, after four more attempts. What can't be told in time costs seconds, not the verdict.
  * `tasks` are those of the stack.
@@ -84,13 +77,13 @@ export async function tellStory(
     oomKilled: facts?.outOfMemory,
     healthChecks: (facts?.probes ?? []).slice(-PROBES).map((probe) => ({
       exitCode: probe.exitCode,
-      output: cut(probe.output.trim(), LINE_LENGTH),
+      output: probe.output.trim(),
     })),
     attempts: attemptsOf(task, tasks),
     cause: likelyCause({ state, exitCode, error, container: facts, lastWords }),
     node: node.status === "fulfilled" ? node.value : task.nodeId,
-    logs: lines.map(({ text }) => cut(text, LINE_LENGTH)),
-    lastWords: cut(lastWords, LAST_WORDS_LENGTH),
+    logs: lines.map(({ text }) => text),
+    lastWords: wholeWords(lastWords),
     logsMissing: logs.status === "rejected" ? messageOf(logs.reason) : undefined,
   };
 }

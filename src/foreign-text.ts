@@ -13,3 +13,24 @@ export function cited(text: string): string {
   const line = printable(text.replace(/\s+/g, " ")).trim();
   return line.length > MOST_CHARACTERS ? `${line.slice(0, MOST_CHARACTERS)}…` : line;
 }
+
+const LONGEST_LINE = 1000;
+
+/**
+ * One line may be megabytes (a dump, a picture); the rest of it helps nobody who reads a log. For lines that are free of secrets
+ * already: half a secret would be shown.
+ */
+export function shortened(line: string): string {
+  if (line.length <= LONGEST_LINE) return line;
+  return `${line.slice(0, LONGEST_LINE)}… (${line.length - LONGEST_LINE} more characters)`;
+}
+
+/** The same for lines that may still hold a secret, which has no blank in it as a rule: no word is cut in two. */
+export function wholeWords(line: string): string {
+  if (line.length <= MOST_CHARACTERS) return line;
+  const kept = line
+    .slice(0, MOST_CHARACTERS + 1)
+    .replace(/\S*$/, "")
+    .trimEnd();
+  return `${kept}… (${line.length - kept.length} more characters)`;
+}

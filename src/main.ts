@@ -1,13 +1,14 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Cancelled, LockError, StopError, messageOf } from "./errors.ts";
-import { type Inputs, type RunContext, parseInputs } from "./inputs/inputs.ts";
+import { type Inputs, type Mode, type RunContext, parseInputs } from "./inputs/inputs.ts";
 import { parseKeyValues } from "./inputs/key-values.ts";
 import { Runner } from "./io/actions.ts";
 import { runnersClock } from "./io/clock.ts";
 import { DockerCli } from "./io/docker.ts";
 import { makeDockerConfig } from "./io/docker-config.ts";
 import { GitHubApi, runContext } from "./io/github.ts";
+import { gzip } from "./io/gzip.ts";
 import { makePrivateFolder, removeFolder } from "./io/private-folder.ts";
 import { type Route } from "./io/session.ts";
 import { LEFT_LOCK, type LeftLock, lockName, releaseLeft } from "./lock.ts";
@@ -37,8 +38,8 @@ async function main(runner: Runner): Promise<void> {
     runner.remember(FOLDER, folder);
     const run = runContext(process.env);
     const inputs = parseInputs((name) => runner.input(name), run);
-    const { deploy } = await import(/* webpackMode: "eager" */ "./deploy.ts");
-    await deploy(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
+    const story = await storyOf(inputs.mode);
+    await story(inputs, await makeWorld(runner, inputs, run, folder, stop), facts);
   } catch (error) {
     blame(stop.signal.aborted ? stop.signal.reason : error, facts, runner);
   }
@@ -51,6 +52,12 @@ function stopper(): AbortController {
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.on(signal, () => stop.abort(new Cancelled(signal)));
   return stop;
+}
+
+/** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
+async function storyOf(mode: Mode): Promise<(inputs: Inputs, world: World, facts: Facts) => Promise<void>> {
+  if (mode === "rollback") return (await import(/* webpackMode: "eager" */ "./rollback.ts")).rollback;
+  return (await import(/* webpackMode: "eager" */ "./deploy.ts")).deploy;
 }
 
 /** What can't be removed now is left to the post step, and changes nothing about the deployment. */
@@ -71,7 +78,7 @@ function maskSecrets(runner: Runner): void {
     runner.mask(line.slice(line.indexOf("=") + 1));
 }
 
-/** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
+/** Here, too, what is large is read late. */
 async function makeWorld(
   runner: Runner,
   inputs: Inputs,
@@ -100,6 +107,7 @@ async function makeWorld(
     clock: runnersClock(signal),
     files: makeFiles(runner, folder),
     docker,
+    compression: gzip,
     environment: process.env,
     run,
     github: new GitHubApi({

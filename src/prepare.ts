@@ -10,7 +10,7 @@ import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
 import { type Facts, type ServiceResult, imageOf, planLines } from "./report.ts";
 import { type Kind, type VersionedObject } from "./stack/configs.ts";
-import { MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
+import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { cleanPath } from "./stack/paths.ts";
 import { type RenderedStack, pinned, printed, render } from "./stack/render.ts";
 import { settled } from "./settle.ts";
@@ -30,17 +30,21 @@ interface Naming {
 /** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
 export const DRAFT_NAMES: Naming = { key: randomBytes(32), taken: () => false };
 
-/** One deployment on its way: what was asked, what was read, and the world it happens in. */
-export interface Deployment {
+/** A change of the stack on its way, whichever mode asked for it. */
+export interface Rollout {
   readonly inputs: Inputs;
+  readonly world: World;
+  /** Filled as the rollout goes. */
+  readonly facts: Facts;
+}
+
+/** A rollout of stack files: what was read beside what was asked. */
+export interface Deployment extends Rollout {
   readonly sources: Sources;
   /** The stack as far as it is known without the image's digest. */
   readonly draft: RenderedStack;
   /** Major version of the docker CLI. */
   readonly dockerMajor: number;
-  readonly world: World;
-  /** Filled as the deployment goes. */
-  readonly facts: Facts;
 }
 
 /** What was asked for as soon as there was a connection. */
@@ -51,11 +55,15 @@ export interface Found {
 
 type BegunDeployment = Omit<Deployment, "draft">;
 
-/** All that is needed to carry it out, decided. Nothing has been written to the swarm. */
+/** What is to be done, decided. Nothing has been written to the swarm. */
 export interface Prepared {
-  readonly stack: RenderedStack;
   readonly survey: Survey;
   readonly plan: Plan;
+}
+
+/** Beside the plan, what docker needs to carry it out. */
+export interface PreparedDeployment extends Prepared {
+  readonly stack: RenderedStack;
   readonly objects: readonly NewObject[];
   readonly images: ResolvedImages;
 }
@@ -93,17 +101,11 @@ export async function prepare(
   found: Found,
   deployment: Deployment,
   session: Session,
-): Promise<Prepared> {
+): Promise<PreparedDeployment> {
   const { inputs, sources, world, dockerMajor, facts } = deployment;
   const { voice } = world;
   await refuseOlder(inputs, found.survey, world);
-  const survey = await settled(found.survey, {
-    stack: inputs.stack.name,
-    swarm: session.swarm,
-    clock: world.clock,
-    voice,
-    timeoutMs: inputs.rollout.timeoutMs,
-  });
+  const survey = await atRest(found.survey, deployment, session);
   const namingKey = namingKeyOf(survey, deployment.draft);
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);
@@ -135,14 +137,29 @@ export async function prepare(
     dockerMajor,
   };
   const plan = await makePlan(request, session, voice);
+  tellPlan(plan, deployment);
+  heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
+  return { stack, survey, plan, objects, images };
+}
+
+/** What is there once nothing of an earlier update is in flight or paused. */
+export async function atRest(
+  survey: Survey,
+  { inputs, world: { clock, voice } }: Rollout,
+  { swarm }: Session,
+): Promise<Survey> {
+  const { timeoutMs } = inputs.rollout;
+  return await settled(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
+}
+
+/** Into the log and the facts; refuses a plan that would harm what runs. */
+export function tellPlan(plan: Plan, { inputs, world: { voice }, facts }: Rollout): void {
   facts.plan = plan;
   facts.services = plan.services.map(plannedResult);
   voice.group("Plan");
-  planLines(plan).forEach((line) => voice.say(line));
+  planLines(plan, inputs.mode).forEach((line) => voice.say(line));
   refusePaused(plan);
   voice.endGroup();
-  heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
-  return { stack, survey, plan, objects, images };
 }
 
 /** Beside the stacks, since it serves them all; whoever can read it can read the secrets themselves by running a task. */
@@ -218,6 +235,6 @@ function objectLabels(object: VersionedObject, { inputs, world }: Deployment): M
     commit: world.run.sha,
     run: world.run.runUrl,
   };
-  for (const [key, value] of Object.entries(own)) labels.set(`swarm-stack-deploy.${key}`, value);
+  for (const [key, value] of Object.entries(own)) labels.set(`${LABEL_PREFIX}${key}`, value);
   return labels;
 }

@@ -1,12 +1,13 @@
 import { type Problem, type Reason, describe } from "./errors.ts";
 import { type TaskStory, headline } from "./failing-task.ts";
-import { printable } from "./foreign-text.ts";
+import { printable, shortened } from "./foreign-text.ts";
 import { shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
+import { type Mode } from "./inputs/inputs.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService } from "./plan.ts";
 
-type Status = "deployed" | "unchanged" | "failed";
+type Status = "deployed" | "unchanged" | "rolled-back" | "failed";
 
 /** What became of one service. */
 export interface ServiceResult {
@@ -28,6 +29,7 @@ export interface ServiceResult {
 /** Everything known so far. A deployment fills it as it goes, so that a failure at any point still reports all of it. */
 export interface Facts {
   status: Status;
+  mode: Mode;
   reason: Reason | "";
   stackName: string;
   version: string;
@@ -35,6 +37,8 @@ export interface Facts {
   digest: string;
   configName: string;
   renderedFile: string;
+  /** What the swarm's history calls this release; empty where none was recorded. */
+  recorded: string;
   /** The manager in use. */
   manager: string;
   plan: Plan | undefined;
@@ -48,6 +52,7 @@ export interface Facts {
 export function noFacts(): Facts {
   return {
     status: "failed",
+    mode: "deploy",
     reason: "",
     stackName: "",
     version: "",
@@ -55,6 +60,7 @@ export function noFacts(): Facts {
     digest: "",
     configName: "",
     renderedFile: "",
+    recorded: "",
     manager: "",
     plan: undefined,
     services: [],
@@ -111,16 +117,16 @@ export function imageOf(spec: JsonObject | undefined): string {
 }
 
 /** The plan as log lines. */
-export function planLines(plan: Plan): string[] {
+export function planLines(plan: Plan, mode: Mode): string[] {
   const sign = { create: "+", update: "~", remove: "-", unchanged: "=", foreign: "?" };
   const services = plan.services.map(({ name, change, fields, wanted, before }) => {
     const image = shortImage(imageOf(wanted ?? before?.spec));
     const why = {
       create: "new",
       update: fields.join(", "),
-      remove: "no longer in the file",
+      remove: mode === "rollback" ? "not in the release" : "no longer in the file",
       unchanged: "unchanged",
-      foreign: "not in the file: left alone",
+      foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
     };
     return `${sign[change]} ${name}  ${image}  (${why[change]})`;
   });
@@ -162,8 +168,10 @@ function title(facts: Facts): string {
       return `✅ ${what} is deployed`;
     case "unchanged":
       return `✅ ${what} was already running: nothing changed`;
+    case "rolled-back":
+      return `✅ ${what} runs again`;
     case "failed":
-      return `❌ ${what} was not deployed${facts.reason === "" ? "" : ` (${facts.reason})`}`;
+      return `❌ ${what} was not ${facts.mode === "rollback" ? "brought back" : "deployed"}${facts.reason === "" ? "" : ` (${facts.reason})`}`;
   }
 }
 
@@ -278,6 +286,7 @@ function footer(facts: Facts): string {
   const parts = [
     facts.image === "" ? "" : `Image ${code(facts.image)}`,
     facts.configName === "" ? "" : `env config ${code(facts.configName)}`,
+    facts.recorded === "" ? "" : `release ${code(facts.recorded)}`,
     facts.manager === "" ? "" : `manager ${code(facts.manager)}`,
   ].filter((part) => part !== "");
   return parts.length === 0 ? "" : `<sub>${parts.join(" · ")}</sub>`;
@@ -285,7 +294,7 @@ function footer(facts: Facts): string {
 
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines: readonly string[]): string {
-  const text = lines.map(printable).join("\n");
+  const text = lines.map((line) => shortened(printable(line))).join("\n");
   const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
   const fence = "`".repeat(longest + 1);
   return `${fence}text\n${text}\n${fence}`;

@@ -35,7 +35,6 @@ export async function restore(
   const removed: string[] = [];
   const failed = new Map<string, string[]>();
   const [names, first] = await together([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
-  const look = async (): Promise<readonly Service[]> => await swarm.services(plan.stack);
   const affected = changed(plan).filter(({ wanted }) => sent.has(textAt(wanted, "Name")));
   const trying = async (name: string, work: () => Promise<void>): Promise<void> => {
     try {
@@ -48,7 +47,9 @@ export async function restore(
   const back = async ({ name, before, wanted }: PlannedService): Promise<void> => {
     if (before === undefined) return;
     await trying(name, async () => {
-      await putBack(before, { first, look, swarm, asSent: asSent(wanted, names), names, clock });
+      const live = first.find((service) => service.id === before.id);
+      const exchange = { from: asSent(wanted, names), to: before.spec, auth: undefined };
+      await exchangeSpec(swarm, plan.stack, live, exchange, names.networkIds, clock);
       services.push({ name, serviceName: textAt(wanted, "Name"), sent: before.spec });
       voice.say(`${name}: back to what ran before.`);
     });
@@ -58,7 +59,8 @@ export async function restore(
     await trying(name, async () => {
       const live = first.find((service) => service.name === textAt(wanted, "Name"));
       if (live === undefined) return;
-      if (!same(live.spec, asSent(wanted, names), names.networkIds)) throw new Error(SOMEBODY_ELSE);
+      if (!same(live.spec, asSent(wanted, names), names.networkIds))
+        throw new ChangedMeanwhile(SOMEBODY_ELSE);
       await swarm.removeService(live.id);
       removed.push(name);
       voice.say(`${name}: removed, since this deployment created it.`);
@@ -88,33 +90,43 @@ async function namesOf(stack: string, swarm: Swarm): Promise<Names> {
   return { networkIds, ids: new Map([...networkIds, ...objects]) };
 }
 
+/** Somebody else was there first, so the service was left alone. */
+export class ChangedMeanwhile extends Error {}
+
 const SOMEBODY_ELSE = "somebody else has changed it meanwhile, so it was left alone";
 
-interface WayBack {
-  /** The stack's services as they were a moment ago. */
-  readonly first: readonly Service[];
-  readonly look: () => Promise<readonly Service[]>;
-  readonly swarm: Swarm;
-  readonly asSent: JsonObject;
-  readonly names: Names;
-  readonly clock: Clock;
+/** What takes the place of what. */
+interface Exchange {
+  /** Canonical. */
+  readonly from: JsonObject;
+  readonly to: ServiceSpec;
+  /** An X-Registry-Auth value; without one the swarm keeps the credentials that it has. */
+  readonly auth: string | undefined;
 }
 
-async function putBack(before: Service, way: WayBack): Promise<void> {
-  const { networkIds } = way.names;
-  for (let attempt = 1, services = way.first; ; attempt += 1, services = await way.look()) {
-    const live = services.find((service) => service.id === before.id);
-    if (live === undefined) throw new Error("it was removed meanwhile");
+/** Gives a service another spec, but only in place of the one it is known to have. `live` is the service as it was read last. */
+export async function exchangeSpec(
+  swarm: Swarm,
+  stack: string,
+  live: Service | undefined,
+  { from, to, auth }: Exchange,
+  networkIds: ReadonlyMap<string, string>,
+  clock: Clock,
+): Promise<void> {
+  const id = live?.id;
+  for (let attempt = 1; ; attempt += 1) {
+    if (live === undefined) throw new ChangedMeanwhile("it was removed meanwhile");
     // Swarm's own rollback was faster, or nothing was sent yet; the same spec again would only disarm it.
-    if (same(live.spec, canonicalSpec(before.spec, networkIds), networkIds)) return;
-    if (!same(live.spec, way.asSent, networkIds)) throw new Error(SOMEBODY_ELSE);
+    if (same(live.spec, canonicalSpec(to, networkIds), networkIds)) return;
+    if (!same(live.spec, from, networkIds)) throw new ChangedMeanwhile(SOMEBODY_ELSE);
     try {
-      await way.swarm.updateService(live, before.spec, undefined);
+      await swarm.updateService(live, to, auth);
       return;
     } catch (error) {
       if (attempt === TRIES || !/out of sequence/.test(messageOf(error))) throw error;
-      await way.clock.sleep(AGAIN_MS);
+      await clock.sleep(AGAIN_MS);
     }
+    live = (await swarm.services(stack)).find((service) => service.id === id);
   }
 }
 

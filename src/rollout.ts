@@ -33,9 +33,8 @@ export function judge(snapshot: ServiceSnapshot): Verdict {
   if (live === undefined)
     return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
   const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-  const culprits = fresh.filter(
-    (task) => !snapshot.lostWithNode.has(task.id) && failed(task, live.spec, fresh),
-  );
+  const suspects = fresh.filter((task) => failed(task, live.spec, fresh));
+  const culprits = suspects.filter(({ id }) => !snapshot.lostWithNode.has(id));
   const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
   if (drift.length > 0) return superseded(live, culpritsOfRollback(live, sent, fresh));
   const current = culprits.filter((task) => task.current);
@@ -52,7 +51,7 @@ export function judge(snapshot: ServiceSnapshot): Verdict {
   if (snapshot.untouched && verdict.kind === "converged") return verdict;
   const words = live.update?.message || state;
   const detail = snapshot.untouched ? `${verdict.detail}; an earlier update is stuck: ${words}` : words;
-  return { kind: "failed", detail, tasks: culprits };
+  return { kind: "failed", detail, tasks: suspects };
 }
 
 function superseded(live: Service, tasks: readonly Task[]): Verdict {
@@ -121,12 +120,14 @@ export function samePlace(a: Task, b: Task): boolean {
 }
 
 /**
- * A node may refuse a task for a reason that passes: two networks made at once ("Pool overlaps with other one", seen on Docker 28), a
- * port that is just being freed. Swarm tries again; a second refusal in the same place, or a missing image, will not mend itself.
+ * A node may refuse a task for a reason that passes, such as a port that is just being freed. Swarm tries again; a second refusal in the
+ * same place, or a missing image, will not mend itself. Docker 28 gives networks that are made at once the same addresses ("Pool overlaps
+ * with other one"), three times within two seconds on a busy node; that is hopeless when all tasks that Swarm remembers say so.
  */
 function isHopeless(task: Task, all: readonly Task[]): boolean {
   const here = all.filter((each) => each.state === "rejected" && samePlace(each, task));
-  return here.length > 1 || /no such image/i.test(task.error);
+  const most = /pool overlaps/i.test(task.error) ? MOST_TRIES : 1;
+  return here.length > most || /no such image/i.test(task.error);
 }
 
 /**

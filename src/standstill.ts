@@ -80,7 +80,7 @@ function mayComeBack(nodes: readonly Node[], waiting: readonly Task[]): boolean 
 /**
  * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
  * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
- * tasks of services that nothing was sent to, have ended at that time as well. A program that is to blame fails once more where Swarm
+ * tasks of services that nothing was sent to, have ended at that time as well, all of them. A program that is to blame fails once more where Swarm
  * starts it next.
  */
 export function endedWithNode(task: Task, nodes: readonly Node[], neighbours: readonly Task[]): boolean {
@@ -91,6 +91,6 @@ export function endedWithNode(task: Task, nodes: readonly Node[], neighbours: re
   const endedToo = neighbours.some(
     (each) => (hasFailed(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS,
   );
-  const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < -SAME_EVENT_MS);
+  const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < 0);
   return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
 }

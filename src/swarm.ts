@@ -36,7 +36,7 @@ export interface Task {
   readonly desiredState: string;
   /** The scheduler's or the node's reason; empty while all is well. */
   readonly error: string;
-  /** Undefined as long as it is not over. */
+  /** Undefined as long as it is not over, and where it never ran. */
   readonly exitCode: number | undefined;
   readonly image: string;
   /** RFC 3339, by the manager's clock. */
@@ -188,11 +188,16 @@ export interface Swarm {
   survey(stack: string): Promise<Survey>;
   /** The manager's registry look-up; `auth` is an X-Registry-Auth value. */
   askRegistry(image: string, auth: string | undefined): Promise<ImageAnswer>;
-  /** An attachable overlay network; its id. */
-  createNetwork(name: string): Promise<string>;
+  /** An attachable overlay network, or one like a definition in the engine's words; its id. */
+  createNetwork(name: string, definition?: JsonObject): Promise<string>;
   /** Creates a config or secret, or finds the one that somebody else has just created; its id. */
   createObject(object: NewObject): Promise<string>;
+  /** Creates a config under a name that must be free. */
+  createRecord(record: NewObject): Promise<void>;
+  removeObject(kind: NewObject["kind"], id: string): Promise<void>;
   services(stack: string): Promise<readonly Service[]>;
+  /** Those of all stacks and of none, as the engine lists them. */
+  everyService(): Promise<readonly JsonObject[]>;
   tasks(stack: string): Promise<readonly Task[]>;
   /** Of all stacks; which of them are `current` is not asked. */
   tasksOn(nodeId: string): Promise<readonly Task[]>;
@@ -202,6 +207,7 @@ export interface Swarm {
   containerFacts(task: Task): Promise<ContainerFacts | undefined>;
   /** The last lines a task wrote; empty where the node can't tell in time. */
   taskLogs(taskId: string, lines: number): Promise<readonly LogLine[]>;
+  createService(spec: ServiceSpec, auth: string | undefined): Promise<void>;
   updateService(service: Service, spec: ServiceSpec, auth: string | undefined): Promise<void>;
   removeService(id: string): Promise<void>;
 }

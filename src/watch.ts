@@ -82,7 +82,8 @@ export function rolloutProblems(seen: Watch, timeoutMs: number): Problem[] {
     const story = seen.stories.find(({ service }) => service === name);
     // The headline says it already.
     const what = seen.end === "failed" && story?.error === detail ? "" : `: ${detail}`;
-    const judged = seen.end === "timeout" ? ` did not converge within ${formatDuration(timeoutMs)}` : " failed";
+    const judged =
+      seen.end === "timeout" ? ` did not converge within ${formatDuration(timeoutMs)}` : " failed";
     return {
       message: [`Service ${name}${judged}${what}.`, ...(story === undefined ? [] : told(story))].join(" "),
     };

@@ -10,6 +10,7 @@ export interface World {
   readonly files: Files;
   /** Docker on this runner, with our private configuration. */
   readonly docker: Docker;
+  readonly compression: Compression;
   /** The step's environment. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly run: RunContext;
@@ -41,6 +42,12 @@ export interface GitHub {
   isOver(run: RunAttempt): Promise<Told>;
   /** Whether `older` is an ancestor of `newer`, and not the same. Both are full commit ids. */
   isAncestor(older: string, newer: string): Promise<Told>;
+}
+
+export interface Compression {
+  compress(text: string): Uint8Array;
+  /** Throws where the bytes are not what `compress` has made. */
+  expand(bytes: Uint8Array): string;
 }
 
 /** A credential for one registry. */

@@ -1,3 +1,4 @@
+import { textAt } from "../../src/json.ts";
 import {
   type NewObject,
   type Node,
@@ -38,6 +39,11 @@ export function scriptedSwarm(frames: readonly Frame[], changes: Partial<Swarm> 
       await Promise.resolve((heard.push(`create network ${name}`), `id-${name}`)),
     createObject: async ({ kind, name }: NewObject) =>
       await Promise.resolve((heard.push(`create ${kind} ${name}`), `id-${name}`)),
+    createRecord: async ({ name }: NewObject) => await Promise.resolve(void heard.push(`record ${name}`)),
+    removeObject: async (kind, id) => await Promise.resolve(void heard.push(`remove ${kind} ${id}`)),
+    everyService: async () => await Promise.resolve([]),
+    createService: async (spec) =>
+      await Promise.resolve(void heard.push(`create service ${textAt(spec, "Name")}`)),
     // A look asks for the services first, and that turns the page.
     services: async () =>
       await Promise.resolve().then(() => ((present = left.shift() ?? present), looked().services)),

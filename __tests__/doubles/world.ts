@@ -139,6 +139,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       scratch: (name) => name,
     },
     docker: docker(""),
+    compression: { compress: (text) => Buffer.from(text), expand: (bytes) => Buffer.from(bytes).toString() },
     environment: {},
     run: {
       repository: "acme/shop",
@@ -146,6 +147,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       refType: "branch",
       refName: "main",
       actor: "dev",
+      actionRef: "v1",
       event: "workflow_dispatch",
       runId: "1",
       runAttempt: 1,

@@ -47,7 +47,7 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: { mode: "destroy" },
     says: /::error::"mode" is "destroy"\. Give one of: deploy, plan, rollback\./,
   },
-  "a mode that is still to come": { inputs: { mode: "rollback" }, says: /mode "rollback" is not built yet/ },
+  "a mode that is still to come": { inputs: { mode: "plan" }, says: /mode "plan" is not built yet/ },
   "no manager at all": { inputs: { "ssh-host": "" }, says: /Neither "ssh-host" nor "docker-host" is given/ },
   "two ways to the manager": {
     inputs: { "docker-host": "unix:///x" },
@@ -61,9 +61,9 @@ const CASES: Readonly<Record<string, Case>> = {
   "a port that is none": { inputs: { "ssh-port": "99999" }, says: /The SSH port is "99999"/ },
   "a jump host that is none": { inputs: { "ssh-jump": "a b" }, says: /"ssh-jump" has "a b"/ },
   "a socket that is no path": { inputs: { "docker-socket": "x" }, says: /"docker-socket" is "x"/ },
-  "keep-releases of its own": {
-    inputs: { "keep-releases": "9" },
-    says: /"keep-releases" is not supported yet/,
+  "no release to keep": {
+    inputs: { "keep-releases": "0" },
+    says: /"keep-releases" is "0"\. Give a whole number/,
   },
   "a GitHub environment": {
     inputs: { environment: "production" },

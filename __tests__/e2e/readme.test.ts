@@ -41,7 +41,8 @@ function fill(inputs: Readonly<Record<string, string>>): Record<string, string> 
     password: sandbox.registryPassword,
     "pull-username": sandbox.registryUser,
     "pull-password": sandbox.registryPassword,
-    version: "v1.0.0",
+    // A release by tag, or, to roll back, the one before.
+    version: inputs.mode === "rollback" ? "" : "v1.0.0",
   };
   return Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, places[name] ?? value]));
 }
@@ -76,13 +77,19 @@ describe("the README", () => {
   test.each(inOrder.map((workflow) => [`${workflow.name} (${eventOf(workflow)})`, workflow] as const))(
     "%s",
     async (_name, workflow) => {
-      const inputs = { ...fill(ourStep(workflow)), project: stack, "stable-for": "2s" };
+      const inputs: Record<string, string> = {
+        ...fill(ourStep(workflow)),
+        project: stack,
+        "stable-for": "2s",
+      };
       const cwd = buildable({
         "stack.yml": stackFile.replace("monitor: 10s", "monitor: 1s"),
         ".env": "A=1\n",
       });
       const run = await runAction({ cwd, inputs, bare: true, environment: EVENTS[eventOf(workflow)] ?? {} });
-      expect(run.log).toMatch(/Status: (deployed|unchanged)\./);
+      expect(run.log).toMatch(
+        inputs.mode === "rollback" ? /Status: rolled-back\./ : /Status: (deployed|unchanged)\./,
+      );
       expect(run.outputs["stack-name"]).toBe(stack);
     },
   );

@@ -352,6 +352,7 @@ export function docker(argv: readonly string[], host = sandbox.managerDockerHost
     env: { PATH: process.env.PATH, DOCKER_HOST: host, HOME: workshop },
     encoding: "utf8",
     stdio: ["ignore", "pipe", "pipe"],
+    maxBuffer: 64 * 1024 * 1024,
   }).trim();
 }
 

@@ -53,7 +53,10 @@ const CHECK = (test: string): string =>
   `healthcheck: { test: [CMD, /bin/busybox, '${test.replace(" ", "', '")}'], interval: 1s, timeout: 1s, retries: 2, start_period: 1s }`;
 const RUN = (script: string): string => `entrypoint: [/bin/busybox, sh, -c, ${JSON.stringify(script)}]`;
 
-const stack = (...services: readonly string[]): string => `services:\n${services.join("")}`;
+/** One network for all: Docker 28 gives networks that are made at once on one node the same addresses, and refuses them. */
+export const NETWORK = "scenarios";
+const stack = (...services: readonly string[]): string =>
+  `networks: { default: { external: true, name: ${NETWORK} } }\nservices:\n${services.join("")}`;
 const web = (version: string, lines = "", deploy = CAREFUL): string => service("web", version, lines, deploy);
 const V1 = stack(web("v1"));
 const fails = (how: string, deploy = CAREFUL): string =>
@@ -92,15 +95,6 @@ export const WRONG: readonly Scenario[] = [
     afterwards: { web: "v1" },
   },
   {
-    name: "… with `on-failure: keep`",
-    before: V1,
-    file: fails("start", "update_config: { failure_action: pause, monitor: 2s }"),
-    inputs: { "on-failure": "keep" },
-    verdict: "rollout",
-    words: "task: non-zero exit (3)",
-    afterwards: { web: "v1" },
-  },
-  {
     name: "It crashes after three seconds, when Swarm has stopped looking",
     before: V1,
     file: fails("late", "update_config: { monitor: 1s }"),
@@ -121,6 +115,15 @@ export const WRONG: readonly Scenario[] = [
     name: "Its health check fails, and it ends with 0 when told to",
     before: V1,
     file: stack(web("v2", CHECK("false"))),
+    verdict: "rollout",
+    words: "Its health check failed as often as `retries` allows, so its node ended it.",
+    afterwards: { web: "v1" },
+  },
+  {
+    name: "… with `on-failure: keep`: it goes on trying, beside the old task",
+    before: V1,
+    file: stack(web("v2", CHECK("false"), "update_config: { failure_action: pause, order: start-first }")),
+    inputs: { "on-failure": "keep" },
     verdict: "rollout",
     words: "Its health check failed as often as `retries` allows, so its node ended it.",
     afterwards: { web: "v1" },
@@ -226,15 +229,6 @@ export const WRONG: readonly Scenario[] = [
     verdict: "rollout",
     inputs: { "ignore-findings": "start-first-host-port" },
     words: "A port published with `mode: host` is free only once the old task has gone.",
-    afterwards: { web: "v1" },
-  },
-  {
-    name: "The same in a global service",
-    before: stack(web("v1", HOST_PORT(8092), "mode: global, update_config: { order: stop-first }")),
-    file: stack(web("v2", HOST_PORT(8092), `mode: global, ${START_FIRST}`)),
-    verdict: "rollout",
-    inputs: { "ignore-findings": "start-first-host-port" },
-    words: "host-mode port already in use",
     afterwards: { web: "v1" },
   },
   {
@@ -479,3 +473,17 @@ export const RIGHT: readonly Scenario[] = [
     accident: true,
   },
 ];
+
+/** Its row in docs/scenarios.md, without the last cell, which is how long it took. */
+export function rowOf(scenario: Scenario): string {
+  const { name, verdict, words, afterwards } = scenario;
+  const good = verdict === "deployed" || verdict === "unchanged";
+  const services = Object.entries(afterwards).map(([each, version]) => `${each}: ${version || "no task"}`);
+  const cells = [
+    name,
+    good ? `✅ ${verdict}` : `❌ failed (${verdict})`,
+    words,
+    services.join(", ") || "nothing",
+  ];
+  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+}

@@ -9,6 +9,7 @@ import { COMPOSE_KEYS, COMPOSE_SPELLINGS } from "../../src/stack/compose-keys.ts
 import { FINDINGS } from "../../src/findings.ts";
 import { render } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
+import { RIGHT, WRONG, rowOf } from "../e2e/scenario-table.ts";
 import { DIFFERENCES } from "../oracle/differences.ts";
 
 /** What the documentation says is held against what it speaks of. */
@@ -180,7 +181,7 @@ describe("workflows", () => {
         ".github/workflows/release.yml",
       ]),
     );
-    expect(WORKFLOWS.filter(({ where }) => where.startsWith("README.md:"))).toHaveLength(3);
+    expect(WORKFLOWS.filter(({ where }) => where.startsWith("README.md:"))).toHaveLength(4);
   });
 
   it("with a fault do not pass actionlint", async () => {
@@ -218,8 +219,9 @@ describe("workflows", () => {
     for (const { text } of fences("README.md", "yaml").filter((fence) => fence.text.includes("jobs:"))) {
       const [step] = ownSteps(text);
       expect(Object.keys(step?.with ?? {})).toEqual(
-        expect.arrayContaining(["ssh-host", "ssh-private-key", "ssh-known-hosts", "registry", "env-file"]),
+        expect.arrayContaining(["ssh-host", "ssh-private-key", "ssh-known-hosts", "registry"]),
       );
+      expect("env-file" in (step?.with ?? {})).toBe(step?.with?.mode !== "rollback"); // It reads no file.
     }
   });
 });
@@ -264,9 +266,21 @@ describe("the stack file of README.md", () => {
   it("names the networks that the workflows create", () => {
     const { networks } = parse(fence?.text ?? "") as { networks: Record<string, unknown> };
     const created = fences("README.md", "yaml").flatMap(({ text }) =>
-      ownSteps(text).map((step) => step.with?.networks),
+      ownSteps(text)
+        .filter((step) => step.with?.mode !== "rollback")
+        .map((step) => step.with?.networks),
     );
     expect(created).toEqual(Array.from({ length: 3 }, () => Object.keys(networks).join(",")));
+  });
+});
+
+describe("docs/scenarios.md", () => {
+  it.each([...WRONG, ...RIGHT])("has what is played: $name", (scenario) => {
+    expect(
+      read("docs/scenarios.md")
+        .split("\n")
+        .map((line) => line.replace(/ \d+ s \|$/, "")),
+    ).toContain(rowOf(scenario));
   });
 });
 

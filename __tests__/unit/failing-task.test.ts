@@ -101,8 +101,62 @@ test.each([
   expect(headline(await story({}, failed))).toBe(line);
 });
 
-test("a long line is cut, and says by how much", async () => {
+test("a line stays whole until it is free of secrets; in a sentence no word of it is cut in two", async () => {
   const told = await story(logging(out("a".repeat(1000)), err("b".repeat(1_000_000))));
-  expect(told.logs).toEqual(["a".repeat(1000), `${"b".repeat(1000)}… (999000 more characters)`]);
-  expect(told.lastWords).toBe(`${"b".repeat(300)}… (999700 more characters)`);
+  expect(told.logs).toEqual(["a".repeat(1000), "b".repeat(1_000_000)]);
+  expect(told.lastWords).toBe("… (1000000 more characters)");
+});
+
+describe("what its node's engine knows", () => {
+  const facts = {
+    outOfMemory: true,
+    health: "unhealthy",
+    probes: ["a", "b", " c\n", "x".repeat(1200)].map((output, exitCode) => ({ exitCode, output })),
+  };
+
+  test("is told where it can be asked: memory, and the last three checks", async () => {
+    const told = await story({ containerFacts: async () => await Promise.resolve(facts) });
+    expect(told.oomKilled).toBe(true);
+    expect(told.cause).toMatch(/^The kernel ended it/);
+    expect(
+      told.healthChecks.map(
+        ({ exitCode, output }) => `${exitCode} ${output.slice(0, 2)} ${output.length > 1100}`,
+      ),
+    ).toEqual(["1 b false", "2 c false", "3 xx true"]);
+    expect(headline(told)).toMatch(/task: non-zero exit \(3\), out of memory$/);
+  });
+
+  test("is not claimed where it can't", async () => {
+    const told = await story({
+      containerFacts: async () => await Promise.reject(new Error("no answer within 5 s")),
+    });
+    expect(told).toMatchObject({ oomKilled: undefined, healthChecks: [] });
+  });
+});
+
+test("a task that never had a container is not asked for its log", async () => {
+  const told = await story(
+    { taskLogs: async () => await Promise.reject(new Error("must not be asked")) },
+    { ...CRASHED, state: "pending", containerId: "" },
+  );
+  expect(told).toMatchObject({ logs: [], logsMissing: undefined });
+});
+
+test("the attempts are those of this place, up to this one, oldest first", async () => {
+  const at = (second: number, changes: Partial<typeof CRASHED>): typeof CRASHED => ({
+    ...CRASHED,
+    createdAt: `2026-08-01T10:00:0${second}Z`,
+    ...changes,
+  });
+  const failed = at(3, { id: "now", error: "now" });
+  const tasks = [
+    failed,
+    at(2, { id: "b", error: "second" }),
+    at(1, { id: "a", error: "first" }),
+    at(4, { id: "c", error: "later" }),
+    at(1, { id: "d", slot: 1, error: "elsewhere" }),
+    at(1, { id: "e", serviceId: "s2", error: "another service" }),
+  ];
+  const told = await tellStory(scriptedSwarm([]), "web", failed, tasks);
+  expect(told.attempts.map(({ error }) => error)).toEqual(["first", "second", "now"]);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { cited, printable } from "../../src/foreign-text.ts";
+import { cited, printable, shortened, wholeWords } from "../../src/foreign-text.ts";
 
 test.each([
   ["a colour", "\u001b[1;31mred\u001b[0m", "red"],
@@ -17,4 +17,15 @@ test.each([
   ["too much", "x".repeat(301), `${"x".repeat(300)}…`],
 ])("what is cited is one line: %s", (_what, text, shown) => {
   expect(cited(text)).toBe(shown);
+});
+
+test("a line is cut where it gets too long", () => {
+  expect(shortened("a".repeat(1000))).toBe("a".repeat(1000));
+  expect(shortened("a".repeat(1001))).toBe(`${"a".repeat(1000)}… (1 more characters)`);
+});
+
+test("no word is cut in two, since it may be a secret", () => {
+  expect(wholeWords("a".repeat(300))).toBe("a".repeat(300));
+  expect(wholeWords(`token: ${"s".repeat(300)}`)).toBe("token:… (301 more characters)");
+  expect(wholeWords(`${"a".repeat(299)} secret`)).toBe(`${"a".repeat(299)}… (7 more characters)`);
 });

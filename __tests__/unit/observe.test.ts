@@ -2,7 +2,8 @@ import { describe, expect, test } from "@jest/globals";
 import { Cancelled, ConnectError, DeployError, ManagerRefusal } from "../../src/errors.ts";
 import { type Observation, type WatchRequest, observe, watched } from "../../src/observe.ts";
 import { fakeClock } from "../doubles/clock.ts";
-import { type Frame, scriptedSwarm, service, serviceSpec, task } from "../doubles/swarm.ts";
+import { type Swarm } from "../../src/swarm.ts";
+import { type Frame, node, scriptedSwarm, service, serviceSpec, task } from "../doubles/swarm.ts";
 
 const V2 = serviceSpec("app:v2");
 const NEW = service({ spec: V2 });
@@ -114,6 +115,83 @@ describe("the end", () => {
   test("is marked on the last observation only", async () => {
     const observations = await seen([PULLING, RUNNING]);
     expect(observations.filter(({ end }) => end !== undefined)).toHaveLength(1);
+  });
+});
+
+describe("what only time and nodes can tell", () => {
+  const nowhere = task({
+    id: "new",
+    nodeId: "",
+    state: "pending",
+    error: "no suitable node (insufficient resources on 1 node)",
+  });
+  const STUCK: Frame = { services: [NEW], tasks: [nowhere, task({ id: "old", current: false })] };
+
+  test.each([
+    ["a rollout", true],
+    ["putting things back", false],
+  ])("%s that stands still for good is not waited for until time is up", async (_what, endOnFailure) => {
+    const end = await last([PULLING, STUCK], { endOnFailure });
+    expect(end?.end).toBe("failed");
+    expect(end?.elapsedMs).toBeLessThan(30_000);
+    expect(end?.verdicts.get("web")).toMatchObject({
+      kind: "failed",
+      detail: expect.stringMatching(
+        /^0\/1 running: no suitable node .*; nothing has moved for 2\d/,
+      ) as unknown,
+      tasks: [{ id: "new" }],
+    });
+  });
+
+  test("one that finds its place in time goes on", async () => {
+    expect(await last([...times(30, STUCK), RUNNING])).toMatchObject({ end: "stable" });
+  });
+
+  test("a task that ended with its node is no failure, also once the node is back", async () => {
+    const lost = task({ id: "lost", state: "failed", error: "task: non-zero exit (137)", nodeId: "n2" });
+    const frames: Frame[] = [
+      RUNNING,
+      { services: [NEW], tasks: [lost] },
+      { services: [NEW], tasks: [lost, task()] },
+    ];
+    const nodes = [
+      [node(), node({ id: "n2", state: "down" })],
+      [node(), node({ id: "n2" })],
+    ];
+    const swarm = scriptedSwarm(frames, {
+      nodes: async () => await Promise.resolve(nodes.shift() ?? []),
+    });
+    const kinds: (string | undefined)[] = [];
+    for await (const { verdicts, end } of observe(swarm, fakeClock(1_000_000), REQUEST))
+      kinds.push(end ?? verdicts.get("web")?.kind);
+    expect(kinds.slice(0, 3)).toEqual(["converged", "progressing", "converged"]);
+    expect(kinds.at(-1)).toBe("stable");
+  });
+
+  test("what else has ended there is asked of services that nothing was sent to", async () => {
+    const lost = task({ id: "lost", state: "failed", error: "x", nodeId: "n2" });
+    const ended = (serviceId: string): Partial<Swarm> => ({
+      nodes: async () => await Promise.resolve([node({ id: "n2", updatedAt: lost.updatedAt })]),
+      tasksOn: async () => await Promise.resolve([{ ...lost, id: "other", serviceId }]),
+    });
+    const seenWith = async (changes: Partial<Swarm>): Promise<string | undefined> => {
+      const swarm = scriptedSwarm([{ services: [NEW], tasks: [lost] }], changes);
+      for await (const { verdicts } of observe(swarm, fakeClock(0), REQUEST))
+        return verdicts.get("web")?.kind;
+      return undefined;
+    };
+    expect(await seenWith(ended("another"))).toBe("progressing");
+    expect(await seenWith(ended(NEW.id))).toBe("failed");
+  });
+
+  test("nodes are asked about only where it matters", async () => {
+    let asked = 0;
+    const swarm = scriptedSwarm([PULLING, RUNNING], {
+      nodes: async () => await Promise.resolve(((asked += 1), [])),
+    });
+    for await (const { end } of observe(swarm, fakeClock(1_000_000), REQUEST))
+      if (end !== undefined) expect(end).toBe("stable");
+    expect(asked).toBe(0);
   });
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { type TaskStory } from "../../src/failing-task.ts";
+import { type Plan } from "../../src/plan.ts";
 import {
   type Facts,
   type ServiceResult,
@@ -340,25 +341,24 @@ describe("the plan in the log", () => {
   test("tells every service, network, config and secret, and why", () => {
     const before = service({ spec: serviceSpec("app:v1") });
     const planned = { fields: [], sameTemplate: false, wanted: undefined, before, auth: undefined };
-    expect(
-      planLines({
-        stack: "shop",
-        services: [
-          { ...planned, name: "new", change: "create", wanted: serviceSpec("app:v2"), before: undefined },
-          {
-            ...planned,
-            name: "web",
-            change: "update",
-            fields: ["image", "deploy.replicas"],
-            wanted: serviceSpec("app:v2"),
-          },
-          { ...planned, name: "db", change: "unchanged", wanted: serviceSpec("app:v1") },
-          { ...planned, name: "old", change: "remove" },
-          { ...planned, name: "theirs", change: "foreign" },
-        ],
-        needs: { networks: ["proxy"], configs: ["shop_env_0a"], secrets: ["shop_key_0b"] },
-      }),
-    ).toEqual([
+    const plan: Plan = {
+      stack: "shop",
+      services: [
+        { ...planned, name: "new", change: "create", wanted: serviceSpec("app:v2"), before: undefined },
+        {
+          ...planned,
+          name: "web",
+          change: "update",
+          fields: ["image", "deploy.replicas"],
+          wanted: serviceSpec("app:v2"),
+        },
+        { ...planned, name: "db", change: "unchanged", wanted: serviceSpec("app:v1") },
+        { ...planned, name: "old", change: "remove" },
+        { ...planned, name: "theirs", change: "foreign" },
+      ],
+      needs: { networks: ["proxy"], configs: ["shop_env_0a"], secrets: ["shop_key_0b"] },
+    };
+    expect(planLines(plan, "deploy")).toEqual([
       "+ network proxy",
       "+ config shop_env_0a",
       "+ secret shop_key_0b",
@@ -367,6 +367,10 @@ describe("the plan in the log", () => {
       "= db  app:v1  (unchanged)",
       "- old  app:v1  (no longer in the file)",
       "? theirs  app:v1  (not in the file: left alone)",
+    ]);
+    expect(planLines(plan, "rollback").slice(-2)).toEqual([
+      "- old  app:v1  (not in the release)",
+      "? theirs  app:v1  (not in the release: left alone)",
     ]);
   });
 });
@@ -377,4 +381,55 @@ test.each([
   ["a spec of another kind", { TaskTemplate: {} }, ""],
 ])("the image of %s", (_fact, spec, image) => {
   expect(imageOf(spec)).toBe(image);
+});
+
+describe("the story in the summary", () => {
+  const attempts = ["failed", "running"].map((state, second) => ({
+    createdAt: `2026-08-01T10:00:0${second}.123456789Z`,
+    image: "r.io/app:v2",
+    state,
+    exitCode: second === 0 ? 3 : undefined,
+    error: second === 0 ? "a | b\n::error::c <b>" : "",
+  }));
+
+  test("has the attempts as a table that their words can't break", () => {
+    const text = summary(facts({ stories: [story({ attempts })] }));
+    expect(line(text, "10:00:00Z")).toBe(
+      "| 2026-08-01 10:00:00Z | <code>r.io/app:v2</code> | failed | 3 | a \\| b ::error::c &lt;b&gt; |",
+    );
+    expect(text).toContain("| 2026-08-01 10:00:01Z | <code>r.io/app:v2</code> | running |  |  |");
+  });
+
+  test("has no table of a single attempt, which would repeat the headline", () => {
+    const text = summary(facts({ stories: [story({ attempts: attempts.slice(1) })] }));
+    expect(text).not.toContain("task made");
+  });
+
+  test("has what health checks printed, behind a fence that it can't leave", () => {
+    const healthChecks = [{ exitCode: 1, output: "```\n</details>" }];
+    const text = summary(facts({ stories: [story({ healthChecks })] }));
+    expect(text).toContain(
+      "Last health checks:\n\n````text\nhealth check, exit code 1: ```\n</details>\n````",
+    );
+  });
+
+  test("has the likely cause above all of that", () => {
+    const text = summary(facts({ stories: [story({ cause: "Set `start_period`.", attempts })] }));
+    expect(text.indexOf("Set `start_period`.")).toBeLessThan(text.indexOf("task made"));
+  });
+
+  test("says that a task never started, rather than that it wrote nothing", () => {
+    expect(noLogs(story({ state: "pending" }))).toBe("(this task never started)");
+    expect(noLogs(story({ state: "failed" }))).toBe("(this task wrote nothing)");
+  });
+});
+
+test("outputs have the attempts, the memory and the cause of a failing task", () => {
+  const attempts = [{ createdAt: "x", image: "app", state: "failed", exitCode: 1, error: "" }];
+  const written = outputs(
+    facts({ services: [result()], stories: [story({ oomKilled: true, cause: "c", attempts })] }),
+  );
+  expect(JSON.parse(written.services ?? "")).toMatchObject([
+    { failingTasks: [{ oomKilled: true, cause: "c", attempts }] },
+  ]);
 });

@@ -89,6 +89,16 @@ describe("a service that runs what was sent", () => {
       "converged: 2/2 running",
     ],
     [
+      "paused long ago, and all has come up since",
+      verdict({ ...NEW, ...update("paused") }, [one, two], { untouched: true }),
+      "converged: 2/2 running",
+    ],
+    [
+      "a task that ended with its node, and was started again",
+      verdict(NEW, [one, two, crashed], { lostWithNode: new Set(["x"]) }),
+      "converged: 2/2 running",
+    ],
+    [
       "a task that had failed before we sent anything",
       verdict(NEW, [one, two, crashed], { oldFailures: new Set(["x"]) }),
       "converged: 2/2 running",
@@ -259,6 +269,11 @@ describe("a service that failed", () => {
       "failed: update paused due to failure or early termination of task x",
     ],
     ["paused, without words", verdict({ ...NEW, ...update("paused") }, [one, two]), "failed: paused"],
+    [
+      "an update of long ago that is stuck, where nothing was sent",
+      verdict({ ...NEW, ...update("paused", "update paused") }, [one, oldTwo], { untouched: true }),
+      "failed: 1/2 running, 1 of the old version still up; an earlier update is stuck: update paused",
+    ],
   ])("%s", (_fact, found, expected) => {
     expect(words(found)).toBe(expected);
   });
@@ -342,13 +357,20 @@ describe("a node that refuses a task", () => {
     slot: 2,
     state: "rejected",
     desiredState: "shutdown",
-    error: "Pool overlaps with other one on this address space",
+    error: "driver failed programming external connectivity",
   });
+  const overlaps = Array.from({ length: 5 }, (_, index) => ({
+    ...refused,
+    id: `p${index}`,
+    error: "invalid pool request: Pool overlaps with other one on this address space",
+  }));
 
   test.each<[string, Verdict, Verdict["kind"]]>([
     ["once is Swarm's to try again", verdict(NEW, [one, refused]), "progressing"],
     ["once, and the second try runs", verdict(NEW, [one, two, refused]), "converged"],
     ["twice in one slot is hopeless", verdict(NEW, [one, refused, { ...refused, id: "q" }]), "failed"],
+    ["but not where networks are made at once", verdict(NEW, [one, ...overlaps.slice(1)]), "progressing"],
+    ["unless all that Swarm remembers says so", verdict(NEW, [one, ...overlaps]), "failed"],
     [
       "once in each of two slots is not",
       verdict(NEW, [refused, { ...refused, id: "q", slot: 1 }]),
@@ -454,6 +476,59 @@ describe("tasks that may end", () => {
     ],
   ])("%s", (_fact, found, expected) => {
     expect(found).toMatch(expected);
+  });
+});
+
+describe("what runs once and may be tried again", () => {
+  const failure = (id: string): Task => ({ ...crashed, id, slot: 1 });
+  const once = (
+    restart: Record<string, string | number>,
+    mode: ServiceSpec = { ReplicatedJob: {} },
+  ): ServiceSpec => serviceSpec("app:v2", { Mode: mode, TaskTemplate: { RestartPolicy: restart } });
+  const three = { Condition: "on-failure", MaxAttempts: 3 };
+  const judged = (spec: ServiceSpec, failures: number): Verdict["kind"] => {
+    const tasks = Array.from({ length: failures }, (_, index) => failure(`f${index}`));
+    return verdict(service({ spec }), [...tasks, { ...one, state: "starting", desiredState: "complete" }], {
+      sent: spec,
+    }).kind;
+  };
+
+  test.each<[string, Verdict["kind"], Verdict["kind"]]>([
+    ["goes on while it has another try", judged(once(three), 3), "progressing"],
+    ["has failed with its last one", judged(once(three), 4), "failed"],
+    [
+      "without a number has failed at once: it would go on for ever",
+      judged(once({ Condition: "any" }), 1),
+      "failed",
+    ],
+    ["and is not tried again has failed at once", judged(once({ ...three, Condition: "none" }), 1), "failed"],
+    ["as a service, too", judged(once(three, { Replicated: { Replicas: 1 } }), 1), "progressing"],
+    [
+      "is in a loop after five, the most that Swarm remembers",
+      judged(once({ ...three, MaxAttempts: 99 }), 5),
+      "failed",
+    ],
+    [
+      "is not what is meant to stay",
+      judged(once({ Condition: "any", MaxAttempts: 3 }, { Replicated: { Replicas: 1 } }), 1),
+      "failed",
+    ],
+  ])("%s", (_fact, found, expected) => {
+    expect(found).toBe(expected);
+  });
+
+  test("counts each slot for itself", () => {
+    const spec = once({ ...three, MaxAttempts: 1 });
+    const tasks = [failure("a"), { ...failure("b"), slot: 2 }];
+    expect(verdict(service({ spec }), tasks, { sent: spec }).kind).toBe("progressing");
+  });
+});
+
+test("what is on its way names the tasks that are waited for", () => {
+  const starting = { ...two, state: "starting" };
+  expect(verdict(NEW, [one, starting, crashed, oldTwo], { lostWithNode: new Set(["x"]) })).toMatchObject({
+    kind: "progressing",
+    tasks: [starting],
   });
 });
 

@@ -1,6 +1,14 @@
 import { BuildError, InputError, type Reason, StopError } from "../errors.ts";
 import { type Credential, type Inputs, type RunContext } from "../inputs/inputs.ts";
-import { type Docker, type DockerAnswer, type Files, type Voice, type World } from "../world.ts";
+import {
+  type Docker,
+  type DockerAnswer,
+  type Files,
+  type RegistryLogin,
+  type Session,
+  type Voice,
+  type World,
+} from "../world.ts";
 import {
   type BuildPlan,
   buildxPlan,
@@ -61,8 +69,19 @@ export async function publish(image: Inputs["image"], world: World): Promise<str
   return digest;
 }
 
+/** What the swarm keeps for later pulls: the pull credential, or, where this step built nothing, the one that a build would have used. */
+export function swarmLogin(image: Inputs["image"]): RegistryLogin | undefined {
+  const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
+  return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
+}
+
+export async function loginSwarm(image: Inputs["image"], session: Session, voice: Voice): Promise<void> {
+  const kept = swarmLogin(image);
+  if (kept !== undefined) await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
+}
+
 /** The password goes through standard input, into a configuration that is gone when the step ends. */
-export async function login(
+async function login(
   docker: Docker,
   registryHost: string,
   credential: Credential,

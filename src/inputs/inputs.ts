@@ -48,6 +48,8 @@ export interface RunContext {
   readonly refType: string;
   readonly refName: string;
   readonly actor: string;
+  /** Which version of this action runs, as the workflow names it. */
+  readonly actionRef: string;
   /** What started the workflow, for instance `push`. */
   readonly event: string;
   readonly runId: string;
@@ -115,7 +117,10 @@ export interface BuildInputs {
   readonly pull: boolean;
 }
 
+export type Mode = "deploy" | "rollback";
+
 export interface Inputs {
+  readonly mode: Mode;
   readonly target: SshTarget | SocketTarget;
   readonly image: {
     /** Host with an optional namespace; `$REGISTRY_URL`. */
@@ -126,6 +131,7 @@ export interface Inputs {
     readonly project: string;
     /** `registry/project`, without a tag. */
     readonly repository: string;
+    /** Empty in mode `rollback`. */
     readonly version: string;
     /** Besides `version`. */
     readonly tags: readonly string[];
@@ -161,6 +167,12 @@ export interface Inputs {
   };
   /** What is noticed before the deployment and is to be passed over. */
   readonly ignoreFindings: ReadonlySet<FindingId>;
+  readonly releases: {
+    /** How many stay, the one that runs counted; at least one. */
+    readonly keep: number;
+    /** In mode `rollback`, the one to go back to: its version, or its number as `#12`; undefined: the one before what runs. */
+    readonly wanted: string | undefined;
+  };
   /** For questions to GitHub's API. */
   readonly githubToken: string | undefined;
 }
@@ -172,10 +184,7 @@ export type RawInput = (name: string) => string;
 export function parseInputs(raw: RawInput, run: RunContext): Inputs {
   const reader = new Reader(raw);
   const mode = reader.oneOf("mode", ["deploy", "plan", "rollback"]);
-  if (mode !== "deploy") {
-    reader.complain(`mode "${mode}" is not built yet in this version.`, 'Use mode "deploy".');
-  }
-  reader.refuseForNow("keep-releases", "No release records are kept yet.");
+  if (mode === "plan") reader.complain('mode "plan" is not built yet in this version.', 'Use mode "deploy".');
   reader.refuseForNow(
     "environment",
     "GitHub deployments are not recorded yet; use the job's own `environment`.",
@@ -185,8 +194,9 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
     "GitHub deployments are not recorded yet; use the job's own `environment`.",
   );
   const inputs: Inputs = {
+    mode: mode === "rollback" ? mode : "deploy",
     target: parseTarget(reader, run),
-    image: parseImage(reader, run),
+    image: parseImage(reader, run, mode === "rollback"),
     stack: parseStack(reader, run),
     rollout: {
       timeoutMs: reader.duration("timeout"),
@@ -196,6 +206,10 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
       allowOlder: reader.boolean("allow-older"),
     },
     ignoreFindings: parseFindings(reader),
+    releases: {
+      keep: reader.count("keep-releases"),
+      wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
+    },
     githubToken: reader.optional("github-token"),
   };
   if (inputs.rollout.timeoutMs === 0) reader.complain('"timeout" is zero: no rollout can be that fast.');
@@ -270,6 +284,14 @@ class Reader {
     if (ms === undefined)
       this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
     return ms ?? Number.NaN;
+  }
+
+  /** A whole number, at least one. */
+  count(name: string): number {
+    const value = this.text(name);
+    if (/^[1-9]\d{0,3}$/.test(value)) return Number(value);
+    this.complain(`"${name}" is "${value}".`, "Give a whole number from 1 to 9999.");
+    return Number.NaN;
   }
 
   oneOf<T extends string>(name: string, choices: readonly [T, ...T[]]): T {
@@ -404,7 +426,8 @@ function nonBlank(text: string): string | undefined {
   return text.trim() === "" ? undefined : text;
 }
 
-function parseImage(reader: Reader, run: RunContext): Inputs["image"] {
+/** A rollback builds nothing, and takes the image that the release had. */
+function parseImage(reader: Reader, run: RunContext, isRollback: boolean): Inputs["image"] {
   const registry = reader.text("registry").replace(/\/+$/, "");
   const project = reader.text("project") || (run.repository.split("/").pop() ?? "").toLowerCase();
   if (project === "")
@@ -417,7 +440,7 @@ function parseImage(reader: Reader, run: RunContext): Inputs["image"] {
       "Give the registry as host or host/namespace without https://, and both in lower case.",
     );
   }
-  const version = parseVersion(reader, run);
+  const version = isRollback ? "" : parseVersion(reader, run);
   const tags = reader
     .list("tags")
     .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
@@ -437,8 +460,19 @@ function parseImage(reader: Reader, run: RunContext): Inputs["image"] {
     tags: [...new Set(tags)].filter((tag) => tag !== version),
     login,
     pullLogin: parseCredential(reader, "pull-username", "pull-password", login),
-    build: reader.boolean("build") ? parseBuild(reader) : undefined,
+    build: reader.boolean("build") && !isRollback ? parseBuild(reader) : undefined,
   };
+}
+
+function parseWantedRelease(reader: Reader): string | undefined {
+  const wanted = reader.optional("version");
+  if (wanted !== undefined && !isTag(wanted) && !/^#\d+$/.test(wanted)) {
+    reader.complain(
+      `"version" is "${wanted}", which names no release.`,
+      'Give the version of an earlier release, or its number such as "#12" (in quotes); leave it out for the one before what runs.',
+    );
+  }
+  return wanted;
 }
 
 function parseVersion(reader: Reader, run: RunContext): string {

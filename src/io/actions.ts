@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as core from "@actions/core";
 import { type Problem, describe, messageOf } from "../errors.ts";
+import { shortened } from "../foreign-text.ts";
 
 /** Shorter values are masked by the runner alone: to replace every "1" ourselves would ruin what we print. */
 const SHORTEST_REDACTED = 4;
@@ -82,7 +83,7 @@ export class Runner {
 
   /** A line somebody else wrote (docker, a container): it is shown, and can't act as a workflow command. */
   quote(line: string): void {
-    core.info(`  | ${harmless(this.redact(line))}`);
+    core.info(`  | ${harmless(shortened(this.redact(line)))}`);
   }
 
   /** Starts a folded section of the log; the next one, or `endGroup`, ends it. */

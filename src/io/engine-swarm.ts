@@ -22,6 +22,7 @@ import { sendWrite } from "./write.ts";
 import { compareTexts } from "../text-order.ts";
 
 const PREDEFINED_NETWORKS = ["host", "bridge"];
+const NEW_NETWORK = { Driver: "overlay", Attachable: true, Labels: { [MANAGED_LABEL]: "true" } };
 const LOGS_DEADLINE_MS = 8000;
 /** For what only adds to a story. */
 const DETAILS_DEADLINE_MS = 5000;
@@ -105,9 +106,8 @@ export class EngineSwarm implements Swarm {
     }
   }
 
-  async createNetwork(name: string): Promise<string> {
-    const Labels = { [MANAGED_LABEL]: "true" };
-    const body = { Name: name, Driver: "overlay", Attachable: true, CheckDuplicate: true, Labels };
+  async createNetwork(name: string, definition: JsonObject = NEW_NETWORK): Promise<string> {
+    const body = { ...definition, Name: name, CheckDuplicate: true };
     try {
       return textAt(
         await json(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }),
@@ -124,6 +124,18 @@ export class EngineSwarm implements Swarm {
   }
 
   async createObject(created: NewObject): Promise<string> {
+    // Another deployment may be faster; a name made from the content means the same content.
+    return await this.#created(created, () => true);
+  }
+
+  async createRecord(record: NewObject): Promise<void> {
+    // An attempt whose answer was lost may have left it.
+    const bytes = Buffer.from(record.bytes).toString("base64");
+    await this.#created(record, (existing) => textAt(existing, "Spec", "Data") === bytes);
+  }
+
+  /** The id of what was created, or of what has the name already and will do. */
+  async #created(created: NewObject, willDo: (existing: JsonObject) => boolean): Promise<string> {
     const { kind, name, labels, bytes, templateDriver } = created;
     const body = {
       Name: name,
@@ -137,18 +149,25 @@ export class EngineSwarm implements Swarm {
         "ID",
       );
     } catch (error) {
-      // Another deployment was faster; a name made from the content means the same content.
       const conflict = error instanceof ManagerRefusal && error.status === 409;
       const existing = conflict
         ? (await this.#list(`/${kind}s`)).find((raw) => textAt(raw, "Spec", "Name") === name)
         : undefined;
-      if (existing === undefined) throw error;
+      if (existing === undefined || !willDo(existing)) throw error;
       return textAt(existing, "ID");
     }
   }
 
+  async removeObject(kind: NewObject["kind"], id: string): Promise<void> {
+    await this.#remove(`/${kind}s/${id}`);
+  }
+
   async services(stack: string): Promise<readonly Service[]> {
     return (await this.#rawServices(stack)).map(toService);
+  }
+
+  async everyService(): Promise<readonly JsonObject[]> {
+    return await this.#list("/services");
   }
 
   async tasks(stack: string): Promise<readonly Task[]> {
@@ -199,17 +218,28 @@ export class EngineSwarm implements Swarm {
     return stamped.slice(-lines).map(({ text, stderr }) => ({ text, stderr }));
   }
 
+  async createService(spec: ServiceSpec, auth: string | undefined): Promise<void> {
+    await this.#write("/services/create", "", spec, auth);
+  }
+
   async updateService(service: Service, spec: ServiceSpec, auth: string | undefined): Promise<void> {
-    const path = `/services/${service.id}/update`;
-    const query = `?version=${service.version}`;
-    const write = { method: "POST", path, body: spec, auth };
-    const { status, body } = await sendWrite(this.#engine, write, query, this.#signal);
-    if (status >= 300) throw new ManagerRefusal(status, `POST ${path}`, textAt(body, "message"));
+    await this.#write(`/services/${service.id}/update`, `?version=${service.version}`, spec, auth);
+  }
+
+  async #write(path: string, query: string, body: ServiceSpec, auth: string | undefined): Promise<void> {
+    const write = { method: "POST", path, body, auth };
+    const answer = await sendWrite(this.#engine, write, query, this.#signal);
+    if (answer.status >= 300)
+      throw new ManagerRefusal(answer.status, `POST ${path}`, textAt(answer.body, "message"));
   }
 
   async removeService(id: string): Promise<void> {
+    await this.#remove(`/services/${id}`);
+  }
+
+  async #remove(path: string): Promise<void> {
     try {
-      await json(this.#engine, `/services/${id}`, { method: "DELETE", repeatable: true });
+      await json(this.#engine, path, { method: "DELETE", repeatable: true });
     } catch (error) {
       if (!(error instanceof ManagerRefusal && error.status === 404)) throw error; // Gone is gone.
     }
@@ -245,7 +275,10 @@ function toService(raw: JsonObject): Service {
 function toTask(raw: JsonObject, current: boolean): Task {
   const status = objectAt(raw, "Status");
   const state = textAt(status, "State");
-  const exitCode = at(status, "ContainerStatus", "ExitCode"); // 0 while it runs
+  const containerId = textAt(status, "ContainerStatus", "ContainerID");
+  // The engine says 0 while it runs, and also where it never did.
+  const ended = isOver({ state }) && state !== "rejected" && containerId !== "";
+  const exitCode = ended ? at(status, "ContainerStatus", "ExitCode") : undefined;
   return {
     id: textAt(raw, "ID"),
     serviceId: textAt(raw, "ServiceID"),
@@ -254,11 +287,11 @@ function toTask(raw: JsonObject, current: boolean): Task {
     state,
     desiredState: textAt(raw, "DesiredState"),
     error: textAt(status, "Err"),
-    exitCode: typeof exitCode === "number" && isOver({ state }) ? exitCode : undefined,
+    exitCode: typeof exitCode === "number" ? exitCode : undefined,
     image: textAt(raw, "Spec", "ContainerSpec", "Image"),
     createdAt: textAt(raw, "CreatedAt"),
     updatedAt: textAt(raw, "UpdatedAt"),
-    containerId: textAt(status, "ContainerStatus", "ContainerID"),
+    containerId,
     jobIteration: numberAt(raw, "JobIteration", "Index"),
     current,
   };

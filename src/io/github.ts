@@ -28,6 +28,7 @@ export function runContext(environment: NodeJS.ProcessEnv): RunContext {
     refType: of("GITHUB_REF_TYPE"),
     refName: of("GITHUB_REF_NAME"),
     actor: of("GITHUB_ACTOR"),
+    actionRef: of("GITHUB_ACTION_REF"),
     sshAgent: of("SSH_AUTH_SOCK") || undefined,
   };
 }

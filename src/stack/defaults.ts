@@ -18,8 +18,11 @@ import {
 /** Docker's own label for what belongs to a stack; `docker stack rm` goes by it. */
 export const STACK_LABEL = "com.docker.stack.namespace";
 
+/** Of every label of ours. */
+export const LABEL_PREFIX = "swarm-stack-deploy.";
+
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
-export const MANAGED_LABEL = "swarm-stack-deploy.managed";
+export const MANAGED_LABEL = `${LABEL_PREFIX}managed`;
 
 const OURS = "set by Swarm Stack Deploy";
 

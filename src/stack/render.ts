@@ -12,7 +12,7 @@ import { refusedByEngine } from "./engine-rules.ts";
 import { undefinedReferences } from "./references.ts";
 import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
 import { printStackFile } from "./stack-file.ts";
-import { type Mapping, clone, entriesOf, get, set } from "./tree.ts";
+import { type Mapping, clone, entriesOf, get, set, textOf } from "./tree.ts";
 import { resolveFiles, resolveStack } from "./resolve.ts";
 import { type Findings, imagesOf, once, scopeOf } from "./template.ts";
 
@@ -185,6 +185,12 @@ export function pinned(stack: RenderedStack, pins: ReadonlyMap<string, string>):
   }
   const services = stack.services.map(({ name, image }) => ({ name, image: pins.get(image) ?? image }));
   return { ...stack, root, services };
+}
+
+/** Full names of the networks whose addresses the file chooses. */
+export function addressedNetworks({ name: stack, root }: RenderedStack): ReadonlySet<string> {
+  const chosen = entriesOf(get(root, "networks")).filter(({ value }) => get(value, "ipam") !== undefined);
+  return new Set(chosen.map(({ key, value }) => textOf(get(value, "name")) ?? `${stack}_${key.text}`));
 }
 
 /** The file as docker gets it: all services, or only those named. */

@@ -40,6 +40,7 @@ const RUN = {
   refType: "",
   refName: "",
   actor: "",
+  actionRef: "v1",
   runUrl: "",
   repositoryUrl: "https://h/acme/shop",
   event: "push",

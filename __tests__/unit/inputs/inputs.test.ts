@@ -11,6 +11,7 @@ const RUN: RunContext = {
   refType: "branch",
   refName: "main",
   actor: "dev",
+  actionRef: "v1",
   runUrl: "https://github.com/Acme/Shop/actions/runs/1",
   repositoryUrl: "https://github.com/Acme/Shop",
   event: "push",
@@ -43,6 +44,7 @@ function complaints(given: Given, run: Partial<RunContext> = {}): string[] {
 
 test("what a workflow that says the least gets", () => {
   expect(inputs()).toEqual({
+    mode: "deploy",
     target: {
       kind: "ssh",
       managers: [{ host: "m1", port: 22, user: "root" }],
@@ -100,7 +102,27 @@ test("what a workflow that says the least gets", () => {
       allowOlder: false,
     },
     ignoreFindings: new Set(),
+    releases: { keep: 5, wanted: undefined },
     githubToken: undefined,
+  });
+});
+
+describe("mode rollback", () => {
+  test("builds nothing, takes the version for the name of a release, and the swarm keeps the one credential", () => {
+    const given = inputs({ mode: "rollback", version: "v1.4.0", username: "u", password: "p" });
+    expect(given).toMatchObject({
+      mode: "rollback",
+      image: { version: "", build: undefined, login: { username: "u", password: "p" } },
+      releases: { wanted: "v1.4.0" },
+    });
+  });
+
+  test("needs neither a commit nor a version", () => {
+    expect(inputs({ mode: "rollback" }, { sha: "" }).releases.wanted).toBeUndefined();
+  });
+
+  test("takes the number of a release", () => {
+    expect(inputs({ mode: "rollback", version: "#12" }).releases.wanted).toBe("#12");
   });
 });
 
@@ -441,6 +463,8 @@ describe("one mistake, one complaint", () => {
     ["a bastion that is none", { "ssh-jump": "u@b:x" }, '"ssh-jump" has "u@b:x".'],
     ["a socket that is no path", { "docker-socket": "docker.sock" }, '"docker-socket" is "docker.sock".'],
     ["a socket with a word for the shell", { "docker-socket": "/x;id" }, '"docker-socket" is "/x;id".'],
+    ["no release to keep", { "keep-releases": "0" }, '"keep-releases" is "0".'],
+    ["releases that are no number", { "keep-releases": "5x" }, '"keep-releases" is "5x".'],
     ["a lock time that is none", { "lock-timeout": "10" }, '"lock-timeout" is "10", which is no duration.'],
     [
       "a finding that is none",
@@ -449,9 +473,9 @@ describe("one mistake, one complaint", () => {
     ],
     ["a wish to go back that is none", { "allow-older": "yes" }, '"allow-older" is "yes".'],
     [
-      "releases to keep, to come",
-      { "keep-releases": "9" },
-      '"keep-releases" is not supported yet in this version.',
+      "a release that is none",
+      { mode: "rollback", version: "a b" },
+      '"version" is "a b", which names no release.',
     ],
     [
       "an environment, to come",

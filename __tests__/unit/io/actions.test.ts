@@ -181,6 +181,12 @@ describe("what somebody else wrote", () => {
     expect(log().trimEnd().split("\n")).toHaveLength(2);
   });
 
+  test("is cut only once it is free of secrets", () => {
+    runner.mask("hunter2-hunter2");
+    runner.quote(`${"a".repeat(990)}hunter2-hunter2${"b".repeat(90)}`);
+    expect(log()).toContain(`${"a".repeat(990)}***${"b".repeat(7)}… (83 more characters)`);
+  });
+
   test("is marked as such", () => {
     runner.quote("hello");
     expect(log()).toBe("  | hello\n");
