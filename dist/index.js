@@ -1,7 +1,7 @@
 /******/ (() => { // webpackBootstrap
 /******/ 	var __webpack_modules__ = ({
 
-/***/ 9802:
+/***/ 6656:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -21,16 +21,16 @@ module.exports = {
 
 /***/ }),
 
-/***/ 5045:
+/***/ 7703:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
-var errors = __nccwpck_require__(9802);
-var types = __nccwpck_require__(7900);
+var errors = __nccwpck_require__(6656);
+var types = __nccwpck_require__(254);
 
-var Reader = __nccwpck_require__(1458);
-var Writer = __nccwpck_require__(1026);
+var Reader = __nccwpck_require__(1996);
+var Writer = __nccwpck_require__(9816);
 
 
 // --- Exports
@@ -55,16 +55,16 @@ for (var e in errors) {
 
 /***/ }),
 
-/***/ 1458:
+/***/ 1996:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(1441).Buffer);
+var Buffer = (__nccwpck_require__(2803).Buffer);
 
-var ASN1 = __nccwpck_require__(7900);
-var errors = __nccwpck_require__(9802);
+var ASN1 = __nccwpck_require__(254);
+var errors = __nccwpck_require__(6656);
 
 
 // --- Globals
@@ -324,7 +324,7 @@ module.exports = Reader;
 
 /***/ }),
 
-/***/ 7900:
+/***/ 254:
 /***/ ((module) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -367,15 +367,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 1026:
+/***/ 9816:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
 
 var assert = __nccwpck_require__(2613);
-var Buffer = (__nccwpck_require__(1441).Buffer);
-var ASN1 = __nccwpck_require__(7900);
-var errors = __nccwpck_require__(9802);
+var Buffer = (__nccwpck_require__(2803).Buffer);
+var ASN1 = __nccwpck_require__(254);
+var errors = __nccwpck_require__(6656);
 
 
 // --- Globals
@@ -691,7 +691,7 @@ module.exports = Writer;
 
 /***/ }),
 
-/***/ 735:
+/***/ 9837:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 // Copyright 2011 Mark Cavage <mcavage@gmail.com> All rights reserved.
@@ -699,7 +699,7 @@ module.exports = Writer;
 // If you have no idea what ASN.1 or BER is, see this:
 // ftp://ftp.rsa.com/pub/pkcs/ascii/layman.asc
 
-var Ber = __nccwpck_require__(5045);
+var Ber = __nccwpck_require__(7703);
 
 
 
@@ -718,13 +718,13 @@ module.exports = {
 
 /***/ }),
 
-/***/ 1744:
+/***/ 686:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var crypto_hash_sha512 = (__nccwpck_require__(3034).lowlevel).crypto_hash;
+var crypto_hash_sha512 = (__nccwpck_require__(668).lowlevel).crypto_hash;
 
 /*
  * This file is a 1:1 port from the OpenBSD blowfish.c and bcrypt_pbkdf.c. As a
@@ -1282,20 +1282,20 @@ module.exports = {
 
 /***/ }),
 
-/***/ 2320:
+/***/ 4982:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const binding = __nccwpck_require__(9538);
+const binding = __nccwpck_require__(7318);
 
 module.exports = binding.getCPUInfo;
 
 
 /***/ }),
 
-/***/ 1441:
+/***/ 2803:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1380,7 +1380,7 @@ module.exports = safer
 
 /***/ }),
 
-/***/ 1817:
+/***/ 5683:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1394,8 +1394,8 @@ const {
 
 const {
   CHANNEL_EXTENDED_DATATYPE: { STDERR },
-} = __nccwpck_require__(7882);
-const { bufferSlice } = __nccwpck_require__(1346);
+} = __nccwpck_require__(4020);
+const { bufferSlice } = __nccwpck_require__(2184);
 
 const PACKET_SIZE = 32 * 1024;
 const MAX_WINDOW = 2 * 1024 * 1024;
@@ -1683,7 +1683,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 2219:
+/***/ 3849:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -1695,14 +1695,14 @@ const { resolve } = __nccwpck_require__(6928);
 const { readFile } = __nccwpck_require__(9896);
 const { execFile, spawn } = __nccwpck_require__(5317);
 
-const { isParsedKey, parseKey } = __nccwpck_require__(8595);
+const { isParsedKey, parseKey } = __nccwpck_require__(1789);
 
 const {
   makeBufferParser,
   readUInt32BE,
   writeUInt32BE,
   writeUInt32LE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
 function once(cb) {
   let called = false;
@@ -2814,7 +2814,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7975:
+/***/ 6297:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -2850,11 +2850,11 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(7882);
-const { init: cryptoInit } = __nccwpck_require__(7678);
-const Protocol = __nccwpck_require__(9055);
-const { parseKey } = __nccwpck_require__(8595);
-const { SFTP } = __nccwpck_require__(1150);
+} = __nccwpck_require__(4020);
+const { init: cryptoInit } = __nccwpck_require__(2888);
+const Protocol = __nccwpck_require__(7841);
+const { parseKey } = __nccwpck_require__(1789);
+const { SFTP } = __nccwpck_require__(4996);
 const {
   bufferCopy,
   makeBufferParser,
@@ -2862,23 +2862,23 @@ const {
   readUInt32BE,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
-const { AgentContext, createAgent, isAgent } = __nccwpck_require__(2219);
+const { AgentContext, createAgent, isAgent } = __nccwpck_require__(3849);
 const {
   Channel,
   MAX_WINDOW,
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(1817);
+} = __nccwpck_require__(5683);
 const {
   ChannelManager,
   generateAlgorithmList,
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2559);
+} = __nccwpck_require__(2137);
 
 const bufferParser = makeBufferParser();
 const sigParser = makeBufferParser();
@@ -4998,7 +4998,7 @@ module.exports = Client;
 
 /***/ }),
 
-/***/ 5095:
+/***/ 137:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5026,7 +5026,7 @@ for (const ctor of [HttpAgent, HttpsAgent]) {
       const dstPort = options.port;
 
       if (Client === undefined)
-        Client = __nccwpck_require__(7975);
+        Client = __nccwpck_require__(6297);
 
       const client = new Client();
       let triedForward = false;
@@ -5090,7 +5090,7 @@ function decorateStream(stream, ctor, options) {
 
 /***/ }),
 
-/***/ 2638:
+/***/ 5472:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5103,33 +5103,33 @@ const {
   CygwinAgent,
   OpenSSHAgent,
   PageantAgent,
-} = __nccwpck_require__(2219);
+} = __nccwpck_require__(3849);
 const {
   SSHTTPAgent: HTTPAgent,
   SSHTTPSAgent: HTTPSAgent,
-} = __nccwpck_require__(5095);
-const { parseKey } = __nccwpck_require__(8595);
+} = __nccwpck_require__(137);
+const { parseKey } = __nccwpck_require__(1789);
 const {
   flagsToString,
   OPEN_MODE,
   STATUS_CODE,
   stringToFlags,
-} = __nccwpck_require__(1150);
+} = __nccwpck_require__(4996);
 
 module.exports = {
   AgentProtocol,
   BaseAgent,
   createAgent,
-  Client: __nccwpck_require__(7975),
+  Client: __nccwpck_require__(6297),
   CygwinAgent,
   HTTPAgent,
   HTTPSAgent,
   OpenSSHAgent,
   PageantAgent,
-  Server: __nccwpck_require__(5147),
+  Server: __nccwpck_require__(2605),
   utils: {
     parseKey,
-    ...__nccwpck_require__(7363),
+    ...__nccwpck_require__(3489),
     sftp: {
       flagsToString,
       OPEN_MODE,
@@ -5142,7 +5142,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7363:
+/***/ 3489:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5156,10 +5156,10 @@ const {
   randomBytes,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(735);
-const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
+const { Ber } = __nccwpck_require__(9837);
+const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(7678);
+const { CIPHER_INFO } = __nccwpck_require__(2888);
 
 const SALT_LEN = 16;
 const DEFAULT_ROUNDS = 16;
@@ -5732,7 +5732,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 9055:
+/***/ 7841:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -5778,7 +5778,7 @@ module.exports = {
 
 const { inspect } = __nccwpck_require__(9023);
 
-const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(7678);
+const { bindingAvailable, NullCipher, NullDecipher } = __nccwpck_require__(2888);
 const {
   COMPAT_CHECKS,
   DISCONNECT_REASON,
@@ -5786,18 +5786,18 @@ const {
   MESSAGE,
   SIGNALS,
   TERMINAL_MODE,
-} = __nccwpck_require__(7882);
+} = __nccwpck_require__(4020);
 const {
   DEFAULT_KEXINIT_CLIENT,
   DEFAULT_KEXINIT_SERVER,
   KexInit,
   kexinit,
   onKEXPayload,
-} = __nccwpck_require__(8663);
+} = __nccwpck_require__(4637);
 const {
   parseKey,
-} = __nccwpck_require__(8595);
-const MESSAGE_HANDLERS = __nccwpck_require__(2930);
+} = __nccwpck_require__(1789);
+const MESSAGE_HANDLERS = __nccwpck_require__(9244);
 const {
   bufferCopy,
   bufferFill,
@@ -5805,15 +5805,15 @@ const {
   convertSignature,
   sendPacket,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4498);
+} = __nccwpck_require__(4592);
 
-const MODULE_VER = (__nccwpck_require__(3968)/* .version */ .rE);
+const MODULE_VER = (__nccwpck_require__(8342)/* .version */ .rE);
 
 const VALID_DISCONNECT_REASONS = new Map(
   Object.values(DISCONNECT_REASON).map((n) => [n, 1])
@@ -7876,7 +7876,7 @@ module.exports = Protocol;
 
 /***/ }),
 
-/***/ 1150:
+/***/ 4996:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -7898,7 +7898,7 @@ const {
   bufferSlice,
   makeBufferParser,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
 const ATTR = {
   SIZE: 0x00000001,
@@ -11478,7 +11478,7 @@ const {
   ERR_INVALID_ARG_TYPE,
   ERR_OUT_OF_RANGE,
   validateNumber
-} = __nccwpck_require__(7330);
+} = __nccwpck_require__(3208);
 
 const kMinPoolSpace = 128;
 
@@ -11936,7 +11936,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7882:
+/***/ 4020:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -11946,10 +11946,10 @@ const crypto = __nccwpck_require__(6982);
 
 let cpuInfo;
 try {
-  cpuInfo = __nccwpck_require__(2320)();
+  cpuInfo = __nccwpck_require__(4982)();
 } catch {}
 
-const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(7678);
+const { bindingAvailable, CIPHER_INFO, MAC_INFO } = __nccwpck_require__(2888);
 
 const eddsaSupported = (() => {
   if (typeof crypto.sign === 'function'
@@ -12300,7 +12300,7 @@ module.exports.DISCONNECT_REASON_BY_VALUE =
 
 /***/ }),
 
-/***/ 7678:
+/***/ 2888:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -12316,7 +12316,7 @@ const {
   createCipheriv, createDecipheriv, createHmac, randomFillSync, timingSafeEqual
 } = __nccwpck_require__(6982);
 
-const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(1346);
+const { readUInt32BE, writeUInt32BE } = __nccwpck_require__(2184);
 
 const FastBuffer = Buffer[Symbol.species];
 const MAX_SEQNO = 2 ** 32 - 1;
@@ -12333,7 +12333,7 @@ let AESGCMDecipher;
 let ChaChaPolyDecipher;
 let GenericDecipher;
 try {
-  binding = __nccwpck_require__(9942);
+  binding = __nccwpck_require__(490);
   ({ AESGCMCipher, ChaChaPolyCipher, GenericCipher,
      AESGCMDecipher, ChaChaPolyDecipher, GenericDecipher } = binding);
 } catch {}
@@ -13887,7 +13887,7 @@ module.exports = {
     // eslint-disable-next-line no-async-promise-executor
     return new Promise(async (resolve, reject) => {
       try {
-        POLY1305_WASM_MODULE = await __nccwpck_require__(7948)();
+        POLY1305_WASM_MODULE = await __nccwpck_require__(7830)();
         POLY1305_RESULT_MALLOC = POLY1305_WASM_MODULE._malloc(16);
         poly1305_auth = POLY1305_WASM_MODULE.cwrap(
           'poly1305_auth',
@@ -13910,7 +13910,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7948:
+/***/ 7830:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 
@@ -13957,7 +13957,7 @@ else {}
 
 /***/ }),
 
-/***/ 2930:
+/***/ 9244:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13965,8 +13965,8 @@ else {}
 
 const MESSAGE_HANDLERS = new Array(256);
 [
-  (__nccwpck_require__(8663).HANDLERS),
-  __nccwpck_require__(6250),
+  (__nccwpck_require__(4637).HANDLERS),
+  __nccwpck_require__(9964),
 ].forEach((handlers) => {
   // eslint-disable-next-line prefer-const
   for (let [type, handler] of Object.entries(handlers)) {
@@ -13981,7 +13981,7 @@ module.exports = MESSAGE_HANDLERS;
 
 /***/ }),
 
-/***/ 6250:
+/***/ 9964:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -13993,18 +13993,18 @@ const {
   doFatalError,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
 const {
   CHANNEL_OPEN_FAILURE,
   COMPAT,
   MESSAGE,
   TERMINAL_MODE,
-} = __nccwpck_require__(7882);
+} = __nccwpck_require__(4020);
 
 const {
   parseKey,
-} = __nccwpck_require__(8595);
+} = __nccwpck_require__(1789);
 
 const TERMINAL_MODE_BY_VALUE =
   Array.from(Object.entries(TERMINAL_MODE))
@@ -15274,7 +15274,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 8663:
+/***/ 4637:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -15291,7 +15291,7 @@ const {
   randomFillSync,
 } = __nccwpck_require__(6982);
 
-const { Ber } = __nccwpck_require__(735);
+const { Ber } = __nccwpck_require__(9837);
 
 const {
   COMPAT,
@@ -15303,14 +15303,14 @@ const {
   DEFAULT_COMPRESSION,
   DISCONNECT_REASON,
   MESSAGE,
-} = __nccwpck_require__(7882);
+} = __nccwpck_require__(4020);
 const {
   CIPHER_INFO,
   createCipher,
   createDecipher,
   MAC_INFO,
-} = __nccwpck_require__(7678);
-const { parseDERKey } = __nccwpck_require__(8595);
+} = __nccwpck_require__(2888);
+const { parseDERKey } = __nccwpck_require__(1789);
 const {
   bufferFill,
   bufferParser,
@@ -15319,13 +15319,13 @@ const {
   FastBuffer,
   sigSSHToASN1,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 const {
   PacketReader,
   PacketWriter,
   ZlibPacketReader,
   ZlibPacketWriter,
-} = __nccwpck_require__(4498);
+} = __nccwpck_require__(4592);
 
 let MESSAGE_HANDLERS;
 
@@ -17069,7 +17069,7 @@ function onKEXPayload(state, payload) {
       case MESSAGE.UNIMPLEMENTED:
       case MESSAGE.DEBUG:
         if (!MESSAGE_HANDLERS)
-          MESSAGE_HANDLERS = __nccwpck_require__(2930);
+          MESSAGE_HANDLERS = __nccwpck_require__(9244);
         return MESSAGE_HANDLERS[type](this, payload);
     }
   }
@@ -17077,7 +17077,7 @@ function onKEXPayload(state, payload) {
   switch (type) {
     case MESSAGE.DISCONNECT:
       if (!MESSAGE_HANDLERS)
-        MESSAGE_HANDLERS = __nccwpck_require__(2930);
+        MESSAGE_HANDLERS = __nccwpck_require__(9244);
       return MESSAGE_HANDLERS[type](this, payload);
     case MESSAGE.KEXINIT:
       if (!state.firstPacket) {
@@ -17190,7 +17190,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 8595:
+/***/ 1789:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -17213,18 +17213,18 @@ const {
 } = __nccwpck_require__(6982);
 const supportedOpenSSLCiphers = getCiphers();
 
-const { Ber } = __nccwpck_require__(735);
-const bcrypt_pbkdf = (__nccwpck_require__(1744).pbkdf);
+const { Ber } = __nccwpck_require__(9837);
+const bcrypt_pbkdf = (__nccwpck_require__(686).pbkdf);
 
-const { CIPHER_INFO } = __nccwpck_require__(7678);
-const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(7882);
+const { CIPHER_INFO } = __nccwpck_require__(2888);
+const { eddsaSupported, SUPPORTED_CIPHER } = __nccwpck_require__(4020);
 const {
   bufferSlice,
   makeBufferParser,
   readString,
   readUInt32BE,
   writeUInt32BE,
-} = __nccwpck_require__(1346);
+} = __nccwpck_require__(2184);
 
 const SYM_HASH_ALGO = Symbol('Hash Algorithm');
 const SYM_PRIV_PEM = Symbol('Private key PEM');
@@ -18682,7 +18682,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 7330:
+/***/ 3208:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -18805,13 +18805,13 @@ exports.validateNumber = function validateNumber(value, name) {
 
 /***/ }),
 
-/***/ 1346:
+/***/ 2184:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const Ber = (__nccwpck_require__(735).Ber);
+const Ber = (__nccwpck_require__(9837).Ber);
 
 let DISCONNECT_REASON;
 
@@ -18982,7 +18982,7 @@ module.exports = {
   doFatalError: (protocol, msg, level, reason) => {
     let err;
     if (DISCONNECT_REASON === undefined)
-      ({ DISCONNECT_REASON } = __nccwpck_require__(7882));
+      ({ DISCONNECT_REASON } = __nccwpck_require__(4020));
     if (msg instanceof Error) {
       // doFatalError(protocol, err[, reason])
       err = msg;
@@ -19169,7 +19169,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 4498:
+/***/ 4592:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19432,7 +19432,7 @@ module.exports = {
 
 /***/ }),
 
-/***/ 5147:
+/***/ 2605:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
@@ -19461,13 +19461,13 @@ const {
   SUPPORTED_KEX,
   SUPPORTED_MAC,
   SUPPORTED_SERVER_HOST_KEY,
-} = __nccwpck_require__(7882);
-const { init: cryptoInit } = __nccwpck_require__(7678);
-const { KexInit } = __nccwpck_require__(8663);
-const { parseKey } = __nccwpck_require__(8595);
-const Protocol = __nccwpck_require__(9055);
-const { SFTP } = __nccwpck_require__(1150);
-const { writeUInt32BE } = __nccwpck_require__(1346);
+} = __nccwpck_require__(4020);
+const { init: cryptoInit } = __nccwpck_require__(2888);
+const { KexInit } = __nccwpck_require__(4637);
+const { parseKey } = __nccwpck_require__(1789);
+const Protocol = __nccwpck_require__(7841);
+const { SFTP } = __nccwpck_require__(4996);
+const { writeUInt32BE } = __nccwpck_require__(2184);
 
 const {
   Channel,
@@ -19475,7 +19475,7 @@ const {
   PACKET_SIZE,
   windowAdjust,
   WINDOW_THRESHOLD,
-} = __nccwpck_require__(1817);
+} = __nccwpck_require__(5683);
 
 const {
   ChannelManager,
@@ -19483,7 +19483,7 @@ const {
   isWritable,
   onChannelOpenFailure,
   onCHANNEL_CLOSE,
-} = __nccwpck_require__(2559);
+} = __nccwpck_require__(2137);
 
 const MAX_PENDING_AUTHS = 10;
 
@@ -20820,13 +20820,13 @@ module.exports.IncomingClient = Client;
 
 /***/ }),
 
-/***/ 2559:
+/***/ 2137:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-const { SFTP } = __nccwpck_require__(1150);
+const { SFTP } = __nccwpck_require__(4996);
 
 const MAX_CHANNEL = 2 ** 32 - 1;
 
@@ -21164,15 +21164,15 @@ module.exports = {
 
 /***/ }),
 
-/***/ 9140:
+/***/ 770:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
-module.exports = __nccwpck_require__(6759);
+module.exports = __nccwpck_require__(218);
 
 
 /***/ }),
 
-/***/ 6759:
+/***/ 218:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -21445,7 +21445,7 @@ __webpack_unused_export__ = debug; // for test
 
 /***/ }),
 
-/***/ 3034:
+/***/ 668:
 /***/ ((module, __unused_webpack_exports, __nccwpck_require__) => {
 
 (function(nacl) {
@@ -23840,7 +23840,7 @@ nacl.setPRNG = function(fn) {
 
 /***/ }),
 
-/***/ 7279:
+/***/ 8931:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -23853,13 +23853,13 @@ nacl.setPRNG = function(fn) {
 /* harmony export */   q_: () => (/* binding */ HELD_BACK)
 /* harmony export */ });
 /* unused harmony exports createNeeds, partsOf, sendServices */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9859);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2548);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1969);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8883);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1131);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4491);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
 
 
 
@@ -23988,7 +23988,7 @@ function refuseForeignConfigs(objects, survey) {
 
 /***/ }),
 
-/***/ 9859:
+/***/ 8883:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24005,29 +24005,29 @@ __nccwpck_require__.d(__webpack_exports__, {
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
-var publish = __nccwpck_require__(5870);
+var publish = __nccwpck_require__(5289);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var reference = __nccwpck_require__(4144);
+var reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
+var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/planning.ts + 1 modules
-var planning = __nccwpck_require__(4145);
+var planning = __nccwpck_require__(332);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(8685);
+var report = __nccwpck_require__(665);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(5343);
+var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(9391);
+var interpolate = __nccwpck_require__(4291);
 // EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(7436);
+var paths = __nccwpck_require__(9424);
 // EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1111);
+var stack_file = __nccwpck_require__(1891);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(7158);
+var tree = __nccwpck_require__(6546);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/sources.ts
 
 
@@ -24107,9 +24107,9 @@ function folderOf(path) {
 }
 
 // EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(1969);
+var render = __nccwpck_require__(4491);
 // EXTERNAL MODULE: ./src/together.ts
-var together = __nccwpck_require__(5749);
+var together = __nccwpck_require__(2297);
 ;// CONCATENATED MODULE: ./src/begin.ts
 
 
@@ -24176,7 +24176,7 @@ function nameImage(digest, { inputs, facts }) {
 
 /***/ }),
 
-/***/ 9816:
+/***/ 476:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24187,27 +24187,27 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/observe.ts + 1 modules
-var observe = __nccwpck_require__(6795);
+var observe = __nccwpck_require__(2707);
 // EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(4044);
+var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
-var begin = __nccwpck_require__(9859);
+var begin = __nccwpck_require__(8883);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(8685);
+var report = __nccwpck_require__(665);
 // EXTERNAL MODULE: ./src/restore.ts
-var restore = __nccwpck_require__(3821);
+var restore = __nccwpck_require__(473);
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(9042);
+var rollout = __nccwpck_require__(6190);
 // EXTERNAL MODULE: ./src/failing-task.ts + 1 modules
-var failing_task = __nccwpck_require__(301);
+var failing_task = __nccwpck_require__(4005);
 // EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(2685);
+var duration = __nccwpck_require__(1601);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
+var text_order = __nccwpck_require__(6533);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/watch.ts
 
 
@@ -24430,11 +24430,11 @@ function afterRestore(service, restored, removed) {
 }
 
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(7279);
-// EXTERNAL MODULE: ./src/prepare.ts
-var prepare = __nccwpck_require__(2548);
+var apply = __nccwpck_require__(8931);
+// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
+var prepare = __nccwpck_require__(1131);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(2880);
+var spec = __nccwpck_require__(6188);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
 
 
@@ -24530,7 +24530,7 @@ async function prune(plan, { inputs, world, facts }, session) {
 
 /***/ }),
 
-/***/ 9202:
+/***/ 4582:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24545,15 +24545,15 @@ async function prune(plan, { inputs, world, facts }, session) {
 /* harmony export */ });
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(179);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(4144);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2685);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
-/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3132);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1884);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2880);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8953);
+/* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1759);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(3564);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(1601);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
+/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6672);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7856);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6188);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6533);
 
 
 
@@ -24908,7 +24908,7 @@ function sha256(text) {
 
 /***/ }),
 
-/***/ 5699:
+/***/ 7575:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24916,10 +24916,10 @@ function sha256(text) {
 /* harmony export */   z: () => (/* binding */ refuseOlder)
 /* harmony export */ });
 /* unused harmony export liveCommit */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
-/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3132);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8028);
+/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6672);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
 
 
 
@@ -24962,7 +24962,7 @@ async function refuseOlder(inputs, survey, { run, github, voice }) {
 
 /***/ }),
 
-/***/ 7268:
+/***/ 9880:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -24970,21 +24970,21 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   deploy: () => (/* binding */ deploy)
 /* harmony export */ });
-/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7279);
-/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9859);
-/* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9816);
-/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5870);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(4144);
-/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6526);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7336);
-/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9696);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2548);
-/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(7857);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8685);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(5343);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1969);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(5867);
+/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8931);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8883);
+/* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(476);
+/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5289);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(3564);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7317);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8028);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(1131);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5205);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(665);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6939);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(4491);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -25127,7 +25127,7 @@ function releaseFrom({ stack, objects }, { world, facts }) {
 
 /***/ }),
 
-/***/ 840:
+/***/ 3916:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25245,7 +25245,7 @@ function messageOf(error) {
 
 /***/ }),
 
-/***/ 301:
+/***/ 4005:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25257,11 +25257,11 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(9587);
+var foreign_text = __nccwpck_require__(3919);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var reference = __nccwpck_require__(4144);
+var reference = __nccwpck_require__(3564);
 ;// CONCATENATED MODULE: ./src/likely-cause.ts
 
 /** What an error of Swarm or of a node means, and what to do about it. The first that fits counts. */
@@ -25383,9 +25383,9 @@ const OPEN = {
 };
 
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(9042);
+var rollout = __nccwpck_require__(6190);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
+var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/failing-task.ts
 
 
@@ -25449,7 +25449,7 @@ function headline(story) {
 
 /***/ }),
 
-/***/ 179:
+/***/ 1759:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25457,7 +25457,7 @@ function headline(story) {
 /* harmony export */   P: () => (/* binding */ fieldsOf),
 /* harmony export */   _: () => (/* binding */ fieldOf)
 /* harmony export */ });
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2880);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6188);
 
 /** The Engine API's paths in the words of a stack file; the first that fits. What follows is told in detail. */
 const WORDS = [
@@ -25532,7 +25532,143 @@ function snakeCased(name) {
 
 /***/ }),
 
-/***/ 9587:
+/***/ 1001:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   j: () => (/* binding */ FINDING_IDS)
+/* harmony export */ });
+/* unused harmony export FINDINGS */
+/** All of them; docs/preflight.md has the same table. An error is only what can't end well; where that is not certain, it is a warning. */
+const FINDINGS = [
+    {
+        id: "missing-network",
+        severity: "error",
+        cause: "An external network does not exist on the swarm.",
+        fix: "Name it in `networks`, which creates it, or create it by hand.",
+    },
+    {
+        id: "missing-config",
+        severity: "error",
+        cause: "An external config does not exist on the swarm.",
+        fix: "Create it, or give it `content` or `file` instead of `external`.",
+    },
+    {
+        id: "missing-secret",
+        severity: "error",
+        cause: "An external secret does not exist on the swarm.",
+        fix: "Create it, or give it `environment` or `file` instead of `external`.",
+    },
+    {
+        id: "network-scope",
+        severity: "error",
+        cause: "An external network ends at the manager: its scope is not `swarm`.",
+        fix: "Create an overlay network, and name that one.",
+    },
+    {
+        id: "port-in-use",
+        severity: "error",
+        cause: "Another service publishes the port, and the engine gives an ingress port to one service only. It may belong to another stack, or to this one and be in the file no more: it goes after the rollout, not before.",
+        fix: "Publish another port, or remove that service first.",
+    },
+    {
+        id: "no-eligible-node",
+        severity: "error or warning",
+        cause: "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode, where it means no task at all.",
+        fix: "Change the constraints, label a node, or bring one back.",
+    },
+    {
+        id: "missing-volume-driver",
+        severity: "error or warning",
+        cause: "A volume's driver is on none of the nodes that would be left otherwise. A warning in global mode.",
+        fix: "Install the plugin on each node that is to run the service.",
+    },
+    {
+        id: "image-platform",
+        severity: "error or warning",
+        cause: "The image is built for none of the nodes' platforms; a warning where some nodes remain, and in global mode.",
+        fix: "Build for them too (`platforms`), or keep the service to the others by a constraint.",
+    },
+    {
+        id: "too-few-nodes",
+        severity: "error",
+        cause: "More replicas than the nodes may run: `max_replicas_per_node`, or a port in host mode, which each node has once.",
+        fix: "Fewer replicas, more nodes, or a higher limit.",
+    },
+    {
+        id: "reservation-too-large",
+        severity: "error",
+        cause: "A reservation is beyond each node that may run the service, or beyond all of them taken together.",
+        fix: "Reserve less, or add nodes.",
+    },
+    {
+        id: "start-first-host-port",
+        severity: "error or warning",
+        cause: "With start-first the new task waits for a port of its node that the old one holds, for ever: the service runs on every node that it may use. A warning when the service is new, since the next update would hang.",
+        fix: "Write `order: stop-first`, or publish in ingress mode, or leave a node free.",
+    },
+    {
+        id: "start-first-no-room",
+        severity: "error or warning",
+        cause: "With start-first the new task has no room beside the old one, by `max_replicas_per_node` or by reservations. A warning when the service is new, since the next update would hang.",
+        fix: "Write `order: stop-first`, or make room.",
+    },
+    {
+        id: "start-first-host-network",
+        severity: "warning",
+        cause: "With start-first the new task shares its node's own network with the old one, and a port can be listened on once.",
+        fix: "Write `order: stop-first`.",
+    },
+    {
+        id: "start-first-single-writer",
+        severity: "warning",
+        cause: "A known database has a local volume and start-first: two of them write one volume during an update, or the new one starts empty on another node.",
+        fix: "Write `order: stop-first`, and keep it to one node by a constraint.",
+    },
+    {
+        id: "start-first-no-healthcheck",
+        severity: "warning",
+        cause: "The file disables the healthcheck, so with start-first the old task goes as soon as the new one's process has started. Of an image's own healthcheck the manager does not know.",
+        fix: "Give a `healthcheck`.",
+    },
+    {
+        id: "failure-action-continue",
+        severity: "warning",
+        cause: "`failure_action: continue` replaces the tasks that work by ones that fail, to the last.",
+        fix: "Write `failure_action: rollback`.",
+    },
+    {
+        id: "monitor-too-short",
+        severity: "warning",
+        cause: "The file's `monitor` is over before the healthcheck (interval × retries) can tell that a task which ran has turned unhealthy.",
+        fix: "A longer `monitor`, or a quicker healthcheck.",
+    },
+    {
+        id: "manager-quorum",
+        severity: "warning",
+        cause: "One more manager lost, and the swarm has no quorum: nothing could be deployed or moved.",
+        fix: "Bring the lost manager back, or add one; three managers bear the loss of one.",
+    },
+    {
+        id: "short-lived-credential",
+        severity: "warning",
+        cause: "The swarm keeps a credential that ends within hours (`GITHUB_TOKEN`, a token of ECR, Google or Azure); the next time a task moves, a private image can't be pulled.",
+        fix: "Give `pull-username` and `pull-password`: a token that lives long and may only read.",
+    },
+    {
+        id: "engine-too-old",
+        severity: "warning",
+        cause: "The manager's engine is older than something that the file asks for, and leaves it out in silence.",
+        fix: "Update the engines, or leave it out of the file.",
+    },
+];
+const FINDING_IDS = FINDINGS.map(({ id }) => id);
+
+
+/***/ }),
+
+/***/ 3919:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25578,7 +25714,7 @@ function wholeWords(line) {
 
 /***/ }),
 
-/***/ 5870:
+/***/ 5289:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25592,11 +25728,11 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
+var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/image/build.ts
 
 
@@ -25807,7 +25943,7 @@ function lastLine(answer) {
 
 /***/ }),
 
-/***/ 4144:
+/***/ 3564:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25871,7 +26007,7 @@ const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 
 /***/ }),
 
-/***/ 6526:
+/***/ 7317:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -25880,11 +26016,11 @@ const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /* harmony export */   Ur: () => (/* binding */ ImageLookup),
 /* harmony export */   r4: () => (/* binding */ inWords)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1969);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
-/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4144);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4491);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
+/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
 
 
 
@@ -26015,7 +26151,7 @@ function runningPin(image, live) {
 
 /***/ }),
 
-/***/ 2685:
+/***/ 1601:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26047,7 +26183,7 @@ function formatDuration(ms) {
 
 /***/ }),
 
-/***/ 7336:
+/***/ 8028:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26056,10 +26192,12 @@ function formatDuration(ms) {
 /* harmony export */   dN: () => (/* binding */ STACK_FILES)
 /* harmony export */ });
 /* unused harmony export DEFAULTS */
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4144);
-/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2685);
-/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3233);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
+/* harmony import */ var _findings_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1001);
+/* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1601);
+/* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(829);
+
 
 
 
@@ -26118,6 +26256,7 @@ function parseInputs(raw, run) {
             lockTimeoutMs: reader.duration("lock-timeout"),
             allowOlder: reader.boolean("allow-older"),
         },
+        ignoreFindings: parseFindings(reader),
         releases: {
             keep: reader.count("keep-releases"),
             wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
@@ -26185,7 +26324,7 @@ class Reader {
     }
     duration(name) {
         const value = this.text(name);
-        const ms = (0,_duration_js__WEBPACK_IMPORTED_MODULE_2__/* .parseDuration */ .E)(value);
+        const ms = (0,_duration_js__WEBPACK_IMPORTED_MODULE_3__/* .parseDuration */ .E)(value);
         if (ms === undefined)
             this.complain(`"${name}" is "${value}", which is no duration.`, "Give one such as 90s, 10m or 1h30m.");
         return ms ?? Number.NaN;
@@ -26282,6 +26421,13 @@ function parseSocket(reader) {
         reader.complain(`"docker-socket" is "${path}".`, "Give the absolute path of Docker's socket on the manager.");
     return path;
 }
+function parseFindings(reader) {
+    const given = new Set(reader.list("ignore-findings"));
+    const known = _findings_js__WEBPACK_IMPORTED_MODULE_1__/* .FINDING_IDS */ .j.filter((id) => given.delete(id));
+    for (const other of given)
+        reader.complain(`"ignore-findings" has "${other}", which is no finding.`, `Give some of: ${_findings_js__WEBPACK_IMPORTED_MODULE_1__/* .FINDING_IDS */ .j.join(", ")}.`);
+    return new Set(known);
+}
 function parseSshTrust(reader, wanted, run) {
     const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
     const password = reader.verbatim("ssh-password") || undefined;
@@ -26312,7 +26458,7 @@ function parseImage(reader, run, isRollback, isOnline) {
     if (project === "")
         reader.complain('"project" is empty and there is no repository name to take its place.');
     const repository = `${registry}/${project}`;
-    const reference = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(repository);
+    const reference = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .parseImageReference */ .o_)(repository);
     if (project !== "" && (reference === undefined || reference.tag !== undefined)) {
         reader.complain(`"${repository}" (registry/project) is no image name.`, "Give the registry as host or host/namespace without https://, and both in lower case.");
     }
@@ -26320,7 +26466,7 @@ function parseImage(reader, run, isRollback, isOnline) {
     const tags = reader
         .list("tags")
         .map((tag) => (tag.startsWith(`${repository}:`) ? tag.slice(repository.length + 1) : tag));
-    for (const tag of tags.filter((candidate) => !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(candidate))) {
+    for (const tag of tags.filter((candidate) => !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .isTag */ .dz)(candidate))) {
         reader.complain(`"tags" has "${tag}", which is no image tag.`, "Give tags only, such as latest; the repository comes from registry and project.");
     }
     const login = isOnline ? parseCredential(reader, "username", "password") : undefined;
@@ -26338,7 +26484,7 @@ function parseImage(reader, run, isRollback, isOnline) {
 }
 function parseWantedRelease(reader) {
     const wanted = reader.optional("version");
-    if (wanted !== undefined && !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(wanted) && !/^#\d+$/.test(wanted)) {
+    if (wanted !== undefined && !(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .isTag */ .dz)(wanted) && !/^#\d+$/.test(wanted)) {
         reader.complain(`"version" is "${wanted}", which names no release.`, 'Give the version of an earlier release, or its number such as "#12" (in quotes); leave it out for the one before what runs.');
     }
     return wanted;
@@ -26346,13 +26492,13 @@ function parseWantedRelease(reader) {
 function parseVersion(reader, run) {
     const given = reader.text("version");
     if (given !== "") {
-        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(given)) {
+        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .isTag */ .dz)(given)) {
             reader.complain(`"version" is "${given}", which is no image tag.`, "Use letters, digits, _ . and -, at most 128, not starting with . or -.");
         }
         return given;
     }
     if (run.refType === "tag") {
-        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .isTag */ .dz)(run.refName)) {
+        if (!(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .isTag */ .dz)(run.refName)) {
             reader.complain(`The Git tag "${run.refName}" is no image tag.`, 'Set "version" to one made from it.');
         }
         return run.refName;
@@ -26405,8 +26551,8 @@ function parseStack(reader, run) {
     return {
         name,
         files: reader.lines("stack-file"),
-        variables: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("variables", reader.verbatim("variables"))),
-        secrets: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_1__/* .parseKeyValues */ .H)("secrets", reader.verbatim("secrets"))),
+        variables: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_2__/* .parseKeyValues */ .H)("variables", reader.verbatim("variables"))),
+        secrets: reader.adopt((0,_key_values_js__WEBPACK_IMPORTED_MODULE_2__/* .parseKeyValues */ .H)("secrets", reader.verbatim("secrets"))),
         strict: reader.boolean("strict"),
         envFile: reader.optional("env-file"),
         envConfig: reader.optional("env-config"),
@@ -26420,7 +26566,7 @@ function parseStack(reader, run) {
 
 /***/ }),
 
-/***/ 3233:
+/***/ 829:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26589,7 +26735,7 @@ function unquote(rest) {
 
 /***/ }),
 
-/***/ 8517:
+/***/ 3753:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26606,9 +26752,9 @@ function unquote(rest) {
 /* harmony import */ var node_os__WEBPACK_IMPORTED_MODULE_2___default = /*#__PURE__*/__nccwpck_require__.n(node_os__WEBPACK_IMPORTED_MODULE_2__);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6760);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_3__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(840);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(4144);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(4442);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3916);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3564);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1870);
 
 
 
@@ -26700,7 +26846,7 @@ function fromHelper(helper, key) {
 
 /***/ }),
 
-/***/ 4442:
+/***/ 1870:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26710,8 +26856,8 @@ function fromHelper(helper, key) {
 /* harmony export */ });
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
 
 
 
@@ -26822,7 +26968,7 @@ function collect(stream, onLine) {
 
 /***/ }),
 
-/***/ 6772:
+/***/ 8232:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -26844,7 +26990,7 @@ function collect(stream, onLine) {
 /* harmony import */ var node_https__WEBPACK_IMPORTED_MODULE_3___default = /*#__PURE__*/__nccwpck_require__.n(node_https__WEBPACK_IMPORTED_MODULE_3__);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6760);
 /* harmony import */ var node_path__WEBPACK_IMPORTED_MODULE_4___default = /*#__PURE__*/__nccwpck_require__.n(node_path__WEBPACK_IMPORTED_MODULE_4__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(840);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3916);
 
 
 
@@ -27028,7 +27174,7 @@ function messageIn(body) {
 
 /***/ }),
 
-/***/ 7957:
+/***/ 7633:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -27103,7 +27249,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 4335:
+/***/ 4528:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -27117,21 +27263,21 @@ __nccwpck_require__.d(__webpack_exports__, {
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
+var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var template = __nccwpck_require__(6424);
+var template = __nccwpck_require__(4364);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 // EXTERNAL MODULE: ./src/io/docker.ts
-var docker = __nccwpck_require__(4442);
+var docker = __nccwpck_require__(1870);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(8517);
+var docker_config = __nccwpck_require__(3753);
 // EXTERNAL MODULE: ./src/io/engine.ts
-var engine = __nccwpck_require__(6772);
+var engine = __nccwpck_require__(8232);
 ;// CONCATENATED MODULE: ./src/io/engine-locks.ts
 
 
@@ -27200,15 +27346,15 @@ function toLock(raw, date) {
 }
 
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(9042);
+var rollout = __nccwpck_require__(6190);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(1884);
+var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
-var steady_engine = __nccwpck_require__(3539);
+var steady_engine = __nccwpck_require__(8511);
 // EXTERNAL MODULE: ./src/io/write.ts
-var io_write = __nccwpck_require__(1007);
+var io_write = __nccwpck_require__(5419);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
+var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
 
 
@@ -27239,13 +27385,15 @@ class EngineSwarm {
         return this.#address();
     }
     async survey(stack) {
-        const [networks, configs, secrets, services, tasks] = await Promise.all([
+        const [networks, configs, secrets, all, tasks, nodes] = await Promise.all([
             this.#networks(),
             this.#list("/configs"),
             this.#list("/secrets"),
-            this.#rawServices(stack),
+            this.#list("/services", { status: "true" }), // Of other stacks too: a port belongs to one service of the whole swarm.
             this.tasks(stack),
+            this.nodes(),
         ]);
+        const services = all.filter((raw) => stackOf(raw) === stack);
         return {
             info: this.#engine.info,
             networks,
@@ -27256,6 +27404,8 @@ class EngineSwarm {
             tasks,
             configs: configs.map(toStoredConfig),
             secrets: secrets.map((raw) => ({ id: (0,json/* textAt */.$6)(raw, "ID"), name: (0,json/* textAt */.$6)(raw, "Spec", "Name") })),
+            nodes,
+            takenPorts: all.flatMap(takenPorts),
         };
     }
     async askRegistry(image, auth) {
@@ -27470,12 +27620,46 @@ function toTask(raw, current) {
     };
 }
 function toNode(raw) {
+    const description = (0,json/* objectAt */.lJ)(raw, "Description");
+    const drivers = (0,json/* listAt */.gT)(description, "Engine", "Plugins").filter((each) => (0,json/* textAt */.$6)(each, "Type") === "Volume");
     return {
         id: (0,json/* textAt */.$6)(raw, "ID"),
         state: (0,json/* textAt */.$6)(raw, "Status", "State"),
         availability: (0,json/* textAt */.$6)(raw, "Spec", "Availability"),
         updatedAt: (0,json/* textAt */.$6)(raw, "UpdatedAt"),
+        hostname: (0,json/* textAt */.$6)(description, "Hostname"),
+        role: (0,json/* textAt */.$6)(raw, "Spec", "Role"),
+        reachability: (0,json/* textAt */.$6)(raw, "ManagerStatus", "Reachability"),
+        address: (0,json/* textAt */.$6)(raw, "Status", "Addr"),
+        labels: labelsAt(raw, "Spec", "Labels"),
+        engineLabels: labelsAt(description, "Engine", "Labels"),
+        os: (0,json/* textAt */.$6)(description, "Platform", "OS"),
+        architecture: (0,json/* textAt */.$6)(description, "Platform", "Architecture"),
+        resources: {
+            nanoCpus: (0,json/* numberAt */.tk)(description, "Resources", "NanoCPUs"),
+            memoryBytes: (0,json/* numberAt */.tk)(description, "Resources", "MemoryBytes"),
+        },
+        volumeDrivers: drivers.map((each) => (0,json/* textAt */.$6)(each, "Name")),
     };
+}
+function labelsAt(raw, ...path) {
+    const labels = Object.keys((0,json/* objectAt */.lJ)(raw, ...path));
+    return Object.fromEntries(labels.map((key) => [key, (0,json/* textAt */.$6)(raw, ...path, key)]));
+}
+function stackOf(raw) {
+    return (0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF);
+}
+/** Those of the spec, which hold at once, and those in effect, where Swarm has chosen some. */
+function takenPorts(raw) {
+    const ports = [...(0,json/* listAt */.gT)(raw, "Spec", "EndpointSpec", "Ports"), ...(0,json/* listAt */.gT)(raw, "Endpoint", "Ports")];
+    const taken = ports.map((each) => ({
+        service: (0,json/* textAt */.$6)(raw, "Spec", "Name"),
+        stack: stackOf(raw),
+        port: (0,json/* numberAt */.tk)(each, "PublishedPort"),
+        protocol: (0,json/* textAt */.$6)(each, "Protocol") || "tcp",
+        onHost: (0,json/* textAt */.$6)(each, "PublishMode") === "host",
+    }));
+    return taken.filter(({ port }) => port > 0);
 }
 function toContainerFacts(raw) {
     return {
@@ -27522,11 +27706,11 @@ function linesOf(bytes, stderr) {
 }
 
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(7279);
+var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(4044);
+var plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/io/stand-in.ts
-var stand_in = __nccwpck_require__(4406);
+var stand_in = __nccwpck_require__(3050);
 ;// CONCATENATED MODULE: ./src/io/forwarding.ts
 
 
@@ -27626,17 +27810,17 @@ async function pass(engine, request) {
 }
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
-var ssh_login = __nccwpck_require__(6962);
+var ssh_login = __nccwpck_require__(6615);
 // EXTERNAL MODULE: external "node:net"
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
 const external_node_stream_namespaceObject = require("node:stream");
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
-// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(2638);
+// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(5472);
 // EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(9587);
+var foreign_text = __nccwpck_require__(3919);
 ;// CONCATENATED MODULE: ./src/io/docker-way.ts
 
 
@@ -27755,7 +27939,7 @@ function isRefusal(error) {
 }
 
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7957);
+var known_hosts = __nccwpck_require__(7633);
 ;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
 
 
@@ -28481,7 +28665,7 @@ function requireManager(info, address) {
 
 /***/ }),
 
-/***/ 6962:
+/***/ 6615:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28494,14 +28678,14 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: external "node:fs"
 var external_node_fs_ = __nccwpck_require__(3024);
-// EXTERNAL MODULE: ../../../work/main/node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(2638);
+// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(5472);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
+var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
-var known_hosts = __nccwpck_require__(7957);
+var known_hosts = __nccwpck_require__(7633);
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
 ;// CONCATENATED MODULE: ./src/io/private-key.ts
@@ -28648,7 +28832,7 @@ function knownHostsName({ host, port }) {
 
 /***/ }),
 
-/***/ 4406:
+/***/ 3050:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28665,11 +28849,11 @@ function knownHostsName({ host, port }) {
 /* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(840);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4442);
-/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1007);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3916);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1870);
+/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5419);
 
 
 
@@ -28817,7 +29001,7 @@ function one(objects, name, kind) {
 
 /***/ }),
 
-/***/ 3539:
+/***/ 8511:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28829,9 +29013,9 @@ function one(objects, name, kind) {
 /* unused harmony export pauseBefore */
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5867);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6772);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8232);
 
 
 
@@ -28994,20 +29178,20 @@ function silent(reached, error) {
 
 /***/ }),
 
-/***/ 1007:
+/***/ 5419:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   A: () => (/* binding */ sendWrite)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6772);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3539);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8232);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8511);
 
 
 
@@ -29089,7 +29273,7 @@ function parsed(body) {
 
 /***/ }),
 
-/***/ 9321:
+/***/ 8301:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29133,7 +29317,7 @@ function numberAt(value, ...path) {
 
 /***/ }),
 
-/***/ 9696:
+/***/ 9188:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29146,12 +29330,12 @@ function numberAt(value, ...path) {
 /* unused harmony exports lockLabels, abandoned, holdersRun, describeHolder, StackLock */
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2685);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7336);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5343);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1884);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5867);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(1601);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6939);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7856);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
 
 
 
@@ -29474,7 +29658,7 @@ function lost(stack, taken) {
 
 /***/ }),
 
-/***/ 6795:
+/***/ 2707:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29486,15 +29670,15 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(2685);
+var duration = __nccwpck_require__(1601);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(4044);
+var plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(9042);
+var rollout = __nccwpck_require__(6190);
 ;// CONCATENATED MODULE: ./src/standstill.ts
 
 
@@ -29575,7 +29759,7 @@ function endedWithNode(task, nodes, neighbours) {
 }
 
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/observe.ts
 
 
@@ -29704,7 +29888,7 @@ function watched(services) {
 
 /***/ }),
 
-/***/ 1747:
+/***/ 4431:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29712,17 +29896,17 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   planOnly: () => (/* binding */ planOnly)
 /* harmony export */ });
-/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9859);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(4144);
-/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5870);
-/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6526);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7336);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2548);
-/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5699);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8685);
-/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8696);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5867);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8883);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3564);
+/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5289);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7317);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8028);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1131);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(665);
+/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6964);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -29868,7 +30052,7 @@ function note(line, { world, facts }) {
 
 /***/ }),
 
-/***/ 4044:
+/***/ 2464:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29883,11 +30067,11 @@ function note(line, { world, facts }) {
 /* harmony export */   vY: () => (/* binding */ futureId),
 /* harmony export */   yF: () => (/* binding */ isManaged)
 /* harmony export */ });
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1884);
-/* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(179);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4144);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7856);
+/* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1759);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
 
 
 
@@ -29961,7 +30145,7 @@ function changed(plan) {
 
 /***/ }),
 
-/***/ 4145:
+/***/ 332:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -29973,23 +30157,23 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(7279);
+var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(4044);
+var plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(2880);
+var spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(1969);
+var render = __nccwpck_require__(4491);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(5343);
+var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(9391);
+var interpolate = __nccwpck_require__(4291);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(7158);
+var tree = __nccwpck_require__(6546);
 ;// CONCATENATED MODULE: ./src/stack/objection.ts
 
 
@@ -30135,7 +30319,7 @@ const KNOWN_KEYS = `version services networks volumes secrets configs
   type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
 
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/planning.ts
 
 
@@ -30159,12 +30343,14 @@ async function planning_plan(request, session, voice) {
         configs: missing("config", survey.configs),
         secrets: missing("secret", survey.secrets),
     };
+    const { lacking } = request;
+    const usable = survey.networks.filter(({ Name }) => !lacking.networks.some((name) => name === Name));
     const stage = {
-        survey,
+        survey: { ...survey, networks: usable },
         images: request.images,
-        networks: futures(needs.networks),
-        configs: futures(needs.configs),
-        secrets: futures(needs.secrets),
+        networks: futures([...needs.networks, ...lacking.networks]),
+        configs: futures([...needs.configs, ...lacking.configs]),
+        secrets: futures([...needs.secrets, ...lacking.secrets]),
     };
     const writes = await session.rehearse(stage, async (docker) => {
         const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
@@ -30210,7 +30396,16 @@ function assumed({ root }) {
     const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
     const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
     return {
-        survey: { info, ...nothing, services: [], tasks: [], configs: [], secrets: [] },
+        survey: {
+            info,
+            ...nothing,
+            services: [],
+            tasks: [],
+            configs: [],
+            secrets: [],
+            nodes: [],
+            takenPorts: [],
+        },
         images: new Map(),
         networks: futures(named("networks")),
         configs: futures(named("configs")),
@@ -30228,36 +30423,722 @@ function refusal(reason, { root }) {
 
 /***/ }),
 
-/***/ 2548:
+/***/ 1131:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   LD: () => (/* binding */ decide),
-/* harmony export */   ev: () => (/* binding */ atRest),
-/* harmony export */   fb: () => (/* binding */ tellPlan),
-/* harmony export */   iA: () => (/* binding */ prepare)
-/* harmony export */ });
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _apply_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7279);
-/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9859);
-/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9202);
-/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5699);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(840);
-/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6526);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_18__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(4044);
-/* harmony import */ var _planning_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(4145);
-/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(2938);
-/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(7857);
-/* harmony import */ var _release_record_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(4500);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(8685);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(5343);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(1884);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_15__ = __nccwpck_require__(1969);
-/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_16__ = __nccwpck_require__(8696);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_17__ = __nccwpck_require__(5867);
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  ev: () => (/* binding */ atRest),
+  LD: () => (/* binding */ decide),
+  iA: () => (/* binding */ prepare),
+  fb: () => (/* binding */ tellPlan)
+});
+
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(8931);
+// EXTERNAL MODULE: ./src/begin.ts + 1 modules
+var begin = __nccwpck_require__(8883);
+// EXTERNAL MODULE: ./src/changes.ts
+var src_changes = __nccwpck_require__(4582);
+// EXTERNAL MODULE: ./src/commit-order.ts
+var commit_order = __nccwpck_require__(7575);
+// EXTERNAL MODULE: ./src/errors.ts
+var src_errors = __nccwpck_require__(3916);
+// EXTERNAL MODULE: ./src/findings.ts
+var findings = __nccwpck_require__(1001);
+// EXTERNAL MODULE: ./src/image/resolve.ts
+var resolve = __nccwpck_require__(7317);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(2464);
+// EXTERNAL MODULE: ./src/planning.ts + 1 modules
+var planning = __nccwpck_require__(332);
+// EXTERNAL MODULE: ./src/release/drift.ts
+var drift = __nccwpck_require__(5494);
+// EXTERNAL MODULE: ./src/release/history.ts
+var release_history = __nccwpck_require__(5205);
+// EXTERNAL MODULE: ./src/release/record.ts
+var record = __nccwpck_require__(6776);
+// EXTERNAL MODULE: ./src/report.ts
+var report = __nccwpck_require__(665);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(6939);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(7856);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(4491);
+// EXTERNAL MODULE: ./src/settle.ts
+var settle = __nccwpck_require__(6964);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(3564);
+;// CONCATENATED MODULE: ./src/placement.ts
+
+
+function eligibility(spec, nodes) {
+    const constraints = constraintsOf(spec);
+    const drivers = driversOf(spec);
+    const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms");
+    const barOf = (node) => {
+        if (!constraints.every((constraint) => satisfies(node, constraint)))
+            return "constraints";
+        if (node.state !== "ready")
+            return "down";
+        if (node.availability !== "active")
+            return node.availability === "pause" ? "paused" : "drained";
+        if (!drivers.every((driver) => hasDriver(node, driver)))
+            return "driver";
+        if (platforms.length > 0 && !platforms.some((platform) => runs(node, platform)))
+            return "platform";
+        return undefined;
+    };
+    const eligible = [];
+    const barred = new Map();
+    for (const node of nodes) {
+        const bar = barOf(node);
+        if (bar === undefined)
+            eligible.push(node);
+        else
+            barred.set(bar, [...(barred.get(bar) ?? []), node]);
+    }
+    return { nodes: eligible, barred };
+}
+function constraintsOf(spec) {
+    return (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Constraints").flatMap((each) => typeof each === "string" ? [each] : []);
+}
+const PROPERTIES = {
+    "node.id": ({ id }) => id,
+    "node.hostname": ({ hostname }) => hostname,
+    "node.role": ({ role }) => role,
+    "node.platform.os": ({ os }) => os,
+    "node.platform.arch": ({ architecture }) => architecture,
+};
+/** Whether a node satisfies a constraint (manager/constraint/constraint.go); one that we can't judge counts as satisfied. */
+function satisfies(node, constraint) {
+    const [, key = "", operator, value = ""] = /^\s*(.*?)\s*(==|!=)\s*(.*?)\s*$/.exec(constraint) ?? [];
+    const known = key.toLowerCase();
+    if (operator === undefined || known === "node.ip")
+        return true; // Addresses and their ranges are Swarm's to compare.
+    const label = /^(node|engine)\.labels\.(.+)$/i.exec(key);
+    const labels = label?.[1]?.toLowerCase() === "node" ? node.labels : node.engineLabels;
+    const found = label === null ? PROPERTIES[known]?.(node) : (labels[label[2] ?? ""] ?? "");
+    if (found === undefined)
+        return false; // Swarm matches no node by a key that it does not know.
+    return (found.toLowerCase() === value.toLowerCase()) === (operator === "==");
+}
+/** The drivers of a service's volumes that a node must have. */
+function driversOf(spec) {
+    const named = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts")
+        .filter((mount) => (0,json/* textAt */.$6)(mount, "Type") === "volume")
+        .map((mount) => (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name"));
+    return [...new Set(named)].filter((name) => name !== "" && name !== "local");
+}
+function hasDriver({ volumeDrivers }, driver) {
+    return volumeDrivers.includes(driver) || volumeDrivers.includes(`${driver}:latest`);
+}
+function runs({ os, architecture }, platform) {
+    const [wantedOs, wanted] = [(0,json/* textAt */.$6)(platform, "OS"), normal((0,json/* textAt */.$6)(platform, "Architecture"))];
+    return (wanted === "" || wanted === normal(architecture)) && (wantedOs === "" || wantedOs === os);
+}
+function normal(architecture) {
+    return { x86_64: "amd64", aarch64: "arm64" }[architecture] ?? architecture;
+}
+/** `linux/amd64`, as an image's platform is written. */
+function platformOf({ os, architecture }) {
+    return `${os}/${normal(architecture)}`;
+}
+function reservationOf(spec) {
+    const path = ["TaskTemplate", "Resources", "Reservations"];
+    return {
+        nanoCpus: (0,json/* numberAt */.tk)(spec, ...path, "NanoCPUs"),
+        memoryBytes: (0,json/* numberAt */.tk)(spec, ...path, "MemoryBytes"),
+    };
+}
+/** How many tasks with this reservation fit; infinite where nothing is reserved. */
+function fitting(room, each) {
+    return Math.min(times(room.nanoCpus, each.nanoCpus), times(room.memoryBytes, each.memoryBytes));
+}
+function less(room, taken) {
+    return {
+        nanoCpus: room.nanoCpus - taken.nanoCpus,
+        memoryBytes: room.memoryBytes - taken.memoryBytes,
+    };
+}
+function times(have, need) {
+    return need === 0 ? Infinity : Math.max(Math.floor(have / need), 0);
+}
+
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(6188);
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(5052);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(6546);
+;// CONCATENATED MODULE: ./src/preflight.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * What the file takes for granted and the swarm does not have: external networks, configs and secrets that a service uses. `made` are
+ * the names of those that this deployment creates. Told before docker is rehearsed, which would stop at the first; so what is to be passed
+ * over is left to docker.
+ */
+function lacking({ root }, survey, made, ignored) {
+    const findings = [];
+    const names = { networks: [], configs: [], secrets: [] };
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).map(({ value }) => value);
+    const existing = {
+        networks: new Set(survey.networks.flatMap((raw) => [(0,json/* textAt */.$6)(raw, "Name"), (0,json/* textAt */.$6)(raw, "Id")])),
+        configs: new Set(survey.configs.flatMap(({ name, id }) => [name, id])),
+        secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
+    };
+    const used = {
+        networks: new Set(services.flatMap((service) => {
+            const own = (0,references/* networksOf */.Nd)(service).map(({ name }) => name);
+            return own.length === 0 ? ["default"] : own;
+        })),
+        configs: usedOf(services, "configs"),
+        secrets: usedOf(services, "secrets"),
+    };
+    for (const kind of ["networks", "configs", "secrets"]) {
+        const singular = kind.slice(0, -1);
+        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind))) {
+            if (!used[kind].has(key.text) || !(0,configs/* isExternal */.ge)(value))
+                continue;
+            const name = (0,configs/* externalName */.NI)(key.text, value);
+            if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name)))
+                continue;
+            const called = (0,references/* isSubstituted */.ZV)(value) ? key.text : name;
+            const what = `The ${singular} ${called} is external, and`;
+            if (!existing[kind].has(name) && !ignored.has(`missing-${singular}`)) {
+                names[kind].push(name);
+                findings.push(error(`missing-${singular}`, `${what} the swarm has none of this name.`, key.place, CREATE[kind](called)));
+            }
+            else if (kind === "networks" && existing[kind].has(name) && !reachesAll(survey, name)) {
+                if (ignored.has("network-scope"))
+                    continue;
+                names[kind].push(name);
+                const why = `${what} it ends at the manager: its scope is not swarm, so no service can be on it.`;
+                findings.push(error("network-scope", why, key.place, "Create an overlay network, and name that one."));
+            }
+        }
+    }
+    return { findings, names };
+}
+/** Networks that each node has on its own. */
+const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
+const CREATE = {
+    networks: (name) => `Name it in the input "networks", or run: docker network create --driver overlay --attachable ${name}`,
+    configs: (name) => `Give it content or file instead of external, or run: docker config create ${name} FILE`,
+    secrets: (name) => `Give it environment or file instead of external, or run: docker secret create ${name} FILE`,
+};
+function usedOf(services, kind) {
+    const items = services.flatMap((service) => {
+        const list = (0,tree/* get */.Jt)(service, kind);
+        return list?.kind === "sequence" ? list.items : [];
+    });
+    return new Set(items.map((item) => (0,references/* sourceOf */.vz)(item) ?? ""));
+}
+function reachesAll({ networks }, name) {
+    const called = networks.filter((raw) => (0,json/* textAt */.$6)(raw, "Name") === name || (0,json/* textAt */.$6)(raw, "Id") === name);
+    return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
+}
+/**
+ * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
+ * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
+ */
+function preflight(stack, plan, survey) {
+    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const room = roomOf(plan, survey);
+    const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
+        const { wanted } = planned;
+        if (wanted === undefined)
+            return [];
+        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(stack.root, "services")).find(({ key }) => key.text === planned.name);
+        const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && isRunning(task) && task.current);
+        const subject = {
+            name: planned.name,
+            spec: wanted,
+            before: planned.before?.spec,
+            file: entry?.value,
+            place: (entry?.key ?? stack.root).place,
+            tasks,
+            news: newsOf(planned, tasks.length, networkIds),
+            startFirst: (0,json/* textAt */.$6)(wanted, "UpdateConfig", "Order") === "start-first",
+            mode: modeOf(wanted),
+            where: eligibility(wanted, survey.nodes),
+            room,
+        };
+        return SERVICE_RULES.flatMap((rule) => rule(subject, stack.root, survey));
+    });
+    return [...services, ...portsInUse(stack, plan, survey), ...shortLived(plan), ...quorum(survey)];
+}
+/** What is to stop the deployment, and what is only to be said; findings that are to be passed over are in neither. */
+function judged(findings, ignored) {
+    const heeded = findings.filter(({ id }) => !ignored.has(id));
+    const problems = (severity) => heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
+    return {
+        errors: problems("error"),
+        warnings: problems("warning"),
+        passed: findings.filter(({ id }) => ignored.has(id)),
+    };
+}
+function finding(severity, id, message, place, fix) {
+    return { id, severity, problem: { message: `${message} [${id}]`, place, hint: fix } };
+}
+const error = finding.bind(undefined, "error");
+const warning = finding.bind(undefined, "warning");
+function isRunning({ state, desiredState }) {
+    return state === "running" && desiredState === "running";
+}
+function modeOf(spec) {
+    const mode = (0,json.at)(spec, "Mode");
+    if ((0,json/* isObject */.Gv)((0,json.at)(mode, "Global")))
+        return { kind: "global", replicas: 0 };
+    const job = (0,json/* isObject */.Gv)((0,json.at)(mode, "ReplicatedJob")) || (0,json/* isObject */.Gv)((0,json.at)(mode, "GlobalJob"));
+    if (job)
+        return { kind: "job", replicas: 0 };
+    const replicas = (0,json.at)(mode, "Replicated", "Replicas");
+    return { kind: "replicated", replicas: typeof replicas === "number" ? replicas : 1 };
+}
+function newsOf({ before, wanted }, running, networkIds) {
+    if (before === undefined || wanted === undefined)
+        return { isNew: true, replaces: false, places: true };
+    const paths = (0,spec/* differences */.tX)((0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), (0,spec/* canonicalSpec */.Yu)(wanted, networkIds));
+    const template = paths.filter((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
+    const replaces = template.some((path) => !path.startsWith("TaskTemplate.Placement"));
+    const grows = modeOf(wanted).replicas > running && paths.some((path) => path.startsWith("Mode"));
+    return { isNew: false, replaces, places: template.length > 0 || grows };
+}
+/**
+ * What is left on each node at least: without what this stack's tasks reserve there that stay throughout the deployment. What is
+ * reserved by other stacks is not known, so there may be less.
+ */
+function roomOf(plan, survey) {
+    const staying = new Map(plan.services.flatMap(({ change, before }) => before === undefined || change === "update" || change === "create" ? [] : [[before.id, before.spec]]));
+    const room = new Map(survey.nodes.map(({ id, resources }) => [id, resources]));
+    for (const task of survey.tasks) {
+        const spec = staying.get(task.serviceId);
+        const left = room.get(task.nodeId);
+        if (spec === undefined || left === undefined || !isRunning(task) || !task.current)
+            continue;
+        room.set(task.nodeId, less(left, reservationOf(spec)));
+    }
+    return room;
+}
+/** `deploy.placement`, or as much of the way there as the file has. */
+function placeOf({ file, place }, ...path) {
+    for (let length = path.length; length > 0; length -= 1) {
+        const node = (0,tree/* get */.Jt)(file, ...path.slice(0, length));
+        if (node !== undefined && !(0,tree/* isNull */.kZ)(node))
+            return node.place;
+    }
+    return place;
+}
+function count(n, noun) {
+    return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+const BARS = {
+    constraints: (n) => `${count(n, "node")} ${n === 1 ? "does" : "do"} not satisfy the constraints`,
+    down: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} down`,
+    drained: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} drained`,
+    paused: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} paused`,
+    driver: (n) => `${count(n, "node")} ${n === 1 ? "lacks" : "lack"} the volume driver`,
+    platform: (n) => `${count(n, "node")} ${n === 1 ? "has" : "have"} another platform`,
+};
+function inWords(barred) {
+    return [...barred].map(([bar, nodes]) => BARS[bar](nodes.length)).join(", ");
+}
+/** Some task has to run, and no node may take it. */
+const noNode = (subject) => {
+    const { name, spec, news, mode, where, file } = subject;
+    const { nodes, barred } = where;
+    const wantsNone = mode.kind === "replicated" && mode.replicas === 0;
+    if (!news.places || wantsNone || nodes.length > 0 || barred.size === 0)
+        return [];
+    if (!news.isNew && !news.replaces && barred.has("paused"))
+        return []; // What runs on a paused node stays there.
+    const tell = mode.kind === "replicated" ? error : warning; // A global service without a node has nothing to wait for.
+    const nowhere = `Service ${name} has no node to run on: ${inWords(barred)}.`;
+    if (barred.has("platform")) {
+        const place = placeOf(subject, "image");
+        return [
+            tell("image-platform", nowhere, place, `${builtFor(spec)} Build it for ${platformsOf(barred)} too.`),
+        ];
+    }
+    if (barred.has("driver")) {
+        const fix = `Install ${driversOf(spec).join(", ")} on a node, or use another driver.`;
+        return [tell("missing-volume-driver", nowhere, placeOf(subject, "volumes"), fix)];
+    }
+    const constraints = constraintsOf(spec);
+    const secret = isSecret((0,tree/* get */.Jt)(file, "deploy", "placement"));
+    const which = constraints.length === 0 || secret ? "" : ` (${constraints.join(", ")})`;
+    const fix = barred.has("constraints")
+        ? `Change its constraints${which}, or give a node what they ask for: docker node update --label-add KEY=VALUE NODE`
+        : "Bring a node back: docker node update --availability active NODE";
+    return [tell("no-eligible-node", nowhere, placeOf(subject, "deploy", "placement", "constraints"), fix)];
+};
+/** Whether anything below was made from a variable, and so may not be repeated. */
+function isSecret(node) {
+    if (node === undefined)
+        return false;
+    if (node.kind === "scalar")
+        return (0,references/* isSubstituted */.ZV)(node);
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(isSecret);
+}
+function builtFor(spec) {
+    const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms").map((each) => `${(0,json/* textAt */.$6)(each, "OS")}/${(0,json/* textAt */.$6)(each, "Architecture")}`);
+    return `The image is built for ${[...new Set(platforms)].join(", ")} only.`;
+}
+function platformsOf(barred) {
+    return [...new Set((barred.get("platform") ?? []).map(platformOf))].join(", ");
+}
+const someNodesOnly = (subject) => {
+    const { name, spec, news, where } = subject;
+    const others = where.barred.get("platform") ?? [];
+    if (!news.places || others.length === 0 || where.nodes.length === 0)
+        return [];
+    const total = others.length + where.nodes.length;
+    const message = `The image of service ${name} runs on ${where.nodes.length} of the ${count(total, "node")} that it could use. ${builtFor(spec)}`;
+    const fix = `Build it for ${platformsOf(where.barred)} too, or say by a constraint that this is meant.`;
+    return [warning("image-platform", message, placeOf(subject, "image"), fix)];
+};
+/** Ports of the node itself, of a number that the file says. */
+function hostPortsOf(spec) {
+    return portsOf(spec).filter(({ port, onHost }) => onHost && port > 0);
+}
+function portsOf(spec) {
+    return (0,json/* listAt */.gT)(spec, "EndpointSpec", "Ports").map((each) => ({
+        port: (0,json/* numberAt */.tk)(each, "PublishedPort"),
+        protocol: (0,json/* textAt */.$6)(each, "Protocol") || "tcp",
+        onHost: (0,json/* textAt */.$6)(each, "PublishMode") === "host",
+    }));
+}
+function mostPerNode(spec) {
+    return (0,json/* numberAt */.tk)(spec, "TaskTemplate", "Placement", "MaxReplicas") || Infinity;
+}
+const tooFewNodes = (subject) => {
+    const { name, spec, news, mode, where } = subject;
+    const [port] = hostPortsOf(spec);
+    const each = Math.min(mostPerNode(spec), port === undefined ? Infinity : 1);
+    const most = each * where.nodes.length;
+    if (!news.places || mode.kind !== "replicated" || where.nodes.length === 0 || mode.replicas <= most)
+        return [];
+    const byPort = port !== undefined && each === 1;
+    const why = byPort ? `each can publish port ${port.port} once` : `max_replicas_per_node is ${each}`;
+    const message = `Service ${name} wants ${count(mode.replicas, "replica")}, and ${count(where.nodes.length, "node")} can run ${most}: ${why}.${rest(where)}`;
+    const place = placeOf(subject, ...(byPort ? ["ports"] : ["deploy", "placement", "max_replicas_per_node"]));
+    return [error("too-few-nodes", message, place, `Write at most replicas: ${most}, or add nodes.`)];
+};
+function rest({ barred }) {
+    return barred.size === 0 ? "" : ` Of the others, ${inWords(barred)}.`;
+}
+function amount({ nanoCpus, memoryBytes }) {
+    const cpus = nanoCpus === 0 ? [] : [`${Math.round(nanoCpus / 1e7) / 100} CPUs`];
+    const memory = memoryBytes === 0 ? [] : [`${Math.round(memoryBytes / 2 ** 20)} MiB`];
+    return [...cpus, ...memory].join(" and ");
+}
+/** A reservation that the nodes could not hold if they were empty. */
+const tooMuch = (subject) => {
+    const { name, spec, news, mode, where } = subject;
+    const each = reservationOf(spec);
+    const holding = where.nodes.map(({ resources }) => fitting(resources, each));
+    if (!news.places || where.nodes.length === 0 || mode.kind === "job")
+        return [];
+    const most = holding.reduce((sum, n) => sum + n, 0);
+    const enough = mode.kind === "global" ? holding.every((n) => n > 0) : most >= mode.replicas;
+    if (enough)
+        return [];
+    const sizes = [...new Set(where.nodes.map(({ resources }) => amount(resources)))].join("; ");
+    const room = most === 0
+        ? "none of the nodes that may run it has as much"
+        : mode.kind === "global"
+            ? "not each node that is to run it has as much"
+            : `the nodes that may run it hold ${most} of its ${count(mode.replicas, "replica")}`;
+    const message = `A task of service ${name} reserves ${amount(each)}, and ${room} (${count(where.nodes.length, "node")}: ${sizes}).${rest(where)}`;
+    const place = placeOf(subject, "deploy", "resources", "reservations");
+    return [error("reservation-too-large", message, place, "Reserve less, or add nodes.")];
+};
+/** What the old task holds as long as the new one waits for it, if start-first is in the file or by default. */
+const besideTheOld = (subject) => {
+    const { spec, before, news, startFirst, mode, where, tasks } = subject;
+    if (!startFirst || mode.kind === "job" || where.nodes.length === 0)
+        return [];
+    const shrinks = mode.kind === "replicated" && mode.replicas < tasks.length; // The tasks that are too many go first.
+    if (!news.isNew && (!news.replaces || shrinks))
+        return [];
+    const onNode = new Map();
+    for (const { nodeId } of tasks)
+        onNode.set(nodeId, (onNode.get(nodeId) ?? 0) + 1);
+    const running = (node) => onNode.get(node.id) ?? 0;
+    const stuck = (blocked) => mode.kind === "global"
+        ? where.nodes.some((node) => running(node) > 0 && blocked(node))
+        : tasks.length > 0 && where.nodes.every(blocked);
+    return [
+        ...hostPortHeld(subject, stuck, running, before),
+        ...limitReached(subject, stuck, running),
+        ...noRoomBeside(subject, stuck, running, reservationOf(spec), reservationOf(before ?? {})),
+    ];
+};
+const STOP_FIRST = "Write order: stop-first under deploy.update_config";
+/** Where `order` stands in the file; ours has its place nearby. */
+function orderOf(subject) {
+    return placeOf(subject, "deploy", "update_config", "order");
+}
+function hostPortHeld(subject, stuck, running, before) {
+    const { name, spec, news, mode, where } = subject;
+    const nodes = count(where.nodes.length, "node");
+    if (news.isNew) {
+        const [port] = hostPortsOf(spec);
+        const fills = mode.kind === "global" || mode.replicas >= where.nodes.length;
+        if (port === undefined || !fills)
+            return [];
+        const message = `Service ${name} publishes port ${port.port} in host mode and fills the ${nodes} that it may run on, so with start-first its next update will wait for that port for ever.`;
+        return [warning("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}.`)];
+    }
+    const held = hostPortsOf(before);
+    const port = hostPortsOf(spec).find((each) => held.some((other) => other.port === each.port && other.protocol === each.protocol));
+    if (port === undefined || !stuck((node) => running(node) > 0))
+        return [];
+    const message = `Service ${name} publishes port ${port.port} in host mode and runs on each of the ${nodes} that it may use, so with start-first a new task waits for ever for the port that the old one holds.`;
+    return [
+        error("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}, or publish in ingress mode.`),
+    ];
+}
+function limitReached(subject, stuck, running) {
+    const { name, spec, news, mode, where } = subject;
+    const most = mostPerNode(spec);
+    if (most === Infinity || mode.kind === "global")
+        return [];
+    const limit = `max_replicas_per_node: ${most} on ${count(where.nodes.length, "node")}`;
+    if (news.isNew) {
+        if (mode.replicas < most * where.nodes.length)
+            return [];
+        const message = `Service ${name} fills its nodes with ${count(mode.replicas, "replica")} (${limit}), so with start-first its next update will have no room for one more task.`;
+        return [warning("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
+    }
+    if (!stuck((node) => running(node) >= most))
+        return [];
+    const message = `Service ${name} has no room for one more task, which start-first needs: its ${count(subject.tasks.length, "task")} fill the limit (${limit}).`;
+    return [error("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
+}
+function noRoomBeside(subject, stuck, running, each, old) {
+    const { name, news, room, where } = subject;
+    const empty = (node) => room.get(node.id) ?? node.resources;
+    const beside = (node) => {
+        const taken = running(node);
+        return less(empty(node), { nanoCpus: old.nanoCpus * taken, memoryBytes: old.memoryBytes * taken });
+    };
+    const fits = where.nodes.some(({ resources }) => fitting(resources, each) > 0);
+    if (news.isNew || !fits || !stuck((node) => fitting(beside(node), each) === 0))
+        return [];
+    const best = where.nodes.map(beside).toSorted((a, b) => b.memoryBytes - a.memoryBytes)[0];
+    const left = best === undefined
+        ? ""
+        : ` Beside what this stack's tasks reserve, the ${where.nodes.length === 1 ? "node has" : `roomiest of ${where.nodes.length} nodes has`} ${amount(best) || "nothing"} left.`;
+    const message = `A new task of service ${name} reserves ${amount(each)}, and with start-first it would wait for ever for room beside the old ones.${left}`;
+    const fix = `${STOP_FIRST}, reserve less, or add a node.`;
+    return [error("start-first-no-room", message, orderOf(subject), fix)];
+}
+const onHostNetwork = (subject, root) => {
+    const { name, startFirst, file } = subject;
+    const shares = file !== undefined && (0,references/* networksOf */.Nd)(file).some((network) => (0,defaults/* isHostNetwork */.PQ)(root, network.name));
+    if (!startFirst || !shares)
+        return [];
+    const message = `Service ${name} shares its node's own network, where a port can be listened on once: with start-first a new task meets the old one there.`;
+    return [warning("start-first-host-network", message, orderOf(subject), `${STOP_FIRST}.`)];
+};
+/** By the last part of their image's name. */
+const DATABASES = /^(postgres|postgresql|postgis|timescaledb|pgvector|mysql|mysql-server|mariadb|percona|percona-server|mongo|mongodb|mongodb-community-server|redis|redis-stack|redis-stack-server|valkey|influxdb|couchdb|neo4j|cassandra|clickhouse|clickhouse-server|rabbitmq|etcd)$/;
+const singleWriter = (subject) => {
+    const { name, spec, startFirst } = subject;
+    const image = (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    const [kind = ""] = ((0,reference/* parseImageReference */.o_)(image)?.path ?? "").split("/").toReversed();
+    const volume = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts").find(isOwnLocalVolume);
+    if (!startFirst || volume === undefined || !DATABASES.test(kind))
+        return [];
+    const message = `Service ${name} is a ${kind} with a local volume, and starts first: during an update two of them have the same files, or the new one, on another node, has none.`;
+    return [warning("start-first-single-writer", message, orderOf(subject), `${STOP_FIRST}.`)];
+};
+function isOwnLocalVolume(mount) {
+    const driver = (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name");
+    const named = (0,json/* textAt */.$6)(mount, "Type") === "volume" && (0,json/* textAt */.$6)(mount, "Source") !== "";
+    return named && (driver === "" || driver === "local") && (0,json.at)(mount, "ReadOnly") !== true;
+}
+const noHealthcheck = (subject) => {
+    const { name, spec, startFirst } = subject;
+    const [test] = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
+    if (!startFirst || test !== "NONE")
+        return [];
+    const message = `Service ${name} has its healthcheck disabled: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
+    return [
+        warning("start-first-no-healthcheck", message, placeOf(subject, "healthcheck"), "Give it a healthcheck."),
+    ];
+};
+const goesOn = (subject) => {
+    if ((0,json/* textAt */.$6)(subject.spec, "UpdateConfig", "FailureAction") !== "continue")
+        return [];
+    const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
+    const place = placeOf(subject, "deploy", "update_config", "failure_action");
+    return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
+};
+/** What an engine does where a healthcheck does not say. */
+const PROBES = { intervalMs: 30_000, retries: 3 };
+const NANOS = 1e6;
+const shortMonitor = (subject) => {
+    const { name, spec, file } = subject;
+    const check = (0,json.at)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck");
+    const [test] = (0,json/* listAt */.gT)(check, "Test");
+    const written = (0,tree/* get */.Jt)(file, "deploy", "update_config", "monitor");
+    const monitorMs = (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Monitor") / NANOS;
+    if (written === undefined || test === undefined || test === "NONE" || monitorMs === 0)
+        return [];
+    const intervalMs = (0,json/* numberAt */.tk)(check, "Interval") / NANOS || PROBES.intervalMs;
+    const retries = (0,json/* numberAt */.tk)(check, "Retries") || PROBES.retries;
+    if (monitorMs >= intervalMs * retries)
+        return [];
+    const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
+    const fix = "Give a longer monitor, or a quicker healthcheck.";
+    return [warning("monitor-too-short", message, written.place, fix)];
+};
+/** Fields that an engine leaves out in silence where it is older than them (moby: daemon/server/router/swarm/helpers.go). */
+const SINCE = [
+    {
+        what: "healthcheck.start_interval",
+        path: ["healthcheck", "start_interval"],
+        engine: "25.0",
+        has: (spec) => (0,json/* numberAt */.tk)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "StartInterval") > 0,
+    },
+    {
+        what: "a mode that is a job",
+        path: ["deploy", "mode"],
+        engine: "20.10",
+        has: (spec) => modeOf(spec).kind === "job",
+    },
+    {
+        what: "max_replicas_per_node",
+        path: ["deploy", "placement", "max_replicas_per_node"],
+        engine: "19.03",
+        has: (spec) => mostPerNode(spec) < Infinity,
+    },
+];
+const olderThanAsked = (subject, _root, { info }) => {
+    const version = (0,json/* textAt */.$6)(info, "ServerVersion");
+    if (!/^\d+\.\d+/.test(version))
+        return [];
+    return SINCE.filter(({ engine, has }) => isOlder(version, engine) && has(subject.spec)).map(({ what, path, engine }) => {
+        const message = `Service ${subject.name} has ${what}, which engines know since ${engine}; the manager's is ${version} and leaves it out.`;
+        return warning("engine-too-old", message, placeOf(subject, ...path), "Update the engine, or take it out.");
+    });
+};
+function isOlder(version, than) {
+    const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
+    const [wantedMajor = 0, wantedMinor = 0] = than.split(".").map(Number);
+    return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+}
+const SERVICE_RULES = [
+    noNode,
+    someNodesOnly,
+    tooFewNodes,
+    tooMuch,
+    besideTheOld,
+    onHostNetwork,
+    singleWriter,
+    noHealthcheck,
+    goesOn,
+    shortMonitor,
+    olderThanAsked,
+];
+/** By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts); who is in the file too is told by its line already. */
+function portsInUse({ root }, plan, { takenPorts }) {
+    const inFile = new Set(plan.services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted.Name])));
+    const others = takenPorts.filter(({ service }) => !inFile.has(service));
+    return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
+        const other = others.find((each) => each.port === port && each.protocol === protocol && !(each.onHost && onHost));
+        if (port === 0 || other === undefined)
+            return [];
+        const own = other.stack === plan.stack;
+        const whose = own
+            ? "which the file has no more"
+            : other.stack === ""
+                ? "of no stack"
+                : `of the stack ${other.stack}`;
+        const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other.service} (${whose}) has already.`;
+        const fix = own
+            ? `Publish another port, or remove that service first: docker service rm ${other.service}`
+            : "Publish another port, or take it from the other service first.";
+        const service = (0,tree/* get */.Jt)(root, "services", name);
+        const place = ((0,tree/* get */.Jt)(service, "ports") ?? service ?? root).place;
+        return [error("port-in-use", message, place, fix)];
+    }));
+}
+/** Credentials that are known to end within hours, by their looks; none of it is ever repeated. */
+const SHORT_LIVED = [
+    { what: "a token of the job (GITHUB_TOKEN)", is: (_username, password) => password.startsWith("ghs_") },
+    {
+        what: "a token of Amazon ECR (12 hours)",
+        is: (username, _password, domain) => username === "AWS" && /\.dkr\.ecr\./.test(domain),
+    },
+    { what: "a Google access token (an hour)", is: (username) => username === "oauth2accesstoken" },
+    {
+        what: "a token of Azure's registry (hours)",
+        is: (username, _password, domain) => /^0{8}-(0{4}-){3}0{12}$/.test(username) && domain.endsWith(".azurecr.io"),
+    },
+];
+function shortLived(plan) {
+    const told = new Map();
+    for (const { wanted, auth } of (0,src_plan/* changed */.tD)(plan)) {
+        const domain = (0,reference/* parseImageReference */.o_)((0,json/* textAt */.$6)(wanted, "TaskTemplate", "ContainerSpec", "Image"))?.domain ?? "";
+        const { username, password } = credentialIn(auth);
+        const found = SHORT_LIVED.find(({ is }) => is(username, password, domain));
+        if (found !== undefined)
+            told.set(domain, found.what);
+    }
+    return [...told].map(([domain, what]) => warning("short-lived-credential", `What the swarm keeps for its pulls from ${domain} is ${what}: once it has ended, a task that moves to another node can't pull a private image.`, undefined, 'Give "pull-username" and "pull-password": a token that lives long and may only read.'));
+}
+/** What an X-Registry-Auth value holds. */
+function credentialIn(auth) {
+    let raw = {};
+    try {
+        raw = JSON.parse(Buffer.from(auth ?? "", "base64url").toString("utf8"));
+    }
+    catch {
+        // Docker sends an empty value where it has none.
+    }
+    return { username: (0,json/* textAt */.$6)(raw, "username"), password: (0,json/* textAt */.$6)(raw, "password") };
+}
+function quorum({ nodes }) {
+    const managers = nodes.filter(({ role }) => role === "manager");
+    const reachable = managers.filter(({ reachability }) => reachability === "reachable").length;
+    const needed = Math.floor(managers.length / 2) + 1;
+    if (managers.length < 2 || reachable > needed)
+        return [];
+    const message = `Of ${managers.length} managers ${reachable} can be reached, and the swarm needs ${needed}: ${reachable < needed ? "it has no quorum" : "with one more lost, nothing can be deployed or moved any more"}.`;
+    const fix = reachable < managers.length
+        ? "Bring the lost manager back, or take it out: docker node demote NODE"
+        : "Have three managers, which bear the loss of one, or only one.";
+    return [warning("manager-quorum", message, undefined, fix)];
+}
+
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(3079);
+;// CONCATENATED MODULE: ./src/prepare.ts
+
+
 
 
 
@@ -30280,9 +31161,9 @@ function refusal(reason, { root }) {
 
 /** Lets an earlier update come to rest, and decides what is to be done; refuses what can't work. */
 async function prepare(digest, found, deployment, session) {
-    await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_4__/* .refuseOlder */ .z)(deployment.inputs, found.survey, deployment.world);
+    await (0,commit_order/* refuseOlder */.z)(deployment.inputs, found.survey, deployment.world);
     const survey = await atRest(found.survey, deployment, session);
-    const images = survey === found.survey ? found.images : new _image_resolve_js__WEBPACK_IMPORTED_MODULE_6__/* .ImageLookup */ .Ur(session); // After a wait, what registries said is old.
+    const images = survey === found.survey ? found.images : new resolve/* ImageLookup */.Ur(session); // After a wait, what registries said is old.
     return await decide(digest, { survey, images }, deployment, session);
 }
 /** Resolves every image, and plans. Writes nothing anywhere. */
@@ -30291,50 +31172,55 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     const { voice } = world;
     const namingKey = namingKeyOf(survey, deployment.draft);
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
-    const rendered = (0,_begin_js__WEBPACK_IMPORTED_MODULE_2__/* .renderWith */ .hc)(digest, naming, deployment);
+    const rendered = (0,begin/* renderWith */.hc)(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
-    const images = await (0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_6__/* .resolveImages */ .Be)(rendered, lookup, survey.services, inputs.image.repository);
-    const stack = (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_15__/* .pinned */ .dp)(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .withoutDraftDigest */ .Us)((0,_stack_render_js__WEBPACK_IMPORTED_MODULE_15__/* .printed */ .zd)(stack)));
-    const told = new Set(deployment.draft.warnings.map(_errors_js__WEBPACK_IMPORTED_MODULE_5__/* .describe */ .q0));
-    const untold = rendered.warnings.filter((warning) => !told.has((0,_errors_js__WEBPACK_IMPORTED_MODULE_5__/* .describe */ .q0)(warning)));
+    const images = await (0,resolve/* resolveImages */.Be)(rendered, lookup, survey.services, inputs.image.repository);
+    const stack = (0,render/* pinned */.dp)(rendered, images.pins);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,src_changes/* withoutDraftDigest */.Us)((0,render/* printed */.zd)(stack)));
+    const told = new Set(deployment.draft.warnings.map(src_errors/* describe */.q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
     for (const warning of [...untold, ...images.warnings])
         voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
-    (0,_apply_js__WEBPACK_IMPORTED_MODULE_1__/* .refuseForeignConfigs */ .Qm)(objects, survey);
+    (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
     const { networks, prune } = inputs.stack;
+    const { ignoreFindings } = inputs;
+    const made = new Set([...networks, ...objects.map(({ name }) => name)]);
+    const missing = lacking(stack, survey, made, ignoreFindings);
     const request = {
         stack,
         objects,
         survey,
         images: images.answers,
         networks,
+        lacking: missing.names,
         prune,
         folder: sources.folder,
         dockerMajor,
     };
-    const plan = await (0,_planning_js__WEBPACK_IMPORTED_MODULE_8__/* .plan */ .e)(request, session, voice);
+    const plan = await (0,planning/* plan */.e)(request, session, voice);
     tellPlan({ plan, survey }, objects, deployment);
+    heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
     return { stack, survey, plan, objects, images };
 }
 /** What is there once nothing of an earlier update is in flight or paused. */
 async function atRest(survey, { inputs, world: { clock, voice } }, { swarm }) {
     const { timeoutMs } = inputs.rollout;
-    return await (0,_settle_js__WEBPACK_IMPORTED_MODULE_16__/* .settled */ .g)(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
+    return await (0,settle/* settled */.g)(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
 }
 /** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
 function tellPlan({ plan, survey }, objects, rollout) {
     const { inputs, world, facts } = rollout;
     const { voice } = world;
     const secrets = [...inputs.stack.secrets.values()];
-    const changes = (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .changesOf */ .fs)(plan, { survey, objects, secrets });
+    const changes = (0,src_changes/* changesOf */.fs)(plan, { survey, objects, secrets });
     facts.changes = changes;
-    facts.planDigest = (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .planDigest */ .Gb)(changes, inputs.image.build === undefined ? "" : facts.digest);
+    facts.planDigest = (0,src_changes/* planDigest */.Gb)(changes, inputs.image.build === undefined ? "" : facts.digest);
     facts.drift = driftOf(survey, rollout, secrets);
     facts.services = plan.services.map(plannedResult);
     voice.group("Plan");
-    for (const line of [...(0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .driftLines */ .$m)(facts.drift), ...(0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .planLines */ .HN)(changes, inputs.mode)])
+    for (const line of [...(0,report/* driftLines */.$m)(facts.drift), ...(0,report/* planLines */.HN)(changes, inputs.mode)])
         voice.say(line);
     refuseOther(rollout);
     if (inputs.mode !== "plan")
@@ -30344,21 +31230,21 @@ function tellPlan({ plan, survey }, objects, rollout) {
 /** What was done to the stack behind our back; nothing where no record tells what we had left. */
 function driftOf(survey, { inputs, world }, secrets) {
     const { name } = inputs.stack;
-    const [newest] = (0,_release_history_js__WEBPACK_IMPORTED_MODULE_10__/* .readHistory */ .c)((0,_release_record_js__WEBPACK_IMPORTED_MODULE_11__/* .recordsOf */ .M$)(survey.rawConfigs, name).slice(0, 1), world).releases;
-    return newest === undefined ? [] : (0,_release_drift_js__WEBPACK_IMPORTED_MODULE_9__/* .driftSince */ .S)(newest, name, survey, secrets);
+    const [newest] = (0,release_history/* readHistory */.c)((0,record/* recordsOf */.M$)(survey.rawConfigs, name).slice(0, 1), world).releases;
+    return newest === undefined ? [] : (0,drift/* driftSince */.S)(newest, name, survey, secrets);
 }
 /** Another plan than the one that somebody has approved. */
 function refuseOther({ inputs, facts }) {
     const { approvedPlan } = inputs.stack;
     if (approvedPlan === undefined)
         return;
-    const different = (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .differingParts */ .dl)(approvedPlan, facts.planDigest);
+    const different = (0,src_changes/* differingParts */.dl)(approvedPlan, facts.planDigest);
     if (different === undefined)
         return;
     const what = different.length === 0 ? "" : ` Different: ${different.join(", ")}.`;
     const message = `This is another plan than the one that "plan-digest" names.${what}`;
     const hint = "Nothing was changed. The log has the plan as it is now: plan and approve it again, with the same inputs in both jobs.";
-    throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .PreflightError */ .wG([{ message, hint }]);
+    throw new src_errors/* PreflightError */.wG([{ message, hint }]);
 }
 /**
  * The swarm's own key for the names of secrets, so that a name seen in a log says nothing about the value. The first deployment that
@@ -30366,50 +31252,59 @@ function refuseOther({ inputs, facts }) {
  * next time: one roll too many, nothing lost.
  */
 function namingKeyOf(survey, draft) {
-    const existing = survey.configs.find(({ name }) => name === _changes_js__WEBPACK_IMPORTED_MODULE_3__/* .NAMING_KEY */ .F2)?.bytes;
+    const existing = survey.configs.find(({ name }) => name === src_changes/* NAMING_KEY */.F2)?.bytes;
     if (existing !== undefined)
         return { bytes: existing, isNew: false };
     const isNew = draft.objects.some(({ kind }) => kind === "secret");
-    return { bytes: isNew ? (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.randomBytes)(32) : _begin_js__WEBPACK_IMPORTED_MODULE_2__/* .DRAFT_NAMES */ .fw.key, isNew };
+    return { bytes: isNew ? (0,external_node_crypto_.randomBytes)(32) : begin/* DRAFT_NAMES */.fw.key, isNew };
 }
 /** Two stacks may come to the same name: `a_b` with key `c`, and `a` with key `b_c`. */
 function takenByOthers(survey, stack) {
     const others = (objects) => new Set(objects
-        .filter((raw) => ![stack, ""].includes((0,_json_js__WEBPACK_IMPORTED_MODULE_18__/* .textAt */ .$6)(raw, "Spec", "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .STACK_LABEL */ .GF)))
-        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_18__/* .textAt */ .$6)(raw, "Spec", "Name")));
+        .filter((raw) => ![stack, ""].includes((0,json/* textAt */.$6)(raw, "Spec", "Labels", defaults/* STACK_LABEL */.GF)))
+        .map((raw) => (0,json/* textAt */.$6)(raw, "Spec", "Name")));
     const names = { config: others(survey.rawConfigs), secret: others(survey.rawSecrets) };
     return (kind, name) => names[kind].has(name);
 }
 function namingKeyObject(bytes) {
-    const labels = new Map([[_stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .MANAGED_LABEL */ .bS, "true"]]);
-    return { kind: "config", name: _changes_js__WEBPACK_IMPORTED_MODULE_3__/* .NAMING_KEY */ .F2, bytes, labels, templateDriver: undefined };
+    const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
+    return { kind: "config", name: src_changes/* NAMING_KEY */.F2, bytes, labels, templateDriver: undefined };
 }
 function plannedResult({ name, change, before, wanted }) {
     return {
         name,
         change,
-        imageBefore: (0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .imageOf */ .dT)(before?.spec),
-        imageSent: (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .withoutDraftDigest */ .Us)((0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .imageOf */ .dT)(wanted)),
-        imageAfter: (0,_changes_js__WEBPACK_IMPORTED_MODULE_3__/* .withoutDraftDigest */ .Us)((0,_report_js__WEBPACK_IMPORTED_MODULE_12__/* .imageOf */ .dT)(wanted ?? before?.spec)),
+        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
+        imageSent: (0,src_changes/* withoutDraftDigest */.Us)((0,report/* imageOf */.dT)(wanted)),
+        imageAfter: (0,src_changes/* withoutDraftDigest */.Us)((0,report/* imageOf */.dT)(wanted ?? before?.spec)),
         state: change,
         detail: "",
         durationMs: undefined,
     };
 }
+/** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
+function heed(findings, ignored, voice) {
+    const { errors, warnings, passed } = judged(findings, ignored);
+    for (const { problem } of passed)
+        voice.say(`Passed over, as "ignore-findings" says: ${(0,src_errors/* describe */.q0)(problem)}`);
+    warnings.forEach((warning) => voice.warn(warning));
+    if (errors.length > 0)
+        throw new src_errors/* PreflightError */.wG(errors);
+}
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
 function refusePaused(plan) {
-    const problems = (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .changed */ .tD)(plan).flatMap(({ before, sameTemplate }) => {
+    const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
         if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
             return [];
         const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
         return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
     });
     if (problems.length > 0)
-        throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .PreflightError */ .wG(problems);
+        throw new src_errors/* PreflightError */.wG(problems);
 }
 function objectLabels(object, { inputs, world }) {
     const labels = new Map(object.labels);
-    labels.set(_stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .STACK_LABEL */ .GF, inputs.stack.name);
+    labels.set(defaults/* STACK_LABEL */.GF, inputs.stack.name);
     const own = {
         stack: inputs.stack.name,
         key: object.key,
@@ -30418,25 +31313,25 @@ function objectLabels(object, { inputs, world }) {
         run: world.run.runUrl,
     };
     for (const [key, value] of Object.entries(own))
-        labels.set(`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_14__/* .LABEL_PREFIX */ .Ag}${key}`, value);
+        labels.set(`${defaults/* LABEL_PREFIX */.Ag}${key}`, value);
     return labels;
 }
 
 
 /***/ }),
 
-/***/ 2938:
+/***/ 5494:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   S: () => (/* binding */ driftSince)
 /* harmony export */ });
-/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9202);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
-/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3132);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(4582);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6672);
 
 
 
@@ -30468,7 +31363,7 @@ function driftSince(release, stack, survey, secrets) {
 
 /***/ }),
 
-/***/ 7857:
+/***/ 5205:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30476,14 +31371,14 @@ function driftSince(release, stack, survey, secrets) {
 /* harmony export */   L: () => (/* binding */ keepRelease),
 /* harmony export */   c: () => (/* binding */ readHistory)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6795);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4044);
-/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9859);
-/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4500);
-/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3132);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5867);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2707);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
+/* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8883);
+/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6776);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6672);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3079);
 
 
 
@@ -30615,7 +31510,7 @@ async function tidy({ release, survey, services, records }, { inputs, world }, {
 
 /***/ }),
 
-/***/ 4500:
+/***/ 6776:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30626,10 +31521,10 @@ async function tidy({ release, survey, services, records }, { inputs, world }, {
 /* harmony export */   dS: () => (/* binding */ encoded),
 /* harmony export */   oR: () => (/* binding */ joined)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(9321);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(5343);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1884);
-/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3132);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6939);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7856);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6672);
 
 
 
@@ -30742,7 +31637,7 @@ function texts(raw, key) {
 
 /***/ }),
 
-/***/ 3132:
+/***/ 6672:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30754,9 +31649,9 @@ function texts(raw, key) {
 /* harmony export */   l7: () => (/* binding */ releaseOf),
 /* harmony export */   tZ: () => (/* binding */ ownLabel)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9321);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(5343);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1884);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8301);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6939);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7856);
 
 
 
@@ -30834,7 +31729,7 @@ function ownLabel(raw, name) {
 
 /***/ }),
 
-/***/ 8685:
+/***/ 665:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30849,16 +31744,16 @@ function ownLabel(raw, name) {
 /* harmony export */   xS: () => (/* binding */ attemptLines),
 /* harmony export */   z: () => (/* binding */ summary)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(301);
-/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9202);
-/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(9587);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(4144);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2685);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7336);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4044);
-/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2938);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4005);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4582);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(3919);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3564);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(1601);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8028);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2464);
+/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5494);
 
 
 
@@ -31211,7 +32106,7 @@ function oneLine(text) {
 
 /***/ }),
 
-/***/ 3821:
+/***/ 473:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31220,13 +32115,13 @@ function oneLine(text) {
 /* harmony export */   n_: () => (/* binding */ ChangedMeanwhile),
 /* harmony export */   pJ: () => (/* binding */ exchangeSpec)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9321);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4044);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2880);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5749);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5867);
-/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6795);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2707);
 
 
 
@@ -31331,7 +32226,7 @@ function same(live, canonical, networkIds) {
 
 /***/ }),
 
-/***/ 49:
+/***/ 4848:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31344,31 +32239,31 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/carry-out.ts + 2 modules
-var carry_out = __nccwpck_require__(9816);
+var carry_out = __nccwpck_require__(476);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
-var publish = __nccwpck_require__(5870);
+var publish = __nccwpck_require__(5289);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(4144);
+var image_reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs = __nccwpck_require__(7336);
+var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/lock.ts
-var src_lock = __nccwpck_require__(9696);
+var src_lock = __nccwpck_require__(9188);
 // EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(4044);
+var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
-var begin = __nccwpck_require__(9859);
-// EXTERNAL MODULE: ./src/prepare.ts
-var prepare = __nccwpck_require__(2548);
+var begin = __nccwpck_require__(8883);
+// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
+var prepare = __nccwpck_require__(1131);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(2880);
+var spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(5343);
+var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/release/release.ts
-var release_release = __nccwpck_require__(3132);
+var release_release = __nccwpck_require__(6672);
 ;// CONCATENATED MODULE: ./src/release/going-back.ts
 
 
@@ -31450,19 +32345,19 @@ function gone({ kind, name }, release) {
 }
 
 // EXTERNAL MODULE: ./src/release/history.ts
-var release_history = __nccwpck_require__(7857);
+var release_history = __nccwpck_require__(5205);
 // EXTERNAL MODULE: ./src/release/record.ts
-var record = __nccwpck_require__(4500);
+var record = __nccwpck_require__(6776);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(8685);
+var report = __nccwpck_require__(665);
 // EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(7279);
+var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/restore.ts
-var restore = __nccwpck_require__(3821);
+var restore = __nccwpck_require__(473);
 // EXTERNAL MODULE: ./src/together.ts
-var together = __nccwpck_require__(5749);
+var together = __nccwpck_require__(2297);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/send-specs.ts
 
 
@@ -31717,7 +32612,7 @@ function againOf(release) {
 
 /***/ }),
 
-/***/ 9042:
+/***/ 6190:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31728,8 +32623,8 @@ function againOf(release) {
 /* harmony export */   jj: () => (/* binding */ endedByItself),
 /* harmony export */   o0: () => (/* binding */ samePlace)
 /* harmony export */ });
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2880);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(9321);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6188);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8301);
 
 
 
@@ -31891,7 +32786,7 @@ function states(open) {
 
 /***/ }),
 
-/***/ 8696:
+/***/ 6964:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31899,10 +32794,10 @@ function states(open) {
 /* harmony export */   K: () => (/* binding */ unsettledLines),
 /* harmony export */   g: () => (/* binding */ settled)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2685);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8953);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5867);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1601);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6533);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3079);
 
 
 
@@ -32009,7 +32904,7 @@ function stillInFlight(services, timeoutMs) {
 
 /***/ }),
 
-/***/ 2880:
+/***/ 6188:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32020,8 +32915,8 @@ function stillInFlight(services, timeoutMs) {
 /* harmony export */   c7: () => (/* binding */ engineDefault),
 /* harmony export */   tX: () => (/* binding */ differences)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9321);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8953);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8301);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6533);
 
 
 
@@ -32135,7 +33030,7 @@ function canonicalScalar(value, path, networkIds) {
 
 /***/ }),
 
-/***/ 5343:
+/***/ 6939:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32151,11 +33046,11 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony export */ });
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
-/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6424);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7158);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
+/* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4364);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6546);
 
 
 
@@ -32377,7 +33272,7 @@ function external(name, { key, value }) {
 
 /***/ }),
 
-/***/ 1884:
+/***/ 7856:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32389,11 +33284,11 @@ function external(name, { key, value }) {
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5343);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4383);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(792);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7158);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6939);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6546);
 
 
 
@@ -32503,7 +33398,7 @@ function setFormatVersion(root, dockerMajor) {
 
 /***/ }),
 
-/***/ 9391:
+/***/ 4291:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32704,7 +33599,7 @@ function editDistance(a, b, most) {
 
 /***/ }),
 
-/***/ 7436:
+/***/ 9424:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32731,7 +33626,7 @@ function cleanPath(folder, path) {
 
 /***/ }),
 
-/***/ 4383:
+/***/ 1619:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32739,7 +33634,7 @@ function cleanPath(folder, path) {
 /* harmony export */   e: () => (/* binding */ asText),
 /* harmony export */   r: () => (/* binding */ wholeNumber)
 /* harmony export */ });
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7158);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6546);
 
 /**
  * What docker's YAML (gopkg.in/yaml.v3) makes of a scalar without quotes. Docker itself reads the file we print; these are for the few
@@ -32809,7 +33704,7 @@ function date(text) {
 
 /***/ }),
 
-/***/ 792:
+/***/ 5052:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32820,8 +33715,8 @@ function date(text) {
 /* harmony export */   bd: () => (/* binding */ undefinedReferences),
 /* harmony export */   vz: () => (/* binding */ sourceOf)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
 
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
@@ -32896,7 +33791,7 @@ function volumesOf(service) {
 
 /***/ }),
 
-/***/ 1969:
+/***/ 4491:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32910,15 +33805,15 @@ __nccwpck_require__.d(__webpack_exports__, {
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/image/reference.ts
-var image_reference = __nccwpck_require__(4144);
+var image_reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(5343);
+var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(1884);
+var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
-var interpolate = __nccwpck_require__(9391);
+var interpolate = __nccwpck_require__(4291);
 ;// CONCATENATED MODULE: ./src/stack/engine-values.ts
 
 /** By the value's path below a service; `[]` is every item of a list, `*` every key. */
@@ -33117,13 +34012,13 @@ function subnet(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/paths.ts
-var paths = __nccwpck_require__(7436);
+var paths = __nccwpck_require__(9424);
 // EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(8953);
+var text_order = __nccwpck_require__(6533);
 // EXTERNAL MODULE: ./src/stack/readings.ts
-var readings = __nccwpck_require__(4383);
+var readings = __nccwpck_require__(1619);
 // EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(7158);
+var tree = __nccwpck_require__(6546);
 ;// CONCATENATED MODULE: ./src/stack/ports.ts
 
 
@@ -33189,7 +34084,7 @@ function rangeOf(text) {
 }
 
 // EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(792);
+var references = __nccwpck_require__(5052);
 ;// CONCATENATED MODULE: ./src/stack/volumes.ts
 
 /** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
@@ -33447,9 +34342,9 @@ function badSubnets(network, key) {
 }
 
 // EXTERNAL MODULE: ./src/stack/stack-file.ts
-var stack_file = __nccwpck_require__(1111);
+var stack_file = __nccwpck_require__(1891);
 // EXTERNAL MODULE: ./src/stack/template.ts
-var stack_template = __nccwpck_require__(6424);
+var stack_template = __nccwpck_require__(4364);
 ;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
 
 
@@ -34605,7 +35500,7 @@ function printed(stack, services) {
 
 /***/ }),
 
-/***/ 1111:
+/***/ 1891:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -34613,9 +35508,9 @@ function printed(stack, services) {
 /* harmony export */   S: () => (/* binding */ parseStackFile),
 /* harmony export */   m: () => (/* binding */ printStackFile)
 /* harmony export */ });
-/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8905);
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(840);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7158);
+/* harmony import */ var yaml__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8815);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
 
 
 
@@ -34927,7 +35822,7 @@ function yamlScalar(node, text) {
 
 /***/ }),
 
-/***/ 6424:
+/***/ 4364:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -34939,9 +35834,9 @@ function yamlScalar(node, text) {
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9391);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7158);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4291);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
 
 
 
@@ -35156,7 +36051,7 @@ function imagesOf(root) {
 
 /***/ }),
 
-/***/ 7158:
+/***/ 6546:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -35175,7 +36070,7 @@ function imagesOf(root) {
 /* harmony export */   og: () => (/* binding */ emptyScalar),
 /* harmony export */   pq: () => (/* binding */ mapping)
 /* harmony export */ });
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 
 function emptyScalar(place) {
     return { kind: "scalar", text: "", plain: true, tag: undefined, place, dollars: [] };
@@ -35249,7 +36144,7 @@ function clone(node) {
 
 /***/ }),
 
-/***/ 8953:
+/***/ 6533:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -35264,7 +36159,7 @@ function compareTexts(a, b) {
 
 /***/ }),
 
-/***/ 5749:
+/***/ 2297:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -35285,12 +36180,12 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 5867:
+/***/ 3079:
 /***/ ((__unused_webpack_module, __unused_webpack___webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(840);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7336);
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8028);
 
 
 
@@ -35299,7 +36194,7 @@ async function together(running) {
 
 /***/ }),
 
-/***/ 9538:
+/***/ 7318:
 /***/ ((module) => {
 
 module.exports = eval("require")("../build/Release/cpufeatures.node");
@@ -35307,7 +36202,7 @@ module.exports = eval("require")("../build/Release/cpufeatures.node");
 
 /***/ }),
 
-/***/ 9942:
+/***/ 490:
 /***/ ((module) => {
 
 module.exports = eval("require")("./crypto/build/Release/sshcrypto.node");
@@ -35523,19 +36418,19 @@ module.exports = require("zlib");
 
 /***/ }),
 
-/***/ 2215:
+/***/ 7349:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
-var YAMLMap = __nccwpck_require__(4628);
-var YAMLSeq = __nccwpck_require__(5145);
-var resolveBlockMap = __nccwpck_require__(3809);
-var resolveBlockSeq = __nccwpck_require__(5100);
-var resolveFlowCollection = __nccwpck_require__(3088);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
+var YAMLMap = __nccwpck_require__(4454);
+var YAMLSeq = __nccwpck_require__(2223);
+var resolveBlockMap = __nccwpck_require__(7103);
+var resolveBlockSeq = __nccwpck_require__(334);
+var resolveFlowCollection = __nccwpck_require__(3142);
 
 function resolveCollection(CN, ctx, token, onError, tagName, tag) {
     const coll = token.type === 'block-map'
@@ -35621,16 +36516,16 @@ exports.composeCollection = composeCollection;
 
 /***/ }),
 
-/***/ 6429:
+/***/ 3683:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Document = __nccwpck_require__(7927);
-var composeNode = __nccwpck_require__(9943);
-var resolveEnd = __nccwpck_require__(6202);
-var resolveProps = __nccwpck_require__(9877);
+var Document = __nccwpck_require__(3021);
+var composeNode = __nccwpck_require__(5937);
+var resolveEnd = __nccwpck_require__(7788);
+var resolveProps = __nccwpck_require__(4631);
 
 function composeDoc(options, directives, { offset, start, value, end }, onError) {
     const opts = Object.assign({ _directives: directives }, options);
@@ -35674,18 +36569,18 @@ exports.composeDoc = composeDoc;
 
 /***/ }),
 
-/***/ 9943:
+/***/ 5937:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(9051);
-var identity = __nccwpck_require__(3989);
-var composeCollection = __nccwpck_require__(2215);
-var composeScalar = __nccwpck_require__(7175);
-var resolveEnd = __nccwpck_require__(6202);
-var utilEmptyScalarPosition = __nccwpck_require__(4289);
+var Alias = __nccwpck_require__(4065);
+var identity = __nccwpck_require__(1127);
+var composeCollection = __nccwpck_require__(7349);
+var composeScalar = __nccwpck_require__(5413);
+var resolveEnd = __nccwpck_require__(7788);
+var utilEmptyScalarPosition = __nccwpck_require__(2599);
 
 const CN = { composeNode, composeEmptyNode };
 function composeNode(ctx, token, props, onError) {
@@ -35794,16 +36689,16 @@ exports.composeNode = composeNode;
 
 /***/ }),
 
-/***/ 7175:
+/***/ 5413:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
-var resolveBlockScalar = __nccwpck_require__(9179);
-var resolveFlowScalar = __nccwpck_require__(7532);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
+var resolveBlockScalar = __nccwpck_require__(8913);
+var resolveFlowScalar = __nccwpck_require__(6842);
 
 function composeScalar(ctx, token, tagToken, onError) {
     const { value, type, comment, range } = token.type === 'block-scalar'
@@ -35890,19 +36785,19 @@ exports.composeScalar = composeScalar;
 
 /***/ }),
 
-/***/ 8082:
+/***/ 9984:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var directives = __nccwpck_require__(156);
-var Document = __nccwpck_require__(7927);
-var errors = __nccwpck_require__(8718);
-var identity = __nccwpck_require__(3989);
-var composeDoc = __nccwpck_require__(6429);
-var resolveEnd = __nccwpck_require__(6202);
+var directives = __nccwpck_require__(1342);
+var Document = __nccwpck_require__(3021);
+var errors = __nccwpck_require__(1464);
+var identity = __nccwpck_require__(1127);
+var composeDoc = __nccwpck_require__(3683);
+var resolveEnd = __nccwpck_require__(7788);
 
 function getErrorPos(src) {
     if (typeof src === 'number')
@@ -36122,18 +37017,18 @@ exports.Composer = Composer;
 
 /***/ }),
 
-/***/ 3809:
+/***/ 7103:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Pair = __nccwpck_require__(1363);
-var YAMLMap = __nccwpck_require__(4628);
-var resolveProps = __nccwpck_require__(9877);
-var utilContainsNewline = __nccwpck_require__(589);
-var utilFlowIndentCheck = __nccwpck_require__(1161);
-var utilMapIncludes = __nccwpck_require__(4769);
+var Pair = __nccwpck_require__(7165);
+var YAMLMap = __nccwpck_require__(4454);
+var resolveProps = __nccwpck_require__(4631);
+var utilContainsNewline = __nccwpck_require__(9499);
+var utilFlowIndentCheck = __nccwpck_require__(4051);
+var utilMapIncludes = __nccwpck_require__(1187);
 
 const startColMsg = 'All mapping items must start at the same column';
 function resolveBlockMap({ composeNode, composeEmptyNode }, ctx, bm, onError, tag) {
@@ -36247,13 +37142,13 @@ exports.resolveBlockMap = resolveBlockMap;
 
 /***/ }),
 
-/***/ 9179:
+/***/ 8913:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
+var Scalar = __nccwpck_require__(3301);
 
 function resolveBlockScalar(ctx, scalar, onError) {
     const start = scalar.offset;
@@ -36455,15 +37350,15 @@ exports.resolveBlockScalar = resolveBlockScalar;
 
 /***/ }),
 
-/***/ 5100:
+/***/ 334:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var YAMLSeq = __nccwpck_require__(5145);
-var resolveProps = __nccwpck_require__(9877);
-var utilFlowIndentCheck = __nccwpck_require__(1161);
+var YAMLSeq = __nccwpck_require__(2223);
+var resolveProps = __nccwpck_require__(4631);
+var utilFlowIndentCheck = __nccwpck_require__(4051);
 
 function resolveBlockSeq({ composeNode, composeEmptyNode }, ctx, bs, onError, tag) {
     const NodeClass = tag?.nodeClass ?? YAMLSeq.YAMLSeq;
@@ -36514,7 +37409,7 @@ exports.resolveBlockSeq = resolveBlockSeq;
 
 /***/ }),
 
-/***/ 6202:
+/***/ 7788:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -36561,20 +37456,20 @@ exports.resolveEnd = resolveEnd;
 
 /***/ }),
 
-/***/ 3088:
+/***/ 3142:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var YAMLMap = __nccwpck_require__(4628);
-var YAMLSeq = __nccwpck_require__(5145);
-var resolveEnd = __nccwpck_require__(6202);
-var resolveProps = __nccwpck_require__(9877);
-var utilContainsNewline = __nccwpck_require__(589);
-var utilMapIncludes = __nccwpck_require__(4769);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var YAMLMap = __nccwpck_require__(4454);
+var YAMLSeq = __nccwpck_require__(2223);
+var resolveEnd = __nccwpck_require__(7788);
+var resolveProps = __nccwpck_require__(4631);
+var utilContainsNewline = __nccwpck_require__(9499);
+var utilMapIncludes = __nccwpck_require__(1187);
 
 const blockMsg = 'Block collections are not allowed within flow collections';
 const isBlock = (token) => token && (token.type === 'block-map' || token.type === 'block-seq');
@@ -36778,14 +37673,14 @@ exports.resolveFlowCollection = resolveFlowCollection;
 
 /***/ }),
 
-/***/ 7532:
+/***/ 6842:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var resolveEnd = __nccwpck_require__(6202);
+var Scalar = __nccwpck_require__(3301);
+var resolveEnd = __nccwpck_require__(7788);
 
 function resolveFlowScalar(scalar, strict, onError) {
     const { offset, type, source, end } = scalar;
@@ -37014,7 +37909,7 @@ exports.resolveFlowScalar = resolveFlowScalar;
 
 /***/ }),
 
-/***/ 9877:
+/***/ 4631:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37170,7 +38065,7 @@ exports.resolveProps = resolveProps;
 
 /***/ }),
 
-/***/ 589:
+/***/ 9499:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37214,7 +38109,7 @@ exports.containsNewline = containsNewline;
 
 /***/ }),
 
-/***/ 4289:
+/***/ 2599:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37250,13 +38145,13 @@ exports.emptyScalarPosition = emptyScalarPosition;
 
 /***/ }),
 
-/***/ 1161:
+/***/ 4051:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var utilContainsNewline = __nccwpck_require__(589);
+var utilContainsNewline = __nccwpck_require__(9499);
 
 function flowIndentCheck(indent, fc, onError) {
     if (fc?.type === 'flow-collection') {
@@ -37275,13 +38170,13 @@ exports.flowIndentCheck = flowIndentCheck;
 
 /***/ }),
 
-/***/ 4769:
+/***/ 1187:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
+var identity = __nccwpck_require__(1127);
 
 function mapIncludes(ctx, items, search) {
     const { uniqueKeys } = ctx.options;
@@ -37298,23 +38193,23 @@ exports.mapIncludes = mapIncludes;
 
 /***/ }),
 
-/***/ 7927:
+/***/ 3021:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(9051);
-var Collection = __nccwpck_require__(1347);
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var toJS = __nccwpck_require__(3953);
-var Schema = __nccwpck_require__(9922);
-var stringifyDocument = __nccwpck_require__(6203);
-var anchors = __nccwpck_require__(9010);
-var applyReviver = __nccwpck_require__(9067);
-var createNode = __nccwpck_require__(4466);
-var directives = __nccwpck_require__(156);
+var Alias = __nccwpck_require__(4065);
+var Collection = __nccwpck_require__(101);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var toJS = __nccwpck_require__(4043);
+var Schema = __nccwpck_require__(5840);
+var stringifyDocument = __nccwpck_require__(6829);
+var anchors = __nccwpck_require__(1596);
+var applyReviver = __nccwpck_require__(3661);
+var createNode = __nccwpck_require__(2404);
+var directives = __nccwpck_require__(1342);
 
 class Document {
     constructor(value, replacer, options) {
@@ -37643,14 +38538,14 @@ exports.Document = Document;
 
 /***/ }),
 
-/***/ 9010:
+/***/ 1596:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var visit = __nccwpck_require__(2130);
+var identity = __nccwpck_require__(1127);
+var visit = __nccwpck_require__(204);
 
 /**
  * Verify that the input string is a valid anchor.
@@ -37727,7 +38622,7 @@ exports.findNewAnchor = findNewAnchor;
 
 /***/ }),
 
-/***/ 9067:
+/***/ 3661:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -37792,15 +38687,15 @@ exports.applyReviver = applyReviver;
 
 /***/ }),
 
-/***/ 4466:
+/***/ 2404:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Alias = __nccwpck_require__(9051);
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
+var Alias = __nccwpck_require__(4065);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
 
 const defaultTagPrefix = 'tag:yaml.org,2002:';
 function findTagObject(value, tagName, tags) {
@@ -37890,14 +38785,14 @@ exports.createNode = createNode;
 
 /***/ }),
 
-/***/ 156:
+/***/ 1342:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var visit = __nccwpck_require__(2130);
+var identity = __nccwpck_require__(1127);
+var visit = __nccwpck_require__(204);
 
 const escapeChars = {
     '!': '%21',
@@ -38076,7 +38971,7 @@ exports.Directives = Directives;
 
 /***/ }),
 
-/***/ 8718:
+/***/ 1464:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -38146,29 +39041,29 @@ exports.prettifyError = prettifyError;
 
 /***/ }),
 
-/***/ 8905:
+/***/ 8815:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 var __webpack_unused_export__;
 
 
-var composer = __nccwpck_require__(8082);
-var Document = __nccwpck_require__(7927);
-var Schema = __nccwpck_require__(9922);
-var errors = __nccwpck_require__(8718);
-var Alias = __nccwpck_require__(9051);
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var Scalar = __nccwpck_require__(1987);
-var YAMLMap = __nccwpck_require__(4628);
-var YAMLSeq = __nccwpck_require__(5145);
-var cst = __nccwpck_require__(4975);
-var lexer = __nccwpck_require__(5463);
-var lineCounter = __nccwpck_require__(6222);
-var parser = __nccwpck_require__(5522);
-var publicApi = __nccwpck_require__(8721);
-var visit = __nccwpck_require__(2130);
+var composer = __nccwpck_require__(9984);
+var Document = __nccwpck_require__(3021);
+var Schema = __nccwpck_require__(5840);
+var errors = __nccwpck_require__(1464);
+var Alias = __nccwpck_require__(4065);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var Scalar = __nccwpck_require__(3301);
+var YAMLMap = __nccwpck_require__(4454);
+var YAMLSeq = __nccwpck_require__(2223);
+var cst = __nccwpck_require__(3461);
+var lexer = __nccwpck_require__(361);
+var lineCounter = __nccwpck_require__(6628);
+var parser = __nccwpck_require__(3456);
+var publicApi = __nccwpck_require__(4047);
+var visit = __nccwpck_require__(204);
 
 
 
@@ -38205,7 +39100,7 @@ __webpack_unused_export__ = visit.visitAsync;
 
 /***/ }),
 
-/***/ 1404:
+/***/ 7249:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
@@ -38232,17 +39127,17 @@ exports.warn = warn;
 
 /***/ }),
 
-/***/ 9051:
+/***/ 4065:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(9010);
-var visit = __nccwpck_require__(2130);
-var identity = __nccwpck_require__(3989);
-var Node = __nccwpck_require__(1867);
-var toJS = __nccwpck_require__(3953);
+var anchors = __nccwpck_require__(1596);
+var visit = __nccwpck_require__(204);
+var identity = __nccwpck_require__(1127);
+var Node = __nccwpck_require__(6673);
+var toJS = __nccwpck_require__(4043);
 
 class Alias extends Node.NodeBase {
     constructor(source) {
@@ -38360,15 +39255,15 @@ exports.Alias = Alias;
 
 /***/ }),
 
-/***/ 1347:
+/***/ 101:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(4466);
-var identity = __nccwpck_require__(3989);
-var Node = __nccwpck_require__(1867);
+var createNode = __nccwpck_require__(2404);
+var identity = __nccwpck_require__(1127);
+var Node = __nccwpck_require__(6673);
 
 function collectionFromPath(schema, path, value) {
     let v = value;
@@ -38519,15 +39414,15 @@ exports.isEmptyPath = isEmptyPath;
 
 /***/ }),
 
-/***/ 1867:
+/***/ 6673:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var applyReviver = __nccwpck_require__(9067);
-var identity = __nccwpck_require__(3989);
-var toJS = __nccwpck_require__(3953);
+var applyReviver = __nccwpck_require__(3661);
+var identity = __nccwpck_require__(1127);
+var toJS = __nccwpck_require__(4043);
 
 class NodeBase {
     constructor(type) {
@@ -38567,16 +39462,16 @@ exports.NodeBase = NodeBase;
 
 /***/ }),
 
-/***/ 1363:
+/***/ 7165:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(4466);
-var stringifyPair = __nccwpck_require__(738);
-var addPairToJSMap = __nccwpck_require__(3202);
-var identity = __nccwpck_require__(3989);
+var createNode = __nccwpck_require__(2404);
+var stringifyPair = __nccwpck_require__(9748);
+var addPairToJSMap = __nccwpck_require__(7104);
+var identity = __nccwpck_require__(1127);
 
 function createPair(key, value, ctx) {
     const k = createNode.createNode(key, undefined, ctx);
@@ -38614,15 +39509,15 @@ exports.createPair = createPair;
 
 /***/ }),
 
-/***/ 1987:
+/***/ 3301:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Node = __nccwpck_require__(1867);
-var toJS = __nccwpck_require__(3953);
+var identity = __nccwpck_require__(1127);
+var Node = __nccwpck_require__(6673);
+var toJS = __nccwpck_require__(4043);
 
 const isScalarValue = (value) => !value || (typeof value !== 'function' && typeof value !== 'object');
 class Scalar extends Node.NodeBase {
@@ -38649,18 +39544,18 @@ exports.isScalarValue = isScalarValue;
 
 /***/ }),
 
-/***/ 4628:
+/***/ 4454:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyCollection = __nccwpck_require__(4618);
-var addPairToJSMap = __nccwpck_require__(3202);
-var Collection = __nccwpck_require__(1347);
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var Scalar = __nccwpck_require__(1987);
+var stringifyCollection = __nccwpck_require__(1212);
+var addPairToJSMap = __nccwpck_require__(7104);
+var Collection = __nccwpck_require__(101);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var Scalar = __nccwpck_require__(3301);
 
 function findPair(items, key) {
     const k = identity.isScalar(key) ? key.value : key;
@@ -38804,18 +39699,18 @@ exports.findPair = findPair;
 
 /***/ }),
 
-/***/ 5145:
+/***/ 2223:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var createNode = __nccwpck_require__(4466);
-var stringifyCollection = __nccwpck_require__(4618);
-var Collection = __nccwpck_require__(1347);
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
-var toJS = __nccwpck_require__(3953);
+var createNode = __nccwpck_require__(2404);
+var stringifyCollection = __nccwpck_require__(1212);
+var Collection = __nccwpck_require__(101);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
+var toJS = __nccwpck_require__(4043);
 
 class YAMLSeq extends Collection.Collection {
     static get tagName() {
@@ -38927,17 +39822,17 @@ exports.YAMLSeq = YAMLSeq;
 
 /***/ }),
 
-/***/ 3202:
+/***/ 7104:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var log = __nccwpck_require__(1404);
-var merge = __nccwpck_require__(8534);
-var stringify = __nccwpck_require__(2014);
-var identity = __nccwpck_require__(3989);
-var toJS = __nccwpck_require__(3953);
+var log = __nccwpck_require__(7249);
+var merge = __nccwpck_require__(452);
+var stringify = __nccwpck_require__(2148);
+var identity = __nccwpck_require__(1127);
+var toJS = __nccwpck_require__(4043);
 
 function addPairToJSMap(ctx, map, { key, value }) {
     if (identity.isNode(key) && key.addToJSMap)
@@ -39000,7 +39895,7 @@ exports.addPairToJSMap = addPairToJSMap;
 
 /***/ }),
 
-/***/ 3989:
+/***/ 1127:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -39061,13 +39956,13 @@ exports.isSeq = isSeq;
 
 /***/ }),
 
-/***/ 3953:
+/***/ 4043:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
+var identity = __nccwpck_require__(1127);
 
 /**
  * Recursively convert any node or its contents to native JavaScript
@@ -39108,16 +40003,16 @@ exports.toJS = toJS;
 
 /***/ }),
 
-/***/ 3640:
+/***/ 110:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var resolveBlockScalar = __nccwpck_require__(9179);
-var resolveFlowScalar = __nccwpck_require__(7532);
-var errors = __nccwpck_require__(8718);
-var stringifyString = __nccwpck_require__(3591);
+var resolveBlockScalar = __nccwpck_require__(8913);
+var resolveFlowScalar = __nccwpck_require__(6842);
+var errors = __nccwpck_require__(1464);
+var stringifyString = __nccwpck_require__(3069);
 
 function resolveAsScalar(token, strict = true, onError) {
     if (token) {
@@ -39334,7 +40229,7 @@ exports.setScalarValue = setScalarValue;
 
 /***/ }),
 
-/***/ 4867:
+/***/ 1733:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -39405,7 +40300,7 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 2629:
+/***/ 7715:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -39512,15 +40407,15 @@ exports.visit = visit;
 
 /***/ }),
 
-/***/ 4975:
+/***/ 3461:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cstScalar = __nccwpck_require__(3640);
-var cstStringify = __nccwpck_require__(4867);
-var cstVisit = __nccwpck_require__(2629);
+var cstScalar = __nccwpck_require__(110);
+var cstStringify = __nccwpck_require__(1733);
+var cstVisit = __nccwpck_require__(7715);
 
 /** The byte order mark */
 const BOM = '\u{FEFF}';
@@ -39632,13 +40527,13 @@ exports.tokenType = tokenType;
 
 /***/ }),
 
-/***/ 5463:
+/***/ 361:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var cst = __nccwpck_require__(4975);
+var cst = __nccwpck_require__(3461);
 
 /*
 START -> stream
@@ -40363,7 +41258,7 @@ exports.Lexer = Lexer;
 
 /***/ }),
 
-/***/ 6222:
+/***/ 6628:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -40412,15 +41307,15 @@ exports.LineCounter = LineCounter;
 
 /***/ }),
 
-/***/ 5522:
+/***/ 3456:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_process = __nccwpck_require__(932);
-var cst = __nccwpck_require__(4975);
-var lexer = __nccwpck_require__(5463);
+var cst = __nccwpck_require__(3461);
+var lexer = __nccwpck_require__(361);
 
 function includesToken(list, type) {
     for (let i = 0; i < list.length; ++i)
@@ -41400,19 +42295,19 @@ exports.Parser = Parser;
 
 /***/ }),
 
-/***/ 8721:
+/***/ 4047:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var composer = __nccwpck_require__(8082);
-var Document = __nccwpck_require__(7927);
-var errors = __nccwpck_require__(8718);
-var log = __nccwpck_require__(1404);
-var identity = __nccwpck_require__(3989);
-var lineCounter = __nccwpck_require__(6222);
-var parser = __nccwpck_require__(5522);
+var composer = __nccwpck_require__(9984);
+var Document = __nccwpck_require__(3021);
+var errors = __nccwpck_require__(1464);
+var log = __nccwpck_require__(7249);
+var identity = __nccwpck_require__(1127);
+var lineCounter = __nccwpck_require__(6628);
+var parser = __nccwpck_require__(3456);
 
 function parseOptions(options) {
     const prettyErrors = options.prettyErrors !== false;
@@ -41515,17 +42410,17 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 9922:
+/***/ 5840:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var map = __nccwpck_require__(4169);
-var seq = __nccwpck_require__(2708);
-var string = __nccwpck_require__(6706);
-var tags = __nccwpck_require__(5108);
+var identity = __nccwpck_require__(1127);
+var map = __nccwpck_require__(7451);
+var seq = __nccwpck_require__(1706);
+var string = __nccwpck_require__(6464);
+var tags = __nccwpck_require__(18);
 
 const sortMapEntriesByKey = (a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 class Schema {
@@ -41562,14 +42457,14 @@ exports.Schema = Schema;
 
 /***/ }),
 
-/***/ 4169:
+/***/ 7451:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var YAMLMap = __nccwpck_require__(4628);
+var identity = __nccwpck_require__(1127);
+var YAMLMap = __nccwpck_require__(4454);
 
 const map = {
     collection: 'map',
@@ -41589,13 +42484,13 @@ exports.map = map;
 
 /***/ }),
 
-/***/ 1654:
+/***/ 3632:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
+var Scalar = __nccwpck_require__(3301);
 
 const nullTag = {
     identify: value => value == null,
@@ -41614,14 +42509,14 @@ exports.nullTag = nullTag;
 
 /***/ }),
 
-/***/ 2708:
+/***/ 1706:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var YAMLSeq = __nccwpck_require__(5145);
+var identity = __nccwpck_require__(1127);
+var YAMLSeq = __nccwpck_require__(2223);
 
 const seq = {
     collection: 'seq',
@@ -41641,13 +42536,13 @@ exports.seq = seq;
 
 /***/ }),
 
-/***/ 6706:
+/***/ 6464:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyString = __nccwpck_require__(3591);
+var stringifyString = __nccwpck_require__(3069);
 
 const string = {
     identify: value => typeof value === 'string',
@@ -41665,13 +42560,13 @@ exports.string = string;
 
 /***/ }),
 
-/***/ 8777:
+/***/ 3959:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
+var Scalar = __nccwpck_require__(3301);
 
 const boolTag = {
     identify: value => typeof value === 'boolean',
@@ -41694,14 +42589,14 @@ exports.boolTag = boolTag;
 
 /***/ }),
 
-/***/ 5359:
+/***/ 8405:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var stringifyNumber = __nccwpck_require__(5767);
+var Scalar = __nccwpck_require__(3301);
+var stringifyNumber = __nccwpck_require__(8689);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -41749,13 +42644,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 2336:
+/***/ 9874:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(5767);
+var stringifyNumber = __nccwpck_require__(8689);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 const intResolve = (str, offset, radix, { intAsBigInt }) => (intAsBigInt ? BigInt(str) : parseInt(str.substring(offset), radix));
@@ -41799,19 +42694,19 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 4230:
+/***/ 896:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(4169);
-var _null = __nccwpck_require__(1654);
-var seq = __nccwpck_require__(2708);
-var string = __nccwpck_require__(6706);
-var bool = __nccwpck_require__(8777);
-var float = __nccwpck_require__(5359);
-var int = __nccwpck_require__(2336);
+var map = __nccwpck_require__(7451);
+var _null = __nccwpck_require__(3632);
+var seq = __nccwpck_require__(1706);
+var string = __nccwpck_require__(6464);
+var bool = __nccwpck_require__(3959);
+var float = __nccwpck_require__(8405);
+var int = __nccwpck_require__(9874);
 
 const schema = [
     map.map,
@@ -41832,15 +42727,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 6145:
+/***/ 3559:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var map = __nccwpck_require__(4169);
-var seq = __nccwpck_require__(2708);
+var Scalar = __nccwpck_require__(3301);
+var map = __nccwpck_require__(7451);
+var seq = __nccwpck_require__(1706);
 
 function intIdentify(value) {
     return typeof value === 'bigint' || Number.isInteger(value);
@@ -41904,28 +42799,28 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 5108:
+/***/ 18:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(4169);
-var _null = __nccwpck_require__(1654);
-var seq = __nccwpck_require__(2708);
-var string = __nccwpck_require__(6706);
-var bool = __nccwpck_require__(8777);
-var float = __nccwpck_require__(5359);
-var int = __nccwpck_require__(2336);
-var schema = __nccwpck_require__(4230);
-var schema$1 = __nccwpck_require__(6145);
-var binary = __nccwpck_require__(1717);
-var merge = __nccwpck_require__(8534);
-var omap = __nccwpck_require__(9465);
-var pairs = __nccwpck_require__(8635);
-var schema$2 = __nccwpck_require__(3879);
-var set = __nccwpck_require__(9542);
-var timestamp = __nccwpck_require__(5222);
+var map = __nccwpck_require__(7451);
+var _null = __nccwpck_require__(3632);
+var seq = __nccwpck_require__(1706);
+var string = __nccwpck_require__(6464);
+var bool = __nccwpck_require__(3959);
+var float = __nccwpck_require__(8405);
+var int = __nccwpck_require__(9874);
+var schema = __nccwpck_require__(896);
+var schema$1 = __nccwpck_require__(3559);
+var binary = __nccwpck_require__(6083);
+var merge = __nccwpck_require__(452);
+var omap = __nccwpck_require__(303);
+var pairs = __nccwpck_require__(8385);
+var schema$2 = __nccwpck_require__(5913);
+var set = __nccwpck_require__(1528);
+var timestamp = __nccwpck_require__(6752);
 
 const schemas = new Map([
     ['core', schema.schema],
@@ -42011,15 +42906,15 @@ exports.getTags = getTags;
 
 /***/ }),
 
-/***/ 1717:
+/***/ 6083:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
 var node_buffer = __nccwpck_require__(181);
-var Scalar = __nccwpck_require__(1987);
-var stringifyString = __nccwpck_require__(3591);
+var Scalar = __nccwpck_require__(3301);
+var stringifyString = __nccwpck_require__(3069);
 
 const binary = {
     identify: value => value instanceof Uint8Array, // Buffer inherits from Uint8Array
@@ -42089,13 +42984,13 @@ exports.binary = binary;
 
 /***/ }),
 
-/***/ 5760:
+/***/ 8398:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
+var Scalar = __nccwpck_require__(3301);
 
 function boolStringify({ value, source }, ctx) {
     const boolObj = value ? trueTag : falseTag;
@@ -42126,14 +43021,14 @@ exports.trueTag = trueTag;
 
 /***/ }),
 
-/***/ 1328:
+/***/ 5782:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var stringifyNumber = __nccwpck_require__(5767);
+var Scalar = __nccwpck_require__(3301);
+var stringifyNumber = __nccwpck_require__(8689);
 
 const floatNaN = {
     identify: value => typeof value === 'number',
@@ -42184,13 +43079,13 @@ exports.floatNaN = floatNaN;
 
 /***/ }),
 
-/***/ 1135:
+/***/ 873:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(5767);
+var stringifyNumber = __nccwpck_require__(8689);
 
 const intIdentify = (value) => typeof value === 'bigint' || Number.isInteger(value);
 function intResolve(str, offset, radix, { intAsBigInt }) {
@@ -42268,14 +43163,14 @@ exports.intOct = intOct;
 
 /***/ }),
 
-/***/ 8534:
+/***/ 452:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
 
 // If the value associated with a merge key is a single mapping node, each of
 // its key/value pairs is inserted into the current mapping, unless the key
@@ -42347,17 +43242,17 @@ exports.merge = merge;
 
 /***/ }),
 
-/***/ 9465:
+/***/ 303:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var toJS = __nccwpck_require__(3953);
-var YAMLMap = __nccwpck_require__(4628);
-var YAMLSeq = __nccwpck_require__(5145);
-var pairs = __nccwpck_require__(8635);
+var identity = __nccwpck_require__(1127);
+var toJS = __nccwpck_require__(4043);
+var YAMLMap = __nccwpck_require__(4454);
+var YAMLSeq = __nccwpck_require__(2223);
+var pairs = __nccwpck_require__(8385);
 
 class YAMLOMap extends YAMLSeq.YAMLSeq {
     constructor() {
@@ -42432,16 +43327,16 @@ exports.omap = omap;
 
 /***/ }),
 
-/***/ 8635:
+/***/ 8385:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var Scalar = __nccwpck_require__(1987);
-var YAMLSeq = __nccwpck_require__(5145);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var Scalar = __nccwpck_require__(3301);
+var YAMLSeq = __nccwpck_require__(2223);
 
 function resolvePairs(seq, onError) {
     if (identity.isSeq(seq)) {
@@ -42522,25 +43417,25 @@ exports.resolvePairs = resolvePairs;
 
 /***/ }),
 
-/***/ 3879:
+/***/ 5913:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var map = __nccwpck_require__(4169);
-var _null = __nccwpck_require__(1654);
-var seq = __nccwpck_require__(2708);
-var string = __nccwpck_require__(6706);
-var binary = __nccwpck_require__(1717);
-var bool = __nccwpck_require__(5760);
-var float = __nccwpck_require__(1328);
-var int = __nccwpck_require__(1135);
-var merge = __nccwpck_require__(8534);
-var omap = __nccwpck_require__(9465);
-var pairs = __nccwpck_require__(8635);
-var set = __nccwpck_require__(9542);
-var timestamp = __nccwpck_require__(5222);
+var map = __nccwpck_require__(7451);
+var _null = __nccwpck_require__(3632);
+var seq = __nccwpck_require__(1706);
+var string = __nccwpck_require__(6464);
+var binary = __nccwpck_require__(6083);
+var bool = __nccwpck_require__(8398);
+var float = __nccwpck_require__(5782);
+var int = __nccwpck_require__(873);
+var merge = __nccwpck_require__(452);
+var omap = __nccwpck_require__(303);
+var pairs = __nccwpck_require__(8385);
+var set = __nccwpck_require__(1528);
+var timestamp = __nccwpck_require__(6752);
 
 const schema = [
     map.map,
@@ -42571,15 +43466,15 @@ exports.schema = schema;
 
 /***/ }),
 
-/***/ 9542:
+/***/ 1528:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Pair = __nccwpck_require__(1363);
-var YAMLMap = __nccwpck_require__(4628);
+var identity = __nccwpck_require__(1127);
+var Pair = __nccwpck_require__(7165);
+var YAMLMap = __nccwpck_require__(4454);
 
 class YAMLSet extends YAMLMap.YAMLMap {
     constructor(schema) {
@@ -42675,13 +43570,13 @@ exports.set = set;
 
 /***/ }),
 
-/***/ 5222:
+/***/ 6752:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var stringifyNumber = __nccwpck_require__(5767);
+var stringifyNumber = __nccwpck_require__(8689);
 
 /** Internal types handle bigint as number, because TS can't figure it out. */
 function parseSexagesimal(str, asBigInt) {
@@ -42788,7 +43683,7 @@ exports.timestamp = timestamp;
 
 /***/ }),
 
-/***/ 117:
+/***/ 4475:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -42947,16 +43842,16 @@ exports.foldFlowLines = foldFlowLines;
 
 /***/ }),
 
-/***/ 2014:
+/***/ 2148:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var anchors = __nccwpck_require__(9010);
-var identity = __nccwpck_require__(3989);
-var stringifyComment = __nccwpck_require__(7001);
-var stringifyString = __nccwpck_require__(3591);
+var anchors = __nccwpck_require__(1596);
+var identity = __nccwpck_require__(1127);
+var stringifyComment = __nccwpck_require__(9799);
+var stringifyString = __nccwpck_require__(3069);
 
 function createStringifyContext(doc, options) {
     const opt = Object.assign({
@@ -43087,15 +43982,15 @@ exports.stringify = stringify;
 
 /***/ }),
 
-/***/ 4618:
+/***/ 1212:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var stringify = __nccwpck_require__(2014);
-var stringifyComment = __nccwpck_require__(7001);
+var identity = __nccwpck_require__(1127);
+var stringify = __nccwpck_require__(2148);
+var stringifyComment = __nccwpck_require__(9799);
 
 function stringifyCollection(collection, ctx, options) {
     const flow = ctx.inFlow ?? collection.flow;
@@ -43250,7 +44145,7 @@ exports.stringifyCollection = stringifyCollection;
 
 /***/ }),
 
-/***/ 7001:
+/***/ 9799:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -43282,15 +44177,15 @@ exports.stringifyComment = stringifyComment;
 
 /***/ }),
 
-/***/ 6203:
+/***/ 6829:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var stringify = __nccwpck_require__(2014);
-var stringifyComment = __nccwpck_require__(7001);
+var identity = __nccwpck_require__(1127);
+var stringify = __nccwpck_require__(2148);
+var stringifyComment = __nccwpck_require__(9799);
 
 function stringifyDocument(doc, options) {
     const lines = [];
@@ -43377,7 +44272,7 @@ exports.stringifyDocument = stringifyDocument;
 
 /***/ }),
 
-/***/ 5767:
+/***/ 8689:
 /***/ ((__unused_webpack_module, exports) => {
 
 "use strict";
@@ -43412,16 +44307,16 @@ exports.stringifyNumber = stringifyNumber;
 
 /***/ }),
 
-/***/ 738:
+/***/ 9748:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
-var Scalar = __nccwpck_require__(1987);
-var stringify = __nccwpck_require__(2014);
-var stringifyComment = __nccwpck_require__(7001);
+var identity = __nccwpck_require__(1127);
+var Scalar = __nccwpck_require__(3301);
+var stringify = __nccwpck_require__(2148);
+var stringifyComment = __nccwpck_require__(9799);
 
 function stringifyPair({ key, value }, ctx, onComment, onChompKeep) {
     const { allNullValues, doc, indent, indentStep, options: { commentString, indentSeq, simpleKeys } } = ctx;
@@ -43572,14 +44467,14 @@ exports.stringifyPair = stringifyPair;
 
 /***/ }),
 
-/***/ 3591:
+/***/ 3069:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var Scalar = __nccwpck_require__(1987);
-var foldFlowLines = __nccwpck_require__(117);
+var Scalar = __nccwpck_require__(3301);
+var foldFlowLines = __nccwpck_require__(4475);
 
 const getFoldOptions = (ctx, isBlock) => ({
     indentAtStart: isBlock ? ctx.indent.length : ctx.indentAtStart,
@@ -43918,13 +44813,13 @@ exports.stringifyString = stringifyString;
 
 /***/ }),
 
-/***/ 2130:
+/***/ 204:
 /***/ ((__unused_webpack_module, exports, __nccwpck_require__) => {
 
 "use strict";
 
 
-var identity = __nccwpck_require__(3989);
+var identity = __nccwpck_require__(1127);
 
 const BREAK = Symbol('break visit');
 const SKIP = Symbol('skip children');
@@ -44162,7 +45057,7 @@ exports.visitAsync = visitAsync;
 
 /***/ }),
 
-/***/ 3968:
+/***/ 8342:
 /***/ ((module) => {
 
 "use strict";
@@ -44287,16 +45182,16 @@ var external_node_fs_ = __nccwpck_require__(3024);
 // EXTERNAL MODULE: external "node:path"
 var external_node_path_ = __nccwpck_require__(6760);
 // EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(840);
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
-var inputs_inputs = __nccwpck_require__(7336);
+var inputs_inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/inputs/key-values.ts
-var key_values = __nccwpck_require__(3233);
+var key_values = __nccwpck_require__(829);
 // EXTERNAL MODULE: external "node:os"
 var external_node_os_ = __nccwpck_require__(8161);
 ;// CONCATENATED MODULE: external "os"
 const external_os_namespaceObject = require("os");
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/utils.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/utils.js
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
 /**
@@ -44332,7 +45227,7 @@ function utils_toCommandProperties(annotationProperties) {
     };
 }
 //# sourceMappingURL=utils.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/command.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/command.js
 
 
 /**
@@ -44428,7 +45323,7 @@ function escapeProperty(s) {
 var external_crypto_ = __nccwpck_require__(6982);
 // EXTERNAL MODULE: external "fs"
 var external_fs_ = __nccwpck_require__(9896);
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/file-command.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/file-command.js
 // For internal use, subject to change.
 // We use any as a valid input type
 /* eslint-disable @typescript-eslint/no-explicit-any */
@@ -44471,7 +45366,7 @@ var external_http_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_
 // EXTERNAL MODULE: external "https"
 var external_https_ = __nccwpck_require__(5692);
 var external_https_namespaceObject = /*#__PURE__*/__nccwpck_require__.t(external_https_, 2);
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/proxy.js
+;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/proxy.js
 function getProxyUrl(reqUrl) {
     const usingSsl = reqUrl.protocol === 'https:';
     if (checkBypass(reqUrl)) {
@@ -44562,8 +45457,8 @@ class DecodedURL extends URL {
     }
 }
 //# sourceMappingURL=proxy.js.map
-// EXTERNAL MODULE: ../../../work/main/node_modules/tunnel/index.js
-var tunnel = __nccwpck_require__(9140);
+// EXTERNAL MODULE: ./node_modules/tunnel/index.js
+var tunnel = __nccwpck_require__(770);
 ;// CONCATENATED MODULE: ./src/io/undici.ts
 /**
  * Stands in for the package `undici` in the bundle (tsconfig.json, "paths"). Only the proxy support for `fetch` in
@@ -44573,7 +45468,7 @@ function ProxyAgent() {
     throw new Error("This action does not use fetch: undici is not part of it.");
 }
 
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/index.js
+;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/index.js
 /* eslint-disable @typescript-eslint/no-explicit-any */
 var __awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
@@ -45270,7 +46165,7 @@ class lib_HttpClient {
 }
 const lowercaseKeys = (obj) => Object.keys(obj).reduce((c, k) => ((c[k.toLowerCase()] = obj[k]), c), {});
 //# sourceMappingURL=index.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/http-client/lib/auth.js
+;// CONCATENATED MODULE: ./node_modules/@actions/http-client/lib/auth.js
 var auth_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -45346,7 +46241,7 @@ class PersonalAccessTokenCredentialHandler {
     }
 }
 //# sourceMappingURL=auth.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/oidc-utils.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/oidc-utils.js
 var oidc_utils_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -45420,7 +46315,7 @@ class oidc_utils_OidcClient {
     }
 }
 //# sourceMappingURL=oidc-utils.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/summary.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/summary.js
 var summary_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -45701,7 +46596,7 @@ const _summary = new Summary();
 const markdownSummary = (/* unused pure expression or super */ null && (_summary));
 const summary = (/* unused pure expression or super */ null && (_summary));
 //# sourceMappingURL=summary.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/path-utils.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/path-utils.js
 
 /**
  * toPosixPath converts the given path to the posix form. On Windows, \\ will be
@@ -45743,7 +46638,7 @@ var external_events_ = __nccwpck_require__(4434);
 var external_child_process_ = __nccwpck_require__(5317);
 // EXTERNAL MODULE: external "assert"
 var external_assert_ = __nccwpck_require__(2613);
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io-util.js
+;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io-util.js
 var io_util_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -45923,7 +46818,7 @@ function getCmdPath() {
     return (_a = process.env['COMSPEC']) !== null && _a !== void 0 ? _a : `cmd.exe`;
 }
 //# sourceMappingURL=io-util.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/io/lib/io.js
+;// CONCATENATED MODULE: ./node_modules/@actions/io/lib/io.js
 var io_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -46197,7 +47092,7 @@ function io_copyFile(srcFile, destFile, force) {
 //# sourceMappingURL=io.js.map
 ;// CONCATENATED MODULE: external "timers"
 const external_timers_namespaceObject = require("timers");
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/toolrunner.js
+;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/toolrunner.js
 var toolrunner_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -46785,7 +47680,7 @@ class ExecState extends external_events_.EventEmitter {
     }
 }
 //# sourceMappingURL=toolrunner.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/exec/lib/exec.js
+;// CONCATENATED MODULE: ./node_modules/@actions/exec/lib/exec.js
 var exec_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -46865,7 +47760,7 @@ function getExecOutput(commandLine, args, options) {
     });
 }
 //# sourceMappingURL=exec.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/platform.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/platform.js
 var platform_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -46930,7 +47825,7 @@ function getDetails() {
     });
 }
 //# sourceMappingURL=platform.js.map
-;// CONCATENATED MODULE: ../../../work/main/node_modules/@actions/core/lib/core.js
+;// CONCATENATED MODULE: ./node_modules/@actions/core/lib/core.js
 var core_awaiter = (undefined && undefined.__awaiter) || function (thisArg, _arguments, P, generator) {
     function adopt(value) { return value instanceof P ? value : new P(function (resolve) { resolve(value); }); }
     return new (P || (P = Promise))(function (resolve, reject) {
@@ -47249,7 +48144,7 @@ function getIDToken(aud) {
 
 //# sourceMappingURL=core.js.map
 // EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(9587);
+var foreign_text = __nccwpck_require__(3919);
 ;// CONCATENATED MODULE: ./src/io/actions.ts
 
 
@@ -47415,7 +48310,7 @@ function harmless(line) {
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(5867);
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/io/clock.ts
 
 
@@ -47442,15 +48337,15 @@ function runnersClock(signal) {
 }
 
 // EXTERNAL MODULE: ./src/io/docker.ts
-var io_docker = __nccwpck_require__(4442);
+var io_docker = __nccwpck_require__(1870);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
-var docker_config = __nccwpck_require__(8517);
+var docker_config = __nccwpck_require__(3753);
 // EXTERNAL MODULE: external "node:http"
 var external_node_http_ = __nccwpck_require__(7067);
 // EXTERNAL MODULE: external "node:https"
 var external_node_https_ = __nccwpck_require__(4708);
 // EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(9321);
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: external "node:child_process"
 var external_node_child_process_ = __nccwpck_require__(1421);
 ;// CONCATENATED MODULE: ./src/io/clone.ts
@@ -47680,11 +48575,11 @@ function removeFolder(path) {
 }
 
 // EXTERNAL MODULE: ./src/io/session.ts + 8 modules
-var session = __nccwpck_require__(4335);
+var session = __nccwpck_require__(4528);
 // EXTERNAL MODULE: ./src/lock.ts
-var lock = __nccwpck_require__(9696);
+var lock = __nccwpck_require__(9188);
 // EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(8685);
+var report = __nccwpck_require__(665);
 ;// CONCATENATED MODULE: ./src/pull-request.ts
 
 
@@ -47839,10 +48734,10 @@ function stopper() {
 /** The largest rooms are entered when they are needed: reading them takes longer than all else that a refused input costs. */
 async function storyOf(mode) {
     if (mode === "plan")
-        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 1747))).planOnly;
+        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4431))).planOnly;
     if (mode === "rollback")
-        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 49))).rollback;
-    return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7268))).deploy;
+        return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4848))).rollback;
+    return (await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 9880))).deploy;
 }
 /** What can't be removed now is left to the post step, and changes nothing about the deployment. */
 function discard(folder, runner) {
@@ -47866,9 +48761,9 @@ function maskSecrets(runner) {
 /** Here, too, what is large is read late. */
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
-    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6962));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4335));
-    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4406));
+    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6615));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4528));
+    const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
     const { target } = inputs;
     const route = target?.kind === "ssh" ? { kind: "ssh", login: prepareLogin(target) } : target;
     const own = (0,external_node_path_.join)(folder, "docker");

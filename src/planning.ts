@@ -18,6 +18,8 @@ export interface PlanningRequest {
   readonly images: ReadonlyMap<string, ImageAnswer>;
   /** Networks that must exist. */
   readonly networks: readonly string[];
+  /** What the file takes for granted and the swarm lacks, which is told elsewhere: names. Docker is not to stumble over it here. */
+  readonly lacking: Needs;
   readonly prune: boolean;
   readonly folder: string;
   readonly dockerMajor: number;
@@ -35,12 +37,14 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     configs: missing("config", survey.configs),
     secrets: missing("secret", survey.secrets),
   };
+  const { lacking } = request;
+  const usable = survey.networks.filter(({ Name }) => !lacking.networks.some((name) => name === Name));
   const stage: Stage = {
-    survey,
+    survey: { ...survey, networks: usable },
     images: request.images,
-    networks: futures(needs.networks),
-    configs: futures(needs.configs),
-    secrets: futures(needs.secrets),
+    networks: futures([...needs.networks, ...lacking.networks]),
+    configs: futures([...needs.configs, ...lacking.configs]),
+    secrets: futures([...needs.secrets, ...lacking.secrets]),
   };
   const writes = await session.rehearse(stage, async (docker) => {
     const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags: IN_EARNEST };
@@ -93,7 +97,16 @@ function assumed({ root }: RenderedStack): Stage {
   const info = { Swarm: { LocalNodeState: "active", ControlAvailable: true } };
   const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
   return {
-    survey: { info, ...nothing, services: [], tasks: [], configs: [], secrets: [] },
+    survey: {
+      info,
+      ...nothing,
+      services: [],
+      tasks: [],
+      configs: [],
+      secrets: [],
+      nodes: [],
+      takenPorts: [],
+    },
     images: new Map(),
     networks: futures(named("networks")),
     configs: futures(named("configs")),

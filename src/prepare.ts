@@ -4,6 +4,7 @@ import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } f
 import { NAMING_KEY, changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
 import { refuseOlder } from "./commit-order.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
+import { type FindingId } from "./findings.ts";
 import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
@@ -16,8 +17,9 @@ import { type VersionedObject } from "./stack/configs.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack, pinned, printed } from "./stack/render.ts";
 import { settled } from "./settle.ts";
+import { type Finding, judged, lacking, preflight } from "./preflight.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
-import { type Session } from "./world.ts";
+import { type Session, type Voice } from "./world.ts";
 
 /** What was asked for as soon as there was a connection. */
 export interface Found {
@@ -75,18 +77,23 @@ export async function decide(
   const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
   refuseForeignConfigs(objects, survey);
   const { networks, prune } = inputs.stack;
+  const { ignoreFindings } = inputs;
+  const made = new Set([...networks, ...objects.map(({ name }) => name)]);
+  const missing = lacking(stack, survey, made, ignoreFindings);
   const request = {
     stack,
     objects,
     survey,
     images: images.answers,
     networks,
+    lacking: missing.names,
     prune,
     folder: sources.folder,
     dockerMajor,
   };
   const plan = await makePlan(request, session, voice);
   tellPlan({ plan, survey }, objects, deployment);
+  heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
   return { stack, survey, plan, objects, images };
 }
 
@@ -177,6 +184,14 @@ function plannedResult({ name, change, before, wanted }: PlannedService): Servic
     detail: "",
     durationMs: undefined,
   };
+}
+
+/** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
+function heed(findings: readonly Finding[], ignored: ReadonlySet<FindingId>, voice: Voice): void {
+  const { errors, warnings, passed } = judged(findings, ignored);
+  for (const { problem } of passed) voice.say(`Passed over, as "ignore-findings" says: ${describe(problem)}`);
+  warnings.forEach((warning) => voice.warn(warning));
+  if (errors.length > 0) throw new PreflightError(errors);
 }
 
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */

@@ -58,6 +58,41 @@ export interface Node {
   readonly availability: string;
   /** When it last registered, went, was changed, or got a network; RFC 3339, by the manager's clock. */
   readonly updatedAt: string;
+  readonly hostname: string;
+  /** `manager` or `worker`. */
+  readonly role: string;
+  /** Of a manager: `reachable`, `unreachable` or `unknown`; empty for a worker. */
+  readonly reachability: string;
+  /** As the managers see it. */
+  readonly address: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly engineLabels: Readonly<Record<string, string>>;
+  /** In the node's own words, for instance `linux` and `x86_64`. */
+  readonly os: string;
+  readonly architecture: string;
+  /** All that it has, whether reserved or not. */
+  readonly resources: Resources;
+  /** Drivers of volumes, a plugin with its tag. */
+  readonly volumeDrivers: readonly string[];
+}
+
+/** What a node has or a task reserves; 0 is nothing. */
+export interface Resources {
+  /** Billionths of a CPU. */
+  readonly nanoCpus: number;
+  readonly memoryBytes: number;
+}
+
+/** A port that some service of the swarm publishes, or has been given. */
+export interface TakenPort {
+  /** The service's full name. */
+  readonly service: string;
+  /** Empty where it belongs to none. */
+  readonly stack: string;
+  readonly port: number;
+  /** `tcp`, `udp` or `sctp`. */
+  readonly protocol: string;
+  readonly onHost: boolean;
 }
 
 /** What only the engine that ran a task knows about it. */
@@ -99,6 +134,9 @@ export interface Survey {
   readonly tasks: readonly Task[];
   readonly configs: readonly StoredConfig[];
   readonly secrets: readonly Named[];
+  readonly nodes: readonly Node[];
+  /** Of all stacks. */
+  readonly takenPorts: readonly TakenPort[];
 }
 
 /** A registry's answer about an image, asked by the manager. */

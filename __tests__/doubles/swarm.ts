@@ -73,6 +73,8 @@ export function emptySurvey(changes: Partial<Survey> = {}): Survey {
     tasks: [],
     configs: [],
     secrets: [],
+    nodes: [node()],
+    takenPorts: [],
     ...changes,
   };
 }
@@ -123,6 +125,23 @@ export function task(changes: Partial<Task> = {}): Task {
   };
 }
 
+/** A worker with room, at rest. */
 export function node(changes: Partial<Node> = {}): Node {
-  return { id: "n1", state: "ready", availability: "active", updatedAt: "2026-07-01T10:00:00Z", ...changes };
+  return {
+    id: "n1",
+    state: "ready",
+    availability: "active",
+    updatedAt: "2026-07-01T10:00:00Z",
+    hostname: changes.id ?? "n1",
+    role: "worker",
+    reachability: "",
+    address: "10.0.0.1",
+    labels: {},
+    engineLabels: {},
+    os: "linux",
+    architecture: "x86_64",
+    resources: { nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30 },
+    volumeDrivers: ["local"],
+    ...changes,
+  };
 }

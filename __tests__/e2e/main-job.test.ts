@@ -130,8 +130,13 @@ describe("a stack's life", () => {
     );
     expect(
       docker([
-        ...["config", "ls", "-q", "--filter", `label=swarm-stack-deploy.stack=${stack}`],
-        ...["--filter", "label=swarm-stack-deploy.key"],
+        "config",
+        "ls",
+        "-q",
+        "--filter",
+        `label=swarm-stack-deploy.stack=${stack}`,
+        "--filter",
+        "label=swarm-stack-deploy.key",
       ]).split("\n"),
     ).toHaveLength(2);
   });

@@ -205,7 +205,7 @@ ${more}`;
     );
     const run = await runAction({
       cwd: buildable({ "stack.yml": file }),
-      inputs: { ...inputs, version: "v1", timeout: "8s" },
+      inputs: { ...inputs, version: "v1", timeout: "8s", "ignore-findings": "no-eligible-node" },
     });
     expect(run.outputs).toMatchObject({ status: "failed", reason: "rollout" });
     expect(run.log).toMatch(/::error::Service web did not converge within 8s: .*no suitable node/);

@@ -270,13 +270,15 @@ secrets:
   const nameBy = (key: Uint8Array): string =>
     `shop_app_env_${createHmac("sha256", key).update(HELD).digest("hex").slice(0, 12)}`;
   const secretName = (fill: number): string => nameBy(Buffer.alloc(32, fill));
+  const THEIRS = { id: "x9", name: "theirs" };
   /** The manager answers each survey with the next; the last one stays. */
   const played = (...surveys: readonly Partial<Survey>[]): Script => {
     const left = [...surveys];
     let present: Partial<Survey> = {};
     const survey = async () => {
       present = left.shift() ?? present;
-      return await Promise.resolve(emptySurvey({ services: [BEFORE], ...present }));
+      const secrets = [THEIRS, ...(present.secrets ?? [])];
+      return await Promise.resolve(emptySurvey({ services: [BEFORE], ...present, secrets }));
     };
     return script(GOES_WELL, {
       files: { ...FILES, "stack.yml": stack, ".env": HELD },
@@ -394,7 +396,7 @@ secrets:
     ],
   ])("%s, no naming key", async (_fact, text, inputs) => {
     const { facts, transcript } = await told(
-      script(GOES_WELL, { files: { ...FILES, "stack.yml": text } }),
+      { ...played({}), files: { ...FILES, "stack.yml": text } },
       inputs,
     );
     expect(facts.status).toBe("deployed");

@@ -3,9 +3,10 @@ import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "@jest/globals";
+import { describe, expect, it, test } from "@jest/globals";
 import { parse } from "yaml";
 import { COMPOSE_KEYS, COMPOSE_SPELLINGS } from "../../src/stack/compose-keys.ts";
+import { FINDINGS } from "../../src/findings.ts";
 import { render } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
 import { RIGHT, WRONG, rowOf } from "../e2e/scenario-table.ts";
@@ -142,6 +143,13 @@ describe("the tables of docs/stack-files.md", () => {
     const found = generated("docs/stack-files.md", "differences", made);
     expect(found.written).toBe(found.made);
   });
+});
+
+test("the table of docs/preflight.md has every finding", () => {
+  const rows = FINDINGS.map(({ id, severity, cause, fix }) => [code(id), severity, cause, fix]);
+  const made = table(["Finding", "Severity", "Cause", "Fix"], rows);
+  const found = generated("docs/preflight.md", "findings", made);
+  expect(found.written).toBe(found.made);
 });
 
 describe("the tables of README.md", () => {

@@ -1,5 +1,6 @@
 import { InputError, type Problem } from "../errors.ts";
 import { isTag, parseImageReference } from "../image/reference.ts";
+import { FINDING_IDS, type FindingId } from "../findings.ts";
 import { parseDuration } from "./duration.ts";
 import { type KeyValues, parseKeyValues } from "./key-values.ts";
 
@@ -170,6 +171,8 @@ export interface Inputs {
     /** Whether a push may take the stack back to an ancestor of what is live. */
     readonly allowOlder: boolean;
   };
+  /** What is noticed before the deployment and is to be passed over. */
+  readonly ignoreFindings: ReadonlySet<FindingId>;
   readonly releases: {
     /** How many stay, the one that runs counted; at least one. */
     readonly keep: number;
@@ -210,6 +213,7 @@ export function parseInputs(raw: RawInput, run: RunContext): Inputs {
       lockTimeoutMs: reader.duration("lock-timeout"),
       allowOlder: reader.boolean("allow-older"),
     },
+    ignoreFindings: parseFindings(reader),
     releases: {
       keep: reader.count("keep-releases"),
       wanted: mode === "rollback" ? parseWantedRelease(reader) : undefined,
@@ -400,6 +404,17 @@ function parseSocket(reader: Reader): string {
       "Give the absolute path of Docker's socket on the manager.",
     );
   return path;
+}
+
+function parseFindings(reader: Reader): ReadonlySet<FindingId> {
+  const given = new Set(reader.list("ignore-findings"));
+  const known = FINDING_IDS.filter((id) => given.delete(id));
+  for (const other of given)
+    reader.complain(
+      `"ignore-findings" has "${other}", which is no finding.`,
+      `Give some of: ${FINDING_IDS.join(", ")}.`,
+    );
+  return new Set(known);
 }
 
 type SshTrust = Omit<SshTarget, "kind" | "managers" | "jumps" | "sudo" | "socket">;

@@ -14,6 +14,7 @@ import {
   type Survey,
   type Swarm,
   type Task,
+  type TakenPort,
 } from "../swarm.ts";
 import { Timeout, json, successful } from "./engine.ts";
 import { type PatientEngine } from "./steady-engine.ts";
@@ -44,13 +45,15 @@ export class EngineSwarm implements Swarm {
   }
 
   async survey(stack: string): Promise<Survey> {
-    const [networks, configs, secrets, services, tasks] = await Promise.all([
+    const [networks, configs, secrets, all, tasks, nodes] = await Promise.all([
       this.#networks(),
       this.#list("/configs"),
       this.#list("/secrets"),
-      this.#rawServices(stack),
+      this.#list("/services", { status: "true" }), // Of other stacks too: a port belongs to one service of the whole swarm.
       this.tasks(stack),
+      this.nodes(),
     ]);
+    const services = all.filter((raw) => stackOf(raw) === stack);
     return {
       info: this.#engine.info,
       networks,
@@ -61,6 +64,8 @@ export class EngineSwarm implements Swarm {
       tasks,
       configs: configs.map(toStoredConfig),
       secrets: secrets.map((raw) => ({ id: textAt(raw, "ID"), name: textAt(raw, "Spec", "Name") })),
+      nodes,
+      takenPorts: all.flatMap(takenPorts),
     };
   }
 
@@ -293,12 +298,51 @@ function toTask(raw: JsonObject, current: boolean): Task {
 }
 
 function toNode(raw: JsonObject): Node {
+  const description = objectAt(raw, "Description");
+  const drivers = listAt(description, "Engine", "Plugins").filter(
+    (each) => textAt(each, "Type") === "Volume",
+  );
   return {
     id: textAt(raw, "ID"),
     state: textAt(raw, "Status", "State"),
     availability: textAt(raw, "Spec", "Availability"),
     updatedAt: textAt(raw, "UpdatedAt"),
+    hostname: textAt(description, "Hostname"),
+    role: textAt(raw, "Spec", "Role"),
+    reachability: textAt(raw, "ManagerStatus", "Reachability"),
+    address: textAt(raw, "Status", "Addr"),
+    labels: labelsAt(raw, "Spec", "Labels"),
+    engineLabels: labelsAt(description, "Engine", "Labels"),
+    os: textAt(description, "Platform", "OS"),
+    architecture: textAt(description, "Platform", "Architecture"),
+    resources: {
+      nanoCpus: numberAt(description, "Resources", "NanoCPUs"),
+      memoryBytes: numberAt(description, "Resources", "MemoryBytes"),
+    },
+    volumeDrivers: drivers.map((each) => textAt(each, "Name")),
   };
+}
+
+function labelsAt(raw: JsonObject, ...path: readonly string[]): Readonly<Record<string, string>> {
+  const labels = Object.keys(objectAt(raw, ...path));
+  return Object.fromEntries(labels.map((key) => [key, textAt(raw, ...path, key)]));
+}
+
+function stackOf(raw: JsonObject): string {
+  return textAt(raw, "Spec", "Labels", STACK_LABEL);
+}
+
+/** Those of the spec, which hold at once, and those in effect, where Swarm has chosen some. */
+function takenPorts(raw: JsonObject): TakenPort[] {
+  const ports = [...listAt(raw, "Spec", "EndpointSpec", "Ports"), ...listAt(raw, "Endpoint", "Ports")];
+  const taken = ports.map((each) => ({
+    service: textAt(raw, "Spec", "Name"),
+    stack: stackOf(raw),
+    port: numberAt(each, "PublishedPort"),
+    protocol: textAt(each, "Protocol") || "tcp",
+    onHost: textAt(each, "PublishMode") === "host",
+  }));
+  return taken.filter(({ port }) => port > 0);
 }
 
 function toContainerFacts(raw: Json): ContainerFacts {

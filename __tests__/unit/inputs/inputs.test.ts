@@ -103,6 +103,7 @@ test("what a workflow that says the least gets", () => {
       lockTimeoutMs: 600_000,
       allowOlder: false,
     },
+    ignoreFindings: new Set(),
     releases: { keep: 5, wanted: undefined },
     comment: false,
     githubToken: undefined,
@@ -477,6 +478,11 @@ describe("one mistake, one complaint", () => {
     ["no release to keep", { "keep-releases": "0" }, '"keep-releases" is "0".'],
     ["releases that are no number", { "keep-releases": "5x" }, '"keep-releases" is "5x".'],
     ["a lock time that is none", { "lock-timeout": "10" }, '"lock-timeout" is "10", which is no duration.'],
+    [
+      "a finding that is none",
+      { "ignore-findings": "port-in-use, host-port" },
+      '"ignore-findings" has "host-port", which is no finding.',
+    ],
     ["a wish to go back that is none", { "allow-older": "yes" }, '"allow-older" is "yes".'],
     [
       "a release that is none",
@@ -582,7 +588,7 @@ describe("action.yml", () => {
       "ssh-host ssh-user ssh-port ssh-private-key ssh-passphrase ssh-password ssh-known-hosts ssh-fingerprint ssh-jump ssh-sudo docker-socket docker-host " +
       "registry username password pull-username pull-password project build context file target platforms build-args build-secrets labels " +
       "cache-from cache-to no-cache pull version tags stack-name stack-file variables secrets strict env-file env-config update-order " +
-      "failure-action networks prune timeout stable-for on-failure lock-timeout allow-older keep-releases plan-digest github-token comment environment environment-url mode";
+      "failure-action networks prune timeout stable-for on-failure lock-timeout allow-older ignore-findings keep-releases plan-digest github-token comment environment environment-url mode";
     expect(declared.toSorted()).toEqual(contract.split(" ").toSorted());
   });
 });

@@ -1,0 +1,325 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { type FindingId } from "../../src/findings.ts";
+import {
+  OwnSandbox,
+  type Run,
+  type Sandbox,
+  cleanUp,
+  docker,
+  pushImage,
+  runAction,
+  works,
+  workspace,
+} from "./rig.ts";
+
+/** Each finding has a stack that has it and one that nearly has it, on a swarm of three nodes, one of them drained. */
+
+const own = new OwnSandbox("pref", 4);
+let box: Sandbox;
+const onManager = (...argv: readonly string[]): string => docker(argv, box.managerDockerHost);
+
+beforeAll(() => {
+  box = own.up(1, 2);
+  for (const version of ["v1", "v2"]) pushImage("shop", version, [], box);
+  pushImage("postgres", "v1", [], box);
+  onManager("node", "update", "--label-add", "disk=ssd", "n2");
+  onManager("node", "update", "--label-add", "disk=old", "--availability", "drain", "n3");
+  onManager("network", "create", "at-the-manager");
+  onManager("network", "create", "--driver", "overlay", "over-all");
+  const image = `${box.registry}/shop:v1`;
+  onManager(
+    "service",
+    "create",
+    "--detach",
+    "--name",
+    "neighbour",
+    "--publish",
+    "8300:80",
+    "--replicas",
+    "0",
+    image,
+  );
+});
+
+afterAll(() => {
+  own.purge();
+  cleanUp();
+});
+
+/** One service in flow style: `lines` are its own, `policy` stands under `deploy`. */
+function web(lines: string, policy = "", image = "$IMAGE", version = "v2"): string {
+  const more = lines === "" ? "" : `, ${lines}`;
+  return `services:\n  web: { image: ${image}${more}, environment: { V: ${version} },\n    deploy: { restart_policy: { delay: 1s }, ${policy} } }\n`;
+}
+
+const update = (more: string): string => `update_config: { monitor: 1s, ${more} }`;
+const START_FIRST = update("order: start-first");
+const STOP_FIRST = update("order: stop-first");
+const port = (published: number, mode: string): string =>
+  `ports: [{ target: 80, published: ${published}, mode: ${mode} }]`;
+const constraint = (text: string): string => `placement: { constraints: [${text}] }`;
+const reserve = (amount: string): string => `resources: { reservations: { ${amount} } }`;
+const external = (kind: string, name: string): string =>
+  `${kind}:\n  theirs: { external: true, name: ${name} }\n`;
+const volume = `volumes:\n  data: {}\n`;
+
+interface Row {
+  readonly id: FindingId;
+  readonly what: string;
+  /** What runs before: deployed with v1. */
+  readonly before?: string;
+  readonly has: string;
+  readonly severity: "error" | "warning";
+  /** Line of the place in the stack file. */
+  readonly line: number;
+  readonly nearly: string;
+}
+
+const NODES = "placement: { constraints: [node.labels.disk != old] }";
+const ROWS: readonly Row[] = [
+  {
+    id: "missing-network",
+    what: "an external network that is not there",
+    has: web("networks: [theirs]") + external("networks", "nowhere"),
+    severity: "error",
+    line: 5,
+    nearly: web("networks: [theirs]") + external("networks", "over-all"),
+  },
+  {
+    id: "network-scope",
+    what: "a network of the manager alone",
+    has: web("networks: [theirs]") + external("networks", "at-the-manager"),
+    severity: "error",
+    line: 5,
+    nearly: web("networks: [theirs]") + external("networks", "over-all"),
+  },
+  {
+    id: "missing-secret",
+    what: "an external secret that is not there",
+    has: web("secrets: [theirs]") + external("secrets", "nothing"),
+    severity: "error",
+    line: 5,
+    nearly: web("") + external("secrets", "nothing"),
+  },
+  {
+    id: "missing-config",
+    what: "an external config that is not there",
+    has: web("configs: [theirs]") + external("configs", "nothing"),
+    severity: "error",
+    line: 5,
+    nearly: web("") + external("configs", "nothing"),
+  },
+  {
+    id: "port-in-use",
+    what: "a port of another service",
+    has: web(port(8300, "ingress")),
+    severity: "error",
+    line: 2,
+    nearly: web("ports: ['8300:80/udp']"),
+  },
+  {
+    id: "no-eligible-node",
+    what: "a label that only a drained node has",
+    has: web("", constraint("node.labels.disk == old")),
+    severity: "error",
+    line: 3,
+    nearly: web("", constraint("node.labels.disk == ssd")),
+  },
+  {
+    id: "no-eligible-node",
+    what: "a global service for no node",
+    has: web("", `mode: global, ${constraint("node.labels.disk == none")}`),
+    severity: "warning",
+    line: 3,
+    nearly: web("", `mode: global, ${constraint("node.labels.disk != none")}`),
+  },
+  {
+    id: "missing-volume-driver",
+    what: "a volume driver that no node has",
+    has: web("volumes: ['data:/data']") + "volumes:\n  data: { driver: rexray }\n",
+    severity: "error",
+    line: 2,
+    nearly: web("volumes: ['data:/data']") + "volumes:\n  data: { driver: local }\n",
+  },
+  {
+    id: "too-few-nodes",
+    what: "three replicas for the two nodes that are not drained",
+    has: web("", `replicas: 3, ${STOP_FIRST}, placement: { max_replicas_per_node: 1 }`),
+    severity: "error",
+    line: 3,
+    nearly: web("", `replicas: 2, ${STOP_FIRST}, placement: { max_replicas_per_node: 1 }`),
+  },
+  {
+    id: "reservation-too-large",
+    what: "more memory than a node has",
+    has: web("", reserve("memory: 900G")),
+    severity: "error",
+    line: 3,
+    nearly: web("", reserve("memory: 64M")),
+  },
+  {
+    id: "start-first-host-port",
+    what: "a host port on both nodes, kept by the old tasks",
+    before: web(port(8301, "host"), `replicas: 2, ${STOP_FIRST}`, "$IMAGE", "v1"),
+    has: web(port(8301, "host"), `replicas: 2, ${START_FIRST}`),
+    severity: "error",
+    line: 3,
+    nearly: web(port(8301, "host"), `replicas: 2, ${STOP_FIRST}`),
+  },
+  {
+    id: "start-first-host-port",
+    what: "a host port and one node for it",
+    before: web(
+      port(8302, "host"),
+      `${constraint("node.labels.disk == ssd")}, ${STOP_FIRST}`,
+      "$IMAGE",
+      "v1",
+    ),
+    has: web(port(8302, "host"), `${constraint("node.labels.disk == ssd")}, ${START_FIRST}`),
+    severity: "error",
+    line: 3,
+    nearly: web(port(8302, "host"), `${NODES}, ${START_FIRST}`),
+  },
+  {
+    id: "start-first-no-room",
+    what: "one task a node, and both nodes full",
+    before: web("", `replicas: 2, ${STOP_FIRST}, placement: { max_replicas_per_node: 1 }`, "$IMAGE", "v1"),
+    has: web("", `replicas: 2, ${START_FIRST}, placement: { max_replicas_per_node: 1 }`),
+    severity: "error",
+    line: 3,
+    nearly: web("", `replicas: 2, ${START_FIRST}, placement: { max_replicas_per_node: 2 }`),
+  },
+  {
+    id: "start-first-no-room",
+    what: "no memory for the old and the new task",
+    before: web(
+      "",
+      `${constraint("node.labels.disk == ssd")}, ${STOP_FIRST}, ${reserve("memory: HALF")}`,
+      "$IMAGE",
+      "v1",
+    ),
+    has: web("", `${constraint("node.labels.disk == ssd")}, ${START_FIRST}, ${reserve("memory: HALF")}`),
+    severity: "error",
+    line: 3,
+    nearly: web("", `${NODES}, ${START_FIRST}, ${reserve("memory: HALF")}`),
+  },
+  {
+    id: "start-first-single-writer",
+    what: "a database that starts first",
+    has: web("volumes: ['data:/data']", START_FIRST, "$REGISTRY_URL/postgres:v1") + volume,
+    severity: "warning",
+    line: 3,
+    nearly: web("volumes: ['data:/data']", STOP_FIRST, "$REGISTRY_URL/postgres:v1") + volume,
+  },
+  {
+    id: "start-first-no-healthcheck",
+    what: "no healthcheck on purpose",
+    has: web("healthcheck: { disable: true }", START_FIRST),
+    severity: "warning",
+    line: 2,
+    nearly: web("healthcheck: { disable: true }", STOP_FIRST),
+  },
+  {
+    id: "failure-action-continue",
+    what: "an update that goes on",
+    has: web("", update("failure_action: continue")),
+    severity: "warning",
+    line: 3,
+    nearly: web("", update("failure_action: pause")),
+  },
+  {
+    id: "monitor-too-short",
+    what: "a healthcheck that is slower than the monitor",
+    has: web('healthcheck: { test: ["CMD", "/bin/busybox", "true"], interval: 1s, retries: 2 }', START_FIRST),
+    severity: "warning",
+    line: 3,
+    nearly: web(
+      'healthcheck: { test: ["CMD", "/bin/busybox", "true"], interval: 1s, retries: 1 }',
+      START_FIRST,
+    ),
+  },
+];
+
+/** More than half of what a node has, so that a second one has no room. */
+function half(text: string): string {
+  const bytes = Number(
+    onManager("node", "inspect", "--format", "{{.Description.Resources.MemoryBytes}}", "n2"),
+  );
+  return text.replaceAll("HALF", `${Math.floor((bytes * 0.6) / 2 ** 20)}M`);
+}
+
+async function deploy(
+  stack: string,
+  text: string,
+  inputs: Readonly<Record<string, string>> = {},
+): Promise<Run> {
+  return await runAction({
+    cwd: workspace({ "stack.yml": half(text) }),
+    at: box,
+    inputs: {
+      "stack-name": stack,
+      project: "shop",
+      version: "v1",
+      build: "false",
+      "stable-for": "1s",
+      ...inputs,
+    },
+  });
+}
+
+const services = (stack: string): string =>
+  onManager(
+    "service",
+    "ls",
+    "--format",
+    "{{.ID}} {{.Image}}",
+    "--filter",
+    `label=com.docker.stack.namespace=${stack}`,
+  );
+
+test.concurrent.each(ROWS.map((row, index) => [`${row.id}: ${row.what}`, `p${index}`, row] as const))(
+  "%s",
+  async (_name, stack, { id, before, has, severity, line, nearly }) => {
+    if (before !== undefined) expect((await deploy(stack, before)).outputs.status).toBe("deployed");
+    const earlier = services(stack);
+    const run = await deploy(stack, has);
+    const annotation = new RegExp(
+      `^::${severity} file=stack\\.yml,line=${line},col=\\d+::.*\\[${id}\\]`,
+      "m",
+    );
+    expect(run.log).toMatch(annotation);
+    if (severity === "error") {
+      expect(run.outputs).toMatchObject({ status: "failed", reason: "preflight" });
+      expect(services(stack)).toBe(earlier);
+      works(await deploy(stack, nearly));
+    } else {
+      expect(run.outputs.status).toBe("deployed");
+      expect((await deploy(stack, nearly, { version: "v2" })).log).not.toContain(`[${id}]`);
+    }
+    onManager("stack", "rm", stack);
+  },
+);
+
+test.concurrent(
+  "all that stands against it is told in one report, and none of it where it is to be passed over",
+  async () => {
+    const text =
+      web(
+        `networks: [theirs], ${port(8300, "ingress")}`,
+        `${constraint("node.labels.disk == old")}, ${update("failure_action: continue")}`,
+      ) + external("networks", "nowhere");
+    const run = await deploy("all", text);
+    expect(run.outputs.reason).toBe("preflight");
+    for (const id of ["missing-network", "port-in-use", "no-eligible-node"])
+      expect(run.log).toMatch(new RegExp(`^::error .*\\[${id}\\]`, "m"));
+    expect(run.log).toMatch(/^::warning .*\[failure-action-continue\]/m);
+
+    const calm = web("", `replicas: 0, ${update("failure_action: continue")}`);
+    works(await deploy("calm", calm, { "ignore-findings": "failure-action-continue" }));
+    const stuck = web("", constraint("node.labels.disk == old"));
+    const ignoring = { "ignore-findings": "no-eligible-node", timeout: "5s" };
+    const passed = await deploy("stuck", stuck, ignoring);
+    expect(passed.log).toContain('Passed over, as "ignore-findings" says: ');
+    expect(passed.outputs.reason).toBe("rollout");
+  },
+);
