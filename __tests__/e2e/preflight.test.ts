@@ -46,10 +46,10 @@ afterAll(() => {
   cleanUp();
 });
 
-/** One service in flow style: `lines` are its own, `deploy` what stands under that. */
-function web(lines: string, deploy = "", image = "$IMAGE", version = "v2"): string {
-  const own = lines === "" ? "" : `, ${lines}`;
-  return `services:\n  web: { image: ${image}${own}, environment: { V: ${version} },\n    deploy: { restart_policy: { delay: 1s }, ${deploy} } }\n`;
+/** One service in flow style: `lines` are its own, `under` what stands under their `deploy`. */
+function web(lines: string, under = "", image = "$IMAGE", version = "v2"): string {
+  const more = lines === "" ? "" : `, ${lines}`;
+  return `services:\n  web: { image: ${image}${more}, environment: { V: ${version} },\n    deploy: { restart_policy: { delay: 1s }, ${under} } }\n`;
 }
 
 const update = (more: string): string => `update_config: { monitor: 1s, ${more} }`;
@@ -316,10 +316,20 @@ test.concurrent(
 
     const calm = web("", `replicas: 0, ${update("failure_action: continue")}`);
     works(await deploy("calm", calm, { "ignore-findings": "failure-action-continue" }));
-    const stuck = web("", `${constraint("node.labels.disk == old")}`);
+    const stuck = web("", constraint("node.labels.disk == old"));
     const ignoring = { "ignore-findings": "no-eligible-node", timeout: "5s" };
     const passed = await deploy("stuck", stuck, ignoring);
     expect(passed.log).toContain('Passed over, as "ignore-findings" says: ');
     expect(passed.outputs.reason).toBe("rollout");
   },
 );
+
+test.concurrent("engine-too-old: something that this engine may not know", async () => {
+  const check = '["CMD", "/bin/busybox", "true"], interval: 1s, retries: 1, start_period: 1s';
+  const run = await deploy("old", web(`healthcheck: { test: ${check}, start_interval: 1s }`));
+  const knows = Number.parseInt(onManager("version", "--format", "{{.Server.Version}}"), 10) >= 25;
+  if (knows) return works(run);
+  expect(run.log).toMatch(/^::error file=stack\.yml,line=2,.*\[engine-too-old\]/m);
+  expect(run.outputs.reason).toBe("preflight");
+  works(await deploy("old", web(`healthcheck: { test: ${check} }`)));
+});
