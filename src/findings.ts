@@ -80,14 +80,14 @@ export const FINDINGS = [
     id: "start-first-host-port",
     severity: "error or warning",
     cause:
-      "With start-first the new task waits for a port of its node that the old one holds, for ever: the service runs on every node that it may use. A warning when the service is new, since the next update would hang.",
+      "With start-first the new task waits for a port of its node that the old one holds, for ever: the service runs on every node that it may use. A warning in global mode, where it does not always hang, and when the service is new: its next update would.",
     fix: "Write `order: stop-first`, or publish in ingress mode, or leave a node free.",
   },
   {
     id: "start-first-no-room",
     severity: "error or warning",
     cause:
-      "With start-first the new task has no room beside the old one, by `max_replicas_per_node` or by reservations. A warning when the service is new, since the next update would hang.",
+      "With start-first the new task has no room beside the old one, by `max_replicas_per_node` or by reservations. A warning in global mode, where it does not always hang, and when the service is new: its next update would.",
     fix: "Write `order: stop-first`, or make room.",
   },
   {
@@ -139,9 +139,9 @@ export const FINDINGS = [
   },
   {
     id: "engine-too-old",
-    severity: "warning",
+    severity: "error",
     cause:
-      "The manager's engine is older than something that the file asks for, and leaves it out in silence.",
+      "The manager's engine is older than something that the file asks for. It leaves that out in silence, so what runs would never be what was sent.",
     fix: "Update the engines, or leave it out of the file.",
   },
 ] as const satisfies readonly FindingKind[];

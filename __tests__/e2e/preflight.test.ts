@@ -46,10 +46,10 @@ afterAll(() => {
   cleanUp();
 });
 
-/** One service in flow style: `lines` are its own, `policy` stands under `deploy`. */
-function web(lines: string, policy = "", image = "$IMAGE", version = "v2"): string {
+/** One service in flow style: `lines` are its own, `under` what stands under their `deploy`. */
+function web(lines: string, under = "", image = "$IMAGE", version = "v2"): string {
   const more = lines === "" ? "" : `, ${lines}`;
-  return `services:\n  web: { image: ${image}${more}, environment: { V: ${version} },\n    deploy: { restart_policy: { delay: 1s }, ${policy} } }\n`;
+  return `services:\n  web: { image: ${image}${more}, environment: { V: ${version} },\n    deploy: { restart_policy: { delay: 1s }, ${under} } }\n`;
 }
 
 const update = (more: string): string => `update_config: { monitor: 1s, ${more} }`;
@@ -323,3 +323,13 @@ test.concurrent(
     expect(passed.outputs.reason).toBe("rollout");
   },
 );
+
+test.concurrent("engine-too-old: something that this engine may not know", async () => {
+  const check = '["CMD", "/bin/busybox", "true"], interval: 1s, retries: 1, start_period: 1s';
+  const run = await deploy("old", web(`healthcheck: { test: ${check}, start_interval: 1s }`));
+  const knows = Number.parseInt(onManager("version", "--format", "{{.Server.Version}}"), 10) >= 25;
+  if (knows) return works(run);
+  expect(run.log).toMatch(/^::error file=stack\.yml,line=2,.*\[engine-too-old\]/m);
+  expect(run.outputs.reason).toBe("preflight");
+  works(await deploy("old", web(`healthcheck: { test: ${check} }`)));
+});

@@ -196,7 +196,7 @@ const ROWS: readonly Row[] = [
   {
     name: "the same in global mode",
     has: globally,
-    says: "error start-first-host-port 9",
+    says: "warning start-first-host-port 9",
     words: "port 80",
     nearly: [
       { ...globally, tasks: [] },
@@ -252,7 +252,7 @@ const ROWS: readonly Row[] = [
       nodes: [N1, node({ id: "n2", resources: { nanoCpus: 64e9, memoryBytes: GIB } })],
       tasks: on("n1", "n2"),
     },
-    says: "error start-first-no-room 9",
+    says: "warning start-first-no-room 9",
     words: "reserves 3 CPUs",
     nearly: [],
   },
@@ -482,7 +482,7 @@ const ROWS: readonly Row[] = [
       wanted: { container: { Healthcheck: { Test: ["CMD", "true"], StartInterval: 1e9 } } },
       survey: { info: { ServerVersion: "24.0.7" } },
     },
-    says: "warning engine-too-old 6",
+    says: "error engine-too-old 6",
     words: "healthcheck.start_interval, which engines know since 25.0; the manager's is 24.0.7",
     nearly: [
       {
@@ -501,7 +501,7 @@ const ROWS: readonly Row[] = [
       wanted: { mode: { ReplicatedJob: { TotalCompletions: 1 } } },
       survey: { info: { ServerVersion: "19.03.15" } },
     },
-    says: "warning engine-too-old 8",
+    says: "error engine-too-old 8",
     words: "since 20.10",
     nearly: [],
   },
