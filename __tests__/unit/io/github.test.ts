@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { type AddressInfo } from "node:net";
@@ -7,7 +8,7 @@ import { Cancelled } from "../../../src/errors.ts";
 import { GitHubApi, runContext } from "../../../src/io/github.ts";
 import { type Told } from "../../../src/world.ts";
 import { temporaryFolder } from "../../doubles/folder.ts";
-import { fakeGitHub } from "../../doubles/github.ts";
+import { aComment, fakeGitHub } from "../../doubles/github.ts";
 
 const [A, B] = ["a".repeat(40), "b".repeat(40)];
 const RUN = { repository: "acme/shop", id: "41", attempt: 2 };
@@ -149,4 +150,37 @@ test("the runner's variables say what started the workflow, and which attempt th
     runUrl: "https://github.com/a/b/actions/runs/7",
   });
   expect(runContext({})).toMatchObject({ event: "", runId: "", runAttempt: 0, runUrl: "" });
+});
+
+test.each<[string, ReturnType<typeof aComment>, boolean]>([
+  ["an app's", aComment(1, "<!-- m -->\nold", "Bot"), true],
+  ["a member's", aComment(1, "<!-- m -->\nold", "User", "MEMBER"), true],
+  ["a stranger's, who could change it later", aComment(1, "<!-- m -->\nold", "User", "NONE"), false],
+  ["of another marker", aComment(1, "<!-- other -->\nold", "Bot"), false],
+])("a comment is written in place of an earlier one: %s", async (_fact, earlier, inPlace) => {
+  await using github = await fakeGitHub({});
+  github.comments.push(
+    ...Array.from({ length: 100 }, (_, at) => aComment(at + 100, "hello", "User")),
+    earlier,
+  );
+  const answer = await api(github.environment.GITHUB_API_URL).comment(7, "<!-- m -->", "new");
+  expect(github.comments.filter(({ body }) => body === "<!-- m -->\nnew")).toHaveLength(1);
+  expect(github.comments).toHaveLength(inPlace ? 101 : 102);
+  expect(answer).toEqual({ url: expect.stringContaining("#issuecomment-") });
+});
+
+test("a comment that may not be written is told with its reason", async () => {
+  await using github = await fakeGitHub({}, { mayComment: false });
+  expect(await api(github.environment.GITHUB_API_URL).comment(7, "<!-- m -->", "new")).toEqual({
+    unknown: "GitHub answered 403 (Resource not accessible by integration)",
+    forbidden: true,
+  });
+});
+
+test("the pull request is known by the ref, or by the event where the workflow runs on the base branch", () => {
+  const event = `${folder.path}/event.json`;
+  writeFileSync(event, JSON.stringify({ pull_request: { number: 8 } }));
+  expect(runContext({ GITHUB_REF: "refs/pull/7/merge" }).pullRequest).toBe(7);
+  expect(runContext({ GITHUB_REF: "refs/heads/main", GITHUB_EVENT_PATH: event }).pullRequest).toBe(8);
+  expect(runContext({ GITHUB_REF: "refs/heads/main" }).pullRequest).toBeUndefined();
 });
