@@ -76,7 +76,7 @@ async function written(request: IncomingMessage, path: string, comments: Comment
   return made;
 }
 
-function aComment(id: number, body: string, type = "Bot", association = "NONE"): Comment {
+export function aComment(id: number, body: string, type = "Bot", association = "NONE"): Comment {
   return {
     id,
     body,
