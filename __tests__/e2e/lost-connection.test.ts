@@ -257,7 +257,7 @@ describe("while it watches", () => {
   });
 
   test("and is opened again when the job is cancelled leaves nothing behind", async () => {
-    const run = await deploy({ "ssh-host": N1, "stable-for": "20s" }, (action, log) => {
+    const run = await deploy({ "ssh-host": N1, "stack-name": "cut", "stable-for": "20s" }, (action, log) => {
       when(watching, () => killSshd("n1"))(action, log);
       when(/connecting again\.\n/, () => void action.kill("SIGTERM"))(action, log);
     });

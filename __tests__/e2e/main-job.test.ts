@@ -129,7 +129,10 @@ describe("a stack's life", () => {
       Buffer.from(`${ENV_FILE}\n`).toString("latin1"),
     );
     expect(
-      docker(["config", "ls", "-q", "--filter", `label=swarm-stack-deploy.stack=${stack}`]).split("\n"),
+      docker([
+        ...["config", "ls", "-q", "--filter", `label=swarm-stack-deploy.stack=${stack}`],
+        ...["--filter", "label=swarm-stack-deploy.key"],
+      ]).split("\n"),
     ).toHaveLength(2);
   });
 
