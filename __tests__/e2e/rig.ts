@@ -131,18 +131,19 @@ const workshop = mkdtempSync(join(tmpdir(), "e2e-"));
 
 /** Once for each test file, in a top-level `afterAll`. */
 export function cleanUp(): void {
-  for (const stack of stacks) removeStack(stack);
+  removeStacks([...stacks]);
   rmSync(workshop, { recursive: true, force: true });
 }
 
 /** On a busy machine a task may hold its network a little longer than docker waits for it. */
-function removeStack(stack: string, triesLeft = 5): void {
+function removeStacks(names: readonly string[], triesLeft = 5): void {
+  if (names.length === 0) return;
   try {
-    docker(["stack", "rm", stack]);
+    docker(["stack", "rm", ...names]);
   } catch (error) {
     if (triesLeft === 0) throw error;
     execFileSync("sleep", ["2"]);
-    removeStack(stack, triesLeft - 1);
+    removeStacks(names, triesLeft - 1);
   }
 }
 

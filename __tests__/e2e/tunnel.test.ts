@@ -7,8 +7,10 @@ import {
   Control,
   type Run,
   cleanUp,
+  docker,
   leavesNothing,
   pushImage,
+  removedLater,
   runAction,
   sandbox,
   stackName,
@@ -33,6 +35,8 @@ const NOBODY = `${sandbox.net}.99`;
 const OTHER_SOCKET = "/run/other-docker.sock";
 
 const stack = stackName("tunnel");
+/** Of all stacks, which need not create one each at once. */
+const network = `${stack}-net`;
 const wrongKey = workspace({});
 
 beforeAll(async () => {
@@ -40,11 +44,12 @@ beforeAll(async () => {
   control.onNode(MANAGER, 'ln -sf /run/docker.sock "$1"', [OTHER_SOCKET]);
   control.onNode(WORKER, 'ip route replace unreachable "$1"', [NOBODY]);
   execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(wrongKey, "k")]);
-  works(await deploy({})); // With it comes the stack's network, which the others then need not create all at once.
+  docker(["network", "create", "--driver", "overlay", network]);
 });
 afterAll(() => {
   sshds.stop();
   cleanUp();
+  docker(["network", "rm", network]);
   sockets.forEach((socket) => socket.destroy());
   servers.forEach((server) => server.close());
 });
@@ -81,26 +86,29 @@ function drips(socket: Socket): void {
 }
 
 const BASE: Inputs = {
-  "stack-name": stack,
   project: stack,
   version: "v1",
   build: "false",
   prune: "false",
   "stable-for": "1s",
 };
-let services = 0;
+let stacks = 0;
 
-/** Deploys one more service of the stack. Without tasks that is over at once, and all that is sent and asked goes the same way. */
+/**
+ * Deploys one more stack: those of one name would wait for each other. Without tasks that is over at once, and all that is sent and
+ * asked goes the same way.
+ */
 async function deploy(
   inputs: Inputs,
   during?: (action: ChildProcess, log: () => string) => void,
   environment: Readonly<Record<string, string>> = {},
 ): Promise<Run> {
-  services += 1;
+  stacks += 1;
   const cwd = workspace({
-    "stack.yml": `services:\n  s${services}:\n    image: $IMAGE\n    deploy: { replicas: 0 }\n`,
+    "stack.yml": `services:\n  web:\n    image: $IMAGE\n    deploy: { replicas: 0 }\nnetworks:\n  default: { external: true, name: ${network} }\n`,
   });
-  const options = { cwd, inputs: { ...BASE, ...inputs }, environment };
+  const own = { "stack-name": removedLater(`${stack}-${stacks}`) };
+  const options = { cwd, inputs: { ...BASE, ...own, ...inputs }, environment };
   return await runAction(during === undefined ? options : { ...options, during });
 }
 
