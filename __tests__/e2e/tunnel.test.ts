@@ -724,7 +724,7 @@ describe("several managers", () => {
 // --- cancelled --------------------------------------------------------------------------------------------------
 
 describe.each(["SIGINT", "SIGTERM"] as const)("a job that is cancelled with %s", (signal) => {
-  const watching = /::group::Deploy and watch[\s\S]*\] s\d+: /;
+  const watching = /::group::Deploy and watch[\s\S]*\] web: /;
   const moments: [string, RegExp, number, () => Inputs | Promise<Inputs>, RegExp][] = [
     [
       "during the handshake",
@@ -810,7 +810,7 @@ test.concurrent(
     const found: string[] = [];
     const run = await deploy(
       { "stable-for": "3s" },
-      when(/::group::Deploy and watch[\s\S]*\] s\d+: /, (action) => {
+      when(/::group::Deploy and watch[\s\S]*\] web: /, (action) => {
         const state = readFileSync(`/proc/${action.pid}/environ`, "utf8");
         const temp = /RUNNER_TEMP=([^\0]+)/.exec(state)?.[1] ?? "";
         const folders = readdirSync(temp).filter((name) => !name.startsWith("swarm-stack-file-"));
