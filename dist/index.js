@@ -25354,7 +25354,7 @@ function likelyCause({ state, exitCode, error, container, lastWords }) {
     const known = ERRORS.find(([pattern]) => pattern.test(error));
     if (known !== undefined)
         return known[1];
-    if (container?.health === "unhealthy")
+    if (container?.unhealthy === true)
         return ERRORS[0]?.[1] ?? "";
     // Newer runtimes start the container first, and leave this to its own output.
     if (exitCode !== undefined && exitCode !== 0 && /exec format error/i.test(lastWords))
@@ -27347,6 +27347,8 @@ function toLock(raw, date) {
 
 // EXTERNAL MODULE: ./src/rollout.ts
 var rollout = __nccwpck_require__(6190);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
@@ -27356,6 +27358,7 @@ var io_write = __nccwpck_require__(5419);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/io/engine-swarm.ts
+
 
 
 
@@ -27661,10 +27664,12 @@ function takenPorts(raw) {
     }));
     return taken.filter(({ port }) => port > 0);
 }
+/** The engine's own word is "unhealthy" for each container that has stopped (measured on 20.10); how often its check failed is kept. */
 function toContainerFacts(raw) {
+    const retries = (0,json/* numberAt */.tk)(raw, "Config", "Healthcheck", "Retries") || spec/* HEALTHCHECK_DEFAULTS */.E5.retries;
     return {
         outOfMemory: (0,json.at)(raw, "State", "OOMKilled") === true,
-        health: (0,json/* textAt */.$6)(raw, "State", "Health", "Status"),
+        unhealthy: (0,json/* numberAt */.tk)(raw, "State", "Health", "FailingStreak") >= retries,
         probes: (0,json/* listAt */.gT)(raw, "State", "Health", "Log").map((probe) => ({
             exitCode: (0,json/* numberAt */.tk)(probe, "ExitCode"),
             output: (0,json/* textAt */.$6)(probe, "Output"),
@@ -30573,7 +30578,7 @@ function times(have, need) {
 }
 
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var src_spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/references.ts
 var references = __nccwpck_require__(5052);
 // EXTERNAL MODULE: ./src/stack/tree.ts
@@ -30662,7 +30667,7 @@ function reachesAll({ networks }, name) {
  * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
  */
 function preflight(stack, plan, survey) {
-    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
     const room = roomOf(plan, survey);
     const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
         const { wanted } = planned;
@@ -30718,7 +30723,7 @@ function modeOf(spec) {
 function newsOf({ before, wanted }, running, networkIds) {
     if (before === undefined || wanted === undefined)
         return { isNew: true, replaces: false, places: true };
-    const paths = (0,spec/* differences */.tX)((0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), (0,spec/* canonicalSpec */.Yu)(wanted, networkIds));
+    const paths = (0,src_spec/* differences */.tX)((0,src_spec/* canonicalSpec */.Yu)(before.spec, networkIds), (0,src_spec/* canonicalSpec */.Yu)(wanted, networkIds));
     const template = paths.filter((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
     const replaces = template.some((path) => !path.startsWith("TaskTemplate.Placement"));
     const grows = modeOf(wanted).replicas > running && paths.some((path) => path.startsWith("Mode"));
@@ -31000,8 +31005,6 @@ const goesOn = (subject) => {
     const place = placeOf(subject, "deploy", "update_config", "failure_action");
     return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
 };
-/** What an engine does where a healthcheck does not say. */
-const PROBES = { intervalMs: 30_000, retries: 3 };
 const NANOS = 1e6;
 const shortMonitor = (subject) => {
     const { name, spec, file } = subject;
@@ -31011,8 +31014,8 @@ const shortMonitor = (subject) => {
     const monitorMs = (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Monitor") / NANOS;
     if (written === undefined || test === undefined || test === "NONE" || monitorMs === 0)
         return [];
-    const intervalMs = (0,json/* numberAt */.tk)(check, "Interval") / NANOS || PROBES.intervalMs;
-    const retries = (0,json/* numberAt */.tk)(check, "Retries") || PROBES.retries;
+    const intervalMs = (0,json/* numberAt */.tk)(check, "Interval") / NANOS || src_spec/* HEALTHCHECK_DEFAULTS */.E5.intervalMs;
+    const retries = (0,json/* numberAt */.tk)(check, "Retries") || src_spec/* HEALTHCHECK_DEFAULTS */.E5.retries;
     if (monitorMs >= intervalMs * retries)
         return [];
     const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
@@ -32916,6 +32919,7 @@ function stillInFlight(services, timeoutMs) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   E5: () => (/* binding */ HEALTHCHECK_DEFAULTS),
 /* harmony export */   Ub: () => (/* binding */ networkIdsOf),
 /* harmony export */   Yu: () => (/* binding */ canonicalSpec),
 /* harmony export */   Zk: () => (/* binding */ differingPaths),
@@ -32971,6 +32975,8 @@ const UNORDERED = new Set([
     "CapabilityAdd",
     "CapabilityDrop",
 ]);
+/** What an engine does where a health check does not say. It never writes that down. */
+const HEALTHCHECK_DEFAULTS = { intervalMs: 30_000, retries: 3 };
 /** What the engine writes, or does, where docker sends nothing. */
 const ENGINE_DEFAULTS = [
     ["Mode.Replicated.Replicas", 1],

@@ -7,7 +7,7 @@ export interface Symptoms {
   /** Swarm's or the node's own words. */
   readonly error: string;
   /** Undefined where the node could not be asked. */
-  readonly container: Pick<ContainerFacts, "outOfMemory" | "health"> | undefined;
+  readonly container: Pick<ContainerFacts, "outOfMemory" | "unhealthy"> | undefined;
   /** The last line it wrote; empty without any. */
   readonly lastWords: string;
 }
@@ -103,7 +103,7 @@ export function likelyCause({ state, exitCode, error, container, lastWords }: Sy
     return "The kernel ended it for want of memory. Raise `deploy.resources.limits.memory` or make it use less; where it has no limit, its node has too little.";
   const known = ERRORS.find(([pattern]) => pattern.test(error));
   if (known !== undefined) return known[1];
-  if (container?.health === "unhealthy") return ERRORS[0]?.[1] ?? "";
+  if (container?.unhealthy === true) return ERRORS[0]?.[1] ?? "";
   // Newer runtimes start the container first, and leave this to its own output.
   if (exitCode !== undefined && exitCode !== 0 && /exec format error/i.test(lastWords))
     return ERRORS.find(([pattern]) => pattern.test(lastWords))?.[1] ?? "";

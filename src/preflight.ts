@@ -14,7 +14,7 @@ import {
   reservationOf,
 } from "./placement.ts";
 import { type Needs, type Plan, type PlannedService, changed } from "./plan.ts";
-import { canonicalSpec, differences, networkIdsOf } from "./spec.ts";
+import { HEALTHCHECK_DEFAULTS, canonicalSpec, differences, networkIdsOf } from "./spec.ts";
 import { externalName, isExternal } from "./stack/configs.ts";
 import { isHostNetwork } from "./stack/defaults.ts";
 import { isSubstituted, networksOf, sourceOf } from "./stack/references.ts";
@@ -557,8 +557,6 @@ const goesOn: Rule = (subject) => {
   return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
 };
 
-/** What an engine does where a healthcheck does not say. */
-const PROBES = { intervalMs: 30_000, retries: 3 };
 const NANOS = 1e6;
 
 const shortMonitor: Rule = (subject) => {
@@ -568,8 +566,8 @@ const shortMonitor: Rule = (subject) => {
   const written = get(file, "deploy", "update_config", "monitor");
   const monitorMs = numberAt(spec, "UpdateConfig", "Monitor") / NANOS;
   if (written === undefined || test === undefined || test === "NONE" || monitorMs === 0) return [];
-  const intervalMs = numberAt(check, "Interval") / NANOS || PROBES.intervalMs;
-  const retries = numberAt(check, "Retries") || PROBES.retries;
+  const intervalMs = numberAt(check, "Interval") / NANOS || HEALTHCHECK_DEFAULTS.intervalMs;
+  const retries = numberAt(check, "Retries") || HEALTHCHECK_DEFAULTS.retries;
   if (monitorMs >= intervalMs * retries) return [];
   const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
   const fix = "Give a longer monitor, or a quicker healthcheck.";

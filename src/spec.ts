@@ -52,6 +52,9 @@ const UNORDERED = new Set([
   "CapabilityDrop",
 ]);
 
+/** What an engine does where a health check does not say. It never writes that down. */
+export const HEALTHCHECK_DEFAULTS = { intervalMs: 30_000, retries: 3 };
+
 /** What the engine writes, or does, where docker sends nothing. */
 const ENGINE_DEFAULTS: readonly (readonly [string, Json])[] = [
   ["Mode.Replicated.Replicas", 1],

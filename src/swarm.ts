@@ -98,8 +98,8 @@ export interface TakenPort {
 /** What only the engine that ran a task knows about it. */
 export interface ContainerFacts {
   readonly outOfMemory: boolean;
-  /** `healthy`, `unhealthy`, `starting`; empty without a health check. */
-  readonly health: string;
+  /** Whether its health check failed as often in a row as `retries` allows. */
+  readonly unhealthy: boolean;
   /** The last probes, oldest first. */
   readonly probes: readonly { readonly exitCode: number; readonly output: string }[];
 }

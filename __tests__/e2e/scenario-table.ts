@@ -72,6 +72,19 @@ export const WRONG: readonly Scenario[] = [
     afterwards: { web: "v1" },
   },
   {
+    name: "… with a health check, which it does not live to see",
+    before: V1,
+    file: stack(
+      web(
+        "v2",
+        "environment: { FAIL: start }, healthcheck: { test: [CMD, /bin/busybox, 'true'], interval: 1s, retries: 5 }",
+      ),
+    ),
+    verdict: "rollout",
+    words: "The program ended with an error of its own (exit code 3).",
+    afterwards: { web: "v1" },
+  },
+  {
     name: "… at the very first deployment: there is nothing to go back to",
     file: fails("start"),
     verdict: "rollout",

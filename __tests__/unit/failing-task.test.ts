@@ -110,7 +110,7 @@ test("a line stays whole until it is free of secrets; in a sentence no word of i
 describe("what its node's engine knows", () => {
   const facts = {
     outOfMemory: true,
-    health: "unhealthy",
+    unhealthy: true,
     probes: ["a", "b", " c\n", "x".repeat(1200)].map((output, exitCode) => ({ exitCode, output })),
   };
 

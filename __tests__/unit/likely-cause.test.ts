@@ -12,7 +12,7 @@ function cause(changes: Partial<Symptoms>): string {
   });
 }
 
-const ALIVE = { outOfMemory: false, health: "" };
+const ALIVE = { outOfMemory: false, unhealthy: false };
 const exited = (exitCode: number): Partial<Symptoms> => ({
   exitCode,
   error: `task: non-zero exit (${exitCode})`,
@@ -50,7 +50,7 @@ describe("the likely cause", () => {
     ["0, by itself", { state: "complete", exitCode: 0 }, /ended by itself, and well/],
     [
       "0, and its node says it was unhealthy",
-      { state: "complete", exitCode: 0, container: { ...ALIVE, health: "unhealthy" } },
+      { state: "complete", exitCode: 0, container: { ...ALIVE, unhealthy: true } },
       /^Its health check failed/,
     ],
     [

@@ -1,6 +1,7 @@
 import { ManagerRefusal } from "../errors.ts";
 import { type Json, type JsonObject, at, isObject, listAt, numberAt, objectAt, textAt } from "../json.ts";
 import { isOver } from "../rollout.ts";
+import { HEALTHCHECK_DEFAULTS } from "../spec.ts";
 import { MANAGED_LABEL, STACK_LABEL } from "../stack/defaults.ts";
 import {
   type ContainerFacts,
@@ -345,10 +346,12 @@ function takenPorts(raw: JsonObject): TakenPort[] {
   return taken.filter(({ port }) => port > 0);
 }
 
+/** The engine's own word is "unhealthy" for each container that has stopped (measured on 20.10); how often its check failed is kept. */
 function toContainerFacts(raw: Json): ContainerFacts {
+  const retries = numberAt(raw, "Config", "Healthcheck", "Retries") || HEALTHCHECK_DEFAULTS.retries;
   return {
     outOfMemory: at(raw, "State", "OOMKilled") === true,
-    health: textAt(raw, "State", "Health", "Status"),
+    unhealthy: numberAt(raw, "State", "Health", "FailingStreak") >= retries,
     probes: listAt(raw, "State", "Health", "Log").map((probe) => ({
       exitCode: numberAt(probe, "ExitCode"),
       output: textAt(probe, "Output"),
