@@ -23846,11 +23846,13 @@ nacl.setPRNG = function(fn) {
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Cy: () => (/* binding */ stackDeploy),
+/* harmony export */   Gp: () => (/* binding */ WHEN_THEY_ARE_DONE),
 /* harmony export */   KP: () => (/* binding */ sendByDocker),
 /* harmony export */   Le: () => (/* binding */ IN_EARNEST),
 /* harmony export */   Qm: () => (/* binding */ refuseForeignConfigs),
 /* harmony export */   q$: () => (/* binding */ dockersReason),
-/* harmony export */   q_: () => (/* binding */ HELD_BACK)
+/* harmony export */   q_: () => (/* binding */ HELD_BACK),
+/* harmony export */   w0: () => (/* binding */ createNetworks)
 /* harmony export */ });
 /* unused harmony exports createNeeds, partsOf, sendServices */
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
@@ -23868,6 +23870,7 @@ nacl.setPRNG = function(fn) {
 
 
 
+
 /** Creates what is missing, then lets docker deploy what changes. */
 async function sendByDocker({ plan, stack, survey, objects, images }, { sources, world, dockerMajor }, session, onSent) {
     const { voice } = world;
@@ -23877,17 +23880,10 @@ async function sendByDocker({ plan, stack, survey, objects, images }, { sources,
     const made = await sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent);
     return { ...created, networks: new Map([...created.networks, ...made]) };
 }
-/** Creates what the services need and the swarm does not have: networks one by one, since two made at once may get one subnet (Docker 28). */
+/** Creates what the services need and the swarm does not have. */
 async function createNeeds({ needs }, objects, swarm, voice) {
-    const created = {
-        networks: new Map(),
-        configs: new Map(),
-        secrets: new Map(),
-    };
-    for (const network of needs.networks) {
-        created.networks.set(network, await swarm.createNetwork(network));
-        voice.say(`Created the network ${network}.`);
-    }
+    const networks = await createNetworks(needs.networks, swarm, voice);
+    const created = { networks, configs: new Map(), secrets: new Map() };
     const create = async (object) => {
         const kinds = object.kind === "config" ? "configs" : "secrets";
         if (!needs[kinds].includes(object.name))
@@ -23898,6 +23894,17 @@ async function createNeeds({ needs }, objects, swarm, voice) {
     await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(objects.map(create));
     return created;
 }
+/** One by one, since two made at once may get one subnet (Docker 28). Those without a definition are attachable overlay networks. */
+async function createNetworks(names, swarm, voice, definitions = new Map()) {
+    const created = new Map();
+    for (const name of names) {
+        created.set(name, await swarm.createNetwork(name, definitions.get(name)));
+        voice.say(`Created the network ${name}.`);
+    }
+    return created;
+}
+/** What to do where a refusal tells that the stack is not as it was planned for. */
+const WHEN_THEY_ARE_DONE = "Somebody else changes this stack at the same time: run this job again when they are done.";
 /** Of a part, so that docker's own start is worth it. */
 const FEWEST_SERVICES = 4;
 /** More at once gain nothing: each docker takes the runner a moment to start, and a swarm takes in one write after another. */
@@ -23943,7 +23950,7 @@ function sendingFailed(failed, lost) {
     const [first] = own;
     const reason = lost ?? [...new Set(own.map(dockersReason))].join("; ");
     const hint = /out of sequence|already exists|name conflicts/.test(reason)
-        ? "Somebody else changes this stack at the same time: run this job again when they are done."
+        ? WHEN_THEY_ARE_DONE
         : "Docker's own words are in the log above.";
     return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .DeployError */ .sH(`docker stack deploy failed (exit code ${first?.code ?? 1}): ${reason}.`, hint);
 }
@@ -23997,6 +24004,7 @@ function refuseForeignConfigs(objects, survey) {
 __nccwpck_require__.d(__webpack_exports__, {
   fw: () => (/* binding */ DRAFT_NAMES),
   qN: () => (/* binding */ begin),
+  Ng: () => (/* binding */ connect),
   Pe: () => (/* binding */ nameImage),
   Bz: () => (/* binding */ referenceOf),
   hc: () => (/* binding */ renderWith)
@@ -24138,6 +24146,14 @@ async function begin(inputs, world, facts) {
     (0,publish/* checkBuildFiles */.oh)(inputs.image, world.files);
     await (0,planning/* checkByDocker */.w)(world, draft, sources.folder, dockerMajor);
     return { ...begun, draft };
+}
+/** Opens the one session, whichever mode it is for, with the credential that the swarm is to keep. */
+async function connect({ inputs, world, facts }) {
+    world.voice.group("Connect");
+    const session = await world.connect((0,publish/* swarmLogin */.aY)(inputs.image));
+    facts.manager = session.swarm.address;
+    world.voice.say(`Connected to ${session.swarm.address}.`);
+    return session;
 }
 async function majorVersion(docker) {
     const { stdout } = await docker.run(["--version"]);
@@ -24580,10 +24596,8 @@ function changesOf(plan, request) {
 }
 /** How many things the plan creates, updates or removes; 0 for a plan that does nothing. */
 function countOf({ services, networks, configs, secrets, volumes }) {
-    return [services, networks, configs, secrets, volumes].flat().filter(({ change }) => CHANGES.has(change))
-        .length;
+    return [services, networks, configs, secrets, volumes].flat().filter(_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .alters */ .e2).length;
 }
-const CHANGES = new Set(["create", "update", "remove"]);
 function serviceChanges({ name, change, fields, wanted, before }, networkIds, secrets) {
     const image = withoutDraftDigest((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
     const isChanged = wanted !== undefined && (change === "create" || change === "update");
@@ -24974,7 +24988,6 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8883);
 /* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(476);
 /* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5289);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(3564);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8028);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
@@ -24983,7 +24996,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(665);
 /* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6939);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(4491);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(2297);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -25052,7 +25065,6 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
-
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
 async function deploy(inputs, world, facts) {
     const env_1 = { stack: [], error: void 0, hasError: false };
@@ -25063,10 +25075,7 @@ async function deploy(inputs, world, facts) {
         const pushed = inputs.image.build === undefined ? undefined : await (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .publish */ .mk)(inputs.image, world);
         if (pushed !== undefined)
             (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(pushed, deployment);
-        world.voice.group("Connect");
-        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .swarmLogin */ .aY)(inputs.image)), true);
-        facts.manager = session.swarm.address;
-        world.voice.say(`Connected to ${session.swarm.address}.`);
+        const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .connect */ .Ng)(deployment), true);
         const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
         const { digest, ...found } = await findOut(pushed, lock, deployment, session);
         (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(digest, deployment);
@@ -25095,17 +25104,12 @@ async function deploy(inputs, world, facts) {
  */
 async function findOut(pushed, lock, { inputs, draft, world }, session) {
     const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .Ur(session);
-    const ask = async () => {
-        const drafted = draft.services.map(({ image }) => image.replace(_image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv, pushed ?? _image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv));
-        const known = drafted.filter((image) => !image.includes(_image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv));
-        await Promise.all(known.map(async (image) => await images.ask(image)));
-    };
     const survey = async () => await session.swarm.survey(inputs.stack.name);
-    const [found, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
+    const [found, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
         lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
-        ask(),
+        images.askAhead(draft, pushed),
     ]);
     if (found !== undefined)
         return { digest, survey: found, images };
@@ -25150,28 +25154,25 @@ class StopError extends Error {
     reason;
     problems;
     /** What was noticed on the way, and did not stop it. */
-    warnings = [];
-    constructor(reason, problems, cause) {
+    warnings;
+    constructor(reason, problems, cause, warnings = []) {
         super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
         this.name = "StopError";
         this.reason = reason;
         this.problems = problems;
+        this.warnings = warnings;
     }
 }
 /** An input is missing or malformed. Nothing was contacted. */
 class InputError extends StopError {
-    warnings;
     constructor(problems, warnings = []) {
-        super("input", problems);
-        this.warnings = warnings;
+        super("input", problems, undefined, warnings);
     }
 }
 /** A stack file can't mean what it says. Nothing was contacted. */
 class StackFileError extends StopError {
-    warnings;
     constructor(problems, warnings = []) {
-        super("render", problems);
-        this.warnings = warnings;
+        super("render", problems, undefined, warnings);
     }
 }
 /** `docker` could not log in, build or push. The swarm is untouched. */
@@ -26053,6 +26054,11 @@ class ImageLookup {
         const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
         this.#asked.set(image, asked);
         return await asked;
+    }
+    /** About every image of a stack, ahead of time; `pushed` is the digest of the one that was just pushed, where there is one. */
+    async askAhead({ services }, pushed = _reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv) {
+        const images = services.map(({ image }) => image.replace(_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv, pushed));
+        await Promise.all(images.map(async (image) => await this.ask(image)));
     }
     /** The digest of an image that must exist. */
     async require(image) {
@@ -29366,7 +29372,6 @@ const POLL_MS = 2000;
 /** One answer about another run stands this long. */
 const ASK_AGAIN_MS = 30_000;
 const MOST_TRIES = 3;
-const LABEL = "swarm-stack-deploy";
 /**
  * The lock's name on the swarm, which takes upper and lower case for the same in names. The config carries no stack label: `docker
  * stack rm` must not take it from who holds it.
@@ -29378,19 +29383,19 @@ function lockName(stack) {
 function lockLabels(stack, holder, run) {
     return {
         [_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .MANAGED_LABEL */ .bS]: "true",
-        [`${LABEL}.lock`]: stack,
-        [`${LABEL}.holder`]: holder,
-        [`${LABEL}.lifetime`]: (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(LIFETIME_MS),
-        [`${LABEL}.repository`]: run.repository,
-        [`${LABEL}.run`]: run.runUrl,
-        [`${LABEL}.run-id`]: run.runId,
-        [`${LABEL}.run-attempt`]: String(run.runAttempt),
-        [`${LABEL}.commit`]: run.sha,
-        [`${LABEL}.actor`]: run.actor,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}lock`]: stack,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}holder`]: holder,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}lifetime`]: (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(LIFETIME_MS),
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}repository`]: run.repository,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}run`]: run.runUrl,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}run-id`]: run.runId,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}run-attempt`]: String(run.runAttempt),
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}commit`]: run.sha,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}actor`]: run.actor,
     };
 }
 function label(lock, name) {
-    return lock.labels[`${LABEL}.${name}`] ?? "";
+    return lock.labels[`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}${name}`] ?? "";
 }
 /** Never negative: two managers' clocks may disagree by a little. */
 function ageMs(lock) {
@@ -29525,7 +29530,7 @@ class StackLock {
         const why = await this.#reasonToTakeOver(found);
         if (why === undefined)
             return found;
-        const labels = { ...this.#labels, [`${LABEL}.since`]: minute(found.readAt) };
+        const labels = { ...this.#labels, [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}since`]: minute(found.readAt) };
         const takenAt = clock.now();
         if (!(await this.#locks.relabel(this.#name, found, labels)))
             return found; // Renewed, or somebody else was faster.
@@ -29902,16 +29907,15 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony export */   planOnly: () => (/* binding */ planOnly)
 /* harmony export */ });
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8883);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3564);
-/* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(5289);
-/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7317);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8028);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1131);
-/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(665);
-/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6964);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3079);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(3564);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7317);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1131);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7575);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(665);
+/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6964);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -29974,7 +29978,6 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
-
 /**
  * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without
  * a manager it checks the files alone.
@@ -29992,20 +29995,17 @@ async function planOnly(inputs, world, facts) {
             facts.status = "planned";
             return;
         }
-        world.voice.group("Connect");
-        const session = __addDisposableResource(env_1, await world.connect((0,_image_publish_js__WEBPACK_IMPORTED_MODULE_1__/* .swarmLogin */ .aY)(inputs.image)), true);
+        const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
         session.guard(WRITES_NOTHING);
-        facts.manager = session.swarm.address;
-        world.voice.say(`Connected to ${session.swarm.address}.`);
-        const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_2__/* .ImageLookup */ .Ur(session);
-        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)([
+        const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__/* .ImageLookup */ .Ur(session);
+        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_8__/* .together */ .b)([
             session.swarm.survey(inputs.stack.name),
             digestOrNone(images, deployment),
-            askAhead(images, deployment),
+            images.askAhead(deployment.draft),
         ]);
-        (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
-        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
-        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_4__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
+        (0,_settle_js__WEBPACK_IMPORTED_MODULE_6__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
+        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_4__/* .refuseOlder */ .z)(inputs, survey, world);
+        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
         facts.status = "planned";
     }
     catch (e_1) {
@@ -30033,20 +30033,16 @@ async function digestOrNone(images, deployment) {
     facts.image = image;
     if (inputs.image.build !== undefined) {
         note(`The image ${image} is planned by its tag. The deployment builds and pushes it.`, deployment);
-        return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
+        return _image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv;
     }
     const answer = await images.ask(image);
     if (answer.kind === "found") {
         (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .nameImage */ .Pe)(answer.digest, deployment);
         return answer.digest;
     }
-    const why = `The image ${image} is planned by its tag (${(0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_2__/* .inWords */ .r4)(answer)}).`;
+    const why = `The image ${image} is planned by its tag (${(0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_1__/* .inWords */ .r4)(answer)}).`;
     note(`${why} A deployment needs it: it builds nothing.`, deployment);
-    return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
-}
-/** About the images of others, while the swarm is surveyed. */
-async function askAhead(images, { draft }) {
-    await Promise.all(draft.services.map(async ({ image }) => await images.ask(image)));
+    return _image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv;
 }
 /** In the log, the summary and the comment. */
 function note(line, { world, facts }) {
@@ -30062,11 +30058,13 @@ function note(line, { world, facts }) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   EU: () => (/* binding */ shortName),
 /* harmony export */   HN: () => (/* binding */ planDeployment),
 /* harmony export */   IJ: () => (/* binding */ writesService),
 /* harmony export */   Im: () => (/* binding */ isEmpty),
 /* harmony export */   WD: () => (/* binding */ isOfTasks),
 /* harmony export */   af: () => (/* binding */ withPlatformsOf),
+/* harmony export */   e2: () => (/* binding */ alters),
 /* harmony export */   hm: () => (/* binding */ withRealIds),
 /* harmony export */   tD: () => (/* binding */ changed),
 /* harmony export */   vY: () => (/* binding */ futureId),
@@ -30110,7 +30108,6 @@ function withPlatformsOf(live, spec) {
 /** Compares what docker would send with what runs. */
 function planDeployment(request) {
     const { stack, live, networkIds } = request;
-    const short = (name) => name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
     const wantedNames = new Set(request.wanted.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name")));
     const present = request.wanted.map(({ spec, auth }) => {
         const before = live.find((service) => service.name === spec.Name);
@@ -30119,7 +30116,7 @@ function planDeployment(request) {
             : (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .differingPaths */ .Zk)((0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(before.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networkIds));
         const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
         const sameTemplate = !paths.some(isOfTasks);
-        const name = short((0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name"));
+        const name = shortName(stack, (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name"));
         return { name, change, fields: (0,_field_words_js__WEBPACK_IMPORTED_MODULE_1__/* .fieldsOf */ .P)(paths), sameTemplate, wanted: spec, before, auth };
     });
     const absent = live
@@ -30127,9 +30124,13 @@ function planDeployment(request) {
         .map((before) => {
         const change = request.prune && isManaged(before) ? "remove" : "foreign";
         const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
-        return { name: short(before.name), change, before, ...rest };
+        return { name: shortName(stack, before.name), change, before, ...rest };
     });
     return { stack, services: [...present, ...absent], needs: request.needs, networks: request.networks ?? [] };
+}
+/** A service's name as the stack file has it. */
+function shortName(stack, name) {
+    return name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
 }
 /** Whether a difference there means new tasks. */
 function isOfTasks([section, part]) {
@@ -30138,10 +30139,13 @@ function isOfTasks([section, part]) {
 function isManaged(service) {
     return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
 }
+/** Whether something is to become another than it is. */
+function alters({ change }) {
+    return change !== "unchanged" && change !== "foreign";
+}
 /** Whether the deployment has anything to send or to create. */
 function isEmpty(plan) {
-    const settled = plan.services.every(({ change }) => change === "unchanged" || change === "foreign");
-    return settled && Object.values(plan.needs).every((names) => names.length === 0);
+    return !plan.services.some(alters) && Object.values(plan.needs).every((names) => names.length === 0);
 }
 function changed(plan) {
     return plan.services.filter(({ change }) => change === "create" || change === "update");
@@ -30204,7 +30208,7 @@ function objection(reason, root) {
 }
 /** Docker quotes parts of values, in spellings of its own. Of a value that came from a variable they may be parts of a secret. */
 function repeatable(reason, root) {
-    const scalars = scalarsOf(root);
+    const scalars = (0,tree/* scalarsOf */.TM)(root);
     const written = new Set(scalars.filter((each) => each.substituted !== true).map(({ text }) => text));
     const inserted = scalars.filter((each) => each.substituted === true).map(({ text }) => text.toLowerCase());
     return reason.replace(/(["'])((?:\\.|(?!\1).)+)\1/g, (whole, _quote, inner) => {
@@ -30303,15 +30307,10 @@ function named(reason, root) {
 /** The longest value that the objection repeats. */
 function quoted(reason, node) {
     const words = new Set(reason.split(/[\s"':;,]+/));
-    const found = scalarsOf(node)
+    const found = (0,tree/* scalarsOf */.TM)(node)
         .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
         .toSorted((a, b) => b.text.length - a.text.length);
     return found[0];
-}
-function scalarsOf(node) {
-    if (node.kind === "scalar")
-        return [node];
-    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
 }
 /** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */
 const KNOWN_KEYS = `version services networks volumes secrets configs
@@ -30577,6 +30576,8 @@ function times(have, need) {
     return need === 0 ? Infinity : Math.max(Math.floor(have / need), 0);
 }
 
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(6190);
 // EXTERNAL MODULE: ./src/spec.ts
 var src_spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/references.ts
@@ -30584,6 +30585,7 @@ var references = __nccwpck_require__(5052);
 // EXTERNAL MODULE: ./src/stack/tree.ts
 var tree = __nccwpck_require__(6546);
 ;// CONCATENATED MODULE: ./src/preflight.ts
+
 
 
 
@@ -30714,8 +30716,7 @@ function modeOf(spec) {
     const mode = (0,json.at)(spec, "Mode");
     if ((0,json/* isObject */.Gv)((0,json.at)(mode, "Global")))
         return { kind: "global", replicas: 0 };
-    const job = (0,json/* isObject */.Gv)((0,json.at)(mode, "ReplicatedJob")) || (0,json/* isObject */.Gv)((0,json.at)(mode, "GlobalJob"));
-    if (job)
+    if ((0,rollout/* isJob */.o5)(spec))
         return { kind: "job", replicas: 0 };
     const replicas = (0,json.at)(mode, "Replicated", "Replicas");
     return { kind: "replicated", replicas: typeof replicas === "number" ? replicas : 1 };
@@ -30723,10 +30724,10 @@ function modeOf(spec) {
 function newsOf({ before, wanted }, running, networkIds) {
     if (before === undefined || wanted === undefined)
         return { isNew: true, replaces: false, places: true };
-    const paths = (0,src_spec/* differences */.tX)((0,src_spec/* canonicalSpec */.Yu)(before.spec, networkIds), (0,src_spec/* canonicalSpec */.Yu)(wanted, networkIds));
-    const template = paths.filter((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
-    const replaces = template.some((path) => !path.startsWith("TaskTemplate.Placement"));
-    const grows = modeOf(wanted).replicas > running && paths.some((path) => path.startsWith("Mode"));
+    const paths = (0,src_spec/* differingPaths */.Zk)((0,src_spec/* canonicalSpec */.Yu)(before.spec, networkIds), (0,src_spec/* canonicalSpec */.Yu)(wanted, networkIds));
+    const template = paths.filter(src_plan/* isOfTasks */.WD);
+    const replaces = template.some(([section, part]) => section !== "TaskTemplate" || part !== "Placement");
+    const grows = modeOf(wanted).replicas > running && paths.some(([section]) => section === "Mode");
     return { isNew: false, replaces, places: template.length > 0 || grows };
 }
 /**
@@ -30790,21 +30791,14 @@ const noNode = (subject) => {
         return [tell("missing-volume-driver", nowhere, placeOf(subject, "volumes"), fix)];
     }
     const constraints = constraintsOf(spec);
-    const secret = isSecret((0,tree/* get */.Jt)(file, "deploy", "placement"));
+    const placement = (0,tree/* get */.Jt)(file, "deploy", "placement");
+    const secret = placement !== undefined && (0,references/* isSubstituted */.ZV)(placement);
     const which = constraints.length === 0 || secret ? "" : ` (${constraints.join(", ")})`;
     const fix = barred.has("constraints")
         ? `Change its constraints${which}, or give a node what they ask for: docker node update --label-add KEY=VALUE NODE`
         : "Bring a node back: docker node update --availability active NODE";
     return [tell("no-eligible-node", nowhere, placeOf(subject, "deploy", "placement", "constraints"), fix)];
 };
-/** Whether anything below was made from a variable, and so may not be repeated. */
-function isSecret(node) {
-    if (node === undefined)
-        return false;
-    if (node.kind === "scalar")
-        return (0,references/* isSubstituted */.ZV)(node);
-    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(isSecret);
-}
 function builtFor(spec) {
     const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms").map((each) => `${(0,json/* textAt */.$6)(each, "OS")}/${(0,json/* textAt */.$6)(each, "Architecture")}`);
     return `The image is built for ${[...new Set(platforms)].join(", ")} only.`;
@@ -31350,7 +31344,7 @@ function objectLabels(object, { inputs, world }) {
 
 /** Compares what runs with the newest release. A service that this action never deployed is no part of either. */
 function driftSince(release, stack, survey, secrets) {
-    const short = (name) => name.replace(`${stack}_`, "");
+    const short = (name) => (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .shortName */ .EU)(stack, name);
     const recorded = new Map(release.services.map((spec) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name"), spec]));
     const live = new Map(survey.services.map((service) => [service.name, service]));
     const ids = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)(survey.networks);
@@ -31851,7 +31845,7 @@ const SIGNS = {
 };
 /** The plan as log lines: a diff that needs no colours. A deployment leaves out what it leaves alone, services excepted. */
 function planLines(changes, mode) {
-    const objects = objectsOf(changes).filter(({ change }) => mode === "plan" || !["unchanged", "foreign"].includes(change));
+    const objects = objectsOf(changes).filter((each) => mode === "plan" || (0,_plan_js__WEBPACK_IMPORTED_MODULE_4__/* .alters */ .e2)(each));
     return [
         ...objects.map(({ kind, name, change, before }) => `${SIGNS[change]} ${kind} ${name}${before === undefined ? "" : ` (in place of ${before})`}`),
         ...changes.services.flatMap((service) => serviceLines(service, mode)),
@@ -31954,9 +31948,7 @@ function planMarkdown({ changes, drift, mode, planDigest }, length) {
         ...changes.services.map((each) => ({ ...each, kind: "service", before: undefined })),
         ...objectsOf(changes).map((each) => ({ ...each, image: "", fields: [], consequence: undefined })),
     ];
-    const rows = things
-        .filter(({ change }) => change !== "unchanged" && change !== "foreign")
-        .map(({ kind, name, change, before, image, fields, consequence }) => {
+    const rows = things.filter(_plan_js__WEBPACK_IMPORTED_MODULE_4__/* .alters */ .e2).map(({ kind, name, change, before, image, fields, consequence }) => {
         const what = [
             image === "" ? "" : code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)),
             before === undefined ? "" : `in place of ${code(before)}`,
@@ -32386,8 +32378,8 @@ const MOST_AT_ONCE = 8;
  * change, several at once. After one that failed nothing more is sent, so that one thing is told and put back.
  */
 async function sendSpecs({ plan, survey }, definitions, world, session, onSent) {
-    const networks = await createNetworks(plan, definitions, world, session);
     const { swarm } = session;
+    const networks = await (0,apply/* createNetworks */.w0)(plan.needs.networks, swarm, world.voice, definitions);
     const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
     const send = async ({ before, auth }, to) => {
         if (before === undefined)
@@ -32418,22 +32410,13 @@ async function sendSpecs({ plan, survey }, definitions, world, session, onSent) 
     await (0,together/* together */.b)(Array.from({ length: lanes }, sendNext));
     return { networks, configs: new Map(), secrets: new Map() };
 }
-/** One by one, since two made at once may get one subnet (Docker 28). */
-async function createNetworks({ needs }, definitions, { voice }, { swarm }) {
-    const created = new Map();
-    for (const name of needs.networks) {
-        created.set(name, await swarm.createNetwork(name, definitions.get(name)));
-        voice.say(`Created the network ${name}.`);
-    }
-    return created;
-}
 /** Whether the service is certain to be as it was: the manager refused, or somebody else had been there before anything was sent. */
 function isRefusal(error) {
     return error instanceof errors/* ManagerRefusal */.oF || error instanceof restore/* ChangedMeanwhile */.n_;
 }
 function notSent(name, error) {
     const hint = /out of sequence|meanwhile|already exists|name conflicts/.test(error.message)
-        ? "Somebody else changes this stack at the same time: run this job again when they are done."
+        ? apply/* WHEN_THEY_ARE_DONE */.Gp
         : "The engine's log on the manager may say more.";
     return new errors/* DeployError */.sH(`The service ${name} could not be sent: ${error.message}`, hint, error);
 }
@@ -32521,10 +32504,7 @@ async function rollback(inputs, world, facts) {
         facts.mode = "rollback";
         facts.stackName = inputs.stack.name;
         const rollout = { inputs, world, facts };
-        world.voice.group("Connect");
-        const session = __addDisposableResource(env_1, await world.connect((0,publish/* swarmLogin */.aY)(inputs.image)), true);
-        facts.manager = session.swarm.address;
-        world.voice.say(`Connected to ${session.swarm.address}.`);
+        const session = __addDisposableResource(env_1, await (0,begin/* connect */.Ng)(rollout), true);
         const lock = __addDisposableResource(env_1, (0,src_lock/* lockOf */.Vx)(inputs.stack.name, session, world), true);
         await (0,together/* together */.b)([lock.take(inputs.rollout.lockTimeoutMs), (0,publish/* loginSwarm */.CH)(inputs.image, session, world.voice)]);
         session.guard(lock);
@@ -32631,7 +32611,9 @@ function againOf(release) {
 /* harmony export */   S4: () => (/* binding */ judge),
 /* harmony export */   WN: () => (/* binding */ hasFailed),
 /* harmony export */   jj: () => (/* binding */ endedByItself),
-/* harmony export */   o0: () => (/* binding */ samePlace)
+/* harmony export */   o0: () => (/* binding */ samePlace),
+/* harmony export */   o5: () => (/* binding */ isJob),
+/* harmony export */   wn: () => (/* binding */ isInFlight)
 /* harmony export */ });
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6188);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8301);
@@ -32653,7 +32635,7 @@ function judge(snapshot) {
     if (current.length > 0)
         return { kind: "failed", detail: failure(current), tasks: current };
     const state = live.update?.state ?? "";
-    const verdict = running(live, tasks.filter((task) => task.current), tasks, state === "updating" || state === "rollback_started");
+    const verdict = running(live, tasks.filter((task) => task.current), tasks, isInFlight(live));
     if (state !== "paused" && state !== "rollback_paused")
         return verdict;
     // Of a service that nothing was sent to, that may be a scar: all may have come up since. But where it has not, Swarm goes no further.
@@ -32671,6 +32653,10 @@ function superseded(live, tasks) {
         ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
         : "its spec is not the one that was sent: somebody else changed it";
     return { kind: "failed", detail, tasks };
+}
+/** Whether Swarm is at work on an update, or on taking one back. */
+function isInFlight({ update }) {
+    return update?.state === "updating" || update?.state === "rollback_started";
 }
 const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
 /** Whether a task has come to its end, good or bad. */
@@ -32744,6 +32730,7 @@ function mayFinish(spec) {
         (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .listAt */ .gT)(spec, "EndpointSpec", "Ports").length > 0;
     return (condition === "none" || condition === "on-failure") && !stays;
 }
+/** Whether it is to run once, and not to be updated. */
 function isJob(spec) {
     return (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "ReplicatedJob") !== undefined || (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "GlobalJob") !== undefined;
 }
@@ -32805,9 +32792,11 @@ function states(open) {
 /* harmony export */   g: () => (/* binding */ settled)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1601);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6533);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3079);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1601);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6190);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6533);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
+
 
 
 
@@ -32816,7 +32805,6 @@ function states(open) {
 const AGAIN_MS = 1000;
 /** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
 const STILL_MS = 30_000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
 /**
  * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
  * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
@@ -32866,7 +32854,7 @@ function unsettledLines({ services }) {
 }
 function isUnsettled(service, putBack) {
     const { id, update } = service;
-    if (IN_FLIGHT.has(update?.state ?? ""))
+    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_1__/* .isInFlight */ .wn)(service))
         return true;
     return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
 }
@@ -32899,12 +32887,12 @@ async function goBack(service, back, swarm, voice) {
 function statesOf(tasks) {
     return tasks
         .map(({ id, state: now }) => `${id} ${now}`)
-        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_2__/* .compareTexts */ .q)
+        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_3__/* .compareTexts */ .q)
         .join(",");
 }
 function stillInFlight(services, timeoutMs) {
     const problems = services.map(({ name }) => {
-        const message = `An earlier update of ${name} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_3__/* .formatDuration */ .a)(timeoutMs)}.`;
+        const message = `An earlier update of ${name} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_4__/* .formatDuration */ .a)(timeoutMs)}.`;
         const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
         return { message, hint };
     });
@@ -33757,14 +33745,11 @@ function undefinedReferences(root) {
 const SINGULAR = { networks: "network", configs: "config", secrets: "secret", volumes: "volume" };
 /** Whether a variable of it is missing, which is told at its own place. */
 function isUnresolved(item) {
-    return item.kind === "scalar"
-        ? item.unresolved === true
-        : (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(item).some(({ value }) => isUnresolved(value));
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalarsOf */ .TM)(item).some(({ unresolved }) => unresolved === true);
 }
+/** Whether anything of it was made from a variable, and so may not be repeated. */
 function isSubstituted(item) {
-    return item.kind === "scalar"
-        ? item.substituted === true
-        : (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(item).some(({ value }) => isSubstituted(value));
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalarsOf */ .TM)(item).some(({ substituted }) => substituted === true);
 }
 function listed(node) {
     if (node?.kind !== "sequence")
@@ -36075,6 +36060,7 @@ function imagesOf(root) {
 /* harmony export */   Mc: () => (/* binding */ entriesOf),
 /* harmony export */   Od: () => (/* binding */ ours),
 /* harmony export */   TF: () => (/* binding */ remove),
+/* harmony export */   TM: () => (/* binding */ scalarsOf),
 /* harmony export */   b6: () => (/* binding */ textOf),
 /* harmony export */   d_: () => (/* binding */ scalar),
 /* harmony export */   hZ: () => (/* binding */ set),
@@ -36152,6 +36138,12 @@ function clone(node) {
         case "mapping":
             return { ...node, entries: node.entries.map((entry) => ({ ...entry, value: clone(entry.value) })) };
     }
+}
+/** All values at any depth, in the order of the file. */
+function scalarsOf(node) {
+    if (node.kind === "scalar")
+        return [node];
+    return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
 }
 
 

@@ -1,4 +1,5 @@
 import { DeployError, PreflightError } from "./errors.ts";
+import { type JsonObject } from "./json.ts";
 import { type Plan, changed } from "./plan.ts";
 import { type Deployment } from "./begin.ts";
 import { type PreparedDeployment } from "./prepare.ts";
@@ -29,22 +30,15 @@ export async function sendByDocker(
   return { ...created, networks: new Map([...created.networks, ...made]) };
 }
 
-/** Creates what the services need and the swarm does not have: networks one by one, since two made at once may get one subnet (Docker 28). */
+/** Creates what the services need and the swarm does not have. */
 export async function createNeeds(
   { needs }: Plan,
   objects: readonly NewObject[],
   swarm: Swarm,
   voice: Voice,
 ): Promise<Created> {
-  const created = {
-    networks: new Map<string, string>(),
-    configs: new Map<string, string>(),
-    secrets: new Map<string, string>(),
-  };
-  for (const network of needs.networks) {
-    created.networks.set(network, await swarm.createNetwork(network));
-    voice.say(`Created the network ${network}.`);
-  }
+  const networks = await createNetworks(needs.networks, swarm, voice);
+  const created = { networks, configs: new Map<string, string>(), secrets: new Map<string, string>() };
   const create = async (object: NewObject): Promise<void> => {
     const kinds = object.kind === "config" ? "configs" : "secrets";
     if (!needs[kinds].includes(object.name)) return;
@@ -54,6 +48,25 @@ export async function createNeeds(
   await together(objects.map(create));
   return created;
 }
+
+/** One by one, since two made at once may get one subnet (Docker 28). Those without a definition are attachable overlay networks. */
+export async function createNetworks(
+  names: readonly string[],
+  swarm: Swarm,
+  voice: Voice,
+  definitions: ReadonlyMap<string, JsonObject> = new Map(),
+): Promise<ReadonlyMap<string, string>> {
+  const created = new Map<string, string>();
+  for (const name of names) {
+    created.set(name, await swarm.createNetwork(name, definitions.get(name)));
+    voice.say(`Created the network ${name}.`);
+  }
+  return created;
+}
+
+/** What to do where a refusal tells that the stack is not as it was planned for. */
+export const WHEN_THEY_ARE_DONE =
+  "Somebody else changes this stack at the same time: run this job again when they are done.";
 
 /** Of a part, so that docker's own start is worth it. */
 const FEWEST_SERVICES = 4;
@@ -119,7 +132,7 @@ function sendingFailed(failed: readonly DockerAnswer[], lost: string | undefined
   const [first] = own;
   const reason = lost ?? [...new Set(own.map(dockersReason))].join("; ");
   const hint = /out of sequence|already exists|name conflicts/.test(reason)
-    ? "Somebody else changes this stack at the same time: run this job again when they are done."
+    ? WHEN_THEY_ARE_DONE
     : "Docker's own words are in the log above.";
   return new DeployError(`docker stack deploy failed (exit code ${first?.code ?? 1}): ${reason}.`, hint);
 }

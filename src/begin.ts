@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { checkBuildFiles } from "./image/publish.ts";
+import { checkBuildFiles, swarmLogin } from "./image/publish.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { checkByDocker } from "./planning.ts";
@@ -9,7 +9,7 @@ import { type Kind } from "./stack/configs.ts";
 import { cleanPath } from "./stack/paths.ts";
 import { type RenderedStack, render } from "./stack/render.ts";
 import { together } from "./together.ts";
-import { type Docker, type World } from "./world.ts";
+import { type Docker, type Session, type World } from "./world.ts";
 
 /** What the names of configs and secrets depend on, beside their content. */
 export interface Naming {
@@ -54,6 +54,15 @@ export async function begin(inputs: Inputs, world: World, facts: Facts): Promise
   checkBuildFiles(inputs.image, world.files);
   await checkByDocker(world, draft, sources.folder, dockerMajor);
   return { ...begun, draft };
+}
+
+/** Opens the one session, whichever mode it is for, with the credential that the swarm is to keep. */
+export async function connect({ inputs, world, facts }: Rollout): Promise<Session> {
+  world.voice.group("Connect");
+  const session = await world.connect(swarmLogin(inputs.image));
+  facts.manager = session.swarm.address;
+  world.voice.say(`Connected to ${session.swarm.address}.`);
+  return session;
 }
 
 async function majorVersion(docker: Docker): Promise<number> {

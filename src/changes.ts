@@ -3,7 +3,7 @@ import { fieldOf } from "./field-words.ts";
 import { NO_DIGEST_YET, shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Json, type JsonObject, at, listAt, numberAt, objectAt, textAt } from "./json.ts";
-import { type Plan, type PlannedService, futureId, isOfTasks } from "./plan.ts";
+import { type Plan, type PlannedService, alters, futureId, isOfTasks } from "./plan.ts";
 import { used } from "./release/release.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type Path, canonicalSpec, differingPaths, engineDefault, networkIdsOf } from "./spec.ts";
@@ -83,11 +83,8 @@ export function changesOf(plan: Plan, request: ChangesRequest): Changes {
 
 /** How many things the plan creates, updates or removes; 0 for a plan that does nothing. */
 export function countOf({ services, networks, configs, secrets, volumes }: Changes): number {
-  return [services, networks, configs, secrets, volumes].flat().filter(({ change }) => CHANGES.has(change))
-    .length;
+  return [services, networks, configs, secrets, volumes].flat().filter(alters).length;
 }
-
-const CHANGES: ReadonlySet<Change> = new Set(["create", "update", "remove"]);
 
 function serviceChanges(
   { name, change, fields, wanted, before }: PlannedService,

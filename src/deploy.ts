@@ -1,8 +1,7 @@
 import { sendByDocker } from "./apply.ts";
-import { type Deployment, begin, nameImage, referenceOf } from "./begin.ts";
+import { type Deployment, begin, connect, nameImage, referenceOf } from "./begin.ts";
 import { type Send, carryOut } from "./carry-out.ts";
-import { loginSwarm, publish, swarmLogin } from "./image/publish.ts";
-import { NO_DIGEST_YET } from "./image/reference.ts";
+import { loginSwarm, publish } from "./image/publish.ts";
 import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { type StackLock, lockOf } from "./lock.ts";
@@ -23,10 +22,7 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   const pushed = inputs.image.build === undefined ? undefined : await publish(inputs.image, world);
   if (pushed !== undefined) nameImage(pushed, deployment);
 
-  world.voice.group("Connect");
-  await using session = await world.connect(swarmLogin(inputs.image));
-  facts.manager = session.swarm.address;
-  world.voice.say(`Connected to ${session.swarm.address}.`);
+  await using session = await connect(deployment);
   await using lock = lockOf(inputs.stack.name, session, world);
   const { digest, ...found } = await findOut(pushed, lock, deployment, session);
   nameImage(digest, deployment);
@@ -50,17 +46,12 @@ async function findOut(
   session: Session,
 ): Promise<{ readonly digest: string } & Found> {
   const images = new ImageLookup(session);
-  const ask = async (): Promise<void> => {
-    const drafted = draft.services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed ?? NO_DIGEST_YET));
-    const known = drafted.filter((image) => !image.includes(NO_DIGEST_YET));
-    await Promise.all(known.map(async (image) => await images.ask(image)));
-  };
   const survey = async (): Promise<Survey> => await session.swarm.survey(inputs.stack.name);
   const [found, , digest] = await together([
     lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
     loginSwarm(inputs.image, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
-    ask(),
+    images.askAhead(draft, pushed),
   ]);
   if (found !== undefined) return { digest, survey: found, images };
   await lock.take(inputs.rollout.lockTimeoutMs);

@@ -22,33 +22,33 @@ export class StopError extends Error {
   readonly reason: Reason;
   readonly problems: readonly Problem[];
   /** What was noticed on the way, and did not stop it. */
-  readonly warnings: readonly Problem[] = [];
+  readonly warnings: readonly Problem[];
 
-  constructor(reason: Reason, problems: readonly Problem[], cause?: unknown) {
+  constructor(
+    reason: Reason,
+    problems: readonly Problem[],
+    cause?: unknown,
+    warnings: readonly Problem[] = [],
+  ) {
     super(problems.map(describe).join("\n"), cause === undefined ? undefined : { cause });
     this.name = "StopError";
     this.reason = reason;
     this.problems = problems;
+    this.warnings = warnings;
   }
 }
 
 /** An input is missing or malformed. Nothing was contacted. */
 export class InputError extends StopError {
-  override readonly warnings: readonly Problem[];
-
   constructor(problems: readonly Problem[], warnings: readonly Problem[] = []) {
-    super("input", problems);
-    this.warnings = warnings;
+    super("input", problems, undefined, warnings);
   }
 }
 
 /** A stack file can't mean what it says. Nothing was contacted. */
 export class StackFileError extends StopError {
-  override readonly warnings: readonly Problem[];
-
   constructor(problems: readonly Problem[], warnings: readonly Problem[] = []) {
-    super("render", problems);
-    this.warnings = warnings;
+    super("render", problems, undefined, warnings);
   }
 }
 

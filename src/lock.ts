@@ -3,7 +3,7 @@ import { Cancelled, DeployError, LockError, ManagerRefusal, messageOf } from "./
 import { formatDuration, parseDuration } from "./inputs/duration.ts";
 import { type RunContext } from "./inputs/inputs.ts";
 import { fixedName } from "./stack/configs.ts";
-import { MANAGED_LABEL } from "./stack/defaults.ts";
+import { LABEL_PREFIX, MANAGED_LABEL } from "./stack/defaults.ts";
 import { type Locks, type StoredLock } from "./swarm.ts";
 import { type Lock, type RunAttempt, type Session, type World } from "./world.ts";
 
@@ -26,8 +26,6 @@ const POLL_MS = 2000;
 const ASK_AGAIN_MS = 30_000;
 const MOST_TRIES = 3;
 
-const LABEL = "swarm-stack-deploy";
-
 /**
  * The lock's name on the swarm, which takes upper and lower case for the same in names. The config carries no stack label: `docker
  * stack rm` must not take it from who holds it.
@@ -40,20 +38,20 @@ export function lockName(stack: string): string {
 export function lockLabels(stack: string, holder: string, run: RunContext): Record<string, string> {
   return {
     [MANAGED_LABEL]: "true",
-    [`${LABEL}.lock`]: stack,
-    [`${LABEL}.holder`]: holder,
-    [`${LABEL}.lifetime`]: formatDuration(LIFETIME_MS),
-    [`${LABEL}.repository`]: run.repository,
-    [`${LABEL}.run`]: run.runUrl,
-    [`${LABEL}.run-id`]: run.runId,
-    [`${LABEL}.run-attempt`]: String(run.runAttempt),
-    [`${LABEL}.commit`]: run.sha,
-    [`${LABEL}.actor`]: run.actor,
+    [`${LABEL_PREFIX}lock`]: stack,
+    [`${LABEL_PREFIX}holder`]: holder,
+    [`${LABEL_PREFIX}lifetime`]: formatDuration(LIFETIME_MS),
+    [`${LABEL_PREFIX}repository`]: run.repository,
+    [`${LABEL_PREFIX}run`]: run.runUrl,
+    [`${LABEL_PREFIX}run-id`]: run.runId,
+    [`${LABEL_PREFIX}run-attempt`]: String(run.runAttempt),
+    [`${LABEL_PREFIX}commit`]: run.sha,
+    [`${LABEL_PREFIX}actor`]: run.actor,
   };
 }
 
 function label(lock: StoredLock, name: string): string {
-  return lock.labels[`${LABEL}.${name}`] ?? "";
+  return lock.labels[`${LABEL_PREFIX}${name}`] ?? "";
 }
 
 /** Never negative: two managers' clocks may disagree by a little. */
@@ -198,7 +196,7 @@ export class StackLock implements Lock {
     if (holds(found, this.left.holder)) return this.#hold(found.id, sentAt); // The answer to its creation had been lost.
     const why = await this.#reasonToTakeOver(found);
     if (why === undefined) return found;
-    const labels = { ...this.#labels, [`${LABEL}.since`]: minute(found.readAt) };
+    const labels = { ...this.#labels, [`${LABEL_PREFIX}since`]: minute(found.readAt) };
     const takenAt = clock.now();
     if (!(await this.#locks.relabel(this.#name, found, labels))) return found; // Renewed, or somebody else was faster.
     this.#sayOnce(

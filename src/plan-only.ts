@@ -1,6 +1,5 @@
-import { type Deployment, begin, nameImage, referenceOf } from "./begin.ts";
+import { type Deployment, begin, connect, nameImage, referenceOf } from "./begin.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
-import { swarmLogin } from "./image/publish.ts";
 import { ImageLookup, inWords } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { decide } from "./prepare.ts";
@@ -29,16 +28,13 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
     return;
   }
 
-  world.voice.group("Connect");
-  await using session = await world.connect(swarmLogin(inputs.image));
+  await using session = await connect(deployment);
   session.guard(WRITES_NOTHING);
-  facts.manager = session.swarm.address;
-  world.voice.say(`Connected to ${session.swarm.address}.`);
   const images = new ImageLookup(session);
   const [survey, digest] = await together([
     session.swarm.survey(inputs.stack.name),
     digestOrNone(images, deployment),
-    askAhead(images, deployment),
+    images.askAhead(deployment.draft),
   ]);
   unsettledLines(survey).forEach((line) => note(line, deployment));
   await refuseOlder(inputs, survey, world);
@@ -72,11 +68,6 @@ async function digestOrNone(images: ImageLookup, deployment: Deployment): Promis
   const why = `The image ${image} is planned by its tag (${inWords(answer)}).`;
   note(`${why} A deployment needs it: it builds nothing.`, deployment);
   return NO_DIGEST_YET;
-}
-
-/** About the images of others, while the swarm is surveyed. */
-async function askAhead(images: ImageLookup, { draft }: Deployment): Promise<void> {
-  await Promise.all(draft.services.map(async ({ image }) => await images.ask(image)));
 }
 
 /** In the log, the summary and the comment. */

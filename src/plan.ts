@@ -88,8 +88,6 @@ export interface PlanRequest {
 /** Compares what docker would send with what runs. */
 export function planDeployment(request: PlanRequest): Plan {
   const { stack, live, networkIds } = request;
-  const short = (name: string): string =>
-    name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
   const wantedNames = new Set(request.wanted.map(({ spec }) => textAt(spec, "Name")));
   const present = request.wanted.map(({ spec, auth }): PlannedService => {
     const before = live.find((service) => service.name === spec.Name);
@@ -99,7 +97,7 @@ export function planDeployment(request: PlanRequest): Plan {
         : differingPaths(canonicalSpec(before.spec, networkIds), canonicalSpec(spec, networkIds));
     const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
     const sameTemplate = !paths.some(isOfTasks);
-    const name = short(textAt(spec, "Name"));
+    const name = shortName(stack, textAt(spec, "Name"));
     return { name, change, fields: fieldsOf(paths), sameTemplate, wanted: spec, before, auth };
   });
   const absent = live
@@ -107,9 +105,14 @@ export function planDeployment(request: PlanRequest): Plan {
     .map((before): PlannedService => {
       const change = request.prune && isManaged(before) ? "remove" : "foreign";
       const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
-      return { name: short(before.name), change, before, ...rest };
+      return { name: shortName(stack, before.name), change, before, ...rest };
     });
   return { stack, services: [...present, ...absent], needs: request.needs, networks: request.networks ?? [] };
+}
+
+/** A service's name as the stack file has it. */
+export function shortName(stack: string, name: string): string {
+  return name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
 }
 
 /** Whether a difference there means new tasks. */
@@ -121,10 +124,14 @@ export function isManaged(service: Service): boolean {
   return textAt(service.spec, "Labels", MANAGED_LABEL) === "true";
 }
 
+/** Whether something is to become another than it is. */
+export function alters({ change }: Pick<PlannedService, "change">): boolean {
+  return change !== "unchanged" && change !== "foreign";
+}
+
 /** Whether the deployment has anything to send or to create. */
 export function isEmpty(plan: Plan): boolean {
-  const settled = plan.services.every(({ change }) => change === "unchanged" || change === "foreign");
-  return settled && Object.values(plan.needs).every((names) => names.length === 0);
+  return !plan.services.some(alters) && Object.values(plan.needs).every((names) => names.length === 0);
 }
 
 export function changed(plan: Plan): readonly PlannedService[] {

@@ -13,8 +13,9 @@ import {
   platformOf,
   reservationOf,
 } from "./placement.ts";
-import { type Needs, type Plan, type PlannedService, changed } from "./plan.ts";
-import { HEALTHCHECK_DEFAULTS, canonicalSpec, differences, networkIdsOf } from "./spec.ts";
+import { type Needs, type Plan, type PlannedService, changed, isOfTasks } from "./plan.ts";
+import { isJob } from "./rollout.ts";
+import { HEALTHCHECK_DEFAULTS, canonicalSpec, differingPaths, networkIdsOf } from "./spec.ts";
 import { externalName, isExternal } from "./stack/configs.ts";
 import { isHostNetwork } from "./stack/defaults.ts";
 import { isSubstituted, networksOf, sourceOf } from "./stack/references.ts";
@@ -218,8 +219,7 @@ function isRunning({ state, desiredState }: Task): boolean {
 function modeOf(spec: ServiceSpec): Mode {
   const mode = at(spec, "Mode");
   if (isObject(at(mode, "Global"))) return { kind: "global", replicas: 0 };
-  const job = isObject(at(mode, "ReplicatedJob")) || isObject(at(mode, "GlobalJob"));
-  if (job) return { kind: "job", replicas: 0 };
+  if (isJob(spec)) return { kind: "job", replicas: 0 };
   const replicas = at(mode, "Replicated", "Replicas");
   return { kind: "replicated", replicas: typeof replicas === "number" ? replicas : 1 };
 }
@@ -230,10 +230,10 @@ function newsOf(
   networkIds: ReadonlyMap<string, string>,
 ): News {
   if (before === undefined || wanted === undefined) return { isNew: true, replaces: false, places: true };
-  const paths = differences(canonicalSpec(before.spec, networkIds), canonicalSpec(wanted, networkIds));
-  const template = paths.filter((path) => /^(TaskTemplate|EndpointSpec\.Ports)/.test(path));
-  const replaces = template.some((path) => !path.startsWith("TaskTemplate.Placement"));
-  const grows = modeOf(wanted).replicas > running && paths.some((path) => path.startsWith("Mode"));
+  const paths = differingPaths(canonicalSpec(before.spec, networkIds), canonicalSpec(wanted, networkIds));
+  const template = paths.filter(isOfTasks);
+  const replaces = template.some(([section, part]) => section !== "TaskTemplate" || part !== "Placement");
+  const grows = modeOf(wanted).replicas > running && paths.some(([section]) => section === "Mode");
   return { isNew: false, replaces, places: template.length > 0 || grows };
 }
 
@@ -303,20 +303,14 @@ const noNode: Rule = (subject) => {
     return [tell("missing-volume-driver", nowhere, placeOf(subject, "volumes"), fix)];
   }
   const constraints = constraintsOf(spec);
-  const secret = isSecret(get(file, "deploy", "placement"));
+  const placement = get(file, "deploy", "placement");
+  const secret = placement !== undefined && isSubstituted(placement);
   const which = constraints.length === 0 || secret ? "" : ` (${constraints.join(", ")})`;
   const fix = barred.has("constraints")
     ? `Change its constraints${which}, or give a node what they ask for: docker node update --label-add KEY=VALUE NODE`
     : "Bring a node back: docker node update --availability active NODE";
   return [tell("no-eligible-node", nowhere, placeOf(subject, "deploy", "placement", "constraints"), fix)];
 };
-
-/** Whether anything below was made from a variable, and so may not be repeated. */
-function isSecret(node: TreeNode | undefined): boolean {
-  if (node === undefined) return false;
-  if (node.kind === "scalar") return isSubstituted(node);
-  return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).some(isSecret);
-}
 
 function builtFor(spec: ServiceSpec): string {
   const platforms = listAt(spec, "TaskTemplate", "Placement", "Platforms").map(

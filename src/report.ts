@@ -14,7 +14,7 @@ import { shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Mode } from "./inputs/inputs.ts";
 import { type JsonObject, textAt } from "./json.ts";
-import { type PlannedService } from "./plan.ts";
+import { type PlannedService, alters } from "./plan.ts";
 import { type Drift } from "./release/drift.ts";
 
 type Status = "deployed" | "unchanged" | "planned" | "rolled-back" | "failed";
@@ -147,9 +147,7 @@ const SIGNS: Readonly<Record<Change, string>> = {
 
 /** The plan as log lines: a diff that needs no colours. A deployment leaves out what it leaves alone, services excepted. */
 export function planLines(changes: Changes, mode: Mode): string[] {
-  const objects = objectsOf(changes).filter(
-    ({ change }) => mode === "plan" || !["unchanged", "foreign"].includes(change),
-  );
+  const objects = objectsOf(changes).filter((each) => mode === "plan" || alters(each));
   return [
     ...objects.map(
       ({ kind, name, change, before }) =>
@@ -267,17 +265,15 @@ function planMarkdown({ changes, drift, mode, planDigest }: Facts, length: "whol
     ...changes.services.map((each) => ({ ...each, kind: "service", before: undefined })),
     ...objectsOf(changes).map((each) => ({ ...each, image: "", fields: [], consequence: undefined })),
   ];
-  const rows = things
-    .filter(({ change }) => change !== "unchanged" && change !== "foreign")
-    .map(({ kind, name, change, before, image, fields, consequence }) => {
-      const what = [
-        image === "" ? "" : code(shortImage(image)),
-        before === undefined ? "" : `in place of ${code(before)}`,
-        fields.length === 0 ? "" : escapeMarkdown(fields.join(", ")),
-      ].filter((part) => part !== "");
-      const tasks = consequence === undefined ? "" : TASKS[consequence];
-      return `| ${SIGNS[change]} | ${kind} | ${code(name)} | ${change} | ${what.join(" ")} | ${tasks} |`;
-    });
+  const rows = things.filter(alters).map(({ kind, name, change, before, image, fields, consequence }) => {
+    const what = [
+      image === "" ? "" : code(shortImage(image)),
+      before === undefined ? "" : `in place of ${code(before)}`,
+      fields.length === 0 ? "" : escapeMarkdown(fields.join(", ")),
+    ].filter((part) => part !== "");
+    const tasks = consequence === undefined ? "" : TASKS[consequence];
+    return `| ${SIGNS[change]} | ${kind} | ${code(name)} | ${change} | ${what.join(" ")} | ${tasks} |`;
+  });
   const table = ["| | | name | change | what | tasks |", "|---|---|---|---|---|---|", ...rows].join("\n");
   const lines = length === "short" ? [] : [...driftLines(drift), ...planLines(changes, mode)];
   return [

@@ -1,12 +1,12 @@
 import { type Send, carryOut } from "./carry-out.ts";
 import { PreflightError } from "./errors.ts";
 import { type JsonObject } from "./json.ts";
-import { loginSwarm, swarmLogin } from "./image/publish.ts";
+import { loginSwarm } from "./image/publish.ts";
 import { parseImageReference } from "./image/reference.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { lockOf } from "./lock.ts";
 import { type Plan, planDeployment } from "./plan.ts";
-import { type Rollout } from "./begin.ts";
+import { type Rollout, connect } from "./begin.ts";
 import { atRest, tellPlan } from "./prepare.ts";
 import { type Renewed, chooseRelease, gone, noSuchRelease, renewed } from "./release/going-back.ts";
 import { type History, type NewRelease, keepRelease, readHistory } from "./release/history.ts";
@@ -28,10 +28,7 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   facts.stackName = inputs.stack.name;
   const rollout = { inputs, world, facts };
 
-  world.voice.group("Connect");
-  await using session = await world.connect(swarmLogin(inputs.image));
-  facts.manager = session.swarm.address;
-  world.voice.say(`Connected to ${session.swarm.address}.`);
+  await using session = await connect(rollout);
   await using lock = lockOf(inputs.stack.name, session, world);
   await together([lock.take(inputs.rollout.lockTimeoutMs), loginSwarm(inputs.image, session, world.voice)]);
   session.guard(lock);

@@ -44,7 +44,7 @@ export function judge(snapshot: ServiceSnapshot): Verdict {
     live,
     tasks.filter((task) => task.current),
     tasks,
-    state === "updating" || state === "rollback_started",
+    isInFlight(live),
   );
   if (state !== "paused" && state !== "rollback_paused") return verdict;
   // Of a service that nothing was sent to, that may be a scar: all may have come up since. But where it has not, Swarm goes no further.
@@ -62,6 +62,11 @@ function superseded(live: Service, tasks: readonly Task[]): Verdict {
     ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
     : "its spec is not the one that was sent: somebody else changed it";
   return { kind: "failed", detail, tasks };
+}
+
+/** Whether Swarm is at work on an update, or on taking one back. */
+export function isInFlight({ update }: Service): boolean {
+  return update?.state === "updating" || update?.state === "rollback_started";
 }
 
 const OVER = new Set(["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]);
@@ -143,7 +148,8 @@ function mayFinish(spec: ServiceSpec): boolean {
   return (condition === "none" || condition === "on-failure") && !stays;
 }
 
-function isJob(spec: ServiceSpec): boolean {
+/** Whether it is to run once, and not to be updated. */
+export function isJob(spec: ServiceSpec): boolean {
   return at(spec, "Mode", "ReplicatedJob") !== undefined || at(spec, "Mode", "GlobalJob") !== undefined;
 }
 

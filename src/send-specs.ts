@@ -1,7 +1,7 @@
-import { type Created } from "./apply.ts";
+import { type Created, WHEN_THEY_ARE_DONE, createNetworks } from "./apply.ts";
 import { DeployError, ManagerRefusal } from "./errors.ts";
 import { type JsonObject, textAt } from "./json.ts";
-import { type Plan, type PlannedService, changed, withRealIds } from "./plan.ts";
+import { type PlannedService, changed, withRealIds } from "./plan.ts";
 import { type Prepared } from "./prepare.ts";
 import { ChangedMeanwhile, exchangeSpec } from "./restore.ts";
 import { canonicalSpec, networkIdsOf } from "./spec.ts";
@@ -23,8 +23,8 @@ export async function sendSpecs(
   session: Session,
   onSent: (serviceName: string) => void,
 ): Promise<Created> {
-  const networks = await createNetworks(plan, definitions, world, session);
   const { swarm } = session;
+  const networks = await createNetworks(plan.needs.networks, swarm, world.voice, definitions);
   const networkIds = networkIdsOf(survey.networks);
   const send = async ({ before, auth }: PlannedService, to: ServiceSpec): Promise<void> => {
     if (before === undefined) return await swarm.createService(to, auth);
@@ -53,21 +53,6 @@ export async function sendSpecs(
   return { networks, configs: new Map(), secrets: new Map() };
 }
 
-/** One by one, since two made at once may get one subnet (Docker 28). */
-async function createNetworks(
-  { needs }: Plan,
-  definitions: ReadonlyMap<string, JsonObject>,
-  { voice }: World,
-  { swarm }: Session,
-): Promise<ReadonlyMap<string, string>> {
-  const created = new Map<string, string>();
-  for (const name of needs.networks) {
-    created.set(name, await swarm.createNetwork(name, definitions.get(name)));
-    voice.say(`Created the network ${name}.`);
-  }
-  return created;
-}
-
 /** Whether the service is certain to be as it was: the manager refused, or somebody else had been there before anything was sent. */
 function isRefusal(error: unknown): error is Error {
   return error instanceof ManagerRefusal || error instanceof ChangedMeanwhile;
@@ -75,7 +60,7 @@ function isRefusal(error: unknown): error is Error {
 
 function notSent(name: string, error: Error): DeployError {
   const hint = /out of sequence|meanwhile|already exists|name conflicts/.test(error.message)
-    ? "Somebody else changes this stack at the same time: run this job again when they are done."
+    ? WHEN_THEY_ARE_DONE
     : "The engine's log on the manager may say more.";
   return new DeployError(`The service ${name} could not be sent: ${error.message}`, hint, error);
 }

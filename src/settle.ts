@@ -1,5 +1,6 @@
 import { type Problem, PreflightError, messageOf } from "./errors.ts";
 import { formatDuration } from "./inputs/duration.ts";
+import { isInFlight } from "./rollout.ts";
 import { type Service, type ServiceSpec, type Survey, type Swarm, type Task } from "./swarm.ts";
 import { compareTexts } from "./text-order.ts";
 import { type Clock, type Voice } from "./world.ts";
@@ -7,7 +8,6 @@ import { type Clock, type Voice } from "./world.ts";
 const AGAIN_MS = 1000;
 /** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
 const STILL_MS = 30_000;
-const IN_FLIGHT = new Set(["updating", "rollback_started"]);
 
 export interface SettleRequest {
   readonly stack: string;
@@ -69,7 +69,7 @@ export function unsettledLines({ services }: Survey): string[] {
 
 function isUnsettled(service: Service, putBack: ReadonlySet<string>): boolean {
   const { id, update } = service;
-  if (IN_FLIGHT.has(update?.state ?? "")) return true;
+  if (isInFlight(service)) return true;
   return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
 }
 

@@ -43,6 +43,12 @@ export class ImageLookup {
     return await asked;
   }
 
+  /** About every image of a stack, ahead of time; `pushed` is the digest of the one that was just pushed, where there is one. */
+  async askAhead({ services }: RenderedStack, pushed = NO_DIGEST_YET): Promise<void> {
+    const images = services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed));
+    await Promise.all(images.map(async (image) => await this.ask(image)));
+  }
+
   /** The digest of an image that must exist. */
   async require(image: string): Promise<string> {
     const answer = await this.ask(image);

@@ -1,6 +1,6 @@
 import { type FieldChange, fieldChanges } from "../changes.ts";
 import { textAt } from "../json.ts";
-import { isManaged } from "../plan.ts";
+import { isManaged, shortName } from "../plan.ts";
 import { networkIdsOf } from "../spec.ts";
 import { type Survey } from "../swarm.ts";
 import { type Release } from "./release.ts";
@@ -21,7 +21,7 @@ export function driftSince(
   survey: Survey,
   secrets: readonly string[],
 ): Drift[] {
-  const short = (name: string): string => name.replace(`${stack}_`, "");
+  const short = (name: string): string => shortName(stack, name);
   const recorded = new Map(release.services.map((spec) => [textAt(spec, "Name"), spec]));
   const live = new Map(survey.services.map((service) => [service.name, service]));
   const ids = networkIdsOf(survey.networks);

@@ -1,6 +1,6 @@
 import { type Place, type Problem } from "../errors.ts";
 import { nearest } from "./interpolate.ts";
-import { type Entry, type Mapping, type Node, type Scalar, entriesOf, get } from "./tree.ts";
+import { type Entry, type Mapping, type Node, type Scalar, entriesOf, get, scalarsOf } from "./tree.ts";
 
 const UNKNOWN = /^(\S+) Additional property (.+) is not allowed$/;
 
@@ -141,11 +141,6 @@ function quoted(reason: string, node: Node): Node | undefined {
     .filter(({ text }) => text.length > 1 && (words.has(text) || (text.length > 5 && reason.includes(text))))
     .toSorted((a, b) => b.text.length - a.text.length);
   return found[0];
-}
-
-function scalarsOf(node: Node): Scalar[] {
-  if (node.kind === "scalar") return [node];
-  return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
 }
 
 /** The keys of docker's schema (3.13), for suggestions only: docker itself decides what it takes. */

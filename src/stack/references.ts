@@ -1,5 +1,5 @@
 import { type Place, type Problem } from "../errors.ts";
-import { type Mapping, type Node, entriesOf, get, textOf } from "./tree.ts";
+import { type Mapping, type Node, entriesOf, get, scalarsOf, textOf } from "./tree.ts";
 
 /** Services that speak of a network, config, secret or volume which the file does not define. Docker would tell only after a part was created. */
 export function undefinedReferences(root: Mapping): Problem[] {
@@ -39,15 +39,12 @@ interface Reference {
 
 /** Whether a variable of it is missing, which is told at its own place. */
 export function isUnresolved(item: Node): boolean {
-  return item.kind === "scalar"
-    ? item.unresolved === true
-    : entriesOf(item).some(({ value }) => isUnresolved(value));
+  return scalarsOf(item).some(({ unresolved }) => unresolved === true);
 }
 
+/** Whether anything of it was made from a variable, and so may not be repeated. */
 export function isSubstituted(item: Node): boolean {
-  return item.kind === "scalar"
-    ? item.substituted === true
-    : entriesOf(item).some(({ value }) => isSubstituted(value));
+  return scalarsOf(item).some(({ substituted }) => substituted === true);
 }
 
 function listed(node: Node | undefined): Reference[] {

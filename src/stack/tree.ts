@@ -125,3 +125,9 @@ export function clone(node: Node): Node {
       return { ...node, entries: node.entries.map((entry) => ({ ...entry, value: clone(entry.value) })) };
   }
 }
+
+/** All values at any depth, in the order of the file. */
+export function scalarsOf(node: Node): Scalar[] {
+  if (node.kind === "scalar") return [node];
+  return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+}
