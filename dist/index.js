@@ -23858,7 +23858,7 @@ nacl.setPRNG = function(fn) {
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8883);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1131);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(943);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4491);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
@@ -24447,8 +24447,8 @@ function afterRestore(service, restored, removed) {
 
 // EXTERNAL MODULE: ./src/apply.ts
 var apply = __nccwpck_require__(8931);
-// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
-var prepare = __nccwpck_require__(1131);
+// EXTERNAL MODULE: ./src/prepare.ts + 8 modules
+var prepare = __nccwpck_require__(943);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(6188);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
@@ -24991,7 +24991,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8028);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(1131);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(943);
 /* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5205);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(665);
 /* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6939);
@@ -25533,142 +25533,6 @@ function snakeCased(name) {
 
 /***/ }),
 
-/***/ 1001:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   j: () => (/* binding */ FINDING_IDS)
-/* harmony export */ });
-/* unused harmony export FINDINGS */
-/** All of them; docs/preflight.md has the same table. An error is only what can't end well; where that is not certain, it is a warning. */
-const FINDINGS = [
-    {
-        id: "missing-network",
-        severity: "error",
-        cause: "An external network does not exist on the swarm.",
-        fix: "Name it in `networks`, which creates it, or create it by hand.",
-    },
-    {
-        id: "missing-config",
-        severity: "error",
-        cause: "An external config does not exist on the swarm.",
-        fix: "Create it, or give it `content` or `file` instead of `external`.",
-    },
-    {
-        id: "missing-secret",
-        severity: "error",
-        cause: "An external secret does not exist on the swarm.",
-        fix: "Create it, or give it `environment` or `file` instead of `external`.",
-    },
-    {
-        id: "network-scope",
-        severity: "error",
-        cause: "An external network ends at the manager: its scope is not `swarm`.",
-        fix: "Create an overlay network, and name that one.",
-    },
-    {
-        id: "port-in-use",
-        severity: "error",
-        cause: "Another service publishes the port, and the engine gives an ingress port to one service only. It may belong to another stack, or to this one and be in the file no more: it goes after the rollout, not before.",
-        fix: "Publish another port, or remove that service first.",
-    },
-    {
-        id: "no-eligible-node",
-        severity: "error or warning",
-        cause: "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode, where it means no task at all.",
-        fix: "Change the constraints, label a node, or bring one back.",
-    },
-    {
-        id: "missing-volume-driver",
-        severity: "error or warning",
-        cause: "A volume's driver is on none of the nodes that would be left otherwise. A warning in global mode.",
-        fix: "Install the plugin on each node that is to run the service.",
-    },
-    {
-        id: "image-platform",
-        severity: "error or warning",
-        cause: "The image is built for none of the nodes' platforms; a warning where some nodes remain, and in global mode.",
-        fix: "Build for them too (`platforms`), or keep the service to the others by a constraint.",
-    },
-    {
-        id: "too-few-nodes",
-        severity: "error",
-        cause: "More replicas than the nodes may run: `max_replicas_per_node`, or a port in host mode, which each node has once.",
-        fix: "Fewer replicas, more nodes, or a higher limit.",
-    },
-    {
-        id: "reservation-too-large",
-        severity: "error",
-        cause: "A reservation is beyond each node that may run the service, or beyond all of them taken together.",
-        fix: "Reserve less, or add nodes.",
-    },
-    {
-        id: "start-first-host-port",
-        severity: "error or warning",
-        cause: "With start-first the new task waits for a port of its node that the old one holds, for ever: the service runs on every node that it may use. A warning in global mode, where it does not always hang, and when the service is new: its next update would.",
-        fix: "Write `order: stop-first`, or publish in ingress mode, or leave a node free.",
-    },
-    {
-        id: "start-first-no-room",
-        severity: "error or warning",
-        cause: "With start-first the new task has no room beside the old one, by `max_replicas_per_node` or by reservations. A warning in global mode, where it does not always hang, and when the service is new: its next update would.",
-        fix: "Write `order: stop-first`, or make room.",
-    },
-    {
-        id: "start-first-host-network",
-        severity: "warning",
-        cause: "With start-first the new task shares its node's own network with the old one, and a port can be listened on once.",
-        fix: "Write `order: stop-first`.",
-    },
-    {
-        id: "start-first-single-writer",
-        severity: "warning",
-        cause: "A known database has a local volume and start-first: two of them write one volume during an update, or the new one starts empty on another node.",
-        fix: "Write `order: stop-first`, and keep it to one node by a constraint.",
-    },
-    {
-        id: "start-first-no-healthcheck",
-        severity: "warning",
-        cause: "The file disables the healthcheck, so with start-first the old task goes as soon as the new one's process has started. Of an image's own healthcheck the manager does not know.",
-        fix: "Give a `healthcheck`.",
-    },
-    {
-        id: "failure-action-continue",
-        severity: "warning",
-        cause: "`failure_action: continue` replaces the tasks that work by ones that fail, to the last.",
-        fix: "Write `failure_action: rollback`.",
-    },
-    {
-        id: "monitor-too-short",
-        severity: "warning",
-        cause: "The file's `monitor` is over before the healthcheck (interval × retries) can tell that a task which ran has turned unhealthy.",
-        fix: "A longer `monitor`, or a quicker healthcheck.",
-    },
-    {
-        id: "manager-quorum",
-        severity: "warning",
-        cause: "One more manager lost, and the swarm has no quorum: nothing could be deployed or moved.",
-        fix: "Bring the lost manager back, or add one; three managers bear the loss of one.",
-    },
-    {
-        id: "short-lived-credential",
-        severity: "warning",
-        cause: "The swarm keeps a credential that ends within hours (`GITHUB_TOKEN`, a token of ECR, Google or Azure); the next time a task moves, a private image can't be pulled.",
-        fix: "Give `pull-username` and `pull-password`: a token that lives long and may only read.",
-    },
-    {
-        id: "engine-too-old",
-        severity: "error",
-        cause: "The manager's engine is older than something that the file asks for. It leaves that out in silence, so what runs would never be what was sent.",
-        fix: "Update the engines, or leave it out of the file.",
-    },
-];
-const FINDING_IDS = FINDINGS.map(({ id }) => id);
-
-
-/***/ }),
-
 /***/ 3919:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -26200,7 +26064,7 @@ function formatDuration(ms) {
 /* unused harmony export DEFAULTS */
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
-/* harmony import */ var _findings_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1001);
+/* harmony import */ var _preflight_findings_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7857);
 /* harmony import */ var _duration_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1601);
 /* harmony import */ var _key_values_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(829);
 
@@ -26429,9 +26293,9 @@ function parseSocket(reader) {
 }
 function parseFindings(reader) {
     const given = new Set(reader.list("ignore-findings"));
-    const known = _findings_js__WEBPACK_IMPORTED_MODULE_1__/* .FINDING_IDS */ .j.filter((id) => given.delete(id));
+    const known = _preflight_findings_js__WEBPACK_IMPORTED_MODULE_1__/* .FINDING_IDS */ .j.filter((id) => given.delete(id));
     for (const other of given)
-        reader.complain(`"ignore-findings" has "${other}", which is no finding.`, `Give some of: ${_findings_js__WEBPACK_IMPORTED_MODULE_1__/* .FINDING_IDS */ .j.join(", ")}.`);
+        reader.complain(`"ignore-findings" has "${other}", which is no finding.`, `Give some of: ${_preflight_findings_js__WEBPACK_IMPORTED_MODULE_1__/* .FINDING_IDS */ .j.join(", ")}.`);
     return new Set(known);
 }
 function parseSshTrust(reader, wanted, run) {
@@ -29910,7 +29774,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(3564);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1131);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(943);
 /* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7575);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(665);
 /* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6964);
@@ -30427,7 +30291,143 @@ function refusal(reason, { root }) {
 
 /***/ }),
 
-/***/ 1131:
+/***/ 7857:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   j: () => (/* binding */ FINDING_IDS)
+/* harmony export */ });
+/* unused harmony export FINDINGS */
+/** All of them; docs/preflight.md has the same table. An error is only what can't end well; where that is not certain, it is a warning. */
+const FINDINGS = [
+    {
+        id: "missing-network",
+        severity: "error",
+        cause: "An external network does not exist on the swarm.",
+        fix: "Name it in `networks`, which creates it, or create it by hand.",
+    },
+    {
+        id: "missing-config",
+        severity: "error",
+        cause: "An external config does not exist on the swarm.",
+        fix: "Create it, or give it `content` or `file` instead of `external`.",
+    },
+    {
+        id: "missing-secret",
+        severity: "error",
+        cause: "An external secret does not exist on the swarm.",
+        fix: "Create it, or give it `environment` or `file` instead of `external`.",
+    },
+    {
+        id: "network-scope",
+        severity: "error",
+        cause: "An external network ends at the manager: its scope is not `swarm`.",
+        fix: "Create an overlay network, and name that one.",
+    },
+    {
+        id: "port-in-use",
+        severity: "error",
+        cause: "Another service publishes the port, and the engine gives an ingress port to one service only. It may belong to another stack, or to this one and be in the file no more: it goes after the rollout, not before.",
+        fix: "Publish another port, or remove that service first.",
+    },
+    {
+        id: "no-eligible-node",
+        severity: "error or warning",
+        cause: "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode, where it means no task at all.",
+        fix: "Change the constraints, label a node, or bring one back.",
+    },
+    {
+        id: "missing-volume-driver",
+        severity: "error or warning",
+        cause: "A volume's driver is on none of the nodes that would be left otherwise. A warning in global mode.",
+        fix: "Install the plugin on each node that is to run the service.",
+    },
+    {
+        id: "image-platform",
+        severity: "error or warning",
+        cause: "The image is built for none of the nodes' platforms; a warning where some nodes remain, and in global mode.",
+        fix: "Build for them too (`platforms`), or keep the service to the others by a constraint.",
+    },
+    {
+        id: "too-few-nodes",
+        severity: "error",
+        cause: "More replicas than the nodes may run: `max_replicas_per_node`, or a port in host mode, which each node has once.",
+        fix: "Fewer replicas, more nodes, or a higher limit.",
+    },
+    {
+        id: "reservation-too-large",
+        severity: "error",
+        cause: "A reservation is beyond each node that may run the service, or beyond all of them taken together.",
+        fix: "Reserve less, or add nodes.",
+    },
+    {
+        id: "start-first-host-port",
+        severity: "error or warning",
+        cause: "With start-first the new task waits for a port of its node that the old one holds, for ever: the service runs on every node that it may use. A warning in global mode, where it does not always hang, and when the service is new: its next update would.",
+        fix: "Write `order: stop-first`, or publish in ingress mode, or leave a node free.",
+    },
+    {
+        id: "start-first-no-room",
+        severity: "error or warning",
+        cause: "With start-first the new task has no room beside the old one, by `max_replicas_per_node` or by reservations. A warning in global mode, where it does not always hang, and when the service is new: its next update would.",
+        fix: "Write `order: stop-first`, or make room.",
+    },
+    {
+        id: "start-first-host-network",
+        severity: "warning",
+        cause: "With start-first the new task shares its node's own network with the old one, and a port can be listened on once.",
+        fix: "Write `order: stop-first`.",
+    },
+    {
+        id: "start-first-single-writer",
+        severity: "warning",
+        cause: "A known database has a local volume and start-first: two of them write one volume during an update, or the new one starts empty on another node.",
+        fix: "Write `order: stop-first`, and keep it to one node by a constraint.",
+    },
+    {
+        id: "start-first-no-healthcheck",
+        severity: "warning",
+        cause: "The file disables the healthcheck, so with start-first the old task goes as soon as the new one's process has started. Of an image's own healthcheck the manager does not know.",
+        fix: "Give a `healthcheck`.",
+    },
+    {
+        id: "failure-action-continue",
+        severity: "warning",
+        cause: "`failure_action: continue` replaces the tasks that work by ones that fail, to the last.",
+        fix: "Write `failure_action: rollback`.",
+    },
+    {
+        id: "monitor-too-short",
+        severity: "warning",
+        cause: "The file's `monitor` is over before the healthcheck (interval × retries) can tell that a task which ran has turned unhealthy.",
+        fix: "A longer `monitor`, or a quicker healthcheck.",
+    },
+    {
+        id: "manager-quorum",
+        severity: "warning",
+        cause: "One more manager lost, and the swarm has no quorum: nothing could be deployed or moved.",
+        fix: "Bring the lost manager back, or add one; three managers bear the loss of one.",
+    },
+    {
+        id: "short-lived-credential",
+        severity: "warning",
+        cause: "The swarm keeps a credential that ends within hours (`GITHUB_TOKEN`, a token of ECR, Google or Azure); the next time a task moves, a private image can't be pulled.",
+        fix: "Give `pull-username` and `pull-password`: a token that lives long and may only read.",
+    },
+    {
+        id: "engine-too-old",
+        severity: "error",
+        cause: "The manager's engine is older than something that the file asks for. It leaves that out in silence, so what runs would never be what was sent.",
+        fix: "Update the engines, or leave it out of the file.",
+    },
+];
+const FINDING_IDS = FINDINGS.map(({ id }) => id);
+
+
+/***/ }),
+
+/***/ 943:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30452,8 +30452,8 @@ var src_changes = __nccwpck_require__(4582);
 var commit_order = __nccwpck_require__(7575);
 // EXTERNAL MODULE: ./src/errors.ts
 var src_errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/findings.ts
-var findings = __nccwpck_require__(1001);
+// EXTERNAL MODULE: ./src/preflight/findings.ts
+var findings = __nccwpck_require__(7857);
 // EXTERNAL MODULE: ./src/image/resolve.ts
 var resolve = __nccwpck_require__(7317);
 // EXTERNAL MODULE: ./src/json.ts
@@ -30478,9 +30478,109 @@ var defaults = __nccwpck_require__(7856);
 var render = __nccwpck_require__(4491);
 // EXTERNAL MODULE: ./src/settle.ts
 var settle = __nccwpck_require__(6964);
+;// CONCATENATED MODULE: ./src/preflight/finding.ts
+
+
+/** What is to stop the deployment, and what is only to be said; findings that are to be passed over are in neither. */
+function judged(findings, ignored) {
+    const heeded = findings.filter(({ id }) => !ignored.has(id));
+    const problems = (severity) => heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
+    return {
+        errors: problems("error"),
+        warnings: problems("warning"),
+        passed: findings.filter(({ id }) => ignored.has(id)),
+    };
+}
+function finding(severity, id, message, place, fix) {
+    return { id, severity, problem: { message: `${message} [${id}]`, place, hint: fix } };
+}
+const error = finding.bind(undefined, "error");
+const warning = finding.bind(undefined, "warning");
+
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(5052);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(6546);
+;// CONCATENATED MODULE: ./src/preflight/lacking.ts
+
+
+
+
+
+
+
+
+
+/**
+ * What the file takes for granted and the swarm does not have: external networks, configs and secrets that a service uses. `made` are
+ * the names of those that this deployment creates. Told before docker is rehearsed, which would stop at the first; so what is to be passed
+ * over is left to docker.
+ */
+function lacking({ root }, survey, made, ignored) {
+    const findings = [];
+    const names = { networks: [], configs: [], secrets: [] };
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).map(({ value }) => value);
+    const existing = {
+        networks: new Set(survey.networks.flatMap((raw) => [(0,json/* textAt */.$6)(raw, "Name"), (0,json/* textAt */.$6)(raw, "Id")])),
+        configs: new Set(survey.configs.flatMap(({ name, id }) => [name, id])),
+        secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
+    };
+    const used = {
+        networks: new Set(services.flatMap((service) => {
+            const own = (0,references/* networksOf */.Nd)(service).map(({ name }) => name);
+            return own.length === 0 ? ["default"] : own;
+        })),
+        configs: usedOf(services, "configs"),
+        secrets: usedOf(services, "secrets"),
+    };
+    for (const kind of ["networks", "configs", "secrets"]) {
+        const singular = kind.slice(0, -1);
+        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind))) {
+            if (!used[kind].has(key.text) || !(0,configs/* isExternal */.ge)(value))
+                continue;
+            const name = (0,configs/* externalName */.NI)(key.text, value);
+            if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name)))
+                continue;
+            const called = (0,references/* isSubstituted */.ZV)(value) ? key.text : name;
+            const what = `The ${singular} ${called} is external, and`;
+            const found = existing[kind].has(name);
+            if (found && (kind !== "networks" || reachesAll(survey, name)))
+                continue;
+            const finding = found
+                ? error("network-scope", `${what} it ends at the manager: its scope is not swarm, so no service can be on it.`, key.place, "Create an overlay network, and name that one.")
+                : error(`missing-${singular}`, `${what} the swarm has none of this name.`, key.place, CREATE[kind](called));
+            if (ignored.has(finding.id))
+                continue;
+            names[kind].push(name);
+            findings.push(finding);
+        }
+    }
+    return { findings, names };
+}
+/** Networks that each node has on its own. */
+const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
+const CREATE = {
+    networks: (name) => `Name it in the input "networks", or run: docker network create --driver overlay --attachable ${name}`,
+    configs: (name) => `Give it content or file instead of external, or run: docker config create ${name} FILE`,
+    secrets: (name) => `Give it environment or file instead of external, or run: docker secret create ${name} FILE`,
+};
+function usedOf(services, kind) {
+    const items = services.flatMap((service) => {
+        const list = (0,tree/* get */.Jt)(service, kind);
+        return list?.kind === "sequence" ? list.items : [];
+    });
+    return new Set(items.map((item) => (0,references/* sourceOf */.vz)(item) ?? ""));
+}
+function reachesAll({ networks }, name) {
+    const called = networks.filter((raw) => (0,json/* textAt */.$6)(raw, "Name") === name || (0,json/* textAt */.$6)(raw, "Id") === name);
+    return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
+}
+
 // EXTERNAL MODULE: ./src/image/reference.ts
 var reference = __nccwpck_require__(3564);
-;// CONCATENATED MODULE: ./src/placement.ts
+// EXTERNAL MODULE: ./src/spec.ts
+var src_spec = __nccwpck_require__(6188);
+;// CONCATENATED MODULE: ./src/preflight/placement.ts
 
 
 function eligibility(spec, nodes) {
@@ -30578,13 +30678,7 @@ function times(have, need) {
 
 // EXTERNAL MODULE: ./src/rollout.ts
 var rollout = __nccwpck_require__(6190);
-// EXTERNAL MODULE: ./src/spec.ts
-var src_spec = __nccwpck_require__(6188);
-// EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(5052);
-// EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
-;// CONCATENATED MODULE: ./src/preflight.ts
+;// CONCATENATED MODULE: ./src/preflight/subject.ts
 
 
 
@@ -30594,121 +30688,6 @@ var tree = __nccwpck_require__(6546);
 
 
 
-
-
-
-
-
-/**
- * What the file takes for granted and the swarm does not have: external networks, configs and secrets that a service uses. `made` are
- * the names of those that this deployment creates. Told before docker is rehearsed, which would stop at the first; so what is to be passed
- * over is left to docker.
- */
-function lacking({ root }, survey, made, ignored) {
-    const findings = [];
-    const names = { networks: [], configs: [], secrets: [] };
-    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).map(({ value }) => value);
-    const existing = {
-        networks: new Set(survey.networks.flatMap((raw) => [(0,json/* textAt */.$6)(raw, "Name"), (0,json/* textAt */.$6)(raw, "Id")])),
-        configs: new Set(survey.configs.flatMap(({ name, id }) => [name, id])),
-        secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
-    };
-    const used = {
-        networks: new Set(services.flatMap((service) => {
-            const own = (0,references/* networksOf */.Nd)(service).map(({ name }) => name);
-            return own.length === 0 ? ["default"] : own;
-        })),
-        configs: usedOf(services, "configs"),
-        secrets: usedOf(services, "secrets"),
-    };
-    for (const kind of ["networks", "configs", "secrets"]) {
-        const singular = kind.slice(0, -1);
-        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind))) {
-            if (!used[kind].has(key.text) || !(0,configs/* isExternal */.ge)(value))
-                continue;
-            const name = (0,configs/* externalName */.NI)(key.text, value);
-            if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name)))
-                continue;
-            const called = (0,references/* isSubstituted */.ZV)(value) ? key.text : name;
-            const what = `The ${singular} ${called} is external, and`;
-            if (!existing[kind].has(name) && !ignored.has(`missing-${singular}`)) {
-                names[kind].push(name);
-                findings.push(error(`missing-${singular}`, `${what} the swarm has none of this name.`, key.place, CREATE[kind](called)));
-            }
-            else if (kind === "networks" && existing[kind].has(name) && !reachesAll(survey, name)) {
-                if (ignored.has("network-scope"))
-                    continue;
-                names[kind].push(name);
-                const why = `${what} it ends at the manager: its scope is not swarm, so no service can be on it.`;
-                findings.push(error("network-scope", why, key.place, "Create an overlay network, and name that one."));
-            }
-        }
-    }
-    return { findings, names };
-}
-/** Networks that each node has on its own. */
-const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
-const CREATE = {
-    networks: (name) => `Name it in the input "networks", or run: docker network create --driver overlay --attachable ${name}`,
-    configs: (name) => `Give it content or file instead of external, or run: docker config create ${name} FILE`,
-    secrets: (name) => `Give it environment or file instead of external, or run: docker secret create ${name} FILE`,
-};
-function usedOf(services, kind) {
-    const items = services.flatMap((service) => {
-        const list = (0,tree/* get */.Jt)(service, kind);
-        return list?.kind === "sequence" ? list.items : [];
-    });
-    return new Set(items.map((item) => (0,references/* sourceOf */.vz)(item) ?? ""));
-}
-function reachesAll({ networks }, name) {
-    const called = networks.filter((raw) => (0,json/* textAt */.$6)(raw, "Name") === name || (0,json/* textAt */.$6)(raw, "Id") === name);
-    return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
-}
-/**
- * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
- * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
- */
-function preflight(stack, plan, survey) {
-    const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
-    const room = roomOf(plan, survey);
-    const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
-        const { wanted } = planned;
-        if (wanted === undefined)
-            return [];
-        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(stack.root, "services")).find(({ key }) => key.text === planned.name);
-        const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && isRunning(task) && task.current);
-        const subject = {
-            name: planned.name,
-            spec: wanted,
-            before: planned.before?.spec,
-            file: entry?.value,
-            place: (entry?.key ?? stack.root).place,
-            tasks,
-            news: newsOf(planned, tasks.length, networkIds),
-            startFirst: (0,json/* textAt */.$6)(wanted, "UpdateConfig", "Order") === "start-first",
-            mode: modeOf(wanted),
-            where: eligibility(wanted, survey.nodes),
-            room,
-        };
-        return SERVICE_RULES.flatMap((rule) => rule(subject, stack.root, survey));
-    });
-    return [...services, ...portsInUse(stack, plan, survey), ...shortLived(plan), ...quorum(survey)];
-}
-/** What is to stop the deployment, and what is only to be said; findings that are to be passed over are in neither. */
-function judged(findings, ignored) {
-    const heeded = findings.filter(({ id }) => !ignored.has(id));
-    const problems = (severity) => heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
-    return {
-        errors: problems("error"),
-        warnings: problems("warning"),
-        passed: findings.filter(({ id }) => ignored.has(id)),
-    };
-}
-function finding(severity, id, message, place, fix) {
-    return { id, severity, problem: { message: `${message} [${id}]`, place, hint: fix } };
-}
-const error = finding.bind(undefined, "error");
-const warning = finding.bind(undefined, "warning");
 function isRunning({ state, desiredState }) {
     return state === "running" && desiredState === "running";
 }
@@ -30758,6 +30737,34 @@ function placeOf({ file, place }, ...path) {
 function count(n, noun) {
     return `${n} ${noun}${n === 1 ? "" : "s"}`;
 }
+/** Ports of the node itself, of a number that the file says. */
+function hostPortsOf(spec) {
+    return portsOf(spec).filter(({ port, onHost }) => onHost && port > 0);
+}
+function portsOf(spec) {
+    return (0,json/* listAt */.gT)(spec, "EndpointSpec", "Ports").map((each) => ({
+        port: (0,json/* numberAt */.tk)(each, "PublishedPort"),
+        protocol: (0,json/* textAt */.$6)(each, "Protocol") || "tcp",
+        onHost: (0,json/* textAt */.$6)(each, "PublishMode") === "host",
+    }));
+}
+function mostPerNode(spec) {
+    return (0,json/* numberAt */.tk)(spec, "TaskTemplate", "Placement", "MaxReplicas") || Infinity;
+}
+function amount({ nanoCpus, memoryBytes }) {
+    const cpus = nanoCpus === 0 ? [] : [`${Math.round(nanoCpus / 1e7) / 100} CPUs`];
+    const memory = memoryBytes === 0 ? [] : [`${Math.round(memoryBytes / 2 ** 20)} MiB`];
+    return [...cpus, ...memory].join(" and ");
+}
+
+;// CONCATENATED MODULE: ./src/preflight/nodes.ts
+
+
+
+
+
+
+
 const BARS = {
     constraints: (n) => `${count(n, "node")} ${n === 1 ? "does" : "do"} not satisfy the constraints`,
     down: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} down`,
@@ -30816,20 +30823,6 @@ const someNodesOnly = (subject) => {
     const fix = `Build it for ${platformsOf(where.barred)} too, or say by a constraint that this is meant.`;
     return [warning("image-platform", message, placeOf(subject, "image"), fix)];
 };
-/** Ports of the node itself, of a number that the file says. */
-function hostPortsOf(spec) {
-    return portsOf(spec).filter(({ port, onHost }) => onHost && port > 0);
-}
-function portsOf(spec) {
-    return (0,json/* listAt */.gT)(spec, "EndpointSpec", "Ports").map((each) => ({
-        port: (0,json/* numberAt */.tk)(each, "PublishedPort"),
-        protocol: (0,json/* textAt */.$6)(each, "Protocol") || "tcp",
-        onHost: (0,json/* textAt */.$6)(each, "PublishMode") === "host",
-    }));
-}
-function mostPerNode(spec) {
-    return (0,json/* numberAt */.tk)(spec, "TaskTemplate", "Placement", "MaxReplicas") || Infinity;
-}
 const tooFewNodes = (subject) => {
     const { name, spec, news, mode, where } = subject;
     const [port] = hostPortsOf(spec);
@@ -30845,11 +30838,6 @@ const tooFewNodes = (subject) => {
 };
 function rest({ barred }) {
     return barred.size === 0 ? "" : ` Of the others, ${inWords(barred)}.`;
-}
-function amount({ nanoCpus, memoryBytes }) {
-    const cpus = nanoCpus === 0 ? [] : [`${Math.round(nanoCpus / 1e7) / 100} CPUs`];
-    const memory = memoryBytes === 0 ? [] : [`${Math.round(memoryBytes / 2 ** 20)} MiB`];
-    return [...cpus, ...memory].join(" and ");
 }
 /** A reservation that the nodes could not hold if they were empty. */
 const tooMuch = (subject) => {
@@ -30872,6 +30860,87 @@ const tooMuch = (subject) => {
     const place = placeOf(subject, "deploy", "resources", "reservations");
     return [error("reservation-too-large", message, place, "Reserve less, or add nodes.")];
 };
+
+;// CONCATENATED MODULE: ./src/preflight/policies.ts
+
+
+
+
+
+
+const goesOn = (subject) => {
+    if ((0,json/* textAt */.$6)(subject.spec, "UpdateConfig", "FailureAction") !== "continue")
+        return [];
+    const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
+    const place = placeOf(subject, "deploy", "update_config", "failure_action");
+    return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
+};
+const NANOS = 1e6;
+const shortMonitor = (subject) => {
+    const { name, spec, file } = subject;
+    const check = (0,json.at)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck");
+    const [test] = (0,json/* listAt */.gT)(check, "Test");
+    const written = (0,tree/* get */.Jt)(file, "deploy", "update_config", "monitor");
+    const monitorMs = (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Monitor") / NANOS;
+    if (written === undefined || test === undefined || test === "NONE" || monitorMs === 0)
+        return [];
+    const intervalMs = (0,json/* numberAt */.tk)(check, "Interval") / NANOS || src_spec/* HEALTHCHECK_DEFAULTS */.E5.intervalMs;
+    const retries = (0,json/* numberAt */.tk)(check, "Retries") || src_spec/* HEALTHCHECK_DEFAULTS */.E5.retries;
+    if (monitorMs >= intervalMs * retries)
+        return [];
+    const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
+    const fix = "Give a longer monitor, or a quicker healthcheck.";
+    return [warning("monitor-too-short", message, written.place, fix)];
+};
+/**
+ * Fields that an engine leaves out in silence where it is older than them (moby: daemon/server/router/swarm/helpers.go). The verdict would
+ * find another spec than was sent, and blame somebody else.
+ */
+const SINCE = [
+    {
+        what: "healthcheck.start_interval",
+        path: ["healthcheck", "start_interval"],
+        engine: "25.0",
+        has: (spec) => (0,json/* numberAt */.tk)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "StartInterval") > 0,
+    },
+    {
+        what: "a mode that is a job",
+        path: ["deploy", "mode"],
+        engine: "20.10",
+        has: (spec) => modeOf(spec).kind === "job",
+    },
+    {
+        what: "max_replicas_per_node",
+        path: ["deploy", "placement", "max_replicas_per_node"],
+        engine: "19.03",
+        has: (spec) => mostPerNode(spec) < Infinity,
+    },
+];
+const olderThanAsked = (subject, _root, { info }) => {
+    const version = (0,json/* textAt */.$6)(info, "ServerVersion");
+    if (!/^\d+\.\d+/.test(version))
+        return [];
+    return SINCE.filter(({ engine, has }) => isOlder(version, engine) && has(subject.spec)).map(({ what, path, engine }) => {
+        const message = `Service ${subject.name} has ${what}, which engines know since ${engine}; the manager's is ${version} and would leave it out in silence.`;
+        return error("engine-too-old", message, placeOf(subject, ...path), "Update the engine, or take it out.");
+    });
+};
+function isOlder(version, than) {
+    const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
+    const [wantedMajor = 0, wantedMinor = 0] = than.split(".").map(Number);
+    return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+}
+
+;// CONCATENATED MODULE: ./src/preflight/start-first.ts
+
+
+
+
+
+
+
+
+
 /** What the old task holds as long as the new one waits for it, if start-first is in the file or by default. */
 const besideTheOld = (subject) => {
     const { spec, before, news, startFirst, mode, where, tasks } = subject;
@@ -30992,67 +31061,50 @@ const noHealthcheck = (subject) => {
         warning("start-first-no-healthcheck", message, placeOf(subject, "healthcheck"), "Give it a healthcheck."),
     ];
 };
-const goesOn = (subject) => {
-    if ((0,json/* textAt */.$6)(subject.spec, "UpdateConfig", "FailureAction") !== "continue")
-        return [];
-    const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
-    const place = placeOf(subject, "deploy", "update_config", "failure_action");
-    return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
-};
-const NANOS = 1e6;
-const shortMonitor = (subject) => {
-    const { name, spec, file } = subject;
-    const check = (0,json.at)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck");
-    const [test] = (0,json/* listAt */.gT)(check, "Test");
-    const written = (0,tree/* get */.Jt)(file, "deploy", "update_config", "monitor");
-    const monitorMs = (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Monitor") / NANOS;
-    if (written === undefined || test === undefined || test === "NONE" || monitorMs === 0)
-        return [];
-    const intervalMs = (0,json/* numberAt */.tk)(check, "Interval") / NANOS || src_spec/* HEALTHCHECK_DEFAULTS */.E5.intervalMs;
-    const retries = (0,json/* numberAt */.tk)(check, "Retries") || src_spec/* HEALTHCHECK_DEFAULTS */.E5.retries;
-    if (monitorMs >= intervalMs * retries)
-        return [];
-    const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
-    const fix = "Give a longer monitor, or a quicker healthcheck.";
-    return [warning("monitor-too-short", message, written.place, fix)];
-};
+
+;// CONCATENATED MODULE: ./src/preflight/preflight.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
 /**
- * Fields that an engine leaves out in silence where it is older than them (moby: daemon/server/router/swarm/helpers.go). The verdict would
- * find another spec than was sent, and blame somebody else.
+ * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
+ * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
  */
-const SINCE = [
-    {
-        what: "healthcheck.start_interval",
-        path: ["healthcheck", "start_interval"],
-        engine: "25.0",
-        has: (spec) => (0,json/* numberAt */.tk)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "StartInterval") > 0,
-    },
-    {
-        what: "a mode that is a job",
-        path: ["deploy", "mode"],
-        engine: "20.10",
-        has: (spec) => modeOf(spec).kind === "job",
-    },
-    {
-        what: "max_replicas_per_node",
-        path: ["deploy", "placement", "max_replicas_per_node"],
-        engine: "19.03",
-        has: (spec) => mostPerNode(spec) < Infinity,
-    },
-];
-const olderThanAsked = (subject, _root, { info }) => {
-    const version = (0,json/* textAt */.$6)(info, "ServerVersion");
-    if (!/^\d+\.\d+/.test(version))
-        return [];
-    return SINCE.filter(({ engine, has }) => isOlder(version, engine) && has(subject.spec)).map(({ what, path, engine }) => {
-        const message = `Service ${subject.name} has ${what}, which engines know since ${engine}; the manager's is ${version} and would leave it out in silence.`;
-        return error("engine-too-old", message, placeOf(subject, ...path), "Update the engine, or take it out.");
+function preflight(stack, plan, survey) {
+    const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
+    const room = roomOf(plan, survey);
+    const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
+        const { wanted } = planned;
+        if (wanted === undefined)
+            return [];
+        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(stack.root, "services")).find(({ key }) => key.text === planned.name);
+        const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && isRunning(task) && task.current);
+        const subject = {
+            name: planned.name,
+            spec: wanted,
+            before: planned.before?.spec,
+            file: entry?.value,
+            place: (entry?.key ?? stack.root).place,
+            tasks,
+            news: newsOf(planned, tasks.length, networkIds),
+            startFirst: (0,json/* textAt */.$6)(wanted, "UpdateConfig", "Order") === "start-first",
+            mode: modeOf(wanted),
+            where: eligibility(wanted, survey.nodes),
+            room,
+        };
+        return SERVICE_RULES.flatMap((rule) => rule(subject, stack.root, survey));
     });
-};
-function isOlder(version, than) {
-    const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
-    const [wantedMajor = 0, wantedMinor = 0] = than.split(".").map(Number);
-    return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+    return [...services, ...portsInUse(stack, plan, survey), ...shortLived(plan), ...quorum(survey)];
 }
 const SERVICE_RULES = [
     noNode,
@@ -31141,6 +31193,8 @@ function quorum({ nodes }) {
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/prepare.ts
+
+
 
 
 
@@ -32256,8 +32310,8 @@ var src_lock = __nccwpck_require__(9188);
 var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
 var begin = __nccwpck_require__(8883);
-// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
-var prepare = __nccwpck_require__(1131);
+// EXTERNAL MODULE: ./src/prepare.ts + 8 modules
+var prepare = __nccwpck_require__(943);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts

@@ -4,7 +4,7 @@ import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } f
 import { NAMING_KEY, changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
 import { refuseOlder } from "./commit-order.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
-import { type FindingId } from "./findings.ts";
+import { type FindingId } from "./preflight/findings.ts";
 import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
@@ -17,7 +17,9 @@ import { type VersionedObject } from "./stack/configs.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack, pinned, printed } from "./stack/render.ts";
 import { settled } from "./settle.ts";
-import { type Finding, judged, lacking, preflight } from "./preflight.ts";
+import { type Finding, judged } from "./preflight/finding.ts";
+import { lacking } from "./preflight/lacking.ts";
+import { preflight } from "./preflight/preflight.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
 import { type Session, type Voice } from "./world.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { type FindingId } from "../../src/findings.ts";
+import { type FindingId } from "../../src/preflight/findings.ts";
 import {
   OwnSandbox,
   type Run,

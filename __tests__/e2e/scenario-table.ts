@@ -74,12 +74,7 @@ export const WRONG: readonly Scenario[] = [
   {
     name: "… with a health check, which it does not live to see",
     before: V1,
-    file: stack(
-      web(
-        "v2",
-        "environment: { FAIL: start }, healthcheck: { test: [CMD, /bin/busybox, 'true'], interval: 1s, retries: 5 }",
-      ),
-    ),
+    file: stack(web("v2", `environment: { FAIL: start }\n${CHECK("true")}`)),
     verdict: "rollout",
     words: "The program ended with an error of its own (exit code 3).",
     afterwards: { web: "v1" },

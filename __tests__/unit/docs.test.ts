@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it, test } from "@jest/globals";
 import { parse } from "yaml";
 import { COMPOSE_KEYS, COMPOSE_SPELLINGS } from "../../src/stack/compose-keys.ts";
-import { FINDINGS } from "../../src/findings.ts";
+import { FINDINGS } from "../../src/preflight/findings.ts";
 import { render } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
 import { RIGHT, WRONG, rowOf } from "../e2e/scenario-table.ts";

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "@jest/globals";
 import { describe as inWords } from "../../src/errors.ts";
-import { FINDINGS, type FindingId } from "../../src/findings.ts";
+import { FINDINGS, type FindingId } from "../../src/preflight/findings.ts";
 import { type Plan, planDeployment } from "../../src/plan.ts";
-import { type Finding, judged, lacking, preflight } from "../../src/preflight.ts";
+import { type Finding, judged } from "../../src/preflight/finding.ts";
+import { lacking } from "../../src/preflight/lacking.ts";
+import { preflight } from "../../src/preflight/preflight.ts";
 import { type RenderedStack } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
 import { type Node, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";

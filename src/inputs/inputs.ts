@@ -1,6 +1,6 @@
 import { InputError, type Problem } from "../errors.ts";
 import { isTag, parseImageReference } from "../image/reference.ts";
-import { FINDING_IDS, type FindingId } from "../findings.ts";
+import { FINDING_IDS, type FindingId } from "../preflight/findings.ts";
 import { parseDuration } from "./duration.ts";
 import { type KeyValues, parseKeyValues } from "./key-values.ts";
 

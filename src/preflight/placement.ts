@@ -1,5 +1,5 @@
-import { type Json, listAt, numberAt, textAt } from "./json.ts";
-import { type Node, type Resources, type ServiceSpec } from "./swarm.ts";
+import { type Json, listAt, numberAt, textAt } from "../json.ts";
+import { type Node, type Resources, type ServiceSpec } from "../swarm.ts";
 
 /** Which nodes may run a service's tasks, decided as Swarm's scheduler does (swarmkit: manager/scheduler/filter.go). */
 export interface Eligibility {

@@ -1,0 +1,83 @@
+import { at, listAt, numberAt, textAt } from "../json.ts";
+import { HEALTHCHECK_DEFAULTS } from "../spec.ts";
+import { get } from "../stack/tree.ts";
+import { type ServiceSpec } from "../swarm.ts";
+import { error, warning } from "./finding.ts";
+import { type Rule, modeOf, mostPerNode, placeOf } from "./subject.ts";
+
+export const goesOn: Rule = (subject) => {
+  if (textAt(subject.spec, "UpdateConfig", "FailureAction") !== "continue") return [];
+  const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
+  const place = placeOf(subject, "deploy", "update_config", "failure_action");
+  return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
+};
+
+const NANOS = 1e6;
+
+export const shortMonitor: Rule = (subject) => {
+  const { name, spec, file } = subject;
+  const check = at(spec, "TaskTemplate", "ContainerSpec", "Healthcheck");
+  const [test] = listAt(check, "Test");
+  const written = get(file, "deploy", "update_config", "monitor");
+  const monitorMs = numberAt(spec, "UpdateConfig", "Monitor") / NANOS;
+  if (written === undefined || test === undefined || test === "NONE" || monitorMs === 0) return [];
+  const intervalMs = numberAt(check, "Interval") / NANOS || HEALTHCHECK_DEFAULTS.intervalMs;
+  const retries = numberAt(check, "Retries") || HEALTHCHECK_DEFAULTS.retries;
+  if (monitorMs >= intervalMs * retries) return [];
+  const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
+  const fix = "Give a longer monitor, or a quicker healthcheck.";
+  return [warning("monitor-too-short", message, written.place, fix)];
+};
+
+/**
+ * Fields that an engine leaves out in silence where it is older than them (moby: daemon/server/router/swarm/helpers.go). The verdict would
+ * find another spec than was sent, and blame somebody else.
+ */
+const SINCE: readonly {
+  readonly what: string;
+  readonly path: readonly string[];
+  /** Major and minor, the way engines write them. */
+  readonly engine: string;
+  readonly has: (spec: ServiceSpec) => boolean;
+}[] = [
+  {
+    what: "healthcheck.start_interval",
+    path: ["healthcheck", "start_interval"],
+    engine: "25.0",
+    has: (spec) => numberAt(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "StartInterval") > 0,
+  },
+  {
+    what: "a mode that is a job",
+    path: ["deploy", "mode"],
+    engine: "20.10",
+    has: (spec) => modeOf(spec).kind === "job",
+  },
+  {
+    what: "max_replicas_per_node",
+    path: ["deploy", "placement", "max_replicas_per_node"],
+    engine: "19.03",
+    has: (spec) => mostPerNode(spec) < Infinity,
+  },
+];
+
+export const olderThanAsked: Rule = (subject, _root, { info }) => {
+  const version = textAt(info, "ServerVersion");
+  if (!/^\d+\.\d+/.test(version)) return [];
+  return SINCE.filter(({ engine, has }) => isOlder(version, engine) && has(subject.spec)).map(
+    ({ what, path, engine }) => {
+      const message = `Service ${subject.name} has ${what}, which engines know since ${engine}; the manager's is ${version} and would leave it out in silence.`;
+      return error(
+        "engine-too-old",
+        message,
+        placeOf(subject, ...path),
+        "Update the engine, or take it out.",
+      );
+    },
+  );
+};
+
+function isOlder(version: string, than: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
+  const [wantedMajor = 0, wantedMinor = 0] = than.split(".").map(Number);
+  return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+}

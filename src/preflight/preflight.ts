@@ -1,0 +1,147 @@
+import { parseImageReference } from "../image/reference.ts";
+import { type Json, type JsonObject, textAt } from "../json.ts";
+import { type Plan, changed } from "../plan.ts";
+import { networkIdsOf } from "../spec.ts";
+import { type RenderedStack } from "../stack/render.ts";
+import { entriesOf, get } from "../stack/tree.ts";
+import { type Survey } from "../swarm.ts";
+import { type Finding, error, warning } from "./finding.ts";
+import { noNode, someNodesOnly, tooFewNodes, tooMuch } from "./nodes.ts";
+import { eligibility } from "./placement.ts";
+import { goesOn, olderThanAsked, shortMonitor } from "./policies.ts";
+import { besideTheOld, noHealthcheck, onHostNetwork, singleWriter } from "./start-first.ts";
+import { type Rule, type Subject, isRunning, modeOf, newsOf, portsOf, roomOf } from "./subject.ts";
+
+/**
+ * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
+ * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
+ */
+export function preflight(stack: RenderedStack, plan: Plan, survey: Survey): Finding[] {
+  const networkIds = networkIdsOf(survey.networks);
+  const room = roomOf(plan, survey);
+  const services = changed(plan).flatMap((planned) => {
+    const { wanted } = planned;
+    if (wanted === undefined) return [];
+    const entry = entriesOf(get(stack.root, "services")).find(({ key }) => key.text === planned.name);
+    const tasks = survey.tasks.filter(
+      (task) => task.serviceId === planned.before?.id && isRunning(task) && task.current,
+    );
+    const subject: Subject = {
+      name: planned.name,
+      spec: wanted,
+      before: planned.before?.spec,
+      file: entry?.value,
+      place: (entry?.key ?? stack.root).place,
+      tasks,
+      news: newsOf(planned, tasks.length, networkIds),
+      startFirst: textAt(wanted, "UpdateConfig", "Order") === "start-first",
+      mode: modeOf(wanted),
+      where: eligibility(wanted, survey.nodes),
+      room,
+    };
+    return SERVICE_RULES.flatMap((rule) => rule(subject, stack.root, survey));
+  });
+  return [...services, ...portsInUse(stack, plan, survey), ...shortLived(plan), ...quorum(survey)];
+}
+
+const SERVICE_RULES: readonly Rule[] = [
+  noNode,
+  someNodesOnly,
+  tooFewNodes,
+  tooMuch,
+  besideTheOld,
+  onHostNetwork,
+  singleWriter,
+  noHealthcheck,
+  goesOn,
+  shortMonitor,
+  olderThanAsked,
+];
+
+/** By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts); who is in the file too is told by its line already. */
+function portsInUse({ root }: RenderedStack, plan: Plan, { takenPorts }: Survey): Finding[] {
+  const inFile = new Set(plan.services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted.Name])));
+  const others = takenPorts.filter(({ service }) => !inFile.has(service));
+  return changed(plan).flatMap(({ name, wanted }) =>
+    portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
+      const other = others.find(
+        (each) => each.port === port && each.protocol === protocol && !(each.onHost && onHost),
+      );
+      if (port === 0 || other === undefined) return [];
+      const own = other.stack === plan.stack;
+      const whose = own
+        ? "which the file has no more"
+        : other.stack === ""
+          ? "of no stack"
+          : `of the stack ${other.stack}`;
+      const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other.service} (${whose}) has already.`;
+      const fix = own
+        ? `Publish another port, or remove that service first: docker service rm ${other.service}`
+        : "Publish another port, or take it from the other service first.";
+      const service = get(root, "services", name);
+      const place = (get(service, "ports") ?? service ?? root).place;
+      return [error("port-in-use", message, place, fix)];
+    }),
+  );
+}
+
+/** Credentials that are known to end within hours, by their looks; none of it is ever repeated. */
+const SHORT_LIVED: readonly {
+  readonly what: string;
+  readonly is: (username: string, password: string, domain: string) => boolean;
+}[] = [
+  { what: "a token of the job (GITHUB_TOKEN)", is: (_username, password) => password.startsWith("ghs_") },
+  {
+    what: "a token of Amazon ECR (12 hours)",
+    is: (username, _password, domain) => username === "AWS" && /\.dkr\.ecr\./.test(domain),
+  },
+  { what: "a Google access token (an hour)", is: (username) => username === "oauth2accesstoken" },
+  {
+    what: "a token of Azure's registry (hours)",
+    is: (username, _password, domain) =>
+      /^0{8}-(0{4}-){3}0{12}$/.test(username) && domain.endsWith(".azurecr.io"),
+  },
+];
+
+function shortLived(plan: Plan): Finding[] {
+  const told = new Map<string, string>();
+  for (const { wanted, auth } of changed(plan)) {
+    const domain =
+      parseImageReference(textAt(wanted, "TaskTemplate", "ContainerSpec", "Image"))?.domain ?? "";
+    const { username, password } = credentialIn(auth);
+    const found = SHORT_LIVED.find(({ is }) => is(username, password, domain));
+    if (found !== undefined) told.set(domain, found.what);
+  }
+  return [...told].map(([domain, what]) =>
+    warning(
+      "short-lived-credential",
+      `What the swarm keeps for its pulls from ${domain} is ${what}: once it has ended, a task that moves to another node can't pull a private image.`,
+      undefined,
+      'Give "pull-username" and "pull-password": a token that lives long and may only read.',
+    ),
+  );
+}
+
+/** What an X-Registry-Auth value holds. */
+function credentialIn(auth: string | undefined): { username: string; password: string } {
+  let raw: Json = {};
+  try {
+    raw = JSON.parse(Buffer.from(auth ?? "", "base64url").toString("utf8")) as JsonObject;
+  } catch {
+    // Docker sends an empty value where it has none.
+  }
+  return { username: textAt(raw, "username"), password: textAt(raw, "password") };
+}
+
+function quorum({ nodes }: Survey): Finding[] {
+  const managers = nodes.filter(({ role }) => role === "manager");
+  const reachable = managers.filter(({ reachability }) => reachability === "reachable").length;
+  const needed = Math.floor(managers.length / 2) + 1;
+  if (managers.length < 2 || reachable > needed) return [];
+  const message = `Of ${managers.length} managers ${reachable} can be reached, and the swarm needs ${needed}: ${reachable < needed ? "it has no quorum" : "with one more lost, nothing can be deployed or moved any more"}.`;
+  const fix =
+    reachable < managers.length
+      ? "Bring the lost manager back, or take it out: docker node demote NODE"
+      : "Have three managers, which bear the loss of one, or only one.";
+  return [warning("manager-quorum", message, undefined, fix)];
+}
