@@ -27147,7 +27147,7 @@ var docker = __nccwpck_require__(1870);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
 var docker_config = __nccwpck_require__(3753);
 // EXTERNAL MODULE: ./src/io/engine.ts
-var engine = __nccwpck_require__(8232);
+var io_engine = __nccwpck_require__(8232);
 ;// CONCATENATED MODULE: ./src/io/engine-locks.ts
 
 
@@ -27165,7 +27165,7 @@ class EngineLocks {
     }
     async create(name, labels) {
         const body = { Name: name, Labels: labels, Data: Buffer.from(CONTENT).toString("base64") };
-        const answer = await unless([409], (0,engine/* json */.Pq)(this.#engine, "/configs/create", write(body)));
+        const answer = await unless([409], (0,io_engine/* json */.Pq)(this.#engine, "/configs/create", write(body)));
         return answer === undefined ? undefined : (0,json/* textAt */.$6)(answer, "ID");
     }
     async read(name) {
@@ -27174,18 +27174,18 @@ class EngineLocks {
         if (status === 404)
             return undefined;
         if (status !== 200)
-            throw new errors/* ManagerRefusal */.oF(status, `GET ${path}`, (0,engine/* messageIn */.v6)(body));
+            throw new errors/* ManagerRefusal */.oF(status, `GET ${path}`, (0,io_engine/* messageIn */.v6)(body));
         return toLock(JSON.parse(body.toString("utf8")), date);
     }
     /** The engine takes a spec without data for one whose data stays. */
     async relabel(name, lock, labels) {
         const call = { ...write({ Name: name, Labels: labels }), query: { version: String(lock.version) } };
-        const answer = await unless(OUTDATED, (0,engine/* successful */.hF)(this.#engine, `/configs/${lock.id}/update`, call));
+        const answer = await unless(OUTDATED, (0,io_engine/* successful */.hF)(this.#engine, `/configs/${lock.id}/update`, call));
         return answer !== undefined;
     }
     async remove(id) {
         const call = { method: "DELETE", aboutLock: true, evenCancelled: true, repeatable: false };
-        await unless([404], (0,engine/* successful */.hF)(this.#engine, `/configs/${id}`, call));
+        await unless([404], (0,io_engine/* successful */.hF)(this.#engine, `/configs/${id}`, call));
     }
 }
 /** Doing it twice does no harm: the second finds what the first has done. */
@@ -27218,7 +27218,7 @@ function toLock(raw, date) {
 // EXTERNAL MODULE: ./src/rollout.ts
 var rollout = __nccwpck_require__(6190);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var src_spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/io/steady-engine.ts
@@ -27283,14 +27283,14 @@ class EngineSwarm {
     }
     async askRegistry(image, auth) {
         try {
-            const body = (await (0,engine/* json */.Pq)(this.#engine, `/distribution/${image}/json`, {
+            const body = (await (0,io_engine/* json */.Pq)(this.#engine, `/distribution/${image}/json`, {
                 auth,
                 deadlineMs: REGISTRY_DEADLINE_MS,
             }));
             return { kind: "found", digest: (0,json/* textAt */.$6)(body, "Descriptor", "digest"), body };
         }
         catch (error) {
-            if (error instanceof engine/* Timeout */.Ep) {
+            if (error instanceof io_engine/* Timeout */.Ep) {
                 const message = `the registry did not answer within ${REGISTRY_DEADLINE_MS / 1000} s`;
                 return { kind: "refused", status: 504, message };
             }
@@ -27311,7 +27311,7 @@ class EngineSwarm {
     /** A network that every node has on its own: specs hold the id that the swarm gives it, and the list shows only the manager's. */
     async #predefinedNetwork(name) {
         try {
-            return (0,json/* objectAt */.lJ)(await (0,engine/* json */.Pq)(this.#engine, `/networks/${name}`, { query: { scope: "swarm" } }));
+            return (0,json/* objectAt */.lJ)(await (0,io_engine/* json */.Pq)(this.#engine, `/networks/${name}`, { query: { scope: "swarm" } }));
         }
         catch (error) {
             if (error instanceof errors/* ManagerRefusal */.oF && error.status === 404)
@@ -27322,7 +27322,7 @@ class EngineSwarm {
     async createNetwork(name, definition = NEW_NETWORK) {
         const body = { ...definition, Name: name, CheckDuplicate: true };
         try {
-            return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }), "Id");
+            return (0,json/* textAt */.$6)(await (0,io_engine/* json */.Pq)(this.#engine, "/networks/create", { method: "POST", body, repeatable: true }), "Id");
         }
         catch (error) {
             const conflict = error instanceof errors/* ManagerRefusal */.oF && /already exists|conflicts/.test(error.said);
@@ -27353,7 +27353,7 @@ class EngineSwarm {
             ...(templateDriver === undefined ? {} : { Templating: { Name: templateDriver } }),
         };
         try {
-            return (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(this.#engine, `/${kind}s/create`, { method: "POST", body, repeatable: true }), "ID");
+            return (0,json/* textAt */.$6)(await (0,io_engine/* json */.Pq)(this.#engine, `/${kind}s/create`, { method: "POST", body, repeatable: true }), "ID");
         }
         catch (error) {
             const conflict = error instanceof errors/* ManagerRefusal */.oF && error.status === 409;
@@ -27392,7 +27392,7 @@ class EngineSwarm {
         return (await this.#list("/nodes")).map(toNode);
     }
     async nodeName(id) {
-        const node = await (0,engine/* json */.Pq)(this.#engine, `/nodes/${id}`, { deadlineMs: DETAILS_DEADLINE_MS });
+        const node = await (0,io_engine/* json */.Pq)(this.#engine, `/nodes/${id}`, { deadlineMs: DETAILS_DEADLINE_MS });
         return (0,json/* textAt */.$6)(node, "Description", "Hostname") || id;
     }
     async containerFacts({ nodeId, containerId }) {
@@ -27400,7 +27400,7 @@ class EngineSwarm {
             return undefined;
         try {
             const call = { deadlineMs: DETAILS_DEADLINE_MS };
-            return toContainerFacts(await (0,engine/* json */.Pq)(this.#engine, `/containers/${containerId}/json`, call));
+            return toContainerFacts(await (0,io_engine/* json */.Pq)(this.#engine, `/containers/${containerId}/json`, call));
         }
         catch (error) {
             if (error instanceof errors/* ManagerRefusal */.oF && error.status === 404)
@@ -27411,8 +27411,8 @@ class EngineSwarm {
     async taskLogs(taskId, lines) {
         const query = { stdout: "1", stderr: "1", timestamps: "1", tail: String(lines) };
         const call = { query, deadlineMs: LOGS_DEADLINE_MS };
-        const bytes = await (0,engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, call).catch((error) => {
-            if (!(error instanceof engine/* Timeout */.Ep))
+        const bytes = await (0,io_engine/* successful */.hF)(this.#engine, `/tasks/${taskId}/logs`, call).catch((error) => {
+            if (!(error instanceof io_engine/* Timeout */.Ep))
                 throw error;
             throw new Error(`the node did not send it within ${LOGS_DEADLINE_MS / 1000} s`, { cause: error });
         });
@@ -27437,7 +27437,7 @@ class EngineSwarm {
     }
     async #remove(path) {
         try {
-            await (0,engine/* json */.Pq)(this.#engine, path, { method: "DELETE", repeatable: true });
+            await (0,io_engine/* json */.Pq)(this.#engine, path, { method: "DELETE", repeatable: true });
         }
         catch (error) {
             if (!(error instanceof errors/* ManagerRefusal */.oF && error.status === 404))
@@ -27449,7 +27449,7 @@ class EngineSwarm {
         return await this.#list("/services", { filters, status: "true" });
     }
     async #list(path, query) {
-        const answer = await (0,engine/* json */.Pq)(this.#engine, path, query === undefined ? {} : { query });
+        const answer = await (0,io_engine/* json */.Pq)(this.#engine, path, query === undefined ? {} : { query });
         return Array.isArray(answer) ? answer : [];
     }
 }
@@ -27536,7 +27536,7 @@ function takenPorts(raw) {
 }
 /** The engine's own word is "unhealthy" for each container that has stopped (measured on 20.10); how often its check failed is kept. */
 function toContainerFacts(raw) {
-    const retries = (0,json/* numberAt */.tk)(raw, "Config", "Healthcheck", "Retries") || spec/* HEALTHCHECK_DEFAULTS */.E5.retries;
+    const retries = (0,json/* numberAt */.tk)(raw, "Config", "Healthcheck", "Retries") || src_spec/* HEALTHCHECK_DEFAULTS */.E5.retries;
     return {
         outOfMemory: (0,json.at)(raw, "State", "OOMKilled") === true,
         unhealthy: (0,json/* numberAt */.tk)(raw, "State", "Health", "FailingStreak") >= retries,
@@ -27584,9 +27584,15 @@ function linesOf(bytes, stderr) {
 var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/plan.ts
 var plan = __nccwpck_require__(2464);
+// EXTERNAL MODULE: ./src/restore.ts
+var restore = __nccwpck_require__(473);
 // EXTERNAL MODULE: ./src/io/stand-in.ts
 var stand_in = __nccwpck_require__(3050);
 ;// CONCATENATED MODULE: ./src/io/forwarding.ts
+
+
+
+
 
 
 
@@ -27599,7 +27605,7 @@ var stand_in = __nccwpck_require__(3050);
  * stack's own network, is created once and all hear the one answer; one after the other, since two networks made at once may get one
  * subnet (Docker 28, "Pool overlaps"). `onSent` hears which services the manager took; one that got no answer may have been taken.
  */
-function forwarding(engine, signal, onSent) {
+function forwarding(engine, survey, signal, onSent) {
     const networks = new Map();
     const common = new Map();
     let last = Promise.resolve();
@@ -27609,7 +27615,7 @@ function forwarding(engine, signal, onSent) {
             return { status: 409, body: { message: apply/* HELD_BACK */.q_ } };
         const name = (0,json/* textAt */.$6)(write.body, "Name");
         try {
-            const answer = await (0,io_write/* sendWrite */.A)(engine, write, query, signal);
+            const answer = await sendAsPlanned(engine, survey, write, query, signal);
             if (answer.status >= 300)
                 failed = true;
             else if ((0,plan/* writesService */.IJ)(write.path))
@@ -27639,6 +27645,36 @@ function forwarding(engine, signal, onSent) {
         networks,
         onWrite: async (write, query) => await ((0,plan/* writesService */.IJ)(write.path) ? send : sendOnce)(write, query),
     };
+}
+/**
+ * An update names the version that the survey saw. Where the orchestrator has written to the service since, the version is read again;
+ * where somebody else has, the refusal stands: the plan was not made for that.
+ */
+async function sendAsPlanned(engine, survey, write, query, signal) {
+    for (let attempt = 1, named = query;; attempt += 1) {
+        const answer = await (0,io_write/* sendWrite */.A)(engine, write, named, signal);
+        const stale = answer.status >= 400 && restore/* OUT_OF_SEQUENCE */.LE.test((0,json/* textAt */.$6)(answer.body, "message"));
+        const version = stale && attempt < restore/* TRIES */.Qm ? await versionNow(engine, survey, write) : undefined;
+        if (version === undefined)
+            return answer;
+        const parameters = new URLSearchParams(query);
+        parameters.set("version", String(version));
+        named = `?${parameters.toString()}`;
+        await (0,steady_engine/* pause */.v7)(attempt, signal);
+    }
+}
+/** Of the service that an update is for; undefined where its spec is no longer the one that the survey saw. */
+async function versionNow(engine, { services, networks }, { path }) {
+    const [, id = ""] = /^\/services\/([^/]+)\/update$/.exec(path) ?? [];
+    const before = services.find((service) => service.id === id);
+    if (before === undefined)
+        return undefined;
+    const live = (0,json/* objectAt */.lJ)(await (0,io_engine/* json */.Pq)(engine, `/services/${id}`));
+    const ids = (0,src_spec/* networkIdsOf */.Ub)(networks);
+    const canonical = (spec) => JSON.stringify((0,src_spec/* canonicalSpec */.Yu)(spec, ids));
+    return canonical((0,json/* objectAt */.lJ)(live, "Spec")) === canonical(before.spec)
+        ? (0,json/* numberAt */.tk)(live, "Version", "Index")
+        : undefined;
 }
 
 // EXTERNAL MODULE: external "node:events"
@@ -28289,7 +28325,7 @@ async function openSession(request) {
                 : (0,docker_config/* registryAuth */.I3)(configFolder, domain)),
             rehearse: async (stage, deploy) => await (0,stand_in.rehearse)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "plan.sock"), docker, deploy),
             perform: async (stage, deploy, onSent) => {
-                const { onWrite, networks } = forwarding(engine, signal, onSent);
+                const { onWrite, networks } = forwarding(engine, stage.survey, signal, onSent);
                 await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), onWrite, async (host) => {
                     await deploy((0,stand_in/* facing */.j2)(docker, host));
                 });
@@ -28417,14 +28453,14 @@ class Managers {
         }
     }
     async #reachSocket(dockerHost) {
-        const api = engine/* EngineApi */.PB.at(dockerHost, this.#request.signal);
+        const api = io_engine/* EngineApi */.PB.at(dockerHost, this.#request.signal);
         await api.greet().catch((error) => {
             api.close();
             if (error instanceof errors/* ConnectError */.T$ || this.#request.signal.aborted)
                 throw error;
             if (error instanceof errors/* ManagerRefusal */.oF)
                 throw saysNothingOfItself(error, dockerHost);
-            if (error instanceof engine/* Timeout */.Ep)
+            if (error instanceof io_engine/* Timeout */.Ep)
                 throw isSilent(error, dockerHost);
             const { code } = error;
             const why = code === "ENOENT"
@@ -28452,7 +28488,7 @@ class Managers {
         const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
         const handshakeMs = login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only;
         const tunnel = await openTunnel(login, manager, path, handshakeMs, signal);
-        const api = engine/* EngineApi */.PB.at(tunnel.dockerHost, signal);
+        const api = io_engine/* EngineApi */.PB.at(tunnel.dockerHost, signal);
         const close = async () => {
             api.close();
             await tunnel[Symbol.asyncDispose]();
@@ -28494,7 +28530,7 @@ async function noDocker(manager, { target }, tunnel, cause, hasWorked) {
         const message = `The SSH session with ${manager.host} was lost (${lost}).`;
         return new errors/* ConnectError */.T$(message, "Check its sshd.", cause, "passing");
     }
-    if (cause instanceof engine/* Timeout */.Ep)
+    if (cause instanceof io_engine/* Timeout */.Ep)
         return isSilent(cause, manager.host);
     const failure = await tunnel.way.failure();
     const hint = target.sudo
@@ -32167,7 +32203,9 @@ function oneLine(text) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   LE: () => (/* binding */ OUT_OF_SEQUENCE),
 /* harmony export */   PF: () => (/* binding */ restore),
+/* harmony export */   Qm: () => (/* binding */ TRIES),
 /* harmony export */   n_: () => (/* binding */ ChangedMeanwhile),
 /* harmony export */   pJ: () => (/* binding */ exchangeSpec)
 /* harmony export */ });
@@ -32187,6 +32225,7 @@ function oneLine(text) {
 
 
 /** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
+const OUT_OF_SEQUENCE = /out of sequence/;
 const TRIES = 5;
 const AGAIN_MS = 400;
 /**
@@ -32268,7 +32307,7 @@ async function exchangeSpec(swarm, stack, live, { from, to, auth }, networkIds, 
             return;
         }
         catch (error) {
-            if (attempt === TRIES || !/out of sequence/.test((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)))
+            if (attempt === TRIES || !OUT_OF_SEQUENCE.test((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)))
                 throw error;
             await clock.sleep(AGAIN_MS);
         }

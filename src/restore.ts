@@ -17,7 +17,8 @@ export interface Restored {
 }
 
 /** The orchestrator writes to a service under update, so a version can be stale by the time it is named. */
-const TRIES = 5;
+export const OUT_OF_SEQUENCE = /out of sequence/;
+export const TRIES = 5;
 const AGAIN_MS = 400;
 
 /**
@@ -123,7 +124,7 @@ export async function exchangeSpec(
       await swarm.updateService(live, to, auth);
       return;
     } catch (error) {
-      if (attempt === TRIES || !/out of sequence/.test(messageOf(error))) throw error;
+      if (attempt === TRIES || !OUT_OF_SEQUENCE.test(messageOf(error))) throw error;
       await clock.sleep(AGAIN_MS);
     }
     live = (await swarm.services(stack)).find((service) => service.id === id);

@@ -1,3 +1,6 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import {
@@ -8,9 +11,11 @@ import {
   inContainer,
   pushImage,
   runAction,
+  sandbox,
   service,
   serviceNames,
   stackName,
+  workspace,
 } from "./rig.ts";
 
 /** Where Swarm tells half the truth, or where two things that are right by themselves go wrong together. */
@@ -129,6 +134,54 @@ describe("what an earlier run has left", () => {
     );
     expect(next.outputs.status).toBe("deployed");
     expect(imageOf(`${stuck}_web`)).toContain(":v2@");
+  });
+});
+
+describe("a service whose version rises between the plan and the update", () => {
+  /** Stands before docker in PATH, and does something to the service just before docker deploys in earnest. */
+  function meddling(name: string, ...update: readonly string[]): Readonly<Record<string, string>> {
+    const spy = workspace({});
+    const real = execFileSync("sh", ["-c", "command -v docker"], { encoding: "utf8" }).trim();
+    const manager = `unix://${sandbox.state}/nodes/n1/docker.sock`;
+    const meddle = `${real} -H ${manager} service update --detach ${update.join(" ")} ${name} >&2`;
+    writeFileSync(
+      join(spy, "docker"),
+      `#!/bin/sh\ncase "$DOCKER_HOST" in */send.sock) ${meddle} ;; esac\nexec ${real} "$@"\n`,
+    );
+    chmodSync(join(spy, "docker"), 0o755);
+    return { PATH: `${spy}:${process.env.PATH ?? ""}` };
+  }
+
+  test("though its spec is the same is updated, for the version of now", async () => {
+    const same = stackName("version");
+    const own = { ...inputs, "stack-name": same };
+    await runAction({ cwd: buildable({ "stack.yml": web("v1") }), inputs: own });
+    const version = service(`${same}_web`).Version.Index;
+    const run = await runAction({
+      cwd: buildable({ "stack.yml": web("v1", "    environment: { NEW: spec }\n") }),
+      inputs: own,
+      environment: meddling(`${same}_web`),
+    });
+    expect(run.outputs).toMatchObject({ status: "deployed", reason: "" });
+    const { Spec, Version } = service(`${same}_web`);
+    expect(Spec.TaskTemplate.ContainerSpec.Env).toEqual(["NEW=spec"]);
+    expect(Version.Index).toBeGreaterThan(version);
+  });
+
+  test("because somebody else has changed it is left to them", async () => {
+    const other = stackName("others");
+    const own = { ...inputs, "stack-name": other };
+    await runAction({ cwd: buildable({ "stack.yml": web("v1") }), inputs: own });
+    const run = await runAction({
+      cwd: buildable({ "stack.yml": web("v1", "    environment: { NEW: spec }\n") }),
+      inputs: own,
+      environment: meddling(`${other}_web`, "--env-add", "THEIRS=1"),
+    });
+    expect(run.outputs).toMatchObject({ status: "failed", reason: "deploy" });
+    expect(run.log).toMatch(
+      /^::error::.*out of sequence.*Somebody else changes this stack at the same time/m,
+    );
+    expect(service(`${other}_web`).Spec.TaskTemplate.ContainerSpec.Env).toEqual(["THEIRS=1"]);
   });
 });
 

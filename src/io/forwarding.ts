@@ -1,8 +1,12 @@
 import { HELD_BACK } from "../apply.ts";
-import { textAt } from "../json.ts";
+import { type JsonObject, numberAt, objectAt, textAt } from "../json.ts";
 import { writesService } from "../plan.ts";
+import { OUT_OF_SEQUENCE, TRIES } from "../restore.ts";
+import { canonicalSpec, networkIdsOf } from "../spec.ts";
+import { type Survey } from "../swarm.ts";
 import { type Write } from "../world.ts";
-import { type PatientEngine } from "./steady-engine.ts";
+import { json } from "./engine.ts";
+import { type PatientEngine, pause } from "./steady-engine.ts";
 import { type OnWrite } from "./stand-in.ts";
 import { type WriteAnswer, sendWrite } from "./write.ts";
 
@@ -19,6 +23,7 @@ export interface Forwarding {
  */
 export function forwarding(
   engine: PatientEngine,
+  survey: Survey,
   signal: AbortSignal,
   onSent: (serviceName: string) => void,
 ): Forwarding {
@@ -31,7 +36,7 @@ export function forwarding(
     if (failed) return { status: 409, body: { message: HELD_BACK } };
     const name = textAt(write.body, "Name");
     try {
-      const answer = await sendWrite(engine, write, query, signal);
+      const answer = await sendAsPlanned(engine, survey, write, query, signal);
       if (answer.status >= 300) failed = true;
       else if (writesService(write.path)) onSent(name);
       else if (write.path === "/networks/create") networks.set(name, textAt(answer.body, "Id"));
@@ -58,4 +63,44 @@ export function forwarding(
     networks,
     onWrite: async (write, query) => await (writesService(write.path) ? send : sendOnce)(write, query),
   };
+}
+
+/**
+ * An update names the version that the survey saw. Where the orchestrator has written to the service since, the version is read again;
+ * where somebody else has, the refusal stands: the plan was not made for that.
+ */
+async function sendAsPlanned(
+  engine: PatientEngine,
+  survey: Survey,
+  write: Write,
+  query: string,
+  signal: AbortSignal,
+): Promise<WriteAnswer> {
+  for (let attempt = 1, named = query; ; attempt += 1) {
+    const answer = await sendWrite(engine, write, named, signal);
+    const stale = answer.status >= 400 && OUT_OF_SEQUENCE.test(textAt(answer.body, "message"));
+    const version = stale && attempt < TRIES ? await versionNow(engine, survey, write) : undefined;
+    if (version === undefined) return answer;
+    const parameters = new URLSearchParams(query);
+    parameters.set("version", String(version));
+    named = `?${parameters.toString()}`;
+    await pause(attempt, signal);
+  }
+}
+
+/** Of the service that an update is for; undefined where its spec is no longer the one that the survey saw. */
+async function versionNow(
+  engine: PatientEngine,
+  { services, networks }: Survey,
+  { path }: Write,
+): Promise<number | undefined> {
+  const [, id = ""] = /^\/services\/([^/]+)\/update$/.exec(path) ?? [];
+  const before = services.find((service) => service.id === id);
+  if (before === undefined) return undefined;
+  const live = objectAt(await json(engine, `/services/${id}`));
+  const ids = networkIdsOf(networks);
+  const canonical = (spec: JsonObject): string => JSON.stringify(canonicalSpec(spec, ids));
+  return canonical(objectAt(live, "Spec")) === canonical(before.spec)
+    ? numberAt(live, "Version", "Index")
+    : undefined;
 }

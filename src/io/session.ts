@@ -80,7 +80,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       rehearse: async (stage, deploy) =>
         await rehearse(stage, engine.apiVersion, join(privateFolder, "plan.sock"), docker, deploy),
       perform: async (stage, deploy, onSent) => {
-        const { onWrite, networks } = forwarding(engine, signal, onSent);
+        const { onWrite, networks } = forwarding(engine, stage.survey, signal, onSent);
         await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), onWrite, async (host) => {
           await deploy(facing(docker, host));
         });

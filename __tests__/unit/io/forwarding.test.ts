@@ -6,6 +6,7 @@ import { forwarding } from "../../../src/io/forwarding.ts";
 import { type PatientEngine } from "../../../src/io/steady-engine.ts";
 import { type JsonObject, textAt } from "../../../src/json.ts";
 import { type Write } from "../../../src/world.ts";
+import { emptySurvey, service, serviceSpec } from "../../doubles/swarm.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -52,7 +53,7 @@ describe("several dockers that send at once", () => {
   test("have their services sent side by side, and it is noted which were taken", async () => {
     const engine = manager();
     const sent: string[] = [];
-    const { onWrite } = forwarding(engine, NEVER, (name) => sent.push(name));
+    const { onWrite } = forwarding(engine, emptySurvey(), NEVER, (name) => sent.push(name));
     const answers = await Promise.all(
       ["a", "b"].map(async (name) => await onWrite(create("service", name), "")),
     );
@@ -63,7 +64,7 @@ describe("several dockers that send at once", () => {
 
   test("create a network that both want once, and hear the one answer", async () => {
     const engine = manager();
-    const { onWrite, networks } = forwarding(engine, NEVER, () => undefined);
+    const { onWrite, networks } = forwarding(engine, emptySurvey(), NEVER, () => undefined);
     const asked = ["net", "net", "other", "net"].map(
       async (name) => await onWrite(create("network", name), ""),
     );
@@ -87,7 +88,7 @@ describe("several dockers that send at once", () => {
   test("have nothing more sent once one of them was refused", async () => {
     const engine = manager(["bad"]);
     const sent: string[] = [];
-    const { onWrite } = forwarding(engine, NEVER, (name) => sent.push(name));
+    const { onWrite } = forwarding(engine, emptySurvey(), NEVER, (name) => sent.push(name));
     await onWrite(create("service", "good"), "");
     const refused = await onWrite(create("service", "bad"), "");
     const late = await onWrite(create("service", "late"), "");
@@ -100,7 +101,7 @@ describe("several dockers that send at once", () => {
 
   test("all hear that a common network was refused, and the next is held back", async () => {
     const engine = manager(["net"]);
-    const { onWrite, networks } = forwarding(engine, NEVER, () => undefined);
+    const { onWrite, networks } = forwarding(engine, emptySurvey(), NEVER, () => undefined);
     const asked = ["net", "net", "other"].map(async (name) => await onWrite(create("network", name), ""));
     const said = (await Promise.all(asked)).map(({ body }) => textAt(body, "message"));
     expect(said).toEqual(["net is refused", "net is refused", HELD_BACK]);
@@ -110,9 +111,61 @@ describe("several dockers that send at once", () => {
   test("count a service that got no answer as sent, and send nothing more", async () => {
     const engine = manager([], ["lost"]);
     const sent: string[] = [];
-    const { onWrite } = forwarding(engine, NEVER, (name) => sent.push(name));
+    const { onWrite } = forwarding(engine, emptySurvey(), NEVER, (name) => sent.push(name));
     await expect(onWrite(create("service", "lost"), "")).rejects.toThrow(Cancelled);
     expect(textAt((await onWrite(create("service", "late"), "")).body, "message")).toBe(HELD_BACK);
     expect(sent).toEqual(["lost"]);
+  });
+});
+
+describe("an update whose version is stale by the time it is sent", () => {
+  const before = service({ version: 7 });
+  const write = {
+    method: "POST",
+    path: "/services/s1/update",
+    body: serviceSpec("app:v2"),
+    auth: undefined,
+  };
+
+  /** A manager on which the service has had its present version since just now, and this spec. */
+  function refusingOnce(spec: JsonObject, present = 9): { engine: PatientEngine; asked: string[] } {
+    const asked: string[] = [];
+    const engine = {
+      apiVersion: "1.41",
+      info: {},
+      isOver: () => false,
+      send: async (path: string): Promise<RawAnswer> => {
+        asked.push(path);
+        const stale = path.includes("/update") && !path.includes(`version=${present}`);
+        const body = stale
+          ? { message: "rpc error: code = Unknown desc = update out of sequence" }
+          : { ID: "s1", Version: { Index: present }, Spec: spec };
+        const raw = Buffer.from(JSON.stringify(body));
+        return await Promise.resolve({ status: stale ? 500 : 200, body: raw, date: "" });
+      },
+    };
+    return { engine, asked };
+  }
+
+  test("because the orchestrator wrote to the service is sent for the version of now", async () => {
+    const { engine, asked } = refusingOnce(before.spec);
+    const sent: string[] = [];
+    const survey = emptySurvey({ services: [before] });
+    const { onWrite } = forwarding(engine, survey, NEVER, (name) => sent.push(name));
+    expect(await onWrite(write, "?version=7&registryAuthFrom=spec")).toMatchObject({ status: 200 });
+    expect(asked).toEqual([
+      "/services/s1/update?version=7&registryAuthFrom=spec",
+      "/services/s1",
+      "/services/s1/update?version=9&registryAuthFrom=spec",
+    ]);
+    expect(sent).toEqual(["shop_web"]);
+  });
+
+  test("because somebody else changed the service is refused: that was not planned for", async () => {
+    const { engine, asked } = refusingOnce(serviceSpec("app:v3"));
+    const survey = emptySurvey({ services: [before] });
+    const { onWrite } = forwarding(engine, survey, NEVER, () => undefined);
+    expect(await onWrite(write, "?version=7")).toMatchObject({ status: 500 });
+    expect(asked).toEqual(["/services/s1/update?version=7", "/services/s1"]);
   });
 });
