@@ -24005,6 +24005,7 @@ __nccwpck_require__.d(__webpack_exports__, {
   fw: () => (/* binding */ DRAFT_NAMES),
   qN: () => (/* binding */ begin),
   Ng: () => (/* binding */ connect),
+  Mo: () => (/* binding */ lookupFor),
   Pe: () => (/* binding */ nameImage),
   Bz: () => (/* binding */ referenceOf),
   hc: () => (/* binding */ renderWith)
@@ -24016,6 +24017,8 @@ var external_node_crypto_ = __nccwpck_require__(7598);
 var publish = __nccwpck_require__(5289);
 // EXTERNAL MODULE: ./src/image/reference.ts
 var reference = __nccwpck_require__(3564);
+// EXTERNAL MODULE: ./src/image/resolve.ts
+var resolve = __nccwpck_require__(7317);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(8028);
 // EXTERNAL MODULE: ./src/planning.ts + 1 modules
@@ -24131,6 +24134,7 @@ var together = __nccwpck_require__(2297);
 
 
 
+
 /** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
 const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
@@ -24180,6 +24184,10 @@ function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
         commit: world.run.sha,
         dockerMajor,
     });
+}
+/** Nothing is known yet of what registries have. */
+function lookupFor({ inputs, world }, session) {
+    return new resolve/* ImageLookup */.Ur(session, world.clock, inputs.image.repository);
 }
 function referenceOf(inputs) {
     return `${inputs.image.repository}:${inputs.image.version}`;
@@ -24988,16 +24996,15 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8883);
 /* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(476);
 /* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5289);
-/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7317);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8028);
-/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(943);
-/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(5205);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(665);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(4491);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(3079);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8028);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(9188);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(943);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(5205);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(665);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(6939);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(4491);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -25064,7 +25071,6 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
-
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
 async function deploy(inputs, world, facts) {
     const env_1 = { stack: [], error: void 0, hasError: false };
@@ -25076,17 +25082,17 @@ async function deploy(inputs, world, facts) {
         if (pushed !== undefined)
             (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(pushed, deployment);
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .connect */ .Ng)(deployment), true);
-        const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
+        const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_5__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
         const { digest, ...found } = await findOut(pushed, lock, deployment, session);
         (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(digest, deployment);
         session.guard(lock);
-        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .prepare */ .iA)(digest, found, deployment, session);
+        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .prepare */ .iA)(digest, found, deployment, session);
         const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
         if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(prepared, send, deployment, session)))
             return;
         if (prepared.survey !== found.survey)
             facts.status = "deployed"; // What an earlier run had left came to rest only now.
-        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_8__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
+        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_7__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -25102,10 +25108,11 @@ async function deploy(inputs, world, facts) {
  * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
  * under the lock; who has to wait for it looks again at everything.
  */
-async function findOut(pushed, lock, { inputs, draft, world }, session) {
-    const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .Ur(session);
+async function findOut(pushed, lock, deployment, session) {
+    const { inputs, draft, world } = deployment;
+    const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session);
     const survey = async () => await session.swarm.survey(inputs.stack.name);
-    const [found, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
+    const [found, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_12__/* .together */ .b)([
         lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
@@ -25114,17 +25121,17 @@ async function findOut(pushed, lock, { inputs, draft, world }, session) {
     if (found !== undefined)
         return { digest, survey: found, images };
     await lock.take(inputs.rollout.lockTimeoutMs);
-    return { digest, survey: await survey(), images: new _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__/* .ImageLookup */ .Ur(session) };
+    return { digest, survey: await survey(), images: (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session) };
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, objects }, { world, facts }) {
     const { version, image, digest, configName } = facts;
     const made = (kind) => objects.filter((object) => object.kind === kind).map(({ name }) => name);
     return {
-        facts: { version, image, digest, configName, commit: world.run.sha, file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_11__/* .printed */ .zd)(stack) },
+        facts: { version, image, digest, configName, commit: world.run.sha, file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .printed */ .zd)(stack) },
         configs: made("config"),
         secrets: made("secret"),
-        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_11__/* .addressedNetworks */ .hg)(stack),
+        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .addressedNetworks */ .hg)(stack),
     };
 }
 
@@ -25905,19 +25912,38 @@ const YET_TO_BE_BUILT = {
         Platforms: [],
     },
 };
-/** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
+/** How long a registry that has trouble is asked again about an image without which nothing can be deployed. */
+const PATIENCE_MS = 30_000;
+const AGAIN_MS = 2000;
+/**
+ * What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. `own` is
+ * the repository this action pushes to; other images have something to fall back to.
+ */
 class ImageLookup {
     #session;
+    #clock;
+    #own;
     #asked = new Map();
-    constructor(session) {
+    constructor(session, clock, own) {
         this.#session = session;
+        this.#clock = clock;
+        this.#own = own;
     }
     async ask(image) {
         if (image.endsWith(`@${_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv}`))
             return YET_TO_BE_BUILT;
-        const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
+        const asked = this.#asked.get(image) ?? this.#askPatiently(image);
         this.#asked.set(image, asked);
         return await asked;
+    }
+    async #askPatiently(image) {
+        const until = isOwn(image, this.#own) ? this.#clock.now() + PATIENCE_MS : 0;
+        for (;;) {
+            const answer = await this.#session.swarm.askRegistry(image, this.#authFor(image));
+            if (answer.kind === "found" || !hasTrouble(answer) || this.#clock.now() >= until)
+                return answer;
+            await this.#clock.sleep(AGAIN_MS);
+        }
     }
     /** About every image of a stack, ahead of time; `pushed` is the digest of the one that was just pushed, where there is one. */
     async askAhead({ services }, pushed = _reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv) {
@@ -25981,6 +26007,11 @@ function isOwn(image, own) {
     const [a, b] = [(0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(image), (0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(own)];
     return a !== undefined && a.domain === b?.domain && a.path === b.path;
 }
+/** Whether the registry had trouble to answer, or the manager to reach it, and did not say no. */
+function hasTrouble(answer) {
+    return inWords(answer).startsWith(TROUBLE);
+}
+const TROUBLE = "the manager's registry look-up failed";
 /** What a registry's refusal means (SWARM 6). */
 function inWords(answer) {
     const { message, status } = answer;
@@ -25988,7 +26019,7 @@ function inWords(answer) {
         return "the registry has no such image";
     if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
         return `the registry refuses to show it (${message})`;
-    return `the manager's registry look-up failed (${message})`;
+    return `${TROUBLE} (${message})`;
 }
 function hintFor(answer) {
     const words = inWords(answer);
@@ -29897,7 +29928,7 @@ async function planOnly(inputs, world, facts) {
         }
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
         session.guard(WRITES_NOTHING);
-        const images = new _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__/* .ImageLookup */ .Ur(session);
+        const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session);
         const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_8__/* .together */ .b)([
             session.swarm.survey(inputs.stack.name),
             digestOrNone(images, deployment),
@@ -31257,7 +31288,7 @@ var world = __nccwpck_require__(3079);
 async function prepare(digest, found, deployment, session) {
     await (0,commit_order/* refuseOlder */.z)(deployment.inputs, found.survey, deployment.world);
     const survey = await atRest(found.survey, deployment, session);
-    const images = survey === found.survey ? found.images : new resolve/* ImageLookup */.Ur(session); // After a wait, what registries said is old.
+    const images = survey === found.survey ? found.images : (0,begin/* lookupFor */.Mo)(deployment, session); // After a wait, what registries said is old.
     return await decide(digest, { survey, images }, deployment, session);
 }
 /** Resolves every image, and plans. Writes nothing anywhere. */

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { checkBuildFiles, swarmLogin } from "./image/publish.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
+import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { checkByDocker } from "./planning.ts";
 import { type Facts } from "./report.ts";
@@ -95,6 +96,11 @@ export function renderWith(
     commit: world.run.sha,
     dockerMajor,
   });
+}
+
+/** Nothing is known yet of what registries have. */
+export function lookupFor({ inputs, world }: Rollout, session: Session): ImageLookup {
+  return new ImageLookup(session, world.clock, inputs.image.repository);
 }
 
 export function referenceOf(inputs: Inputs): string {

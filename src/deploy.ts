@@ -1,8 +1,7 @@
 import { sendByDocker } from "./apply.ts";
-import { type Deployment, begin, connect, nameImage, referenceOf } from "./begin.ts";
+import { type Deployment, begin, connect, lookupFor, nameImage, referenceOf } from "./begin.ts";
 import { type Send, carryOut } from "./carry-out.ts";
 import { loginSwarm, publish } from "./image/publish.ts";
-import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { type StackLock, lockOf } from "./lock.ts";
 import { type Found, type PreparedDeployment, prepare } from "./prepare.ts";
@@ -42,10 +41,11 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
 async function findOut(
   pushed: string | undefined,
   lock: StackLock,
-  { inputs, draft, world }: Deployment,
+  deployment: Deployment,
   session: Session,
 ): Promise<{ readonly digest: string } & Found> {
-  const images = new ImageLookup(session);
+  const { inputs, draft, world } = deployment;
+  const images = lookupFor(deployment, session);
   const survey = async (): Promise<Survey> => await session.swarm.survey(inputs.stack.name);
   const [found, , digest] = await together([
     lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
@@ -55,7 +55,7 @@ async function findOut(
   ]);
   if (found !== undefined) return { digest, survey: found, images };
   await lock.take(inputs.rollout.lockTimeoutMs);
-  return { digest, survey: await survey(), images: new ImageLookup(session) };
+  return { digest, survey: await survey(), images: lookupFor(deployment, session) };
 }
 
 /** What is recorded of it, so that mode `rollback` can come back to it. */

@@ -1,4 +1,4 @@
-import { type Deployment, begin, connect, nameImage, referenceOf } from "./begin.ts";
+import { type Deployment, begin, connect, lookupFor, nameImage, referenceOf } from "./begin.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { ImageLookup, inWords } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
@@ -30,7 +30,7 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
 
   await using session = await connect(deployment);
   session.guard(WRITES_NOTHING);
-  const images = new ImageLookup(session);
+  const images = lookupFor(deployment, session);
   const [survey, digest] = await together([
     session.swarm.survey(inputs.stack.name),
     digestOrNone(images, deployment),

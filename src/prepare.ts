@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
-import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } from "./begin.ts";
+import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, lookupFor, renderWith } from "./begin.ts";
 import { NAMING_KEY, changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
 import { refuseOlder } from "./commit-order.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
 import { type FindingId } from "./preflight/findings.ts";
-import { ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
+import { type ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
@@ -51,7 +51,7 @@ export async function prepare(
 ): Promise<PreparedDeployment> {
   await refuseOlder(deployment.inputs, found.survey, deployment.world);
   const survey = await atRest(found.survey, deployment, session);
-  const images = survey === found.survey ? found.images : new ImageLookup(session); // After a wait, what registries said is old.
+  const images = survey === found.survey ? found.images : lookupFor(deployment, session); // After a wait, what registries said is old.
   return await decide(digest, { survey, images }, deployment, session);
 }
 

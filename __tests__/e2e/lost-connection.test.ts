@@ -1,4 +1,4 @@
-import { type ChildProcess } from "node:child_process";
+import { type ChildProcess, execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import {
   OwnSandbox,
@@ -97,6 +97,26 @@ test("the disk of the manager is not written to", async () => {
   expect(written()).toBe("");
   own.onNode("n1", "su deploy -c 'touch ~/file'");
   expect(written()).toBe("/run/home/deploy\n/run/home/deploy/file"); // So it would have been seen.
+});
+
+test("a registry that falls silent for some seconds is waited for", async () => {
+  const registry = (signal: string): unknown =>
+    execFileSync("pkill", [`-${signal}`, "-f", `${box.state}/registry/registry.yml`]);
+  let silentMs = 0;
+  const run = await deploy(
+    { "ssh-host": N1, "stack-name": "patient" },
+    when(/::group::Connect/, () => {
+      registry("STOP");
+      const since = Date.now();
+      setTimeout(() => {
+        registry("CONT");
+        silentMs = Date.now() - since;
+      }, 6000);
+    }),
+  );
+  works(run);
+  expect(silentMs).toBeGreaterThan(5000);
+  expect(run.ms).toBeGreaterThan(6000);
 });
 
 describe("while docker sends", () => {

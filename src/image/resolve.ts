@@ -2,7 +2,7 @@ import { PreflightError, type Problem } from "../errors.ts";
 import { type RenderedStack } from "../stack/render.ts";
 import { listAt, textAt } from "../json.ts";
 import { type ImageAnswer, type Service } from "../swarm.ts";
-import { type Session } from "../world.ts";
+import { type Clock, type Session } from "../world.ts";
 import { NO_DIGEST_YET, parseImageReference } from "./reference.ts";
 
 export interface ResolvedImages {
@@ -27,20 +27,40 @@ const YET_TO_BE_BUILT: ImageAnswer = {
   },
 };
 
-/** What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. */
+/** How long a registry that has trouble is asked again about an image without which nothing can be deployed. */
+const PATIENCE_MS = 30_000;
+const AGAIN_MS = 2000;
+
+/**
+ * What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. `own` is
+ * the repository this action pushes to; other images have something to fall back to.
+ */
 export class ImageLookup {
   readonly #session: Session;
+  readonly #clock: Clock;
+  readonly #own: string;
   readonly #asked = new Map<string, Promise<ImageAnswer>>();
 
-  constructor(session: Session) {
+  constructor(session: Session, clock: Clock, own: string) {
     this.#session = session;
+    this.#clock = clock;
+    this.#own = own;
   }
 
   async ask(image: string): Promise<ImageAnswer> {
     if (image.endsWith(`@${NO_DIGEST_YET}`)) return YET_TO_BE_BUILT;
-    const asked = this.#asked.get(image) ?? this.#session.swarm.askRegistry(image, this.#authFor(image));
+    const asked = this.#asked.get(image) ?? this.#askPatiently(image);
     this.#asked.set(image, asked);
     return await asked;
+  }
+
+  async #askPatiently(image: string): Promise<ImageAnswer> {
+    const until = isOwn(image, this.#own) ? this.#clock.now() + PATIENCE_MS : 0;
+    for (;;) {
+      const answer = await this.#session.swarm.askRegistry(image, this.#authFor(image));
+      if (answer.kind === "found" || !hasTrouble(answer) || this.#clock.now() >= until) return answer;
+      await this.#clock.sleep(AGAIN_MS);
+    }
   }
 
   /** About every image of a stack, ahead of time; `pushed` is the digest of the one that was just pushed, where there is one. */
@@ -112,16 +132,25 @@ function isOwn(image: string, own: string): boolean {
   return a !== undefined && a.domain === b?.domain && a.path === b.path;
 }
 
+/** Whether the registry had trouble to answer, or the manager to reach it, and did not say no. */
+function hasTrouble(answer: Refused): boolean {
+  return inWords(answer).startsWith(TROUBLE);
+}
+
+type Refused = Extract<ImageAnswer, { kind: "refused" }>;
+
+const TROUBLE = "the manager's registry look-up failed";
+
 /** What a registry's refusal means (SWARM 6). */
-export function inWords(answer: Extract<ImageAnswer, { kind: "refused" }>): string {
+export function inWords(answer: Refused): string {
   const { message, status } = answer;
   if (status === 404 || /manifest unknown|not found/i.test(message)) return "the registry has no such image";
   if (status === 401 || status === 403 || /unauthorized|denied|no basic auth/i.test(message))
     return `the registry refuses to show it (${message})`;
-  return `the manager's registry look-up failed (${message})`;
+  return `${TROUBLE} (${message})`;
 }
 
-function hintFor(answer: Extract<ImageAnswer, { kind: "refused" }>): string {
+function hintFor(answer: Refused): string {
   const words = inWords(answer);
   if (words.startsWith("the registry has"))
     return 'Check "registry", "project" and "version", and that it was pushed.';
