@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { type expect as Expect } from "@jest/globals";
+import type { expect as Expect } from "@jest/globals"; // As a whole: the inline spelling would leave an import when types are stripped.
 import { parse } from "yaml";
 
 /** Jest's own global: the benchmarks use the rest of this rig outside of Jest, where its package can't be imported. */
