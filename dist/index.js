@@ -24878,10 +24878,12 @@ function inOrder(changes) {
 /**
  * What `plan-digest` says about a plan: a digest of all that was shown, and after it eight digits for each thing in it, so that a later
  * plan can tell what is different. Made of nothing else than what is shown, it says nothing about a secret. `built`: the digest of an
- * image that the deployment itself builds, which nobody could know beforehand.
+ * image that the deployment itself builds, which nobody could know beforehand. `approved`: the digest that this one is to be held
+ * against; where it comes from a time without a naming key, this one is told as it would have been then.
  */
-function planDigest(changes, built) {
-    const named = withoutRandomNames(changes);
+function planDigest(changes, built, approved = "") {
+    const keyless = changes.configs.some(isNewKey) || approved.includes(` config:${NAMING_KEY}=`);
+    const named = keyless ? beforeNamingKey(changes) : changes;
     const text = (part) => withoutBuilt(JSON.stringify(part), built);
     const parts = [
         ...named.services.map((each) => ["service", each]),
@@ -24914,13 +24916,21 @@ function withoutBuilt(text, built) {
 /** `sha256:` and the twelve digits that are shown. */
 const SHORT_DIGEST = 19;
 const NEW_IMAGE = " (new image)";
-/** Where the swarm has no key for the names of secrets yet, each run makes its own, and with it other names. */
-function withoutRandomNames(changes) {
-    if (!changes.configs.some(({ name, change }) => name === NAMING_KEY && change === "create"))
-        return changes;
+/**
+ * Where the swarm has no key for the names of secrets yet, each run makes its own, and with it other names. Any stack may be the one
+ * that brings the key, also between a plan and its deployment.
+ */
+function beforeNamingKey(changes) {
     const text = changes.secrets.reduce((all, { name, change }) => change === "create" ? all.replaceAll(name, name.replace(/[0-9a-f]{12}$/, "")) : all, JSON.stringify(changes));
-    return JSON.parse(text);
+    const named = JSON.parse(text);
+    const configs = named.configs.filter(({ name }) => name !== NAMING_KEY);
+    return {
+        ...named,
+        configs: inOrder([...configs, { name: NAMING_KEY, change: "create" }]),
+        secrets: inOrder(named.secrets),
+    };
 }
+const isNewKey = ({ name, change }) => name === NAMING_KEY && change === "create";
 /** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
 const NAMING_KEY = "swarm-stack-deploy_naming-key";
 function sha256(text) {
@@ -30006,6 +30016,8 @@ function note(line, { world, facts }) {
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6533);
+
 
 
 
@@ -30057,7 +30069,8 @@ function planDeployment(request) {
         const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
         return { name: shortName(stack, before.name), change, before, ...rest };
     });
-    return { stack, services: [...present, ...absent], needs: request.needs, networks: request.networks ?? [] };
+    const services = [...present, ...absent].toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_5__/* .compareTexts */ .q)(a.name, b.name));
+    return { stack, services, needs: request.needs, networks: request.networks ?? [] };
 }
 /** A service's name as the stack file has it. */
 function shortName(stack, name) {
@@ -31341,7 +31354,8 @@ function tellPlan({ plan, survey }, objects, rollout) {
     const secrets = [...inputs.stack.secrets.values()];
     const changes = (0,src_changes/* changesOf */.fs)(plan, { survey, objects, secrets });
     facts.changes = changes;
-    facts.planDigest = (0,src_changes/* planDigest */.Gb)(changes, inputs.image.build === undefined ? "" : facts.digest);
+    const built = inputs.image.build === undefined ? "" : facts.digest;
+    facts.planDigest = (0,src_changes/* planDigest */.Gb)(changes, built, inputs.stack.approvedPlan);
     facts.drift = driftOf(survey, rollout, secrets);
     facts.services = plan.services.map(plannedResult);
     voice.group("Plan");

@@ -442,10 +442,12 @@ function inOrder(changes: readonly ObjectChange[]): ObjectChange[] {
 /**
  * What `plan-digest` says about a plan: a digest of all that was shown, and after it eight digits for each thing in it, so that a later
  * plan can tell what is different. Made of nothing else than what is shown, it says nothing about a secret. `built`: the digest of an
- * image that the deployment itself builds, which nobody could know beforehand.
+ * image that the deployment itself builds, which nobody could know beforehand. `approved`: the digest that this one is to be held
+ * against; where it comes from a time without a naming key, this one is told as it would have been then.
  */
-export function planDigest(changes: Changes, built: string): string {
-  const named = withoutRandomNames(changes);
+export function planDigest(changes: Changes, built: string, approved = ""): string {
+  const keyless = changes.configs.some(isNewKey) || approved.includes(` config:${NAMING_KEY}=`);
+  const named = keyless ? beforeNamingKey(changes) : changes;
   const text = (part: unknown): string => withoutBuilt(JSON.stringify(part), built);
   const parts = [
     ...named.services.map((each) => ["service", each] as const),
@@ -483,16 +485,26 @@ function withoutBuilt(text: string, built: string): string {
 const SHORT_DIGEST = 19;
 const NEW_IMAGE = " (new image)";
 
-/** Where the swarm has no key for the names of secrets yet, each run makes its own, and with it other names. */
-function withoutRandomNames(changes: Changes): Changes {
-  if (!changes.configs.some(({ name, change }) => name === NAMING_KEY && change === "create")) return changes;
+/**
+ * Where the swarm has no key for the names of secrets yet, each run makes its own, and with it other names. Any stack may be the one
+ * that brings the key, also between a plan and its deployment.
+ */
+function beforeNamingKey(changes: Changes): Changes {
   const text = changes.secrets.reduce(
     (all, { name, change }) =>
       change === "create" ? all.replaceAll(name, name.replace(/[0-9a-f]{12}$/, "")) : all,
     JSON.stringify(changes),
   );
-  return JSON.parse(text) as Changes;
+  const named = JSON.parse(text) as Changes;
+  const configs = named.configs.filter(({ name }) => name !== NAMING_KEY);
+  return {
+    ...named,
+    configs: inOrder([...configs, { name: NAMING_KEY, change: "create" }]),
+    secrets: inOrder(named.secrets),
+  };
 }
+
+const isNewKey = ({ name, change }: ObjectChange): boolean => name === NAMING_KEY && change === "create";
 
 /** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
 export const NAMING_KEY = "swarm-stack-deploy_naming-key";

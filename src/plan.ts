@@ -4,6 +4,7 @@ import { type Path, canonicalSpec, differingPaths } from "./spec.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { listAt, objectAt, textAt } from "./json.ts";
 import { type Service, type ServiceSpec } from "./swarm.ts";
+import { compareTexts } from "./text-order.ts";
 
 type ServiceChange = "create" | "update" | "unchanged" | "remove" | "foreign";
 
@@ -25,6 +26,7 @@ export interface PlannedService {
 
 export interface Plan {
   readonly stack: string;
+  /** By name: docker sends them in another order each time, and a plan is to be the same when nothing changed. */
   readonly services: readonly PlannedService[];
   readonly needs: Needs;
   /** Names of networks that docker creates by itself, with the services that use them. */
@@ -107,7 +109,8 @@ export function planDeployment(request: PlanRequest): Plan {
       const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
       return { name: shortName(stack, before.name), change, before, ...rest };
     });
-  return { stack, services: [...present, ...absent], needs: request.needs, networks: request.networks ?? [] };
+  const services = [...present, ...absent].toSorted((a, b) => compareTexts(a.name, b.name));
+  return { stack, services, needs: request.needs, networks: request.networks ?? [] };
 }
 
 /** A service's name as the stack file has it. */

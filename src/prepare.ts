@@ -116,7 +116,8 @@ export function tellPlan({ plan, survey }: Prepared, objects: readonly NewObject
   const secrets = [...inputs.stack.secrets.values()];
   const changes = changesOf(plan, { survey, objects, secrets });
   facts.changes = changes;
-  facts.planDigest = planDigest(changes, inputs.image.build === undefined ? "" : facts.digest);
+  const built = inputs.image.build === undefined ? "" : facts.digest;
+  facts.planDigest = planDigest(changes, built, inputs.stack.approvedPlan);
   facts.drift = driftOf(survey, rollout, secrets);
   facts.services = plan.services.map(plannedResult);
   voice.group("Plan");

@@ -98,7 +98,7 @@ describe("a stack from its first plan to its last", () => {
 
   test("the first deployment is planned before its image is built", async () => {
     const planned = await plan(FIRST, "v1");
-    expect(changesOf(planned).toSorted()).toEqual(["create old", "create web"]);
+    expect(changesOf(planned)).toEqual(["create old", "create web"]);
     expect(planOf(planned).services[0]?.image).toBe(`${sandbox.registry}/${stack}:v1`);
     expect(planned.outputs).toMatchObject({ digest: "", image: `${sandbox.registry}/${stack}:v1` });
     expect(planned.log).toMatch(/^\+ network .*_default$/m);
@@ -108,7 +108,9 @@ describe("a stack from its first plan to its last", () => {
     expect(approved).toMatch(/^sha256:[0-9a-f]{64} .*service:web=[0-9a-f]{8}/);
   });
 
-  test("what was approved is what is deployed, also where the swarm had no naming key and the image no digest", async () => {
+  test("what was approved is what is deployed, also where the image had no digest, and another stack's deployment brought the swarm its naming key", async () => {
+    const other = stackName("other");
+    await run(FIRST, "v1", { "stack-name": other, project: other, "stable-for": "0s" });
     const deployed = await run(FIRST, "v1", { "plan-digest": approved });
     expect(deployed.log).toContain("Status: deployed.");
     expect(deployed.outputs["plan-digest"]).toBe(approved);
@@ -117,7 +119,7 @@ describe("a stack from its first plan to its last", () => {
 
   test("planned again, nothing would change", async () => {
     const planned = await plan(FIRST, "v1", { build: "false" });
-    expect(changesOf(planned).toSorted()).toEqual(["unchanged old", "unchanged web"]);
+    expect(changesOf(planned)).toEqual(["unchanged old", "unchanged web"]);
     expect(planned.outputs.changes).toBe("0");
     expect(planOf(planned).drift).toEqual([]);
     expect(planned.summary).toContain("would change nothing");
@@ -137,7 +139,7 @@ describe("a stack from its first plan to its last", () => {
 
   test("a removal", async () => {
     const planned = await plan(base(""), "v1", { build: "false" });
-    expect(changesOf(planned).toSorted()).toEqual(["remove old", "unchanged web"]);
+    expect(changesOf(planned)).toEqual(["remove old", "unchanged web"]);
     expect(planned.outputs.changes).toBe("1");
     expect(planned.log).toMatch(/^- old .*no longer in the file/m);
   });

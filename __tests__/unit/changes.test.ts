@@ -336,17 +336,28 @@ describe("the digest of a plan", () => {
     expect(of(`app:v2@${digest}`)).not.toBe(of(`app:v2@${NO_DIGEST_YET}`));
   });
 
-  test("knows no name that each run makes up, before the swarm has a naming key", () => {
-    const named = (secret: string): string => {
-      const needs = { networks: [], configs: ["swarm-stack-deploy_naming-key"], secrets: [secret] };
-      const objects = [
-        object("secret", secret, "token"),
-        object("config", "swarm-stack-deploy_naming-key", ""),
-      ];
-      const spec = template({ Secrets: [{ SecretName: secret, File: { Name: "token" } }] });
-      return planDigest(words(planned({ wanted: [{ spec, auth: undefined }], needs }), { objects }), "");
-    };
-    expect(named("shop_token_0123456789ab")).toBe(named("shop_token_ba9876543210"));
+  const KEY = "swarm-stack-deploy_naming-key";
+  const named = (secret: string, configs: readonly string[], approved = ""): string => {
+    const needs = { networks: [], configs, secrets: [secret] };
+    const objects = [
+      object("secret", secret, "token"),
+      ...configs.map((config) => object("config", config, config === KEY ? "" : "env")),
+    ];
+    const spec = template({ Secrets: [{ SecretName: secret, File: { Name: "token" } }] });
+    const changes = words(planned({ wanted: [{ spec, auth: undefined }], needs }), { objects });
+    return planDigest(changes, "", approved);
+  };
+
+  test("knows no name that each run makes up, before the swarm has a naming key", () =>
+    expect(named("shop_token_0123456789ab", [KEY])).toBe(named("shop_token_ba9876543210", [KEY])));
+
+  test("is the approved one also where another stack has brought the naming key meanwhile", () => {
+    const approved = named("shop_token_0123456789ab", ["shop_env_1", KEY, "z_env_1"]);
+    const present = ["shop_env_1", "z_env_1"];
+    expect(named("shop_token_ba9876543210", present)).not.toBe(approved);
+    expect(named("shop_token_ba9876543210", present, approved)).toBe(approved);
+    expect(named("shop_key_ba9876543210", present, approved)).not.toBe(approved);
+    expect(named("shop_token_ba9876543210", ["shop_env_2", "z_env_1"], approved)).not.toBe(approved);
   });
 
   test.each<[string, string, string, string[] | undefined]>([

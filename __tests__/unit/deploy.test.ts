@@ -760,7 +760,7 @@ describe("pruning", () => {
   test("happens when the verdict is good", async () => {
     const { transcript, facts } = await told(script(GOES_WELL, { before: [BEFORE, stale] }));
     expect(transcript.indexOf("  > swarm: remove s9")).toBe(transcript.indexOf("[Record the release]") - 2);
-    expect(facts.services).toMatchObject([{ name: "web" }, { name: "old", state: "removed" }]);
+    expect(facts.services).toMatchObject([{ name: "old", state: "removed" }, { name: "web" }]);
   });
 
   test("does not happen otherwise", async () => {

@@ -58,6 +58,22 @@ describe("what happens to a service", () => {
     expect(lines(plan(wanted, live).services)).toEqual(expected);
   });
 
+  test("the services stand by name, in whichever order docker sends them", () => {
+    const named = (name: string): ServiceSpec => serviceSpec("a", { Name: `shop_${name}` });
+    const live = ["zoo", "api"].map((name) => service({ name: `shop_${name}`, spec: named(name) }));
+    const orders = [
+      [named("web"), named("db")],
+      [named("db"), named("web")],
+    ];
+    for (const order of orders)
+      expect(lines(plan(order, live).services)).toEqual([
+        "foreign api",
+        "create db",
+        "create web",
+        "foreign zoo",
+      ]);
+  });
+
   test("without prune nothing is removed", () => {
     expect(
       lines(plan([], [service({ spec: serviceSpec("a", { Labels: OURS }) })], { prune: false }).services),
