@@ -11,7 +11,8 @@ export default {
       },
     ],
   },
-  testTimeout: 120_000,
+  // Nothing is proven by it: on a busy machine a rollout takes minutes.
+  testTimeout: 300_000,
   // Of `test.concurrent`, which is for tests that mostly wait.
   maxConcurrency: 8,
   reporters: ["default", "<rootDir>/__tests__/closing-line.cjs"],

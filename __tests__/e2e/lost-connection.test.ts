@@ -274,7 +274,7 @@ describe("while it watches", () => {
     ]);
     expect(run.summary).toMatch(/❔ unknown \| <code>web<\/code>/);
     leavesNothing(run);
-    expect(run.ms).toBeLessThan(20_000);
+    expect(run.ms).toBeLessThan(60_000);
   });
 
   test("and is opened again when the job is cancelled leaves nothing behind", async () => {
@@ -287,7 +287,7 @@ describe("while it watches", () => {
     expect(run.log.match(/^::error.*/gm)).toEqual([
       expect.stringContaining("Cancelled: the runner sent SIGTERM."),
     ]);
-    expect(run.ms).toBeLessThan(10_000);
+    expect(run.ms).toBeLessThan(20_000); // Less than it was to be stable for.
     leavesNothing(run);
   });
 
@@ -333,6 +333,6 @@ describe("while it watches", () => {
     own.run(["heal", node]);
     works(run);
     expect(run.log).toMatch(lost(at(node), "Keepalive timeout"));
-    expect(run.ms).toBeLessThan(30_000);
+    expect(run.ms).toBeLessThan(90_000);
   });
 });

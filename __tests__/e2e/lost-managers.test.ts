@@ -103,7 +103,7 @@ test("the leader is powered off while a rollout is watched: another manager tell
     new RegExp(`^The connection to ${at(node)} was lost \\(.*\\); connecting again\\.$`, "m"),
   );
   expect(run.log).toMatch(new RegExp(`^Connected to the manager ${own.net}\\.\\d again\\.$`, "m"));
-  expect(run.ms).toBeLessThan(60_000);
+  expect(run.ms).toBeLessThan(120_000);
   const reachable = (): number =>
     docker(["node", "ls", "--format", "{{.ManagerStatus}}"], socketOf(leader()))
       .split("\n")
@@ -134,7 +134,7 @@ test("two of three managers are off: they are passed over", async () => {
   for (const each of off)
     expect(run.log).toMatch(new RegExp(`^${at(each)}: ${at(each)}:22 can't be reached`, "m"));
   expect(run.log).toContain(`Connected to ${at(node)}.`);
-  expect(run.ms).toBeLessThan(30_000);
+  expect(run.ms).toBeLessThan(90_000);
 });
 
 test("no majority is left: that is told, and waited for one that comes back", async () => {
