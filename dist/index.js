@@ -30621,14 +30621,16 @@ function lacking({ root }, survey, made, ignored) {
             const name = (0,configs/* externalName */.NI)(key.text, value);
             if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name)))
                 continue;
-            const called = (0,references/* isSubstituted */.ZV)(value) ? key.text : name;
+            // A variable's value may be a secret: then its key stands for the name.
+            const isHidden = (0,references/* isSubstituted */.ZV)(value);
+            const called = isHidden ? key.text : name;
             const what = `The ${singular} ${called} is external, and`;
             const found = existing[kind].has(name);
             if (found && (kind !== "networks" || reachesAll(survey, name)))
                 continue;
             const finding = found
                 ? error("network-scope", `${what} it ends at the manager: its scope is not swarm, so no service can be on it.`, key.place, "Create an overlay network, and name that one.")
-                : error(`missing-${singular}`, `${what} the swarm has none of this name.`, key.place, CREATE[kind](called));
+                : error(`missing-${singular}`, `${what} the swarm has none of ${isHidden ? "the name that its variables give" : "this name"}.`, key.place, CREATE[kind](isHidden ? "NAME" : name));
             if (ignored.has(finding.id))
                 continue;
             names[kind].push(name);

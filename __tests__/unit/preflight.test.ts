@@ -649,6 +649,24 @@ secrets:
     });
   });
 
+  test("is told with a fix that can be carried out, and without a name that comes from a variable", () => {
+    const hidden = (name: string): unknown => {
+      const { root } = stackOf(file);
+      const text = JSON.stringify(root).replace(`"text":"${name}"`, `"substituted":true,"text":"${name}"`);
+      const stack = { ...stackOf(file), root: JSON.parse(text) as RenderedStack["root"] };
+      return lacking(stack, emptySurvey({}), new Set(), new Set()).findings[2]?.problem;
+    };
+    expect(hidden("nothing")).toMatchObject({
+      message: "The secret token_v1 is external, and the swarm has none of this name. [missing-secret]",
+      hint: expect.stringContaining("docker secret create token_v1 FILE"),
+    });
+    expect(hidden("token_v1")).toMatchObject({
+      message:
+        "The secret token is external, and the swarm has none of the name that its variables give. [missing-secret]",
+      hint: expect.stringContaining("docker secret create NAME FILE"),
+    });
+  });
+
   test("is nothing where all is there, or about to be made", () => {
     const nothing = { networks: [], configs: [], secrets: [] };
     expect(look(all)).toEqual({ told: [], names: nothing });

@@ -43,7 +43,9 @@ export function lacking(
       if (!used[kind].has(key.text) || !isExternal(value)) continue;
       const name = externalName(key.text, value);
       if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name))) continue;
-      const called = isSubstituted(value) ? key.text : name;
+      // A variable's value may be a secret: then its key stands for the name.
+      const isHidden = isSubstituted(value);
+      const called = isHidden ? key.text : name;
       const what = `The ${singular} ${called} is external, and`;
       const found = existing[kind].has(name);
       if (found && (kind !== "networks" || reachesAll(survey, name))) continue;
@@ -56,9 +58,9 @@ export function lacking(
           )
         : error(
             `missing-${singular}`,
-            `${what} the swarm has none of this name.`,
+            `${what} the swarm has none of ${isHidden ? "the name that its variables give" : "this name"}.`,
             key.place,
-            CREATE[kind](called),
+            CREATE[kind](isHidden ? "NAME" : name),
           );
       if (ignored.has(finding.id)) continue;
       names[kind].push(name);
