@@ -24828,7 +24828,7 @@ function objectChanges(kind, plan, { survey, objects }) {
         .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
         .filter((name) => isOurs(name) && !keys.has((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL)))
         .map((name) => ({ name, change: "remove" }));
-    return inOrder([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
+    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
 }
 const KEY_LABEL = `${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}key`;
 /** What serves all stacks, such as the key that the names of secrets are made with. */
@@ -24853,7 +24853,7 @@ function networkChanges(plan, survey, networkIds) {
     const left = [...own]
         .filter((name) => !wanted.has(name))
         .map((name) => ({ name, change: "foreign" }));
-    return inOrder([...present, ...left]);
+    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)([...present, ...left]);
 }
 function volumeChanges(plan) {
     const specs = specsOf(plan);
@@ -24865,15 +24865,12 @@ function volumeChanges(plan) {
     const left = [...live]
         .filter((name) => !wanted.has(name))
         .map((name) => ({ name, change: "foreign" }));
-    return inOrder([...present, ...left]);
+    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)([...present, ...left]);
 }
 function volumesOf(specs) {
     const mounts = specs.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
     const volumes = mounts.filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Type") === "volume");
     return new Set(volumes.map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Source")).filter((name) => name !== ""));
-}
-function inOrder(changes) {
-    return changes.toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)(a.name, b.name));
 }
 /**
  * What `plan-digest` says about a plan: a digest of all that was shown, and after it eight digits for each thing in it, so that a later
@@ -24926,8 +24923,8 @@ function beforeNamingKey(changes) {
     const configs = named.configs.filter(({ name }) => name !== NAMING_KEY);
     return {
         ...named,
-        configs: inOrder([...configs, { name: NAMING_KEY, change: "create" }]),
-        secrets: inOrder(named.secrets),
+        configs: (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)([...configs, { name: NAMING_KEY, change: "create" }]),
+        secrets: (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)(named.secrets),
     };
 }
 const isNewKey = ({ name, change }) => name === NAMING_KEY && change === "create";
@@ -30069,7 +30066,7 @@ function planDeployment(request) {
         const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
         return { name: shortName(stack, before.name), change, before, ...rest };
     });
-    const services = [...present, ...absent].toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_5__/* .compareTexts */ .q)(a.name, b.name));
+    const services = (0,_text_order_js__WEBPACK_IMPORTED_MODULE_5__/* .byName */ .n)([...present, ...absent]);
     return { stack, services, needs: request.needs, networks: request.networks ?? [] };
 }
 /** A service's name as the stack file has it. */
@@ -36294,11 +36291,16 @@ function scalarsOf(node) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   n: () => (/* binding */ byName),
 /* harmony export */   q: () => (/* binding */ compareTexts)
 /* harmony export */ });
 /** The order of two texts by their code units, for `toSorted`: that of a machine, the same in every language. */
 function compareTexts(a, b) {
     return a < b ? -1 : Number(a > b);
+}
+/** By name, in that order. */
+function byName(named) {
+    return named.toSorted((a, b) => compareTexts(a.name, b.name));
 }
 
 

@@ -8,7 +8,7 @@ import { used } from "./release/release.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type Path, canonicalSpec, differingPaths, engineDefault, networkIdsOf } from "./spec.ts";
 import { type NewObject, type ServiceSpec, type Survey } from "./swarm.ts";
-import { compareTexts } from "./text-order.ts";
+import { byName, compareTexts } from "./text-order.ts";
 
 /** A plan in words that may be shown to everybody: no value in it can be a secret. This is also the JSON of the output `plan`. */
 export interface Changes {
@@ -381,7 +381,7 @@ function objectChanges(
     .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
     .filter((name) => isOurs(name) && !keys.has(textAt(labelsOf(name), KEY_LABEL)))
     .map((name): ObjectChange => ({ name, change: "remove" }));
-  return inOrder([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
+  return byName([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
 }
 
 const KEY_LABEL = `${LABEL_PREFIX}key`;
@@ -413,7 +413,7 @@ function networkChanges(plan: Plan, survey: Survey, networkIds: ReadonlyMap<stri
   const left = [...own]
     .filter((name) => !wanted.has(name))
     .map((name): ObjectChange => ({ name, change: "foreign" }));
-  return inOrder([...present, ...left]);
+  return byName([...present, ...left]);
 }
 
 function volumeChanges(plan: Plan): ObjectChange[] {
@@ -426,17 +426,13 @@ function volumeChanges(plan: Plan): ObjectChange[] {
   const left = [...live]
     .filter((name) => !wanted.has(name))
     .map((name): ObjectChange => ({ name, change: "foreign" }));
-  return inOrder([...present, ...left]);
+  return byName([...present, ...left]);
 }
 
 function volumesOf(specs: readonly ServiceSpec[]): ReadonlySet<string> {
   const mounts = specs.flatMap((spec) => listAt(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
   const volumes = mounts.filter((mount) => textAt(mount, "Type") === "volume");
   return new Set(volumes.map((mount) => textAt(mount, "Source")).filter((name) => name !== ""));
-}
-
-function inOrder(changes: readonly ObjectChange[]): ObjectChange[] {
-  return changes.toSorted((a, b) => compareTexts(a.name, b.name));
 }
 
 /**
@@ -499,8 +495,8 @@ function beforeNamingKey(changes: Changes): Changes {
   const configs = named.configs.filter(({ name }) => name !== NAMING_KEY);
   return {
     ...named,
-    configs: inOrder([...configs, { name: NAMING_KEY, change: "create" }]),
-    secrets: inOrder(named.secrets),
+    configs: byName([...configs, { name: NAMING_KEY, change: "create" }]),
+    secrets: byName(named.secrets),
   };
 }
 

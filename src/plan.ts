@@ -4,7 +4,7 @@ import { type Path, canonicalSpec, differingPaths } from "./spec.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { listAt, objectAt, textAt } from "./json.ts";
 import { type Service, type ServiceSpec } from "./swarm.ts";
-import { compareTexts } from "./text-order.ts";
+import { byName } from "./text-order.ts";
 
 type ServiceChange = "create" | "update" | "unchanged" | "remove" | "foreign";
 
@@ -109,7 +109,7 @@ export function planDeployment(request: PlanRequest): Plan {
       const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
       return { name: shortName(stack, before.name), change, before, ...rest };
     });
-  const services = [...present, ...absent].toSorted((a, b) => compareTexts(a.name, b.name));
+  const services = byName([...present, ...absent]);
   return { stack, services, needs: request.needs, networks: request.networks ?? [] };
 }
 
