@@ -24942,9 +24942,9 @@ function sha256(text) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   M: () => (/* binding */ liveCommit),
 /* harmony export */   z: () => (/* binding */ refuseOlder)
 /* harmony export */ });
-/* unused harmony export liveCommit */
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8028);
 /* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6672);
@@ -25004,14 +25004,16 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(476);
 /* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5289);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8028);
-/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(9188);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(943);
-/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(5205);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(665);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(4491);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(3079);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2464);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(943);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5205);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(6939);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(4491);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -25078,6 +25080,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
 async function deploy(inputs, world, facts) {
     const env_1 = { stack: [], error: void 0, hasError: false };
@@ -25089,17 +25092,30 @@ async function deploy(inputs, world, facts) {
         if (pushed !== undefined)
             (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(pushed, deployment);
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .connect */ .Ng)(deployment), true);
-        const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_5__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
-        const { digest, ...found } = await findOut(pushed, lock, deployment, session);
+        const { digest, ...seen } = await look(pushed, deployment, session);
         (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(digest, deployment);
+        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, seen.survey, world);
+        session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .WRITES_NOTHING */ .Vf);
+        const isAlone = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isCalm */ .uv)(seen.survey, inputs.stack.name);
+        const first = isAlone ? await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .weigh */ .vi)(digest, seen, deployment, session) : undefined;
+        if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .isEmpty */ .Im)(first.plan)) {
+            (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .announce */ .iP)(first, deployment);
+            await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(first, SENDS_NOTHING, deployment, session);
+            return;
+        }
+        const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
+        const found = await lookUnderLock(lock, seen, deployment, session);
         session.guard(lock);
-        const prepared = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .prepare */ .iA)(digest, found, deployment, session);
+        if ((0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .liveCommit */ .M)(found.survey, inputs.stack.name) !== (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .liveCommit */ .M)(seen.survey, inputs.stack.name))
+            await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, found.survey, world);
+        const prepared = await prepare(digest, found, first, deployment, session);
+        (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .announce */ .iP)(prepared, deployment);
         const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
         if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(prepared, send, deployment, session)))
             return;
         if (prepared.survey !== found.survey)
             facts.status = "deployed"; // What an earlier run had left came to rest only now.
-        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_7__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
+        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_9__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -25111,34 +25127,53 @@ async function deploy(inputs, world, facts) {
             await result_1;
     }
 }
+const SENDS_NOTHING = async () => await Promise.resolve({ networks: new Map(), configs: new Map(), secrets: new Map() });
 /**
- * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
- * under the lock; who has to wait for it looks again at everything.
+ * All that can be asked without knowing the answer to something else, at once: a manager may be far away. No lock is taken for it: where
+ * nothing is to be changed, nothing is written, not even that.
  */
-async function findOut(pushed, lock, deployment, session) {
+async function look(pushed, deployment, session) {
     const { inputs, draft, world } = deployment;
     const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session);
-    const survey = async () => await session.swarm.survey(inputs.stack.name);
-    const [found, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_12__/* .together */ .b)([
-        lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
+    const [survey, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
+        session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
         images.askAhead(draft, pushed),
     ]);
-    if (found !== undefined)
-        return { digest, survey: found, images };
-    await lock.take(inputs.rollout.lockTimeoutMs);
-    return { digest, survey: await survey(), images: (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session) };
+    return { digest, survey, images };
+}
+/**
+ * Takes the lock and looks again: both at once, since nobody can take it, change something and release it within one request, and what
+ * had changed by then would have another version, over which Swarm takes no update. Who has to wait for the lock looks after it has come,
+ * and asks the registries again.
+ */
+async function lookUnderLock(lock, seen, deployment, session) {
+    const { rollout, stack } = deployment.inputs;
+    const [isOurs, survey] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([lock.tryToTake(), session.swarm.survey(stack.name)]);
+    if (isOurs && [undefined, lock.left.holder].includes((0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .holderIn */ .Mz)(survey, stack.name)))
+        return { ...seen, survey };
+    if (!isOurs)
+        await lock.take(rollout.lockTimeoutMs);
+    return { survey: await session.swarm.survey(stack.name), images: (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session) };
+}
+/** Lets an earlier update come to rest, and plans; `first` was planned without the lock, and stands where all is as it was. */
+async function prepare(digest, found, first, deployment, session) {
+    const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .atRest */ .ev)(found.survey, deployment, session);
+    if (first !== undefined && (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isSameGround */ .sN)(first.survey, survey))
+        return { ...first, survey };
+    const images = survey === found.survey ? found.images : (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session); // After a wait, what registries said is old.
+    return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .weigh */ .vi)(digest, { survey, images }, deployment, session);
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
-function releaseFrom({ stack, objects }, { world, facts }) {
+function releaseFrom({ stack, file, objects }, { world, facts }) {
     const { version, image, digest, configName } = facts;
     const made = (kind) => objects.filter((object) => object.kind === kind).map(({ name }) => name);
     return {
-        facts: { version, image, digest, configName, commit: world.run.sha, file: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .printed */ .zd)(stack) },
+        facts: { version, image, digest, configName, commit: world.run.sha, file },
         configs: made("config"),
         secrets: made("secret"),
-        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_10__/* .addressedNetworks */ .hg)(stack),
+        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_12__/* .addressedNetworks */ .hg)(stack),
     };
 }
 
@@ -29271,8 +29306,11 @@ function numberAt(value, ...path) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Mz: () => (/* binding */ holderIn),
 /* harmony export */   VB: () => (/* binding */ releaseLeft),
+/* harmony export */   Vf: () => (/* binding */ WRITES_NOTHING),
 /* harmony export */   Vx: () => (/* binding */ lockOf),
+/* harmony export */   eJ: () => (/* binding */ isLock),
 /* harmony export */   l4: () => (/* binding */ lockName),
 /* harmony export */   s6: () => (/* binding */ LEFT_LOCK)
 /* harmony export */ });
@@ -29280,11 +29318,15 @@ function numberAt(value, ...path) {
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(1601);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(1601);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7856);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
+/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6672);
+/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6939);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7856);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3079);
+
+
 
 
 
@@ -29315,25 +29357,39 @@ const MOST_TRIES = 3;
  * stack rm` must not take it from who holds it.
  */
 function lockName(stack) {
-    return (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_3__/* .fixedName */ .ES)(`swarm-stack-deploy_lock_${stack.toLowerCase()}`);
+    return (0,_stack_configs_js__WEBPACK_IMPORTED_MODULE_4__/* .fixedName */ .ES)(`swarm-stack-deploy_lock_${stack.toLowerCase()}`);
 }
+/** Whether a config, in the engine's words, is a lock of whichever stack. */
+function isLock(config) {
+    return (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .ownLabel */ .tZ)(config, "lock") !== "";
+}
+/** The mark of who holds the lock of a stack, as a survey has seen it; undefined where nobody does. */
+function holderIn({ rawConfigs }, stack) {
+    const found = rawConfigs.find((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(raw, "Spec", "Name") === lockName(stack));
+    return found === undefined ? undefined : (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .ownLabel */ .tZ)(found, "holder");
+}
+/** For a story, or the part of one, that changes nothing: a change that were sent by mistake is refused before it leaves. */
+const WRITES_NOTHING = {
+    makeSure: async () => await Promise.reject(new Error("the swarm was about to be changed without its lock")),
+    [Symbol.asyncDispose]: async () => await Promise.resolve(),
+};
 /** What the labels of a lock say. */
 function lockLabels(stack, holder, run) {
     return {
-        [_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .MANAGED_LABEL */ .bS]: "true",
-        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}lock`]: stack,
-        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}holder`]: holder,
-        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}lifetime`]: (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(LIFETIME_MS),
-        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}repository`]: run.repository,
-        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}run`]: run.runUrl,
-        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}run-id`]: run.runId,
-        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}run-attempt`]: String(run.runAttempt),
-        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}commit`]: run.sha,
-        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}actor`]: run.actor,
+        [_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .MANAGED_LABEL */ .bS]: "true",
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}lock`]: stack,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}holder`]: holder,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}lifetime`]: (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(LIFETIME_MS),
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}repository`]: run.repository,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}run`]: run.runUrl,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}run-id`]: run.runId,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}run-attempt`]: String(run.runAttempt),
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}commit`]: run.sha,
+        [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}actor`]: run.actor,
     };
 }
 function label(lock, name) {
-    return lock.labels[`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}${name}`] ?? "";
+    return lock.labels[`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}${name}`] ?? "";
 }
 /** Never negative: two managers' clocks may disagree by a little. */
 function ageMs(lock) {
@@ -29345,7 +29401,7 @@ function ageMs(lock) {
  */
 function abandoned(lock) {
     const age = ageMs(lock);
-    const lifetime = (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .parseDuration */ .E)(label(lock, "lifetime"));
+    const lifetime = (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .parseDuration */ .E)(label(lock, "lifetime"));
     if (lifetime === undefined)
         return "no";
     return age > lifetime ? "yes" : age > OVER_MS ? "if its run is over" : "no";
@@ -29468,7 +29524,7 @@ class StackLock {
         const why = await this.#reasonToTakeOver(found);
         if (why === undefined)
             return found;
-        const labels = { ...this.#labels, [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}since`]: minute(found.readAt) };
+        const labels = { ...this.#labels, [`${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_5__/* .LABEL_PREFIX */ .Ag}since`]: minute(found.readAt) };
         const takenAt = clock.now();
         if (!(await this.#locks.relabel(this.#name, found, labels)))
             return found; // Renewed, or somebody else was faster.
@@ -29486,7 +29542,7 @@ class StackLock {
             case "no":
                 return undefined;
             case "yes":
-                return `it has shown no sign of life for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(Math.floor(ageMs(lock) / 1000) * 1000)}`;
+                return `it has shown no sign of life for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(Math.floor(ageMs(lock) / 1000) * 1000)}`;
             case "if its run is over":
                 return (await this.#isOver(lock)) ? "its run is over" : undefined;
         }
@@ -29585,7 +29641,7 @@ class StackLock {
         }
     }
     #leave(why) {
-        this.#world.voice.say(`The lock of the stack ${this.left.stack} could not be released: ${why} The post step tries again; without that it ends by itself ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(LIFETIME_MS)} after its last sign of life.`);
+        this.#world.voice.say(`The lock of the stack ${this.left.stack} could not be released: ${why} The post step tries again; without that it ends by itself ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(LIFETIME_MS)} after its last sign of life.`);
     }
 }
 /** GitHub runs a workflow again only when it is over. */
@@ -29593,7 +29649,7 @@ function isEarlierAttempt(other, ours) {
     return other.repository === ours.repository && other.id === ours.runId && other.attempt < ours.runAttempt;
 }
 function inVain(holder, stack, timeoutMs) {
-    const waited = timeoutMs === 0 ? '"lock-timeout" is 0s' : `it was waited for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_6__/* .formatDuration */ .a)(timeoutMs)}`;
+    const waited = timeoutMs === 0 ? '"lock-timeout" is 0s' : `it was waited for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(timeoutMs)}`;
     return new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .LockError */ .Ku(`Another deployment of the stack ${stack} is under way (${waited}): ${describeHolder(holder)}.`, `Run this job again when that one is done. If it is certain that nobody deploys any more, remove its lock on a manager: docker config rm ${lockName(stack)}.`);
 }
 function lost(stack, taken) {
@@ -29845,15 +29901,16 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony export */   planOnly: () => (/* binding */ planOnly)
 /* harmony export */ });
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8883);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(3564);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3564);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
 /* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(943);
-/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7575);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(665);
-/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6964);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3079);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9188);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(665);
+/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6964);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -29916,6 +29973,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 /**
  * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without
  * a manager it checks the files alone.
@@ -29934,16 +29992,16 @@ async function planOnly(inputs, world, facts) {
             return;
         }
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
-        session.guard(WRITES_NOTHING);
+        session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_4__/* .WRITES_NOTHING */ .Vf);
         const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session);
-        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_8__/* .together */ .b)([
+        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)([
             session.swarm.survey(inputs.stack.name),
             digestOrNone(images, deployment),
             images.askAhead(deployment.draft),
         ]);
-        (0,_settle_js__WEBPACK_IMPORTED_MODULE_6__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
-        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_4__/* .refuseOlder */ .z)(inputs, survey, world);
-        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
+        (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
+        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
+        (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .announce */ .iP)(await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .weigh */ .vi)(digest, { survey, images }, deployment, session), deployment);
         facts.status = "planned";
     }
     catch (e_1) {
@@ -29956,11 +30014,6 @@ async function planOnly(inputs, world, facts) {
             await result_1;
     }
 }
-/** The last word on it: a change that were sent by mistake would be refused before it leaves. */
-const WRITES_NOTHING = {
-    makeSure: async () => await Promise.reject(new Error('mode "plan" tried to change the swarm')),
-    [Symbol.asyncDispose]: async () => await Promise.resolve(),
-};
 /**
  * The digest of an image that exists. One that the deployment builds gets a new digest, also where its tag exists already: the image
  * says when it was made. That one is missing which should be there is told, and is no failure: it may come before the deployment.
@@ -29971,7 +30024,7 @@ async function digestOrNone(images, deployment) {
     facts.image = image;
     if (inputs.image.build !== undefined) {
         note(`The image ${image} is planned by its tag. The deployment builds and pushes it.`, deployment);
-        return _image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv;
+        return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
     }
     const answer = await images.ask(image);
     if (answer.kind === "found") {
@@ -29980,7 +30033,7 @@ async function digestOrNone(images, deployment) {
     }
     const why = `The image ${image} is planned by its tag (${(0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_1__/* .inWords */ .r4)(answer)}).`;
     note(`${why} A deployment needs it: it builds nothing.`, deployment);
-    return _image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv;
+    return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
 }
 /** In the log, the summary and the comment. */
 function note(line, { world, facts }) {
@@ -30278,8 +30331,9 @@ var world = __nccwpck_require__(3079);
 
 
 /** Rehearses the deployment and compares what docker would send with what runs. */
-async function planning_plan(request, session, voice) {
-    const { stack, survey, folder, dockerMajor } = request;
+async function planning_plan(request, session) {
+    const { stack, file, survey, folder, dockerMajor } = request;
+    let remarks = [];
     const missing = (kind, existing) => request.objects
         .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
         .map(({ name }) => name);
@@ -30298,16 +30352,16 @@ async function planning_plan(request, session, voice) {
         secrets: futures([...needs.secrets, ...lacking.secrets]),
     };
     const writes = await session.rehearse(stage, async (docker) => {
-        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
+        const call = { stack: stack.name, file, folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
         const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
-        sayWarnings(answer.stderr, voice);
+        remarks = remarksIn(answer.stderr);
         if (answer.code !== 0)
             throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
     });
     const wanted = writes
         .filter(({ path }) => (0,plan/* writesService */.IJ)(path))
         .map(({ body, auth }) => ({ spec: (0,plan/* withPlatformsOf */.af)(survey.services, body), auth }));
-    return (0,plan/* planDeployment */.HN)({
+    const planned = (0,plan/* planDeployment */.HN)({
         stack: stack.name,
         wanted,
         live: survey.services,
@@ -30318,6 +30372,7 @@ async function planning_plan(request, session, voice) {
             .filter(({ path }) => path === "/networks/create")
             .map(({ body }) => (0,json/* textAt */.$6)(body, "Name")),
     });
+    return { plan: planned, remarks };
 }
 function futures(names) {
     return new Map(names.map((name) => [name, (0,plan/* futureId */.vY)(name)]));
@@ -30357,9 +30412,8 @@ function assumed({ root }) {
         secrets: futures(named("secrets")),
     };
 }
-function sayWarnings(stderr, voice) {
-    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
-        voice.quote(line);
+function remarksIn(stderr) {
+    return stderr.split(/[\r\n]+/).filter((line) => /^(Ignoring |time=.*level=warning)/.test(line));
 }
 function refusal(reason, { root }) {
     return new errors/* StackFileError */.Ne([objection(reason, root)]);
@@ -30511,10 +30565,12 @@ const FINDING_IDS = FINDINGS.map(({ id }) => id);
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
+  iP: () => (/* binding */ announce),
   ev: () => (/* binding */ atRest),
-  LD: () => (/* binding */ decide),
-  iA: () => (/* binding */ prepare),
-  fb: () => (/* binding */ tellPlan)
+  uv: () => (/* binding */ isCalm),
+  sN: () => (/* binding */ isSameGround),
+  fb: () => (/* binding */ tellPlan),
+  vi: () => (/* binding */ weigh)
 });
 
 // EXTERNAL MODULE: external "node:crypto"
@@ -30525,8 +30581,6 @@ var apply = __nccwpck_require__(8931);
 var begin = __nccwpck_require__(8883);
 // EXTERNAL MODULE: ./src/changes.ts
 var src_changes = __nccwpck_require__(4582);
-// EXTERNAL MODULE: ./src/commit-order.ts
-var commit_order = __nccwpck_require__(7575);
 // EXTERNAL MODULE: ./src/errors.ts
 var src_errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/preflight/findings.ts
@@ -30535,6 +30589,8 @@ var findings = __nccwpck_require__(7857);
 var resolve = __nccwpck_require__(7317);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/lock.ts
+var lock = __nccwpck_require__(9188);
 // EXTERNAL MODULE: ./src/plan.ts
 var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/planning.ts + 1 modules
@@ -31269,6 +31325,8 @@ function quorum({ nodes }) {
     return [warning("manager-quorum", message, undefined, fix)];
 }
 
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/prepare.ts
@@ -31296,37 +31354,30 @@ var world = __nccwpck_require__(3079);
 
 
 
-/** Lets an earlier update come to rest, and decides what is to be done; refuses what can't work. */
-async function prepare(digest, found, deployment, session) {
-    await (0,commit_order/* refuseOlder */.z)(deployment.inputs, found.survey, deployment.world);
-    const survey = await atRest(found.survey, deployment, session);
-    const images = survey === found.survey ? found.images : (0,begin/* lookupFor */.Mo)(deployment, session); // After a wait, what registries said is old.
-    return await decide(digest, { survey, images }, deployment, session);
-}
-/** Resolves every image, and plans. Writes nothing anywhere. */
-async function decide(digest, { survey, images: lookup }, deployment, session) {
+
+/**
+ * Resolves every image, lets docker rehearse, and plans: without a word in the log, since it may be done again under the lock. Writes
+ * nothing anywhere. Throws where docker or a registry refuses.
+ */
+async function weigh(digest, { survey, images: lookup }, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
-    const { voice } = world;
     const namingKey = namingKeyOf(survey, deployment.draft);
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
     const rendered = (0,begin/* renderWith */.hc)(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
     const images = await (0,resolve/* resolveImages */.Be)(rendered, lookup, survey.services, inputs.image.repository);
     const stack = (0,render/* pinned */.dp)(rendered, images.pins);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,src_changes/* withoutDraftDigest */.Us)((0,render/* printed */.zd)(stack)));
-    const told = new Set(deployment.draft.warnings.map(src_errors/* describe */.q0));
-    const untold = rendered.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
-    for (const warning of [...untold, ...images.warnings])
-        voice.warn(warning);
+    const file = (0,render/* printed */.zd)(stack);
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,src_changes/* withoutDraftDigest */.Us)(file));
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
     (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
     const { networks, prune } = inputs.stack;
-    const { ignoreFindings } = inputs;
     const made = new Set([...networks, ...objects.map(({ name }) => name)]);
-    const missing = lacking(stack, survey, made, ignoreFindings);
+    const missing = lacking(stack, survey, made, inputs.ignoreFindings);
     const request = {
         stack,
+        file,
         objects,
         survey,
         images: images.answers,
@@ -31336,10 +31387,40 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
         folder: sources.folder,
         dockerMajor,
     };
-    const plan = await (0,planning/* plan */.e)(request, session, voice);
-    tellPlan({ plan, survey }, objects, deployment);
-    heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
-    return { stack, survey, plan, objects, images };
+    const { plan, remarks } = await (0,planning/* plan */.e)(request, session);
+    return { stack, file, survey, plan, objects, images, remarks, missing: missing.findings };
+}
+/** Into the log and the facts, with all that was noticed; refuses a plan that nobody approved, or that can't end well. */
+function announce(prepared, deployment) {
+    const { stack, survey, plan, objects, images, remarks, missing } = prepared;
+    const { inputs, world, draft } = deployment;
+    const { voice } = world;
+    const told = new Set(draft.warnings.map(src_errors/* describe */.q0));
+    const untold = stack.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
+    for (const warning of [...untold, ...images.warnings])
+        voice.warn(warning);
+    remarks.forEach((line) => voice.quote(line));
+    tellPlan(prepared, objects, deployment);
+    heed([...missing, ...preflight(stack, plan, survey)], inputs.ignoreFindings, voice);
+}
+/** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
+function isCalm(survey, stack) {
+    return (0,lock/* holderIn */.Mz)(survey, stack) === undefined && (0,settle/* unsettledLines */.K)(survey).length === 0;
+}
+/** Whether a plan that was made from the one survey is that of the other one, too. Nodes and tasks are no part of a plan. */
+function isSameGround(one, other) {
+    return groundOf(one) === groundOf(other);
+}
+/** Ids and versions: what has one of its own for each change. */
+function groundOf({ networks, rawConfigs, rawSecrets, services }) {
+    return [
+        ...networks.map((raw) => `network ${(0,json/* textAt */.$6)(raw, "Id")}`),
+        ...rawConfigs.filter((raw) => !(0,lock/* isLock */.eJ)(raw)).map((raw) => `config ${(0,json/* textAt */.$6)(raw, "ID")}`),
+        ...rawSecrets.map((raw) => `secret ${(0,json/* textAt */.$6)(raw, "ID")}`),
+        ...services.map(({ id, version }) => `service ${id} ${version}`),
+    ]
+        .toSorted(text_order/* compareTexts */.q)
+        .join();
 }
 /** What is there once nothing of an earlier update is in flight or paused. */
 async function atRest(survey, { inputs, world: { clock, voice } }, { swarm }) {

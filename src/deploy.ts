@@ -3,13 +3,22 @@ import { type Deployment, begin, connect, lookupFor, nameImage, referenceOf } fr
 import { type Send, carryOut } from "./carry-out.ts";
 import { loginSwarm, publish } from "./image/publish.ts";
 import { type Inputs } from "./inputs/inputs.ts";
-import { type StackLock, lockOf } from "./lock.ts";
-import { type Found, type PreparedDeployment, prepare } from "./prepare.ts";
+import { liveCommit, refuseOlder } from "./commit-order.ts";
+import { type StackLock, WRITES_NOTHING, holderIn, lockOf } from "./lock.ts";
+import { isEmpty } from "./plan.ts";
+import {
+  type Found,
+  type PreparedDeployment,
+  announce,
+  atRest,
+  isCalm,
+  isSameGround,
+  weigh,
+} from "./prepare.ts";
 import { type NewRelease, keepRelease } from "./release/history.ts";
 import { type Facts } from "./report.ts";
 import { type Kind } from "./stack/configs.ts";
-import { addressedNetworks, printed } from "./stack/render.ts";
-import { type Survey } from "./swarm.ts";
+import { addressedNetworks } from "./stack/render.ts";
 import { together } from "./together.ts";
 import { type Session, type World } from "./world.ts";
 
@@ -22,49 +31,95 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   if (pushed !== undefined) nameImage(pushed, deployment);
 
   await using session = await connect(deployment);
-  await using lock = lockOf(inputs.stack.name, session, world);
-  const { digest, ...found } = await findOut(pushed, lock, deployment, session);
+  const { digest, ...seen } = await look(pushed, deployment, session);
   nameImage(digest, deployment);
-  session.guard(lock);
+  await refuseOlder(inputs, seen.survey, world);
 
-  const prepared = await prepare(digest, found, deployment, session);
+  session.guard(WRITES_NOTHING);
+  const isAlone = isCalm(seen.survey, inputs.stack.name);
+  const first = isAlone ? await weigh(digest, seen, deployment, session) : undefined;
+  if (first !== undefined && isEmpty(first.plan)) {
+    announce(first, deployment);
+    await carryOut(first, SENDS_NOTHING, deployment, session);
+    return;
+  }
+
+  await using lock = lockOf(inputs.stack.name, session, world);
+  const found = await lookUnderLock(lock, seen, deployment, session);
+  session.guard(lock);
+  if (liveCommit(found.survey, inputs.stack.name) !== liveCommit(seen.survey, inputs.stack.name))
+    await refuseOlder(inputs, found.survey, world);
+  const prepared = await prepare(digest, found, first, deployment, session);
+  announce(prepared, deployment);
   const send: Send = async (onSent) => await sendByDocker(prepared, deployment, session, onSent);
   if (!(await carryOut(prepared, send, deployment, session))) return;
   if (prepared.survey !== found.survey) facts.status = "deployed"; // What an earlier run had left came to rest only now.
   await keepRelease(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
 }
 
+const SENDS_NOTHING: Send = async () =>
+  await Promise.resolve({ networks: new Map(), configs: new Map(), secrets: new Map() });
+
 /**
- * All that can be asked without knowing the answer to something else, at once: a manager may be far away. What runs is looked at only
- * under the lock; who has to wait for it looks again at everything.
+ * All that can be asked without knowing the answer to something else, at once: a manager may be far away. No lock is taken for it: where
+ * nothing is to be changed, nothing is written, not even that.
  */
-async function findOut(
+async function look(
   pushed: string | undefined,
-  lock: StackLock,
   deployment: Deployment,
   session: Session,
 ): Promise<{ readonly digest: string } & Found> {
   const { inputs, draft, world } = deployment;
   const images = lookupFor(deployment, session);
-  const survey = async (): Promise<Survey> => await session.swarm.survey(inputs.stack.name);
-  const [found, , digest] = await together([
-    lock.tryToTake().then(async (ours) => (ours ? await survey() : undefined)), // First: where the manager is none, that is the story.
+  const [survey, , digest] = await together([
+    session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
     loginSwarm(inputs.image, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
     images.askAhead(draft, pushed),
   ]);
-  if (found !== undefined) return { digest, survey: found, images };
-  await lock.take(inputs.rollout.lockTimeoutMs);
-  return { digest, survey: await survey(), images: lookupFor(deployment, session) };
+  return { digest, survey, images };
+}
+
+/**
+ * Takes the lock and looks again: both at once, since nobody can take it, change something and release it within one request, and what
+ * had changed by then would have another version, over which Swarm takes no update. Who has to wait for the lock looks after it has come,
+ * and asks the registries again.
+ */
+async function lookUnderLock(
+  lock: StackLock,
+  seen: Found,
+  deployment: Deployment,
+  session: Session,
+): Promise<Found> {
+  const { rollout, stack } = deployment.inputs;
+  const [isOurs, survey] = await together([lock.tryToTake(), session.swarm.survey(stack.name)]);
+  if (isOurs && [undefined, lock.left.holder].includes(holderIn(survey, stack.name)))
+    return { ...seen, survey };
+  if (!isOurs) await lock.take(rollout.lockTimeoutMs);
+  return { survey: await session.swarm.survey(stack.name), images: lookupFor(deployment, session) };
+}
+
+/** Lets an earlier update come to rest, and plans; `first` was planned without the lock, and stands where all is as it was. */
+async function prepare(
+  digest: string,
+  found: Found,
+  first: PreparedDeployment | undefined,
+  deployment: Deployment,
+  session: Session,
+): Promise<PreparedDeployment> {
+  const survey = await atRest(found.survey, deployment, session);
+  if (first !== undefined && isSameGround(first.survey, survey)) return { ...first, survey };
+  const images = survey === found.survey ? found.images : lookupFor(deployment, session); // After a wait, what registries said is old.
+  return await weigh(digest, { survey, images }, deployment, session);
 }
 
 /** What is recorded of it, so that mode `rollback` can come back to it. */
-function releaseFrom({ stack, objects }: PreparedDeployment, { world, facts }: Deployment): NewRelease {
+function releaseFrom({ stack, file, objects }: PreparedDeployment, { world, facts }: Deployment): NewRelease {
   const { version, image, digest, configName } = facts;
   const made = (kind: Kind): string[] =>
     objects.filter((object) => object.kind === kind).map(({ name }) => name);
   return {
-    facts: { version, image, digest, configName, commit: world.run.sha, file: printed(stack) },
+    facts: { version, image, digest, configName, commit: world.run.sha, file },
     configs: made("config"),
     secrets: made("secret"),
     addressed: addressedNetworks(stack),

@@ -2,9 +2,11 @@ import { randomBytes } from "node:crypto";
 import { Cancelled, DeployError, LockError, ManagerRefusal, messageOf } from "./errors.ts";
 import { formatDuration, parseDuration } from "./inputs/duration.ts";
 import { type RunContext } from "./inputs/inputs.ts";
+import { ownLabel } from "./release/release.ts";
 import { fixedName } from "./stack/configs.ts";
 import { LABEL_PREFIX, MANAGED_LABEL } from "./stack/defaults.ts";
-import { type Locks, type StoredLock } from "./swarm.ts";
+import { type JsonObject, textAt } from "./json.ts";
+import { type Locks, type StoredLock, type Survey } from "./swarm.ts";
 import { type Lock, type RunAttempt, type Session, type World } from "./world.ts";
 
 /**
@@ -33,6 +35,23 @@ const MOST_TRIES = 3;
 export function lockName(stack: string): string {
   return fixedName(`swarm-stack-deploy_lock_${stack.toLowerCase()}`);
 }
+
+/** Whether a config, in the engine's words, is a lock of whichever stack. */
+export function isLock(config: JsonObject): boolean {
+  return ownLabel(config, "lock") !== "";
+}
+
+/** The mark of who holds the lock of a stack, as a survey has seen it; undefined where nobody does. */
+export function holderIn({ rawConfigs }: Survey, stack: string): string | undefined {
+  const found = rawConfigs.find((raw) => textAt(raw, "Spec", "Name") === lockName(stack));
+  return found === undefined ? undefined : ownLabel(found, "holder");
+}
+
+/** For a story, or the part of one, that changes nothing: a change that were sent by mistake is refused before it leaves. */
+export const WRITES_NOTHING: Lock = {
+  makeSure: async () => await Promise.reject(new Error("the swarm was about to be changed without its lock")),
+  [Symbol.asyncDispose]: async () => await Promise.resolve(),
+};
 
 /** What the labels of a lock say. */
 export function lockLabels(stack: string, holder: string, run: RunContext): Record<string, string> {

@@ -2,12 +2,13 @@ import { type Deployment, begin, connect, lookupFor, nameImage, referenceOf } fr
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { ImageLookup, inWords } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
-import { decide } from "./prepare.ts";
+import { announce, weigh } from "./prepare.ts";
+import { WRITES_NOTHING } from "./lock.ts";
 import { refuseOlder } from "./commit-order.ts";
 import { type Facts } from "./report.ts";
 import { unsettledLines } from "./settle.ts";
 import { together } from "./together.ts";
-import { type Lock, type World } from "./world.ts";
+import { type World } from "./world.ts";
 
 /**
  * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without
@@ -38,15 +39,9 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   ]);
   unsettledLines(survey).forEach((line) => note(line, deployment));
   await refuseOlder(inputs, survey, world);
-  await decide(digest, { survey, images }, deployment, session);
+  announce(await weigh(digest, { survey, images }, deployment, session), deployment);
   facts.status = "planned";
 }
-
-/** The last word on it: a change that were sent by mistake would be refused before it leaves. */
-const WRITES_NOTHING: Lock = {
-  makeSure: async () => await Promise.reject(new Error('mode "plan" tried to change the swarm')),
-  [Symbol.asyncDispose]: async () => await Promise.resolve(),
-};
 
 /**
  * The digest of an image that exists. One that the deployment builds gets a new digest, also where its tag exists already: the image

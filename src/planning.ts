@@ -8,10 +8,12 @@ import { type Kind, externalName } from "./stack/configs.ts";
 import { objection } from "./stack/objection.ts";
 import { entriesOf, get } from "./stack/tree.ts";
 import { type ImageAnswer, type Named, type NewObject, type Survey } from "./swarm.ts";
-import { type Session, type Stage, type Voice, type World } from "./world.ts";
+import { type Session, type Stage, type World } from "./world.ts";
 
 export interface PlanningRequest {
   readonly stack: RenderedStack;
+  /** Its text. */
+  readonly file: string;
   /** Configs and secrets that must exist. */
   readonly objects: readonly NewObject[];
   readonly survey: Survey;
@@ -25,9 +27,16 @@ export interface PlanningRequest {
   readonly dockerMajor: number;
 }
 
+/** A plan, and what docker said about the file while it went on. */
+export interface Rehearsed {
+  readonly plan: Plan;
+  readonly remarks: readonly string[];
+}
+
 /** Rehearses the deployment and compares what docker would send with what runs. */
-export async function plan(request: PlanningRequest, session: Session, voice: Voice): Promise<Plan> {
-  const { stack, survey, folder, dockerMajor } = request;
+export async function plan(request: PlanningRequest, session: Session): Promise<Rehearsed> {
+  const { stack, file, survey, folder, dockerMajor } = request;
+  let remarks: readonly string[] = [];
   const missing = (kind: Kind, existing: readonly Named[]): string[] =>
     request.objects
       .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
@@ -47,15 +56,15 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     secrets: futures([...needs.secrets, ...lacking.secrets]),
   };
   const writes = await session.rehearse(stage, async (docker) => {
-    const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags: IN_EARNEST };
+    const call = { stack: stack.name, file, folder, dockerMajor, flags: IN_EARNEST };
     const answer = await stackDeploy(docker, call);
-    sayWarnings(answer.stderr, voice);
+    remarks = remarksIn(answer.stderr);
     if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
   });
   const wanted = writes
     .filter(({ path }) => writesService(path))
     .map(({ body, auth }) => ({ spec: withPlatformsOf(survey.services, body), auth }));
-  return planDeployment({
+  const planned = planDeployment({
     stack: stack.name,
     wanted,
     live: survey.services,
@@ -66,6 +75,7 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
       .filter(({ path }) => path === "/networks/create")
       .map(({ body }) => textAt(body, "Name")),
   });
+  return { plan: planned, remarks };
 }
 
 function futures(names: readonly string[]): ReadonlyMap<string, string> {
@@ -114,9 +124,8 @@ function assumed({ root }: RenderedStack): Stage {
   };
 }
 
-function sayWarnings(stderr: string, voice: Voice): void {
-  for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
-    voice.quote(line);
+function remarksIn(stderr: string): string[] {
+  return stderr.split(/[\r\n]+/).filter((line) => /^(Ignoring |time=.*level=warning)/.test(line));
 }
 
 function refusal(reason: string, { root }: RenderedStack): StackFileError {

@@ -1,12 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
-import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, lookupFor, renderWith } from "./begin.ts";
+import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } from "./begin.ts";
 import { NAMING_KEY, changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
-import { refuseOlder } from "./commit-order.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
 import { type FindingId } from "./preflight/findings.ts";
 import { type ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { type JsonObject, textAt } from "./json.ts";
+import { holderIn, isLock } from "./lock.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
 import { type Drift, driftSince } from "./release/drift.ts";
@@ -16,11 +16,12 @@ import { type ServiceResult, driftLines, imageOf, planLines } from "./report.ts"
 import { type VersionedObject } from "./stack/configs.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack, pinned, printed } from "./stack/render.ts";
-import { settled } from "./settle.ts";
+import { settled, unsettledLines } from "./settle.ts";
 import { type Finding, judged } from "./preflight/finding.ts";
 import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
+import { compareTexts } from "./text-order.ts";
 import { type Session, type Voice } from "./world.ts";
 
 /** What was asked for as soon as there was a connection. */
@@ -38,52 +39,45 @@ export interface Prepared {
 /** Beside the plan, what docker needs to carry it out. */
 export interface PreparedDeployment extends Prepared {
   readonly stack: RenderedStack;
+  /** Its text. */
+  readonly file: string;
   readonly objects: readonly NewObject[];
   readonly images: ResolvedImages;
+  /** What docker says about the file while it goes on. */
+  readonly remarks: readonly string[];
+  /** What the file takes for granted and the swarm lacks. */
+  readonly missing: readonly Finding[];
 }
 
-/** Lets an earlier update come to rest, and decides what is to be done; refuses what can't work. */
-export async function prepare(
-  digest: string,
-  found: Found,
-  deployment: Deployment,
-  session: Session,
-): Promise<PreparedDeployment> {
-  await refuseOlder(deployment.inputs, found.survey, deployment.world);
-  const survey = await atRest(found.survey, deployment, session);
-  const images = survey === found.survey ? found.images : lookupFor(deployment, session); // After a wait, what registries said is old.
-  return await decide(digest, { survey, images }, deployment, session);
-}
-
-/** Resolves every image, and plans. Writes nothing anywhere. */
-export async function decide(
+/**
+ * Resolves every image, lets docker rehearse, and plans: without a word in the log, since it may be done again under the lock. Writes
+ * nothing anywhere. Throws where docker or a registry refuses.
+ */
+export async function weigh(
   digest: string,
   { survey, images: lookup }: Found,
   deployment: Deployment,
   session: Session,
 ): Promise<PreparedDeployment> {
   const { inputs, sources, world, dockerMajor, facts } = deployment;
-  const { voice } = world;
   const namingKey = namingKeyOf(survey, deployment.draft);
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);
   facts.configName = rendered.envConfigName;
   const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
   const stack = pinned(rendered, images.pins);
-  facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, withoutDraftDigest(printed(stack)));
-  const told = new Set(deployment.draft.warnings.map(describe));
-  const untold = rendered.warnings.filter((warning) => !told.has(describe(warning)));
-  for (const warning of [...untold, ...images.warnings]) voice.warn(warning);
+  const file = printed(stack);
+  facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, withoutDraftDigest(file));
 
   const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
   const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
   refuseForeignConfigs(objects, survey);
   const { networks, prune } = inputs.stack;
-  const { ignoreFindings } = inputs;
   const made = new Set([...networks, ...objects.map(({ name }) => name)]);
-  const missing = lacking(stack, survey, made, ignoreFindings);
+  const missing = lacking(stack, survey, made, inputs.ignoreFindings);
   const request = {
     stack,
+    file,
     objects,
     survey,
     images: images.answers,
@@ -93,10 +87,43 @@ export async function decide(
     folder: sources.folder,
     dockerMajor,
   };
-  const plan = await makePlan(request, session, voice);
-  tellPlan({ plan, survey }, objects, deployment);
-  heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
-  return { stack, survey, plan, objects, images };
+  const { plan, remarks } = await makePlan(request, session);
+  return { stack, file, survey, plan, objects, images, remarks, missing: missing.findings };
+}
+
+/** Into the log and the facts, with all that was noticed; refuses a plan that nobody approved, or that can't end well. */
+export function announce(prepared: PreparedDeployment, deployment: Deployment): void {
+  const { stack, survey, plan, objects, images, remarks, missing } = prepared;
+  const { inputs, world, draft } = deployment;
+  const { voice } = world;
+  const told = new Set(draft.warnings.map(describe));
+  const untold = stack.warnings.filter((warning) => !told.has(describe(warning)));
+  for (const warning of [...untold, ...images.warnings]) voice.warn(warning);
+  remarks.forEach((line) => voice.quote(line));
+  tellPlan(prepared, objects, deployment);
+  heed([...missing, ...preflight(stack, plan, survey)], inputs.ignoreFindings, voice);
+}
+
+/** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
+export function isCalm(survey: Survey, stack: string): boolean {
+  return holderIn(survey, stack) === undefined && unsettledLines(survey).length === 0;
+}
+
+/** Whether a plan that was made from the one survey is that of the other one, too. Nodes and tasks are no part of a plan. */
+export function isSameGround(one: Survey, other: Survey): boolean {
+  return groundOf(one) === groundOf(other);
+}
+
+/** Ids and versions: what has one of its own for each change. */
+function groundOf({ networks, rawConfigs, rawSecrets, services }: Survey): string {
+  return [
+    ...networks.map((raw) => `network ${textAt(raw, "Id")}`),
+    ...rawConfigs.filter((raw) => !isLock(raw)).map((raw) => `config ${textAt(raw, "ID")}`),
+    ...rawSecrets.map((raw) => `secret ${textAt(raw, "ID")}`),
+    ...services.map(({ id, version }) => `service ${id} ${version}`),
+  ]
+    .toSorted(compareTexts)
+    .join();
 }
 
 /** What is there once nothing of an earlier update is in flight or paused. */

@@ -13,20 +13,38 @@ const cwd = buildable({ "stack.yml": file, ".env": "A=1\n", "inline.txt": "inlin
 beforeAll(() => void pushImage(stack, "v1"));
 afterAll(cleanUp);
 
+/** What the managers wrote for this stack while `work` went on, in docker's words. */
+async function written(work: () => Promise<void>): Promise<string[]> {
+  const since = new Date().toISOString();
+  await work();
+  const format = '{{.Type}} {{.Action}} {{index .Actor.Attributes "name"}}';
+  const span = ["--since", since, "--until", new Date().toISOString()];
+  const events = docker(["events", ...span, "--filter", "scope=swarm", "--format", format]);
+  return events.split("\n").filter((line) => line.includes(stack));
+}
+
 test("a stack that uses everything is deployed", async () => {
-  const run = await runAction({ cwd, inputs });
-  expect(run.log).toContain("Status: deployed.");
+  const writes = await written(async () => {
+    const run = await runAction({ cwd, inputs });
+    expect(run.log).toContain("Status: deployed.");
+  });
   expect(serviceNames(stack)).toHaveLength(5);
+  // So such events are told, and each of these could be.
+  for (const write of [`config create swarm-stack-deploy_lock_${stack}`, `service create ${stack}_web`])
+    expect(writes).toContain(write);
 });
 
-test("deployed again, it plans nothing and touches no service", async () => {
+test("deployed again, it plans nothing and writes nothing", async () => {
   const before = serviceNames(stack).map((name) => service(name).Version.Index);
-  const run = await runAction({ cwd, inputs });
-  const plan = JSON.parse(run.outputs.plan ?? "{}") as {
-    services: { name: string; change: string; fields: string[] }[];
-  };
-  expect(plan.services.filter(({ change }) => change !== "unchanged")).toEqual([]);
-  expect(run.outputs.status).toBe("unchanged");
+  const writes = await written(async () => {
+    const run = await runAction({ cwd, inputs });
+    const plan = JSON.parse(run.outputs.plan ?? "{}") as {
+      services: { name: string; change: string; fields: string[] }[];
+    };
+    expect(plan.services.filter(({ change }) => change !== "unchanged")).toEqual([]);
+    expect(run.outputs.status).toBe("unchanged");
+  });
+  expect(writes).toEqual([]);
   expect(serviceNames(stack).map((name) => service(name).Version.Index)).toEqual(before);
 });
 

@@ -5,7 +5,9 @@ import { deploy } from "../../src/deploy.ts";
 import { Cancelled, ConnectError, LockError, StopError, describe as inWords } from "../../src/errors.ts";
 import { parseInputs } from "../../src/inputs/inputs.ts";
 import { type Facts, noFacts, outputs, summary } from "../../src/report.ts";
-import { type NewObject, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";
+import { type JsonObject } from "../../src/json.ts";
+import { lockName } from "../../src/lock.ts";
+import { type Locks, type NewObject, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";
 import { type Frame, emptySurvey, service, serviceSpec, task } from "../doubles/swarm.ts";
 import { fakeClock } from "../doubles/clock.ts";
 import { lockBoard } from "../doubles/locks.ts";
@@ -619,7 +621,7 @@ describe("an interruption", () => {
     "no manager answers any more (%s): the deadline is not spent twice, and what is known is told",
     async (onFailure, words) => {
       const deaf = new ConnectError("Nothing listens.", "Check it.", undefined, "passing");
-      const surveys = [emptySurvey({ services: [BEFORE] })];
+      const surveys = Array.from({ length: 2 }, () => emptySurvey({ services: [BEFORE] })); // Without the lock, and with it.
       const played = script([{ services: [AFTER], tasks: [{ ...UP, state: "preparing" }] }, deaf], {
         lost: "the server closed the session",
         swarm: { survey: async () => surveys.shift() ?? (await Promise.reject(deaf)) },
@@ -670,74 +672,132 @@ describe("an interruption", () => {
 });
 
 describe("the lock of the stack", () => {
+  const NAME = lockName("shop");
+  const LABELS = { "swarm-stack-deploy.lock": "shop", "swarm-stack-deploy.holder": "somebody" };
+  const LOCKED: readonly JsonObject[] = [{ ID: "l1", Spec: { Name: NAME, Labels: LABELS } }];
+
+  /** What is asked for about the swarm and the lock, as it comes; `looks` are the surveys, the last one again and again. */
+  function steps(played: Script, looks: readonly Survey[], locks: Partial<Locks> = {}) {
+    const heard: string[] = [];
+    const left = [...looks];
+    const note = async <T>(step: string, answer: Promise<T>): Promise<T> => (heard.push(step), await answer);
+    const clock = fakeClock();
+    const board = { ...lockBoard(clock), ...locks };
+    const world = scriptedWorld({
+      ...played,
+      swarm: {
+        ...played.swarm,
+        survey: async () => {
+          const survey = left.length > 1 ? left.shift() : left[0];
+          return await note("look", Promise.resolve(survey ?? emptySurvey()));
+        },
+      },
+      locks: {
+        ...board,
+        create: async (...lock) => await note("lock", board.create(...lock)),
+        remove: async (id) => await note("release", board.remove(id)),
+      },
+    });
+    const facts = noFacts();
+    const inputs = (given: Readonly<Record<string, string>>) =>
+      parseInputs((name) => ({ ...GIVEN, ...given })[name] ?? "", world.run);
+    const run = async (given: Readonly<Record<string, string>> = {}): Promise<Facts> => {
+      await deploy(inputs(given), { ...world, clock }, facts).catch((error: unknown) => {
+        if (!(error instanceof StopError)) return;
+        facts.reason = error.reason;
+        facts.problems = error.problems;
+      });
+      return facts;
+    };
+    return { heard, run, transcript: world.transcript };
+  }
+
+  const rehearsals = (transcript: readonly string[]): number =>
+    transcript.filter((line) => line.startsWith("  > docker (rehearsal)")).length;
+  /** Without a file whose config would have to be made. */
+  const BARE = { "env-file": "", build: "false" };
+  const STANDS = script([], { files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" } });
+  const asItWas = emptySurvey({ services: [BEFORE] });
+
   test.each<[string, readonly Frame[], Partial<Script>]>([
     ["a deployment that goes well", GOES_WELL, {}],
     ["a rollout that fails", [crash([CRASHED])], { swarm: CRASHES }],
     ["a manager that stops answering", [new Error("no answer")], {}],
     ["a job that is cancelled", [new Cancelled("SIGTERM")], {}],
   ])(
-    "is held from before the first look at the swarm until the end of %s",
+    "is held until the end of %s, and what runs is looked at once more with it",
     async (_what, frames, changes) => {
-      const steps: string[] = [];
-      const played = script(frames, changes);
-      const clock = fakeClock();
-      const board = lockBoard(clock);
-      const world = scriptedWorld({
-        ...played,
-        swarm: {
-          ...played.swarm,
-          survey: async () =>
-            await Promise.resolve((steps.push("survey"), emptySurvey({ services: [BEFORE] }))),
-        },
-        locks: {
-          ...board,
-          create: async (...lock) => (steps.push("lock"), await board.create(...lock)),
-          remove: async (id) => (steps.push("release"), await board.remove(id)),
-        },
-      });
-      const inputs = parseInputs((name) => GIVEN[name] ?? "", world.run);
-      await deploy(inputs, { ...world, clock }, noFacts()).catch(() => undefined);
-      // Putting things back surveys the swarm again.
-      expect([...new Set(steps)]).toEqual(["lock", "survey", "release"]);
-      expect(steps.at(-1)).toBe("release");
-      expect(world.transcript.at(-1)).toBe("  > disconnect");
+      const { heard, run, transcript } = steps(script(frames, changes), [asItWas]);
+      await run();
+      expect(heard.slice(0, 3)).toEqual(["look", "lock", "look"]);
+      expect(heard.filter((step) => step !== "look")).toEqual(["lock", "release"]);
+      expect(heard.at(-1)).toBe("release");
+      expect(rehearsals(transcript)).toBe(1);
+      expect(transcript.at(-1)).toBe("  > disconnect");
     },
   );
 
-  test("that is somebody else's is waited for after all that needs no lock, and what runs is looked at then", async () => {
-    const steps: string[] = [];
+  test("is not taken where nothing is to be changed", async () => {
+    const same = emptySurvey({ services: [AFTER], tasks: [UP] });
+    const { heard, run } = steps(STANDS, [same]);
+    const facts = await run(BARE);
+    expect(facts).toMatchObject({ status: "unchanged", problems: [] });
+    expect(heard).toEqual(["look"]);
+  });
+
+  test("is waited for where somebody else is at work, also if nothing seems to be to do", async () => {
+    const same = emptySurvey({ services: [AFTER], tasks: [UP] });
+    const { heard, run, transcript } = steps(STANDS, [{ ...same, rawConfigs: LOCKED }, same]);
+    expect(await run(BARE)).toMatchObject({ status: "unchanged", problems: [] });
+    expect(heard).toEqual(["look", "lock", "look", "release"]);
+    expect(rehearsals(transcript)).toBe(1);
+  });
+
+  test.each<[string, Survey]>([
+    ["a service", emptySurvey({ services: [{ ...BEFORE, version: 8 }] })],
+    ["a network", emptySurvey({ services: [BEFORE], networks: [{ Id: "n1", Name: "new" }] })],
+    ["a config", emptySurvey({ services: [BEFORE], rawConfigs: [{ ID: "c1", Spec: { Name: "new" } }] })],
+    ["a secret", emptySurvey({ services: [BEFORE], rawSecrets: [{ ID: "s1", Spec: { Name: "new" } }] })],
+  ])("comes with another plan where %s has changed meanwhile, told once", async (_what, now) => {
+    const { heard, run, transcript } = steps(script(GOES_WELL), [asItWas, now]);
+    expect((await run()).status).toBe("deployed");
+    expect(heard.slice(0, 3)).toEqual(["look", "lock", "look"]);
+    expect(rehearsals(transcript)).toBe(2);
+    expect(transcript.filter((line) => line === "[Plan]")).toHaveLength(1);
+  });
+
+  test("and where somebody else did it all meanwhile, nothing is sent", async () => {
+    const done = emptySurvey({ services: [AFTER], tasks: [UP] });
+    const { run, transcript } = steps(STANDS, [asItWas, done]);
+    expect((await run(BARE)).status).toBe("unchanged");
+    expect(transcript.join("\n")).not.toContain("in earnest");
+  });
+
+  test("that is somebody else's is waited for, and what runs is looked at then", async () => {
     const tries = [undefined, undefined, "id"];
-    const played = script(GOES_WELL);
-    const { facts } = await told({
-      ...played,
-      swarm: {
-        ...played.swarm,
-        survey: async () =>
-          await Promise.resolve((steps.push("survey"), emptySurvey({ services: [BEFORE] }))),
-      },
-      locks: { create: async () => await Promise.resolve((steps.push("try"), tries.shift())) },
+    const { heard, run } = steps(script(GOES_WELL), [asItWas], {
+      create: async () => await Promise.resolve(tries.shift()),
     });
-    expect(steps.slice(0, 4)).toEqual(["try", "try", "try", "survey"]);
+    const facts = await run();
+    expect(heard.slice(0, 6)).toEqual(["look", "lock", "look", "lock", "lock", "look"]);
     expect(facts.changes?.services).toHaveLength(1);
   });
 
-  test("that somebody else keeps ends the deployment before anything is looked at", async () => {
+  test("that was somebody else's when it was looked for is followed by another look", async () => {
+    const { heard, run } = steps(script(GOES_WELL), [asItWas, { ...asItWas, rawConfigs: LOCKED }, asItWas]);
+    expect((await run()).status).toBe("deployed");
+    expect(heard.slice(0, 4)).toEqual(["look", "lock", "look", "look"]);
+  });
+
+  test("that somebody else keeps ends the deployment before anything is decided", async () => {
     const stored = { id: "x", version: 1, labels: {}, createdAt: 0, changedAt: 0, readAt: 0 };
-    const played = script([], {
-      locks: {
-        create: async () => await Promise.resolve(undefined),
-        read: async () => await Promise.resolve(stored),
-      },
+    const { run, transcript } = steps(script([]), [{ ...asItWas, rawConfigs: LOCKED }], {
+      create: async () => await Promise.resolve(undefined),
+      read: async () => await Promise.resolve(stored),
     });
-    const { facts, transcript } = await told(
-      {
-        ...played,
-        swarm: { ...played.swarm, survey: async () => await Promise.reject(new Error("looked")) },
-      },
-      { "lock-timeout": "4s" },
-    );
-    expect(facts.reason).toBe("lock");
+    expect((await run({ "lock-timeout": "4s" })).reason).toBe("lock");
     expect(transcript.filter((line) => line.startsWith("Waiting for another deployment"))).toHaveLength(1);
+    expect(rehearsals(transcript)).toBe(0);
   });
 
   test("that is lost means that nothing is put back: somebody else works on the stack", async () => {
