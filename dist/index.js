@@ -28131,6 +28131,20 @@ function authHandler(attempt) {
         next(NO_MORE);
     };
 }
+/**
+ * ssh2 first asks whether a key would do: a round trip for what the answer to its signature tells as well (RFC 4252, 7). With which hash
+ * an RSA key signs depends on the server, so that is left to ssh2.
+ */
+function signAtOnce(client, key) {
+    const { _protocol: protocol } = client;
+    const ask = protocol?.authPK;
+    if (protocol === undefined || ask === undefined || key.type === "ssh-rsa")
+        return;
+    protocol.authPK = (user, offered, algorithm, sign) => {
+        const signNow = (data, done) => done(key.sign(data));
+        ask.call(protocol, user, offered, algorithm, sign ?? (offered === key ? signNow : undefined));
+    };
+}
 async function ready(client, options, attempt, signal) {
     await unlessCancelled(signal, (resolve, reject) => {
         const failed = (error) => reject(explain(error, attempt));
@@ -28144,6 +28158,8 @@ async function ready(client, options, attempt, signal) {
         });
         try {
             client.connect(options); // Throws on options it can't use.
+            if (attempt.login.privateKey !== undefined)
+                signAtOnce(client, attempt.login.privateKey);
         }
         catch (error) {
             queueMicrotask(() => reject(explain(error, attempt)));

@@ -1,6 +1,12 @@
 import { Socket, connect as connectTcp } from "node:net";
 import { type Duplex } from "node:stream";
-import { type AuthenticationType, Client, type ConnectConfig, type ServerHostKeyAlgorithm } from "ssh2";
+import {
+  type AuthenticationType,
+  Client,
+  type ConnectConfig,
+  type ParsedKey,
+  type ServerHostKeyAlgorithm,
+} from "ssh2";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
 import { cited } from "../foreign-text.ts";
 import { type SshHost } from "../inputs/inputs.ts";
@@ -265,6 +271,27 @@ function authHandler(attempt: Attempt): Exclude<ConnectConfig["authHandler"], un
   };
 }
 
+/** The part of ssh2 that writes messages; private there, so it is looked at before it is used. */
+interface Protocol {
+  authPK?: (user: string, key: unknown, algorithm: string | undefined, sign?: Sign) => void;
+}
+
+type Sign = (data: Buffer, done: (signature: Buffer) => void) => void;
+
+/**
+ * ssh2 first asks whether a key would do: a round trip for what the answer to its signature tells as well (RFC 4252, 7). With which hash
+ * an RSA key signs depends on the server, so that is left to ssh2.
+ */
+function signAtOnce(client: Client, key: ParsedKey): void {
+  const { _protocol: protocol } = client as { readonly _protocol?: Protocol };
+  const ask = protocol?.authPK;
+  if (protocol === undefined || ask === undefined || key.type === "ssh-rsa") return;
+  protocol.authPK = (user, offered, algorithm, sign) => {
+    const signNow: Sign = (data, done) => done(key.sign(data));
+    ask.call(protocol, user, offered, algorithm, sign ?? (offered === key ? signNow : undefined));
+  };
+}
+
 async function ready(
   client: Client,
   options: ConnectConfig,
@@ -283,6 +310,7 @@ async function ready(
     });
     try {
       client.connect(options); // Throws on options it can't use.
+      if (attempt.login.privateKey !== undefined) signAtOnce(client, attempt.login.privateKey);
     } catch (error) {
       queueMicrotask(() => reject(explain(error, attempt)));
     }

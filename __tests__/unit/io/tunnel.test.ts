@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { type AddressInfo, type Socket, connect, createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { type AuthContext, type ServerChannel } from "ssh2";
+import { type AuthContext, type ServerChannel, utils } from "ssh2";
 import { Cancelled, ConnectError, InputError } from "../../../src/errors.ts";
 import { type SshTarget } from "../../../src/inputs/inputs.ts";
 import { fingerprint } from "../../../src/io/known-hosts.ts";
@@ -76,6 +76,19 @@ function socketsOf(server: Sshd): string[] {
 }
 
 describe("a tunnel", () => {
+  test.each([
+    ["ecdsa", utils.generateKeyPairSync("ecdsa", { bits: 384 }).private, 1],
+    // With which hash it is to sign depends on the server.
+    ["rsa", utils.generateKeyPairSync("rsa", { bits: 2048 }).private, 2],
+  ])(
+    "is logged in with an %s key without asking more often than it must",
+    async (_type, privateKey, times) => {
+      await using server = await sshd({ accepts: ({ method }) => method === "publickey" });
+      await using _tunnel = await open(server, { privateKey });
+      expect(server.heard).toEqual(Array.from({ length: times }, () => "publickey deploy"));
+    },
+  );
+
   test("ends at the manager's Docker socket, both ways, for several connections at once", async () => {
     await using server = await sshd({ accepts: withKey, serve: shout });
     await using tunnel = await open(server);
