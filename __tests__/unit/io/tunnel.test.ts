@@ -84,7 +84,8 @@ describe("a tunnel", () => {
     "is logged in with an %s key without asking more often than it must",
     async (_type, privateKey, times) => {
       await using server = await sshd({ accepts: ({ method }) => method === "publickey" });
-      await using _tunnel = await open(server, { privateKey });
+      await using tunnel = await open(server, { privateKey });
+      expect(tunnel.lost()).toBeUndefined();
       expect(server.heard).toEqual(Array.from({ length: times }, () => "publickey deploy"));
     },
   );
