@@ -38,3 +38,43 @@ describe("a container that has stopped", () => {
     expect(facts?.unhealthy).toBe(false);
   });
 });
+
+describe("a survey", () => {
+  /** An engine with so many services of five tasks each; what it was asked. */
+  function crowded(services: number): { readonly asked: string[]; readonly swarm: EngineSwarm } {
+    const asked: string[] = [];
+    const listed = (count: number): object[] =>
+      Array.from({ length: count }, (_, index) => ({
+        ID: `i${index}`,
+        Spec: { Name: `shop_web${index}`, Labels: { "com.docker.stack.namespace": "shop" } },
+        ServiceID: `i${index % services}`,
+      }));
+    const answers: Readonly<Record<string, object>> = {
+      "/services": listed(services),
+      "/tasks": listed(services * 5),
+      "/configs": listed(services),
+      "/secrets": listed(services),
+      "/networks": listed(services),
+      "/nodes": listed(services),
+    };
+    const engine = {
+      apiVersion: "1.41",
+      info: {},
+      isOver: () => false,
+      send: async (path: string) => {
+        asked.push(path);
+        const body = Buffer.from(JSON.stringify(answers[path] ?? {}));
+        return await Promise.resolve({ status: 200, body, date: "" });
+      },
+    };
+    return { asked, swarm: new EngineSwarm(engine, () => "m1", new AbortController().signal) };
+  }
+
+  test("takes as many calls of a large swarm as of a small one", async () => {
+    const [small, large] = [crowded(1), crowded(200)];
+    await small.swarm.survey("shop");
+    const { services, tasks } = await large.swarm.survey("shop");
+    expect([services.length, tasks.length]).toEqual([200, 1000]);
+    expect(large.asked.toSorted()).toEqual(small.asked.toSorted());
+  });
+});
