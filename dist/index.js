@@ -23858,7 +23858,7 @@ nacl.setPRNG = function(fn) {
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8883);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(943);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3453);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4491);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
@@ -24455,8 +24455,8 @@ function afterRestore(service, restored, removed) {
 
 // EXTERNAL MODULE: ./src/apply.ts
 var apply = __nccwpck_require__(8931);
-// EXTERNAL MODULE: ./src/prepare.ts + 8 modules
-var prepare = __nccwpck_require__(943);
+// EXTERNAL MODULE: ./src/prepare.ts + 1 modules
+var prepare = __nccwpck_require__(3453);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(6188);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
@@ -25007,7 +25007,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2464);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(943);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3453);
 /* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5205);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
 /* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(6939);
@@ -29920,7 +29920,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3564);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(943);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3453);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9188);
 /* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(665);
@@ -30438,6 +30438,38 @@ function refusal(reason, { root }) {
 
 /***/ }),
 
+/***/ 8282:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   $e: () => (/* binding */ warning),
+/* harmony export */   g$: () => (/* binding */ judged),
+/* harmony export */   z3: () => (/* binding */ error)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _findings_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7857);
+
+
+/** What is to stop the deployment, and what is only to be said; findings that are to be passed over are in neither. */
+function judged(findings, ignored) {
+    const heeded = findings.filter(({ id }) => !ignored.has(id));
+    const problems = (severity) => heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
+    return {
+        errors: problems("error"),
+        warnings: problems("warning"),
+        passed: findings.filter(({ id }) => ignored.has(id)),
+    };
+}
+function finding(severity, id, message, place, fix) {
+    return { id, severity, problem: { message: `${message} [${id}]`, place, hint: fix } };
+}
+const error = finding.bind(undefined, "error");
+const warning = finding.bind(undefined, "warning");
+
+
+/***/ }),
+
 /***/ 7857:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -30574,163 +30606,33 @@ const FINDING_IDS = FINDINGS.map(({ id }) => id);
 
 /***/ }),
 
-/***/ 943:
+/***/ 9346:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
-  iP: () => (/* binding */ announce),
-  ev: () => (/* binding */ atRest),
-  uv: () => (/* binding */ isCalm),
-  sN: () => (/* binding */ isSameGround),
-  fb: () => (/* binding */ tellPlan),
-  vi: () => (/* binding */ weigh)
+  B: () => (/* binding */ obstacles),
+  M: () => (/* binding */ preflight)
 });
-
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
-// EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
-// EXTERNAL MODULE: ./src/begin.ts + 1 modules
-var begin = __nccwpck_require__(8883);
-// EXTERNAL MODULE: ./src/changes.ts
-var src_changes = __nccwpck_require__(4582);
-// EXTERNAL MODULE: ./src/errors.ts
-var src_errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/preflight/findings.ts
-var findings = __nccwpck_require__(7857);
-// EXTERNAL MODULE: ./src/image/resolve.ts
-var resolve = __nccwpck_require__(7317);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
-// EXTERNAL MODULE: ./src/lock.ts
-var lock = __nccwpck_require__(9188);
-// EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
-// EXTERNAL MODULE: ./src/planning.ts + 1 modules
-var planning = __nccwpck_require__(332);
-// EXTERNAL MODULE: ./src/release/drift.ts
-var drift = __nccwpck_require__(5494);
-// EXTERNAL MODULE: ./src/release/history.ts
-var release_history = __nccwpck_require__(5205);
-// EXTERNAL MODULE: ./src/release/record.ts
-var record = __nccwpck_require__(6776);
-// EXTERNAL MODULE: ./src/report.ts
-var report = __nccwpck_require__(665);
-// EXTERNAL MODULE: ./src/stack/configs.ts
-var configs = __nccwpck_require__(6939);
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
-// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(4491);
-// EXTERNAL MODULE: ./src/settle.ts
-var settle = __nccwpck_require__(6964);
-;// CONCATENATED MODULE: ./src/preflight/finding.ts
-
-
-/** What is to stop the deployment, and what is only to be said; findings that are to be passed over are in neither. */
-function judged(findings, ignored) {
-    const heeded = findings.filter(({ id }) => !ignored.has(id));
-    const problems = (severity) => heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
-    return {
-        errors: problems("error"),
-        warnings: problems("warning"),
-        passed: findings.filter(({ id }) => ignored.has(id)),
-    };
-}
-function finding(severity, id, message, place, fix) {
-    return { id, severity, problem: { message: `${message} [${id}]`, place, hint: fix } };
-}
-const error = finding.bind(undefined, "error");
-const warning = finding.bind(undefined, "warning");
-
-// EXTERNAL MODULE: ./src/stack/references.ts
-var references = __nccwpck_require__(5052);
-// EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
-;// CONCATENATED MODULE: ./src/preflight/lacking.ts
-
-
-
-
-
-
-
-
-
-/**
- * What the file takes for granted and the swarm does not have: external networks, configs and secrets that a service uses. `made` are
- * the names of those that this deployment creates. Told before docker is rehearsed, which would stop at the first; so what is to be passed
- * over is left to docker.
- */
-function lacking({ root }, survey, made, ignored) {
-    const findings = [];
-    const names = { networks: [], configs: [], secrets: [] };
-    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).map(({ value }) => value);
-    const existing = {
-        networks: new Set(survey.networks.flatMap((raw) => [(0,json/* textAt */.$6)(raw, "Name"), (0,json/* textAt */.$6)(raw, "Id")])),
-        configs: new Set(survey.configs.flatMap(({ name, id }) => [name, id])),
-        secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
-    };
-    const used = {
-        networks: new Set(services.flatMap((service) => {
-            const own = (0,references/* networksOf */.Nd)(service).map(({ name }) => name);
-            return own.length === 0 ? ["default"] : own;
-        })),
-        configs: usedOf(services, "configs"),
-        secrets: usedOf(services, "secrets"),
-    };
-    for (const kind of ["networks", "configs", "secrets"]) {
-        const singular = kind.slice(0, -1);
-        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind))) {
-            if (!used[kind].has(key.text) || !(0,configs/* isExternal */.ge)(value))
-                continue;
-            const name = (0,configs/* externalName */.NI)(key.text, value);
-            if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name)))
-                continue;
-            // A variable's value may be a secret: then its key stands for the name.
-            const isHidden = (0,references/* isSubstituted */.ZV)(value);
-            const called = isHidden ? key.text : name;
-            const what = `The ${singular} ${called} is external, and`;
-            const found = existing[kind].has(name);
-            if (found && (kind !== "networks" || reachesAll(survey, name)))
-                continue;
-            const finding = found
-                ? error("network-scope", `${what} it ends at the manager: its scope is not swarm, so no service can be on it.`, key.place, "Create an overlay network, and name that one.")
-                : error(`missing-${singular}`, `${what} the swarm has none of ${isHidden ? "the name that its variables give" : "this name"}.`, key.place, CREATE[kind](isHidden ? "NAME" : name));
-            if (ignored.has(finding.id))
-                continue;
-            names[kind].push(name);
-            findings.push(finding);
-        }
-    }
-    return { findings, names };
-}
-/** Networks that each node has on its own. */
-const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
-const CREATE = {
-    networks: (name) => `Name it in the input "networks", or run: docker network create --driver overlay --attachable ${name}`,
-    configs: (name) => `Give it content or file instead of external, or run: docker config create ${name} FILE`,
-    secrets: (name) => `Give it environment or file instead of external, or run: docker secret create ${name} FILE`,
-};
-function usedOf(services, kind) {
-    const items = services.flatMap((service) => {
-        const list = (0,tree/* get */.Jt)(service, kind);
-        return list?.kind === "sequence" ? list.items : [];
-    });
-    return new Set(items.map((item) => (0,references/* sourceOf */.vz)(item) ?? ""));
-}
-function reachesAll({ networks }, name) {
-    const called = networks.filter((raw) => (0,json/* textAt */.$6)(raw, "Name") === name || (0,json/* textAt */.$6)(raw, "Id") === name);
-    return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
-}
 
 // EXTERNAL MODULE: ./src/image/reference.ts
 var reference = __nccwpck_require__(3564);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/spec.ts
 var src_spec = __nccwpck_require__(6188);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(4491);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(6546);
+// EXTERNAL MODULE: ./src/preflight/finding.ts
+var finding = __nccwpck_require__(8282);
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(5052);
 ;// CONCATENATED MODULE: ./src/preflight/placement.ts
 
 
@@ -30827,6 +30729,8 @@ function times(have, need) {
     return need === 0 ? Infinity : Math.max(Math.floor(have / need), 0);
 }
 
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/rollout.ts
 var rollout = __nccwpck_require__(6190);
 ;// CONCATENATED MODULE: ./src/preflight/subject.ts
@@ -30936,7 +30840,7 @@ const noNode = (subject) => {
         return [];
     if (!news.isNew && !news.replaces && barred.has("paused"))
         return []; // What runs on a paused node stays there.
-    const tell = mode.kind === "replicated" ? error : warning; // A global service without a node has nothing to wait for.
+    const tell = mode.kind === "replicated" ? finding/* error */.z3 : finding/* warning */.$e; // A global service without a node has nothing to wait for.
     const nowhere = `Service ${name} has no node to run on: ${inWords(barred)}.`;
     if (barred.has("platform")) {
         const place = placeOf(subject, "image");
@@ -30972,7 +30876,7 @@ const someNodesOnly = (subject) => {
     const total = others.length + where.nodes.length;
     const message = `The image of service ${name} runs on ${where.nodes.length} of the ${count(total, "node")} that it could use. ${builtFor(spec)}`;
     const fix = `Build it for ${platformsOf(where.barred)} too, or say by a constraint that this is meant.`;
-    return [warning("image-platform", message, placeOf(subject, "image"), fix)];
+    return [(0,finding/* warning */.$e)("image-platform", message, placeOf(subject, "image"), fix)];
 };
 const tooFewNodes = (subject) => {
     const { name, spec, news, mode, where } = subject;
@@ -30985,7 +30889,7 @@ const tooFewNodes = (subject) => {
     const why = byPort ? `each can publish port ${port.port} once` : `max_replicas_per_node is ${each}`;
     const message = `Service ${name} wants ${count(mode.replicas, "replica")}, and ${count(where.nodes.length, "node")} can run ${most}: ${why}.${rest(where)}`;
     const place = placeOf(subject, ...(byPort ? ["ports"] : ["deploy", "placement", "max_replicas_per_node"]));
-    return [error("too-few-nodes", message, place, `Write at most replicas: ${most}, or add nodes.`)];
+    return [(0,finding/* error */.z3)("too-few-nodes", message, place, `Write at most replicas: ${most}, or add nodes.`)];
 };
 function rest({ barred }) {
     return barred.size === 0 ? "" : ` Of the others, ${inWords(barred)}.`;
@@ -31009,7 +30913,7 @@ const tooMuch = (subject) => {
             : `the nodes that may run it hold ${most} of its ${count(mode.replicas, "replica")}`;
     const message = `A task of service ${name} reserves ${amount(each)}, and ${room} (${count(where.nodes.length, "node")}: ${sizes}).${rest(where)}`;
     const place = placeOf(subject, "deploy", "resources", "reservations");
-    return [error("reservation-too-large", message, place, "Reserve less, or add nodes.")];
+    return [(0,finding/* error */.z3)("reservation-too-large", message, place, "Reserve less, or add nodes.")];
 };
 
 ;// CONCATENATED MODULE: ./src/preflight/policies.ts
@@ -31024,7 +30928,7 @@ const goesOn = (subject) => {
         return [];
     const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
     const place = placeOf(subject, "deploy", "update_config", "failure_action");
-    return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
+    return [(0,finding/* warning */.$e)("failure-action-continue", message, place, "Write failure_action: rollback.")];
 };
 const NANOS = 1e6;
 const shortMonitor = (subject) => {
@@ -31041,7 +30945,7 @@ const shortMonitor = (subject) => {
         return [];
     const message = `Service ${name} is monitored for ${monitorMs / 1000} s after a task runs, and its healthcheck takes ${(intervalMs * retries) / 1000} s to call one unhealthy (interval ${intervalMs / 1000} s × ${retries}).`;
     const fix = "Give a longer monitor, or a quicker healthcheck.";
-    return [warning("monitor-too-short", message, written.place, fix)];
+    return [(0,finding/* warning */.$e)("monitor-too-short", message, written.place, fix)];
 };
 /**
  * Fields that an engine leaves out in silence where it is older than them (moby: daemon/server/router/swarm/helpers.go). The verdict would
@@ -31073,7 +30977,7 @@ const olderThanAsked = (subject, _root, { info }) => {
         return [];
     return SINCE.filter(({ engine, has }) => isOlder(version, engine) && has(subject.spec)).map(({ what, path, engine }) => {
         const message = `Service ${subject.name} has ${what}, which engines know since ${engine}; the manager's is ${version} and would leave it out in silence.`;
-        return error("engine-too-old", message, placeOf(subject, ...path), "Update the engine, or take it out.");
+        return (0,finding/* error */.z3)("engine-too-old", message, placeOf(subject, ...path), "Update the engine, or take it out.");
     });
 };
 function isOlder(version, than) {
@@ -31082,6 +30986,8 @@ function isOlder(version, than) {
     return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
 }
 
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(7856);
 ;// CONCATENATED MODULE: ./src/preflight/start-first.ts
 
 
@@ -31116,7 +31022,7 @@ const besideTheOld = (subject) => {
 const STOP_FIRST = "Write order: stop-first under deploy.update_config";
 /** In global mode such an update hangs mostly, and not always (measured: 2 times of 3). */
 function surely({ kind }) {
-    return kind === "global" ? warning : error;
+    return kind === "global" ? finding/* warning */.$e : finding/* error */.z3;
 }
 /** Where `order` stands in the file; ours has its place nearby. */
 function orderOf(subject) {
@@ -31131,7 +31037,7 @@ function hostPortHeld(subject, stuck, running, before) {
         if (port === undefined || !fills)
             return [];
         const message = `Service ${name} publishes port ${port.port} in host mode and fills the ${nodes} that it may run on, so with start-first its next update will wait for that port for ever.`;
-        return [warning("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}.`)];
+        return [(0,finding/* warning */.$e)("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}.`)];
     }
     const held = hostPortsOf(before);
     const port = hostPortsOf(spec).find((each) => held.some((other) => other.port === each.port && other.protocol === each.protocol));
@@ -31152,12 +31058,12 @@ function limitReached(subject, stuck, running) {
         if (mode.replicas < most * where.nodes.length)
             return [];
         const message = `Service ${name} fills its nodes with ${count(mode.replicas, "replica")} (${limit}), so with start-first its next update will have no room for one more task.`;
-        return [warning("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
+        return [(0,finding/* warning */.$e)("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
     }
     if (!stuck((node) => running(node) >= most))
         return [];
     const message = `Service ${name} has no room for one more task, which start-first needs: its ${count(subject.tasks.length, "task")} fill the limit (${limit}).`;
-    return [error("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
+    return [(0,finding/* error */.z3)("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
 }
 function noRoomBeside(subject, stuck, running, each, old) {
     const { name, news, room, mode, where } = subject;
@@ -31183,7 +31089,7 @@ const onHostNetwork = (subject, root) => {
     if (!startFirst || !shares)
         return [];
     const message = `Service ${name} shares its node's own network, where a port can be listened on once: with start-first a new task meets the old one there.`;
-    return [warning("start-first-host-network", message, orderOf(subject), `${STOP_FIRST}.`)];
+    return [(0,finding/* warning */.$e)("start-first-host-network", message, orderOf(subject), `${STOP_FIRST}.`)];
 };
 /** By the last part of their image's name. */
 const DATABASES = /^(postgres|postgresql|postgis|timescaledb|pgvector|mysql|mysql-server|mariadb|percona|percona-server|mongo|mongodb|mongodb-community-server|redis|redis-stack|redis-stack-server|valkey|influxdb|couchdb|neo4j|cassandra|clickhouse|clickhouse-server|rabbitmq|etcd)$/;
@@ -31195,7 +31101,7 @@ const singleWriter = (subject) => {
     if (!startFirst || volume === undefined || !DATABASES.test(kind))
         return [];
     const message = `Service ${name} is a ${kind} with a local volume, and starts first: during an update two of them have the same files, or the new one, on another node, has none.`;
-    return [warning("start-first-single-writer", message, orderOf(subject), `${STOP_FIRST}.`)];
+    return [(0,finding/* warning */.$e)("start-first-single-writer", message, orderOf(subject), `${STOP_FIRST}.`)];
 };
 function isOwnLocalVolume(mount) {
     const driver = (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name");
@@ -31209,7 +31115,7 @@ const noHealthcheck = (subject) => {
         return [];
     const message = `Service ${name} has its healthcheck disabled: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
     return [
-        warning("start-first-no-healthcheck", message, placeOf(subject, "healthcheck"), "Give it a healthcheck."),
+        (0,finding/* warning */.$e)("start-first-no-healthcheck", message, placeOf(subject, "healthcheck"), "Give it a healthcheck."),
     ];
 };
 
@@ -31231,21 +31137,21 @@ const noHealthcheck = (subject) => {
  * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
  * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
  */
-function preflight(stack, plan, survey) {
+function preflight({ root }, plan, survey) {
     const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
     const room = roomOf(plan, survey);
     const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
         const { wanted } = planned;
         if (wanted === undefined)
             return [];
-        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(stack.root, "services")).find(({ key }) => key.text === planned.name);
+        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).find(({ key }) => key.text === planned.name);
         const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && isRunning(task) && task.current);
         const subject = {
             name: planned.name,
             spec: wanted,
             before: planned.before?.spec,
             file: entry?.value,
-            place: (entry?.key ?? stack.root).place,
+            place: (entry?.key ?? root).place,
             tasks,
             news: newsOf(planned, tasks.length, networkIds),
             startFirst: (0,json/* textAt */.$6)(wanted, "UpdateConfig", "Order") === "start-first",
@@ -31253,9 +31159,23 @@ function preflight(stack, plan, survey) {
             where: eligibility(wanted, survey.nodes),
             room,
         };
-        return SERVICE_RULES.flatMap((rule) => rule(subject, stack.root, survey));
+        return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
     });
-    return [...services, ...portsInUse(stack, plan, survey), ...shortLived(plan), ...quorum(survey)];
+    return [...services, ...portsInUse(root, plan, survey), ...shortLived(plan), ...quorum(survey)];
+}
+const NO_FILE = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
+/**
+ * What a release can't be gone back to for. Its file is the author's no more, so none of it has a place; and what is only to be known
+ * was told when it was deployed.
+ */
+function obstacles(plan, survey) {
+    return preflight({ root: NO_FILE }, plan, survey)
+        .filter(({ severity }) => severity === "error")
+        .map((finding) => {
+        const { message, hint = "" } = finding.problem;
+        const instead = "Where that would need another file: a release goes back as it was, so deploy its version with mode `deploy` instead.";
+        return { ...finding, problem: { message, hint: `${hint} ${instead}` } };
+    });
 }
 const SERVICE_RULES = [
     noNode,
@@ -31271,7 +31191,7 @@ const SERVICE_RULES = [
     olderThanAsked,
 ];
 /** By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts); who is in the file too is told by its line already. */
-function portsInUse({ root }, plan, { takenPorts }) {
+function portsInUse(root, plan, { takenPorts }) {
     const inFile = new Set(plan.services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted.Name])));
     const others = takenPorts.filter(({ service }) => !inFile.has(service));
     return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
@@ -31290,7 +31210,7 @@ function portsInUse({ root }, plan, { takenPorts }) {
             : "Publish another port, or take it from the other service first.";
         const service = (0,tree/* get */.Jt)(root, "services", name);
         const place = ((0,tree/* get */.Jt)(service, "ports") ?? service ?? root).place;
-        return [error("port-in-use", message, place, fix)];
+        return [(0,finding/* error */.z3)("port-in-use", message, place, fix)];
     }));
 }
 /** Credentials that are known to end within hours, by their looks; none of it is ever repeated. */
@@ -31315,7 +31235,7 @@ function shortLived(plan) {
         if (found !== undefined)
             told.set(domain, found.what);
     }
-    return [...told].map(([domain, what]) => warning("short-lived-credential", `What the swarm keeps for its pulls from ${domain} is ${what}: once it has ended, a task that moves to another node can't pull a private image.`, undefined, 'Give "pull-username" and "pull-password": a token that lives long and may only read.'));
+    return [...told].map(([domain, what]) => (0,finding/* warning */.$e)("short-lived-credential", `What the swarm keeps for its pulls from ${domain} is ${what}: once it has ended, a task that moves to another node can't pull a private image.`, undefined, 'Give "pull-username" and "pull-password": a token that lives long and may only read.'));
 }
 /** What an X-Registry-Auth value holds. */
 function credentialIn(auth) {
@@ -31338,9 +31258,151 @@ function quorum({ nodes }) {
     const fix = reachable < managers.length
         ? "Bring the lost manager back, or take it out: docker node demote NODE"
         : "Have three managers, which bear the loss of one, or only one.";
-    return [warning("manager-quorum", message, undefined, fix)];
+    return [(0,finding/* warning */.$e)("manager-quorum", message, undefined, fix)];
 }
 
+
+/***/ }),
+
+/***/ 3453:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  iP: () => (/* binding */ announce),
+  ev: () => (/* binding */ atRest),
+  f: () => (/* binding */ heed),
+  uv: () => (/* binding */ isCalm),
+  sN: () => (/* binding */ isSameGround),
+  fb: () => (/* binding */ tellPlan),
+  vi: () => (/* binding */ weigh)
+});
+
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(8931);
+// EXTERNAL MODULE: ./src/begin.ts + 1 modules
+var begin = __nccwpck_require__(8883);
+// EXTERNAL MODULE: ./src/changes.ts
+var src_changes = __nccwpck_require__(4582);
+// EXTERNAL MODULE: ./src/errors.ts
+var src_errors = __nccwpck_require__(3916);
+// EXTERNAL MODULE: ./src/preflight/findings.ts
+var findings = __nccwpck_require__(7857);
+// EXTERNAL MODULE: ./src/image/resolve.ts
+var resolve = __nccwpck_require__(7317);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/lock.ts
+var lock = __nccwpck_require__(9188);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(2464);
+// EXTERNAL MODULE: ./src/planning.ts + 1 modules
+var planning = __nccwpck_require__(332);
+// EXTERNAL MODULE: ./src/release/drift.ts
+var drift = __nccwpck_require__(5494);
+// EXTERNAL MODULE: ./src/release/history.ts
+var release_history = __nccwpck_require__(5205);
+// EXTERNAL MODULE: ./src/release/record.ts
+var record = __nccwpck_require__(6776);
+// EXTERNAL MODULE: ./src/report.ts
+var report = __nccwpck_require__(665);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(6939);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(7856);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(4491);
+// EXTERNAL MODULE: ./src/settle.ts
+var settle = __nccwpck_require__(6964);
+// EXTERNAL MODULE: ./src/preflight/finding.ts
+var preflight_finding = __nccwpck_require__(8282);
+// EXTERNAL MODULE: ./src/stack/references.ts
+var references = __nccwpck_require__(5052);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(6546);
+;// CONCATENATED MODULE: ./src/preflight/lacking.ts
+
+
+
+
+
+
+
+
+
+/**
+ * What the file takes for granted and the swarm does not have: external networks, configs and secrets that a service uses. `made` are
+ * the names of those that this deployment creates. Told before docker is rehearsed, which would stop at the first; so what is to be passed
+ * over is left to docker.
+ */
+function lacking({ root }, survey, made, ignored) {
+    const findings = [];
+    const names = { networks: [], configs: [], secrets: [] };
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).map(({ value }) => value);
+    const existing = {
+        networks: new Set(survey.networks.flatMap((raw) => [(0,json/* textAt */.$6)(raw, "Name"), (0,json/* textAt */.$6)(raw, "Id")])),
+        configs: new Set(survey.configs.flatMap(({ name, id }) => [name, id])),
+        secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
+    };
+    const used = {
+        networks: new Set(services.flatMap((service) => {
+            const own = (0,references/* networksOf */.Nd)(service).map(({ name }) => name);
+            return own.length === 0 ? ["default"] : own;
+        })),
+        configs: usedOf(services, "configs"),
+        secrets: usedOf(services, "secrets"),
+    };
+    for (const kind of ["networks", "configs", "secrets"]) {
+        const singular = kind.slice(0, -1);
+        for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, kind))) {
+            if (!used[kind].has(key.text) || !(0,configs/* isExternal */.ge)(value))
+                continue;
+            const name = (0,configs/* externalName */.NI)(key.text, value);
+            if (made.has(name) || (kind === "networks" && EVERYWHERE.test(name)))
+                continue;
+            // A variable's value may be a secret: then its key stands for the name.
+            const isHidden = (0,references/* isSubstituted */.ZV)(value);
+            const called = isHidden ? key.text : name;
+            const what = `The ${singular} ${called} is external, and`;
+            const found = existing[kind].has(name);
+            if (found && (kind !== "networks" || reachesAll(survey, name)))
+                continue;
+            const finding = found
+                ? (0,preflight_finding/* error */.z3)("network-scope", `${what} it ends at the manager: its scope is not swarm, so no service can be on it.`, key.place, "Create an overlay network, and name that one.")
+                : (0,preflight_finding/* error */.z3)(`missing-${singular}`, `${what} the swarm has none of ${isHidden ? "the name that its variables give" : "this name"}.`, key.place, CREATE[kind](isHidden ? "NAME" : name));
+            if (ignored.has(finding.id))
+                continue;
+            names[kind].push(name);
+            findings.push(finding);
+        }
+    }
+    return { findings, names };
+}
+/** Networks that each node has on its own. */
+const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
+const CREATE = {
+    networks: (name) => `Name it in the input "networks", or run: docker network create --driver overlay --attachable ${name}`,
+    configs: (name) => `Give it content or file instead of external, or run: docker config create ${name} FILE`,
+    secrets: (name) => `Give it environment or file instead of external, or run: docker secret create ${name} FILE`,
+};
+function usedOf(services, kind) {
+    const items = services.flatMap((service) => {
+        const list = (0,tree/* get */.Jt)(service, kind);
+        return list?.kind === "sequence" ? list.items : [];
+    });
+    return new Set(items.map((item) => (0,references/* sourceOf */.vz)(item) ?? ""));
+}
+function reachesAll({ networks }, name) {
+    const called = networks.filter((raw) => (0,json/* textAt */.$6)(raw, "Name") === name || (0,json/* textAt */.$6)(raw, "Id") === name);
+    return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
+}
+
+// EXTERNAL MODULE: ./src/preflight/preflight.ts + 5 modules
+var preflight = __nccwpck_require__(9346);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
 // EXTERNAL MODULE: ./src/world.ts
@@ -31417,7 +31479,7 @@ function announce(prepared, deployment) {
         voice.warn(warning);
     remarks.forEach((line) => voice.quote(line));
     tellPlan(prepared, objects, deployment);
-    heed([...missing, ...preflight(stack, plan, survey)], inputs.ignoreFindings, voice);
+    heed([...missing, ...(0,preflight/* preflight */.M)(stack, plan, survey)], inputs.ignoreFindings, voice);
 }
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
 function isCalm(survey, stack) {
@@ -31519,7 +31581,7 @@ function plannedResult({ name, change, before, wanted }) {
 }
 /** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
 function heed(findings, ignored, voice) {
-    const { errors, warnings, passed } = judged(findings, ignored);
+    const { errors, warnings, passed } = (0,preflight_finding/* judged */.g$)(findings, ignored);
     for (const { problem } of passed)
         voice.say(`Passed over, as "ignore-findings" says: ${(0,src_errors/* describe */.q0)(problem)}`);
     warnings.forEach((warning) => voice.warn(warning));
@@ -32490,8 +32552,10 @@ var src_lock = __nccwpck_require__(9188);
 var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
 var begin = __nccwpck_require__(8883);
-// EXTERNAL MODULE: ./src/prepare.ts + 8 modules
-var prepare = __nccwpck_require__(943);
+// EXTERNAL MODULE: ./src/preflight/preflight.ts + 5 modules
+var preflight = __nccwpck_require__(9346);
+// EXTERNAL MODULE: ./src/prepare.ts + 1 modules
+var prepare = __nccwpck_require__(3453);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts
@@ -32728,6 +32792,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 /**
  * Mode `rollback`: all services of the stack return to an earlier release that the swarm remembers, by digest and with its configs and
  * secrets. Nothing is built and no stack file is read. It is watched and judged as a deployment is, and becomes a release of its own.
@@ -32751,6 +32816,7 @@ async function rollback(inputs, world, facts) {
         const { plan } = planFor(release, survey, inputs, session);
         const prepared = { plan, survey };
         (0,prepare/* tellPlan */.fb)(prepared, [], rollout);
+        (0,prepare/* heed */.f)((0,preflight/* obstacles */.B)(plan, survey), inputs.ignoreFindings, world.voice);
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
         if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
             return;

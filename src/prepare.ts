@@ -217,7 +217,7 @@ function plannedResult({ name, change, before, wanted }: PlannedService): Servic
 }
 
 /** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
-function heed(findings: readonly Finding[], ignored: ReadonlySet<FindingId>, voice: Voice): void {
+export function heed(findings: readonly Finding[], ignored: ReadonlySet<FindingId>, voice: Voice): void {
   const { errors, warnings, passed } = judged(findings, ignored);
   for (const { problem } of passed) voice.say(`Passed over, as "ignore-findings" says: ${describe(problem)}`);
   warnings.forEach((warning) => voice.warn(warning));

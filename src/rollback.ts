@@ -7,7 +7,8 @@ import { type Inputs } from "./inputs/inputs.ts";
 import { lockOf } from "./lock.ts";
 import { type Plan, planDeployment } from "./plan.ts";
 import { type Rollout, connect } from "./begin.ts";
-import { atRest, tellPlan } from "./prepare.ts";
+import { obstacles } from "./preflight/preflight.ts";
+import { atRest, heed, tellPlan } from "./prepare.ts";
 import { type Renewed, chooseRelease, gone, noSuchRelease, renewed } from "./release/going-back.ts";
 import { type History, type NewRelease, keepRelease, readHistory } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
@@ -42,6 +43,7 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   const { plan } = planFor(release, survey, inputs, session);
   const prepared = { plan, survey };
   tellPlan(prepared, [], rollout);
+  heed(obstacles(plan, survey), inputs.ignoreFindings, world.voice);
 
   const send: Send = async (onSent) =>
     await sendSpecs(prepared, definitionsOf(release), world, session, onSent);

@@ -1,3 +1,6 @@
+import { createHash } from "node:crypto";
+import { appendFileSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { type FindingId } from "../../src/preflight/findings.ts";
 import {
@@ -8,6 +11,7 @@ import {
   docker,
   pushImage,
   runAction,
+  until,
   works,
   workspace,
 } from "./rig.ts";
@@ -18,10 +22,12 @@ const own = new OwnSandbox("pref", 4);
 let box: Sandbox;
 const onManager = (...argv: readonly string[]): string => docker(argv, box.managerDockerHost);
 
-beforeAll(() => {
+beforeAll(async () => {
   box = own.up(1, 2);
   for (const version of ["v1", "v2"]) pushImage("shop", version, [], box);
   pushImage("postgres", "v1", [], box);
+  await pushForeign("shop", "v1", "mainframe");
+  knowsToo("oauth2accesstoken");
   onManager("node", "update", "--label-add", "disk=ssd", "n2");
   onManager("node", "update", "--label-add", "disk=old", "--availability", "drain", "n3");
   onManager("network", "create", "at-the-manager");
@@ -45,6 +51,38 @@ afterAll(() => {
   own.purge();
   cleanUp();
 });
+
+/** An image of a platform that no node has, made of one that is there: its configuration says so, and no more is asked of it. */
+async function pushForeign(project: string, from: string, tag: string): Promise<void> {
+  const credential = Buffer.from(`${box.registryUser}:${box.registryPassword}`).toString("base64");
+  const ask = async (path: string, method = "GET", body?: string, type = MANIFEST): Promise<Response> => {
+    const url = path.startsWith("http") ? path : `http://${box.registry}/v2/${project}/${path}`;
+    const headers = { authorization: `Basic ${credential}`, accept: MANIFEST, "content-type": type };
+    const answer = await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) });
+    if (!answer.ok) throw new Error(`${url}: ${answer.status} ${await answer.text()}`);
+    return answer;
+  };
+  const manifest = (await (await ask(`manifests/${from}`)).json()) as { config: { digest: string } };
+  const config = (await (await ask(`blobs/${manifest.config.digest}`)).json()) as object;
+  const foreign = JSON.stringify({ ...config, architecture: "s390x" });
+  const digest = `sha256:${createHash("sha256").update(foreign).digest("hex")}`;
+  const upload = new URL((await ask("blobs/uploads/", "POST")).headers.get("location") ?? "");
+  upload.searchParams.set("digest", digest);
+  await ask(upload.href, "PUT", foreign, "application/octet-stream");
+  const changed = { ...manifest, config: { ...manifest.config, digest, size: foreign.length } };
+  await ask(`manifests/${tag}`, "PUT", JSON.stringify(changed));
+}
+
+const MANIFEST = "application/vnd.docker.distribution.manifest.v2+json";
+
+/** The registry takes the same password from one more user. */
+function knowsToo(user: string): void {
+  const users = join(box.state, "registry", "htpasswd");
+  const hash = readFileSync(users, "utf8")
+    .trim()
+    .replace(/^[^:]*:/, "");
+  appendFileSync(users, `${user}:${hash}\n`);
+}
 
 /** One service in flow style: `lines` are its own, `under` what stands under their `deploy`. */
 function web(lines: string, under = "", image = "$IMAGE", version = "v2"): string {
@@ -108,6 +146,14 @@ const ROWS: readonly Row[] = [
     severity: "error",
     line: 5,
     nearly: web("") + external("configs", "nothing"),
+  },
+  {
+    id: "image-platform",
+    what: "an image for another platform than any node has",
+    has: web("", "", "$REGISTRY_URL/shop:mainframe"),
+    severity: "error",
+    line: 2,
+    nearly: web("", "", "$REGISTRY_URL/shop:v1"),
   },
   {
     id: "port-in-use",
@@ -332,4 +378,33 @@ test.concurrent("engine-too-old: something that this engine may not know", async
   expect(run.log).toMatch(/^::error file=stack\.yml,line=2,.*\[engine-too-old\]/m);
   expect(run.outputs.reason).toBe("preflight");
   works(await deploy("old", web(`healthcheck: { test: ${check} }`)));
+});
+
+test.concurrent("short-lived-credential: what the swarm keeps ends within the hour", async () => {
+  const text = web("", "replicas: 0");
+  const pull = { "pull-username": "oauth2accesstoken", "pull-password": box.registryPassword };
+  const run = await deploy("brief", text, pull);
+  expect(run.outputs.status).toBe("deployed");
+  expect(run.log).toMatch(/^::warning::.*a Google access token \(an hour\).*\[short-lived-credential\]/m);
+  works(await deploy("brief", text, { ...pull, "pull-username": box.registryUser, version: "v2" }));
+});
+
+// At the end, and alone: it is told to whoever deploys anything at that time.
+test("manager-quorum: one manager from losing it", async () => {
+  const text = web("", "replicas: 0");
+  onManager("node", "promote", "n2");
+  await until("n2 is a manager", () =>
+    onManager("node", "inspect", "--format", "{{json .ManagerStatus}}", "n2").includes('"reachable"'),
+  );
+  const run = await deploy("few", text);
+  expect(run.outputs.status).toBe("deployed");
+  expect(run.log).toMatch(
+    /^::warning::Of 2 managers 2 can be reached, and the swarm needs 2: .*\[manager-quorum\]/m,
+  );
+  onManager("node", "demote", "n2");
+  await until(
+    "n2 is none",
+    () => onManager("node", "inspect", "--format", "{{json .ManagerStatus}}", "n2") === "null",
+  );
+  works(await deploy("few", text, { version: "v2" }));
 });

@@ -154,7 +154,7 @@ networks: { inner: { driver_opts: { encrypted: "" } } }
     expect(imageOf(`${stack}_web`)).toContain(":v3@sha256:");
   });
 
-  test("a rollback that fails is put back, and is no release", async () => {
+  test("a rollback that can't end well is stopped; one that fails all the same is put back, and is no release", async () => {
     const label = `planet-${stack}=mars`;
     docker(["node", "update", "--label-add", label, "n1"]);
     const there = withSide(web(extra("new"))).replace(
@@ -167,7 +167,13 @@ networks: { inner: { driver_opts: { encrypted: "" } } }
     expect((await on(withSide(web(extra("new"))), "v3")).outputs.status).toBe("deployed");
     docker(["node", "update", "--label-rm", `planet-${stack}`, "n1"]);
     const [before, history] = [imageOf(`${stack}_web`), records(stack)];
-    const run = await rollBack(stack);
+    const stopped = await rollBack(stack);
+    expect(stopped.outputs).toMatchObject({ status: "failed", reason: "preflight" });
+    expect(stopped.log).toMatch(
+      /::error::Service web has no node to run on: .*\[no-eligible-node\].* mode `deploy` instead\./,
+    );
+    expect([imageOf(`${stack}_web`), records(stack)]).toEqual([before, history]);
+    const run = await rollBack(stack, { "ignore-findings": "no-eligible-node" });
     expect(run.outputs).toMatchObject({ status: "failed", reason: "rollout", version: "v2" });
     expect(run.code).toBe(1);
     expect(run.log).toMatch(/::error::Service web failed: .*no suitable node/);

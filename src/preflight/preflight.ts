@@ -3,7 +3,7 @@ import { type Json, type JsonObject, textAt } from "../json.ts";
 import { type Plan, changed } from "../plan.ts";
 import { networkIdsOf } from "../spec.ts";
 import { type RenderedStack } from "../stack/render.ts";
-import { entriesOf, get } from "../stack/tree.ts";
+import { type Mapping, entriesOf, get } from "../stack/tree.ts";
 import { type Survey } from "../swarm.ts";
 import { type Finding, error, warning } from "./finding.ts";
 import { noNode, someNodesOnly, tooFewNodes, tooMuch } from "./nodes.ts";
@@ -16,13 +16,13 @@ import { type Rule, type Subject, isRunning, modeOf, newsOf, portsOf, roomOf } f
  * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
  * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
  */
-export function preflight(stack: RenderedStack, plan: Plan, survey: Survey): Finding[] {
+export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, survey: Survey): Finding[] {
   const networkIds = networkIdsOf(survey.networks);
   const room = roomOf(plan, survey);
   const services = changed(plan).flatMap((planned) => {
     const { wanted } = planned;
     if (wanted === undefined) return [];
-    const entry = entriesOf(get(stack.root, "services")).find(({ key }) => key.text === planned.name);
+    const entry = entriesOf(get(root, "services")).find(({ key }) => key.text === planned.name);
     const tasks = survey.tasks.filter(
       (task) => task.serviceId === planned.before?.id && isRunning(task) && task.current,
     );
@@ -31,7 +31,7 @@ export function preflight(stack: RenderedStack, plan: Plan, survey: Survey): Fin
       spec: wanted,
       before: planned.before?.spec,
       file: entry?.value,
-      place: (entry?.key ?? stack.root).place,
+      place: (entry?.key ?? root).place,
       tasks,
       news: newsOf(planned, tasks.length, networkIds),
       startFirst: textAt(wanted, "UpdateConfig", "Order") === "start-first",
@@ -39,9 +39,26 @@ export function preflight(stack: RenderedStack, plan: Plan, survey: Survey): Fin
       where: eligibility(wanted, survey.nodes),
       room,
     };
-    return SERVICE_RULES.flatMap((rule) => rule(subject, stack.root, survey));
+    return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
   });
-  return [...services, ...portsInUse(stack, plan, survey), ...shortLived(plan), ...quorum(survey)];
+  return [...services, ...portsInUse(root, plan, survey), ...shortLived(plan), ...quorum(survey)];
+}
+
+const NO_FILE: Mapping = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
+
+/**
+ * What a release can't be gone back to for. Its file is the author's no more, so none of it has a place; and what is only to be known
+ * was told when it was deployed.
+ */
+export function obstacles(plan: Plan, survey: Survey): Finding[] {
+  return preflight({ root: NO_FILE }, plan, survey)
+    .filter(({ severity }) => severity === "error")
+    .map((finding) => {
+      const { message, hint = "" } = finding.problem;
+      const instead =
+        "Where that would need another file: a release goes back as it was, so deploy its version with mode `deploy` instead.";
+      return { ...finding, problem: { message, hint: `${hint} ${instead}` } };
+    });
 }
 
 const SERVICE_RULES: readonly Rule[] = [
@@ -59,7 +76,7 @@ const SERVICE_RULES: readonly Rule[] = [
 ];
 
 /** By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts); who is in the file too is told by its line already. */
-function portsInUse({ root }: RenderedStack, plan: Plan, { takenPorts }: Survey): Finding[] {
+function portsInUse(root: Mapping, plan: Plan, { takenPorts }: Survey): Finding[] {
   const inFile = new Set(plan.services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted.Name])));
   const others = takenPorts.filter(({ service }) => !inFile.has(service));
   return changed(plan).flatMap(({ name, wanted }) =>
