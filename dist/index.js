@@ -25097,9 +25097,8 @@ async function deploy(inputs, world, facts) {
         await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, seen.survey, world);
         session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .WRITES_NOTHING */ .Vf);
         const isAlone = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isCalm */ .uv)(seen.survey, inputs.stack.name);
-        const first = isAlone ? await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .weigh */ .vi)(digest, seen, deployment, session) : undefined;
+        const first = isAlone ? await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, seen, deployment, session) : undefined;
         if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .isEmpty */ .Im)(first.plan)) {
-            (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .announce */ .iP)(first, deployment);
             await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(first, SENDS_NOTHING, deployment, session);
             return;
         }
@@ -25109,7 +25108,6 @@ async function deploy(inputs, world, facts) {
         if ((0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .liveCommit */ .M)(found.survey, inputs.stack.name) !== (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .liveCommit */ .M)(seen.survey, inputs.stack.name))
             await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, found.survey, world);
         const prepared = await prepare(digest, found, first, deployment, session);
-        (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .announce */ .iP)(prepared, deployment);
         const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
         if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(prepared, send, deployment, session)))
             return;
@@ -25157,13 +25155,15 @@ async function lookUnderLock(lock, seen, deployment, session) {
         await lock.take(rollout.lockTimeoutMs);
     return { survey: await session.swarm.survey(stack.name), images: (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session) };
 }
-/** Lets an earlier update come to rest, and plans; `first` was planned without the lock, and stands where all is as it was. */
+/** Lets an earlier update come to rest, and decides; what was decided without the lock (`first`) stands where all is as it was. */
 async function prepare(digest, found, first, deployment, session) {
     const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .atRest */ .ev)(found.survey, deployment, session);
     if (first !== undefined && (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isSameGround */ .sN)(first.survey, survey))
         return { ...first, survey };
+    if (first !== undefined)
+        deployment.world.voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
     const images = survey === found.survey ? found.images : (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session); // After a wait, what registries said is old.
-    return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .weigh */ .vi)(digest, { survey, images }, deployment, session);
+    return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, file, objects }, { world, facts }) {
@@ -30017,7 +30017,7 @@ async function planOnly(inputs, world, facts) {
         ]);
         (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
         await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
-        (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .announce */ .iP)(await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .weigh */ .vi)(digest, { survey, images }, deployment, session), deployment);
+        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
         facts.status = "planned";
     }
     catch (e_1) {
@@ -30347,9 +30347,8 @@ var world = __nccwpck_require__(3079);
 
 
 /** Rehearses the deployment and compares what docker would send with what runs. */
-async function planning_plan(request, session) {
+async function planning_plan(request, session, voice) {
     const { stack, file, survey, folder, dockerMajor } = request;
-    let remarks = [];
     const missing = (kind, existing) => request.objects
         .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
         .map(({ name }) => name);
@@ -30370,14 +30369,14 @@ async function planning_plan(request, session) {
     const writes = await session.rehearse(stage, async (docker) => {
         const call = { stack: stack.name, file, folder, dockerMajor, flags: apply/* IN_EARNEST */.Le };
         const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
-        remarks = remarksIn(answer.stderr);
+        sayWarnings(answer.stderr, voice);
         if (answer.code !== 0)
             throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
     });
     const wanted = writes
         .filter(({ path }) => (0,plan/* writesService */.IJ)(path))
         .map(({ body, auth }) => ({ spec: (0,plan/* withPlatformsOf */.af)(survey.services, body), auth }));
-    const planned = (0,plan/* planDeployment */.HN)({
+    return (0,plan/* planDeployment */.HN)({
         stack: stack.name,
         wanted,
         live: survey.services,
@@ -30388,7 +30387,6 @@ async function planning_plan(request, session) {
             .filter(({ path }) => path === "/networks/create")
             .map(({ body }) => (0,json/* textAt */.$6)(body, "Name")),
     });
-    return { plan: planned, remarks };
 }
 function futures(names) {
     return new Map(names.map((name) => [name, (0,plan/* futureId */.vY)(name)]));
@@ -30428,8 +30426,9 @@ function assumed({ root }) {
         secrets: futures(named("secrets")),
     };
 }
-function remarksIn(stderr) {
-    return stderr.split(/[\r\n]+/).filter((line) => /^(Ignoring |time=.*level=warning)/.test(line));
+function sayWarnings(stderr, voice) {
+    for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
+        voice.quote(line);
 }
 function refusal(reason, { root }) {
     return new errors/* StackFileError */.Ne([objection(reason, root)]);
@@ -31271,13 +31270,12 @@ function quorum({ nodes }) {
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
-  iP: () => (/* binding */ announce),
   ev: () => (/* binding */ atRest),
+  LD: () => (/* binding */ decide),
   f: () => (/* binding */ heed),
   uv: () => (/* binding */ isCalm),
   sN: () => (/* binding */ isSameGround),
-  fb: () => (/* binding */ tellPlan),
-  vi: () => (/* binding */ weigh)
+  fb: () => (/* binding */ tellPlan)
 });
 
 // EXTERNAL MODULE: external "node:crypto"
@@ -31434,11 +31432,12 @@ var world = __nccwpck_require__(3079);
 
 
 /**
- * Resolves every image, lets docker rehearse, and plans: without a word in the log, since it may be done again under the lock. Writes
- * nothing anywhere. Throws where docker or a registry refuses.
+ * Resolves every image, lets docker rehearse, and plans; tells the plan with all that was noticed, and refuses one that nobody approved, or
+ * that can't end well. Writes nothing anywhere.
  */
-async function weigh(digest, { survey, images: lookup }, deployment, session) {
+async function decide(digest, { survey, images: lookup }, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
+    const { voice } = world;
     const namingKey = namingKeyOf(survey, deployment.draft);
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
     const rendered = (0,begin/* renderWith */.hc)(digest, naming, deployment);
@@ -31447,12 +31446,17 @@ async function weigh(digest, { survey, images: lookup }, deployment, session) {
     const stack = (0,render/* pinned */.dp)(rendered, images.pins);
     const file = (0,render/* printed */.zd)(stack);
     facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,src_changes/* withoutDraftDigest */.Us)(file));
+    const told = new Set(deployment.draft.warnings.map(src_errors/* describe */.q0));
+    const untold = rendered.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
+    for (const warning of [...untold, ...images.warnings])
+        voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
     (0,apply/* refuseForeignConfigs */.Qm)(objects, survey);
     const { networks, prune } = inputs.stack;
+    const { ignoreFindings } = inputs;
     const made = new Set([...networks, ...objects.map(({ name }) => name)]);
-    const missing = lacking(stack, survey, made, inputs.ignoreFindings);
+    const missing = lacking(stack, survey, made, ignoreFindings);
     const request = {
         stack,
         file,
@@ -31465,21 +31469,10 @@ async function weigh(digest, { survey, images: lookup }, deployment, session) {
         folder: sources.folder,
         dockerMajor,
     };
-    const { plan, remarks } = await (0,planning/* plan */.e)(request, session);
-    return { stack, file, survey, plan, objects, images, remarks, missing: missing.findings };
-}
-/** Into the log and the facts, with all that was noticed; refuses a plan that nobody approved, or that can't end well. */
-function announce(prepared, deployment) {
-    const { stack, survey, plan, objects, images, remarks, missing } = prepared;
-    const { inputs, world, draft } = deployment;
-    const { voice } = world;
-    const told = new Set(draft.warnings.map(src_errors/* describe */.q0));
-    const untold = stack.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
-    for (const warning of [...untold, ...images.warnings])
-        voice.warn(warning);
-    remarks.forEach((line) => voice.quote(line));
-    tellPlan(prepared, objects, deployment);
-    heed([...missing, ...(0,preflight/* preflight */.M)(stack, plan, survey)], inputs.ignoreFindings, voice);
+    const plan = await (0,planning/* plan */.e)(request, session, voice);
+    tellPlan({ plan, survey }, objects, deployment);
+    heed([...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey)], ignoreFindings, voice);
+    return { stack, file, survey, plan, objects, images };
 }
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
 function isCalm(survey, stack) {

@@ -6,15 +6,7 @@ import { type Inputs } from "./inputs/inputs.ts";
 import { liveCommit, refuseOlder } from "./commit-order.ts";
 import { type StackLock, WRITES_NOTHING, holderIn, lockOf } from "./lock.ts";
 import { isEmpty } from "./plan.ts";
-import {
-  type Found,
-  type PreparedDeployment,
-  announce,
-  atRest,
-  isCalm,
-  isSameGround,
-  weigh,
-} from "./prepare.ts";
+import { type Found, type PreparedDeployment, atRest, decide, isCalm, isSameGround } from "./prepare.ts";
 import { type NewRelease, keepRelease } from "./release/history.ts";
 import { type Facts } from "./report.ts";
 import { type Kind } from "./stack/configs.ts";
@@ -37,9 +29,8 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
 
   session.guard(WRITES_NOTHING);
   const isAlone = isCalm(seen.survey, inputs.stack.name);
-  const first = isAlone ? await weigh(digest, seen, deployment, session) : undefined;
+  const first = isAlone ? await decide(digest, seen, deployment, session) : undefined;
   if (first !== undefined && isEmpty(first.plan)) {
-    announce(first, deployment);
     await carryOut(first, SENDS_NOTHING, deployment, session);
     return;
   }
@@ -50,7 +41,6 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   if (liveCommit(found.survey, inputs.stack.name) !== liveCommit(seen.survey, inputs.stack.name))
     await refuseOlder(inputs, found.survey, world);
   const prepared = await prepare(digest, found, first, deployment, session);
-  announce(prepared, deployment);
   const send: Send = async (onSent) => await sendByDocker(prepared, deployment, session, onSent);
   if (!(await carryOut(prepared, send, deployment, session))) return;
   if (prepared.survey !== found.survey) facts.status = "deployed"; // What an earlier run had left came to rest only now.
@@ -99,7 +89,7 @@ async function lookUnderLock(
   return { survey: await session.swarm.survey(stack.name), images: lookupFor(deployment, session) };
 }
 
-/** Lets an earlier update come to rest, and plans; `first` was planned without the lock, and stands where all is as it was. */
+/** Lets an earlier update come to rest, and decides; what was decided without the lock (`first`) stands where all is as it was. */
 async function prepare(
   digest: string,
   found: Found,
@@ -109,8 +99,10 @@ async function prepare(
 ): Promise<PreparedDeployment> {
   const survey = await atRest(found.survey, deployment, session);
   if (first !== undefined && isSameGround(first.survey, survey)) return { ...first, survey };
+  if (first !== undefined)
+    deployment.world.voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
   const images = survey === found.survey ? found.images : lookupFor(deployment, session); // After a wait, what registries said is old.
-  return await weigh(digest, { survey, images }, deployment, session);
+  return await decide(digest, { survey, images }, deployment, session);
 }
 
 /** What is recorded of it, so that mode `rollback` can come back to it. */

@@ -2,7 +2,7 @@ import { type Deployment, begin, connect, lookupFor, nameImage, referenceOf } fr
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { ImageLookup, inWords } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
-import { announce, weigh } from "./prepare.ts";
+import { decide } from "./prepare.ts";
 import { WRITES_NOTHING } from "./lock.ts";
 import { refuseOlder } from "./commit-order.ts";
 import { type Facts } from "./report.ts";
@@ -39,7 +39,7 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   ]);
   unsettledLines(survey).forEach((line) => note(line, deployment));
   await refuseOlder(inputs, survey, world);
-  announce(await weigh(digest, { survey, images }, deployment, session), deployment);
+  await decide(digest, { survey, images }, deployment, session);
   facts.status = "planned";
 }
 

@@ -8,7 +8,7 @@ import { type Kind, externalName } from "./stack/configs.ts";
 import { objection } from "./stack/objection.ts";
 import { entriesOf, get } from "./stack/tree.ts";
 import { type ImageAnswer, type Named, type NewObject, type Survey } from "./swarm.ts";
-import { type Session, type Stage, type World } from "./world.ts";
+import { type Session, type Stage, type Voice, type World } from "./world.ts";
 
 export interface PlanningRequest {
   readonly stack: RenderedStack;
@@ -27,16 +27,9 @@ export interface PlanningRequest {
   readonly dockerMajor: number;
 }
 
-/** A plan, and what docker said about the file while it went on. */
-export interface Rehearsed {
-  readonly plan: Plan;
-  readonly remarks: readonly string[];
-}
-
 /** Rehearses the deployment and compares what docker would send with what runs. */
-export async function plan(request: PlanningRequest, session: Session): Promise<Rehearsed> {
+export async function plan(request: PlanningRequest, session: Session, voice: Voice): Promise<Plan> {
   const { stack, file, survey, folder, dockerMajor } = request;
-  let remarks: readonly string[] = [];
   const missing = (kind: Kind, existing: readonly Named[]): string[] =>
     request.objects
       .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
@@ -58,13 +51,13 @@ export async function plan(request: PlanningRequest, session: Session): Promise<
   const writes = await session.rehearse(stage, async (docker) => {
     const call = { stack: stack.name, file, folder, dockerMajor, flags: IN_EARNEST };
     const answer = await stackDeploy(docker, call);
-    remarks = remarksIn(answer.stderr);
+    sayWarnings(answer.stderr, voice);
     if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
   });
   const wanted = writes
     .filter(({ path }) => writesService(path))
     .map(({ body, auth }) => ({ spec: withPlatformsOf(survey.services, body), auth }));
-  const planned = planDeployment({
+  return planDeployment({
     stack: stack.name,
     wanted,
     live: survey.services,
@@ -75,7 +68,6 @@ export async function plan(request: PlanningRequest, session: Session): Promise<
       .filter(({ path }) => path === "/networks/create")
       .map(({ body }) => textAt(body, "Name")),
   });
-  return { plan: planned, remarks };
 }
 
 function futures(names: readonly string[]): ReadonlyMap<string, string> {
@@ -124,8 +116,9 @@ function assumed({ root }: RenderedStack): Stage {
   };
 }
 
-function remarksIn(stderr: string): string[] {
-  return stderr.split(/[\r\n]+/).filter((line) => /^(Ignoring |time=.*level=warning)/.test(line));
+function sayWarnings(stderr: string, voice: Voice): void {
+  for (const line of stderr.split(/[\r\n]+/).filter((each) => /^(Ignoring |time=.*level=warning)/.test(each)))
+    voice.quote(line);
 }
 
 function refusal(reason: string, { root }: RenderedStack): StackFileError {

@@ -43,23 +43,20 @@ export interface PreparedDeployment extends Prepared {
   readonly file: string;
   readonly objects: readonly NewObject[];
   readonly images: ResolvedImages;
-  /** What docker says about the file while it goes on. */
-  readonly remarks: readonly string[];
-  /** What the file takes for granted and the swarm lacks. */
-  readonly missing: readonly Finding[];
 }
 
 /**
- * Resolves every image, lets docker rehearse, and plans: without a word in the log, since it may be done again under the lock. Writes
- * nothing anywhere. Throws where docker or a registry refuses.
+ * Resolves every image, lets docker rehearse, and plans; tells the plan with all that was noticed, and refuses one that nobody approved, or
+ * that can't end well. Writes nothing anywhere.
  */
-export async function weigh(
+export async function decide(
   digest: string,
   { survey, images: lookup }: Found,
   deployment: Deployment,
   session: Session,
 ): Promise<PreparedDeployment> {
   const { inputs, sources, world, dockerMajor, facts } = deployment;
+  const { voice } = world;
   const namingKey = namingKeyOf(survey, deployment.draft);
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);
@@ -68,13 +65,17 @@ export async function weigh(
   const stack = pinned(rendered, images.pins);
   const file = printed(stack);
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, withoutDraftDigest(file));
+  const told = new Set(deployment.draft.warnings.map(describe));
+  const untold = rendered.warnings.filter((warning) => !told.has(describe(warning)));
+  for (const warning of [...untold, ...images.warnings]) voice.warn(warning);
 
   const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
   const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
   refuseForeignConfigs(objects, survey);
   const { networks, prune } = inputs.stack;
+  const { ignoreFindings } = inputs;
   const made = new Set([...networks, ...objects.map(({ name }) => name)]);
-  const missing = lacking(stack, survey, made, inputs.ignoreFindings);
+  const missing = lacking(stack, survey, made, ignoreFindings);
   const request = {
     stack,
     file,
@@ -87,21 +88,10 @@ export async function weigh(
     folder: sources.folder,
     dockerMajor,
   };
-  const { plan, remarks } = await makePlan(request, session);
-  return { stack, file, survey, plan, objects, images, remarks, missing: missing.findings };
-}
-
-/** Into the log and the facts, with all that was noticed; refuses a plan that nobody approved, or that can't end well. */
-export function announce(prepared: PreparedDeployment, deployment: Deployment): void {
-  const { stack, survey, plan, objects, images, remarks, missing } = prepared;
-  const { inputs, world, draft } = deployment;
-  const { voice } = world;
-  const told = new Set(draft.warnings.map(describe));
-  const untold = stack.warnings.filter((warning) => !told.has(describe(warning)));
-  for (const warning of [...untold, ...images.warnings]) voice.warn(warning);
-  remarks.forEach((line) => voice.quote(line));
-  tellPlan(prepared, objects, deployment);
-  heed([...missing, ...preflight(stack, plan, survey)], inputs.ignoreFindings, voice);
+  const plan = await makePlan(request, session, voice);
+  tellPlan({ plan, survey }, objects, deployment);
+  heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
+  return { stack, file, survey, plan, objects, images };
 }
 
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */

@@ -717,6 +717,7 @@ describe("the lock of the stack", () => {
   /** Without a file whose config would have to be made. */
   const BARE = { "env-file": "", build: "false" };
   const STANDS = script([], { files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" } });
+  const LOCAL: readonly JsonObject[] = [{ Id: "n1", Name: "local", Scope: "local" }];
   const asItWas = emptySurvey({ services: [BEFORE] });
 
   test.each<[string, readonly Frame[], Partial<Script>]>([
@@ -745,6 +746,19 @@ describe("the lock of the stack", () => {
     expect(heard).toEqual(["look"]);
   });
 
+  test("is not taken where the plan is refused", async () => {
+    const file =
+      "services:\n  web:\n    image: $IMAGE\n    networks: [local]\nnetworks: { local: { external: true } }\n";
+    const played = script([], { files: { ...FILES, "stack.yml": file } });
+    const { heard, run } = steps(played, [emptySurvey({ services: [BEFORE], networks: LOCAL })]);
+    const facts = await run(BARE);
+    expect([facts.reason, facts.problems.map(inWords).join()]).toEqual([
+      "preflight",
+      expect.stringContaining("[network-scope]"),
+    ]);
+    expect(heard).toEqual(["look"]);
+  });
+
   test("is waited for where somebody else is at work, also if nothing seems to be to do", async () => {
     const same = emptySurvey({ services: [AFTER], tasks: [UP] });
     const { heard, run, transcript } = steps(STANDS, [{ ...same, rawConfigs: LOCKED }, same]);
@@ -758,12 +772,13 @@ describe("the lock of the stack", () => {
     ["a network", emptySurvey({ services: [BEFORE], networks: [{ Id: "n1", Name: "new" }] })],
     ["a config", emptySurvey({ services: [BEFORE], rawConfigs: [{ ID: "c1", Spec: { Name: "new" } }] })],
     ["a secret", emptySurvey({ services: [BEFORE], rawSecrets: [{ ID: "s1", Spec: { Name: "new" } }] })],
-  ])("comes with another plan where %s has changed meanwhile, told once", async (_what, now) => {
+  ])("comes with another plan where %s has changed meanwhile", async (_what, now) => {
     const { heard, run, transcript } = steps(script(GOES_WELL), [asItWas, now]);
     expect((await run()).status).toBe("deployed");
     expect(heard.slice(0, 3)).toEqual(["look", "lock", "look"]);
     expect(rehearsals(transcript)).toBe(2);
-    expect(transcript.filter((line) => line === "[Plan]")).toHaveLength(1);
+    const plans = transcript.filter((line) => line === "[Plan]" || line.endsWith("so it is planned anew."));
+    expect(plans).toEqual(["[Plan]", expect.stringContaining("has changed meanwhile"), "[Plan]"]);
   });
 
   test("and where somebody else did it all meanwhile, nothing is sent", async () => {
