@@ -28450,7 +28450,7 @@ class NoManagerError extends errors/* ConnectError */.T$ {
 const FIRST_PATIENCE_MS = {
     lasting: 0,
     passing: 20_000,
-    electing: 60_000,
+    electing: 120_000,
 };
 /** Where there is another manager to go to, a silent one gets less time. */
 const HANDSHAKE_MS = { only: 20_000, oneOfSeveral: 10_000 };
@@ -29022,10 +29022,10 @@ function one(objects, name, kind) {
 
 
 /**
- * How long a manager that falls silent is waited for while nothing has been sent yet: long enough for an election, which takes 10 to 45 s
- * (SANDBOX, "Leader lost"). To give up then costs no more than to run the job again.
+ * How long a manager that falls silent is waited for while nothing has been sent yet: long enough for a manager that starts again, and an
+ * election, which takes 10 to 45 s (SANDBOX, "Leader lost"), or twice that on a busy machine. To give up then costs no more than to run the job again.
  */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 /** A manager that knows no leader for longer than this may be cut off from the others, and one of them may know better. */
 const ELECTION_MS = 15_000;
 const FIRST_PAUSE_MS = 500;

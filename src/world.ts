@@ -175,8 +175,8 @@ export interface Session extends AsyncDisposable {
   /** Why there is no connection at present, if there is none. */
   lost(): string | undefined;
   /**
-   * From now on a connection that is lost is opened again until then, by the clock; at least one try is made. Before it is called a
-   * minute is taken for each call.
+   * From now on a connection that is lost is opened again until then, by the clock; at least one try is made. Before it is called
+   * two minutes are taken for each call.
    */
   waitUntil(time: number): void;
 }

@@ -128,7 +128,7 @@ class NoManagerError extends ConnectError {
 const FIRST_PATIENCE_MS: Readonly<Record<Outlook, number>> = {
   lasting: 0,
   passing: 20_000,
-  electing: 60_000,
+  electing: 120_000,
 };
 /** Where there is another manager to go to, a silent one gets less time. */
 const HANDSHAKE_MS = { only: 20_000, oneOfSeveral: 10_000 };
