@@ -23858,7 +23858,7 @@ nacl.setPRNG = function(fn) {
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8883);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3453);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1330);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4491);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
@@ -24455,8 +24455,8 @@ function afterRestore(service, restored, removed) {
 
 // EXTERNAL MODULE: ./src/apply.ts
 var apply = __nccwpck_require__(8931);
-// EXTERNAL MODULE: ./src/prepare.ts + 1 modules
-var prepare = __nccwpck_require__(3453);
+// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
+var prepare = __nccwpck_require__(1330);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(6188);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
@@ -25007,7 +25007,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2464);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3453);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(1330);
 /* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5205);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
 /* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(6939);
@@ -29920,7 +29920,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3564);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3453);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1330);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9188);
 /* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(665);
@@ -30568,6 +30568,12 @@ const FINDINGS = [
         severity: "warning",
         cause: "The file disables the healthcheck, so with start-first the old task goes as soon as the new one's process has started. Of an image's own healthcheck the manager does not know.",
         fix: "Give a `healthcheck`.",
+    },
+    {
+        id: "healthcheck-program",
+        severity: "error or warning",
+        cause: "A healthcheck runs a program that its image does not have, so no task would ever be healthy. Only an image that the runner has itself can be looked into: one that this step has built. A warning for a program that a shell starts, since the shell may have it built in.",
+        fix: "Put the program into the image, or check with one that is there.",
     },
     {
         id: "failure-action-continue",
@@ -31263,7 +31269,7 @@ function quorum({ nodes }) {
 
 /***/ }),
 
-/***/ 3453:
+/***/ 1330:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31322,6 +31328,93 @@ var preflight_finding = __nccwpck_require__(8282);
 var references = __nccwpck_require__(5052);
 // EXTERNAL MODULE: ./src/stack/tree.ts
 var tree = __nccwpck_require__(6546);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(3079);
+;// CONCATENATED MODULE: ./src/preflight/healthcheck.ts
+
+
+
+
+
+
+
+/**
+ * Healthchecks whose program their image does not have: no task would ever be healthy. Only an image that the runner has can be looked
+ * into, as it has one that this step has built; of any other nothing is told.
+ */
+async function unrunnable(root, plan, images) {
+    const found = (0,src_plan/* changed */.tD)(plan).map(async ({ name, wanted = {} }) => {
+        const image = (0,json/* textAt */.$6)(wanted, "TaskTemplate", "ContainerSpec", "Image");
+        if (testOf(wanted).length === 0)
+            return [];
+        const config = await images.configOf(image);
+        const programs = config === undefined ? [] : programsOf(wanted, config);
+        const present = await images.having(image, programs.flatMap(({ paths }) => paths));
+        const lost = programs.find(({ paths }) => present !== undefined && !paths.some((path) => present.has(path)));
+        if (lost === undefined)
+            return [];
+        const test = (0,tree/* get */.Jt)(root, "services", name, "healthcheck", "test");
+        const place = (test ?? (0,tree/* get */.Jt)(root, "services", name) ?? root).place;
+        const program = test !== undefined && (0,references/* isSubstituted */.ZV)(test) ? "a program" : lost.name;
+        const message = `The healthcheck of service ${name} runs ${program}, which its image does not have: no task would ever be healthy.`;
+        const fix = "Put it into the image, or check with something that is there.";
+        return [(lost.isCertain ? preflight_finding/* error */.z3 : preflight_finding/* warning */.$e)("healthcheck-program", message, place, fix)];
+    });
+    return (await Promise.all(found)).flat();
+}
+function testOf(spec) {
+    return texts(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
+}
+function texts(value, ...path) {
+    return (0,json/* listAt */.gT)(value, ...path).filter((each) => typeof each === "string");
+}
+/** As the engine runs a healthcheck (moby: daemon/health.go): by itself, or by the image's shell. */
+function programsOf(spec, config) {
+    const [kind, first = ""] = testOf(spec);
+    const [shell = "/bin/sh"] = texts(config, "Shell");
+    const word = kind === "CMD-SHELL" ? firstWord(first) : undefined;
+    const named = kind === "CMD" && first !== ""
+        ? [[first, true]]
+        : kind === "CMD-SHELL"
+            ? [[shell, true], ...(word === undefined ? [] : [[word, false]])]
+            : [];
+    return named
+        .map(([name, isCertain]) => ({ name, isCertain, paths: pathsOf(name, spec, config) }))
+        .filter(({ paths }) => !paths.some((path) => isCovered(path, spec)));
+}
+/** Where neither the service nor the image says (moby: pkg/system, DefaultPathEnvUnix). */
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+function pathsOf(name, spec, config) {
+    const container = (0,json/* objectAt */.lJ)(spec, "TaskTemplate", "ContainerSpec");
+    if (name.startsWith("/"))
+        return [name];
+    if (name.includes("/"))
+        return [`${(0,json/* textAt */.$6)(container, "Dir") || (0,json/* textAt */.$6)(config, "WorkingDir") || ""}/${name}`];
+    const variables = [...texts(config, "Env"), ...texts(container, "Env")];
+    const path = variables.findLast((variable) => variable.startsWith("PATH="))?.slice("PATH=".length);
+    return (path ?? DEFAULT_PATH)
+        .split(":")
+        .filter((folder) => folder.startsWith("/"))
+        .map((folder) => `${folder}/${name}`);
+}
+/** Whether something from outside of the image may be there. */
+function isCovered(path, spec) {
+    const container = (0,json/* objectAt */.lJ)(spec, "TaskTemplate", "ContainerSpec");
+    const targets = [
+        ...(0,json/* listAt */.gT)(container, "Mounts").map((mount) => (0,json/* textAt */.$6)(mount, "Target")),
+        ...(0,json/* listAt */.gT)(container, "Configs").map((config) => (0,json/* textAt */.$6)(config, "File", "Name")),
+        ...(0,json/* listAt */.gT)(container, "Secrets").map((secret) => (0,json/* textAt */.$6)(secret, "File", "Name")),
+    ];
+    return targets.some((target) => target !== "" && `${path}/`.startsWith(`${target.replace(/\/+$/, "")}/`));
+}
+/** Words that a shell knows by itself, at the beginning of a command. */
+const SHELLS_OWN = new Set(". : break case cd command continue do done echo eval exec exit export false for function if kill let local printf pwd read return set shift source test time trap true type ulimit umask unset until wait while".split(" "));
+/** The program that a shell command begins with, where that is plain to see. */
+function firstWord(command) {
+    const [, word] = /^\s*(?:\w+=[\w./:-]*\s+)*([\w./+-]+)(?=[\s;|&]|$)/.exec(command) ?? [];
+    return word === undefined || SHELLS_OWN.has(word) ? undefined : word;
+}
+
 ;// CONCATENATED MODULE: ./src/preflight/lacking.ts
 
 
@@ -31403,9 +31496,8 @@ function reachesAll({ networks }, name) {
 var preflight = __nccwpck_require__(9346);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/prepare.ts
+
 
 
 
@@ -31471,7 +31563,8 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     };
     const plan = await (0,planning/* plan */.e)(request, session, voice);
     tellPlan({ plan, survey }, objects, deployment);
-    heed([...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey)], ignoreFindings, voice);
+    const unhealthy = await unrunnable(stack.root, plan, world.images);
+    heed([...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey), ...unhealthy], ignoreFindings, voice);
     return { stack, file, survey, plan, objects, images };
 }
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
@@ -32547,8 +32640,8 @@ var src_plan = __nccwpck_require__(2464);
 var begin = __nccwpck_require__(8883);
 // EXTERNAL MODULE: ./src/preflight/preflight.ts + 5 modules
 var preflight = __nccwpck_require__(9346);
-// EXTERNAL MODULE: ./src/prepare.ts + 1 modules
-var prepare = __nccwpck_require__(3453);
+// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
+var prepare = __nccwpck_require__(1330);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts
@@ -48877,6 +48970,80 @@ function removeFolder(path) {
     (0,external_node_fs_.rmSync)(path, { recursive: true, force: true });
 }
 
+// EXTERNAL MODULE: ./src/image/reference.ts
+var image_reference = __nccwpck_require__(3564);
+// EXTERNAL MODULE: ./src/io/engine.ts
+var engine = __nccwpck_require__(8232);
+;// CONCATENATED MODULE: ./src/io/runners-images.ts
+
+
+
+
+
+/** The images of the engine that docker speaks to on this runner. */
+class EngineImages {
+    #dockerHost;
+    #signal;
+    #debug;
+    constructor(environment, signal, debug) {
+        this.#dockerHost = environment.DOCKER_HOST || "unix:///var/run/docker.sock";
+        this.#signal = signal;
+        this.#debug = debug;
+    }
+    async configOf(image) {
+        return await this.#ask(async (api) => {
+            const raw = await (0,engine/* json */.Pq)(api, `/images/${byDigest(image)}/json`);
+            return (0,json/* textAt */.$6)(raw, "Os") === "linux" ? (0,json/* objectAt */.lJ)(raw, "Config") : undefined;
+        });
+    }
+    /** Files can be asked for in a container only; this one never runs, and goes at once. */
+    async having(image, paths) {
+        if (paths.length === 0)
+            return new Set();
+        return await this.#ask(async (api) => {
+            const body = { Image: byDigest(image), Entrypoint: ["-"] };
+            const id = (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(api, "/containers/create", { method: "POST", body }), "Id");
+            try {
+                const answers = await Promise.all(paths.map(async (path) => {
+                    const { status } = await api.send(`/containers/${id}/archive`, {
+                        method: "HEAD",
+                        query: { path },
+                    });
+                    return { path, isMissing: status === 404 };
+                }));
+                return new Set(answers.flatMap(({ path, isMissing }) => (isMissing ? [] : [path])));
+            }
+            finally {
+                await (0,engine/* successful */.hF)(api, `/containers/${id}`, { method: "DELETE", evenCancelled: true });
+            }
+        });
+    }
+    /** No engine, or one that can't tell, is no reason to stop. */
+    async #ask(question) {
+        if (!this.#dockerHost.startsWith("unix://"))
+            return undefined;
+        const api = engine/* EngineApi */.PB.at(this.#dockerHost, this.#signal);
+        try {
+            return await question(api);
+        }
+        catch (error) {
+            this.#signal.throwIfAborted();
+            this.#debug(`The runner's engine can't tell about an image: ${(0,errors/* messageOf */.bD)(error)}`);
+            return undefined;
+        }
+        finally {
+            api.close();
+        }
+    }
+}
+/** An engine knows what it has pulled or pushed by its digest; not by tag and digest together. */
+function byDigest(image) {
+    const reference = (0,image_reference/* parseImageReference */.o_)(image);
+    return reference?.digest === undefined
+        ? image
+        : `${reference.domain}/${reference.path}@${reference.digest}`;
+}
+
 // EXTERNAL MODULE: ./src/io/session.ts + 8 modules
 var session = __nccwpck_require__(4528);
 // EXTERNAL MODULE: ./src/lock.ts
@@ -48971,6 +49138,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
     var e = new Error(message);
     return e.name = "SuppressedError", e.error = error, e.suppressed = suppressed, e;
 });
+
 
 
 
@@ -49083,6 +49251,7 @@ async function makeWorld(runner, inputs, run, folder, stop) {
         clock: runnersClock(signal),
         files: makeFiles(runner, folder),
         docker,
+        images: new EngineImages(process.env, signal, (line) => runner.debug(line)),
         compression: gzip,
         environment: process.env,
         run,

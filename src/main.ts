@@ -10,6 +10,7 @@ import { makeDockerConfig } from "./io/docker-config.ts";
 import { GitHubApi, runContext } from "./io/github.ts";
 import { gzip } from "./io/gzip.ts";
 import { makePrivateFolder, removeFolder } from "./io/private-folder.ts";
+import { EngineImages } from "./io/runners-images.ts";
 import { type Route } from "./io/session.ts";
 import { LEFT_LOCK, type LeftLock, lockName, releaseLeft } from "./lock.ts";
 import { commentOn } from "./pull-request.ts";
@@ -114,6 +115,7 @@ async function makeWorld(
     clock: runnersClock(signal),
     files: makeFiles(runner, folder),
     docker,
+    images: new EngineImages(process.env, signal, (line) => runner.debug(line)),
     compression: gzip,
     environment: process.env,
     run,

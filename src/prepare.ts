@@ -18,6 +18,7 @@ import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack, pinned, printed } from "./stack/render.ts";
 import { settled, unsettledLines } from "./settle.ts";
 import { type Finding, judged } from "./preflight/finding.ts";
+import { unrunnable } from "./preflight/healthcheck.ts";
 import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
 import { type NewObject, type Survey } from "./swarm.ts";
@@ -90,7 +91,8 @@ export async function decide(
   };
   const plan = await makePlan(request, session, voice);
   tellPlan({ plan, survey }, objects, deployment);
-  heed([...missing.findings, ...preflight(stack, plan, survey)], ignoreFindings, voice);
+  const unhealthy = await unrunnable(stack.root, plan, world.images);
+  heed([...missing.findings, ...preflight(stack, plan, survey), ...unhealthy], ignoreFindings, voice);
   return { stack, file, survey, plan, objects, images };
 }
 

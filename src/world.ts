@@ -10,6 +10,7 @@ export interface World {
   readonly files: Files;
   /** Docker on this runner, with our private configuration. */
   readonly docker: Docker;
+  readonly images: RunnersImages;
   readonly compression: Compression;
   /** The step's environment. */
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -48,6 +49,14 @@ export interface GitHub {
 
 /** The comment's page, or why there is none. */
 export type Commented = { readonly url: string } | { readonly unknown: string; readonly forbidden: boolean };
+
+/** Images on the runner, mostly one that this step has just built. Never rejects but for a cancellation. */
+export interface RunnersImages {
+  /** What an image says about itself, in the engine's words; undefined where it is not here. */
+  configOf(image: string): Promise<JsonObject | undefined>;
+  /** Those of the paths that an image has; undefined where that can't be told. */
+  having(image: string, paths: readonly string[]): Promise<ReadonlySet<string> | undefined>;
+}
 
 export interface Compression {
   compress(text: string): Uint8Array;

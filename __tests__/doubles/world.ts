@@ -8,6 +8,7 @@ import {
   type Docker,
   type DockerAnswer,
   type DockerCall,
+  type RunnersImages,
   type Session,
   type Told,
   type World,
@@ -30,6 +31,8 @@ export interface Script {
   /** Full names of the services that the manager takes; all that docker is given, where this is left out. */
   readonly takes?: readonly string[];
   readonly locks?: Partial<Locks>;
+  /** Without it the runner has no image. */
+  readonly images?: RunnersImages;
   /** What GitHub answers; without it, it does not know. */
   readonly github?: { readonly isOver?: Told; readonly isAncestor?: Told; readonly comment?: Commented };
   /** Why the connection was lost, if it was. */
@@ -146,6 +149,11 @@ export function scriptedWorld(script: Script): RecordedWorld {
       scratch: (name) => name,
     },
     docker: docker(""),
+    images: {
+      configOf: async () => await Promise.resolve(undefined),
+      having: async () => await Promise.resolve(undefined),
+      ...script.images,
+    },
     compression: { compress: (text) => Buffer.from(text), expand: (bytes) => Buffer.from(bytes).toString() },
     environment: {},
     run: {

@@ -156,6 +156,14 @@ const ROWS: readonly Row[] = [
     nearly: web("", "", "$REGISTRY_URL/shop:v1"),
   },
   {
+    id: "healthcheck-program",
+    what: "a healthcheck that runs what its image does not have",
+    has: web('healthcheck: { test: ["CMD", "curl", "-f", "http://localhost"] }'),
+    severity: "error",
+    line: 2,
+    nearly: web('healthcheck: { test: ["CMD", "busybox", "true"], interval: 1s }'),
+  },
+  {
     id: "port-in-use",
     what: "a port of another service",
     has: web(port(8300, "ingress")),
@@ -407,4 +415,8 @@ test("manager-quorum: one manager from losing it", async () => {
     () => onManager("node", "inspect", "--format", "{{json .ManagerStatus}}", "n2") === "null",
   );
   works(await deploy("few", text, { version: "v2" }));
+});
+
+test("the containers in which images were looked into are gone from the runner", () => {
+  expect(docker(["ps", "--all", "--quiet"], box.runnerDockerHost)).toBe("");
 });

@@ -112,6 +112,13 @@ export const FINDINGS = [
     fix: "Give a `healthcheck`.",
   },
   {
+    id: "healthcheck-program",
+    severity: "error or warning",
+    cause:
+      "A healthcheck runs a program that its image does not have, so no task would ever be healthy. Only an image that the runner has itself can be looked into: one that this step has built. A warning for a program that a shell starts, since the shell may have it built in.",
+    fix: "Put the program into the image, or check with one that is there.",
+  },
+  {
     id: "failure-action-continue",
     severity: "warning",
     cause: "`failure_action: continue` replaces the tasks that work by ones that fail, to the last.",
