@@ -24207,7 +24207,8 @@ function nameImage(digest, { inputs, facts }) {
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
-  u: () => (/* binding */ carryOut)
+  u: () => (/* binding */ carryOut),
+  l: () => (/* binding */ carry_out_confirm)
 });
 
 // EXTERNAL MODULE: ./src/errors.ts
@@ -24223,7 +24224,7 @@ var report = __nccwpck_require__(665);
 // EXTERNAL MODULE: ./src/restore.ts
 var restore = __nccwpck_require__(473);
 // EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
+var src_rollout = __nccwpck_require__(6190);
 // EXTERNAL MODULE: ./src/failing-task.ts + 1 modules
 var failing_task = __nccwpck_require__(4005);
 // EXTERNAL MODULE: ./src/inputs/duration.ts
@@ -24428,7 +24429,7 @@ async function runsAgain(services, plan, { inputs, world }, session) {
         stack: plan.stack,
         startedAt: world.clock.now(),
         services,
-        oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(rollout/* isOver */.PU).map(({ id }) => id)),
+        oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(src_rollout/* isOver */.PU).map(({ id }) => id)),
         networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
         seen: undefined,
         timeoutMs,
@@ -24455,6 +24456,8 @@ function afterRestore(service, restored, removed) {
 
 // EXTERNAL MODULE: ./src/apply.ts
 var apply = __nccwpck_require__(8931);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/prepare.ts + 2 modules
 var prepare = __nccwpck_require__(1330);
 // EXTERNAL MODULE: ./src/spec.ts
@@ -24472,21 +24475,45 @@ var spec = __nccwpck_require__(6188);
 
 
 
+
+
+
 /** Sends, watches and judges; afterwards prunes, or deals with the failure. Whether all of it runs. */
 async function carryOut(prepared, send, rollout, session) {
-    const { facts, inputs, world } = rollout;
-    const { plan } = prepared;
-    /** Full names of the services that this run itself has created or updated. */
     const sent = new Set();
-    world.voice.group((0,src_plan/* isEmpty */.Im)(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
-    let seen;
-    try {
-        seen = await sendAndWatch(prepared, send, sent, rollout, session);
+    const seen = await sendAndWatch(prepared, send, sent, rollout, session);
+    return await conclude(seen, prepared, sent, rollout, session);
+}
+const SENDS_NOTHING = async () => await Promise.resolve({ networks: new Map(), configs: new Map(), secrets: new Map() });
+/**
+ * Where there is nothing to send: makes sure that all of it runs, which needs no lock, since it writes nothing. Undefined where somebody
+ * else has changed the stack since it was looked at: then nothing is proven.
+ */
+async function carry_out_confirm(prepared, rollout, session) {
+    const sent = new Set();
+    const seen = await sendAndWatch(prepared, SENDS_NOTHING, sent, rollout, session);
+    if (await hasChanged(prepared, rollout, session)) {
+        rollout.world.voice.say("Somebody else has changed the stack meanwhile.");
+        return undefined;
     }
-    catch (error) {
-        await aftermath(plan, sent, rollout, session, error);
-        throw error;
-    }
+    return await conclude(seen, prepared, sent, rollout, session);
+}
+/** What was seen so short a time ago is so; nobody can lock, change and judge a stack within it. */
+const MOMENT_MS = 1000;
+function isRecent({ lookedAt }, { world }) {
+    return world.clock.now() - lookedAt <= MOMENT_MS;
+}
+async function hasChanged(prepared, rollout, { swarm }) {
+    if (isRecent(prepared, rollout))
+        return false;
+    return versionsOf(await swarm.services(prepared.plan.stack)) !== versionsOf(prepared.survey.services);
+}
+function versionsOf(services) {
+    const versions = services.map(({ id, version }) => `${id} ${version}`);
+    return versions.toSorted(text_order/* compareTexts */.q).join();
+}
+async function conclude(seen, { plan }, sent, rollout, session) {
+    const { facts, inputs } = rollout;
     facts.services = facts.services.map((service) => withVerdict(service, seen));
     facts.stories = seen.stories;
     if (seen.end === "stable") {
@@ -24499,27 +24526,47 @@ async function carryOut(prepared, send, rollout, session) {
     await aftermath(plan, sent, rollout, session, undefined);
     return false;
 }
-async function sendAndWatch({ plan, survey }, send, sent, { inputs, world }, session) {
-    const { swarm } = session;
-    const { tasks } = survey;
-    const startedAt = world.clock.now();
-    session.waitUntil(startedAt + inputs.rollout.timeoutMs);
-    const created = await send((name) => void sent.add(name));
-    const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
-    const { timeoutMs, stableForMs } = inputs.rollout;
-    return await watch(swarm, world.clock, world.voice, {
-        stack: plan.stack,
-        startedAt,
-        services: (0,observe/* watched */.V)(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
-        oldFailures: new Set(tasks.filter(rollout/* isOver */.PU).map(({ id }) => id)),
-        networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks]),
-        timeoutMs,
-        // Where nothing is sent, the survey has seen it all a moment ago.
-        seen: (0,src_plan/* isEmpty */.Im)(plan) ? survey : undefined,
-        // One look proves that a quiet stack runs. Where tasks have ended before, only time tells a crash loop from a scar.
-        stableForMs: (0,src_plan/* isEmpty */.Im)(plan) && !tasks.some(rollout/* endedByItself */.jj) ? 0 : stableForMs,
-        endOnFailure: true,
-    });
+/** `sent` gets the full names of the services that this run itself has created or updated. */
+async function sendAndWatch(prepared, send, sent, rollout, session) {
+    const { plan, survey } = prepared;
+    const { inputs, world } = rollout;
+    world.voice.group((0,src_plan/* isEmpty */.Im)(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
+    try {
+        const startedAt = world.clock.now();
+        session.waitUntil(startedAt + inputs.rollout.timeoutMs);
+        const created = await send((name) => void sent.add(name));
+        const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
+        const { timeoutMs, stableForMs } = inputs.rollout;
+        return await watch(session.swarm, world.clock, world.voice, {
+            stack: plan.stack,
+            startedAt,
+            services: (0,observe/* watched */.V)(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
+            oldFailures: new Set(survey.tasks.filter(src_rollout/* isOver */.PU).map(({ id }) => id)),
+            networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks]),
+            timeoutMs,
+            seen: (0,src_plan/* isEmpty */.Im)(plan) && isRecent(prepared, rollout) ? survey : undefined,
+            stableForMs: (0,src_plan/* isEmpty */.Im)(plan) ? unprovenMs(survey, stableForMs) : stableForMs,
+            endOnFailure: true,
+        });
+    }
+    catch (error) {
+        await aftermath(plan, sent, rollout, session, error);
+        throw error;
+    }
+}
+/**
+ * Of the time for which all must run, what has yet to pass where nothing is sent: none, where every task runs for as long already, by the
+ * manager's clock. Where tasks have ended before, only time tells a crash loop from a scar.
+ */
+function unprovenMs({ tasks, info }, stableForMs) {
+    if (tasks.some(src_rollout/* endedByItself */.jj))
+        return stableForMs;
+    const now = Date.parse((0,json/* textAt */.$6)(info, "SystemTime"));
+    const young = tasks
+        .filter(({ state, current }) => state === "running" && current)
+        .map(({ updatedAt }) => now - Date.parse(updatedAt))
+        .filter((ageMs) => !(ageMs >= stableForMs)); // Also where there is no telling.
+    return young.length === 0 ? 0 : stableForMs - Math.max(0, Math.min(...young) || 0);
 }
 function withVerdict(service, seen) {
     const verdict = seen.verdicts.get(service.name);
@@ -25099,8 +25146,9 @@ async function deploy(inputs, world, facts) {
         const isAlone = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isCalm */ .uv)(seen.survey, inputs.stack.name);
         const first = isAlone ? await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, seen, deployment, session) : undefined;
         if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .isEmpty */ .Im)(first.plan)) {
-            await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(first, SENDS_NOTHING, deployment, session);
-            return;
+            const runs = await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .confirm */ .l)(first, deployment, session);
+            if (runs !== undefined)
+                return;
         }
         const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
         const found = await lookUnderLock(lock, seen, deployment, session);
@@ -25125,7 +25173,6 @@ async function deploy(inputs, world, facts) {
             await result_1;
     }
 }
-const SENDS_NOTHING = async () => await Promise.resolve({ networks: new Map(), configs: new Map(), secrets: new Map() });
 /**
  * All that can be asked without knowing the answer to something else, at once: a manager may be far away. No lock is taken for it: where
  * nothing is to be changed, nothing is written, not even that.
@@ -25133,13 +25180,14 @@ const SENDS_NOTHING = async () => await Promise.resolve({ networks: new Map(), c
 async function look(pushed, deployment, session) {
     const { inputs, draft, world } = deployment;
     const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session);
+    const lookedAt = world.clock.now();
     const [survey, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
         session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
         images.askAhead(draft, pushed),
     ]);
-    return { digest, survey, images };
+    return { digest, survey, lookedAt, images };
 }
 /**
  * Takes the lock and looks again: both at once, since nobody can take it, change something and release it within one request, and what
@@ -25148,22 +25196,28 @@ async function look(pushed, deployment, session) {
  */
 async function lookUnderLock(lock, seen, deployment, session) {
     const { rollout, stack } = deployment.inputs;
+    const { clock } = deployment.world;
+    const lookedAt = clock.now();
     const [isOurs, survey] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([lock.tryToTake(), session.swarm.survey(stack.name)]);
     if (isOurs && [undefined, lock.left.holder].includes((0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .holderIn */ .Mz)(survey, stack.name)))
-        return { ...seen, survey };
+        return { ...seen, survey, lookedAt };
     if (!isOurs)
         await lock.take(rollout.lockTimeoutMs);
-    return { survey: await session.swarm.survey(stack.name), images: (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session) };
+    const lookedAgainAt = clock.now();
+    const again = await session.swarm.survey(stack.name);
+    return { survey: again, lookedAt: lookedAgainAt, images: (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session) };
 }
 /** Lets an earlier update come to rest, and decides; what was decided without the lock (`first`) stands where all is as it was. */
 async function prepare(digest, found, first, deployment, session) {
     const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .atRest */ .ev)(found.survey, deployment, session);
+    const { clock, voice } = deployment.world;
+    const lookedAt = survey === found.survey ? found.lookedAt : clock.now();
     if (first !== undefined && (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isSameGround */ .sN)(first.survey, survey))
-        return { ...first, survey };
+        return { ...first, survey, lookedAt };
     if (first !== undefined)
-        deployment.world.voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
+        voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
     const images = survey === found.survey ? found.images : (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session); // After a wait, what registries said is old.
-    return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
+    return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, { survey, lookedAt, images }, deployment, session);
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, file, objects }, { world, facts }) {
@@ -30000,7 +30054,7 @@ async function planOnly(inputs, world, facts) {
         facts.mode = "plan";
         facts.stackName = inputs.stack.name;
         facts.version = inputs.image.version;
-        const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .begin */ .qN)(inputs, world, facts);
+        const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .begin */ .qN)(inputs.target === undefined ? withStandIns(inputs) : inputs, world, facts);
         if (inputs.target === undefined) {
             note("There is no manager to ask, so only the files were checked: nothing is wrong with them.", deployment);
             facts.configName = deployment.draft.envConfigName;
@@ -30010,6 +30064,7 @@ async function planOnly(inputs, world, facts) {
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
         session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_4__/* .WRITES_NOTHING */ .Vf);
         const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session);
+        const lookedAt = world.clock.now();
         const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)([
             session.swarm.survey(inputs.stack.name),
             digestOrNone(images, deployment),
@@ -30017,7 +30072,7 @@ async function planOnly(inputs, world, facts) {
         ]);
         (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
         await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
-        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
+        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, lookedAt, images }, deployment, session);
         facts.status = "planned";
     }
     catch (e_1) {
@@ -30029,6 +30084,11 @@ async function planOnly(inputs, world, facts) {
         if (result_1)
             await result_1;
     }
+}
+/** A fork gets secrets that are empty: what the file does with them is checked with some value. */
+function withStandIns(inputs) {
+    const secrets = [...inputs.stack.secrets].map(([name, value]) => [name, value || "not-given"]);
+    return { ...inputs, stack: { ...inputs.stack, secrets: new Map(secrets) } };
 }
 /**
  * The digest of an image that exists. One that the deployment builds gets a new digest, also where its tag exists already: the image
@@ -30505,8 +30565,8 @@ const FINDINGS = [
     },
     {
         id: "port-in-use",
-        severity: "error",
-        cause: "Another service publishes the port, and the engine gives an ingress port to one service only. It may belong to another stack, or to this one and be in the file no more: it goes after the rollout, not before.",
+        severity: "error or warning",
+        cause: "Another service publishes the port, and the engine gives an ingress port to one service only. It may belong to another stack, or to this one and be in the file no more: it goes after the rollout, not before. A warning where another service of the stack gives it up in the same deployment, which goes well only in that order.",
         fix: "Publish another port, or remove that service first.",
     },
     {
@@ -30571,8 +30631,8 @@ const FINDINGS = [
     },
     {
         id: "healthcheck-program",
-        severity: "error or warning",
-        cause: "A healthcheck runs a program that its image does not have, so no task would ever be healthy. Only an image that the runner has itself can be looked into: one that this step has built. A warning for a program that a shell starts, since the shell may have it built in.",
+        severity: "warning",
+        cause: "A healthcheck runs a program that its image does not have: unless something puts it there when a container starts, no task will ever be healthy. Only an image that the runner has itself can be looked into, as one that this step has built.",
         fix: "Put the program into the image, or check with one that is there.",
     },
     {
@@ -30648,7 +30708,8 @@ function eligibility(spec, nodes) {
     const barOf = (node) => {
         if (!constraints.every((constraint) => satisfies(node, constraint)))
             return "constraints";
-        if (node.state !== "ready")
+        // For some seconds after another leader is there, until it hears of them, nodes are `unknown`.
+        if (node.state !== "ready" && node.state !== "unknown")
             return "down";
         if (node.availability !== "active")
             return node.availability === "pause" ? "paused" : "drained";
@@ -31166,7 +31227,13 @@ function preflight({ root }, plan, survey) {
         };
         return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
     });
-    return [...services, ...portsInUse(root, plan, survey), ...shortLived(plan), ...quorum(survey)];
+    return [
+        ...services,
+        ...portsInUse(root, plan, survey),
+        ...portsHandedOver(root, plan, survey),
+        ...shortLived(plan),
+        ...quorum(survey),
+    ];
 }
 const NO_FILE = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
 /**
@@ -31205,7 +31272,7 @@ function portsInUse(root, plan, { takenPorts }) {
             return [];
         const own = other.stack === plan.stack;
         const whose = own
-            ? "which the file has no more"
+            ? "of this stack, which goes only after the rollout"
             : other.stack === ""
                 ? "of no stack"
                 : `of the stack ${other.stack}`;
@@ -31216,6 +31283,27 @@ function portsInUse(root, plan, { takenPorts }) {
         const service = (0,tree/* get */.Jt)(root, "services", name);
         const place = ((0,tree/* get */.Jt)(service, "ports") ?? service ?? root).place;
         return [(0,finding/* error */.z3)("port-in-use", message, place, fix)];
+    }));
+}
+/** One service takes what another one of the stack is about to give up: Swarm takes that only in this order, and docker has none. */
+function portsHandedOver(root, plan, { takenPorts }) {
+    const present = new Map(plan.services.map(({ wanted, name }) => [wanted?.Name, { name, wanted }]));
+    return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
+        const holder = takenPorts.find((each) => each.port === port &&
+            each.protocol === protocol &&
+            !(each.onHost && onHost) &&
+            each.service !== wanted?.Name &&
+            present.has(each.service));
+        if (port === 0 || holder === undefined)
+            return [];
+        const other = present.get(holder.service);
+        if (portsOf(other?.wanted).some((each) => each.port === port && each.protocol === protocol))
+            return [];
+        const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other?.name} gives up in this very deployment: where the manager hears of ${name} first, it refuses, and all is put back.`;
+        const fix = `Deploy in two steps: first ${other?.name} without the port, then ${name} with it.`;
+        const service = (0,tree/* get */.Jt)(root, "services", name);
+        const place = ((0,tree/* get */.Jt)(service, "ports") ?? service ?? root).place;
+        return [(0,finding/* warning */.$e)("port-in-use", message, place, fix)];
     }));
 }
 /** Credentials that are known to end within hours, by their looks; none of it is ever repeated. */
@@ -31339,28 +31427,37 @@ var world = __nccwpck_require__(3079);
 
 
 /**
- * Healthchecks whose program their image does not have: no task would ever be healthy. Only an image that the runner has can be looked
- * into, as it has one that this step has built; of any other nothing is told.
+ * Healthchecks whose program their image does not have. Only an image that the runner has can be looked into, as it has one that this step
+ * has built; of any other nothing is told. A program may also be made, or installed, when a container starts: so it is no error.
  */
 async function unrunnable(root, plan, images) {
-    const found = (0,src_plan/* changed */.tD)(plan).map(async ({ name, wanted = {} }) => {
-        const image = (0,json/* textAt */.$6)(wanted, "TaskTemplate", "ContainerSpec", "Image");
-        if (testOf(wanted).length === 0)
-            return [];
+    const withTest = (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => wanted === undefined || testOf(wanted).length === 0 ? [] : [{ name, wanted, image: imageOf(wanted) }]);
+    const found = [...new Set(withTest.map(({ image }) => image))].map(async (image) => {
         const config = await images.configOf(image);
-        const programs = config === undefined ? [] : programsOf(wanted, config);
-        const present = await images.having(image, programs.flatMap(({ paths }) => paths));
-        const lost = programs.find(({ paths }) => present !== undefined && !paths.some((path) => present.has(path)));
-        if (lost === undefined)
+        if (config === undefined)
             return [];
-        const test = (0,tree/* get */.Jt)(root, "services", name, "healthcheck", "test");
-        const place = (test ?? (0,tree/* get */.Jt)(root, "services", name) ?? root).place;
-        const program = test !== undefined && (0,references/* isSubstituted */.ZV)(test) ? "a program" : lost.name;
-        const message = `The healthcheck of service ${name} runs ${program}, which its image does not have: no task would ever be healthy.`;
-        const fix = "Put it into the image, or check with something that is there.";
-        return [(lost.isCertain ? preflight_finding/* error */.z3 : preflight_finding/* warning */.$e)("healthcheck-program", message, place, fix)];
+        const checks = withTest
+            .filter((each) => each.image === image)
+            .map(({ name, wanted }) => ({ service: name, image, programs: programsOf(wanted, config) }));
+        const paths = new Set(checks.flatMap(({ programs }) => programs.flatMap((program) => program.paths)));
+        const present = await images.having(image, [...paths]);
+        return present === undefined ? [] : checks.flatMap((check) => missing(check, present, root));
     });
     return (await Promise.all(found)).flat();
+}
+function missing({ service, programs }, present, root) {
+    const lost = programs.find(({ paths }) => !paths.some((path) => present.has(path)));
+    if (lost === undefined)
+        return [];
+    const test = (0,tree/* get */.Jt)(root, "services", service, "healthcheck", "test");
+    const place = (test ?? (0,tree/* get */.Jt)(root, "services", service) ?? root).place;
+    const program = test !== undefined && (0,references/* isSubstituted */.ZV)(test) ? "a program" : lost.name;
+    const message = `The healthcheck of service ${service} runs ${program}, which its image does not have: unless something puts it there, no task will ever be healthy.`;
+    const fix = "Put it into the image, or check with something that is there.";
+    return [(0,preflight_finding/* warning */.$e)("healthcheck-program", message, place, fix)];
+}
+function imageOf(spec) {
+    return (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 function testOf(spec) {
     return texts(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
@@ -31372,40 +31469,44 @@ function texts(value, ...path) {
 function programsOf(spec, config) {
     const [kind, first = ""] = testOf(spec);
     const [shell = "/bin/sh"] = texts(config, "Shell");
-    const word = kind === "CMD-SHELL" ? firstWord(first) : undefined;
-    const named = kind === "CMD" && first !== ""
-        ? [[first, true]]
-        : kind === "CMD-SHELL"
-            ? [[shell, true], ...(word === undefined ? [] : [[word, false]])]
-            : [];
-    return named
-        .map(([name, isCertain]) => ({ name, isCertain, paths: pathsOf(name, spec, config) }))
-        .filter(({ paths }) => !paths.some((path) => isCovered(path, spec)));
+    const names = kind === "CMD" ? [first] : kind === "CMD-SHELL" ? [shell, firstWord(first)] : [];
+    return names
+        .filter((name) => name !== undefined && name !== "")
+        .map((name) => ({ name, paths: pathsOf(name, spec, config) }))
+        .filter(({ paths }) => !paths.some((path) => mayBeBrought(path, spec)));
 }
 /** Where neither the service nor the image says (moby: pkg/system, DefaultPathEnvUnix). */
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 function pathsOf(name, spec, config) {
     const container = (0,json/* objectAt */.lJ)(spec, "TaskTemplate", "ContainerSpec");
-    if (name.startsWith("/"))
-        return [name];
+    const home = (0,json/* textAt */.$6)(container, "Dir") || (0,json/* textAt */.$6)(config, "WorkingDir");
     if (name.includes("/"))
-        return [`${(0,json/* textAt */.$6)(container, "Dir") || (0,json/* textAt */.$6)(config, "WorkingDir") || ""}/${name}`];
+        return [absolute(name, home)];
     const variables = [...texts(config, "Env"), ...texts(container, "Env")];
     const path = variables.findLast((variable) => variable.startsWith("PATH="))?.slice("PATH=".length);
-    return (path ?? DEFAULT_PATH)
-        .split(":")
-        .filter((folder) => folder.startsWith("/"))
-        .map((folder) => `${folder}/${name}`);
+    return (path ?? DEFAULT_PATH).split(":").map((folder) => absolute(`${folder}/${name}`, home));
+}
+/** From the root on, without `.`, `..` and double slashes. */
+function absolute(path, folder) {
+    const parts = [];
+    for (const part of (path.startsWith("/") ? path : `${folder}/${path}`).split("/")) {
+        if (part === "..")
+            parts.pop();
+        else if (part !== "" && part !== ".")
+            parts.push(part);
+    }
+    return `/${parts.join("/")}`;
 }
 /** Whether something from outside of the image may be there. */
-function isCovered(path, spec) {
+function mayBeBrought(path, spec) {
     const container = (0,json/* objectAt */.lJ)(spec, "TaskTemplate", "ContainerSpec");
     const targets = [
-        ...(0,json/* listAt */.gT)(container, "Mounts").map((mount) => (0,json/* textAt */.$6)(mount, "Target")),
-        ...(0,json/* listAt */.gT)(container, "Configs").map((config) => (0,json/* textAt */.$6)(config, "File", "Name")),
-        ...(0,json/* listAt */.gT)(container, "Secrets").map((secret) => (0,json/* textAt */.$6)(secret, "File", "Name")),
+        ...(0,json/* listAt */.gT)(container, "Mounts").map((mount) => absolute((0,json/* textAt */.$6)(mount, "Target"), "/")),
+        ...(0,json/* listAt */.gT)(container, "Configs").map((config) => absolute((0,json/* textAt */.$6)(config, "File", "Name"), "/")),
+        ...(0,json/* listAt */.gT)(container, "Secrets").map((secret) => absolute((0,json/* textAt */.$6)(secret, "File", "Name"), "/run/secrets")),
+        ...(container.Init === true ? ["/sbin/docker-init"] : []),
     ];
-    return targets.some((target) => target !== "" && `${path}/`.startsWith(`${target.replace(/\/+$/, "")}/`));
+    return targets.some((target) => `${path}/`.startsWith(`${target === "/" ? "" : target}/`));
 }
 /** Words that a shell knows by itself, at the beginning of a command. */
 const SHELLS_OWN = new Set(". : break case cd command continue do done echo eval exec exit export false for function if kill let local printf pwd read return set shift source test time trap true type ulimit umask unset until wait while".split(" "));
@@ -31473,8 +31574,8 @@ function lacking({ root }, survey, made, ignored) {
     }
     return { findings, names };
 }
-/** Networks that each node has on its own. */
-const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
+/** Networks that each node has on its own, and that a service may use. */
+const EVERYWHERE = /^(bridge|host)$/;
 const CREATE = {
     networks: (name) => `Name it in the input "networks", or run: docker network create --driver overlay --attachable ${name}`,
     configs: (name) => `Give it content or file instead of external, or run: docker config create ${name} FILE`,
@@ -31527,7 +31628,7 @@ var text_order = __nccwpck_require__(6533);
  * Resolves every image, lets docker rehearse, and plans; tells the plan with all that was noticed, and refuses one that nobody approved, or
  * that can't end well. Writes nothing anywhere.
  */
-async function decide(digest, { survey, images: lookup }, deployment, session) {
+async function decide(digest, { survey, lookedAt, images: lookup }, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
     const { voice } = world;
     const namingKey = namingKeyOf(survey, deployment.draft);
@@ -31563,9 +31664,10 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     };
     const plan = await (0,planning/* plan */.e)(request, session, voice);
     tellPlan({ plan, survey }, objects, deployment);
-    const unhealthy = await unrunnable(stack.root, plan, world.images);
+    const isAsked = !ignoreFindings.has("healthcheck-program");
+    const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
     heed([...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey), ...unhealthy], ignoreFindings, voice);
-    return { stack, file, survey, plan, objects, images };
+    return { stack, file, survey, lookedAt, plan, objects, images };
 }
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
 function isCalm(survey, stack) {
@@ -32893,6 +32995,7 @@ async function rollback(inputs, world, facts) {
         const lock = __addDisposableResource(env_1, (0,src_lock/* lockOf */.Vx)(inputs.stack.name, session, world), true);
         await (0,together/* together */.b)([lock.take(inputs.rollout.lockTimeoutMs), (0,publish/* loginSwarm */.CH)(inputs.image, session, world.voice)]);
         session.guard(lock);
+        const foundAt = world.clock.now();
         const found = await session.swarm.survey(inputs.stack.name);
         const history = (0,release_history/* readHistory */.c)((0,record/* recordsOf */.M$)(found.rawConfigs, inputs.stack.name), world);
         const release = choose(history, found, rollout, session);
@@ -32900,7 +33003,7 @@ async function rollback(inputs, world, facts) {
         refuseIncomplete(release, found);
         const survey = await (0,prepare/* atRest */.ev)(found, rollout, session);
         const { plan } = planFor(release, survey, inputs, session);
-        const prepared = { plan, survey };
+        const prepared = { plan, survey, lookedAt: survey === found ? foundAt : world.clock.now() };
         (0,prepare/* tellPlan */.fb)(prepared, [], rollout);
         (0,prepare/* heed */.f)((0,preflight/* obstacles */.B)(plan, survey), inputs.ignoreFindings, world.voice);
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
@@ -33409,6 +33512,8 @@ function canonicalScalar(value, path, networkIds) {
     if ((value === 0 || value === false) && fallback === undefined)
         return undefined;
     const key = path.at(-1);
+    if (key === "Consistency" && path.at(-3) === "Mounts")
+        return undefined; // No engine keeps it.
     if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string")
         return networkIds.get(value) ?? value;
     return value;
@@ -48970,6 +49075,8 @@ function removeFolder(path) {
     (0,external_node_fs_.rmSync)(path, { recursive: true, force: true });
 }
 
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: ./src/image/reference.ts
 var image_reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/io/engine.ts
@@ -48980,6 +49087,10 @@ var engine = __nccwpck_require__(8232);
 
 
 
+
+/** An engine that takes longer has other troubles; nobody needs to wait for what is only good to know. */
+const deadlineMs = 5000;
+const NEVER = new AbortController().signal;
 /** The images of the engine that docker speaks to on this runner. */
 class EngineImages {
     #dockerHost;
@@ -48992,47 +49103,47 @@ class EngineImages {
     }
     async configOf(image) {
         return await this.#ask(async (api) => {
-            const raw = await (0,engine/* json */.Pq)(api, `/images/${byDigest(image)}/json`);
+            const raw = await (0,engine/* json */.Pq)(api, `/images/${byDigest(image)}/json`, { deadlineMs });
             return (0,json/* textAt */.$6)(raw, "Os") === "linux" ? (0,json/* objectAt */.lJ)(raw, "Config") : undefined;
         });
     }
-    /** Files can be asked for in a container only; this one never runs, and goes at once. */
+    /** Files can be asked for in a container only; this one never runs, and goes at once, with the volumes that its image asks for. */
     async having(image, paths) {
         if (paths.length === 0)
             return new Set();
         return await this.#ask(async (api) => {
+            const name = `swarm-stack-deploy-${(0,external_node_crypto_.randomBytes)(6).toString("hex")}`;
             const body = { Image: byDigest(image), Entrypoint: ["-"] };
-            const id = (0,json/* textAt */.$6)(await (0,engine/* json */.Pq)(api, "/containers/create", { method: "POST", body }), "Id");
             try {
+                await (0,engine/* successful */.hF)(api, "/containers/create", { method: "POST", query: { name }, body, deadlineMs });
                 const answers = await Promise.all(paths.map(async (path) => {
-                    const { status } = await api.send(`/containers/${id}/archive`, {
-                        method: "HEAD",
-                        query: { path },
-                    });
+                    const call = { method: "HEAD", query: { path }, deadlineMs };
+                    const { status } = await api.send(`/containers/${name}/archive`, call);
                     return { path, isMissing: status === 404 };
                 }));
                 return new Set(answers.flatMap(({ path, isMissing }) => (isMissing ? [] : [path])));
             }
             finally {
-                await (0,engine/* successful */.hF)(api, `/containers/${id}`, { method: "DELETE", evenCancelled: true });
+                await (0,engine/* successful */.hF)(api, `/containers/${name}`, { method: "DELETE", query: { v: "true" }, deadlineMs });
             }
         });
     }
-    /** No engine, or one that can't tell, is no reason to stop. */
+    /** No engine, or one that can't tell, is no reason to stop. What was begun ends also when the job is cancelled: a container is left else. */
     async #ask(question) {
         if (!this.#dockerHost.startsWith("unix://"))
             return undefined;
-        const api = engine/* EngineApi */.PB.at(this.#dockerHost, this.#signal);
+        this.#signal.throwIfAborted();
+        const api = engine/* EngineApi */.PB.at(this.#dockerHost, NEVER);
         try {
             return await question(api);
         }
         catch (error) {
-            this.#signal.throwIfAborted();
             this.#debug(`The runner's engine can't tell about an image: ${(0,errors/* messageOf */.bD)(error)}`);
             return undefined;
         }
         finally {
             api.close();
+            this.#signal.throwIfAborted();
         }
     }
 }

@@ -1,6 +1,7 @@
 import { aftermath } from "./aftermath.ts";
 import { type Created } from "./apply.ts";
 import { messageOf } from "./errors.ts";
+import { textAt } from "./json.ts";
 import { watched } from "./observe.ts";
 import { type Plan, isEmpty, withRealIds } from "./plan.ts";
 import { type Rollout } from "./begin.ts";
@@ -8,6 +9,8 @@ import { type Prepared } from "./prepare.ts";
 import { type ServiceResult } from "./report.ts";
 import { endedByItself, isOver } from "./rollout.ts";
 import { networkIdsOf } from "./spec.ts";
+import { type Service, type Survey } from "./swarm.ts";
+import { compareTexts } from "./text-order.ts";
 import { type Watch, rolloutProblems, watch } from "./watch.ts";
 import { type Session } from "./world.ts";
 
@@ -24,18 +27,57 @@ export async function carryOut(
   rollout: Rollout,
   session: Session,
 ): Promise<boolean> {
-  const { facts, inputs, world } = rollout;
-  const { plan } = prepared;
-  /** Full names of the services that this run itself has created or updated. */
   const sent = new Set<string>();
-  world.voice.group(isEmpty(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
-  let seen: Watch;
-  try {
-    seen = await sendAndWatch(prepared, send, sent, rollout, session);
-  } catch (error) {
-    await aftermath(plan, sent, rollout, session, error);
-    throw error;
+  const seen = await sendAndWatch(prepared, send, sent, rollout, session);
+  return await conclude(seen, prepared, sent, rollout, session);
+}
+
+const SENDS_NOTHING: Send = async () =>
+  await Promise.resolve({ networks: new Map(), configs: new Map(), secrets: new Map() });
+
+/**
+ * Where there is nothing to send: makes sure that all of it runs, which needs no lock, since it writes nothing. Undefined where somebody
+ * else has changed the stack since it was looked at: then nothing is proven.
+ */
+export async function confirm(
+  prepared: Prepared,
+  rollout: Rollout,
+  session: Session,
+): Promise<boolean | undefined> {
+  const sent = new Set<string>();
+  const seen = await sendAndWatch(prepared, SENDS_NOTHING, sent, rollout, session);
+  if (await hasChanged(prepared, rollout, session)) {
+    rollout.world.voice.say("Somebody else has changed the stack meanwhile.");
+    return undefined;
   }
+  return await conclude(seen, prepared, sent, rollout, session);
+}
+
+/** What was seen so short a time ago is so; nobody can lock, change and judge a stack within it. */
+const MOMENT_MS = 1000;
+
+function isRecent({ lookedAt }: Prepared, { world }: Rollout): boolean {
+  return world.clock.now() - lookedAt <= MOMENT_MS;
+}
+
+async function hasChanged(prepared: Prepared, rollout: Rollout, { swarm }: Session): Promise<boolean> {
+  if (isRecent(prepared, rollout)) return false;
+  return versionsOf(await swarm.services(prepared.plan.stack)) !== versionsOf(prepared.survey.services);
+}
+
+function versionsOf(services: readonly Service[]): string {
+  const versions = services.map(({ id, version }) => `${id} ${version}`);
+  return versions.toSorted(compareTexts).join();
+}
+
+async function conclude(
+  seen: Watch,
+  { plan }: Prepared,
+  sent: ReadonlySet<string>,
+  rollout: Rollout,
+  session: Session,
+): Promise<boolean> {
+  const { facts, inputs } = rollout;
   facts.services = facts.services.map((service) => withVerdict(service, seen));
   facts.stories = seen.stories;
   if (seen.end === "stable") {
@@ -49,33 +91,52 @@ export async function carryOut(
   return false;
 }
 
+/** `sent` gets the full names of the services that this run itself has created or updated. */
 async function sendAndWatch(
-  { plan, survey }: Prepared,
+  prepared: Prepared,
   send: Send,
   sent: Set<string>,
-  { inputs, world }: Rollout,
+  rollout: Rollout,
   session: Session,
 ): Promise<Watch> {
-  const { swarm } = session;
-  const { tasks } = survey;
-  const startedAt = world.clock.now();
-  session.waitUntil(startedAt + inputs.rollout.timeoutMs);
-  const created = await send((name) => void sent.add(name));
-  const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
-  const { timeoutMs, stableForMs } = inputs.rollout;
-  return await watch(swarm, world.clock, world.voice, {
-    stack: plan.stack,
-    startedAt,
-    services: watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, ids) })),
-    oldFailures: new Set(tasks.filter(isOver).map(({ id }) => id)),
-    networkIds: new Map([...networkIdsOf(survey.networks), ...created.networks]),
-    timeoutMs,
-    // Where nothing is sent, the survey has seen it all a moment ago.
-    seen: isEmpty(plan) ? survey : undefined,
-    // One look proves that a quiet stack runs. Where tasks have ended before, only time tells a crash loop from a scar.
-    stableForMs: isEmpty(plan) && !tasks.some(endedByItself) ? 0 : stableForMs,
-    endOnFailure: true,
-  });
+  const { plan, survey } = prepared;
+  const { inputs, world } = rollout;
+  world.voice.group(isEmpty(plan) ? "Nothing to send: making sure that all of it runs" : "Deploy and watch");
+  try {
+    const startedAt = world.clock.now();
+    session.waitUntil(startedAt + inputs.rollout.timeoutMs);
+    const created = await send((name) => void sent.add(name));
+    const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
+    const { timeoutMs, stableForMs } = inputs.rollout;
+    return await watch(session.swarm, world.clock, world.voice, {
+      stack: plan.stack,
+      startedAt,
+      services: watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, ids) })),
+      oldFailures: new Set(survey.tasks.filter(isOver).map(({ id }) => id)),
+      networkIds: new Map([...networkIdsOf(survey.networks), ...created.networks]),
+      timeoutMs,
+      seen: isEmpty(plan) && isRecent(prepared, rollout) ? survey : undefined,
+      stableForMs: isEmpty(plan) ? unprovenMs(survey, stableForMs) : stableForMs,
+      endOnFailure: true,
+    });
+  } catch (error) {
+    await aftermath(plan, sent, rollout, session, error);
+    throw error;
+  }
+}
+
+/**
+ * Of the time for which all must run, what has yet to pass where nothing is sent: none, where every task runs for as long already, by the
+ * manager's clock. Where tasks have ended before, only time tells a crash loop from a scar.
+ */
+function unprovenMs({ tasks, info }: Survey, stableForMs: number): number {
+  if (tasks.some(endedByItself)) return stableForMs;
+  const now = Date.parse(textAt(info, "SystemTime"));
+  const young = tasks
+    .filter(({ state, current }) => state === "running" && current)
+    .map(({ updatedAt }) => now - Date.parse(updatedAt))
+    .filter((ageMs) => !(ageMs >= stableForMs)); // Also where there is no telling.
+  return young.length === 0 ? 0 : stableForMs - Math.max(0, Math.min(...young) || 0);
 }
 
 function withVerdict(service: ServiceResult, seen: Watch): ServiceResult {

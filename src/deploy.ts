@@ -1,6 +1,6 @@
 import { sendByDocker } from "./apply.ts";
 import { type Deployment, begin, connect, lookupFor, nameImage, referenceOf } from "./begin.ts";
-import { type Send, carryOut } from "./carry-out.ts";
+import { type Send, carryOut, confirm } from "./carry-out.ts";
 import { loginSwarm, publish } from "./image/publish.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { liveCommit, refuseOlder } from "./commit-order.ts";
@@ -31,8 +31,8 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   const isAlone = isCalm(seen.survey, inputs.stack.name);
   const first = isAlone ? await decide(digest, seen, deployment, session) : undefined;
   if (first !== undefined && isEmpty(first.plan)) {
-    await carryOut(first, SENDS_NOTHING, deployment, session);
-    return;
+    const runs = await confirm(first, deployment, session);
+    if (runs !== undefined) return;
   }
 
   await using lock = lockOf(inputs.stack.name, session, world);
@@ -47,9 +47,6 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   await keepRelease(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
 }
 
-const SENDS_NOTHING: Send = async () =>
-  await Promise.resolve({ networks: new Map(), configs: new Map(), secrets: new Map() });
-
 /**
  * All that can be asked without knowing the answer to something else, at once: a manager may be far away. No lock is taken for it: where
  * nothing is to be changed, nothing is written, not even that.
@@ -61,13 +58,14 @@ async function look(
 ): Promise<{ readonly digest: string } & Found> {
   const { inputs, draft, world } = deployment;
   const images = lookupFor(deployment, session);
+  const lookedAt = world.clock.now();
   const [survey, , digest] = await together([
     session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
     loginSwarm(inputs.image, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
     images.askAhead(draft, pushed),
   ]);
-  return { digest, survey, images };
+  return { digest, survey, lookedAt, images };
 }
 
 /**
@@ -82,11 +80,15 @@ async function lookUnderLock(
   session: Session,
 ): Promise<Found> {
   const { rollout, stack } = deployment.inputs;
+  const { clock } = deployment.world;
+  const lookedAt = clock.now();
   const [isOurs, survey] = await together([lock.tryToTake(), session.swarm.survey(stack.name)]);
   if (isOurs && [undefined, lock.left.holder].includes(holderIn(survey, stack.name)))
-    return { ...seen, survey };
+    return { ...seen, survey, lookedAt };
   if (!isOurs) await lock.take(rollout.lockTimeoutMs);
-  return { survey: await session.swarm.survey(stack.name), images: lookupFor(deployment, session) };
+  const lookedAgainAt = clock.now();
+  const again = await session.swarm.survey(stack.name);
+  return { survey: again, lookedAt: lookedAgainAt, images: lookupFor(deployment, session) };
 }
 
 /** Lets an earlier update come to rest, and decides; what was decided without the lock (`first`) stands where all is as it was. */
@@ -98,11 +100,12 @@ async function prepare(
   session: Session,
 ): Promise<PreparedDeployment> {
   const survey = await atRest(found.survey, deployment, session);
-  if (first !== undefined && isSameGround(first.survey, survey)) return { ...first, survey };
-  if (first !== undefined)
-    deployment.world.voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
+  const { clock, voice } = deployment.world;
+  const lookedAt = survey === found.survey ? found.lookedAt : clock.now();
+  if (first !== undefined && isSameGround(first.survey, survey)) return { ...first, survey, lookedAt };
+  if (first !== undefined) voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
   const images = survey === found.survey ? found.images : lookupFor(deployment, session); // After a wait, what registries said is old.
-  return await decide(digest, { survey, images }, deployment, session);
+  return await decide(digest, { survey, lookedAt, images }, deployment, session);
 }
 
 /** What is recorded of it, so that mode `rollback` can come back to it. */

@@ -18,7 +18,7 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   facts.mode = "plan";
   facts.stackName = inputs.stack.name;
   facts.version = inputs.image.version;
-  const deployment = await begin(inputs, world, facts);
+  const deployment = await begin(inputs.target === undefined ? withStandIns(inputs) : inputs, world, facts);
   if (inputs.target === undefined) {
     note(
       "There is no manager to ask, so only the files were checked: nothing is wrong with them.",
@@ -32,6 +32,7 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   await using session = await connect(deployment);
   session.guard(WRITES_NOTHING);
   const images = lookupFor(deployment, session);
+  const lookedAt = world.clock.now();
   const [survey, digest] = await together([
     session.swarm.survey(inputs.stack.name),
     digestOrNone(images, deployment),
@@ -39,8 +40,14 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   ]);
   unsettledLines(survey).forEach((line) => note(line, deployment));
   await refuseOlder(inputs, survey, world);
-  await decide(digest, { survey, images }, deployment, session);
+  await decide(digest, { survey, lookedAt, images }, deployment, session);
   facts.status = "planned";
+}
+
+/** A fork gets secrets that are empty: what the file does with them is checked with some value. */
+function withStandIns(inputs: Inputs): Inputs {
+  const secrets = [...inputs.stack.secrets].map(([name, value]) => [name, value || "not-given"] as const);
+  return { ...inputs, stack: { ...inputs.stack, secrets: new Map(secrets) } };
 }
 
 /**

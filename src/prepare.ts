@@ -28,12 +28,16 @@ import { type Session, type Voice } from "./world.ts";
 /** What was asked for as soon as there was a connection. */
 export interface Found {
   readonly survey: Survey;
+  /** When that was asked for, by the clock. */
+  readonly lookedAt: number;
   readonly images: ImageLookup;
 }
 
 /** What is to be done, decided. Nothing has been written to the swarm. */
 export interface Prepared {
   readonly survey: Survey;
+  /** When that was asked for, by the clock. */
+  readonly lookedAt: number;
   readonly plan: Plan;
 }
 
@@ -52,7 +56,7 @@ export interface PreparedDeployment extends Prepared {
  */
 export async function decide(
   digest: string,
-  { survey, images: lookup }: Found,
+  { survey, lookedAt, images: lookup }: Found,
   deployment: Deployment,
   session: Session,
 ): Promise<PreparedDeployment> {
@@ -91,9 +95,10 @@ export async function decide(
   };
   const plan = await makePlan(request, session, voice);
   tellPlan({ plan, survey }, objects, deployment);
-  const unhealthy = await unrunnable(stack.root, plan, world.images);
+  const isAsked = !ignoreFindings.has("healthcheck-program");
+  const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
   heed([...missing.findings, ...preflight(stack, plan, survey), ...unhealthy], ignoreFindings, voice);
-  return { stack, file, survey, plan, objects, images };
+  return { stack, file, survey, lookedAt, plan, objects, images };
 }
 
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
@@ -129,7 +134,11 @@ export async function atRest(
 }
 
 /** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
-export function tellPlan({ plan, survey }: Prepared, objects: readonly NewObject[], rollout: Rollout): void {
+export function tellPlan(
+  { plan, survey }: Pick<Prepared, "plan" | "survey">,
+  objects: readonly NewObject[],
+  rollout: Rollout,
+): void {
   const { inputs, world, facts } = rollout;
   const { voice } = world;
   const secrets = [...inputs.stack.secrets.values()];

@@ -34,6 +34,7 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   await together([lock.take(inputs.rollout.lockTimeoutMs), loginSwarm(inputs.image, session, world.voice)]);
   session.guard(lock);
 
+  const foundAt = world.clock.now();
   const found = await session.swarm.survey(inputs.stack.name);
   const history = readHistory(recordsOf(found.rawConfigs, inputs.stack.name), world);
   const release = choose(history, found, rollout, session);
@@ -41,7 +42,7 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   refuseIncomplete(release, found);
   const survey = await atRest(found, rollout, session);
   const { plan } = planFor(release, survey, inputs, session);
-  const prepared = { plan, survey };
+  const prepared = { plan, survey, lookedAt: survey === found ? foundAt : world.clock.now() };
   tellPlan(prepared, [], rollout);
   heed(obstacles(plan, survey), inputs.ignoreFindings, world.voice);
 

@@ -17,7 +17,7 @@ const MOST_AT_ONCE = 8;
  * change, several at once. After one that failed nothing more is sent, so that one thing is told and put back.
  */
 export async function sendSpecs(
-  { plan, survey }: Prepared,
+  { plan, survey }: Pick<Prepared, "plan" | "survey">,
   definitions: ReadonlyMap<string, JsonObject>,
   world: World,
   session: Session,

@@ -119,6 +119,7 @@ function canonicalScalar(
   // Nought says nothing, except where leaving it out would mean something else: no replicas, all at once, no delay.
   if ((value === 0 || value === false) && fallback === undefined) return undefined;
   const key = path.at(-1);
+  if (key === "Consistency" && path.at(-3) === "Mounts") return undefined; // No engine keeps it.
   if (key === "Target" && path.at(-3) === "Networks" && typeof value === "string")
     return networkIds.get(value) ?? value;
   return value;

@@ -229,18 +229,13 @@ test.each([
 });
 
 test("who was frozen while another one had its turn sends nothing when it wakes", async () => {
-  // Stands before docker in PATH; the third `stack deploy` is the one in earnest, and the action is frozen just before it.
-  const spy = workspace({ calls: "" });
-  const real = execFileSync("sh", ["-c", "command -v docker"], { encoding: "utf8" }).trim();
-  const freeze = `[ "$1 $2" = "stack deploy" ] && echo x >> ${spy}/calls && [ "$(wc -l < ${spy}/calls)" = 3 ] && kill -STOP $PPID`;
-  writeFileSync(join(spy, "docker"), `#!/bin/sh\n${freeze}\nexec ${real} "$@"\n`);
-  chmodSync(join(spy, "docker"), 0o755);
+  // The third `stack deploy` is the one in earnest.
+  const { environment, isFrozen } = freezing(3);
   const [before, after] = live() === digests.get("v1") ? ["v1", "v2"] : ["v2", "v1"];
   await deploy(before ?? "", { variables: "TURN=0" });
   let other: Promise<void> | undefined;
   const turn = async (action: ChildProcess): Promise<void> => {
-    const isFrozen = (): boolean => / T /.test(readFileSync(`/proc/${action.pid}/stat`, "utf8"));
-    await until("the action is frozen", isFrozen);
+    await until("the action is frozen", () => isFrozen(action));
     const frozenAt = Date.now();
     docker(["config", "rm", lock]);
     expect((await deploy(before ?? "", { variables: "TURN=2" })).outputs.status).toBe("deployed");
@@ -251,7 +246,7 @@ test("who was frozen while another one had its turn sends nothing when it wakes"
     after ?? "",
     { variables: "TURN=1" },
     {
-      environment: { PATH: `${spy}:${process.env.PATH ?? ""}` },
+      environment,
       during: (action) => void (other = turn(action)),
     },
   );
@@ -261,6 +256,42 @@ test("who was frozen while another one had its turn sends nothing when it wakes"
   expect(live()).toBe(digests.get(before ?? ""));
   expect(service(`${stack}_web`).Spec.TaskTemplate.ContainerSpec.Env).toEqual(["TURN=2"]);
 });
+
+test("who finds nothing to do, and was overtaken while it looked, is not green for what is gone", async () => {
+  const [before, after] = live() === digests.get("v1") ? ["v1", "v2"] : ["v2", "v1"];
+  const same = { variables: "TURN=same" };
+  await deploy(before ?? "", same);
+  // Frozen in the rehearsal behind its look at the swarm, the second `stack deploy`.
+  const { environment, isFrozen } = freezing(2);
+  let other: Promise<void> | undefined;
+  const overtake = async (action: ChildProcess): Promise<void> => {
+    await until("the action is frozen", () => isFrozen(action));
+    expect((await deploy(after ?? "", same)).outputs.status).toBe("deployed");
+    action.kill("SIGCONT");
+  };
+  const run = await deploy(before ?? "", same, {
+    environment,
+    during: (action) => void (other = overtake(action)),
+  });
+  await other;
+  // It came last, so what it sent is what lives.
+  expect(run.log).toContain("Somebody else has changed the stack meanwhile.");
+  expect(run.outputs.status).toBe("deployed");
+  expect(live()).toBe(digests.get(before ?? ""));
+  expect(locks()).toEqual([]);
+});
+
+/** A docker in PATH that stops the action just before it runs the nth `stack deploy`. */
+function freezing(nth: number) {
+  const spy = workspace({ calls: "" });
+  const real = execFileSync("sh", ["-c", "command -v docker"], { encoding: "utf8" }).trim();
+  const freeze = `[ "$1 $2" = "stack deploy" ] && echo x >> ${spy}/calls && [ "$(wc -l < ${spy}/calls)" = ${nth} ] && kill -STOP $PPID`;
+  writeFileSync(join(spy, "docker"), `#!/bin/sh\n${freeze}\nexec ${real} "$@"\n`);
+  chmodSync(join(spy, "docker"), 0o755);
+  const isFrozen = (action: ChildProcess): boolean =>
+    / T /.test(readFileSync(`/proc/${action.pid}/stat`, "utf8"));
+  return { environment: { PATH: `${spy}:${process.env.PATH ?? ""}` }, isFrozen };
+}
 
 test.each([1, 2, 3, 4, 5, 6, 7, 8])(
   "of two deployments at once, never are both green for one live version: round %i",

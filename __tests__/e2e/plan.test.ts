@@ -189,8 +189,11 @@ describe("without a manager", () => {
 
   test("the files are checked, with no secret given", async () => {
     const checked = await runAction({
-      cwd: buildable({ "stack.yml": "services:\n  web:\n    image: $IMAGE\n" }),
-      inputs: bare,
+      cwd: buildable({
+        "stack.yml":
+          'services:\n  web:\n    image: $IMAGE\n    environment: { A: "${TOKEN:?}" }\n    secrets: [token]\nsecrets:\n  token: { environment: TOKEN }\n',
+      }),
+      inputs: { ...bare, secrets: "TOKEN=" },
       bare: true,
       environment: FORK,
     });

@@ -158,10 +158,10 @@ const ROWS: readonly Row[] = [
   {
     id: "healthcheck-program",
     what: "a healthcheck that runs what its image does not have",
-    has: web('healthcheck: { test: ["CMD", "curl", "-f", "http://localhost"] }'),
-    severity: "error",
+    has: web('healthcheck: { test: ["CMD", "curl", "-f", "http://localhost"] }', "replicas: 0"),
+    severity: "warning",
     line: 2,
-    nearly: web('healthcheck: { test: ["CMD", "busybox", "true"], interval: 1s }'),
+    nearly: web('healthcheck: { test: ["CMD", "busybox", "true"], interval: 1s }', "replicas: 0"),
   },
   {
     id: "port-in-use",

@@ -671,13 +671,25 @@ describe("an interruption", () => {
   });
 });
 
+test("nothing to do, and a task that runs for a shorter time than it must crashes", async () => {
+  const young = { ...UP, updatedAt: "2026-08-01T11:59:58Z" };
+  const quiet: Frame = { services: [AFTER], tasks: [young] };
+  const played = script([quiet, quiet, { services: [AFTER], tasks: [CRASHED] }], {
+    before: [AFTER],
+    tasksBefore: [young],
+    files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
+  });
+  const { facts } = await told(played, { "env-file": "", build: "false", "stable-for": "10s" });
+  expect(facts.status).toBe("failed");
+});
+
 describe("the lock of the stack", () => {
   const NAME = lockName("shop");
   const LABELS = { "swarm-stack-deploy.lock": "shop", "swarm-stack-deploy.holder": "somebody" };
   const LOCKED: readonly JsonObject[] = [{ ID: "l1", Spec: { Name: NAME, Labels: LABELS } }];
 
   /** What is asked for about the swarm and the lock, as it comes; `looks` are the surveys, the last one again and again. */
-  function steps(played: Script, looks: readonly Survey[], locks: Partial<Locks> = {}) {
+  function steps(played: Script, looks: readonly Survey[], locks: Partial<Locks> = {}, lookMs = 0) {
     const heard: string[] = [];
     const left = [...looks];
     const note = async <T>(step: string, answer: Promise<T>): Promise<T> => (heard.push(step), await answer);
@@ -689,6 +701,7 @@ describe("the lock of the stack", () => {
         ...played.swarm,
         survey: async () => {
           const survey = left.length > 1 ? left.shift() : left[0];
+          await clock.sleep(lookMs);
           return await note("look", Promise.resolve(survey ?? emptySurvey()));
         },
       },
@@ -743,6 +756,26 @@ describe("the lock of the stack", () => {
     const { heard, run } = steps(STANDS, [same]);
     const facts = await run(BARE);
     expect(facts).toMatchObject({ status: "unchanged", problems: [] });
+    expect(heard).toEqual(["look"]);
+  });
+
+  test("is taken where the look is so old that somebody else could change the stack since, and did", async () => {
+    const same = emptySurvey({ services: [AFTER], tasks: [UP] });
+    const other = service({ spec: V1, version: 11 });
+    const now = emptySurvey({ services: [other] });
+    const changed: Frame = { services: [other], tasks: [] };
+    const frames: readonly Frame[] = [changed, changed, ...GOES_WELL]; // In the watch, and after it.
+    const { heard, run, transcript } = steps({ ...STANDS, frames }, [same, now], {}, 2000);
+    expect((await run(BARE)).status).toBe("deployed");
+    expect(heard.slice(0, 3)).toEqual(["look", "lock", "look"]);
+    expect(transcript).toContain("Somebody else has changed the stack meanwhile.");
+  });
+
+  test("nor where it is old, and all is as it was", async () => {
+    const same = emptySurvey({ services: [AFTER], tasks: [UP] });
+    const frames = [{ services: [AFTER], tasks: [UP] }];
+    const { heard, run } = steps({ ...STANDS, frames }, [same], {}, 2000);
+    expect((await run(BARE)).status).toBe("unchanged");
     expect(heard).toEqual(["look"]);
   });
 

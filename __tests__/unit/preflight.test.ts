@@ -719,7 +719,8 @@ test("each kind of finding has its rows above, and its severity is the one that 
   const found = [...seen].map(([id, set]) => [id, [...set].toSorted().join(" or ")]);
   const elsewhere: readonly [string, string][] = [
     ["missing-volume-driver", "error or warning"], // Of one that is missing in global mode the row of a missing label speaks too.
-    ["healthcheck-program", "error or warning"], // healthcheck.test.ts
+    ["port-in-use", "error or warning"], // Where a service of the stack gives it up: below.
+    ["healthcheck-program", "warning"], // healthcheck.test.ts
   ];
   expect(new Map([...(found as [string, string][]), ...elsewhere])).toEqual(
     new Map(severities as [string, string][]),
@@ -766,4 +767,47 @@ test("200 services with 1,000 tasks on 100 nodes take well under a second", () =
     [],
   );
   expect(performance.now() - started).toBeLessThan(700);
+});
+
+test("a port that another service of the stack gives up in the same deployment is a warning", () => {
+  const named = (name: string, ports: readonly ServiceSpec[]): ServiceSpec => ({
+    ...spec({ ports }),
+    Name: name,
+  });
+  const live = [service({ id: "w", name: "shop_web", spec: named("shop_web", INGRESS) })];
+  const takenPorts = taken({ service: "shop_web", stack: "shop" }).takenPorts ?? [];
+  const ofPort = (ofWeb: readonly ServiceSpec[]): string[] => {
+    const plan = planDeployment({
+      stack: "shop",
+      wanted: [named("shop_web", ofWeb), named("shop_admin", INGRESS)].map((each) => ({
+        spec: each,
+        auth: undefined,
+      })),
+      live,
+      networkIds: new Map(),
+      prune: true,
+      needs: { networks: [], configs: [], secrets: [] },
+    });
+    const found = preflight(stackOf(FILE), plan, emptySurvey({ nodes: [N1], services: live, takenPorts }));
+    return found
+      .filter(({ id }) => id === "port-in-use")
+      .map(({ severity, problem }) => `${severity}: ${problem.message}`);
+  };
+  const elsewhere = [{ ...INGRESS[0], PublishedPort: 81 }];
+  expect(ofPort(elsewhere)).toEqual([
+    expect.stringMatching(
+      /^warning: Service admin publishes port 80\/tcp, which the service web gives up in this very deployment/,
+    ),
+  ]);
+  expect(ofPort(INGRESS)).toEqual([]); // Docker refuses a file in which two have it.
+});
+
+test("a node that a new leader has not heard of yet is no reason to stop", () => {
+  const withOne = (state: string): Finding[] =>
+    findings({
+      wanted: { mode: replicas(2), placement: { MaxReplicas: 1 } },
+      nodes: [N1, node({ id: "n2", state })],
+    });
+  expect(withOne("unknown")).toEqual([]);
+  expect(withOne("down").map(({ id }) => id)).toEqual(["too-few-nodes"]);
 });

@@ -227,3 +227,9 @@ test("names of networks are mapped to the ids that specs hold; those that every 
     ]),
   );
 });
+
+test("how consistent a mount is to be is sent by docker, and kept by no engine", () => {
+  const mounted = (more: ServiceSpec): ServiceSpec =>
+    container({ Mounts: [{ Type: "bind", Source: "/a", Target: "/b", ...more }] });
+  expect(compared(mounted({ Consistency: "cached" }), mounted({}))).toEqual([]);
+});

@@ -36,9 +36,9 @@ export const FINDINGS = [
   },
   {
     id: "port-in-use",
-    severity: "error",
+    severity: "error or warning",
     cause:
-      "Another service publishes the port, and the engine gives an ingress port to one service only. It may belong to another stack, or to this one and be in the file no more: it goes after the rollout, not before.",
+      "Another service publishes the port, and the engine gives an ingress port to one service only. It may belong to another stack, or to this one and be in the file no more: it goes after the rollout, not before. A warning where another service of the stack gives it up in the same deployment, which goes well only in that order.",
     fix: "Publish another port, or remove that service first.",
   },
   {
@@ -113,9 +113,9 @@ export const FINDINGS = [
   },
   {
     id: "healthcheck-program",
-    severity: "error or warning",
+    severity: "warning",
     cause:
-      "A healthcheck runs a program that its image does not have, so no task would ever be healthy. Only an image that the runner has itself can be looked into: one that this step has built. A warning for a program that a shell starts, since the shell may have it built in.",
+      "A healthcheck runs a program that its image does not have: unless something puts it there when a container starts, no task will ever be healthy. Only an image that the runner has itself can be looked into, as one that this step has built.",
     fix: "Put the program into the image, or check with one that is there.",
   },
   {

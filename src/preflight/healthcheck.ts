@@ -4,43 +4,56 @@ import { isSubstituted } from "../stack/references.ts";
 import { type Mapping, get } from "../stack/tree.ts";
 import { type ServiceSpec } from "../swarm.ts";
 import { type RunnersImages } from "../world.ts";
-import { type Finding, error, warning } from "./finding.ts";
+import { type Finding, warning } from "./finding.ts";
 
 /** Something that a healthcheck runs. */
 interface Program {
   readonly name: string;
   /** Where in the container it may be: any of them will do. */
   readonly paths: readonly string[];
-  /** Whether nothing else can run under this name; a shell may know more by itself. */
-  readonly isCertain: boolean;
+}
+
+interface Check {
+  /** As the stack file calls it. */
+  readonly service: string;
+  readonly image: string;
+  readonly programs: readonly Program[];
 }
 
 /**
- * Healthchecks whose program their image does not have: no task would ever be healthy. Only an image that the runner has can be looked
- * into, as it has one that this step has built; of any other nothing is told.
+ * Healthchecks whose program their image does not have. Only an image that the runner has can be looked into, as it has one that this step
+ * has built; of any other nothing is told. A program may also be made, or installed, when a container starts: so it is no error.
  */
 export async function unrunnable(root: Mapping, plan: Plan, images: RunnersImages): Promise<Finding[]> {
-  const found = changed(plan).map(async ({ name, wanted = {} }): Promise<Finding[]> => {
-    const image = textAt(wanted, "TaskTemplate", "ContainerSpec", "Image");
-    if (testOf(wanted).length === 0) return [];
+  const withTest = changed(plan).flatMap(({ name, wanted }) =>
+    wanted === undefined || testOf(wanted).length === 0 ? [] : [{ name, wanted, image: imageOf(wanted) }],
+  );
+  const found = [...new Set(withTest.map(({ image }) => image))].map(async (image) => {
     const config = await images.configOf(image);
-    const programs = config === undefined ? [] : programsOf(wanted, config);
-    const present = await images.having(
-      image,
-      programs.flatMap(({ paths }) => paths),
-    );
-    const lost = programs.find(
-      ({ paths }) => present !== undefined && !paths.some((path) => present.has(path)),
-    );
-    if (lost === undefined) return [];
-    const test = get(root, "services", name, "healthcheck", "test");
-    const place = (test ?? get(root, "services", name) ?? root).place;
-    const program = test !== undefined && isSubstituted(test) ? "a program" : lost.name;
-    const message = `The healthcheck of service ${name} runs ${program}, which its image does not have: no task would ever be healthy.`;
-    const fix = "Put it into the image, or check with something that is there.";
-    return [(lost.isCertain ? error : warning)("healthcheck-program", message, place, fix)];
+    if (config === undefined) return [];
+    const checks = withTest
+      .filter((each) => each.image === image)
+      .map(({ name, wanted }): Check => ({ service: name, image, programs: programsOf(wanted, config) }));
+    const paths = new Set(checks.flatMap(({ programs }) => programs.flatMap((program) => program.paths)));
+    const present = await images.having(image, [...paths]);
+    return present === undefined ? [] : checks.flatMap((check) => missing(check, present, root));
   });
   return (await Promise.all(found)).flat();
+}
+
+function missing({ service, programs }: Check, present: ReadonlySet<string>, root: Mapping): Finding[] {
+  const lost = programs.find(({ paths }) => !paths.some((path) => present.has(path)));
+  if (lost === undefined) return [];
+  const test = get(root, "services", service, "healthcheck", "test");
+  const place = (test ?? get(root, "services", service) ?? root).place;
+  const program = test !== undefined && isSubstituted(test) ? "a program" : lost.name;
+  const message = `The healthcheck of service ${service} runs ${program}, which its image does not have: unless something puts it there, no task will ever be healthy.`;
+  const fix = "Put it into the image, or check with something that is there.";
+  return [warning("healthcheck-program", message, place, fix)];
+}
+
+function imageOf(spec: ServiceSpec): string {
+  return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 
 function testOf(spec: ServiceSpec): string[] {
@@ -55,16 +68,11 @@ function texts(value: Json | undefined, ...path: readonly string[]): string[] {
 function programsOf(spec: ServiceSpec, config: Json): Program[] {
   const [kind, first = ""] = testOf(spec);
   const [shell = "/bin/sh"] = texts(config, "Shell");
-  const word = kind === "CMD-SHELL" ? firstWord(first) : undefined;
-  const named: readonly (readonly [string, boolean])[] =
-    kind === "CMD" && first !== ""
-      ? [[first, true]]
-      : kind === "CMD-SHELL"
-        ? [[shell, true], ...(word === undefined ? [] : [[word, false] as const])]
-        : [];
-  return named
-    .map(([name, isCertain]) => ({ name, isCertain, paths: pathsOf(name, spec, config) }))
-    .filter(({ paths }) => !paths.some((path) => isCovered(path, spec)));
+  const names = kind === "CMD" ? [first] : kind === "CMD-SHELL" ? [shell, firstWord(first)] : [];
+  return names
+    .filter((name): name is string => name !== undefined && name !== "")
+    .map((name) => ({ name, paths: pathsOf(name, spec, config) }))
+    .filter(({ paths }) => !paths.some((path) => mayBeBrought(path, spec)));
 }
 
 /** Where neither the service nor the image says (moby: pkg/system, DefaultPathEnvUnix). */
@@ -72,26 +80,33 @@ const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 function pathsOf(name: string, spec: ServiceSpec, config: Json): string[] {
   const container = objectAt(spec, "TaskTemplate", "ContainerSpec");
-  if (name.startsWith("/")) return [name];
-  if (name.includes("/"))
-    return [`${textAt(container, "Dir") || textAt(config, "WorkingDir") || ""}/${name}`];
+  const home = textAt(container, "Dir") || textAt(config, "WorkingDir");
+  if (name.includes("/")) return [absolute(name, home)];
   const variables = [...texts(config, "Env"), ...texts(container, "Env")];
   const path = variables.findLast((variable) => variable.startsWith("PATH="))?.slice("PATH=".length);
-  return (path ?? DEFAULT_PATH)
-    .split(":")
-    .filter((folder) => folder.startsWith("/"))
-    .map((folder) => `${folder}/${name}`);
+  return (path ?? DEFAULT_PATH).split(":").map((folder) => absolute(`${folder}/${name}`, home));
+}
+
+/** From the root on, without `.`, `..` and double slashes. */
+function absolute(path: string, folder: string): string {
+  const parts: string[] = [];
+  for (const part of (path.startsWith("/") ? path : `${folder}/${path}`).split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return `/${parts.join("/")}`;
 }
 
 /** Whether something from outside of the image may be there. */
-function isCovered(path: string, spec: ServiceSpec): boolean {
+function mayBeBrought(path: string, spec: ServiceSpec): boolean {
   const container = objectAt(spec, "TaskTemplate", "ContainerSpec");
   const targets = [
-    ...listAt(container, "Mounts").map((mount) => textAt(mount, "Target")),
-    ...listAt(container, "Configs").map((config) => textAt(config, "File", "Name")),
-    ...listAt(container, "Secrets").map((secret) => textAt(secret, "File", "Name")),
+    ...listAt(container, "Mounts").map((mount) => absolute(textAt(mount, "Target"), "/")),
+    ...listAt(container, "Configs").map((config) => absolute(textAt(config, "File", "Name"), "/")),
+    ...listAt(container, "Secrets").map((secret) => absolute(textAt(secret, "File", "Name"), "/run/secrets")),
+    ...(container.Init === true ? ["/sbin/docker-init"] : []),
   ];
-  return targets.some((target) => target !== "" && `${path}/`.startsWith(`${target.replace(/\/+$/, "")}/`));
+  return targets.some((target) => `${path}/`.startsWith(`${target === "/" ? "" : target}/`));
 }
 
 /** Words that a shell knows by itself, at the beginning of a command. */

@@ -70,8 +70,8 @@ export function lacking(
   return { findings, names };
 }
 
-/** Networks that each node has on its own. */
-const EVERYWHERE = /^(default|bridge|host|none|container:.*)$/;
+/** Networks that each node has on its own, and that a service may use. */
+const EVERYWHERE = /^(bridge|host)$/;
 
 const CREATE: Readonly<Record<keyof Needs, (name: string) => string>> = {
   networks: (name) =>

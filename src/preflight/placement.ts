@@ -16,7 +16,8 @@ export function eligibility(spec: ServiceSpec, nodes: readonly Node[]): Eligibil
   const platforms = listAt(spec, "TaskTemplate", "Placement", "Platforms");
   const barOf = (node: Node): Bar | undefined => {
     if (!constraints.every((constraint) => satisfies(node, constraint))) return "constraints";
-    if (node.state !== "ready") return "down";
+    // For some seconds after another leader is there, until it hears of them, nodes are `unknown`.
+    if (node.state !== "ready" && node.state !== "unknown") return "down";
     if (node.availability !== "active") return node.availability === "pause" ? "paused" : "drained";
     if (!drivers.every((driver) => hasDriver(node, driver))) return "driver";
     if (platforms.length > 0 && !platforms.some((platform) => runs(node, platform))) return "platform";

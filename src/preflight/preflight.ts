@@ -41,7 +41,13 @@ export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, sur
     };
     return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
   });
-  return [...services, ...portsInUse(root, plan, survey), ...shortLived(plan), ...quorum(survey)];
+  return [
+    ...services,
+    ...portsInUse(root, plan, survey),
+    ...portsHandedOver(root, plan, survey),
+    ...shortLived(plan),
+    ...quorum(survey),
+  ];
 }
 
 const NO_FILE: Mapping = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
@@ -87,7 +93,7 @@ function portsInUse(root: Mapping, plan: Plan, { takenPorts }: Survey): Finding[
       if (port === 0 || other === undefined) return [];
       const own = other.stack === plan.stack;
       const whose = own
-        ? "which the file has no more"
+        ? "of this stack, which goes only after the rollout"
         : other.stack === ""
           ? "of no stack"
           : `of the stack ${other.stack}`;
@@ -98,6 +104,31 @@ function portsInUse(root: Mapping, plan: Plan, { takenPorts }: Survey): Finding[
       const service = get(root, "services", name);
       const place = (get(service, "ports") ?? service ?? root).place;
       return [error("port-in-use", message, place, fix)];
+    }),
+  );
+}
+
+/** One service takes what another one of the stack is about to give up: Swarm takes that only in this order, and docker has none. */
+function portsHandedOver(root: Mapping, plan: Plan, { takenPorts }: Survey): Finding[] {
+  const present = new Map(plan.services.map(({ wanted, name }) => [wanted?.Name, { name, wanted }]));
+  return changed(plan).flatMap(({ name, wanted }) =>
+    portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
+      const holder = takenPorts.find(
+        (each) =>
+          each.port === port &&
+          each.protocol === protocol &&
+          !(each.onHost && onHost) &&
+          each.service !== wanted?.Name &&
+          present.has(each.service),
+      );
+      if (port === 0 || holder === undefined) return [];
+      const other = present.get(holder.service);
+      if (portsOf(other?.wanted).some((each) => each.port === port && each.protocol === protocol)) return [];
+      const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other?.name} gives up in this very deployment: where the manager hears of ${name} first, it refuses, and all is put back.`;
+      const fix = `Deploy in two steps: first ${other?.name} without the port, then ${name} with it.`;
+      const service = get(root, "services", name);
+      const place = (get(service, "ports") ?? service ?? root).place;
+      return [warning("port-in-use", message, place, fix)];
     }),
   );
 }
