@@ -23949,7 +23949,7 @@ function sendingFailed(failed, lost) {
     const own = failed.filter(({ stderr }) => !stderr.includes(HELD_BACK));
     const [first] = own;
     const reason = lost ?? [...new Set(own.map(dockersReason))].join("; ");
-    const hint = /out of sequence|already exists|name conflicts/.test(reason)
+    const hint = /out of sequence|already exists|name conflicts|(network|service|config|secret) \S+ not found/.test(reason)
         ? WHEN_THEY_ARE_DONE
         : "Docker's own words are in the log above.";
     return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .DeployError */ .sH(`docker stack deploy failed (exit code ${first?.code ?? 1}): ${reason}.`, hint);

@@ -131,9 +131,10 @@ function sendingFailed(failed: readonly DockerAnswer[], lost: string | undefined
   const own = failed.filter(({ stderr }) => !stderr.includes(HELD_BACK));
   const [first] = own;
   const reason = lost ?? [...new Set(own.map(dockersReason))].join("; ");
-  const hint = /out of sequence|already exists|name conflicts/.test(reason)
-    ? WHEN_THEY_ARE_DONE
-    : "Docker's own words are in the log above.";
+  const hint =
+    /out of sequence|already exists|name conflicts|(network|service|config|secret) \S+ not found/.test(reason)
+      ? WHEN_THEY_ARE_DONE
+      : "Docker's own words are in the log above.";
   return new DeployError(`docker stack deploy failed (exit code ${first?.code ?? 1}): ${reason}.`, hint);
 }
 
