@@ -25145,7 +25145,7 @@ async function deploy(inputs, world, facts) {
         session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .WRITES_NOTHING */ .Vf);
         const isAlone = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isCalm */ .uv)(seen.survey, inputs.stack.name);
         const first = isAlone ? await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, seen, deployment, session) : undefined;
-        if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .isEmpty */ .Im)(first.plan)) {
+        if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .isEmpty */ .Im)(first.plan) && (0,_release_history_js__WEBPACK_IMPORTED_MODULE_9__/* .isRecorded */ .TN)(first.plan, first.survey, world)) {
             const runs = await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .confirm */ .l)(first, deployment, session);
             if (runs !== undefined)
                 return;
@@ -25161,7 +25161,7 @@ async function deploy(inputs, world, facts) {
             return;
         if (prepared.survey !== found.survey)
             facts.status = "deployed"; // What an earlier run had left came to rest only now.
-        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_9__/* .keepRelease */ .L)(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
+        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_9__/* .keepRelease */ .LF)(releaseFrom(prepared, deployment), prepared, deployment, session);
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -31715,7 +31715,7 @@ function tellPlan({ plan, survey }, objects, rollout) {
 /** What was done to the stack behind our back; nothing where no record tells what we had left. */
 function driftOf(survey, { inputs, world }, secrets) {
     const { name } = inputs.stack;
-    const [newest] = (0,release_history/* readHistory */.c)((0,record/* recordsOf */.M$)(survey.rawConfigs, name).slice(0, 1), world).releases;
+    const [newest] = (0,release_history/* readHistory */.Lu)((0,record/* recordsOf */.M$)(survey.rawConfigs, name).slice(0, 1), world).releases;
     return newest === undefined ? [] : (0,drift/* driftSince */.S)(newest, name, survey, secrets);
 }
 /** Another plan than the one that somebody has approved. */
@@ -31853,17 +31853,22 @@ function driftSince(release, stack, survey, secrets) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   L: () => (/* binding */ keepRelease),
-/* harmony export */   c: () => (/* binding */ readHistory)
+/* harmony export */   LF: () => (/* binding */ keepRelease),
+/* harmony export */   Lu: () => (/* binding */ readHistory),
+/* harmony export */   TN: () => (/* binding */ isRecorded)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2707);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8883);
-/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6776);
-/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6672);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3079);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1330);
+/* harmony import */ var _drift_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5494);
+/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6776);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6672);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3079);
+
+
 
 
 
@@ -31890,7 +31895,7 @@ function readHistory(records, { compression }) {
     return { releases, unreadable };
 }
 function read(record, compression) {
-    const bytes = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .joined */ .oR)(record);
+    const bytes = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .joined */ .oR)(record);
     if (bytes === undefined)
         return "a part of it is missing";
     let text;
@@ -31900,18 +31905,18 @@ function read(record, compression) {
     catch (error) {
         return `it is damaged (${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)})`;
     }
-    const release = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .decoded */ .DH)(text);
+    const release = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .decoded */ .DH)(text);
     if (typeof release === "string" || release.number === record.number)
         return release;
     return `it says that it is release #${release.number}`;
 }
 /**
  * After a good verdict: records what runs as a release, then tidies what no kept release, no service and no service's previous spec
- * needs. The stack runs by then, so whatever goes wrong here is told and changes nothing else. Where nothing was changed, nothing is
- * written.
+ * needs. The stack runs by then, so whatever goes wrong here is told and changes nothing else. Where nothing was changed, and the newest
+ * release is what runs, nothing is written.
  */
-async function keepRelease(made, plan, rollout, session) {
-    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isEmpty */ .Im)(plan))
+async function keepRelease(made, { plan, survey }, rollout, session) {
+    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isEmpty */ .Im)(plan) && isRecorded(plan, survey, rollout.world))
         return;
     const { voice } = rollout.world;
     voice.group("Record the release");
@@ -31927,14 +31932,23 @@ async function keepRelease(made, plan, rollout, session) {
     }
     voice.endGroup();
 }
+/** Whether the newest release is what runs of a plan. It is not where the step that sent it was killed before it could record it. */
+function isRecorded(plan, survey, world) {
+    const [newest] = readHistory((0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack).slice(0, 1), world).releases;
+    if (newest === undefined)
+        return false;
+    const ours = new Set((0,_observe_js__WEBPACK_IMPORTED_MODULE_1__/* .watched */ .V)(plan.services).map(({ name }) => name));
+    // A service that this action has left there, since it is not to prune, is in no later release.
+    return (0,_drift_js__WEBPACK_IMPORTED_MODULE_5__/* .driftSince */ .S)(newest, plan.stack, survey, []).every(({ service, change }) => change === "added" && !ours.has(service));
+}
 async function recordRelease(made, plan, rollout, session) {
     const { swarm } = session;
-    const [survey, services] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)([swarm.survey(plan.stack), swarm.everyService()]);
-    const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
+    const [survey, services] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)([swarm.survey(plan.stack), swarm.everyService()]);
+    const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
     const release = describe(made, records, survey, plan, rollout);
     await write(release, plan.stack, rollout, session);
-    rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .nameOf */ .Vb)(release);
-    rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .titleOf */ .Gg)(release)}.`);
+    rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_7__/* .nameOf */ .Vb)(release);
+    rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_7__/* .titleOf */ .Gg)(release)}.`);
     return { release, survey, services, records };
 }
 function describe({ facts, origin, ...made }, records, survey, plan, { world }) {
@@ -31942,16 +31956,16 @@ function describe({ facts, origin, ...made }, records, survey, plan, { world }) 
     const { runUrl, actor, actionRef } = world.run;
     const at = new Date(world.clock.now()).toISOString();
     const services = new Set((0,_observe_js__WEBPACK_IMPORTED_MODULE_1__/* .watched */ .V)(plan.services).map(({ serviceName }) => serviceName));
-    return (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .releaseOf */ .l7)({ ...facts, number, origin: origin ?? number, run: runUrl, actor, at, by: actionRef }, { ...made, stack: plan.stack, services }, survey);
+    return (0,_release_js__WEBPACK_IMPORTED_MODULE_7__/* .releaseOf */ .l7)({ ...facts, number, origin: origin ?? number, run: runUrl, actor, at, by: actionRef }, { ...made, stack: plan.stack, services }, survey);
 }
 /** All parts, or none: half a record would be in the way of tidying. */
 async function write(release, stack, { world }, { swarm }) {
     const { voice } = world;
-    const objects = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordObjects */ .a0)(stack, release, world.compression.compress((0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .encoded */ .dS)(release)));
+    const objects = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .recordObjects */ .a0)(stack, release, world.compression.compress((0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .encoded */ .dS)(release)));
     if (objects.length > 1)
         voice.say(`The record is larger than one docker config should be: it has ${objects.length} parts.`);
     try {
-        await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(objects.map(async (object) => await swarm.createRecord(object)));
+        await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)(objects.map(async (object) => await swarm.createRecord(object)));
     }
     catch (error) {
         await withdraw(objects, stack, swarm).catch((second) => voice.say(`Parts of the record stay on the swarm: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(second)}`));
@@ -31962,9 +31976,9 @@ async function withdraw(objects, stack, swarm) {
     if (objects.length === 1)
         return;
     const { rawConfigs } = await swarm.survey(stack);
-    const own = (0,_record_js__WEBPACK_IMPORTED_MODULE_4__/* .recordsOf */ .M$)(rawConfigs, stack).flatMap(({ parts }) => parts);
+    const own = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .recordsOf */ .M$)(rawConfigs, stack).flatMap(({ parts }) => parts);
     const left = own.filter((part) => objects.some(({ name, bytes }) => name === part.name && Buffer.from(bytes).equals(part.bytes)));
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
 }
 /** Old records first; then what only they needed. What can't be removed stays for the next time. */
 async function tidy({ release, survey, services, records }, { inputs, world }, { swarm }) {
@@ -31982,14 +31996,14 @@ async function tidy({ release, survey, services, records }, { inputs, world }, {
         }
     };
     const parts = old.flatMap((each) => each.parts.map((part) => ({ ...part, number: each.number })));
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(parts.map(async ({ id, name, number }) => await remove(`${name}, the record of release #${number}`, "config", id)));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)(parts.map(async ({ id, name, number }) => await remove(`${name}, the record of release #${number}`, "config", id)));
     if (kept.unreadable.length > 0) {
         kept.unreadable.forEach(({ message }) => world.voice.say(message));
         world.voice.say("So nobody knows what it needs, and configs and secrets of old releases stay.");
         return;
     }
-    const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_5__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
+    const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_7__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
 }
 
 
@@ -32997,7 +33011,7 @@ async function rollback(inputs, world, facts) {
         session.guard(lock);
         const foundAt = world.clock.now();
         const found = await session.swarm.survey(inputs.stack.name);
-        const history = (0,release_history/* readHistory */.c)((0,record/* recordsOf */.M$)(found.rawConfigs, inputs.stack.name), world);
+        const history = (0,release_history/* readHistory */.Lu)((0,record/* recordsOf */.M$)(found.rawConfigs, inputs.stack.name), world);
         const release = choose(history, found, rollout, session);
         tellRelease(release, rollout);
         refuseIncomplete(release, found);
@@ -33011,7 +33025,7 @@ async function rollback(inputs, world, facts) {
             return;
         if (survey !== found)
             facts.status = "rolled-back"; // What an earlier run had left has gone back by itself.
-        await (0,release_history/* keepRelease */.L)(againOf(release), plan, rollout, session);
+        await (0,release_history/* keepRelease */.LF)(againOf(release), prepared, rollout, session);
     }
     catch (e_1) {
         env_1.error = e_1;

@@ -7,7 +7,7 @@ import { liveCommit, refuseOlder } from "./commit-order.ts";
 import { type StackLock, WRITES_NOTHING, holderIn, lockOf } from "./lock.ts";
 import { isEmpty } from "./plan.ts";
 import { type Found, type PreparedDeployment, atRest, decide, isCalm, isSameGround } from "./prepare.ts";
-import { type NewRelease, keepRelease } from "./release/history.ts";
+import { type NewRelease, isRecorded, keepRelease } from "./release/history.ts";
 import { type Facts } from "./report.ts";
 import { type Kind } from "./stack/configs.ts";
 import { addressedNetworks } from "./stack/render.ts";
@@ -30,7 +30,7 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   session.guard(WRITES_NOTHING);
   const isAlone = isCalm(seen.survey, inputs.stack.name);
   const first = isAlone ? await decide(digest, seen, deployment, session) : undefined;
-  if (first !== undefined && isEmpty(first.plan)) {
+  if (first !== undefined && isEmpty(first.plan) && isRecorded(first.plan, first.survey, world)) {
     const runs = await confirm(first, deployment, session);
     if (runs !== undefined) return;
   }
@@ -44,7 +44,7 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   const send: Send = async (onSent) => await sendByDocker(prepared, deployment, session, onSent);
   if (!(await carryOut(prepared, send, deployment, session))) return;
   if (prepared.survey !== found.survey) facts.status = "deployed"; // What an earlier run had left came to rest only now.
-  await keepRelease(releaseFrom(prepared, deployment), prepared.plan, deployment, session);
+  await keepRelease(releaseFrom(prepared, deployment), prepared, deployment, session);
 }
 
 /**

@@ -50,7 +50,7 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
     await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
   if (!(await carryOut(prepared, send, rollout, session))) return;
   if (survey !== found) facts.status = "rolled-back"; // What an earlier run had left has gone back by itself.
-  await keepRelease(againOf(release), plan, rollout, session);
+  await keepRelease(againOf(release), prepared, rollout, session);
 }
 
 function choose(history: History, survey: Survey, { inputs, world }: Rollout, session: Session): Release {

@@ -205,6 +205,13 @@ test("what a killed step could not let go, its post step does", async () => {
   expect(post.log).toContain(`Released the lock of the stack ${stack} that the interrupted step had left.`);
   expect(post.leftovers).toEqual([]);
   expect(locks()).toEqual([]);
+  // What it had sent runs, and is in no release yet.
+  const again = await deploy(version);
+  expect(again.outputs.status).toMatch(/^(deployed|unchanged)$/);
+  expect(again.log).toContain("Recorded on the swarm as release");
+  const same = await deploy(version);
+  expect(same.outputs.status).toBe("unchanged");
+  expect(same.log).not.toContain("Recorded");
   someoneHolds("10m");
   const late = await deploy(version, inputs, { environment });
   expect(late.log).not.toContain("Released");

@@ -1,7 +1,19 @@
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { buildable, cleanUp, docker, pushImage, runAction, service, serviceNames, stackName } from "./rig.ts";
+import {
+  buildable,
+  cleanUp,
+  docker,
+  pushImage,
+  runAction,
+  sandbox,
+  service,
+  serviceNames,
+  stackName,
+  until,
+} from "./rig.ts";
 
 /** What docker would send and what the engine stored must be known to be the same, or every deployment would touch every service. */
 
@@ -13,14 +25,24 @@ const cwd = buildable({ "stack.yml": file, ".env": "A=1\n", "inline.txt": "inlin
 beforeAll(() => void pushImage(stack, "v1"));
 afterAll(cleanUp);
 
-/** What the managers wrote for this stack while `work` went on, in docker's words. */
+/** What the managers wrote for this stack while `work` went on, in docker's words. They are listened to: an engine remembers few. */
 async function written(work: () => Promise<void>): Promise<string[]> {
-  const since = new Date().toISOString();
-  await work();
   const format = '{{.Type}} {{.Action}} {{index .Actor.Attributes "name"}}';
-  const span = ["--since", since, "--until", new Date().toISOString()];
-  const events = docker(["events", ...span, "--filter", "scope=swarm", "--format", format]);
-  return events.split("\n").filter((line) => line.includes(stack));
+  const since = new Date().toISOString();
+  const argv = ["events", "--since", since, "--filter", "scope=swarm", "--format", format];
+  const events = spawn("docker", argv, { env: { ...process.env, DOCKER_HOST: sandbox.managerDockerHost } });
+  let heard = "";
+  events.stdout.on("data", (chunk: Buffer) => (heard += chunk.toString()));
+  const mark = `${stack}-end`;
+  try {
+    await work();
+    docker(["config", "create", mark, join(cwd, ".env")]); // Whatever came before it has been told by then.
+    await until("the last event is heard", () => heard.includes(mark));
+  } finally {
+    events.kill();
+    docker(["config", "rm", mark]);
+  }
+  return heard.split("\n").filter((line) => line.includes(stack) && !line.includes(mark));
 }
 
 test("a stack that uses everything is deployed", async () => {

@@ -9,6 +9,7 @@ import { type JsonObject } from "../../src/json.ts";
 import { lockName } from "../../src/lock.ts";
 import { type Locks, type NewObject, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";
 import { type Frame, emptySurvey, service, serviceSpec, task } from "../doubles/swarm.ts";
+import { recorded, release } from "../doubles/release.ts";
 import { fakeClock } from "../doubles/clock.ts";
 import { lockBoard } from "../doubles/locks.ts";
 import { type Script, scriptedWorld } from "../doubles/world.ts";
@@ -68,9 +69,12 @@ function script(
     readonly before?: readonly ReturnType<typeof service>[];
     /** The tasks that the survey finds. */
     readonly tasksBefore?: readonly Task[];
+    /** What the newest release on the swarm has. */
+    readonly released?: readonly ServiceSpec[];
   } = {},
 ): Script {
-  const { before = [BEFORE], tasksBefore: tasks = [], swarm, docker, ...rest } = changes;
+  const { before = [BEFORE], tasksBefore: tasks = [], released, swarm, docker, ...rest } = changes;
+  const rawConfigs = released === undefined ? [] : recorded(release({ services: released }));
   return {
     files: FILES,
     specs: [V2],
@@ -78,7 +82,7 @@ function script(
     ...rest,
     docker: { ...DOCKER, ...docker },
     swarm: {
-      survey: async () => await Promise.resolve(emptySurvey({ services: before, tasks })),
+      survey: async () => await Promise.resolve(emptySurvey({ services: before, tasks, rawConfigs })),
       askRegistry: async () => await Promise.resolve({ kind: "found", digest: DIGEST, body: {} }),
       ...swarm,
     },
@@ -172,6 +176,7 @@ describe("stories", () => {
     const played = script([], {
       before: [AFTER],
       tasksBefore: [UP],
+      released: [V2],
       files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
     });
     expect(await story("unchanged", played, { "env-file": "", build: "false" })).toBe(golden("unchanged"));
@@ -197,6 +202,7 @@ describe("stories", () => {
       script([quiet, quiet, quiet, { services: [AFTER], tasks: [...ended, CRASHED] }], {
         before: [AFTER],
         tasksBefore,
+        released: [V2],
         files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
       }),
       { "env-file": "", build: "false" },
@@ -677,6 +683,7 @@ test("nothing to do, and a task that runs for a shorter time than it must crashe
   const played = script([quiet, quiet, { services: [AFTER], tasks: [CRASHED] }], {
     before: [AFTER],
     tasksBefore: [young],
+    released: [V2],
     files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" },
   });
   const { facts } = await told(played, { "env-file": "", build: "false", "stable-for": "10s" });
@@ -730,6 +737,7 @@ describe("the lock of the stack", () => {
   /** Without a file whose config would have to be made. */
   const BARE = { "env-file": "", build: "false" };
   const STANDS = script([], { files: { ...FILES, "stack.yml": "services:\n  web:\n    image: $IMAGE\n" } });
+  const RECORDED = recorded(release({ services: [V2] }));
   const LOCAL: readonly JsonObject[] = [{ Id: "n1", Name: "local", Scope: "local" }];
   const asItWas = emptySurvey({ services: [BEFORE] });
 
@@ -752,7 +760,7 @@ describe("the lock of the stack", () => {
   );
 
   test("is not taken where nothing is to be changed", async () => {
-    const same = emptySurvey({ services: [AFTER], tasks: [UP] });
+    const same = emptySurvey({ services: [AFTER], tasks: [UP], rawConfigs: RECORDED });
     const { heard, run } = steps(STANDS, [same]);
     const facts = await run(BARE);
     expect(facts).toMatchObject({ status: "unchanged", problems: [] });
@@ -760,7 +768,7 @@ describe("the lock of the stack", () => {
   });
 
   test("is taken where the look is so old that somebody else could change the stack since, and did", async () => {
-    const same = emptySurvey({ services: [AFTER], tasks: [UP] });
+    const same = emptySurvey({ services: [AFTER], tasks: [UP], rawConfigs: RECORDED });
     const other = service({ spec: V1, version: 11 });
     const now = emptySurvey({ services: [other] });
     const changed: Frame = { services: [other], tasks: [] };
@@ -772,11 +780,25 @@ describe("the lock of the stack", () => {
   });
 
   test("nor where it is old, and all is as it was", async () => {
-    const same = emptySurvey({ services: [AFTER], tasks: [UP] });
+    const same = emptySurvey({ services: [AFTER], tasks: [UP], rawConfigs: RECORDED });
     const frames = [{ services: [AFTER], tasks: [UP] }];
     const { heard, run } = steps({ ...STANDS, frames }, [same], {}, 2000);
     expect((await run(BARE)).status).toBe("unchanged");
     expect(heard).toEqual(["look"]);
+  });
+
+  test("is taken where nothing is to be changed, and no release is what runs: one is recorded", async () => {
+    const frames = [{ services: [AFTER], tasks: [UP] }];
+    const killed = emptySurvey({
+      services: [AFTER],
+      tasks: [UP],
+      rawConfigs: recorded(release({ services: [V1] })),
+    });
+    const { heard, run, transcript } = steps({ ...STANDS, frames }, [killed]);
+    const facts = await run(BARE);
+    expect([facts.status, facts.recorded]).toEqual(["unchanged", "#2"]);
+    expect(heard.slice(0, 3)).toEqual(["look", "lock", "look"]);
+    expect(transcript.join("\n")).not.toContain("in earnest");
   });
 
   test("is not taken where the plan is refused", async () => {
@@ -793,8 +815,11 @@ describe("the lock of the stack", () => {
   });
 
   test("is waited for where somebody else is at work, also if nothing seems to be to do", async () => {
-    const same = emptySurvey({ services: [AFTER], tasks: [UP] });
-    const { heard, run, transcript } = steps(STANDS, [{ ...same, rawConfigs: LOCKED }, same]);
+    const same = emptySurvey({ services: [AFTER], tasks: [UP], rawConfigs: RECORDED });
+    const { heard, run, transcript } = steps(STANDS, [
+      { ...same, rawConfigs: [...RECORDED, ...LOCKED] },
+      same,
+    ]);
     expect(await run(BARE)).toMatchObject({ status: "unchanged", problems: [] });
     expect(heard).toEqual(["look", "lock", "look", "release"]);
     expect(rehearsals(transcript)).toBe(1);

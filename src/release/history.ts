@@ -3,6 +3,8 @@ import { type JsonObject } from "../json.ts";
 import { watched } from "../observe.ts";
 import { type Plan, isEmpty } from "../plan.ts";
 import { type Rollout } from "../begin.ts";
+import { type Prepared } from "../prepare.ts";
+import { driftSince } from "./drift.ts";
 import { type StoredRecord, decoded, encoded, joined, recordObjects, recordsOf } from "./record.ts";
 import {
   type Belongings,
@@ -63,16 +65,16 @@ export interface NewRelease extends Omit<Belongings, "stack" | "services"> {
 
 /**
  * After a good verdict: records what runs as a release, then tidies what no kept release, no service and no service's previous spec
- * needs. The stack runs by then, so whatever goes wrong here is told and changes nothing else. Where nothing was changed, nothing is
- * written.
+ * needs. The stack runs by then, so whatever goes wrong here is told and changes nothing else. Where nothing was changed, and the newest
+ * release is what runs, nothing is written.
  */
 export async function keepRelease(
   made: NewRelease,
-  plan: Plan,
+  { plan, survey }: Pick<Prepared, "plan" | "survey">,
   rollout: Rollout,
   session: Session,
 ): Promise<void> {
-  if (isEmpty(plan)) return;
+  if (isEmpty(plan) && isRecorded(plan, survey, rollout.world)) return;
   const { voice } = rollout.world;
   voice.group("Record the release");
   try {
@@ -85,6 +87,17 @@ export async function keepRelease(
     });
   }
   voice.endGroup();
+}
+
+/** Whether the newest release is what runs of a plan. It is not where the step that sent it was killed before it could record it. */
+export function isRecorded(plan: Plan, survey: Survey, world: World): boolean {
+  const [newest] = readHistory(recordsOf(survey.rawConfigs, plan.stack).slice(0, 1), world).releases;
+  if (newest === undefined) return false;
+  const ours = new Set(watched(plan.services).map(({ name }) => name));
+  // A service that this action has left there, since it is not to prune, is in no later release.
+  return driftSince(newest, plan.stack, survey, []).every(
+    ({ service, change }) => change === "added" && !ours.has(service),
+  );
 }
 
 interface Recorded {

@@ -56,7 +56,12 @@ async function kept(
   const inputs = parseInputs((name) => given[name] ?? "", world.run);
   const facts = noFacts();
   const session = await world.connect(undefined);
-  await keepRelease(told, plan, { inputs, world, facts }, session);
+  await keepRelease(
+    told,
+    { plan, survey: emptySurvey({ services: [service()], ...survey }) },
+    { inputs, world, facts },
+    session,
+  );
   const transcript = world.transcript.filter((line) => !line.startsWith("  > connect"));
   return { transcript, records, recordedAs: facts.recorded };
 }
@@ -91,7 +96,11 @@ describe("a good verdict", () => {
   });
 
   test("where nothing was changed, nothing is asked and nothing is written", async () => {
-    const { transcript } = await kept({}, {}, planOf({ ...WEB, change: "unchanged" }));
+    const { transcript } = await kept(
+      { rawConfigs: recorded(release({ services: [service().spec] })) },
+      {},
+      planOf({ ...WEB, change: "unchanged" }),
+    );
     expect(transcript).toEqual([]);
   });
 
