@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { cleanUp, docker, pushImage, runAction, sandbox, workspace } from "../__tests__/e2e/rig.ts";
+import { median } from "./measure/median.ts";
 
 // How long a deployment takes where the manager is far away, beside the ways of doing it without this action, in the same run.
 //   script/bench latency
@@ -144,10 +145,6 @@ async function measure(way: Way, stack: string): Promise<Record<Case, number>> {
     remove(stack);
   }
   return times as Record<Case, number>;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 /** Of each way, each case's median. */

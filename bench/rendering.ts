@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { parseStackFile } from "../src/stack/stack-file.ts";
 import { printed, render } from "../src/stack/render.ts";
+import { median } from "./measure/median.ts";
 
 // How long a stack file takes us, beside docker's own reading of it (`docker stack config`) in the same run.
 //   script/bench rendering
@@ -76,10 +77,6 @@ function milliseconds(run: () => void): number {
   const start = performance.now();
   run();
   return performance.now() - start;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 interface Row {

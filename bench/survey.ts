@@ -8,6 +8,7 @@ import { cleanUp, docker, pushImage, removedLater, sandbox } from "../__tests__/
 import { EngineApi } from "../src/io/engine.ts";
 import { EngineSwarm } from "../src/io/engine-swarm.ts";
 import { SteadyEngine } from "../src/io/steady-engine.ts";
+import { median } from "./measure/median.ts";
 
 // What the look at a swarm costs on which a plan rests, beside the docker commands that show the same, in the same run.
 //   script/bench survey
@@ -71,10 +72,6 @@ async function milliseconds(run: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await run();
   return performance.now() - start;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 let calls = 0;

@@ -24477,7 +24477,6 @@ var spec = __nccwpck_require__(6188);
 
 
 
-
 /** Sends, watches and judges; afterwards prunes, or deals with the failure. Whether all of it runs. */
 async function carryOut(prepared, send, rollout, session) {
     const sent = new Set();
@@ -24500,17 +24499,14 @@ async function carry_out_confirm(prepared, rollout, session) {
 }
 /** What was seen so short a time ago is so; nobody can lock, change and judge a stack within it. */
 const MOMENT_MS = 1000;
-function isRecent({ lookedAt }, { world }) {
-    return world.clock.now() - lookedAt <= MOMENT_MS;
+function isRecent({ survey }, { world }) {
+    return world.clock.now() - survey.askedAt <= MOMENT_MS;
 }
 async function hasChanged(prepared, rollout, { swarm }) {
     if (isRecent(prepared, rollout))
         return false;
-    return versionsOf(await swarm.services(prepared.plan.stack)) !== versionsOf(prepared.survey.services);
-}
-function versionsOf(services) {
-    const versions = services.map(({ id, version }) => `${id} ${version}`);
-    return versions.toSorted(text_order/* compareTexts */.q).join();
+    const now = await swarm.services(prepared.plan.stack);
+    return (0,prepare/* versionsOf */.x4)(now).join() !== (0,prepare/* versionsOf */.x4)(prepared.survey.services).join();
 }
 async function conclude(seen, { plan }, sent, rollout, session) {
     const { facts, inputs } = rollout;
@@ -25145,7 +25141,7 @@ async function deploy(inputs, world, facts) {
         session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .WRITES_NOTHING */ .Vf);
         const isAlone = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isCalm */ .uv)(seen.survey, inputs.stack.name);
         const first = isAlone ? await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, seen, deployment, session) : undefined;
-        if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .isEmpty */ .Im)(first.plan) && (0,_release_history_js__WEBPACK_IMPORTED_MODULE_9__/* .isRecorded */ .TN)(first.plan, first.survey, world)) {
+        if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .isEmpty */ .Im)(first.plan) && (0,_release_history_js__WEBPACK_IMPORTED_MODULE_9__/* .isRecorded */ .TN)(first)) {
             const runs = await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .confirm */ .l)(first, deployment, session);
             if (runs !== undefined)
                 return;
@@ -25180,14 +25176,13 @@ async function deploy(inputs, world, facts) {
 async function look(pushed, deployment, session) {
     const { inputs, draft, world } = deployment;
     const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session);
-    const lookedAt = world.clock.now();
     const [survey, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
         session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
         images.askAhead(draft, pushed),
     ]);
-    return { digest, survey, lookedAt, images };
+    return { digest, survey, images };
 }
 /**
  * Takes the lock and looks again: both at once, since nobody can take it, change something and release it within one request, and what
@@ -25196,28 +25191,22 @@ async function look(pushed, deployment, session) {
  */
 async function lookUnderLock(lock, seen, deployment, session) {
     const { rollout, stack } = deployment.inputs;
-    const { clock } = deployment.world;
-    const lookedAt = clock.now();
     const [isOurs, survey] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([lock.tryToTake(), session.swarm.survey(stack.name)]);
     if (isOurs && [undefined, lock.left.holder].includes((0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .holderIn */ .Mz)(survey, stack.name)))
-        return { ...seen, survey, lookedAt };
+        return { ...seen, survey };
     if (!isOurs)
         await lock.take(rollout.lockTimeoutMs);
-    const lookedAgainAt = clock.now();
-    const again = await session.swarm.survey(stack.name);
-    return { survey: again, lookedAt: lookedAgainAt, images: (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session) };
+    return { survey: await session.swarm.survey(stack.name), images: (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session) };
 }
 /** Lets an earlier update come to rest, and decides; what was decided without the lock (`first`) stands where all is as it was. */
 async function prepare(digest, found, first, deployment, session) {
     const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .atRest */ .ev)(found.survey, deployment, session);
-    const { clock, voice } = deployment.world;
-    const lookedAt = survey === found.survey ? found.lookedAt : clock.now();
     if (first !== undefined && (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isSameGround */ .sN)(first.survey, survey))
-        return { ...first, survey, lookedAt };
+        return { ...first, survey };
     if (first !== undefined)
-        voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
+        deployment.world.voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
     const images = survey === found.survey ? found.images : (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session); // After a wait, what registries said is old.
-    return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, { survey, lookedAt, images }, deployment, session);
+    return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, file, objects }, { world, facts }) {
@@ -27385,6 +27374,7 @@ class EngineSwarm {
         return this.#address();
     }
     async survey(stack) {
+        const askedAt = Date.now();
         const [networks, configs, secrets, all, tasks, nodes] = await Promise.all([
             this.#networks(),
             this.#list("/configs"),
@@ -27395,6 +27385,7 @@ class EngineSwarm {
         ]);
         const services = all.filter((raw) => stackOf(raw) === stack);
         return {
+            askedAt,
             info: this.#engine.info,
             networks,
             rawSecrets: secrets,
@@ -30064,7 +30055,6 @@ async function planOnly(inputs, world, facts) {
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
         session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_4__/* .WRITES_NOTHING */ .Vf);
         const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session);
-        const lookedAt = world.clock.now();
         const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)([
             session.swarm.survey(inputs.stack.name),
             digestOrNone(images, deployment),
@@ -30072,7 +30062,7 @@ async function planOnly(inputs, world, facts) {
         ]);
         (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
         await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
-        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, lookedAt, images }, deployment, session);
+        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
         facts.status = "planned";
     }
     catch (e_1) {
@@ -30471,6 +30461,7 @@ function assumed({ root }) {
     const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
     return {
         survey: {
+            askedAt: 0,
             info,
             ...nothing,
             services: [],
@@ -31227,13 +31218,7 @@ function preflight({ root }, plan, survey) {
         };
         return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
     });
-    return [
-        ...services,
-        ...portsInUse(root, plan, survey),
-        ...portsHandedOver(root, plan, survey),
-        ...shortLived(plan),
-        ...quorum(survey),
-    ];
+    return [...services, ...portsInUse(root, plan, survey), ...shortLived(plan), ...quorum(survey)];
 }
 const NO_FILE = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
 /**
@@ -31262,48 +31247,39 @@ const SERVICE_RULES = [
     shortMonitor,
     olderThanAsked,
 ];
-/** By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts); who is in the file too is told by its line already. */
+/**
+ * By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts). Where a service of the file gives the port up, it goes well in
+ * the right order only, and docker has none; of two that both want it docker itself speaks.
+ */
 function portsInUse(root, plan, { takenPorts }) {
-    const inFile = new Set(plan.services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted.Name])));
-    const others = takenPorts.filter(({ service }) => !inFile.has(service));
-    return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
-        const other = others.find((each) => each.port === port && each.protocol === protocol && !(each.onHost && onHost));
-        if (port === 0 || other === undefined)
-            return [];
-        const own = other.stack === plan.stack;
-        const whose = own
-            ? "of this stack, which goes only after the rollout"
-            : other.stack === ""
-                ? "of no stack"
-                : `of the stack ${other.stack}`;
-        const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other.service} (${whose}) has already.`;
-        const fix = own
-            ? `Publish another port, or remove that service first: docker service rm ${other.service}`
-            : "Publish another port, or take it from the other service first.";
-        const service = (0,tree/* get */.Jt)(root, "services", name);
-        const place = ((0,tree/* get */.Jt)(service, "ports") ?? service ?? root).place;
-        return [(0,finding/* error */.z3)("port-in-use", message, place, fix)];
-    }));
-}
-/** One service takes what another one of the stack is about to give up: Swarm takes that only in this order, and docker has none. */
-function portsHandedOver(root, plan, { takenPorts }) {
     const present = new Map(plan.services.map(({ wanted, name }) => [wanted?.Name, { name, wanted }]));
     return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
+        const wants = (spec) => portsOf(spec).some((each) => each.port === port && each.protocol === protocol);
         const holder = takenPorts.find((each) => each.port === port &&
             each.protocol === protocol &&
             !(each.onHost && onHost) &&
-            each.service !== wanted?.Name &&
-            present.has(each.service));
+            !wants(present.get(each.service)?.wanted));
         if (port === 0 || holder === undefined)
             return [];
-        const other = present.get(holder.service);
-        if (portsOf(other?.wanted).some((each) => each.port === port && each.protocol === protocol))
-            return [];
-        const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other?.name} gives up in this very deployment: where the manager hears of ${name} first, it refuses, and all is put back.`;
-        const fix = `Deploy in two steps: first ${other?.name} without the port, then ${name} with it.`;
         const service = (0,tree/* get */.Jt)(root, "services", name);
         const place = ((0,tree/* get */.Jt)(service, "ports") ?? service ?? root).place;
-        return [(0,finding/* warning */.$e)("port-in-use", message, place, fix)];
+        const what = `Service ${name} publishes port ${port}/${protocol}, which the service`;
+        const other = present.get(holder.service)?.name;
+        if (other !== undefined) {
+            const message = `${what} ${other} gives up in this very deployment: where the manager hears of ${name} first, it refuses, and all is put back.`;
+            const fix = `Deploy in two steps: first ${other} without the port, then ${name} with it.`;
+            return [(0,finding/* warning */.$e)("port-in-use", message, place, fix)];
+        }
+        const own = holder.stack === plan.stack;
+        const whose = own
+            ? "of this stack, which goes only after the rollout"
+            : holder.stack === ""
+                ? "of no stack"
+                : `of the stack ${holder.stack}`;
+        const fix = own
+            ? `Publish another port, or remove that service first: docker service rm ${holder.service}`
+            : "Publish another port, or take it from the other service first.";
+        return [(0,finding/* error */.z3)("port-in-use", `${what} ${holder.service} (${whose}) has already.`, place, fix)];
     }));
 }
 /** Credentials that are known to end within hours, by their looks; none of it is ever repeated. */
@@ -31366,10 +31342,12 @@ function quorum({ nodes }) {
 __nccwpck_require__.d(__webpack_exports__, {
   ev: () => (/* binding */ atRest),
   LD: () => (/* binding */ decide),
+  $p: () => (/* binding */ driftOf),
   f: () => (/* binding */ heed),
   uv: () => (/* binding */ isCalm),
   sN: () => (/* binding */ isSameGround),
-  fb: () => (/* binding */ tellPlan)
+  fb: () => (/* binding */ tellPlan),
+  x4: () => (/* binding */ versionsOf)
 });
 
 // EXTERNAL MODULE: external "node:crypto"
@@ -31438,7 +31416,7 @@ async function unrunnable(root, plan, images) {
             return [];
         const checks = withTest
             .filter((each) => each.image === image)
-            .map(({ name, wanted }) => ({ service: name, image, programs: programsOf(wanted, config) }));
+            .map(({ name, wanted }) => ({ service: name, programs: programsOf(wanted, config) }));
         const paths = new Set(checks.flatMap(({ programs }) => programs.flatMap((program) => program.paths)));
         const present = await images.having(image, [...paths]);
         return present === undefined ? [] : checks.flatMap((check) => missing(check, present, root));
@@ -31628,7 +31606,7 @@ var text_order = __nccwpck_require__(6533);
  * Resolves every image, lets docker rehearse, and plans; tells the plan with all that was noticed, and refuses one that nobody approved, or
  * that can't end well. Writes nothing anywhere.
  */
-async function decide(digest, { survey, lookedAt, images: lookup }, deployment, session) {
+async function decide(digest, { survey, images: lookup }, deployment, session) {
     const { inputs, sources, world, dockerMajor, facts } = deployment;
     const { voice } = world;
     const namingKey = namingKeyOf(survey, deployment.draft);
@@ -31663,11 +31641,12 @@ async function decide(digest, { survey, lookedAt, images: lookup }, deployment, 
         dockerMajor,
     };
     const plan = await (0,planning/* plan */.e)(request, session, voice);
-    tellPlan({ plan, survey }, objects, deployment);
+    const drift = driftOf(survey, deployment);
+    tellPlan({ plan, survey, drift }, objects, deployment);
     const isAsked = !ignoreFindings.has("healthcheck-program");
     const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
     heed([...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey), ...unhealthy], ignoreFindings, voice);
-    return { stack, file, survey, lookedAt, plan, objects, images };
+    return { stack, file, survey, plan, drift, objects, images };
 }
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
 function isCalm(survey, stack) {
@@ -31683,10 +31662,14 @@ function groundOf({ networks, rawConfigs, rawSecrets, services }) {
         ...networks.map((raw) => `network ${(0,json/* textAt */.$6)(raw, "Id")}`),
         ...rawConfigs.filter((raw) => !(0,lock/* isLock */.eJ)(raw)).map((raw) => `config ${(0,json/* textAt */.$6)(raw, "ID")}`),
         ...rawSecrets.map((raw) => `secret ${(0,json/* textAt */.$6)(raw, "ID")}`),
-        ...services.map(({ id, version }) => `service ${id} ${version}`),
+        ...versionsOf(services),
     ]
         .toSorted(text_order/* compareTexts */.q)
         .join();
+}
+/** What is another one after each change of a service; in an order of its own. */
+function versionsOf(services) {
+    return services.map(({ id, version }) => `service ${id} ${version}`).toSorted(text_order/* compareTexts */.q);
 }
 /** What is there once nothing of an earlier update is in flight or paused. */
 async function atRest(survey, { inputs, world: { clock, voice } }, { swarm }) {
@@ -31694,7 +31677,7 @@ async function atRest(survey, { inputs, world: { clock, voice } }, { swarm }) {
     return await (0,settle/* settled */.g)(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
 }
 /** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
-function tellPlan({ plan, survey }, objects, rollout) {
+function tellPlan({ plan, survey, drift = [] }, objects, rollout) {
     const { inputs, world, facts } = rollout;
     const { voice } = world;
     const secrets = [...inputs.stack.secrets.values()];
@@ -31702,7 +31685,7 @@ function tellPlan({ plan, survey }, objects, rollout) {
     facts.changes = changes;
     const built = inputs.image.build === undefined ? "" : facts.digest;
     facts.planDigest = (0,src_changes/* planDigest */.Gb)(changes, built, inputs.stack.approvedPlan);
-    facts.drift = driftOf(survey, rollout, secrets);
+    facts.drift = [...drift];
     facts.services = plan.services.map(plannedResult);
     voice.group("Plan");
     for (const line of [...(0,report/* driftLines */.$m)(facts.drift), ...(0,report/* planLines */.HN)(changes, inputs.mode)])
@@ -31712,11 +31695,11 @@ function tellPlan({ plan, survey }, objects, rollout) {
         refusePaused(plan);
     voice.endGroup();
 }
-/** What was done to the stack behind our back; nothing where no record tells what we had left. */
-function driftOf(survey, { inputs, world }, secrets) {
-    const { name } = inputs.stack;
+/** What was done to the stack behind our back; undefined where no record tells what we had left. */
+function driftOf(survey, { inputs, world }) {
+    const { name, secrets } = inputs.stack;
     const [newest] = (0,release_history/* readHistory */.Lu)((0,record/* recordsOf */.M$)(survey.rawConfigs, name).slice(0, 1), world).releases;
-    return newest === undefined ? [] : (0,drift/* driftSince */.S)(newest, name, survey, secrets);
+    return newest === undefined ? undefined : (0,drift/* driftSince */.S)(newest, name, survey, [...secrets.values()]);
 }
 /** Another plan than the one that somebody has approved. */
 function refuseOther({ inputs, facts }) {
@@ -31862,12 +31845,10 @@ function driftSince(release, stack, survey, secrets) {
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8883);
 /* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1330);
-/* harmony import */ var _drift_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5494);
-/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6776);
-/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6672);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3079);
-
+/* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6776);
+/* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6672);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3079);
 
 
 
@@ -31895,7 +31876,7 @@ function readHistory(records, { compression }) {
     return { releases, unreadable };
 }
 function read(record, compression) {
-    const bytes = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .joined */ .oR)(record);
+    const bytes = (0,_record_js__WEBPACK_IMPORTED_MODULE_5__/* .joined */ .oR)(record);
     if (bytes === undefined)
         return "a part of it is missing";
     let text;
@@ -31905,7 +31886,7 @@ function read(record, compression) {
     catch (error) {
         return `it is damaged (${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)})`;
     }
-    const release = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .decoded */ .DH)(text);
+    const release = (0,_record_js__WEBPACK_IMPORTED_MODULE_5__/* .decoded */ .DH)(text);
     if (typeof release === "string" || release.number === record.number)
         return release;
     return `it says that it is release #${release.number}`;
@@ -31915,8 +31896,8 @@ function read(record, compression) {
  * needs. The stack runs by then, so whatever goes wrong here is told and changes nothing else. Where nothing was changed, and the newest
  * release is what runs, nothing is written.
  */
-async function keepRelease(made, { plan, survey }, rollout, session) {
-    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isEmpty */ .Im)(plan) && isRecorded(plan, survey, rollout.world))
+async function keepRelease(made, { plan, drift }, rollout, session) {
+    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isEmpty */ .Im)(plan) && isRecorded({ plan, drift }))
         return;
     const { voice } = rollout.world;
     voice.group("Record the release");
@@ -31933,22 +31914,19 @@ async function keepRelease(made, { plan, survey }, rollout, session) {
     voice.endGroup();
 }
 /** Whether the newest release is what runs of a plan. It is not where the step that sent it was killed before it could record it. */
-function isRecorded(plan, survey, world) {
-    const [newest] = readHistory((0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack).slice(0, 1), world).releases;
-    if (newest === undefined)
-        return false;
+function isRecorded({ plan, drift }) {
     const ours = new Set((0,_observe_js__WEBPACK_IMPORTED_MODULE_1__/* .watched */ .V)(plan.services).map(({ name }) => name));
     // A service that this action has left there, since it is not to prune, is in no later release.
-    return (0,_drift_js__WEBPACK_IMPORTED_MODULE_5__/* .driftSince */ .S)(newest, plan.stack, survey, []).every(({ service, change }) => change === "added" && !ours.has(service));
+    return drift?.every(({ service, change }) => change === "added" && !ours.has(service)) ?? false;
 }
 async function recordRelease(made, plan, rollout, session) {
     const { swarm } = session;
-    const [survey, services] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)([swarm.survey(plan.stack), swarm.everyService()]);
-    const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
+    const [survey, services] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_8__/* .together */ .b)([swarm.survey(plan.stack), swarm.everyService()]);
+    const records = (0,_record_js__WEBPACK_IMPORTED_MODULE_5__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack);
     const release = describe(made, records, survey, plan, rollout);
     await write(release, plan.stack, rollout, session);
-    rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_7__/* .nameOf */ .Vb)(release);
-    rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_7__/* .titleOf */ .Gg)(release)}.`);
+    rollout.facts.recorded = (0,_release_js__WEBPACK_IMPORTED_MODULE_6__/* .nameOf */ .Vb)(release);
+    rollout.world.voice.say(`Recorded on the swarm as release ${(0,_release_js__WEBPACK_IMPORTED_MODULE_6__/* .titleOf */ .Gg)(release)}.`);
     return { release, survey, services, records };
 }
 function describe({ facts, origin, ...made }, records, survey, plan, { world }) {
@@ -31956,16 +31934,16 @@ function describe({ facts, origin, ...made }, records, survey, plan, { world }) 
     const { runUrl, actor, actionRef } = world.run;
     const at = new Date(world.clock.now()).toISOString();
     const services = new Set((0,_observe_js__WEBPACK_IMPORTED_MODULE_1__/* .watched */ .V)(plan.services).map(({ serviceName }) => serviceName));
-    return (0,_release_js__WEBPACK_IMPORTED_MODULE_7__/* .releaseOf */ .l7)({ ...facts, number, origin: origin ?? number, run: runUrl, actor, at, by: actionRef }, { ...made, stack: plan.stack, services }, survey);
+    return (0,_release_js__WEBPACK_IMPORTED_MODULE_6__/* .releaseOf */ .l7)({ ...facts, number, origin: origin ?? number, run: runUrl, actor, at, by: actionRef }, { ...made, stack: plan.stack, services }, survey);
 }
 /** All parts, or none: half a record would be in the way of tidying. */
 async function write(release, stack, { world }, { swarm }) {
     const { voice } = world;
-    const objects = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .recordObjects */ .a0)(stack, release, world.compression.compress((0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .encoded */ .dS)(release)));
+    const objects = (0,_record_js__WEBPACK_IMPORTED_MODULE_5__/* .recordObjects */ .a0)(stack, release, world.compression.compress((0,_record_js__WEBPACK_IMPORTED_MODULE_5__/* .encoded */ .dS)(release)));
     if (objects.length > 1)
         voice.say(`The record is larger than one docker config should be: it has ${objects.length} parts.`);
     try {
-        await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)(objects.map(async (object) => await swarm.createRecord(object)));
+        await (0,_together_js__WEBPACK_IMPORTED_MODULE_8__/* .together */ .b)(objects.map(async (object) => await swarm.createRecord(object)));
     }
     catch (error) {
         await withdraw(objects, stack, swarm).catch((second) => voice.say(`Parts of the record stay on the swarm: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(second)}`));
@@ -31976,9 +31954,9 @@ async function withdraw(objects, stack, swarm) {
     if (objects.length === 1)
         return;
     const { rawConfigs } = await swarm.survey(stack);
-    const own = (0,_record_js__WEBPACK_IMPORTED_MODULE_6__/* .recordsOf */ .M$)(rawConfigs, stack).flatMap(({ parts }) => parts);
+    const own = (0,_record_js__WEBPACK_IMPORTED_MODULE_5__/* .recordsOf */ .M$)(rawConfigs, stack).flatMap(({ parts }) => parts);
     const left = own.filter((part) => objects.some(({ name, bytes }) => name === part.name && Buffer.from(bytes).equals(part.bytes)));
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_8__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
 }
 /** Old records first; then what only they needed. What can't be removed stays for the next time. */
 async function tidy({ release, survey, services, records }, { inputs, world }, { swarm }) {
@@ -31996,14 +31974,14 @@ async function tidy({ release, survey, services, records }, { inputs, world }, {
         }
     };
     const parts = old.flatMap((each) => each.parts.map((part) => ({ ...part, number: each.number })));
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)(parts.map(async ({ id, name, number }) => await remove(`${name}, the record of release #${number}`, "config", id)));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_8__/* .together */ .b)(parts.map(async ({ id, name, number }) => await remove(`${name}, the record of release #${number}`, "config", id)));
     if (kept.unreadable.length > 0) {
         kept.unreadable.forEach(({ message }) => world.voice.say(message));
         world.voice.say("So nobody knows what it needs, and configs and secrets of old releases stay.");
         return;
     }
-    const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_7__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
+    const stale = (0,_release_js__WEBPACK_IMPORTED_MODULE_6__/* .staleObjects */ .Yk)(stack, survey, services, [release, ...kept.releases]);
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_8__/* .together */ .b)(stale.map(async ({ kind, id, name }) => await remove(`the ${kind} ${name}, which no service and no kept release needs`, kind, id)));
 }
 
 
@@ -33009,7 +32987,6 @@ async function rollback(inputs, world, facts) {
         const lock = __addDisposableResource(env_1, (0,src_lock/* lockOf */.Vx)(inputs.stack.name, session, world), true);
         await (0,together/* together */.b)([lock.take(inputs.rollout.lockTimeoutMs), (0,publish/* loginSwarm */.CH)(inputs.image, session, world.voice)]);
         session.guard(lock);
-        const foundAt = world.clock.now();
         const found = await session.swarm.survey(inputs.stack.name);
         const history = (0,release_history/* readHistory */.Lu)((0,record/* recordsOf */.M$)(found.rawConfigs, inputs.stack.name), world);
         const release = choose(history, found, rollout, session);
@@ -33017,7 +32994,7 @@ async function rollback(inputs, world, facts) {
         refuseIncomplete(release, found);
         const survey = await (0,prepare/* atRest */.ev)(found, rollout, session);
         const { plan } = planFor(release, survey, inputs, session);
-        const prepared = { plan, survey, lookedAt: survey === found ? foundAt : world.clock.now() };
+        const prepared = { plan, survey, drift: (0,prepare/* driftOf */.$p)(survey, rollout) };
         (0,prepare/* tellPlan */.fb)(prepared, [], rollout);
         (0,prepare/* heed */.f)((0,preflight/* obstacles */.B)(plan, survey), inputs.ignoreFindings, world.voice);
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);

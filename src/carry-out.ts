@@ -5,12 +5,11 @@ import { textAt } from "./json.ts";
 import { watched } from "./observe.ts";
 import { type Plan, isEmpty, withRealIds } from "./plan.ts";
 import { type Rollout } from "./begin.ts";
-import { type Prepared } from "./prepare.ts";
+import { type Prepared, versionsOf } from "./prepare.ts";
 import { type ServiceResult } from "./report.ts";
 import { endedByItself, isOver } from "./rollout.ts";
 import { networkIdsOf } from "./spec.ts";
-import { type Service, type Survey } from "./swarm.ts";
-import { compareTexts } from "./text-order.ts";
+import { type Survey } from "./swarm.ts";
 import { type Watch, rolloutProblems, watch } from "./watch.ts";
 import { type Session } from "./world.ts";
 
@@ -56,18 +55,14 @@ export async function confirm(
 /** What was seen so short a time ago is so; nobody can lock, change and judge a stack within it. */
 const MOMENT_MS = 1000;
 
-function isRecent({ lookedAt }: Prepared, { world }: Rollout): boolean {
-  return world.clock.now() - lookedAt <= MOMENT_MS;
+function isRecent({ survey }: Prepared, { world }: Rollout): boolean {
+  return world.clock.now() - survey.askedAt <= MOMENT_MS;
 }
 
 async function hasChanged(prepared: Prepared, rollout: Rollout, { swarm }: Session): Promise<boolean> {
   if (isRecent(prepared, rollout)) return false;
-  return versionsOf(await swarm.services(prepared.plan.stack)) !== versionsOf(prepared.survey.services);
-}
-
-function versionsOf(services: readonly Service[]): string {
-  const versions = services.map(({ id, version }) => `${id} ${version}`);
-  return versions.toSorted(compareTexts).join();
+  const now = await swarm.services(prepared.plan.stack);
+  return versionsOf(now).join() !== versionsOf(prepared.survey.services).join();
 }
 
 async function conclude(

@@ -30,7 +30,7 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   session.guard(WRITES_NOTHING);
   const isAlone = isCalm(seen.survey, inputs.stack.name);
   const first = isAlone ? await decide(digest, seen, deployment, session) : undefined;
-  if (first !== undefined && isEmpty(first.plan) && isRecorded(first.plan, first.survey, world)) {
+  if (first !== undefined && isEmpty(first.plan) && isRecorded(first)) {
     const runs = await confirm(first, deployment, session);
     if (runs !== undefined) return;
   }
@@ -58,14 +58,13 @@ async function look(
 ): Promise<{ readonly digest: string } & Found> {
   const { inputs, draft, world } = deployment;
   const images = lookupFor(deployment, session);
-  const lookedAt = world.clock.now();
   const [survey, , digest] = await together([
     session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
     loginSwarm(inputs.image, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
     images.askAhead(draft, pushed),
   ]);
-  return { digest, survey, lookedAt, images };
+  return { digest, survey, images };
 }
 
 /**
@@ -80,15 +79,11 @@ async function lookUnderLock(
   session: Session,
 ): Promise<Found> {
   const { rollout, stack } = deployment.inputs;
-  const { clock } = deployment.world;
-  const lookedAt = clock.now();
   const [isOurs, survey] = await together([lock.tryToTake(), session.swarm.survey(stack.name)]);
   if (isOurs && [undefined, lock.left.holder].includes(holderIn(survey, stack.name)))
-    return { ...seen, survey, lookedAt };
+    return { ...seen, survey };
   if (!isOurs) await lock.take(rollout.lockTimeoutMs);
-  const lookedAgainAt = clock.now();
-  const again = await session.swarm.survey(stack.name);
-  return { survey: again, lookedAt: lookedAgainAt, images: lookupFor(deployment, session) };
+  return { survey: await session.swarm.survey(stack.name), images: lookupFor(deployment, session) };
 }
 
 /** Lets an earlier update come to rest, and decides; what was decided without the lock (`first`) stands where all is as it was. */
@@ -100,12 +95,11 @@ async function prepare(
   session: Session,
 ): Promise<PreparedDeployment> {
   const survey = await atRest(found.survey, deployment, session);
-  const { clock, voice } = deployment.world;
-  const lookedAt = survey === found.survey ? found.lookedAt : clock.now();
-  if (first !== undefined && isSameGround(first.survey, survey)) return { ...first, survey, lookedAt };
-  if (first !== undefined) voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
+  if (first !== undefined && isSameGround(first.survey, survey)) return { ...first, survey };
+  if (first !== undefined)
+    deployment.world.voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
   const images = survey === found.survey ? found.images : lookupFor(deployment, session); // After a wait, what registries said is old.
-  return await decide(digest, { survey, lookedAt, images }, deployment, session);
+  return await decide(digest, { survey, images }, deployment, session);
 }
 
 /** What is recorded of it, so that mode `rollback` can come back to it. */

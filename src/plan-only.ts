@@ -32,7 +32,6 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   await using session = await connect(deployment);
   session.guard(WRITES_NOTHING);
   const images = lookupFor(deployment, session);
-  const lookedAt = world.clock.now();
   const [survey, digest] = await together([
     session.swarm.survey(inputs.stack.name),
     digestOrNone(images, deployment),
@@ -40,7 +39,7 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   ]);
   unsettledLines(survey).forEach((line) => note(line, deployment));
   await refuseOlder(inputs, survey, world);
-  await decide(digest, { survey, lookedAt, images }, deployment, session);
+  await decide(digest, { survey, images }, deployment, session);
   facts.status = "planned";
 }
 

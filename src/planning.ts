@@ -100,6 +100,7 @@ function assumed({ root }: RenderedStack): Stage {
   const nothing = { networks: [], rawConfigs: [], rawSecrets: [], rawServices: [] };
   return {
     survey: {
+      askedAt: 0,
       info,
       ...nothing,
       services: [],

@@ -21,24 +21,22 @@ import { type Finding, judged } from "./preflight/finding.ts";
 import { unrunnable } from "./preflight/healthcheck.ts";
 import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
-import { type NewObject, type Survey } from "./swarm.ts";
+import { type NewObject, type Service, type Survey } from "./swarm.ts";
 import { compareTexts } from "./text-order.ts";
 import { type Session, type Voice } from "./world.ts";
 
 /** What was asked for as soon as there was a connection. */
 export interface Found {
   readonly survey: Survey;
-  /** When that was asked for, by the clock. */
-  readonly lookedAt: number;
   readonly images: ImageLookup;
 }
 
 /** What is to be done, decided. Nothing has been written to the swarm. */
 export interface Prepared {
   readonly survey: Survey;
-  /** When that was asked for, by the clock. */
-  readonly lookedAt: number;
   readonly plan: Plan;
+  /** What runs beside the newest release; undefined where no record tells what that was. */
+  readonly drift: readonly Drift[] | undefined;
 }
 
 /** Beside the plan, what docker needs to carry it out. */
@@ -56,7 +54,7 @@ export interface PreparedDeployment extends Prepared {
  */
 export async function decide(
   digest: string,
-  { survey, lookedAt, images: lookup }: Found,
+  { survey, images: lookup }: Found,
   deployment: Deployment,
   session: Session,
 ): Promise<PreparedDeployment> {
@@ -94,11 +92,12 @@ export async function decide(
     dockerMajor,
   };
   const plan = await makePlan(request, session, voice);
-  tellPlan({ plan, survey }, objects, deployment);
+  const drift = driftOf(survey, deployment);
+  tellPlan({ plan, survey, drift }, objects, deployment);
   const isAsked = !ignoreFindings.has("healthcheck-program");
   const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
   heed([...missing.findings, ...preflight(stack, plan, survey), ...unhealthy], ignoreFindings, voice);
-  return { stack, file, survey, lookedAt, plan, objects, images };
+  return { stack, file, survey, plan, drift, objects, images };
 }
 
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
@@ -117,10 +116,15 @@ function groundOf({ networks, rawConfigs, rawSecrets, services }: Survey): strin
     ...networks.map((raw) => `network ${textAt(raw, "Id")}`),
     ...rawConfigs.filter((raw) => !isLock(raw)).map((raw) => `config ${textAt(raw, "ID")}`),
     ...rawSecrets.map((raw) => `secret ${textAt(raw, "ID")}`),
-    ...services.map(({ id, version }) => `service ${id} ${version}`),
+    ...versionsOf(services),
   ]
     .toSorted(compareTexts)
     .join();
+}
+
+/** What is another one after each change of a service; in an order of its own. */
+export function versionsOf(services: readonly Service[]): string[] {
+  return services.map(({ id, version }) => `service ${id} ${version}`).toSorted(compareTexts);
 }
 
 /** What is there once nothing of an earlier update is in flight or paused. */
@@ -135,7 +139,7 @@ export async function atRest(
 
 /** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
 export function tellPlan(
-  { plan, survey }: Pick<Prepared, "plan" | "survey">,
+  { plan, survey, drift = [] }: Prepared,
   objects: readonly NewObject[],
   rollout: Rollout,
 ): void {
@@ -146,7 +150,7 @@ export function tellPlan(
   facts.changes = changes;
   const built = inputs.image.build === undefined ? "" : facts.digest;
   facts.planDigest = planDigest(changes, built, inputs.stack.approvedPlan);
-  facts.drift = driftOf(survey, rollout, secrets);
+  facts.drift = [...drift];
   facts.services = plan.services.map(plannedResult);
   voice.group("Plan");
   for (const line of [...driftLines(facts.drift), ...planLines(changes, inputs.mode)]) voice.say(line);
@@ -155,11 +159,11 @@ export function tellPlan(
   voice.endGroup();
 }
 
-/** What was done to the stack behind our back; nothing where no record tells what we had left. */
-function driftOf(survey: Survey, { inputs, world }: Rollout, secrets: readonly string[]): Drift[] {
-  const { name } = inputs.stack;
+/** What was done to the stack behind our back; undefined where no record tells what we had left. */
+export function driftOf(survey: Survey, { inputs, world }: Rollout): readonly Drift[] | undefined {
+  const { name, secrets } = inputs.stack;
   const [newest] = readHistory(recordsOf(survey.rawConfigs, name).slice(0, 1), world).releases;
-  return newest === undefined ? [] : driftSince(newest, name, survey, secrets);
+  return newest === undefined ? undefined : driftSince(newest, name, survey, [...secrets.values()]);
 }
 
 /** Another plan than the one that somebody has approved. */

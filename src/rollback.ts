@@ -8,7 +8,7 @@ import { lockOf } from "./lock.ts";
 import { type Plan, planDeployment } from "./plan.ts";
 import { type Rollout, connect } from "./begin.ts";
 import { obstacles } from "./preflight/preflight.ts";
-import { atRest, heed, tellPlan } from "./prepare.ts";
+import { atRest, driftOf, heed, tellPlan } from "./prepare.ts";
 import { type Renewed, chooseRelease, gone, noSuchRelease, renewed } from "./release/going-back.ts";
 import { type History, type NewRelease, keepRelease, readHistory } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
@@ -34,7 +34,6 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   await together([lock.take(inputs.rollout.lockTimeoutMs), loginSwarm(inputs.image, session, world.voice)]);
   session.guard(lock);
 
-  const foundAt = world.clock.now();
   const found = await session.swarm.survey(inputs.stack.name);
   const history = readHistory(recordsOf(found.rawConfigs, inputs.stack.name), world);
   const release = choose(history, found, rollout, session);
@@ -42,7 +41,7 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   refuseIncomplete(release, found);
   const survey = await atRest(found, rollout, session);
   const { plan } = planFor(release, survey, inputs, session);
-  const prepared = { plan, survey, lookedAt: survey === found ? foundAt : world.clock.now() };
+  const prepared = { plan, survey, drift: driftOf(survey, rollout) };
   tellPlan(prepared, [], rollout);
   heed(obstacles(plan, survey), inputs.ignoreFindings, world.voice);
 

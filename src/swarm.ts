@@ -121,6 +121,8 @@ export interface StoredConfig extends Named {
 
 /** All that a plan has to know, read before anything is changed. */
 export interface Survey {
+  /** When it was asked for, by the runner's clock: milliseconds since the epoch. */
+  readonly askedAt: number;
   /** What the engine said about itself when it was reached; this and the raw answers below are for docker's questions. */
   readonly info: Json;
   /** Those of the swarm, and the manager's own. */

@@ -64,6 +64,7 @@ export function scriptedSwarm(frames: readonly Frame[], changes: Partial<Swarm> 
 
 export function emptySurvey(changes: Partial<Survey> = {}): Survey {
   return {
+    askedAt: Infinity, // Never too old.
     info: { SystemTime: "2026-08-01T12:00:00Z" },
     networks: [],
     rawConfigs: [],

@@ -1,7 +1,8 @@
-import { cpSync, existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { FINDINGS } from "../../src/preflight/findings.ts";
+import { CORPUS, stackFilesIn, variablesIn } from "../stacks/corpus.ts";
 import {
   OwnSandbox,
   type Run,
@@ -18,7 +19,6 @@ import {
  * and on a new engine. None of it comes up here, since its images can't be had; what is compared are specs.
  */
 
-const CORPUS = join(import.meta.dirname, "../stacks/realistic");
 const own = new OwnSandbox("corpus", 5);
 /** What is about this small swarm, and not about the stack. What is missing is made first. */
 const IGNORED = FINDINGS.map(({ id }) => id).filter((id) => !/^missing-(network|config|secret)$/.test(id));
@@ -73,28 +73,19 @@ describe.each(["host", "forky"])("on the engine of %s", (engine) => {
 function checkout(name: string): string {
   const cwd = workspace({});
   cpSync(join(CORPUS, name), cwd, { recursive: true });
-  for (const file of stackFiles(cwd)) {
+  for (const file of stackFilesIn(cwd)) {
     const text = readFileSync(join(cwd, file), "utf8");
     writeFileSync(join(cwd, file), text.replace(/^( +image:).*$/gm, "$1 $IMAGE"));
   }
   return cwd;
 }
 
-/** The first file is the one that the others change. */
-function stackFiles(folder: string): string[] {
-  const files = readdirSync(folder).filter((file) => /^stack.*\.yml$/.test(file));
-  return files.toSorted((a, b) => a.length - b.length);
-}
-
 function inputsFor(name: string, cwd: string): Record<string, string> {
-  const given = join(cwd, "variables.json");
-  const variables = existsSync(given)
-    ? (JSON.parse(readFileSync(given, "utf8")) as Record<string, string>)
-    : {};
+  const variables = variablesIn(cwd);
   delete variables.IMAGE; // Ours is there.
   return {
     "stack-name": name,
-    "stack-file": stackFiles(cwd).join("\n"),
+    "stack-file": stackFilesIn(cwd).join("\n"),
     variables: JSON.stringify(variables),
     project: "corpus",
     version: "v1",

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { type FindingId } from "../../src/preflight/findings.ts";
+import { FINDINGS, type FindingId } from "../../src/preflight/findings.ts";
 import {
   OwnSandbox,
   type Run,
@@ -258,6 +258,14 @@ const ROWS: readonly Row[] = [
     nearly: web("", `${NODES}, ${START_FIRST}, ${reserve("memory: HALF")}`),
   },
   {
+    id: "start-first-host-network",
+    what: "the node's own network, and starts first",
+    has: web("networks: [theirs]", `replicas: 0, ${START_FIRST}`) + external("networks", "host"),
+    severity: "warning",
+    line: 3,
+    nearly: web("networks: [theirs]", `replicas: 0, ${STOP_FIRST}`) + external("networks", "host"),
+  },
+  {
     id: "start-first-single-writer",
     what: "a database that starts first",
     has: web("volumes: ['data:/data']", START_FIRST, "$REGISTRY_URL/postgres:v1") + volume,
@@ -386,6 +394,24 @@ test.concurrent("engine-too-old: something that this engine may not know", async
   expect(run.log).toMatch(/^::error file=stack\.yml,line=2,.*\[engine-too-old\]/m);
   expect(run.outputs.reason).toBe("preflight");
   works(await deploy("old", web(`healthcheck: { test: ${check} }`)));
+});
+
+test.concurrent("port-in-use: a port that another service of the stack gives up", async () => {
+  works(await deploy("hand", web(port(8310, "ingress"), "replicas: 0")));
+  const then = (admin: number): string =>
+    `${web(port(8311, "ingress"), "replicas: 0")}  admin: { image: $IMAGE, ${port(admin, "ingress")}, deploy: { replicas: 0 } }\n`;
+  // Only planned: whether Swarm takes it is a matter of order.
+  const taken = await deploy("hand", then(8310), { mode: "plan" });
+  expect(taken.log).toMatch(
+    /^::warning file=stack\.yml,line=4,col=\d+::.* web gives up in this very deployment.*\[port-in-use\]/m,
+  );
+  expect((await deploy("hand", then(8312), { mode: "plan" })).log).not.toContain("[port-in-use]");
+});
+
+test("each kind of finding is in this file", () => {
+  const elsewhere = ["engine-too-old", "short-lived-credential", "manager-quorum"]; // In tests of their own, above and below.
+  const told = [...ROWS.map(({ id }) => id), ...elsewhere];
+  expect(FINDINGS.map(({ id }) => id).filter((id) => !told.includes(id))).toEqual([]);
 });
 
 test.concurrent("short-lived-credential: what the swarm keeps ends within the hour", async () => {

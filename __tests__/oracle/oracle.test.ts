@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
+import { CORPUS, stackFilesIn, variablesIn } from "../stacks/corpus.ts";
 import { type Verdict, explained, judgeCorpus } from "./corpus.ts";
 import { ACCEPTED, DIFFERENCES, EXAMPLE_VARIABLES, REFUSED, exampleFiles } from "./differences.ts";
 import { findDocker, folderWith } from "./docker.ts";
@@ -66,17 +67,9 @@ describe("what several files say is merged as docker merges it:", () => {
 });
 
 describe("a stack as people write them means the same to docker and to us", () => {
-  const folder = "__tests__/stacks/realistic";
-  test.each(readdirSync(folder))("%s", async (name) => {
-    const path = join(folder, name);
-    const given = join(path, "variables.json");
-    const variables: Record<string, string> = existsSync(given)
-      ? (JSON.parse(readFileSync(given, "utf8")) as Record<string, string>)
-      : {};
-    // The first file is the one that the others change.
-    const files = readdirSync(path)
-      .filter((file) => /^stack.*\.yml$/.test(file))
-      .toSorted((a, b) => a.length - b.length);
+  test.each(readdirSync(CORPUS))("%s", async (name) => {
+    const path = join(CORPUS, name);
+    const [files, variables] = [stackFilesIn(path), variablesIn(path)];
     const stack = { folder: path, files, variables: new Map(Object.entries(variables)) };
     const docks = await dockersReading(docker, stack);
     expect(docks).toMatchObject({ kind: "accepted" });

@@ -696,7 +696,7 @@ describe("the lock of the stack", () => {
   const LOCKED: readonly JsonObject[] = [{ ID: "l1", Spec: { Name: NAME, Labels: LABELS } }];
 
   /** What is asked for about the swarm and the lock, as it comes; `looks` are the surveys, the last one again and again. */
-  function steps(played: Script, looks: readonly Survey[], locks: Partial<Locks> = {}, lookMs = 0) {
+  function steps(played: Script, looks: readonly Survey[], locks: Partial<Locks> = {}) {
     const heard: string[] = [];
     const left = [...looks];
     const note = async <T>(step: string, answer: Promise<T>): Promise<T> => (heard.push(step), await answer);
@@ -708,7 +708,6 @@ describe("the lock of the stack", () => {
         ...played.swarm,
         survey: async () => {
           const survey = left.length > 1 ? left.shift() : left[0];
-          await clock.sleep(lookMs);
           return await note("look", Promise.resolve(survey ?? emptySurvey()));
         },
       },
@@ -773,7 +772,7 @@ describe("the lock of the stack", () => {
     const now = emptySurvey({ services: [other] });
     const changed: Frame = { services: [other], tasks: [] };
     const frames: readonly Frame[] = [changed, changed, ...GOES_WELL]; // In the watch, and after it.
-    const { heard, run, transcript } = steps({ ...STANDS, frames }, [same, now], {}, 2000);
+    const { heard, run, transcript } = steps({ ...STANDS, frames }, [{ ...same, askedAt: -2000 }, now]);
     expect((await run(BARE)).status).toBe("deployed");
     expect(heard.slice(0, 3)).toEqual(["look", "lock", "look"]);
     expect(transcript).toContain("Somebody else has changed the stack meanwhile.");
@@ -782,7 +781,7 @@ describe("the lock of the stack", () => {
   test("nor where it is old, and all is as it was", async () => {
     const same = emptySurvey({ services: [AFTER], tasks: [UP], rawConfigs: RECORDED });
     const frames = [{ services: [AFTER], tasks: [UP] }];
-    const { heard, run } = steps({ ...STANDS, frames }, [same], {}, 2000);
+    const { heard, run } = steps({ ...STANDS, frames }, [{ ...same, askedAt: -2000 }]);
     expect((await run(BARE)).status).toBe("unchanged");
     expect(heard).toEqual(["look"]);
   });

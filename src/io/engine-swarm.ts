@@ -46,6 +46,7 @@ export class EngineSwarm implements Swarm {
   }
 
   async survey(stack: string): Promise<Survey> {
+    const askedAt = Date.now();
     const [networks, configs, secrets, all, tasks, nodes] = await Promise.all([
       this.#networks(),
       this.#list("/configs"),
@@ -56,6 +57,7 @@ export class EngineSwarm implements Swarm {
     ]);
     const services = all.filter((raw) => stackOf(raw) === stack);
     return {
+      askedAt,
       info: this.#engine.info,
       networks,
       rawSecrets: secrets,

@@ -16,7 +16,6 @@ interface Program {
 interface Check {
   /** As the stack file calls it. */
   readonly service: string;
-  readonly image: string;
   readonly programs: readonly Program[];
 }
 
@@ -33,7 +32,7 @@ export async function unrunnable(root: Mapping, plan: Plan, images: RunnersImage
     if (config === undefined) return [];
     const checks = withTest
       .filter((each) => each.image === image)
-      .map(({ name, wanted }): Check => ({ service: name, image, programs: programsOf(wanted, config) }));
+      .map(({ name, wanted }): Check => ({ service: name, programs: programsOf(wanted, config) }));
     const paths = new Set(checks.flatMap(({ programs }) => programs.flatMap((program) => program.paths)));
     const present = await images.having(image, [...paths]);
     return present === undefined ? [] : checks.flatMap((check) => missing(check, present, root));

@@ -4,7 +4,7 @@ import { type Plan, changed } from "../plan.ts";
 import { networkIdsOf } from "../spec.ts";
 import { type RenderedStack } from "../stack/render.ts";
 import { type Mapping, entriesOf, get } from "../stack/tree.ts";
-import { type Survey } from "../swarm.ts";
+import { type ServiceSpec, type Survey } from "../swarm.ts";
 import { type Finding, error, warning } from "./finding.ts";
 import { noNode, someNodesOnly, tooFewNodes, tooMuch } from "./nodes.ts";
 import { eligibility } from "./placement.ts";
@@ -41,13 +41,7 @@ export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, sur
     };
     return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
   });
-  return [
-    ...services,
-    ...portsInUse(root, plan, survey),
-    ...portsHandedOver(root, plan, survey),
-    ...shortLived(plan),
-    ...quorum(survey),
-  ];
+  return [...services, ...portsInUse(root, plan, survey), ...shortLived(plan), ...quorum(survey)];
 }
 
 const NO_FILE: Mapping = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
@@ -81,54 +75,43 @@ const SERVICE_RULES: readonly Rule[] = [
   olderThanAsked,
 ];
 
-/** By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts); who is in the file too is told by its line already. */
+/**
+ * By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts). Where a service of the file gives the port up, it goes well in
+ * the right order only, and docker has none; of two that both want it docker itself speaks.
+ */
 function portsInUse(root: Mapping, plan: Plan, { takenPorts }: Survey): Finding[] {
-  const inFile = new Set(plan.services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted.Name])));
-  const others = takenPorts.filter(({ service }) => !inFile.has(service));
-  return changed(plan).flatMap(({ name, wanted }) =>
-    portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
-      const other = others.find(
-        (each) => each.port === port && each.protocol === protocol && !(each.onHost && onHost),
-      );
-      if (port === 0 || other === undefined) return [];
-      const own = other.stack === plan.stack;
-      const whose = own
-        ? "of this stack, which goes only after the rollout"
-        : other.stack === ""
-          ? "of no stack"
-          : `of the stack ${other.stack}`;
-      const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other.service} (${whose}) has already.`;
-      const fix = own
-        ? `Publish another port, or remove that service first: docker service rm ${other.service}`
-        : "Publish another port, or take it from the other service first.";
-      const service = get(root, "services", name);
-      const place = (get(service, "ports") ?? service ?? root).place;
-      return [error("port-in-use", message, place, fix)];
-    }),
-  );
-}
-
-/** One service takes what another one of the stack is about to give up: Swarm takes that only in this order, and docker has none. */
-function portsHandedOver(root: Mapping, plan: Plan, { takenPorts }: Survey): Finding[] {
   const present = new Map(plan.services.map(({ wanted, name }) => [wanted?.Name, { name, wanted }]));
   return changed(plan).flatMap(({ name, wanted }) =>
     portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
+      const wants = (spec: ServiceSpec | undefined): boolean =>
+        portsOf(spec).some((each) => each.port === port && each.protocol === protocol);
       const holder = takenPorts.find(
         (each) =>
           each.port === port &&
           each.protocol === protocol &&
           !(each.onHost && onHost) &&
-          each.service !== wanted?.Name &&
-          present.has(each.service),
+          !wants(present.get(each.service)?.wanted),
       );
       if (port === 0 || holder === undefined) return [];
-      const other = present.get(holder.service);
-      if (portsOf(other?.wanted).some((each) => each.port === port && each.protocol === protocol)) return [];
-      const message = `Service ${name} publishes port ${port}/${protocol}, which the service ${other?.name} gives up in this very deployment: where the manager hears of ${name} first, it refuses, and all is put back.`;
-      const fix = `Deploy in two steps: first ${other?.name} without the port, then ${name} with it.`;
       const service = get(root, "services", name);
       const place = (get(service, "ports") ?? service ?? root).place;
-      return [warning("port-in-use", message, place, fix)];
+      const what = `Service ${name} publishes port ${port}/${protocol}, which the service`;
+      const other = present.get(holder.service)?.name;
+      if (other !== undefined) {
+        const message = `${what} ${other} gives up in this very deployment: where the manager hears of ${name} first, it refuses, and all is put back.`;
+        const fix = `Deploy in two steps: first ${other} without the port, then ${name} with it.`;
+        return [warning("port-in-use", message, place, fix)];
+      }
+      const own = holder.stack === plan.stack;
+      const whose = own
+        ? "of this stack, which goes only after the rollout"
+        : holder.stack === ""
+          ? "of no stack"
+          : `of the stack ${holder.stack}`;
+      const fix = own
+        ? `Publish another port, or remove that service first: docker service rm ${holder.service}`
+        : "Publish another port, or take it from the other service first.";
+      return [error("port-in-use", `${what} ${holder.service} (${whose}) has already.`, place, fix)];
     }),
   );
 }

@@ -4,7 +4,6 @@ import { watched } from "../observe.ts";
 import { type Plan, isEmpty } from "../plan.ts";
 import { type Rollout } from "../begin.ts";
 import { type Prepared } from "../prepare.ts";
-import { driftSince } from "./drift.ts";
 import { type StoredRecord, decoded, encoded, joined, recordObjects, recordsOf } from "./record.ts";
 import {
   type Belongings,
@@ -70,11 +69,11 @@ export interface NewRelease extends Omit<Belongings, "stack" | "services"> {
  */
 export async function keepRelease(
   made: NewRelease,
-  { plan, survey }: Pick<Prepared, "plan" | "survey">,
+  { plan, drift }: Pick<Prepared, "plan" | "drift">,
   rollout: Rollout,
   session: Session,
 ): Promise<void> {
-  if (isEmpty(plan) && isRecorded(plan, survey, rollout.world)) return;
+  if (isEmpty(plan) && isRecorded({ plan, drift })) return;
   const { voice } = rollout.world;
   voice.group("Record the release");
   try {
@@ -90,14 +89,10 @@ export async function keepRelease(
 }
 
 /** Whether the newest release is what runs of a plan. It is not where the step that sent it was killed before it could record it. */
-export function isRecorded(plan: Plan, survey: Survey, world: World): boolean {
-  const [newest] = readHistory(recordsOf(survey.rawConfigs, plan.stack).slice(0, 1), world).releases;
-  if (newest === undefined) return false;
+export function isRecorded({ plan, drift }: Pick<Prepared, "plan" | "drift">): boolean {
   const ours = new Set(watched(plan.services).map(({ name }) => name));
   // A service that this action has left there, since it is not to prune, is in no later release.
-  return driftSince(newest, plan.stack, survey, []).every(
-    ({ service, change }) => change === "added" && !ours.has(service),
-  );
+  return drift?.every(({ service, change }) => change === "added" && !ours.has(service)) ?? false;
 }
 
 interface Recorded {

@@ -4,6 +4,7 @@ import { parseInputs } from "../../../src/inputs/inputs.ts";
 import { type JsonObject } from "../../../src/json.ts";
 import { type Plan, type PlannedService } from "../../../src/plan.ts";
 import { type NewRelease, keepRelease, readHistory } from "../../../src/release/history.ts";
+import { type Prepared } from "../../../src/prepare.ts";
 import { decoded, recordsOf } from "../../../src/release/record.ts";
 import { noFacts } from "../../../src/report.ts";
 import { type NewObject, type Survey, type Swarm } from "../../../src/swarm.ts";
@@ -36,6 +37,7 @@ async function kept(
   swarm: Partial<Swarm> = {},
   plan = planOf(WEB),
   told = NEW,
+  drift?: Prepared["drift"],
 ): Promise<{ transcript: readonly string[]; records: readonly NewObject[]; recordedAs: string }> {
   const records: NewObject[] = [];
   const world = scriptedWorld({
@@ -56,12 +58,7 @@ async function kept(
   const inputs = parseInputs((name) => given[name] ?? "", world.run);
   const facts = noFacts();
   const session = await world.connect(undefined);
-  await keepRelease(
-    told,
-    { plan, survey: emptySurvey({ services: [service()], ...survey }) },
-    { inputs, world, facts },
-    session,
-  );
+  await keepRelease(told, { plan, drift }, { inputs, world, facts }, session);
   const transcript = world.transcript.filter((line) => !line.startsWith("  > connect"));
   return { transcript, records, recordedAs: facts.recorded };
 }
@@ -96,11 +93,7 @@ describe("a good verdict", () => {
   });
 
   test("where nothing was changed, nothing is asked and nothing is written", async () => {
-    const { transcript } = await kept(
-      { rawConfigs: recorded(release({ services: [service().spec] })) },
-      {},
-      planOf({ ...WEB, change: "unchanged" }),
-    );
+    const { transcript } = await kept({}, {}, planOf({ ...WEB, change: "unchanged" }), NEW, []);
     expect(transcript).toEqual([]);
   });
 
