@@ -24344,7 +24344,7 @@ async function aftermath(plan, sent, rollout, session, error) {
 async function whatBecame(plan, sent, rollout, session, error) {
     const { facts, inputs, world } = rollout;
     if (sent.size === 0)
-        return ["No service was changed."];
+        return ["No service was changed.", ...(await withoutNetworks(plan, rollout, session, error))];
     // Who has lost the lock may not put anything back either: somebody else works on the stack.
     if (error instanceof errors/* LockError */.Ku)
         return [GOES_ON];
@@ -24368,6 +24368,19 @@ async function whatBecame(plan, sent, rollout, session, error) {
         ];
     }
 }
+/** What was sent before the first service, a network of the stack, goes again. */
+async function withoutNetworks(plan, { inputs, world }, session, error) {
+    if (inputs.rollout.onFailure === "keep" || error instanceof errors/* LockError */.Ku)
+        return [];
+    const swarm = error instanceof errors/* Cancelled */.cJ ? session.lastSwarm : session.swarm;
+    try {
+        const { removed, failures } = await (0,restore/* removeNetworks */.ij)(plan, swarm, world.clock, 1);
+        return [...removedWords([], removed), ...failedWords(failures)];
+    }
+    catch (second) {
+        return [`Networks that were created for it may be left: ${(0,errors/* messageOf */.bD)(second)}`];
+    }
+}
 const GOES_ON = "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.";
 /** The runner grants a cancelled job some seconds: enough to send the way back, and not to watch it. */
 async function startBack(plan, sent, { facts, inputs, world }, session) {
@@ -24376,24 +24389,27 @@ async function startBack(plan, sent, { facts, inputs, world }, session) {
     const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
     try {
         const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.lastSwarm, atOnce, world.voice);
+        const networks = await (0,restore/* removeNetworks */.ij)(plan, session.lastSwarm, atOnce, 1);
         const names = services.map(({ name }) => name);
         facts.services = facts.services.map((service) => afterRestore(service, names, removed));
         return [
             names.length > 0
                 ? `Sent back to what ran before: ${names.join(", ")}. Nobody watches it any more: look at it with \`docker stack ps\`.`
                 : "",
-            ...restoredWords(removed, failures),
+            ...removedWords(removed, networks.removed),
+            ...failedWords([...failures, ...networks.failures]),
         ].filter((line) => line !== "");
     }
     catch (error) {
         return [`${GOES_ON} (${(0,errors/* messageOf */.bD)(error)})`];
     }
 }
-function restoredWords(removed, failures) {
-    return [
-        removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
-        ...failures.map((failure) => `Could not be put back: ${failure}.`),
-    ];
+function removedWords(services, networks) {
+    const all = [...services, ...networks.map((name) => `the network ${name}`)];
+    return all.length > 0 ? [`Removed, since this deployment created it: ${all.join(", ")}.`] : [];
+}
+function failedWords(failures) {
+    return failures.map((failure) => `Could not be put back: ${failure.replace(/\.?$/, ".")}`);
 }
 const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
 /** What runs now may be what Swarm itself has put back. */
@@ -24410,6 +24426,7 @@ async function putBack(plan, sent, rollout, session) {
     world.voice.group("Put the stack back as it was");
     const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.swarm, world.clock, world.voice);
     const good = await runsAgain(services, plan, rollout, session);
+    const networks = await (0,restore/* removeNetworks */.ij)(plan, session.swarm, world.clock, NETWORK_TRIES);
     world.voice.endGroup();
     const names = services.map(({ name }) => name);
     facts.services = facts.services.map((service) => afterRestore(service, names, removed));
@@ -24418,9 +24435,12 @@ async function putBack(plan, sent, rollout, session) {
             ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
             : "",
         good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
-        ...restoredWords(removed, failures),
+        ...removedWords(removed, networks.removed),
+        ...failedWords([...failures, ...networks.failures]),
     ].filter((line) => line !== "");
 }
+/** A second apart: as long as a task that is told to stop may take by default, and some more. */
+const NETWORK_TRIES = 15;
 async function runsAgain(services, plan, { inputs, world }, session) {
     if (services.length === 0)
         return true;
@@ -24883,7 +24903,7 @@ function networkChanges(plan, survey, networkIds) {
     const names = namesOf(networkIds);
     const specs = specsOf(plan);
     const targets = (list) => list.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "Networks").map((each) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Target"), names)));
-    const created = new Set([...plan.needs.networks, ...(plan.networks ?? [])]);
+    const created = (0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .newNetworks */ .aJ)(plan);
     const own = new Set(survey.networks
         .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .STACK_LABEL */ .GF) === plan.stack)
         .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(raw, "Name")));
@@ -27485,6 +27505,9 @@ class EngineSwarm {
     }
     async removeObject(kind, id) {
         await this.#remove(`/${kind}s/${id}`);
+    }
+    async removeNetwork(id) {
+        await this.#remove(`/networks/${id}`);
     }
     async services(stack) {
         return (await this.#rawServices(stack)).map(toService);
@@ -30120,6 +30143,7 @@ function note(line, { world, facts }) {
 /* harmony export */   IJ: () => (/* binding */ writesService),
 /* harmony export */   Im: () => (/* binding */ isEmpty),
 /* harmony export */   WD: () => (/* binding */ isOfTasks),
+/* harmony export */   aJ: () => (/* binding */ newNetworks),
 /* harmony export */   af: () => (/* binding */ withPlatformsOf),
 /* harmony export */   e2: () => (/* binding */ alters),
 /* harmony export */   hm: () => (/* binding */ withRealIds),
@@ -30206,6 +30230,10 @@ function alters({ change }) {
 /** Whether the deployment has anything to send or to create. */
 function isEmpty(plan) {
     return !plan.services.some(alters) && Object.values(plan.needs).every((names) => names.length === 0);
+}
+/** Names of the networks that it creates. */
+function newNetworks({ needs, networks = [] }) {
+    return new Set([...needs.networks, ...networks]);
 }
 function changed(plan) {
     return plan.services.filter(({ change }) => change === "create" || change === "update");
@@ -30639,6 +30667,18 @@ const FINDINGS = [
         fix: "A longer `monitor`, or a quicker healthcheck.",
     },
     {
+        id: "network-differs",
+        severity: "warning",
+        cause: "A network of the stack is on the swarm with another definition than the file's (`driver`, `driver_opts`, `internal`, `attachable`, subnets). Docker does not change a network that is there, and says nothing.",
+        fix: "Give it another key, which makes a new one, or take the stack down and remove it first.",
+    },
+    {
+        id: "volume-differs",
+        severity: "warning",
+        cause: "A volume has another driver or other options than before. A node that has it already keeps it as it was made, and says nothing.",
+        fix: "Give it another key, which makes a new one, or remove it from its nodes first.",
+    },
+    {
         id: "manager-quorum",
         severity: "warning",
         cause: "One more manager lost, and the swarm has no quorum: nothing could be deployed or moved.",
@@ -30662,7 +30702,7 @@ const FINDING_IDS = FINDINGS.map(({ id }) => id);
 
 /***/ }),
 
-/***/ 9346:
+/***/ 9350:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30687,8 +30727,18 @@ var render = __nccwpck_require__(4491);
 var tree = __nccwpck_require__(6546);
 // EXTERNAL MODULE: ./src/preflight/finding.ts
 var finding = __nccwpck_require__(8282);
+// EXTERNAL MODULE: ./src/stack/configs.ts
+var configs = __nccwpck_require__(6939);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/stack/references.ts
 var references = __nccwpck_require__(5052);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(3916);
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(6190);
 ;// CONCATENATED MODULE: ./src/preflight/placement.ts
 
 
@@ -30786,10 +30836,6 @@ function times(have, need) {
     return need === 0 ? Infinity : Math.max(Math.floor(have / need), 0);
 }
 
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
 ;// CONCATENATED MODULE: ./src/preflight/subject.ts
 
 
@@ -30867,6 +30913,100 @@ function amount({ nanoCpus, memoryBytes }) {
     const cpus = nanoCpus === 0 ? [] : [`${Math.round(nanoCpus / 1e7) / 100} CPUs`];
     const memory = memoryBytes === 0 ? [] : [`${Math.round(memoryBytes / 2 ** 20)} MiB`];
     return [...cpus, ...memory].join(" and ");
+}
+
+;// CONCATENATED MODULE: ./src/preflight/kept.ts
+
+
+
+
+
+
+
+
+
+
+/** What is there already and stays as it was made, whatever the file says now: docker changes neither a network nor a volume. */
+/** Looked at also where nothing is to be sent: that nothing changes is then the surprise. */
+function keptNetworks(root, { stack }, { networks }) {
+    const used = (0,references/* networksUsedBy */.yl)(root);
+    return (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks")).flatMap(({ key, value }) => {
+        if (!used.has(key.text) || (0,configs/* isExternal */.ge)(value))
+            return [];
+        const name = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "name")) ?? `${stack}_${key.text}`;
+        const live = networks.find((raw) => (0,json/* textAt */.$6)(raw, "Name") === name && (0,json/* textAt */.$6)(raw, "Labels", defaults/* STACK_LABEL */.GF) === stack);
+        const fields = live === undefined ? [] : differingFields(value, live);
+        if (fields.length === 0)
+            return [];
+        const message = `The network ${key.text} is on the swarm with another definition (${fields.join(", ")}), and docker does not change a network that is there: it stays as it is.`;
+        const called = (0,references/* isSubstituted */.ZV)(value) ? "NAME" : name;
+        const fix = `Give it another key, which makes a new one, or take the stack down and remove it first: docker network rm ${called}`;
+        return [(0,finding/* warning */.$e)("network-differs", message, ((0,tree/* get */.Jt)(value, fields[0] ?? "") ?? key).place, fix)];
+    });
+}
+const DRIVER = "overlay";
+/** The engine's own notes, such as the list of VXLAN ids. */
+const ENGINES_OWN = "com.docker.network.driver.overlay.";
+function differingFields(file, live) {
+    const options = new Map((0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(file, "driver_opts")).map(({ key, value }) => [key.text, (0,tree/* textOf */.b6)(value) ?? ""]));
+    const made = (0,json/* objectAt */.lJ)(live, "Options");
+    const all = new Set([
+        ...options.keys(),
+        ...Object.keys(made).filter((key) => !key.startsWith(ENGINES_OWN)),
+    ]);
+    const subnets = subnetsOf(file);
+    const hasSubnets = (0,json/* listAt */.gT)(live, "IPAM", "Config").map((each) => (0,json/* textAt */.$6)(each, "Subnet"));
+    const differs = {
+        driver: ((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(file, "driver")) ?? DRIVER) !== (0,json/* textAt */.$6)(live, "Driver"),
+        driver_opts: [...all].some((key) => !(key in made) || !isSame(options.get(key), (0,json/* textAt */.$6)(made, key))),
+        internal: isOn((0,tree/* get */.Jt)(file, "internal")) !== (live.Internal === true),
+        attachable: isOn((0,tree/* get */.Jt)(file, "attachable")) !== (live.Attachable === true),
+        // Without one in the file the engine has chosen.
+        ipam: subnets.length > 0 && subnets.toSorted().join() !== hasSubnets.toSorted().join(),
+    };
+    return Object.keys(differs).filter((field) => differs[field] === true);
+}
+/** A number may be spelt in several ways. */
+function isSame(file, live) {
+    return file === live || (Boolean(file) && live !== "" && Number(file) === Number(live));
+}
+function subnetsOf(file) {
+    const config = (0,tree/* get */.Jt)(file, "ipam", "config");
+    const items = config?.kind === "sequence" ? config.items : [];
+    return items.flatMap((item) => (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(item, "subnet")) ?? []);
+}
+/** As docker reads a boolean. */
+function isOn(node) {
+    return /^(true|y|yes|on)$/i.test((0,tree/* textOf */.b6)(node) ?? "");
+}
+/** A node makes a volume when the first task needs it. */
+const keptVolumes = ({ name, spec, before, place }, root) => {
+    const stack = (0,json/* textAt */.$6)(spec, "Labels", defaults/* STACK_LABEL */.GF);
+    const earlier = volumesOf(before);
+    const changed = [...volumesOf(spec)].filter(([volume, options]) => {
+        const had = earlier.get(volume);
+        return had !== undefined && had !== options;
+    });
+    return changed.map(([volume]) => {
+        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "volumes")).find(({ key, value }) => volume === ((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "name")) ?? `${stack}_${key.text}`));
+        const called = entry?.key.text ?? volume;
+        const message = `Service ${name} has the volume ${called} with another driver or other options now, and a node that has the volume already keeps it as it was made.`;
+        const fix = "Give it another key, which makes a new one, or remove it from its nodes first, with what is in it: docker volume rm";
+        return (0,finding/* warning */.$e)("volume-differs", message, (entry?.key ?? { place }).place, fix);
+    });
+};
+/** Names of volumes to what makes them what they are. */
+function volumesOf(spec) {
+    const mounts = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts");
+    const named = mounts.filter((each) => (0,json/* textAt */.$6)(each, "Type") === "volume" && (0,json/* textAt */.$6)(each, "Source") !== "");
+    return new Map(named.map((mount) => {
+        const driver = (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name") || "local";
+        const options = Object.entries((0,json/* objectAt */.lJ)(mount, "VolumeOptions", "DriverConfig", "Options"));
+        return [
+            (0,json/* textAt */.$6)(mount, "Source"),
+            JSON.stringify([driver, options.toSorted(([a], [b]) => (0,text_order/* compareTexts */.q)(a, b))]),
+        ];
+    }));
 }
 
 ;// CONCATENATED MODULE: ./src/preflight/nodes.ts
@@ -31043,8 +31183,6 @@ function isOlder(version, than) {
     return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
 }
 
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
 ;// CONCATENATED MODULE: ./src/preflight/start-first.ts
 
 
@@ -31190,9 +31328,10 @@ const noHealthcheck = (subject) => {
 
 
 
+
 /**
  * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
- * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
+ * looked at, so that a deployment of the same thing has next to nothing to say. It asks nobody: all is in the survey.
  */
 function preflight({ root }, plan, survey) {
     const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
@@ -31218,7 +31357,13 @@ function preflight({ root }, plan, survey) {
         };
         return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
     });
-    return [...services, ...portsInUse(root, plan, survey), ...shortLived(plan), ...quorum(survey)];
+    return [
+        ...services,
+        ...portsInUse(root, plan, survey),
+        ...keptNetworks(root, plan, survey),
+        ...shortLived(plan),
+        ...quorum(survey),
+    ];
 }
 const NO_FILE = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
 /**
@@ -31242,6 +31387,7 @@ const SERVICE_RULES = [
     besideTheOld,
     onHostNetwork,
     singleWriter,
+    keptVolumes,
     noHealthcheck,
     goesOn,
     shortMonitor,
@@ -31519,10 +31665,7 @@ function lacking({ root }, survey, made, ignored) {
         secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
     };
     const used = {
-        networks: new Set(services.flatMap((service) => {
-            const own = (0,references/* networksOf */.Nd)(service).map(({ name }) => name);
-            return own.length === 0 ? ["default"] : own;
-        })),
+        networks: (0,references/* networksUsedBy */.yl)(root),
         configs: usedOf(services, "configs"),
         secrets: usedOf(services, "secrets"),
     };
@@ -31571,8 +31714,8 @@ function reachesAll({ networks }, name) {
     return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
 }
 
-// EXTERNAL MODULE: ./src/preflight/preflight.ts + 5 modules
-var preflight = __nccwpck_require__(9346);
+// EXTERNAL MODULE: ./src/preflight/preflight.ts + 6 modules
+var preflight = __nccwpck_require__(9350);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/prepare.ts
@@ -32589,16 +32732,19 @@ function oneLine(text) {
 /* harmony export */   LE: () => (/* binding */ OUT_OF_SEQUENCE),
 /* harmony export */   PF: () => (/* binding */ restore),
 /* harmony export */   Qm: () => (/* binding */ TRIES),
+/* harmony export */   ij: () => (/* binding */ removeNetworks),
 /* harmony export */   n_: () => (/* binding */ ChangedMeanwhile),
 /* harmony export */   pJ: () => (/* binding */ exchangeSpec)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2707);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7856);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2707);
+
 
 
 
@@ -32619,8 +32765,8 @@ async function restore(plan, sent, swarm, clock, voice) {
     const services = [];
     const removed = [];
     const failed = new Map();
-    const [names, first] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
-    const affected = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).filter(({ wanted }) => sent.has((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name")));
+    const [names, first] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
+    const affected = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).filter(({ wanted }) => sent.has((0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(wanted, "Name")));
     const trying = async (name, work) => {
         try {
             await work();
@@ -32637,7 +32783,7 @@ async function restore(plan, sent, swarm, clock, voice) {
             const live = first.find((service) => service.id === before.id);
             const exchange = { from: asSent(wanted, names), to: before.spec, auth: undefined };
             await exchangeSpec(swarm, plan.stack, live, exchange, names.networkIds, clock);
-            services.push({ name, serviceName: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name"), sent: before.spec });
+            services.push({ name, serviceName: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(wanted, "Name"), sent: before.spec });
             voice.say(`${name}: back to what ran before.`);
         });
     };
@@ -32645,7 +32791,7 @@ async function restore(plan, sent, swarm, clock, voice) {
         if (before !== undefined)
             return;
         await trying(name, async () => {
-            const live = first.find((service) => service.name === (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name"));
+            const live = first.find((service) => service.name === (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(wanted, "Name"));
             if (live === undefined)
                 return;
             if (!same(live.spec, asSent(wanted, names), names.networkIds))
@@ -32655,10 +32801,54 @@ async function restore(plan, sent, swarm, clock, voice) {
             voice.say(`${name}: removed, since this deployment created it.`);
         });
     };
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(affected.map(back));
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_5__/* .together */ .b)(affected.map(remove));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(affected.map(back));
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(affected.map(remove));
     const failures = [...failed].map(([why, all]) => `${all.join(", ")}: ${why}`);
     return { services, removed, failures };
+}
+/** Tasks that are ending may still be on a network. */
+const AFTER_TASKS_MS = 1000;
+/**
+ * Removes the stack's networks that this deployment has created: docker leaves a network that exists as it is, so the next deployment
+ * would get it, whatever its file says by then. One that a way back could still need stays. Gives the names, and in words what could
+ * not be removed in so many tries.
+ */
+async function removeNetworks(plan, swarm, clock, tries) {
+    const names = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .newNetworks */ .aJ)(plan);
+    if (names.size === 0)
+        return { removed: [], failures: [] };
+    const { networks, services } = await swarm.survey(plan.stack);
+    const needed = JSON.stringify(services.map(({ spec, previous = {} }) => [spec, previous]));
+    const removed = [];
+    const failures = [];
+    for (const raw of networks) {
+        const [id, name] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(raw, "Id"), (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(raw, "Name")];
+        const isOurs = names.has(name) && (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_3__/* .STACK_LABEL */ .GF) === plan.stack;
+        if (!isOurs || [id, name].some((each) => needed.includes(JSON.stringify(each))))
+            continue;
+        const refusal = await removeNetwork(id, swarm, clock, tries);
+        if (refusal === undefined)
+            removed.push(name);
+        else
+            failures.push(`the network ${name}: ${refusal}`);
+    }
+    return { removed, failures };
+}
+/** Why it could not be removed; undefined where it is gone. */
+async function removeNetwork(id, swarm, clock, tries) {
+    for (let left = tries - 1;; left -= 1) {
+        try {
+            await swarm.removeNetwork(id);
+            return undefined;
+        }
+        catch (error) {
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .Cancelled */ .cJ)
+                throw error;
+            if (left === 0 || !(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ManagerRefusal */ .oF))
+                return (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error);
+            await clock.sleep(AFTER_TASKS_MS);
+        }
+    }
 }
 function asSent(wanted, { ids, networkIds }) {
     return (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .withRealIds */ .hm)(wanted ?? {}, ids), networkIds);
@@ -32732,8 +32922,8 @@ var src_lock = __nccwpck_require__(9188);
 var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
 var begin = __nccwpck_require__(8883);
-// EXTERNAL MODULE: ./src/preflight/preflight.ts + 5 modules
-var preflight = __nccwpck_require__(9346);
+// EXTERNAL MODULE: ./src/preflight/preflight.ts + 6 modules
+var preflight = __nccwpck_require__(9350);
 // EXTERNAL MODULE: ./src/prepare.ts + 2 modules
 var prepare = __nccwpck_require__(1330);
 // EXTERNAL MODULE: ./src/json.ts
@@ -34196,7 +34386,8 @@ function date(text) {
 /* harmony export */   U4: () => (/* binding */ isUnresolved),
 /* harmony export */   ZV: () => (/* binding */ isSubstituted),
 /* harmony export */   bd: () => (/* binding */ undefinedReferences),
-/* harmony export */   vz: () => (/* binding */ sourceOf)
+/* harmony export */   vz: () => (/* binding */ sourceOf),
+/* harmony export */   yl: () => (/* binding */ networksUsedBy)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
@@ -34252,6 +34443,14 @@ function networksOf(service) {
     const networks = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(service, "networks");
     const keys = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)(networks).map(({ key }) => ({ name: key.text, place: key.place }));
     return [...keys, ...listed(networks)];
+}
+/** Keys of the networks that services are on; who names none is on `default`. */
+function networksUsedBy(root) {
+    const services = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services"));
+    return new Set(services.flatMap(({ value }) => {
+        const own = networksOf(value).map(({ name }) => name);
+        return own.length === 0 ? ["default"] : own;
+    }));
 }
 /** Named volumes only: `data:/data`, or `type: volume` with a source. Paths and anonymous volumes need no definition. */
 function volumesOf(service) {

@@ -3,7 +3,7 @@ import { type Watched } from "./observe.ts";
 import { type Plan } from "./plan.ts";
 import { type Rollout } from "./begin.ts";
 import { type ServiceResult, imageOf } from "./report.ts";
-import { restore } from "./restore.ts";
+import { removeNetworks, restore } from "./restore.ts";
 import { isOver } from "./rollout.ts";
 import { watch } from "./watch.ts";
 import { type Session } from "./world.ts";
@@ -36,7 +36,8 @@ async function whatBecame(
   error: unknown,
 ): Promise<string[]> {
   const { facts, inputs, world } = rollout;
-  if (sent.size === 0) return ["No service was changed."];
+  if (sent.size === 0)
+    return ["No service was changed.", ...(await withoutNetworks(plan, rollout, session, error))];
   // Who has lost the lock may not put anything back either: somebody else works on the stack.
   if (error instanceof LockError) return [GOES_ON];
   if (error instanceof Cancelled) return await startBack(plan, sent, rollout, session);
@@ -58,6 +59,23 @@ async function whatBecame(
   }
 }
 
+/** What was sent before the first service, a network of the stack, goes again. */
+async function withoutNetworks(
+  plan: Plan,
+  { inputs, world }: Rollout,
+  session: Session,
+  error: unknown,
+): Promise<string[]> {
+  if (inputs.rollout.onFailure === "keep" || error instanceof LockError) return [];
+  const swarm = error instanceof Cancelled ? session.lastSwarm : session.swarm;
+  try {
+    const { removed, failures } = await removeNetworks(plan, swarm, world.clock, 1);
+    return [...removedWords([], removed), ...failedWords(failures)];
+  } catch (second) {
+    return [`Networks that were created for it may be left: ${messageOf(second)}`];
+  }
+}
+
 const GOES_ON =
   "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.";
 
@@ -72,24 +90,28 @@ async function startBack(
   const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
   try {
     const { services, removed, failures } = await restore(plan, sent, session.lastSwarm, atOnce, world.voice);
+    const networks = await removeNetworks(plan, session.lastSwarm, atOnce, 1);
     const names = services.map(({ name }) => name);
     facts.services = facts.services.map((service) => afterRestore(service, names, removed));
     return [
       names.length > 0
         ? `Sent back to what ran before: ${names.join(", ")}. Nobody watches it any more: look at it with \`docker stack ps\`.`
         : "",
-      ...restoredWords(removed, failures),
+      ...removedWords(removed, networks.removed),
+      ...failedWords([...failures, ...networks.failures]),
     ].filter((line) => line !== "");
   } catch (error) {
     return [`${GOES_ON} (${messageOf(error)})`];
   }
 }
 
-function restoredWords(removed: readonly string[], failures: readonly string[]): string[] {
-  return [
-    removed.length > 0 ? `Removed, since this deployment created it: ${removed.join(", ")}.` : "",
-    ...failures.map((failure) => `Could not be put back: ${failure}.`),
-  ];
+function removedWords(services: readonly string[], networks: readonly string[]): string[] {
+  const all = [...services, ...networks.map((name) => `the network ${name}`)];
+  return all.length > 0 ? [`Removed, since this deployment created it: ${all.join(", ")}.`] : [];
+}
+
+function failedWords(failures: readonly string[]): string[] {
+  return failures.map((failure) => `Could not be put back: ${failure.replace(/\.?$/, ".")}`);
 }
 
 const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
@@ -114,6 +136,7 @@ async function putBack(
   world.voice.group("Put the stack back as it was");
   const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
   const good = await runsAgain(services, plan, rollout, session);
+  const networks = await removeNetworks(plan, session.swarm, world.clock, NETWORK_TRIES);
   world.voice.endGroup();
   const names = services.map(({ name }) => name);
   facts.services = facts.services.map((service) => afterRestore(service, names, removed));
@@ -122,9 +145,13 @@ async function putBack(
       ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
       : "",
     good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
-    ...restoredWords(removed, failures),
+    ...removedWords(removed, networks.removed),
+    ...failedWords([...failures, ...networks.failures]),
   ].filter((line) => line !== "");
 }
+
+/** A second apart: as long as a task that is told to stop may take by default, and some more. */
+const NETWORK_TRIES = 15;
 
 async function runsAgain(
   services: readonly Watched[],

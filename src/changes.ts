@@ -3,7 +3,7 @@ import { fieldOf } from "./field-words.ts";
 import { NO_DIGEST_YET, shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Json, type JsonObject, at, listAt, numberAt, objectAt, textAt } from "./json.ts";
-import { type Plan, type PlannedService, alters, futureId, isOfTasks } from "./plan.ts";
+import { type Plan, type PlannedService, alters, futureId, isOfTasks, newNetworks } from "./plan.ts";
 import { used } from "./release/release.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type Path, canonicalSpec, differingPaths, engineDefault, networkIdsOf } from "./spec.ts";
@@ -399,7 +399,7 @@ function networkChanges(plan: Plan, survey: Survey, networkIds: ReadonlyMap<stri
     list.flatMap((spec) =>
       listAt(spec, "TaskTemplate", "Networks").map((each) => networkName(textAt(each, "Target"), names)),
     );
-  const created = new Set([...plan.needs.networks, ...(plan.networks ?? [])]);
+  const created = newNetworks(plan);
   const own = new Set(
     survey.networks
       .filter((raw) => textAt(raw, "Labels", STACK_LABEL) === plan.stack)

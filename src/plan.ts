@@ -137,6 +137,11 @@ export function isEmpty(plan: Plan): boolean {
   return !plan.services.some(alters) && Object.values(plan.needs).every((names) => names.length === 0);
 }
 
+/** Names of the networks that it creates. */
+export function newNetworks({ needs, networks = [] }: Plan): ReadonlySet<string> {
+  return new Set([...needs.networks, ...networks]);
+}
+
 export function changed(plan: Plan): readonly PlannedService[] {
   return plan.services.filter(({ change }) => change === "create" || change === "update");
 }

@@ -1,7 +1,8 @@
-import { messageOf } from "./errors.ts";
+import { Cancelled, ManagerRefusal, messageOf } from "./errors.ts";
 import { type JsonObject, textAt } from "./json.ts";
-import { type Plan, type PlannedService, changed, withRealIds } from "./plan.ts";
+import { type Plan, type PlannedService, changed, newNetworks, withRealIds } from "./plan.ts";
 import { canonicalSpec, networkIdsOf } from "./spec.ts";
+import { STACK_LABEL } from "./stack/defaults.ts";
 import { type Service, type ServiceSpec, type Swarm } from "./swarm.ts";
 import { together } from "./together.ts";
 import { type Clock, type Voice } from "./world.ts";
@@ -77,6 +78,56 @@ export async function restore(
 interface Names {
   readonly ids: ReadonlyMap<string, string>;
   readonly networkIds: ReadonlyMap<string, string>;
+}
+
+/** Tasks that are ending may still be on a network. */
+const AFTER_TASKS_MS = 1000;
+
+/**
+ * Removes the stack's networks that this deployment has created: docker leaves a network that exists as it is, so the next deployment
+ * would get it, whatever its file says by then. One that a way back could still need stays. Gives the names, and in words what could
+ * not be removed in so many tries.
+ */
+export async function removeNetworks(
+  plan: Plan,
+  swarm: Swarm,
+  clock: Clock,
+  tries: number,
+): Promise<{ readonly removed: readonly string[]; readonly failures: readonly string[] }> {
+  const names = newNetworks(plan);
+  if (names.size === 0) return { removed: [], failures: [] };
+  const { networks, services } = await swarm.survey(plan.stack);
+  const needed = JSON.stringify(services.map(({ spec, previous = {} }) => [spec, previous]));
+  const removed: string[] = [];
+  const failures: string[] = [];
+  for (const raw of networks) {
+    const [id, name] = [textAt(raw, "Id"), textAt(raw, "Name")];
+    const isOurs = names.has(name) && textAt(raw, "Labels", STACK_LABEL) === plan.stack;
+    if (!isOurs || [id, name].some((each) => needed.includes(JSON.stringify(each)))) continue;
+    const refusal = await removeNetwork(id, swarm, clock, tries);
+    if (refusal === undefined) removed.push(name);
+    else failures.push(`the network ${name}: ${refusal}`);
+  }
+  return { removed, failures };
+}
+
+/** Why it could not be removed; undefined where it is gone. */
+async function removeNetwork(
+  id: string,
+  swarm: Swarm,
+  clock: Clock,
+  tries: number,
+): Promise<string | undefined> {
+  for (let left = tries - 1; ; left -= 1) {
+    try {
+      await swarm.removeNetwork(id);
+      return undefined;
+    } catch (error) {
+      if (error instanceof Cancelled) throw error;
+      if (left === 0 || !(error instanceof ManagerRefusal)) return messageOf(error);
+      await clock.sleep(AFTER_TASKS_MS);
+    }
+  }
 }
 
 function asSent(wanted: ServiceSpec | undefined, { ids, networkIds }: Names): JsonObject {

@@ -197,6 +197,8 @@ export interface Swarm {
   /** Creates a config under a name that must be free. */
   createRecord(record: NewObject): Promise<void>;
   removeObject(kind: NewObject["kind"], id: string): Promise<void>;
+  /** Refused by the swarm while anything uses it. */
+  removeNetwork(id: string): Promise<void>;
   services(stack: string): Promise<readonly Service[]>;
   /** Those of all stacks and of none, as the engine lists them. */
   everyService(): Promise<readonly JsonObject[]>;

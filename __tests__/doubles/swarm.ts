@@ -41,6 +41,7 @@ export function scriptedSwarm(frames: readonly Frame[], changes: Partial<Swarm> 
       await Promise.resolve((heard.push(`create ${kind} ${name}`), `id-${name}`)),
     createRecord: async ({ name }: NewObject) => await Promise.resolve(void heard.push(`record ${name}`)),
     removeObject: async (kind, id) => await Promise.resolve(void heard.push(`remove ${kind} ${id}`)),
+    removeNetwork: async (id) => await Promise.resolve(void heard.push(`remove network ${id}`)),
     everyService: async () => await Promise.resolve([]),
     createService: async (spec) =>
       await Promise.resolve(void heard.push(`create service ${textAt(spec, "Name")}`)),

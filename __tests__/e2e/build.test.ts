@@ -3,13 +3,14 @@ import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import { buildable, cleanUp, docker, imageOf, pushImage, runAction, sandbox, stackName } from "./rig.ts";
 
 /** Building and pushing, with docker's own builder and with buildx, and what becomes of credentials. */
 
 afterAll(cleanUp);
 
-const STACK = "services:\n  web:\n    image: $IMAGE\n    deploy: { update_config: { monitor: 1s } }\n";
+const STACK = `${LEAN}services:\n  web:\n    image: $IMAGE\n    deploy: { update_config: { monitor: 1s } }\n`;
 const buildx = process.env.SANDBOX_BUILDX ?? "";
 
 interface ImageConfig {

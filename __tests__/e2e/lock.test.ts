@@ -3,6 +3,7 @@ import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { fakeGitHub } from "../doubles/github.ts";
+import { LEAN } from "../stacks/lean.ts";
 import {
   type Run,
   type RunOptions,
@@ -24,6 +25,7 @@ import {
 const stack = stackName("turns");
 const lock = `swarm-stack-deploy_lock_${stack}`;
 const STACK =
+  LEAN +
   'services:\n  web:\n    image: $IMAGE\n    environment: { TURN: "${TURN:-none}" }\n    deploy: { update_config: { monitor: 1s, order: stop-first }, restart_policy: { delay: 1s } }\n    stop_grace_period: 1s\n';
 const cwd = workspace({ "stack.yml": STACK });
 const digests = new Map<string, string>();

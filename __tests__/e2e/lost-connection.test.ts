@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import {
   OwnSandbox,
   type Run,
@@ -198,7 +199,7 @@ ${NAMES.map((name) => `  ${name}: *all\n`).join("")}`,
 describe("while it watches", () => {
   /** Needs 8 s to become healthy. */
   const slow = workspace({
-    "stack.yml": `services:
+    "stack.yml": `${LEAN}services:
   slow:
     image: $IMAGE
     entrypoint: ["/bin/busybox", "sh", "-c", "/bin/busybox sleep 8; /bin/busybox touch /ready; exec /bin/busybox sleep 100000"]
@@ -292,7 +293,7 @@ describe("while it watches", () => {
   });
 
   const failing = workspace({
-    "stack.yml": `services:\n  web:\n    image: $IMAGE\n    environment: { FAIL: "$FAIL" }\n    stop_grace_period: 1s\n    deploy: { ${ON_WORKER} }\n`,
+    "stack.yml": `${LEAN}services:\n  web:\n    image: $IMAGE\n    environment: { FAIL: "$FAIL" }\n    stop_grace_period: 1s\n    deploy: { ${ON_WORKER} }\n`,
   });
 
   test("and a release that fails is put back by another manager", async () => {

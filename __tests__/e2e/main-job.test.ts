@@ -187,6 +187,10 @@ describe("the first deployment of a stack that crashes", () => {
   test("leaves nothing running, and says so", () => {
     expect(docker(["stack", "services", "-q", stack])).toBe("");
     expect(run.log).toContain("web: removed, since this deployment created it.");
-    expect(run.summary).toContain("Removed, since this deployment created it: web.");
+    expect(run.log).toContain(
+      `Removed, since this deployment created it: web, the network ${stack}_default.`,
+    );
+    expect(run.summary).toContain("Removed, since this deployment created it: web, the network ");
+    expect(docker(["network", "ls", "-q", "--filter", `name=${stack}_`])).toBe("");
   });
 });

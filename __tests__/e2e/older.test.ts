@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { fakeGitHub } from "../doubles/github.ts";
+import { LEAN } from "../stacks/lean.ts";
 import {
   type Run,
   type RunOptions,
@@ -17,8 +18,7 @@ import {
 
 const stack = stackName("order");
 const cwd = workspace({
-  "stack.yml":
-    "services:\n  web:\n    image: $IMAGE\n    deploy: { update_config: { monitor: 1s } }\n    stop_grace_period: 1s\n",
+  "stack.yml": `${LEAN}services:\n  web:\n    image: $IMAGE\n    deploy: { update_config: { monitor: 1s } }\n    stop_grace_period: 1s\n`,
 });
 const [older, live, newer] = commits(3) as [string, string, string];
 

@@ -3,6 +3,7 @@ import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { FINDINGS, type FindingId } from "../../src/preflight/findings.ts";
+import { LEAN } from "../stacks/lean.ts";
 import {
   OwnSandbox,
   type Run,
@@ -316,7 +317,7 @@ async function deploy(
   inputs: Readonly<Record<string, string>> = {},
 ): Promise<Run> {
   return await runAction({
-    cwd: workspace({ "stack.yml": half(text) }),
+    cwd: workspace({ "stack.yml": half(/networks|ports/.test(text) ? text : text + LEAN) }),
     at: box,
     inputs: {
       "stack-name": stack,
@@ -408,8 +409,44 @@ test.concurrent("port-in-use: a port that another service of the stack gives up"
   expect((await deploy("hand", then(8312), { mode: "plan" })).log).not.toContain("[port-in-use]");
 });
 
+const NETWORKS = (back: string): string => `networks:\n  back: { ${back} }\n`;
+const MADE = 'driver_opts: { encrypted: "", com.docker.network.driver.mtu: 1400 }, attachable: true';
+const AS_BEFORE = web("networks: [back]", "replicas: 0");
+
+test.concurrent("network-differs: docker leaves a network as it was made", async () => {
+  works(await deploy("nets", AS_BEFORE + NETWORKS(MADE)));
+  const again = await deploy("nets", AS_BEFORE + NETWORKS(MADE));
+  expect(again.outputs.status).toBe("unchanged");
+  expect(again.log).not.toContain("[network-differs]");
+  const other = NETWORKS("internal: true, attachable: true, ipam: { config: [{ subnet: 10.99.7.0/24 }] }");
+  const run = await deploy("nets", AS_BEFORE + other);
+  expect(run.outputs.status).toBe("unchanged");
+  expect(run.log).toMatch(
+    /^::warning file=stack\.yml,line=5,col=\d+::.* back .*\(driver_opts, internal, ipam\).*\[network-differs\]/m,
+  );
+  onManager("stack", "rm", "nets");
+});
+
+test.concurrent("volume-differs: a node keeps a volume as it was made", async () => {
+  const volumes = (size: string): string =>
+    `volumes:\n  data: { driver_opts: { type: tmpfs, device: tmpfs, o: size=${size} } }\n`;
+  const text = (version: string): string => web("volumes: ['data:/data']", "replicas: 0", "$IMAGE", version);
+  works(await deploy("vols", text("v1") + volumes("1m")));
+  expect((await deploy("vols", text("v2") + volumes("1m"))).log).not.toContain("[volume-differs]");
+  const run = await deploy("vols", text("v2") + volumes("2m"));
+  expect(run.outputs.status).toBe("deployed");
+  expect(run.log).toMatch(/^::warning file=stack\.yml,line=5,col=\d+::.* volume data .*\[volume-differs\]/m);
+  onManager("stack", "rm", "vols");
+});
+
 test("each kind of finding is in this file", () => {
-  const elsewhere = ["engine-too-old", "short-lived-credential", "manager-quorum"]; // In tests of their own, above and below.
+  const elsewhere = [
+    "engine-too-old",
+    "network-differs",
+    "volume-differs",
+    "short-lived-credential",
+    "manager-quorum",
+  ]; // In tests of their own, above and below.
   const told = [...ROWS.map(({ id }) => id), ...elsewhere];
   expect(FINDINGS.map(({ id }) => id).filter((id) => !told.includes(id))).toEqual([]);
 });

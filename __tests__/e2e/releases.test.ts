@@ -32,7 +32,7 @@ services:
     configs: [{ source: other, target: /other }]
 configs: { env: { external: true }, other: { content: "other, $OTHER" } }
 secrets: { token: { environment: TOKEN } }
-networks: { inner: {} }
+networks: { inner: {}, default: { external: true, name: host } }
 `;
   const release = async (n: number, other: string, more: Record<string, string> = {}): Promise<Run> =>
     await deploy(stack, file("v1"), `r${n}`, {
@@ -115,7 +115,7 @@ services:
   web:
     image: $REGISTRY_URL/$PROJECT_NAME:v1
     networks: [side]
-    deploy: { labels: { what: "${label}" }, update_config: { monitor: 1s } }
+    deploy: { replicas: 0, labels: { what: "${label}" }, update_config: { monitor: 1s } }
 networks: { side: {} }
 `;
   /** Nothing that could be compressed much. */

@@ -447,10 +447,13 @@ export function pushImage(
   return /digest: (sha256:[0-9a-f]{64})/.exec(pushed)?.[1] ?? "";
 }
 
+/** Most questions are put to docker, which takes a good part of a core while it starts. */
+const UNTIL_MS = 500;
+
 export async function until(what: string, holds: () => boolean, seconds = 30): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   while (!holds()) {
     if (Date.now() > deadline) throw new Error(`waited ${seconds} s in vain until ${what}`);
-    await new Promise((done) => setTimeout(done, 200));
+    await new Promise((done) => setTimeout(done, UNTIL_MS));
   }
 }

@@ -32,7 +32,7 @@ secrets: { token: { environment: TOKEN } }
 networks: { inner: { driver_opts: { encrypted: "" } } }
 `;
   const extra = (name: string): string =>
-    `  ${name}:\n    image: $REGISTRY_URL/$PROJECT_NAME:$VERSION\n    networks: [side]\n`;
+    `  ${name}:\n    image: $REGISTRY_URL/$PROJECT_NAME:$VERSION\n    networks: [side]\n    deploy: { replicas: 0 }\n`;
   const withSide = (file: string): string => `${file.trimEnd().replace(/ }$/, ", side: {} }")}\n`;
   const given = (env: string, token: string): Record<string, string> => ({
     env,

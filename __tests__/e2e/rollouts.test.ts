@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import {
   buildable,
   cleanUp,
@@ -47,7 +48,7 @@ describe("the stack file that this project grew from", () => {
 describe("several services", () => {
   const stack = stackName("several");
   const inputs = { "stack-name": stack, project: stack, build: "false" };
-  const services = (web: string, more: string): string => `
+  const services = (web: string, more: string): string => `${LEAN}
 services:
   web:
     image: $REGISTRY_URL/$PROJECT_NAME:${web}

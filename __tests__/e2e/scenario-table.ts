@@ -1,3 +1,5 @@
+import { LEAN } from "../stacks/lean.ts";
+
 /**
  * Rollouts that go wrong in different ways, and some that go right in unusual ones. Each is a stack file that somebody could have
  * written, deployed over another one. `scenarios.test.ts` plays them on a real swarm; docs/scenarios.md shows what came of it.
@@ -53,10 +55,13 @@ const CHECK = (test: string): string =>
   `healthcheck: { test: [CMD, /bin/busybox, '${test.replace(" ", "', '")}'], interval: 1s, timeout: 1s, retries: 2, start_period: 1s }`;
 const RUN = (script: string): string => `entrypoint: [/bin/busybox, sh, -c, ${JSON.stringify(script)}]`;
 
-/** One network for all: Docker 28 gives networks that are made at once on one node the same addresses, and refuses them. */
+/** One network for all that publish ports: Docker 28 gives networks that are made at once on one node the same addresses, and refuses them. */
 export const NETWORK = "scenarios";
-const stack = (...services: readonly string[]): string =>
-  `networks: { default: { external: true, name: ${NETWORK} } }\nservices:\n${services.join("")}`;
+const stack = (...services: readonly string[]): string => {
+  const publishes = services.some((text) => text.includes("published:"));
+  const networks = publishes ? `networks: { default: { external: true, name: ${NETWORK} } }\n` : LEAN;
+  return `${networks}services:\n${services.join("")}`;
+};
 const web = (version: string, lines = "", deploy = CAREFUL): string => service("web", version, lines, deploy);
 const V1 = stack(web("v1"));
 const fails = (how: string, deploy = CAREFUL): string =>

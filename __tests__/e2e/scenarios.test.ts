@@ -98,7 +98,7 @@ async function runningIn(stack: string, expected: Scenario["afterwards"]): Promi
   await until(
     "what runs is what should",
     () => {
-      found = Object.fromEntries(servicesOf(stack).map((name) => [name, versionsOf(`${stack}_${name}`)]));
+      found = versionsIn(stack);
       return JSON.stringify(sorted(found)) === JSON.stringify(sorted(expected));
     },
     20,
@@ -118,18 +118,25 @@ function servicesOf(stack: string): string[] {
   return names.map((name) => name.slice(stack.length + 1));
 }
 
-/** Of all tasks that run and are to run. */
-function versionsOf(service: string): string {
-  const format = [
-    "--no-trunc",
-    "--format",
-    "{{.CurrentState}} {{.Image}}",
-    "--filter",
-    "desired-state=running",
-  ];
-  const tasks = docker(["service", "ps", ...format, service], box.managerDockerHost).split("\n");
-  const running = tasks.filter((line) => line.startsWith("Running "));
-  return [...new Set(running.map((line) => /:(v\d+)(@|$)/.exec(line)?.[1] ?? line))].toSorted().join(" and ");
+/** The versions of all tasks that run and are to run, by service. */
+function versionsIn(stack: string): Record<string, string> {
+  const names = servicesOf(stack);
+  if (names.length === 0) return {};
+  const format = ["--no-trunc", "--format", "{{.Name}} {{.CurrentState}} {{.Image}}"];
+  const services = names.map((name) => `${stack}_${name}`);
+  const tasks = docker(
+    ["service", "ps", ...format, "--filter", "desired-state=running", ...services],
+    box.managerDockerHost,
+  ).split("\n");
+  const versions = (name: string): string => {
+    const running = tasks.filter(
+      (line) => line.startsWith(`${stack}_${name}.`) && line.includes(" Running "),
+    );
+    return [...new Set(running.map((line) => /:(v\d+)(@|$)/.exec(line)?.[1] ?? line))]
+      .toSorted()
+      .join(" and ");
+  };
+  return Object.fromEntries(names.map((name) => [name, versions(name)]));
 }
 
 async function allNodesReady(): Promise<void> {

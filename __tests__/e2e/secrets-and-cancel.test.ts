@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import {
   buildable,
   cleanUp,
@@ -19,8 +20,7 @@ import {
 
 afterAll(cleanUp);
 
-const STACK =
-  "services:\n  web:\n    image: $IMAGE\n    environment: { TOKEN: $TOKEN }\n    deploy: { update_config: { monitor: 1s } }\n";
+const STACK = `${LEAN}services:\n  web:\n    image: $IMAGE\n    environment: { TOKEN: $TOKEN }\n    deploy: { update_config: { monitor: 1s } }\n`;
 
 describe("secrets", () => {
   const stack = stackName("hush");

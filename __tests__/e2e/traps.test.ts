@@ -3,6 +3,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import {
   buildable,
   cleanUp,
@@ -27,7 +28,8 @@ const stack = stackName("trap");
 const inputs = { "stack-name": stack, project: stack, version: "v1", build: "false" };
 
 function web(image: string, more = ""): string {
-  return `services:\n  web:\n    image: ${REPOSITORY}:${image}\n    deploy: { update_config: { monitor: 2s }, restart_policy: { condition: any, delay: 1s } }\n${more}`;
+  const network = /networks|ports/.test(more) ? "" : LEAN;
+  return `${network}services:\n  web:\n    image: ${REPOSITORY}:${image}\n    deploy: { update_config: { monitor: 2s }, restart_policy: { condition: any, delay: 1s } }\n${more}`;
 }
 
 beforeAll(() => {
@@ -227,7 +229,7 @@ test.each([
   ["volume", "volumes: ['nope:/x']"],
 ])("a %s that the file does not define is told before anything is built", async (_kind, line) => {
   const run = await runAction({
-    cwd: buildable({ "stack.yml": web("v1", `    ${line}\n`) }),
+    cwd: buildable({ "stack.yml": web("v1", `    ${line}\n`).replace(LEAN, "") }),
     inputs: { ...inputs, build: "true" },
   });
   expect(run.outputs.reason).toBe("render");

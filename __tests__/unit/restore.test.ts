@@ -1,9 +1,9 @@
 import { describe, expect, test } from "@jest/globals";
-import { Cancelled, ConnectError } from "../../src/errors.ts";
+import { Cancelled, ConnectError, ManagerRefusal } from "../../src/errors.ts";
 import { textAt } from "../../src/json.ts";
 import { type Plan, type PlannedService, futureId } from "../../src/plan.ts";
-import { type Restored, restore } from "../../src/restore.ts";
-import { type Swarm } from "../../src/swarm.ts";
+import { type Restored, removeNetworks, restore } from "../../src/restore.ts";
+import { type Service, type Swarm } from "../../src/swarm.ts";
 import { fakeClock } from "../doubles/clock.ts";
 import {
   type Frame,
@@ -251,5 +251,63 @@ describe("one failure does not keep the others from being put back", () => {
     const { result } = await restored([planned(), other], frames, changes);
     expect(result.failures).toEqual([failure]);
     expect(result.services.map(({ name }) => name)).toEqual(["api"]);
+  });
+});
+
+describe("networks that the deployment has created", () => {
+  const network = (name: string, stack = "shop") => ({
+    Id: `id-${name}`,
+    Name: name,
+    Labels: { "com.docker.stack.namespace": stack },
+  });
+  const survey = async (services: readonly Service[] = []) =>
+    await Promise.resolve(
+      emptySurvey({
+        networks: [network("shop_back"), network("shop_old"), network("proxy", "")],
+        services,
+      }),
+    );
+  const plan: Plan = {
+    stack: "shop",
+    services: [],
+    needs: { networks: ["proxy"], configs: [], secrets: [] },
+    networks: ["shop_back"],
+  };
+  const on = (target: string) => ({ TaskTemplate: { Networks: [{ Target: target }] } });
+
+  test("go, and no other ones: what the input names is for all stacks", async () => {
+    const swarm = scriptedSwarm([], { survey: async () => await survey() });
+    expect(await removeNetworks(plan, swarm, fakeClock(), 3)).toEqual({
+      removed: ["shop_back"],
+      failures: [],
+    });
+    expect(swarm.heard).toEqual(["remove network id-shop_back"]);
+  });
+
+  test.each([
+    ["uses it", { spec: on("id-shop_back") }],
+    ["would use it again, were it rolled back", { previous: on("id-shop_back") }],
+  ])("stay where a service %s", async (_name, changes) => {
+    const swarm = scriptedSwarm([], { survey: async () => await survey([service(changes)]) });
+    expect(await removeNetworks(plan, swarm, fakeClock(), 3)).toEqual({ removed: [], failures: [] });
+    expect(swarm.heard).toEqual([]);
+  });
+
+  test("are tried again while a task is still on them", async () => {
+    let refusals = 2;
+    const removeNetwork = async (): Promise<void> => {
+      refusals -= 1;
+      if (refusals >= 0) throw new ManagerRefusal(400, "DELETE", "network shop_back is in use by task t1");
+      await Promise.resolve();
+    };
+    const changes = { survey: async () => await survey(), removeNetwork };
+    const tried = async (tries: number) => {
+      refusals = 2;
+      return await removeNetworks(plan, scriptedSwarm([], changes), fakeClock(), tries);
+    };
+    expect(await tried(3)).toEqual({ removed: ["shop_back"], failures: [] });
+    const { removed, failures } = await tried(2);
+    expect(removed).toEqual([]);
+    expect(failures).toEqual([expect.stringMatching(/^the network shop_back: .*in use by task t1/)]);
   });
 });

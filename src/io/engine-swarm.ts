@@ -165,6 +165,10 @@ export class EngineSwarm implements Swarm {
     await this.#remove(`/${kind}s/${id}`);
   }
 
+  async removeNetwork(id: string): Promise<void> {
+    await this.#remove(`/networks/${id}`);
+  }
+
   async services(stack: string): Promise<readonly Service[]> {
     return (await this.#rawServices(stack)).map(toService);
   }

@@ -132,6 +132,20 @@ export const FINDINGS = [
     fix: "A longer `monitor`, or a quicker healthcheck.",
   },
   {
+    id: "network-differs",
+    severity: "warning",
+    cause:
+      "A network of the stack is on the swarm with another definition than the file's (`driver`, `driver_opts`, `internal`, `attachable`, subnets). Docker does not change a network that is there, and says nothing.",
+    fix: "Give it another key, which makes a new one, or take the stack down and remove it first.",
+  },
+  {
+    id: "volume-differs",
+    severity: "warning",
+    cause:
+      "A volume has another driver or other options than before. A node that has it already keeps it as it was made, and says nothing.",
+    fix: "Give it another key, which makes a new one, or remove it from its nodes first.",
+  },
+  {
     id: "manager-quorum",
     severity: "warning",
     cause: "One more manager lost, and the swarm has no quorum: nothing could be deployed or moved.",

@@ -1,7 +1,7 @@
 import { textAt } from "../json.ts";
 import { type Needs } from "../plan.ts";
 import { externalName, isExternal } from "../stack/configs.ts";
-import { isSubstituted, networksOf, sourceOf } from "../stack/references.ts";
+import { isSubstituted, networksUsedBy, sourceOf } from "../stack/references.ts";
 import { type RenderedStack } from "../stack/render.ts";
 import { type Node as TreeNode, entriesOf, get } from "../stack/tree.ts";
 import { type Survey } from "../swarm.ts";
@@ -28,12 +28,7 @@ export function lacking(
     secrets: new Set(survey.secrets.flatMap(({ name, id }) => [name, id])),
   };
   const used = {
-    networks: new Set(
-      services.flatMap((service) => {
-        const own = networksOf(service).map(({ name }) => name);
-        return own.length === 0 ? ["default"] : own;
-      }),
-    ),
+    networks: networksUsedBy(root),
     configs: usedOf(services, "configs"),
     secrets: usedOf(services, "secrets"),
   };

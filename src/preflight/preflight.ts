@@ -6,6 +6,7 @@ import { type RenderedStack } from "../stack/render.ts";
 import { type Mapping, entriesOf, get } from "../stack/tree.ts";
 import { type ServiceSpec, type Survey } from "../swarm.ts";
 import { type Finding, error, warning } from "./finding.ts";
+import { keptNetworks, keptVolumes } from "./kept.ts";
 import { noNode, someNodesOnly, tooFewNodes, tooMuch } from "./nodes.ts";
 import { eligibility } from "./placement.ts";
 import { goesOn, olderThanAsked, shortMonitor } from "./policies.ts";
@@ -14,7 +15,7 @@ import { type Rule, type Subject, isRunning, modeOf, newsOf, portsOf, roomOf } f
 
 /**
  * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
- * looked at, so that a deployment of the same thing has nothing to say. It asks nobody: all is in the survey.
+ * looked at, so that a deployment of the same thing has next to nothing to say. It asks nobody: all is in the survey.
  */
 export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, survey: Survey): Finding[] {
   const networkIds = networkIdsOf(survey.networks);
@@ -41,7 +42,13 @@ export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, sur
     };
     return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
   });
-  return [...services, ...portsInUse(root, plan, survey), ...shortLived(plan), ...quorum(survey)];
+  return [
+    ...services,
+    ...portsInUse(root, plan, survey),
+    ...keptNetworks(root, plan, survey),
+    ...shortLived(plan),
+    ...quorum(survey),
+  ];
 }
 
 const NO_FILE: Mapping = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
@@ -69,6 +76,7 @@ const SERVICE_RULES: readonly Rule[] = [
   besideTheOld,
   onHostNetwork,
   singleWriter,
+  keptVolumes,
   noHealthcheck,
   goesOn,
   shortMonitor,

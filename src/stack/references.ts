@@ -68,6 +68,17 @@ export function networksOf(service: Node): Reference[] {
   return [...keys, ...listed(networks)];
 }
 
+/** Keys of the networks that services are on; who names none is on `default`. */
+export function networksUsedBy(root: Mapping): ReadonlySet<string> {
+  const services = entriesOf(get(root, "services"));
+  return new Set(
+    services.flatMap(({ value }) => {
+      const own = networksOf(value).map(({ name }) => name);
+      return own.length === 0 ? ["default"] : own;
+    }),
+  );
+}
+
 /** Named volumes only: `data:/data`, or `type: volume` with a source. Paths and anonymous volumes need no definition. */
 function volumesOf(service: Node): Reference[] {
   const volumes = get(service, "volumes");
