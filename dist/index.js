@@ -24213,8 +24213,8 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/observe.ts + 1 modules
-var observe = __nccwpck_require__(2707);
+// EXTERNAL MODULE: ./src/observe.ts
+var observe = __nccwpck_require__(6583);
 // EXTERNAL MODULE: ./src/plan.ts
 var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
@@ -24373,13 +24373,8 @@ async function withoutNetworks(plan, { inputs, world }, session, error) {
     if (inputs.rollout.onFailure === "keep" || error instanceof errors/* LockError */.Ku)
         return [];
     const swarm = error instanceof errors/* Cancelled */.cJ ? session.lastSwarm : session.swarm;
-    try {
-        const { removed, failures } = await (0,restore/* removeNetworks */.ij)(plan, swarm, world.clock, 1);
-        return [...removedWords([], removed), ...failedWords(failures)];
-    }
-    catch (second) {
-        return [`Networks that were created for it may be left: ${(0,errors/* messageOf */.bD)(second)}`];
-    }
+    const { removed, failures } = await (0,restore/* removeNetworks */.ij)(plan, swarm, world.clock, 1);
+    return [...removedWords([], removed), ...failedWords(failures)];
 }
 const GOES_ON = "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.";
 /** The runner grants a cancelled job some seconds: enough to send the way back, and not to watch it. */
@@ -24389,9 +24384,9 @@ async function startBack(plan, sent, { facts, inputs, world }, session) {
     const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
     try {
         const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.lastSwarm, atOnce, world.voice);
-        const networks = await (0,restore/* removeNetworks */.ij)(plan, session.lastSwarm, atOnce, 1);
         const names = services.map(({ name }) => name);
         facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+        const networks = await (0,restore/* removeNetworks */.ij)(plan, session.lastSwarm, atOnce, 1);
         return [
             names.length > 0
                 ? `Sent back to what ran before: ${names.join(", ")}. Nobody watches it any more: look at it with \`docker stack ps\`.`
@@ -24426,10 +24421,10 @@ async function putBack(plan, sent, rollout, session) {
     world.voice.group("Put the stack back as it was");
     const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.swarm, world.clock, world.voice);
     const good = await runsAgain(services, plan, rollout, session);
-    const networks = await (0,restore/* removeNetworks */.ij)(plan, session.swarm, world.clock, NETWORK_TRIES);
-    world.voice.endGroup();
     const names = services.map(({ name }) => name);
     facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+    const networks = await (0,restore/* removeNetworks */.ij)(plan, session.swarm, world.clock, NETWORK_LOOKS);
+    world.voice.endGroup();
     return [
         names.length > 0
             ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
@@ -24440,7 +24435,7 @@ async function putBack(plan, sent, rollout, session) {
     ].filter((line) => line !== "");
 }
 /** A second apart: as long as a task that is told to stop may take by default, and some more. */
-const NETWORK_TRIES = 15;
+const NETWORK_LOOKS = 15;
 async function runsAgain(services, plan, { inputs, world }, session) {
     if (services.length === 0)
         return true;
@@ -29746,109 +29741,21 @@ function lost(stack, taken) {
 
 /***/ }),
 
-/***/ 2707:
+/***/ 6583:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-
-// EXPORTS
-__nccwpck_require__.d(__webpack_exports__, {
-  l: () => (/* binding */ observe),
-  V: () => (/* binding */ watched)
-});
-
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(1601);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
-// EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
-// EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
-;// CONCATENATED MODULE: ./src/standstill.ts
-
-
-
-/**
- * What neither the tasks of one service nor one moment can tell: whether a rollout stands still for good, and whether a task ended
- * because of its node.
- */
-/**
- * How long nothing may move before waiting is called hopeless. Longer than what passes by itself: a node that died is known to be down
- * after 15 s, a task is started again after 5 s (Swarm's default), and the scheduler tries anew within a second of every change.
- */
-const GRACE_MS = 25_000;
-/** A node that went away less long ago may be restarting, or be under maintenance. */
-const MAY_COME_BACK_MS = 10 * 60_000;
-/** An engine that starts again has registered and told how its tasks ended, all of them, within this time. */
-const SAME_EVENT_MS = 20_000;
-/** A task that the scheduler has found no place for. */
-function waits(task) {
-    return task.current && task.state === "pending" && task.error !== "" && task.desiredState !== "shutdown";
-}
-/** On its way up, or on its way out, which makes room for others. */
-function moves(task) {
-    if ((0,rollout/* isOver */.PU)(task) || waits(task))
-        return false;
-    return task.state !== "running" || task.desiredState !== "running";
-}
-/** All that can still change, as text, where something waits for a place and nothing else is on its way; undefined otherwise. */
-function standstill(tasks, down) {
-    // On a node that is down, a task that should stop looks like one that is stopping, for ever (SWARM 16).
-    const seen = tasks.filter(({ nodeId }) => !down.has(nodeId));
-    if (!seen.some(waits) || seen.some(moves))
-        return undefined;
-    return seen
-        .map(({ id, state, desiredState, error }) => `${id} ${state} ${desiredState} ${error}`)
-        .join("\n");
-}
-/** Between two batches of an update nothing moves either. */
-function longestDelayMs(services) {
-    const delays = services.map(({ spec }) => (0,json/* numberAt */.tk)(spec, "UpdateConfig", "Delay") / 1e6);
-    return Math.max(0, ...delays);
-}
-/** Remembers since when nothing has moved. Times are of the watching clock. */
-class Standstill {
-    #picture;
-    #since = 0;
-    /** How long the stack has been standing still, beyond what may pass by itself; undefined where it does not. */
-    hopelessMs(now, services, tasks, nodes) {
-        const down = new Set(nodes.filter(({ state }) => state !== "ready").map(({ id }) => id));
-        const picture = standstill(tasks, down);
-        if (picture !== this.#picture)
-            this.#since = now;
-        this.#picture = picture;
-        const stillMs = now - this.#since;
-        const hopeless = picture !== undefined && stillMs >= GRACE_MS + longestDelayMs(services);
-        return hopeless && !mayComeBack(nodes, tasks.filter(waits)) ? stillMs : undefined;
-    }
-}
-/** Whether a node that is not there for new tasks went away only a short time before they were made, or later. */
-function mayComeBack(nodes, waiting) {
-    const oldest = Math.min(...waiting.map(({ createdAt }) => Date.parse(createdAt)));
-    return nodes.some(({ state, availability, updatedAt }) => (state !== "ready" || availability !== "active") && Date.parse(updatedAt) > oldest - MAY_COME_BACK_MS);
-}
-/**
- * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
- * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
- * tasks of services that nothing was sent to, have ended at that time as well, all of them. A program that is to blame fails once more where Swarm
- * starts it next.
- */
-function endedWithNode(task, nodes, neighbours) {
-    const node = nodes.find(({ id }) => id === task.nodeId);
-    if (node === undefined || node.state !== "ready" || node.availability === "drain")
-        return true;
-    const awayMs = ({ updatedAt }) => Date.parse(updatedAt) - Date.parse(task.updatedAt);
-    const endedToo = neighbours.some((each) => ((0,rollout/* hasFailed */.WN)(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS);
-    const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < 0);
-    return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
-}
-
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
-;// CONCATENATED MODULE: ./src/observe.ts
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   V: () => (/* binding */ watched),
+/* harmony export */   l: () => (/* binding */ observe)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1601);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6190);
+/* harmony import */ var _standstill_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2065);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
 
 
 
@@ -29895,7 +29802,7 @@ async function* observe(swarm, clock, request) {
 class Judgement {
     #swarm;
     #request;
-    #standstill = new Standstill();
+    #standstill = new _standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .Standstill */ .R7();
     /** Failed tasks, and whether that was their node's fault. */
     #examined = new Map();
     constructor(swarm, request) {
@@ -29905,18 +29812,18 @@ class Judgement {
     async of({ services, tasks }, now) {
         const fresh = tasks.filter(({ id }) => !this.#request.oldFailures.has(id));
         const unexamined = fresh.filter((task) => mayBeItsNode(task) && !this.#examined.has(task.id));
-        const waiting = fresh.filter(waits);
+        const waiting = fresh.filter(_standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .waits */ .l4);
         // Nodes are asked about only where it matters: on a large swarm the answer is long.
         const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
         for (const task of unexamined)
-            this.#examined.set(task.id, endedWithNode(task, nodes, await this.#neighbours(task, services)));
+            this.#examined.set(task.id, (0,_standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .endedWithNode */ .Tc)(task, nodes, await this.#neighbours(task, services)));
         const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
         const verdicts = this.#request.services.map((each) => {
-            const verdict = (0,rollout/* judge */.S4)(this.#snapshot(each, services, tasks));
-            const stuck = verdict.kind === "progressing" ? verdict.tasks.filter(waits) : [];
+            const verdict = (0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .judge */ .S4)(this.#snapshot(each, services, tasks));
+            const stuck = verdict.kind === "progressing" ? verdict.tasks.filter(_standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .waits */ .l4) : [];
             if (hopelessMs === undefined || stuck.length === 0)
                 return [each.name, verdict];
-            const detail = `${verdict.detail}; nothing has moved for ${(0,duration/* formatDuration */.a)(hopelessMs)}`;
+            const detail = `${verdict.detail}; nothing has moved for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__/* .formatDuration */ .a)(hopelessMs)}`;
             return [each.name, { kind: "failed", detail, tasks: stuck }];
         });
         return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
@@ -29944,7 +29851,7 @@ class Judgement {
 }
 /** An engine that stops ends its containers, with whatever they make of that. */
 function mayBeItsNode(task) {
-    return task.current && task.nodeId !== "" && ((0,rollout/* hasFailed */.WN)(task) || task.state === "complete");
+    return task.current && task.nodeId !== "" && ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .hasFailed */ .WN)(task) || task.state === "complete");
 }
 function ending({ verdicts, hopeless }, stableMs, elapsedMs, request) {
     const failed = [...verdicts.values()].some(({ kind }) => kind === "failed");
@@ -29956,7 +29863,7 @@ function ending({ verdicts, hopeless }, stableMs, elapsedMs, request) {
 }
 /** A manager that does not answer, or has no leader just now, may do so again; anything else will not mend itself. */
 function mayPass(error) {
-    return error instanceof errors/* ConnectError */.T$ || (error instanceof errors/* ManagerRefusal */.oF && error.status >= 500);
+    return error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ConnectError */ .T$ || (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ManagerRefusal */ .oF && error.status >= 500);
 }
 async function look(swarm, stack) {
     const [services, tasks] = await Promise.all([swarm.services(stack), swarm.tasks(stack)]);
@@ -29965,12 +29872,12 @@ async function look(swarm, stack) {
 /** What can be said truthfully where nobody answers: how long ago, and what was seen last. */
 function lostSight(blindMs, verdicts, error) {
     const seen = [...verdicts].map(([name, { detail }]) => `${name}: ${detail}`).join("; ");
-    return new errors/* DeployError */.sH(`No manager could be asked about the rollout for the last ${(0,duration/* formatDuration */.a)(blindMs)}: ${(0,errors/* messageOf */.bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
+    return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .DeployError */ .sH(`No manager could be asked about the rollout for the last ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__/* .formatDuration */ .a)(blindMs)}: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}${seen === "" ? "" : ` Seen last: ${seen}.`}`, "What was sent goes on rolling out on the swarm, and where it fails, Swarm does what the stack file's failure_action says. Look at it with `docker stack ps`, then run this job again.", error);
 }
 function watched(services) {
     return services.flatMap(({ name, change, wanted }) => wanted === undefined
         ? []
-        : [{ name, serviceName: (0,json/* textAt */.$6)(wanted, "Name"), sent: wanted, untouched: change === "unchanged" }]);
+        : [{ name, serviceName: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted, "Name"), sent: wanted, untouched: change === "unchanged" }]);
 }
 
 
@@ -30583,6 +30490,18 @@ const FINDINGS = [
         fix: "Create an overlay network, and name that one.",
     },
     {
+        id: "network-name-taken",
+        severity: "error",
+        cause: "A network that docker would create for the stack is there already, and is not the stack's: the engine would refuse it in the middle of the deployment.",
+        fix: "Write `external: true` for it, give it another key, or remove the one that is there.",
+    },
+    {
+        id: "mode-change",
+        severity: "error",
+        cause: "A service is to have another `deploy.mode` than it has. The engine refuses that, when others may have been sent already.",
+        fix: "Give the service another name, or remove it first.",
+    },
+    {
         id: "port-in-use",
         severity: "error or warning",
         cause: "Another service publishes the port, and the engine gives an ingress port to one service only. It may belong to another stack, or to this one and be in the file no more: it goes after the rollout, not before. A warning where another service of the stack gives it up in the same deployment, which goes well only in that order.",
@@ -30944,6 +30863,18 @@ function keptNetworks(root, { stack }, { networks }) {
         return [(0,finding/* warning */.$e)("network-differs", message, ((0,tree/* get */.Jt)(value, fields[0] ?? "") ?? key).place, fix)];
     });
 }
+/** One that docker would create, since it goes by the stack's label, and that the engine would refuse by its name. */
+function takenNetworks(root, { stack, networks = [] }, survey) {
+    return networks.flatMap((name) => {
+        const isThere = survey.networks.some((raw) => (0,json/* textAt */.$6)(raw, "Name") === name && (0,json/* textAt */.$6)(raw, "Driver") === DRIVER);
+        if (!isThere)
+            return [];
+        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks")).find(({ key }) => name === `${stack}_${key.text}`);
+        const message = `The network ${name}, which docker would create for the stack, is on the swarm already and is not the stack's, so the engine would refuse it.`;
+        const fix = `Write external: true and name: ${name} for it, give it another key, or remove it if nothing needs it: docker network rm ${name}`;
+        return [(0,finding/* error */.z3)("network-name-taken", message, (entry?.key ?? root).place, fix)];
+    });
+}
 const DRIVER = "overlay";
 /** The engine's own notes, such as the list of VXLAN ids. */
 const ENGINES_OWN = "com.docker.network.driver.overlay.";
@@ -31127,6 +31058,20 @@ const goesOn = (subject) => {
     const place = placeOf(subject, "deploy", "update_config", "failure_action");
     return [(0,finding/* warning */.$e)("failure-action-continue", message, place, "Write failure_action: rollback.")];
 };
+/** The engine refuses it (swarmkit, manager/controlapi/service.go), and docker may have sent other services by then. */
+const otherMode = (subject) => {
+    const { name, spec, before } = subject;
+    if (before === undefined || modeWord(before) === modeWord(spec))
+        return [];
+    const message = `Service ${name} is ${modeWord(before)}, and no engine makes it ${modeWord(spec)} by an update.`;
+    const fix = `Give the service another name, or remove it first, which ends its tasks: docker service rm ${(0,json/* textAt */.$6)(spec, "Name")}`;
+    return [(0,finding/* error */.z3)("mode-change", message, placeOf(subject, "deploy", "mode"), fix)];
+};
+/** As the stack file calls it. */
+function modeWord(spec) {
+    const [key = "Replicated"] = Object.keys((0,json/* objectAt */.lJ)(spec, "Mode"));
+    return key.replace(/(?<=[a-z])(?=[A-Z])/g, "-").toLowerCase();
+}
 const NANOS = 1e6;
 const shortMonitor = (subject) => {
     const { name, spec, file } = subject;
@@ -31360,6 +31305,7 @@ function preflight({ root }, plan, survey) {
     return [
         ...services,
         ...portsInUse(root, plan, survey),
+        ...takenNetworks(root, plan, survey),
         ...keptNetworks(root, plan, survey),
         ...shortLived(plan),
         ...quorum(survey),
@@ -31380,6 +31326,7 @@ function obstacles(plan, survey) {
     });
 }
 const SERVICE_RULES = [
+    otherMode,
     noNode,
     someNodesOnly,
     tooFewNodes,
@@ -31984,7 +31931,7 @@ function driftSince(release, stack, survey, secrets) {
 /* harmony export */   TN: () => (/* binding */ isRecorded)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2707);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6583);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8883);
 /* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1330);
@@ -32556,6 +32503,8 @@ function plannedTitle(what, changes) {
         return `📋 To deploy ${what} would change nothing`;
     return `📋 To deploy ${what} would change ${count === 1 ? "one thing" : `${count} things`}`;
 }
+/** Of a plan, where room is short. */
+const MOST_ROWS = 150;
 /** What is to be changed as a table, its fields folded, and then what stays. */
 function planMarkdown({ changes, drift, mode, planDigest }, length) {
     if (changes === undefined)
@@ -32573,13 +32522,15 @@ function planMarkdown({ changes, drift, mode, planDigest }, length) {
         const tasks = consequence === undefined ? "" : TASKS[consequence];
         return `| ${SIGNS[change]} | ${kind} | ${code(name)} | ${change} | ${what.join(" ")} | ${tasks} |`;
     });
-    const table = ["| | | name | change | what | tasks |", "|---|---|---|---|---|---|", ...rows].join("\n");
+    const shown = length === "short" ? rows.slice(0, MOST_ROWS) : rows;
+    const table = ["| | | name | change | what | tasks |", "|---|---|---|---|---|---|", ...shown].join("\n");
     const lines = length === "short" ? [] : [...driftLines(drift), ...planLines(changes, mode)];
     return [
         drift.length === 0
             ? ""
             : `Changed on the swarm since the last release: ${drift.map(({ service }) => code(service)).join(", ")}.`,
         rows.length === 0 ? "" : table,
+        shown.length < rows.length ? `${rows.length - shown.length} more are in the log of the run.` : "",
         lines.length === 0 ? "" : `<details><summary>The whole plan</summary>\n\n${fenced(lines)}\n\n</details>`,
         `<sub>Plan ${code(planDigest.slice(0, 19))}</sub>`,
     ]
@@ -32627,7 +32578,8 @@ function timeline(services) {
     const bars = services.flatMap(({ name, durationMs, change }) => {
         if (durationMs === undefined || (change !== "create" && change !== "update"))
             return [];
-        return [`    ${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
+        // Behind nothing visible a service that is called `title` or `section` is no keyword.
+        return [`    \u200b${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
     });
     if (bars.length === 0)
         return "";
@@ -32636,7 +32588,7 @@ function timeline(services) {
         "gantt",
         "    title Seconds from sending to running",
         "    dateFormat x",
-        "    axisFormat %S",
+        "    axisFormat %s", // Since the epoch, which is when the first was sent: %S starts anew each minute.
         ...bars,
         "```",
     ].join("\n");
@@ -32737,13 +32689,15 @@ function oneLine(text) {
 /* harmony export */   pJ: () => (/* binding */ exchangeSpec)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
 /* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7856);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
-/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2707);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6190);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
+/* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6583);
+
 
 
 
@@ -32765,33 +32719,34 @@ async function restore(plan, sent, swarm, clock, voice) {
     const services = [];
     const removed = [];
     const failed = new Map();
-    const [names, first] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
-    const affected = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).filter(({ wanted }) => sent.has((0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(wanted, "Name")));
+    const [names, first] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
+    const affected = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).filter(({ wanted }) => sent.has((0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(wanted, "Name")));
+    const tell = (name, error) => {
+        failed.set((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error), [...(failed.get((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)) ?? []), name]);
+        voice.say(`${name}: could not be put back: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+    };
+    /** The error, where the manager refuses it for now; any other one is told. */
     const trying = async (name, work) => {
         try {
             await work();
         }
         catch (error) {
-            failed.set((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error), [...(failed.get((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)) ?? []), name]);
-            voice.say(`${name}: could not be put back: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
+            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ManagerRefusal */ .oF)
+                return error;
+            tell(name, error);
         }
+        return undefined;
     };
-    const back = async ({ name, before, wanted }) => {
-        if (before === undefined)
-            return;
-        await trying(name, async () => {
-            const live = first.find((service) => service.id === before.id);
-            const exchange = { from: asSent(wanted, names), to: before.spec, auth: undefined };
-            await exchangeSpec(swarm, plan.stack, live, exchange, names.networkIds, clock);
-            services.push({ name, serviceName: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(wanted, "Name"), sent: before.spec });
-            voice.say(`${name}: back to what ran before.`);
-        });
-    };
-    const remove = async ({ name, before, wanted }) => {
-        if (before !== undefined)
-            return;
-        await trying(name, async () => {
-            const live = first.find((service) => service.name === (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(wanted, "Name"));
+    const back = async ({ name, before, wanted }) => await trying(name, async () => {
+        const live = first.find((service) => service.id === before.id);
+        const exchange = { from: asSent(wanted, names), to: before.spec, auth: undefined };
+        await exchangeSpec(swarm, plan.stack, live, exchange, names.networkIds, clock);
+        services.push({ name, serviceName: (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(wanted, "Name"), sent: before.spec });
+        voice.say(`${name}: back to what ran before.`);
+    });
+    const remove = async ({ name, wanted }) => {
+        const refusal = await trying(name, async () => {
+            const live = first.find((service) => service.name === (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(wanted, "Name"));
             if (live === undefined)
                 return;
             if (!same(live.spec, asSent(wanted, names), names.networkIds))
@@ -32800,55 +32755,90 @@ async function restore(plan, sent, swarm, clock, voice) {
             removed.push(name);
             voice.say(`${name}: removed, since this deployment created it.`);
         });
+        if (refusal !== undefined)
+            tell(name, refusal);
     };
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(affected.map(back));
-    await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(affected.map(remove));
+    /** Those that the manager refused. */
+    const allBack = async (updated) => {
+        const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(updated.map(async (each) => [each, await back(each)]));
+        return new Map(answers.flatMap(([each, refusal]) => (refusal === undefined ? [] : [[each, refusal]])));
+    };
+    const updated = affected.filter((each) => each.before !== undefined);
+    let refused = await allBack(updated);
+    await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(affected.filter(({ before }) => before === undefined).map(remove));
+    // A port that one wants back may have been held until now by another one, or by one that was created.
+    for (let left = updated.length + 1; refused.size > 0 && refused.size < left;) {
+        left = refused.size;
+        refused = await allBack([...refused.keys()]);
+    }
+    for (const [{ name }, refusal] of refused)
+        tell(name, refusal);
     const failures = [...failed].map(([why, all]) => `${all.join(", ")}: ${why}`);
     return { services, removed, failures };
 }
-/** Tasks that are ending may still be on a network. */
-const AFTER_TASKS_MS = 1000;
+/** Between two looks at what is ending. */
+const LOOK_AGAIN_MS = 1000;
 /**
  * Removes the stack's networks that this deployment has created: docker leaves a network that exists as it is, so the next deployment
- * would get it, whatever its file says by then. One that a way back could still need stays. Gives the names, and in words what could
- * not be removed in so many tries.
+ * would get it, whatever its file says by then. One that a way back could still need stays. Swarm lets a network go under tasks that are
+ * still ending, and the next deployment would find a name that is neither free nor of use (SWARM 9 and 12). So those tasks are waited for,
+ * and afterwards the nodes; `looks` is how often it is looked at most. Gives the names, and in words what stays.
  */
-async function removeNetworks(plan, swarm, clock, tries) {
+async function removeNetworks(plan, swarm, clock, looks) {
     const names = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .newNetworks */ .aJ)(plan);
-    if (names.size === 0)
-        return { removed: [], failures: [] };
-    const { networks, services } = await swarm.survey(plan.stack);
-    const needed = JSON.stringify(services.map(({ spec, previous = {} }) => [spec, previous]));
-    const removed = [];
-    const failures = [];
-    for (const raw of networks) {
-        const [id, name] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(raw, "Id"), (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(raw, "Name")];
-        const isOurs = names.has(name) && (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_3__/* .STACK_LABEL */ .GF) === plan.stack;
-        if (!isOurs || [id, name].some((each) => needed.includes(JSON.stringify(each))))
-            continue;
-        const refusal = await removeNetwork(id, swarm, clock, tries);
-        if (refusal === undefined)
-            removed.push(name);
-        else
-            failures.push(`the network ${name}: ${refusal}`);
+    const removed = new Map();
+    let failures = [];
+    try {
+        for (let left = looks; names.size > 0 && left > 0; left -= 1) {
+            const survey = await swarm.survey(plan.stack);
+            const still = unneeded(names, plan.stack, survey);
+            const ending = endingTasks(survey);
+            failures =
+                ending === 0
+                    ? await removeEach(still, removed, swarm)
+                    : still.map(({ name }) => `the network ${name}: ${ending} of the stack's tasks have yet to end`);
+            if (still.length === 0)
+                break;
+            if (left > 1)
+                await clock.sleep(LOOK_AGAIN_MS);
+        }
     }
-    return { removed, failures };
+    catch (error) {
+        if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .Cancelled */ .cJ)
+            throw error;
+        failures = [`networks that it has created: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error).trim()}`];
+    }
+    return { removed: [...removed.values()], failures };
 }
-/** Why it could not be removed; undefined where it is gone. */
-async function removeNetwork(id, swarm, clock, tries) {
-    for (let left = tries - 1;; left -= 1) {
+/** The stack's own ones of these names that no service has in its spec, or had before. */
+function unneeded(names, stack, { networks, services }) {
+    const needed = JSON.stringify(services.map(({ spec, previous = {} }) => [spec, previous]));
+    return networks
+        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_3__/* .STACK_LABEL */ .GF) === stack)
+        .map((raw) => ({ id: (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(raw, "Id"), name: (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(raw, "Name") }))
+        .filter(({ name }) => names.has(name))
+        .filter(({ id, name }) => ![id, name].some((each) => needed.includes(JSON.stringify(each))));
+}
+/** Of services that are gone. */
+function endingTasks({ services, tasks }) {
+    const ids = new Set(services.map(({ id }) => id));
+    return tasks.filter((task) => !(0,_rollout_js__WEBPACK_IMPORTED_MODULE_4__/* .isOver */ .PU)(task) && !ids.has(task.serviceId)).length;
+}
+/** Adds what is gone to `removed`; why the others stay. */
+async function removeEach(networks, removed, swarm) {
+    const failures = [];
+    for (const { id, name } of networks.filter((each) => !removed.has(each.id))) {
         try {
             await swarm.removeNetwork(id);
-            return undefined;
+            removed.set(id, name);
         }
         catch (error) {
-            if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .Cancelled */ .cJ)
+            if (!(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ManagerRefusal */ .oF))
                 throw error;
-            if (left === 0 || !(error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .ManagerRefusal */ .oF))
-                return (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error);
-            await clock.sleep(AFTER_TASKS_MS);
+            failures.push(`the network ${name}: ${error.message}`);
         }
     }
+    return failures;
 }
 function asSent(wanted, { ids, networkIds }) {
     return (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .withRealIds */ .hm)(wanted ?? {}, ids), networkIds);
@@ -33357,7 +33347,7 @@ function hasFailed(task) {
 /** A finished task is a failure where the service is meant to run for ever. */
 function failed(task, spec, all) {
     if (task.state === "rejected")
-        return isHopeless(task, all);
+        return isHopeless(task, spec, all);
     if (task.state === "failed")
         return !hasAnotherTry(task, spec, all);
     return task.state === "complete" && !mayFinish(spec);
@@ -33372,19 +33362,24 @@ function hasAnotherTry(task, spec, all) {
     const again = Math.min((0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .numberAt */ .tk)(spec, "TaskTemplate", "RestartPolicy", "MaxAttempts"), MOST_TRIES);
     if (!mayFinish(spec) || (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "TaskTemplate", "RestartPolicy", "Condition") === "none")
         return false;
-    return all.filter((each) => each.state === "failed" && samePlace(each, task)).length <= again;
+    const isGlobal = isOnEachNode(spec);
+    return all.filter((each) => each.state === "failed" && samePlace(each, task, isGlobal)).length <= again;
 }
-/** Of one slot, or, in a global service, on one node. */
-function samePlace(a, b) {
-    return a.slot === b.slot && (a.slot > 0 || a.nodeId === b.nodeId);
+/** Of one slot, or, in a global service, on one node. Slots start at 1, but for those of a replicated job, which start at 0. */
+function samePlace(a, b, isGlobal = a.slot === 0) {
+    return a.slot === b.slot && (!isGlobal || a.nodeId === b.nodeId);
+}
+function isOnEachNode(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "Global") !== undefined || (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "GlobalJob") !== undefined;
 }
 /**
  * A node may refuse a task for a reason that passes, such as a port that is just being freed. Swarm tries again; a second refusal in the
  * same place, or a missing image, will not mend itself. Docker 28 gives networks that are made at once the same addresses ("Pool overlaps
  * with other one"), three times within two seconds on a busy node; that is hopeless when all tasks that Swarm remembers say so.
  */
-function isHopeless(task, all) {
-    const here = all.filter((each) => each.state === "rejected" && samePlace(each, task));
+function isHopeless(task, spec, all) {
+    const isGlobal = isOnEachNode(spec);
+    const here = all.filter((each) => each.state === "rejected" && samePlace(each, task, isGlobal));
     const most = /pool overlaps/i.test(task.error) ? MOST_TRIES : 1;
     return here.length > most || /no such image/i.test(task.error);
 }
@@ -33414,9 +33409,9 @@ function failure(tasks) {
 }
 function running(live, current, all, updating) {
     const job = isJob(live.spec);
-    const wanted = job ? jobCompletions(live) : live.desiredTasks;
     const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
     const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
+    const wanted = job ? jobCompletions(live, done.length) : live.desiredTasks;
     const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
     const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
     const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
@@ -33426,7 +33421,7 @@ function running(live, current, all, updating) {
     if (surplus > 0)
         return { kind: "progressing", detail: `${detail}, ${surplus} too many`, tasks: [] };
     if (good >= wanted && leftover.length === 0 && !updating) {
-        const nowhere = wanted === 0 && (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "Global") !== undefined;
+        const nowhere = wanted === 0 && isOnEachNode(live.spec);
         return { kind: "converged", detail: nowhere ? `${detail}: no node is eligible` : detail };
     }
     if (good >= wanted && leftover.length === 0)
@@ -33440,10 +33435,13 @@ function running(live, current, all, updating) {
         tasks: open,
     };
 }
-function jobCompletions(live) {
-    const completions = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
-        (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
-    return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
+/** Of a job on every node Swarm counts only those tasks as desired that are not done yet. */
+function jobCompletions({ spec, desiredTasks }, done) {
+    const completions = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_1__.at)(spec, "Mode", "ReplicatedJob", "MaxConcurrent");
+    if (typeof completions === "number")
+        return completions;
+    return Math.max(desiredTasks + (isOnEachNode(spec) ? done : 0), 1);
 }
 function states(open) {
     const names = [...new Set(open.map((task) => task.state))];
@@ -33462,10 +33460,16 @@ function states(open) {
 /* harmony export */   g: () => (/* binding */ settled)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1601);
-/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6190);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6533);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(1601);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8301);
+/* harmony import */ var _restore_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(473);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6190);
+/* harmony import */ var _standstill_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2065);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6533);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
+
+
+
 
 
 
@@ -33473,8 +33477,6 @@ function states(open) {
 
 
 const AGAIN_MS = 1000;
-/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
-const STILL_MS = 30_000;
 /**
  * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
  * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
@@ -33492,6 +33494,7 @@ async function settled(first, request) {
     };
     /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
     const putBack = new Set();
+    const standstill = new _standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .Standstill */ .R7();
     let moved = { at: start, tasks: "" };
     for (let survey = first;; survey = await swarm.survey(stack)) {
         const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
@@ -33500,17 +33503,21 @@ async function settled(first, request) {
         const names = unsettled.map(({ name }) => name).join(", ");
         if (clock.now() - start >= timeoutMs)
             throw stillInFlight(unsettled, timeoutMs);
-        const tasks = statesOf(survey.tasks);
-        if (tasks !== moved.tasks)
-            moved = { at: clock.now(), tasks };
-        const isStill = clock.now() - moved.at >= STILL_MS;
+        const { services, tasks, nodes } = survey;
+        const standsStill = standstill.stillMs(clock.now(), services, tasks, nodes) !== undefined;
+        if (statesOf(tasks) !== moved.tasks)
+            moved = { at: clock.now(), tasks: statesOf(tasks) };
         for (const service of unsettled) {
-            const back = wayBack(service, isStill, putBack);
+            const waitsInVain = standsStill && tasks.some((task) => task.serviceId === service.id && (0,_standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .waits */ .l4)(task));
+            const isStuck = waitsInVain || clock.now() - moved.at >= mostQuietMs(service);
+            const back = wayBack(service, isStuck, putBack);
             if (back === undefined)
                 continue;
             putBack.add(service.id);
             sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
-            await goBack(service, back, swarm, voice);
+            const isSent = await goBack(service, back, swarm, voice);
+            if (!isSent)
+                putBack.delete(service.id);
         }
         sayOnce(`Waiting for an earlier update of ${names} to end.`);
         await clock.sleep(AGAIN_MS);
@@ -33524,16 +33531,16 @@ function unsettledLines({ services }) {
 }
 function isUnsettled(service, putBack) {
     const { id, update } = service;
-    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_1__/* .isInFlight */ .wn)(service))
+    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .isInFlight */ .wn)(service))
         return true;
     return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
 }
 /** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
-function wayBack(service, isStill, putBack) {
+function wayBack(service, isStuck, putBack) {
     const { id, update } = service;
     if (putBack.has(id))
         return undefined;
-    return update?.state === "paused" || (update?.state === "updating" && isStill)
+    return update?.state === "paused" || (update?.state === "updating" && isStuck)
         ? before(service)
         : undefined;
 }
@@ -33545,24 +33552,43 @@ function before({ spec, previous }) {
 function state({ update }) {
     return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
 }
-/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
+/** Nothing is seen of a pull, nor of a health check before it has passed or failed. */
+const QUIET_MS = 180_000;
+/** For how long an update that is well may show nothing. */
+function mostQuietMs({ spec }) {
+    const container = (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec");
+    const nanoseconds = [
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .numberAt */ .tk)(spec, "UpdateConfig", "Delay"),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .numberAt */ .tk)(spec, "UpdateConfig", "Monitor"),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .numberAt */ .tk)(container, "StopGracePeriod"),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .numberAt */ .tk)(container, "Healthcheck", "StartPeriod"),
+    ];
+    return QUIET_MS + nanoseconds.reduce((sum, each) => sum + each, 0) / 1e6;
+}
+function statesOf(tasks) {
+    return tasks
+        .map(({ id, state: now }) => `${id} ${now}`)
+        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_6__/* .compareTexts */ .q)
+        .join(",");
+}
+/**
+ * What can't go back (a config of that time is gone) is refused or replaced later, by the plan. False where the orchestrator has written to
+ * the service since it was read: the next look has another version.
+ */
 async function goBack(service, back, swarm, voice) {
     try {
         await swarm.updateService(service, back, undefined);
     }
     catch (error) {
+        if (_restore_js__WEBPACK_IMPORTED_MODULE_1__/* .OUT_OF_SEQUENCE */ .LE.test((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)))
+            return false;
         voice.say(`${service.name} could not be put back: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .messageOf */ .bD)(error)}`);
     }
-}
-function statesOf(tasks) {
-    return tasks
-        .map(({ id, state: now }) => `${id} ${now}`)
-        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_3__/* .compareTexts */ .q)
-        .join(",");
+    return true;
 }
 function stillInFlight(services, timeoutMs) {
     const problems = services.map(({ name }) => {
-        const message = `An earlier update of ${name} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_4__/* .formatDuration */ .a)(timeoutMs)}.`;
+        const message = `An earlier update of ${name} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_7__/* .formatDuration */ .a)(timeoutMs)}.`;
         const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
         return { message, hint };
     });
@@ -33597,9 +33623,12 @@ function canonicalSpec(spec, networkIds) {
     const found = canonical(spec, [], networkIds);
     return (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .isObject */ .Gv)(found) ? found : {};
 }
-/** Network names to the ids that specs hold, from the swarm's networks. */
+/**
+ * Network names to the ids that specs hold, from the swarm's networks. The manager may have one of the same name for itself; the engine lists
+ * those of the swarm first, and takes them.
+ */
 function networkIdsOf(networks) {
-    return new Map(networks.map((raw) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Id")]));
+    return new Map(networks.map((raw) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(raw, "Id")]).toReversed());
 }
 /** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */
 function differences(a, b) {
@@ -36825,6 +36854,103 @@ function scalarsOf(node) {
     if (node.kind === "scalar")
         return [node];
     return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+}
+
+
+/***/ }),
+
+/***/ 2065:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   R7: () => (/* binding */ Standstill),
+/* harmony export */   Tc: () => (/* binding */ endedWithNode),
+/* harmony export */   l4: () => (/* binding */ waits)
+/* harmony export */ });
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8301);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6190);
+
+
+
+/**
+ * What neither the tasks of one service nor one moment can tell: whether a rollout stands still for good, and whether a task ended
+ * because of its node.
+ */
+/**
+ * How long nothing may move before waiting is called hopeless. Longer than what passes by itself: a node that died is known to be down
+ * after 15 s, a task is started again after 5 s (Swarm's default), and the scheduler tries anew within a second of every change.
+ */
+const GRACE_MS = 25_000;
+/** A node that went away less long ago may be restarting, or be under maintenance. */
+const MAY_COME_BACK_MS = 10 * 60_000;
+/** An engine that starts again has registered and told how its tasks ended, all of them, within this time. */
+const SAME_EVENT_MS = 20_000;
+/** A task that the scheduler has found no place for. */
+function waits(task) {
+    return task.current && task.state === "pending" && task.error !== "" && task.desiredState !== "shutdown";
+}
+/** On its way up, or on its way out, which makes room for others. */
+function moves(task) {
+    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_0__/* .isOver */ .PU)(task) || waits(task))
+        return false;
+    return task.state !== "running" || task.desiredState !== "running";
+}
+/** All that can still change, as text, where something waits for a place and nothing else is on its way; undefined otherwise. */
+function standstill(tasks, down) {
+    // On a node that is down, a task that should stop looks like one that is stopping, for ever (SWARM 16).
+    const seen = tasks.filter(({ nodeId }) => !down.has(nodeId));
+    if (!seen.some(waits) || seen.some(moves))
+        return undefined;
+    return seen
+        .map(({ id, state, desiredState, error }) => `${id} ${state} ${desiredState} ${error}`)
+        .join("\n");
+}
+/** Between two batches of an update nothing moves either. */
+function longestDelayMs(services) {
+    const delays = services.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .numberAt */ .tk)(spec, "UpdateConfig", "Delay") / 1e6);
+    return Math.max(0, ...delays);
+}
+/** Remembers since when nothing has moved. Times are of the watching clock. */
+class Standstill {
+    #picture;
+    #since = 0;
+    /** The same, where no node that went away lately could change it by coming back. */
+    hopelessMs(now, services, tasks, nodes) {
+        const stillMs = this.stillMs(now, services, tasks, nodes);
+        return mayComeBack(nodes, tasks.filter(waits)) ? undefined : stillMs;
+    }
+    /** How long the stack has been standing still, beyond what may pass by itself; undefined where it does not. */
+    stillMs(now, services, tasks, nodes) {
+        const down = new Set(nodes.filter(({ state }) => state !== "ready").map(({ id }) => id));
+        const picture = standstill(tasks, down);
+        if (picture !== this.#picture)
+            this.#since = now;
+        this.#picture = picture;
+        const stillMs = now - this.#since;
+        const stands = picture !== undefined && stillMs >= GRACE_MS + longestDelayMs(services);
+        return stands ? stillMs : undefined;
+    }
+}
+/** Whether a node that is not there for new tasks went away only a short time before they were made, or later. */
+function mayComeBack(nodes, waiting) {
+    const oldest = Math.min(...waiting.map(({ createdAt }) => Date.parse(createdAt)));
+    return nodes.some(({ state, availability, updatedAt }) => (state !== "ready" || availability !== "active") && Date.parse(updatedAt) > oldest - MAY_COME_BACK_MS);
+}
+/**
+ * Whether a task ended because its node did: it is gone, down or drained, or its engine has started again. The latter is nowhere
+ * written down: the node has registered anew at that time (but it is noted, too, when a network comes to it), and the `neighbours`, its
+ * tasks of services that nothing was sent to, have ended at that time as well, all of them. A program that is to blame fails once more where Swarm
+ * starts it next.
+ */
+function endedWithNode(task, nodes, neighbours) {
+    const node = nodes.find(({ id }) => id === task.nodeId);
+    if (node === undefined || node.state !== "ready" || node.availability === "drain")
+        return true;
+    const awayMs = ({ updatedAt }) => Date.parse(updatedAt) - Date.parse(task.updatedAt);
+    const endedToo = neighbours.some((each) => ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_0__/* .hasFailed */ .WN)(each) || each.state === "complete") && Math.abs(awayMs(each)) <= SAME_EVENT_MS);
+    const lived = neighbours.some((each) => each.state === "running" && awayMs(each) < 0);
+    return Math.abs(awayMs(node)) <= SAME_EVENT_MS && endedToo && !lived;
 }
 
 
@@ -49355,6 +49481,7 @@ var report = __nccwpck_require__(665);
 
 
 
+
 /** GitHub refuses a longer comment. */
 const MOST_CHARACTERS = 65_000;
 /** With `comment: true`: one comment below the pull request, always with the newest plan. Not to be able to write it is a warning. */
@@ -49370,7 +49497,7 @@ async function commentOn(inputs, world, facts) {
     const whole = (0,report/* summary */.z)(shown);
     const markdown = whole.length <= MOST_CHARACTERS ? whole : (0,report/* summary */.z)(shown, "short");
     const text = run.runUrl === "" ? markdown : `${markdown}\n\n<sub>[The run](${run.runUrl})</sub>`;
-    const answer = await github.comment(run.pullRequest, markerOf(inputs.stack.name), text);
+    const answer = await github.comment(run.pullRequest, markerOf(inputs), text);
     if ("url" in answer) {
         voice.say(`The plan is in a comment: ${answer.url}`);
         return;
@@ -49381,9 +49508,14 @@ async function commentOn(inputs, world, facts) {
         : undefined;
     voice.warn({ message, hint });
 }
-/** Nobody sees it; it tells the comment of this stack from all others. */
-function markerOf(stack) {
-    return `<!-- swarm-stack-deploy: plan of ${stack} -->`;
+/**
+ * Nobody sees it; it tells the comment of this stack on this swarm from all others. Of the swarm's address it has so little of a digest that
+ * it may be one of a million.
+ */
+function markerOf({ stack, target }) {
+    const hosts = target?.kind === "ssh" ? target.managers.map(({ host }) => host).join() : target?.dockerHost;
+    const where = hosts === undefined ? "" : ` at ${(0,external_node_crypto_.createHash)("sha256").update(hosts).digest("hex").slice(0, 3)}`;
+    return `<!-- swarm-stack-deploy: plan of ${stack.name}${where} -->`;
 }
 
 ;// CONCATENATED MODULE: ./src/main.ts

@@ -68,12 +68,8 @@ async function withoutNetworks(
 ): Promise<string[]> {
   if (inputs.rollout.onFailure === "keep" || error instanceof LockError) return [];
   const swarm = error instanceof Cancelled ? session.lastSwarm : session.swarm;
-  try {
-    const { removed, failures } = await removeNetworks(plan, swarm, world.clock, 1);
-    return [...removedWords([], removed), ...failedWords(failures)];
-  } catch (second) {
-    return [`Networks that were created for it may be left: ${messageOf(second)}`];
-  }
+  const { removed, failures } = await removeNetworks(plan, swarm, world.clock, 1);
+  return [...removedWords([], removed), ...failedWords(failures)];
 }
 
 const GOES_ON =
@@ -90,9 +86,9 @@ async function startBack(
   const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
   try {
     const { services, removed, failures } = await restore(plan, sent, session.lastSwarm, atOnce, world.voice);
-    const networks = await removeNetworks(plan, session.lastSwarm, atOnce, 1);
     const names = services.map(({ name }) => name);
     facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+    const networks = await removeNetworks(plan, session.lastSwarm, atOnce, 1);
     return [
       names.length > 0
         ? `Sent back to what ran before: ${names.join(", ")}. Nobody watches it any more: look at it with \`docker stack ps\`.`
@@ -136,10 +132,10 @@ async function putBack(
   world.voice.group("Put the stack back as it was");
   const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
   const good = await runsAgain(services, plan, rollout, session);
-  const networks = await removeNetworks(plan, session.swarm, world.clock, NETWORK_TRIES);
-  world.voice.endGroup();
   const names = services.map(({ name }) => name);
   facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+  const networks = await removeNetworks(plan, session.swarm, world.clock, NETWORK_LOOKS);
+  world.voice.endGroup();
   return [
     names.length > 0
       ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
@@ -151,7 +147,7 @@ async function putBack(
 }
 
 /** A second apart: as long as a task that is told to stop may take by default, and some more. */
-const NETWORK_TRIES = 15;
+const NETWORK_LOOKS = 15;
 
 async function runsAgain(
   services: readonly Watched[],

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { type Inputs } from "./inputs/inputs.ts";
 import { type Facts, summary } from "./report.ts";
 import { type World } from "./world.ts";
@@ -17,7 +18,7 @@ export async function commentOn(inputs: Inputs, world: World, facts: Facts): Pro
   const whole = summary(shown);
   const markdown = whole.length <= MOST_CHARACTERS ? whole : summary(shown, "short");
   const text = run.runUrl === "" ? markdown : `${markdown}\n\n<sub>[The run](${run.runUrl})</sub>`;
-  const answer = await github.comment(run.pullRequest, markerOf(inputs.stack.name), text);
+  const answer = await github.comment(run.pullRequest, markerOf(inputs), text);
   if ("url" in answer) {
     voice.say(`The plan is in a comment: ${answer.url}`);
     return;
@@ -29,7 +30,13 @@ export async function commentOn(inputs: Inputs, world: World, facts: Facts): Pro
   voice.warn({ message, hint });
 }
 
-/** Nobody sees it; it tells the comment of this stack from all others. */
-function markerOf(stack: string): string {
-  return `<!-- swarm-stack-deploy: plan of ${stack} -->`;
+/**
+ * Nobody sees it; it tells the comment of this stack on this swarm from all others. Of the swarm's address it has so little of a digest that
+ * it may be one of a million.
+ */
+function markerOf({ stack, target }: Inputs): string {
+  const hosts = target?.kind === "ssh" ? target.managers.map(({ host }) => host).join() : target?.dockerHost;
+  const where =
+    hosts === undefined ? "" : ` at ${createHash("sha256").update(hosts).digest("hex").slice(0, 3)}`;
+  return `<!-- swarm-stack-deploy: plan of ${stack.name}${where} -->`;
 }

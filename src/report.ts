@@ -258,6 +258,9 @@ function plannedTitle(what: string, changes: Changes | undefined): string {
   return `📋 To deploy ${what} would change ${count === 1 ? "one thing" : `${count} things`}`;
 }
 
+/** Of a plan, where room is short. */
+const MOST_ROWS = 150;
+
 /** What is to be changed as a table, its fields folded, and then what stays. */
 function planMarkdown({ changes, drift, mode, planDigest }: Facts, length: "whole" | "short"): string {
   if (changes === undefined) return "";
@@ -274,13 +277,15 @@ function planMarkdown({ changes, drift, mode, planDigest }: Facts, length: "whol
     const tasks = consequence === undefined ? "" : TASKS[consequence];
     return `| ${SIGNS[change]} | ${kind} | ${code(name)} | ${change} | ${what.join(" ")} | ${tasks} |`;
   });
-  const table = ["| | | name | change | what | tasks |", "|---|---|---|---|---|---|", ...rows].join("\n");
+  const shown = length === "short" ? rows.slice(0, MOST_ROWS) : rows;
+  const table = ["| | | name | change | what | tasks |", "|---|---|---|---|---|---|", ...shown].join("\n");
   const lines = length === "short" ? [] : [...driftLines(drift), ...planLines(changes, mode)];
   return [
     drift.length === 0
       ? ""
       : `Changed on the swarm since the last release: ${drift.map(({ service }) => code(service)).join(", ")}.`,
     rows.length === 0 ? "" : table,
+    shown.length < rows.length ? `${rows.length - shown.length} more are in the log of the run.` : "",
     lines.length === 0 ? "" : `<details><summary>The whole plan</summary>\n\n${fenced(lines)}\n\n</details>`,
     `<sub>Plan ${code(planDigest.slice(0, 19))}</sub>`,
   ]
@@ -331,7 +336,8 @@ function imageCell(service: ServiceResult): string {
 function timeline(services: readonly ServiceResult[]): string {
   const bars = services.flatMap(({ name, durationMs, change }) => {
     if (durationMs === undefined || (change !== "create" && change !== "update")) return [];
-    return [`    ${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
+    // Behind nothing visible a service that is called `title` or `section` is no keyword.
+    return [`    \u200b${name.replace(/[^\w.-]/g, "_")} : 0, ${Math.max(Math.round(durationMs), 1)}`];
   });
   if (bars.length === 0) return "";
   return [
@@ -339,7 +345,7 @@ function timeline(services: readonly ServiceResult[]): string {
     "gantt",
     "    title Seconds from sending to running",
     "    dateFormat x",
-    "    axisFormat %S",
+    "    axisFormat %s", // Since the epoch, which is when the first was sent: %S starts anew each minute.
     ...bars,
     "```",
   ].join("\n");

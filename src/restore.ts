@@ -3,7 +3,8 @@ import { type JsonObject, textAt } from "./json.ts";
 import { type Plan, type PlannedService, changed, newNetworks, withRealIds } from "./plan.ts";
 import { canonicalSpec, networkIdsOf } from "./spec.ts";
 import { STACK_LABEL } from "./stack/defaults.ts";
-import { type Service, type ServiceSpec, type Swarm } from "./swarm.ts";
+import { isOver } from "./rollout.ts";
+import { type Named, type Service, type ServiceSpec, type Survey, type Swarm } from "./swarm.ts";
 import { together } from "./together.ts";
 import { type Clock, type Voice } from "./world.ts";
 import { type Watched } from "./observe.ts";
@@ -38,16 +39,21 @@ export async function restore(
   const failed = new Map<string, string[]>();
   const [names, first] = await together([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
   const affected = changed(plan).filter(({ wanted }) => sent.has(textAt(wanted, "Name")));
-  const trying = async (name: string, work: () => Promise<void>): Promise<void> => {
+  const tell = (name: string, error: unknown): void => {
+    failed.set(messageOf(error), [...(failed.get(messageOf(error)) ?? []), name]);
+    voice.say(`${name}: could not be put back: ${messageOf(error)}`);
+  };
+  /** The error, where the manager refuses it for now; any other one is told. */
+  const trying = async (name: string, work: () => Promise<void>): Promise<ManagerRefusal | undefined> => {
     try {
       await work();
     } catch (error) {
-      failed.set(messageOf(error), [...(failed.get(messageOf(error)) ?? []), name]);
-      voice.say(`${name}: could not be put back: ${messageOf(error)}`);
+      if (error instanceof ManagerRefusal) return error;
+      tell(name, error);
     }
+    return undefined;
   };
-  const back = async ({ name, before, wanted }: PlannedService): Promise<void> => {
-    if (before === undefined) return;
+  const back = async ({ name, before, wanted }: Updated): Promise<ManagerRefusal | undefined> =>
     await trying(name, async () => {
       const live = first.find((service) => service.id === before.id);
       const exchange = { from: asSent(wanted, names), to: before.spec, auth: undefined };
@@ -55,10 +61,8 @@ export async function restore(
       services.push({ name, serviceName: textAt(wanted, "Name"), sent: before.spec });
       voice.say(`${name}: back to what ran before.`);
     });
-  };
-  const remove = async ({ name, before, wanted }: PlannedService): Promise<void> => {
-    if (before !== undefined) return;
-    await trying(name, async () => {
+  const remove = async ({ name, wanted }: PlannedService): Promise<void> => {
+    const refusal = await trying(name, async () => {
       const live = first.find((service) => service.name === textAt(wanted, "Name"));
       if (live === undefined) return;
       if (!same(live.spec, asSent(wanted, names), names.networkIds))
@@ -67,12 +71,27 @@ export async function restore(
       removed.push(name);
       voice.say(`${name}: removed, since this deployment created it.`);
     });
+    if (refusal !== undefined) tell(name, refusal);
   };
-  await together(affected.map(back));
-  await together(affected.map(remove));
+  /** Those that the manager refused. */
+  const allBack = async (updated: readonly Updated[]): Promise<ReadonlyMap<Updated, ManagerRefusal>> => {
+    const answers = await together(updated.map(async (each) => [each, await back(each)] as const));
+    return new Map(answers.flatMap(([each, refusal]) => (refusal === undefined ? [] : [[each, refusal]])));
+  };
+  const updated = affected.filter((each): each is Updated => each.before !== undefined);
+  let refused = await allBack(updated);
+  await together(affected.filter(({ before }) => before === undefined).map(remove));
+  // A port that one wants back may have been held until now by another one, or by one that was created.
+  for (let left = updated.length + 1; refused.size > 0 && refused.size < left;) {
+    left = refused.size;
+    refused = await allBack([...refused.keys()]);
+  }
+  for (const [{ name }, refusal] of refused) tell(name, refusal);
   const failures = [...failed].map(([why, all]) => `${all.join(", ")}: ${why}`);
   return { services, removed, failures };
 }
+
+type Updated = PlannedService & { readonly before: Service };
 
 /** Names to ids. */
 interface Names {
@@ -80,54 +99,76 @@ interface Names {
   readonly networkIds: ReadonlyMap<string, string>;
 }
 
-/** Tasks that are ending may still be on a network. */
-const AFTER_TASKS_MS = 1000;
+/** Between two looks at what is ending. */
+const LOOK_AGAIN_MS = 1000;
 
 /**
  * Removes the stack's networks that this deployment has created: docker leaves a network that exists as it is, so the next deployment
- * would get it, whatever its file says by then. One that a way back could still need stays. Gives the names, and in words what could
- * not be removed in so many tries.
+ * would get it, whatever its file says by then. One that a way back could still need stays. Swarm lets a network go under tasks that are
+ * still ending, and the next deployment would find a name that is neither free nor of use (SWARM 9 and 12). So those tasks are waited for,
+ * and afterwards the nodes; `looks` is how often it is looked at most. Gives the names, and in words what stays.
  */
 export async function removeNetworks(
   plan: Plan,
   swarm: Swarm,
   clock: Clock,
-  tries: number,
+  looks: number,
 ): Promise<{ readonly removed: readonly string[]; readonly failures: readonly string[] }> {
   const names = newNetworks(plan);
-  if (names.size === 0) return { removed: [], failures: [] };
-  const { networks, services } = await swarm.survey(plan.stack);
-  const needed = JSON.stringify(services.map(({ spec, previous = {} }) => [spec, previous]));
-  const removed: string[] = [];
-  const failures: string[] = [];
-  for (const raw of networks) {
-    const [id, name] = [textAt(raw, "Id"), textAt(raw, "Name")];
-    const isOurs = names.has(name) && textAt(raw, "Labels", STACK_LABEL) === plan.stack;
-    if (!isOurs || [id, name].some((each) => needed.includes(JSON.stringify(each)))) continue;
-    const refusal = await removeNetwork(id, swarm, clock, tries);
-    if (refusal === undefined) removed.push(name);
-    else failures.push(`the network ${name}: ${refusal}`);
+  const removed = new Map<string, string>();
+  let failures: string[] = [];
+  try {
+    for (let left = looks; names.size > 0 && left > 0; left -= 1) {
+      const survey = await swarm.survey(plan.stack);
+      const still = unneeded(names, plan.stack, survey);
+      const ending = endingTasks(survey);
+      failures =
+        ending === 0
+          ? await removeEach(still, removed, swarm)
+          : still.map(({ name }) => `the network ${name}: ${ending} of the stack's tasks have yet to end`);
+      if (still.length === 0) break;
+      if (left > 1) await clock.sleep(LOOK_AGAIN_MS);
+    }
+  } catch (error) {
+    if (error instanceof Cancelled) throw error;
+    failures = [`networks that it has created: ${messageOf(error).trim()}`];
   }
-  return { removed, failures };
+  return { removed: [...removed.values()], failures };
 }
 
-/** Why it could not be removed; undefined where it is gone. */
-async function removeNetwork(
-  id: string,
+/** The stack's own ones of these names that no service has in its spec, or had before. */
+function unneeded(names: ReadonlySet<string>, stack: string, { networks, services }: Survey): Named[] {
+  const needed = JSON.stringify(services.map(({ spec, previous = {} }) => [spec, previous]));
+  return networks
+    .filter((raw) => textAt(raw, "Labels", STACK_LABEL) === stack)
+    .map((raw) => ({ id: textAt(raw, "Id"), name: textAt(raw, "Name") }))
+    .filter(({ name }) => names.has(name))
+    .filter(({ id, name }) => ![id, name].some((each) => needed.includes(JSON.stringify(each))));
+}
+
+/** Of services that are gone. */
+function endingTasks({ services, tasks }: Survey): number {
+  const ids = new Set(services.map(({ id }) => id));
+  return tasks.filter((task) => !isOver(task) && !ids.has(task.serviceId)).length;
+}
+
+/** Adds what is gone to `removed`; why the others stay. */
+async function removeEach(
+  networks: readonly Named[],
+  removed: Map<string, string>,
   swarm: Swarm,
-  clock: Clock,
-  tries: number,
-): Promise<string | undefined> {
-  for (let left = tries - 1; ; left -= 1) {
+): Promise<string[]> {
+  const failures: string[] = [];
+  for (const { id, name } of networks.filter((each) => !removed.has(each.id))) {
     try {
       await swarm.removeNetwork(id);
-      return undefined;
+      removed.set(id, name);
     } catch (error) {
-      if (error instanceof Cancelled) throw error;
-      if (left === 0 || !(error instanceof ManagerRefusal)) return messageOf(error);
-      await clock.sleep(AFTER_TASKS_MS);
+      if (!(error instanceof ManagerRefusal)) throw error;
+      failures.push(`the network ${name}: ${error.message}`);
     }
   }
+  return failures;
 }
 
 function asSent(wanted: ServiceSpec | undefined, { ids, networkIds }: Names): JsonObject {

@@ -101,7 +101,7 @@ export function hasFailed(task: Task): boolean {
 
 /** A finished task is a failure where the service is meant to run for ever. */
 function failed(task: Task, spec: ServiceSpec, all: readonly Task[]): boolean {
-  if (task.state === "rejected") return isHopeless(task, all);
+  if (task.state === "rejected") return isHopeless(task, spec, all);
   if (task.state === "failed") return !hasAnotherTry(task, spec, all);
   return task.state === "complete" && !mayFinish(spec);
 }
@@ -116,12 +116,17 @@ const MOST_TRIES = 4;
 function hasAnotherTry(task: Task, spec: ServiceSpec, all: readonly Task[]): boolean {
   const again = Math.min(numberAt(spec, "TaskTemplate", "RestartPolicy", "MaxAttempts"), MOST_TRIES);
   if (!mayFinish(spec) || at(spec, "TaskTemplate", "RestartPolicy", "Condition") === "none") return false;
-  return all.filter((each) => each.state === "failed" && samePlace(each, task)).length <= again;
+  const isGlobal = isOnEachNode(spec);
+  return all.filter((each) => each.state === "failed" && samePlace(each, task, isGlobal)).length <= again;
 }
 
-/** Of one slot, or, in a global service, on one node. */
-export function samePlace(a: Task, b: Task): boolean {
-  return a.slot === b.slot && (a.slot > 0 || a.nodeId === b.nodeId);
+/** Of one slot, or, in a global service, on one node. Slots start at 1, but for those of a replicated job, which start at 0. */
+export function samePlace(a: Task, b: Task, isGlobal = a.slot === 0): boolean {
+  return a.slot === b.slot && (!isGlobal || a.nodeId === b.nodeId);
+}
+
+function isOnEachNode(spec: ServiceSpec): boolean {
+  return at(spec, "Mode", "Global") !== undefined || at(spec, "Mode", "GlobalJob") !== undefined;
 }
 
 /**
@@ -129,8 +134,9 @@ export function samePlace(a: Task, b: Task): boolean {
  * same place, or a missing image, will not mend itself. Docker 28 gives networks that are made at once the same addresses ("Pool overlaps
  * with other one"), three times within two seconds on a busy node; that is hopeless when all tasks that Swarm remembers say so.
  */
-function isHopeless(task: Task, all: readonly Task[]): boolean {
-  const here = all.filter((each) => each.state === "rejected" && samePlace(each, task));
+function isHopeless(task: Task, spec: ServiceSpec, all: readonly Task[]): boolean {
+  const isGlobal = isOnEachNode(spec);
+  const here = all.filter((each) => each.state === "rejected" && samePlace(each, task, isGlobal));
   const most = /pool overlaps/i.test(task.error) ? MOST_TRIES : 1;
   return here.length > most || /no such image/i.test(task.error);
 }
@@ -163,9 +169,9 @@ function failure(tasks: readonly Task[]): string {
 
 function running(live: Service, current: readonly Task[], all: readonly Task[], updating: boolean): Verdict {
   const job = isJob(live.spec);
-  const wanted = job ? jobCompletions(live) : live.desiredTasks;
   const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
   const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
+  const wanted = job ? jobCompletions(live, done.length) : live.desiredTasks;
   const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
   const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
   const leftover = all.filter(
@@ -176,7 +182,7 @@ function running(live: Service, current: readonly Task[], all: readonly Task[], 
   const detail = `${Math.min(good, wanted)}/${wanted} ${job ? "complete" : ended ? "running or ended well" : "running"}`;
   if (surplus > 0) return { kind: "progressing", detail: `${detail}, ${surplus} too many`, tasks: [] };
   if (good >= wanted && leftover.length === 0 && !updating) {
-    const nowhere = wanted === 0 && at(live.spec, "Mode", "Global") !== undefined;
+    const nowhere = wanted === 0 && isOnEachNode(live.spec);
     return { kind: "converged", detail: nowhere ? `${detail}: no node is eligible` : detail };
   }
   if (good >= wanted && leftover.length === 0)
@@ -193,11 +199,13 @@ function running(live: Service, current: readonly Task[], all: readonly Task[], 
   };
 }
 
-function jobCompletions(live: Service): number {
+/** Of a job on every node Swarm counts only those tasks as desired that are not done yet. */
+function jobCompletions({ spec, desiredTasks }: Service, done: number): number {
   const completions =
-    at(live.spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
-    at(live.spec, "Mode", "ReplicatedJob", "MaxConcurrent");
-  return typeof completions === "number" ? completions : Math.max(live.desiredTasks, 1);
+    at(spec, "Mode", "ReplicatedJob", "TotalCompletions") ??
+    at(spec, "Mode", "ReplicatedJob", "MaxConcurrent");
+  if (typeof completions === "number") return completions;
+  return Math.max(desiredTasks + (isOnEachNode(spec) ? done : 0), 1);
 }
 
 function states(open: readonly Task[]): string {

@@ -1,13 +1,14 @@
 import { type Problem, PreflightError, messageOf } from "./errors.ts";
 import { formatDuration } from "./inputs/duration.ts";
+import { numberAt, objectAt } from "./json.ts";
+import { OUT_OF_SEQUENCE } from "./restore.ts";
 import { isInFlight } from "./rollout.ts";
+import { Standstill, waits } from "./standstill.ts";
 import { type Service, type ServiceSpec, type Survey, type Swarm, type Task } from "./swarm.ts";
 import { compareTexts } from "./text-order.ts";
 import { type Clock, type Voice } from "./world.ts";
 
 const AGAIN_MS = 1000;
-/** An update in which nothing moves for this long waits for something that does not come (a port, a node, memory). */
-const STILL_MS = 30_000;
 
 export interface SettleRequest {
   readonly stack: string;
@@ -34,23 +35,27 @@ export async function settled(first: Survey, request: SettleRequest): Promise<Su
   };
   /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
   const putBack = new Set<string>();
+  const standstill = new Standstill();
   let moved = { at: start, tasks: "" };
   for (let survey = first; ; survey = await swarm.survey(stack)) {
     const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
     if (unsettled.length === 0) return survey;
     const names = unsettled.map(({ name }) => name).join(", ");
     if (clock.now() - start >= timeoutMs) throw stillInFlight(unsettled, timeoutMs);
-    const tasks = statesOf(survey.tasks);
-    if (tasks !== moved.tasks) moved = { at: clock.now(), tasks };
-    const isStill = clock.now() - moved.at >= STILL_MS;
+    const { services, tasks, nodes } = survey;
+    const standsStill = standstill.stillMs(clock.now(), services, tasks, nodes) !== undefined;
+    if (statesOf(tasks) !== moved.tasks) moved = { at: clock.now(), tasks: statesOf(tasks) };
     for (const service of unsettled) {
-      const back = wayBack(service, isStill, putBack);
+      const waitsInVain = standsStill && tasks.some((task) => task.serviceId === service.id && waits(task));
+      const isStuck = waitsInVain || clock.now() - moved.at >= mostQuietMs(service);
+      const back = wayBack(service, isStuck, putBack);
       if (back === undefined) continue;
       putBack.add(service.id);
       sayOnce(
         `${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`,
       );
-      await goBack(service, back, swarm, voice);
+      const isSent = await goBack(service, back, swarm, voice);
+      if (!isSent) putBack.delete(service.id);
     }
     sayOnce(`Waiting for an earlier update of ${names} to end.`);
     await clock.sleep(AGAIN_MS);
@@ -74,10 +79,10 @@ function isUnsettled(service: Service, putBack: ReadonlySet<string>): boolean {
 }
 
 /** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
-function wayBack(service: Service, isStill: boolean, putBack: ReadonlySet<string>): ServiceSpec | undefined {
+function wayBack(service: Service, isStuck: boolean, putBack: ReadonlySet<string>): ServiceSpec | undefined {
   const { id, update } = service;
   if (putBack.has(id)) return undefined;
-  return update?.state === "paused" || (update?.state === "updating" && isStill)
+  return update?.state === "paused" || (update?.state === "updating" && isStuck)
     ? before(service)
     : undefined;
 }
@@ -92,13 +97,19 @@ function state({ update }: Service): string {
   return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
 }
 
-/** What can't go back (a config of that time is gone) is refused or replaced later, by the plan. */
-async function goBack(service: Service, back: ServiceSpec, swarm: Swarm, voice: Voice): Promise<void> {
-  try {
-    await swarm.updateService(service, back, undefined);
-  } catch (error) {
-    voice.say(`${service.name} could not be put back: ${messageOf(error)}`);
-  }
+/** Nothing is seen of a pull, nor of a health check before it has passed or failed. */
+const QUIET_MS = 180_000;
+
+/** For how long an update that is well may show nothing. */
+function mostQuietMs({ spec }: Service): number {
+  const container = objectAt(spec, "TaskTemplate", "ContainerSpec");
+  const nanoseconds = [
+    numberAt(spec, "UpdateConfig", "Delay"),
+    numberAt(spec, "UpdateConfig", "Monitor"),
+    numberAt(container, "StopGracePeriod"),
+    numberAt(container, "Healthcheck", "StartPeriod"),
+  ];
+  return QUIET_MS + nanoseconds.reduce((sum, each) => sum + each, 0) / 1e6;
 }
 
 function statesOf(tasks: readonly Task[]): string {
@@ -106,6 +117,20 @@ function statesOf(tasks: readonly Task[]): string {
     .map(({ id, state: now }) => `${id} ${now}`)
     .toSorted(compareTexts)
     .join(",");
+}
+
+/**
+ * What can't go back (a config of that time is gone) is refused or replaced later, by the plan. False where the orchestrator has written to
+ * the service since it was read: the next look has another version.
+ */
+async function goBack(service: Service, back: ServiceSpec, swarm: Swarm, voice: Voice): Promise<boolean> {
+  try {
+    await swarm.updateService(service, back, undefined);
+  } catch (error) {
+    if (OUT_OF_SEQUENCE.test(messageOf(error))) return false;
+    voice.say(`${service.name} could not be put back: ${messageOf(error)}`);
+  }
+  return true;
 }
 
 function stillInFlight(services: readonly Service[], timeoutMs: number): PreflightError {

@@ -11,9 +11,12 @@ export function canonicalSpec(spec: ServiceSpec, networkIds: ReadonlyMap<string,
   return isObject(found) ? found : {};
 }
 
-/** Network names to the ids that specs hold, from the swarm's networks. */
+/**
+ * Network names to the ids that specs hold, from the swarm's networks. The manager may have one of the same name for itself; the engine lists
+ * those of the swarm first, and takes them.
+ */
 export function networkIdsOf(networks: readonly JsonObject[]): ReadonlyMap<string, string> {
-  return new Map(networks.map((raw) => [textAt(raw, "Name"), textAt(raw, "Id")]));
+  return new Map(networks.map((raw) => [textAt(raw, "Name"), textAt(raw, "Id")] as const).toReversed());
 }
 
 /** The dotted paths at which two canonical specs differ, in order, as deep as can be said. */

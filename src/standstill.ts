@@ -51,8 +51,19 @@ export class Standstill {
   #picture: string | undefined;
   #since = 0;
 
-  /** How long the stack has been standing still, beyond what may pass by itself; undefined where it does not. */
+  /** The same, where no node that went away lately could change it by coming back. */
   hopelessMs(
+    now: number,
+    services: readonly Service[],
+    tasks: readonly Task[],
+    nodes: readonly Node[],
+  ): number | undefined {
+    const stillMs = this.stillMs(now, services, tasks, nodes);
+    return mayComeBack(nodes, tasks.filter(waits)) ? undefined : stillMs;
+  }
+
+  /** How long the stack has been standing still, beyond what may pass by itself; undefined where it does not. */
+  stillMs(
     now: number,
     services: readonly Service[],
     tasks: readonly Task[],
@@ -63,8 +74,8 @@ export class Standstill {
     if (picture !== this.#picture) this.#since = now;
     this.#picture = picture;
     const stillMs = now - this.#since;
-    const hopeless = picture !== undefined && stillMs >= GRACE_MS + longestDelayMs(services);
-    return hopeless && !mayComeBack(nodes, tasks.filter(waits)) ? stillMs : undefined;
+    const stands = picture !== undefined && stillMs >= GRACE_MS + longestDelayMs(services);
+    return stands ? stillMs : undefined;
   }
 }
 

@@ -85,5 +85,6 @@ describe("no node runs", () => {
     if (example.by === "node") await until("a task is objected to", () => isObjectedTo(wrong), 60);
     else await new Promise((done) => setTimeout(done, 5000));
     expect(isRunning(wrong)).toBe(false);
+    docker(["stack", "rm", wrong, fine]); // The one would be tried for ever.
   });
 });

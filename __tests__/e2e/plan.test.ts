@@ -232,7 +232,9 @@ describe("the comment below the pull request", () => {
     );
     await plan(`${FILE}    environment: { A: b }\n  more: { image: $IMAGE }\n`, "v1", given, { environment });
     expect(github.comments).toHaveLength(1);
-    expect(github.comments[0]?.body).toMatch(/^<!-- swarm-stack-deploy: plan of \S+ -->\n## 📋 To deploy/);
+    expect(github.comments[0]?.body).toMatch(
+      /^<!-- swarm-stack-deploy: plan of \S+ at [0-9a-f]{3} -->\n## 📋 To deploy/,
+    );
     expect(github.comments[0]?.body).toContain("| + | service | <code>more</code> | create |");
   });
 

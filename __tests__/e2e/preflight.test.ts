@@ -165,6 +165,23 @@ const ROWS: readonly Row[] = [
     nearly: web('healthcheck: { test: ["CMD", "busybox", "true"], interval: 1s }', "replicas: 0"),
   },
   {
+    id: "mode-change",
+    what: "a service that is to be global from now on",
+    before: web("", "replicas: 0", "$IMAGE", "v1"),
+    has: web("", `mode: global, ${constraint("node.labels.disk == ssd")}`),
+    severity: "error",
+    line: 3,
+    nearly: web("", `mode: replicated, replicas: 0, ${constraint("node.labels.disk == ssd")}`),
+  },
+  {
+    id: "network-name-taken",
+    what: "a network of its own whose name somebody has taken",
+    has: web("networks: [back]", "replicas: 0") + "networks:\n  back: { name: over-all }\n",
+    severity: "error",
+    line: 1,
+    nearly: web("networks: [back]", "replicas: 0") + "networks:\n  back: {}\n",
+  },
+  {
     id: "port-in-use",
     what: "a port of another service",
     has: web(port(8300, "ingress")),

@@ -87,7 +87,7 @@ describe("what an earlier run has left", () => {
     const three = (image: string): string =>
       web(image)
         .replace("deploy: {", "deploy: { replicas: 3, ")
-        .replace("monitor: 2s", "monitor: 2s, parallelism: 1");
+        .replace("monitor: 2s", "monitor: 2s, parallelism: 1, delay: 3s"); // Long enough to notice before the next task is replaced.
     const deployed = async (image: string): Promise<string | undefined> =>
       (await runAction({ cwd: buildable({ "stack.yml": three(image) }), inputs: own })).outputs.status;
     expect(await deployed("v1")).toBe("deployed");

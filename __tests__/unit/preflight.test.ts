@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { describe as inWords } from "../../src/errors.ts";
 import { FINDINGS, type FindingId } from "../../src/preflight/findings.ts";
+import { type JsonObject } from "../../src/json.ts";
 import { type Plan, planDeployment } from "../../src/plan.ts";
 import { type Finding, judged } from "../../src/preflight/finding.ts";
 import { lacking } from "../../src/preflight/lacking.ts";
@@ -629,6 +630,34 @@ describe("a network that is there", () => {
   });
 });
 
+test("a network that docker would create, and that somebody else has made", () => {
+  const file = `services:\n  web: { image: a }\nnetworks:\n  back: {}\n`;
+  const { plan } = planOf({ wanted: {} });
+  const look = (network: JsonObject, name = "shop_back"): string[] =>
+    preflight(stackOf(file), { ...plan, networks: [name] }, emptySurvey({ networks: [network] }))
+      .filter(({ id }) => id === "network-name-taken")
+      .map(({ severity, problem }) => `${severity} ${problem.place?.line}`);
+  expect(look({ Name: "shop_back", Id: "x", Driver: "overlay" })).toEqual(["error 4"]);
+  expect(look({ Name: "shop_default", Id: "x", Driver: "overlay" }, "shop_default")).toEqual(["error 1"]);
+  expect(look({ Name: "shop_other", Id: "x", Driver: "overlay" })).toEqual([]);
+  expect(look({ Name: "shop_back", Id: "x", Driver: "bridge" })).toEqual([]); // The manager's own.
+});
+
+test("another mode", () => {
+  const kept = (before: Changes, wanted: Changes): string[] =>
+    findings({ before, wanted }).flatMap(({ id, severity, problem }) =>
+      id === "mode-change" ? `${severity} ${problem.place?.line} ${problem.message}` : [],
+    );
+  expect(kept({ mode: replicas(2) }, { mode: { Global: {} } })).toEqual([
+    "error 8 Service web is replicated, and no engine makes it global by an update. [mode-change]",
+  ]);
+  expect(kept({ mode: replicas(2) }, { mode: { ReplicatedJob: {} } })[0]).toContain(
+    "makes it replicated-job",
+  );
+  expect(kept({ mode: replicas(2) }, { mode: replicas(3) })).toEqual([]);
+  expect(kept({ mode: { Global: {} } }, { mode: { Global: {} }, image: "r.io/shop:v2" })).toEqual([]);
+});
+
 test("a volume with other options", () => {
   const file = `services:\n  web: { image: a }\nvolumes:\n  data: {}\n`;
   const mounted = (changes: ServiceSpec, Source = "shop_data"): Changes => ({
@@ -768,6 +797,8 @@ test("each kind of finding has its rows above, and its severity is the one that 
     "start-first-host-network": "warning",
     "network-differs": "warning",
     "volume-differs": "warning",
+    "network-name-taken": "error",
+    "mode-change": "error",
   };
   const seen = new Map<string, Set<string>>(
     Object.entries(more).map(([id, severity]) => [id, new Set([severity])]),

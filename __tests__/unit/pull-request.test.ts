@@ -49,6 +49,13 @@ test.each<[string, Readonly<Record<string, string>>, number | undefined, Comment
   expect(transcript.includes("pull-requests: write")).toBe(comment === FORBIDDEN);
 });
 
+test("of another swarm is another one, and says next to nothing about where that is", async () => {
+  const marker = async (host: string): Promise<string> =>
+    /<!--.*-->/.exec(await told({ "docker-host": `tcp://${host}:2375` }, 7))?.[0] ?? "";
+  expect(await marker("staging")).toMatch(/plan of \S+ at [0-9a-f]{3} -->$/);
+  expect(await marker("staging")).not.toBe(await marker("production"));
+});
+
 test("links to the run", async () => {
   expect(await told({}, 7)).toContain("[The run](https://github.com/acme/shop/actions/runs/1)");
 });

@@ -260,7 +260,7 @@ describe("the summary says what happened", () => {
   });
 
   test("a timeline only where something was sent and converged", () => {
-    expect(summary(facts({ services: [result()] }))).toContain("    web : 0, 4200");
+    expect(summary(facts({ services: [result()] }))).toContain("web : 0, 4200");
     expect(
       summary(facts({ services: [result({ change: "unchanged" }), result({ durationMs: undefined })] })),
     ).not.toContain("mermaid");
@@ -275,6 +275,12 @@ const HOSTILE =
 function outsideFences(text: string): string {
   return text.replace(/^(`{3,})[^\n]*\n[^]*?\n\1$/gm, "");
 }
+
+test("the timeline counts seconds beyond a minute, and takes no service's name for a word of its own", () => {
+  const services = [result({ name: "title", durationMs: 75_000 }), result({ name: "a/b:c", durationMs: 0 })];
+  const text = summary(facts({ status: "deployed", services }));
+  expect(text).toContain("    axisFormat %s\n    \u200btitle : 0, 75000\n    \u200ba_b_c : 0, 1\n");
+});
 
 describe("text from elsewhere stays text", () => {
   test.each<[string, Partial<Facts>]>([

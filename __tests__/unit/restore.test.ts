@@ -3,7 +3,7 @@ import { Cancelled, ConnectError, ManagerRefusal } from "../../src/errors.ts";
 import { textAt } from "../../src/json.ts";
 import { type Plan, type PlannedService, futureId } from "../../src/plan.ts";
 import { type Restored, removeNetworks, restore } from "../../src/restore.ts";
-import { type Service, type Swarm } from "../../src/swarm.ts";
+import { type Survey, type Swarm } from "../../src/swarm.ts";
 import { fakeClock } from "../doubles/clock.ts";
 import {
   type Frame,
@@ -12,6 +12,7 @@ import {
   scriptedSwarm,
   service,
   serviceSpec,
+  task,
 } from "../doubles/swarm.ts";
 import { recordedVoice } from "../doubles/voice.ts";
 
@@ -260,13 +261,6 @@ describe("networks that the deployment has created", () => {
     Name: name,
     Labels: { "com.docker.stack.namespace": stack },
   });
-  const survey = async (services: readonly Service[] = []) =>
-    await Promise.resolve(
-      emptySurvey({
-        networks: [network("shop_back"), network("shop_old"), network("proxy", "")],
-        services,
-      }),
-    );
   const plan: Plan = {
     stack: "shop",
     services: [],
@@ -275,39 +269,118 @@ describe("networks that the deployment has created", () => {
   };
   const on = (target: string) => ({ TaskTemplate: { Networks: [{ Target: target }] } });
 
+  const ENDING = task({ serviceId: "gone", desiredState: "remove" });
+  const ENDED = { ...ENDING, state: "shutdown" };
+  const all = [network("shop_back"), network("shop_old"), network("proxy", "")];
+  const without = all.slice(1);
+  /** What becomes of them on a swarm that looks like these, one after the other; the last one stays. */
+  async function removing(looks: readonly Partial<Survey>[], tries: number, changes: Partial<Swarm> = {}) {
+    const left = [...looks];
+    let present: Partial<Survey> = {};
+    const swarm = scriptedSwarm([], {
+      survey: async () => await Promise.resolve(emptySurvey((present = left.shift() ?? present))),
+      ...changes,
+    });
+    const clock = fakeClock();
+    const result = await removeNetworks(plan, swarm, clock, tries);
+    return { ...result, heard: swarm.heard, tookMs: clock.now() };
+  }
+
   test("go, and no other ones: what the input names is for all stacks", async () => {
-    const swarm = scriptedSwarm([], { survey: async () => await survey() });
-    expect(await removeNetworks(plan, swarm, fakeClock(), 3)).toEqual({
+    expect(await removing([{ networks: all, tasks: [ENDED] }, { networks: without }], 3)).toMatchObject({
       removed: ["shop_back"],
       failures: [],
+      heard: ["remove network id-shop_back"],
     });
-    expect(swarm.heard).toEqual(["remove network id-shop_back"]);
+  });
+
+  test("that do not exist need no removal", async () => {
+    expect(await removing([{ networks: without }], 3)).toMatchObject({ removed: [], heard: [], tookMs: 0 });
+  });
+
+  test("go after the last task has ended, and are gone from the node before anything else begins", async () => {
+    const ending = { networks: all, tasks: [ENDING] };
+    const lingering = { networks: all };
+    const looks = [ending, ending, lingering, lingering, { networks: without }];
+    expect(await removing(looks, 9)).toMatchObject({
+      removed: ["shop_back"],
+      failures: [],
+      heard: ["remove network id-shop_back"],
+      tookMs: 4000,
+    });
+  });
+
+  test("stay where a task does not end", async () => {
+    expect(await removing([{ networks: all, tasks: [ENDING] }], 3)).toMatchObject({
+      removed: [],
+      failures: ["the network shop_back: 1 of the stack's tasks have yet to end"],
+      heard: [],
+    });
+  });
+
+  test("stay where the manager does not answer, and that is told", async () => {
+    const survey = async () => await Promise.reject(new ConnectError("The manager does not answer.", ""));
+    const { removed, failures } = await removing([], 3, { survey });
+    expect(removed).toEqual([]);
+    expect(failures).toEqual(["networks that it has created: The manager does not answer."]);
   });
 
   test.each([
     ["uses it", { spec: on("id-shop_back") }],
     ["would use it again, were it rolled back", { previous: on("id-shop_back") }],
   ])("stay where a service %s", async (_name, changes) => {
-    const swarm = scriptedSwarm([], { survey: async () => await survey([service(changes)]) });
-    expect(await removeNetworks(plan, swarm, fakeClock(), 3)).toEqual({ removed: [], failures: [] });
-    expect(swarm.heard).toEqual([]);
+    const run = await removing([{ networks: all, services: [service(changes)] }], 3);
+    expect(run).toMatchObject({ removed: [], failures: [], heard: [] });
   });
 
-  test("are tried again while a task is still on them", async () => {
+  test("are tried again when the swarm refuses", async () => {
     let refusals = 2;
     const removeNetwork = async (): Promise<void> => {
       refusals -= 1;
       if (refusals >= 0) throw new ManagerRefusal(400, "DELETE", "network shop_back is in use by task t1");
       await Promise.resolve();
     };
-    const changes = { survey: async () => await survey(), removeNetwork };
-    const tried = async (tries: number) => {
-      refusals = 2;
-      return await removeNetworks(plan, scriptedSwarm([], changes), fakeClock(), tries);
-    };
-    expect(await tried(3)).toEqual({ removed: ["shop_back"], failures: [] });
-    const { removed, failures } = await tried(2);
-    expect(removed).toEqual([]);
-    expect(failures).toEqual([expect.stringMatching(/^the network shop_back: .*in use by task t1/)]);
+    const looks = [{ networks: all }];
+    expect((await removing(looks, 2, { removeNetwork })).failures).toEqual([
+      expect.stringMatching(/^the network shop_back: .*in use by task t1/),
+    ]);
+    refusals = 2;
+    expect(await removing(looks, 4, { removeNetwork })).toMatchObject({
+      removed: ["shop_back"],
+      failures: [],
+    });
   });
+});
+
+test("a port that was held until the others had gone back, or had been removed, is asked for once more", async () => {
+  const order: string[] = [];
+  const other = planned({ name: "api", before: { ...BEFORE, id: "s2" } });
+  const live = [SENT, { ...SENT, id: "s2" }, service({ id: "s9", name: "shop_new", spec: NEW_SPEC })];
+  const held = new ManagerRefusal(400, "POST", "port '80' is already in use");
+  const { result, said } = await restored([planned(), other, NEW], [{ services: live }], {
+    // The first wants what the second has, and the second what the new one has.
+    updateService: async ({ id }) => {
+      order.push(id);
+      if (!order.includes("gone")) throw held;
+      if (id === "s1" && order.filter((each) => each === "s2").length < 2) throw held;
+      await Promise.resolve();
+    },
+    removeService: async () => await Promise.resolve(void order.push("gone")),
+  });
+  expect(order).toEqual(["s1", "s2", "gone", "s1", "s2", "s1"]);
+  expect(result.failures).toEqual([]);
+  expect(result.services.map(({ name }) => name)).toEqual(["api", "web"]);
+  expect(said.join()).not.toContain("could not");
+});
+
+test("a port that stays held is told once, and not asked for without end", async () => {
+  const tried: string[] = [];
+  const { result } = await restored([planned()], [{ services: [SENT] }], {
+    updateService: async ({ id }) => {
+      tried.push(id);
+      await Promise.reject(new ManagerRefusal(400, "POST", "port '80' is already in use"));
+    },
+  });
+  expect(tried).toEqual(["s1", "s1"]);
+  expect(result.failures).toEqual([expect.stringMatching(/^web: .*port '80' is already in use/)]);
 });

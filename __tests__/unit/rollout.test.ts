@@ -378,18 +378,26 @@ describe("a node that refuses a task", () => {
     ],
     [
       "twice on one node is hopeless in a global service",
-      verdict(NEW, [
-        { ...refused, slot: 0 },
-        { ...refused, id: "q", slot: 0 },
-      ]),
+      verdict(
+        { ...NEW, spec: GLOBAL },
+        [
+          { ...refused, slot: 0 },
+          { ...refused, id: "q", slot: 0 },
+        ],
+        { sent: GLOBAL },
+      ),
       "failed",
     ],
     [
       "once on each of two nodes is not",
-      verdict(NEW, [
-        { ...refused, slot: 0 },
-        { ...refused, id: "q", slot: 0, nodeId: "n2" },
-      ]),
+      verdict(
+        { ...NEW, spec: GLOBAL },
+        [
+          { ...refused, slot: 0 },
+          { ...refused, id: "q", slot: 0, nodeId: "n2" },
+        ],
+        { sent: GLOBAL },
+      ),
       "progressing",
     ],
     [
@@ -409,6 +417,8 @@ describe("tasks that may end", () => {
   const judged = (spec: ServiceSpec, tasks: ServiceSnapshot["tasks"], jobIteration = 0): string =>
     words(verdict(service({ spec, jobIteration }), tasks, { sent: spec }));
   const job = (mode: ServiceSpec): ServiceSpec => serviceSpec("app:v2", { Mode: { ReplicatedJob: mode } });
+  const globalJob = serviceSpec("app:v2", { Mode: { GlobalJob: {} } });
+  const still = task({ id: "n", slot: 0, nodeId: "n2", desiredState: "complete" });
 
   test.each<[string, string, string]>([
     ["with restart condition none", judged(oneShot("none"), [done]), "converged: 1/1 running or ended well"],
@@ -463,6 +473,44 @@ describe("tasks that may end", () => {
       "progressing: 0/1 complete",
     ],
     ["an earlier run of a job proves nothing", judged(job({}), [done], 1), "progressing: 0/1 complete"],
+    [
+      "a job on every node, of which one is done and one runs",
+      words(
+        verdict(service({ spec: globalJob, desiredTasks: 1 }), [{ ...done, slot: 0 }, still], {
+          sent: globalJob,
+        }),
+      ),
+      "progressing: 1/2 complete",
+    ],
+    [
+      "a job on every node that is done on all of them",
+      words(
+        verdict(
+          service({ spec: globalJob, desiredTasks: 0 }),
+          [
+            { ...done, slot: 0 },
+            { ...done, id: "b", slot: 0, nodeId: "n2" },
+          ],
+          { sent: globalJob },
+        ),
+      ),
+      "converged: 2/2 complete",
+    ],
+    [
+      "a job that has used up its tries on several nodes",
+      judged(
+        { ...job({}), TaskTemplate: { RestartPolicy: { Condition: "on-failure", MaxAttempts: 1 } } },
+        ["n1", "n2"].map((nodeId) => ({
+          ...done,
+          id: nodeId,
+          nodeId,
+          slot: 0,
+          state: "failed",
+          error: "exit 1",
+        })),
+      ),
+      "failed: exit 1",
+    ],
     ["this run does", judged(job({}), [{ ...done, jobIteration: 1 }], 1), "converged: 1/1 complete"],
     [
       "a job of several completions",

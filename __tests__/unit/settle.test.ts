@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { PreflightError } from "../../src/errors.ts";
 import { settled } from "../../src/settle.ts";
-import { type Service, type Survey, type Swarm, type Task } from "../../src/swarm.ts";
+import { type Service, type ServiceSpec, type Survey, type Swarm, type Task } from "../../src/swarm.ts";
 import { fakeClock } from "../doubles/clock.ts";
 import { emptySurvey, scriptedSwarm, service, serviceSpec, task } from "../doubles/swarm.ts";
 import { recordedVoice } from "../doubles/voice.ts";
@@ -43,8 +43,8 @@ test("an update in flight may end, as long as something moves", async () => {
   expect(said).toEqual(["Waiting for an earlier update of shop_web to end."]);
 });
 
-test("one in which nothing moves goes back to what ran before, once, and that is waited for", async () => {
-  const stuck = stack({ update: updating }, [task({ state: "pending" })]);
+test("one that waits for a place in vain goes back to what ran before, once, and that is waited for", async () => {
+  const stuck = stack({ update: updating }, [task({ state: "pending", error: "no suitable node" })]);
   const back = stack({ spec: GOOD, previous: BAD, version: 9, update: updating });
   const { heard, sent, said, tookMs } = await settle([
     ...Array.from({ length: 31 }, () => stuck),
@@ -57,6 +57,42 @@ test("one in which nothing moves goes back to what ran before, once, and that is
     "shop_web: stuck half way by an earlier update; it goes back to what ran before that.",
   );
   expect(tookMs).toBe(91_000);
+});
+
+describe("one that shows nothing for a while", () => {
+  const silent = (state: string, more: ServiceSpec = {}): Survey =>
+    stack({ update: updating, spec: { ...BAD, ...more } }, [task({ state })]);
+  const settling = async (survey: Survey, seconds: number) =>
+    await settle([...Array.from({ length: seconds }, () => survey), DONE]);
+  const stopGrace = { TaskTemplate: { ContainerSpec: { Image: "app:v2", StopGracePeriod: 60e9 } } };
+
+  test.each([
+    ["may be pulling its image", silent("preparing"), 170],
+    ["may have a slow health check", silent("starting"), 170],
+    ["may wait for an old task to end", silent("running", stopGrace), 230],
+    ["may pause between two tasks", silent("running", { UpdateConfig: { Delay: 300e9 } }), 470],
+  ])("%s", async (_why, survey, seconds) => {
+    expect((await settling(survey, seconds)).heard).toEqual([]);
+  });
+
+  test("but not for ever", async () => {
+    expect((await settling(silent("preparing"), 185)).heard).toEqual(["update shop_web at 7"]);
+  });
+});
+
+test("one that the orchestrator has written to meanwhile is put back at the next look", async () => {
+  let refusals = 1;
+  const sent: number[] = [];
+  const { said } = await settle([stack({ update: paused }), stack({ update: paused, version: 8 }), DONE], {
+    updateService: async ({ version }) => {
+      sent.push(version);
+      refusals -= 1;
+      if (refusals >= 0) throw new Error("rpc error: code = Unknown desc = update out of sequence");
+      await Promise.resolve();
+    },
+  });
+  expect(sent).toEqual([7, 8]);
+  expect(said.join()).not.toContain("could not be put back");
 });
 
 test("a paused one goes back at once", async () => {

@@ -35,6 +35,20 @@ export const FINDINGS = [
     fix: "Create an overlay network, and name that one.",
   },
   {
+    id: "network-name-taken",
+    severity: "error",
+    cause:
+      "A network that docker would create for the stack is there already, and is not the stack's: the engine would refuse it in the middle of the deployment.",
+    fix: "Write `external: true` for it, give it another key, or remove the one that is there.",
+  },
+  {
+    id: "mode-change",
+    severity: "error",
+    cause:
+      "A service is to have another `deploy.mode` than it has. The engine refuses that, when others may have been sent already.",
+    fix: "Give the service another name, or remove it first.",
+  },
+  {
     id: "port-in-use",
     severity: "error or warning",
     cause:

@@ -6,7 +6,7 @@ import { isSubstituted, networksUsedBy } from "../stack/references.ts";
 import { type Mapping, type Node as TreeNode, entriesOf, get, textOf } from "../stack/tree.ts";
 import { type ServiceSpec, type Survey } from "../swarm.ts";
 import { compareTexts } from "../text-order.ts";
-import { type Finding, warning } from "./finding.ts";
+import { type Finding, error, warning } from "./finding.ts";
 import { type Rule } from "./subject.ts";
 
 /** What is there already and stays as it was made, whatever the file says now: docker changes neither a network nor a volume. */
@@ -26,6 +26,20 @@ export function keptNetworks(root: Mapping, { stack }: Plan, { networks }: Surve
     const called = isSubstituted(value) ? "NAME" : name;
     const fix = `Give it another key, which makes a new one, or take the stack down and remove it first: docker network rm ${called}`;
     return [warning("network-differs", message, (get(value, fields[0] ?? "") ?? key).place, fix)];
+  });
+}
+
+/** One that docker would create, since it goes by the stack's label, and that the engine would refuse by its name. */
+export function takenNetworks(root: Mapping, { stack, networks = [] }: Plan, survey: Survey): Finding[] {
+  return networks.flatMap((name) => {
+    const isThere = survey.networks.some(
+      (raw) => textAt(raw, "Name") === name && textAt(raw, "Driver") === DRIVER,
+    );
+    if (!isThere) return [];
+    const entry = entriesOf(get(root, "networks")).find(({ key }) => name === `${stack}_${key.text}`);
+    const message = `The network ${name}, which docker would create for the stack, is on the swarm already and is not the stack's, so the engine would refuse it.`;
+    const fix = `Write external: true and name: ${name} for it, give it another key, or remove it if nothing needs it: docker network rm ${name}`;
+    return [error("network-name-taken", message, (entry?.key ?? root).place, fix)];
   });
 }
 

@@ -1,4 +1,4 @@
-import { at, listAt, numberAt, textAt } from "../json.ts";
+import { at, listAt, numberAt, objectAt, textAt } from "../json.ts";
 import { HEALTHCHECK_DEFAULTS } from "../spec.ts";
 import { get } from "../stack/tree.ts";
 import { type ServiceSpec } from "../swarm.ts";
@@ -11,6 +11,21 @@ export const goesOn: Rule = (subject) => {
   const place = placeOf(subject, "deploy", "update_config", "failure_action");
   return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];
 };
+
+/** The engine refuses it (swarmkit, manager/controlapi/service.go), and docker may have sent other services by then. */
+export const otherMode: Rule = (subject) => {
+  const { name, spec, before } = subject;
+  if (before === undefined || modeWord(before) === modeWord(spec)) return [];
+  const message = `Service ${name} is ${modeWord(before)}, and no engine makes it ${modeWord(spec)} by an update.`;
+  const fix = `Give the service another name, or remove it first, which ends its tasks: docker service rm ${textAt(spec, "Name")}`;
+  return [error("mode-change", message, placeOf(subject, "deploy", "mode"), fix)];
+};
+
+/** As the stack file calls it. */
+function modeWord(spec: ServiceSpec): string {
+  const [key = "Replicated"] = Object.keys(objectAt(spec, "Mode"));
+  return key.replace(/(?<=[a-z])(?=[A-Z])/g, "-").toLowerCase();
+}
 
 const NANOS = 1e6;
 

@@ -6,10 +6,10 @@ import { type RenderedStack } from "../stack/render.ts";
 import { type Mapping, entriesOf, get } from "../stack/tree.ts";
 import { type ServiceSpec, type Survey } from "../swarm.ts";
 import { type Finding, error, warning } from "./finding.ts";
-import { keptNetworks, keptVolumes } from "./kept.ts";
+import { keptNetworks, keptVolumes, takenNetworks } from "./kept.ts";
 import { noNode, someNodesOnly, tooFewNodes, tooMuch } from "./nodes.ts";
 import { eligibility } from "./placement.ts";
-import { goesOn, olderThanAsked, shortMonitor } from "./policies.ts";
+import { goesOn, olderThanAsked, otherMode, shortMonitor } from "./policies.ts";
 import { besideTheOld, noHealthcheck, onHostNetwork, singleWriter } from "./start-first.ts";
 import { type Rule, type Subject, isRunning, modeOf, newsOf, portsOf, roomOf } from "./subject.ts";
 
@@ -45,6 +45,7 @@ export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, sur
   return [
     ...services,
     ...portsInUse(root, plan, survey),
+    ...takenNetworks(root, plan, survey),
     ...keptNetworks(root, plan, survey),
     ...shortLived(plan),
     ...quorum(survey),
@@ -69,6 +70,7 @@ export function obstacles(plan: Plan, survey: Survey): Finding[] {
 }
 
 const SERVICE_RULES: readonly Rule[] = [
+  otherMode,
   noNode,
   someNodesOnly,
   tooFewNodes,
