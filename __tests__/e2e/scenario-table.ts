@@ -294,6 +294,21 @@ export const WRONG: readonly Scenario[] = [
     afterwards: { web: "v1" },
   },
   {
+    name: "A job on every node is done on one, and fails on another one later",
+    file: stack(
+      service(
+        "tidy",
+        "v2",
+        `environment: { NODE: "{{.Node.Hostname}}" }\n${RUN("[ $$NODE = n2 ] && exit 0; /bin/busybox sleep 6; exit 1")}`,
+        `mode: global-job, restart_policy: { condition: none }, ${WORKERS}`,
+      ),
+    ),
+    verdict: "rollout",
+    words: "Service tidy failed",
+    afterwards: {},
+    accident: true,
+  },
+  {
     name: "A service that runs once fails",
     before: V1,
     file: stack(web("v2"), service("once", "v2", RUN("exit 7"), "restart_policy: { condition: none }")),

@@ -149,21 +149,26 @@ async function allNodesReady(): Promise<void> {
   );
 }
 
-describe.each([
+const SIDES = [
   ["goes wrong", WRONG],
   ["goes right", RIGHT],
-])("a rollout that %s", (_how, scenarios) => {
-  test.each(scenarios.filter((each) => CHOSEN.includes(each)))("$name", (scenario) => {
-    const { run, afterwards } = outcomeOf(scenario);
-    const reason = run.outputs.status === "failed" ? run.outputs.reason : run.outputs.status;
-    const said = RIGHT.includes(scenario) ? run.log : (run.log.match(/^::error.*$/gm)?.join("\n") ?? "");
-    expect(`${said}\n${reason === scenario.verdict ? "" : run.log}`).toContain(scenario.words);
-    expect({ verdict: reason, afterwards }).toEqual({
-      verdict: scenario.verdict,
-      afterwards: scenario.afterwards,
+] as const;
+
+describe.each(SIDES.filter(([, all]) => CHOSEN.some((each) => all.includes(each))))(
+  "a rollout that %s",
+  (_how, all) => {
+    test.each(all.filter((each) => CHOSEN.includes(each)))("$name", (scenario) => {
+      const { run, afterwards } = outcomeOf(scenario);
+      const reason = run.outputs.status === "failed" ? run.outputs.reason : run.outputs.status;
+      const said = RIGHT.includes(scenario) ? run.log : (run.log.match(/^::error.*$/gm)?.join("\n") ?? "");
+      expect(`${said}\n${reason === scenario.verdict ? "" : run.log}`).toContain(scenario.words);
+      expect({ verdict: reason, afterwards }).toEqual({
+        verdict: scenario.verdict,
+        afterwards: scenario.afterwards,
+      });
     });
-  });
-});
+  },
+);
 
 function outcomeOf(scenario: Scenario): Outcome {
   const outcome = outcomes.get(scenario);
