@@ -30852,7 +30852,7 @@ function keptNetworks(root, { stack }, { networks }) {
     return (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks")).flatMap(({ key, value }) => {
         if (!used.has(key.text) || (0,configs/* isExternal */.ge)(value))
             return [];
-        const name = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "name")) ?? `${stack}_${key.text}`;
+        const name = nameOnSwarm(stack, { key, value });
         const live = networks.find((raw) => (0,json/* textAt */.$6)(raw, "Name") === name && (0,json/* textAt */.$6)(raw, "Labels", defaults/* STACK_LABEL */.GF) === stack);
         const fields = live === undefined ? [] : differingFields(value, live);
         if (fields.length === 0)
@@ -30869,11 +30869,15 @@ function takenNetworks(root, { stack, networks = [] }, survey) {
         const isThere = survey.networks.some((raw) => (0,json/* textAt */.$6)(raw, "Name") === name && (0,json/* textAt */.$6)(raw, "Driver") === DRIVER);
         if (!isThere)
             return [];
-        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks")).find(({ key }) => name === `${stack}_${key.text}`);
+        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "networks")).find((each) => name === nameOnSwarm(stack, each));
         const message = `The network ${name}, which docker would create for the stack, is on the swarm already and is not the stack's, so the engine would refuse it.`;
         const fix = `Write external: true and name: ${name} for it, give it another key, or remove it if nothing needs it: docker network rm ${name}`;
         return [(0,finding/* error */.z3)("network-name-taken", message, (entry?.key ?? root).place, fix)];
     });
+}
+/** Of a network or volume of the stack's own. */
+function nameOnSwarm(stack, { key, value }) {
+    return (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "name")) ?? `${stack}_${key.text}`;
 }
 const DRIVER = "overlay";
 /** The engine's own notes, such as the list of VXLAN ids. */
@@ -30919,7 +30923,7 @@ const keptVolumes = ({ name, spec, before, place }, root) => {
         return had !== undefined && had !== options;
     });
     return changed.map(([volume]) => {
-        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "volumes")).find(({ key, value }) => volume === ((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(value, "name")) ?? `${stack}_${key.text}`));
+        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "volumes")).find((each) => volume === nameOnSwarm(stack, each));
         const called = entry?.key.text ?? volume;
         const message = `Service ${name} has the volume ${called} with another driver or other options now, and a node that has the volume already keeps it as it was made.`;
         const fix = "Give it another key, which makes a new one, or remove it from its nodes first, with what is in it: docker volume rm";

@@ -178,7 +178,7 @@ const ROWS: readonly Row[] = [
     what: "a network of its own whose name somebody has taken",
     has: web("networks: [back]", "replicas: 0") + "networks:\n  back: { name: over-all }\n",
     severity: "error",
-    line: 1,
+    line: 5,
     nearly: web("networks: [back]", "replicas: 0") + "networks:\n  back: {}\n",
   },
   {

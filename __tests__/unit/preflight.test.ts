@@ -631,7 +631,7 @@ describe("a network that is there", () => {
 });
 
 test("a network that docker would create, and that somebody else has made", () => {
-  const file = `services:\n  web: { image: a }\nnetworks:\n  back: {}\n`;
+  const file = `services:\n  web: { image: a }\nnetworks:\n  back: {}\n  front: { name: proxy }\n`;
   const { plan } = planOf({ wanted: {} });
   const look = (network: JsonObject, name = "shop_back"): string[] =>
     preflight(stackOf(file), { ...plan, networks: [name] }, emptySurvey({ networks: [network] }))
@@ -639,6 +639,7 @@ test("a network that docker would create, and that somebody else has made", () =
       .map(({ severity, problem }) => `${severity} ${problem.place?.line}`);
   expect(look({ Name: "shop_back", Id: "x", Driver: "overlay" })).toEqual(["error 4"]);
   expect(look({ Name: "shop_default", Id: "x", Driver: "overlay" }, "shop_default")).toEqual(["error 1"]);
+  expect(look({ Name: "proxy", Id: "x", Driver: "overlay" }, "proxy")).toEqual(["error 5"]);
   expect(look({ Name: "shop_other", Id: "x", Driver: "overlay" })).toEqual([]);
   expect(look({ Name: "shop_back", Id: "x", Driver: "bridge" })).toEqual([]); // The manager's own.
 });

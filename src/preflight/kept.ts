@@ -3,7 +3,7 @@ import { type Plan } from "../plan.ts";
 import { isExternal } from "../stack/configs.ts";
 import { STACK_LABEL } from "../stack/defaults.ts";
 import { isSubstituted, networksUsedBy } from "../stack/references.ts";
-import { type Mapping, type Node as TreeNode, entriesOf, get, textOf } from "../stack/tree.ts";
+import { type Entry, type Mapping, type Node as TreeNode, entriesOf, get, textOf } from "../stack/tree.ts";
 import { type ServiceSpec, type Survey } from "../swarm.ts";
 import { compareTexts } from "../text-order.ts";
 import { type Finding, error, warning } from "./finding.ts";
@@ -16,7 +16,7 @@ export function keptNetworks(root: Mapping, { stack }: Plan, { networks }: Surve
   const used = networksUsedBy(root);
   return entriesOf(get(root, "networks")).flatMap(({ key, value }) => {
     if (!used.has(key.text) || isExternal(value)) return [];
-    const name = textOf(get(value, "name")) ?? `${stack}_${key.text}`;
+    const name = nameOnSwarm(stack, { key, value });
     const live = networks.find(
       (raw) => textAt(raw, "Name") === name && textAt(raw, "Labels", STACK_LABEL) === stack,
     );
@@ -36,11 +36,16 @@ export function takenNetworks(root: Mapping, { stack, networks = [] }: Plan, sur
       (raw) => textAt(raw, "Name") === name && textAt(raw, "Driver") === DRIVER,
     );
     if (!isThere) return [];
-    const entry = entriesOf(get(root, "networks")).find(({ key }) => name === `${stack}_${key.text}`);
+    const entry = entriesOf(get(root, "networks")).find((each) => name === nameOnSwarm(stack, each));
     const message = `The network ${name}, which docker would create for the stack, is on the swarm already and is not the stack's, so the engine would refuse it.`;
     const fix = `Write external: true and name: ${name} for it, give it another key, or remove it if nothing needs it: docker network rm ${name}`;
     return [error("network-name-taken", message, (entry?.key ?? root).place, fix)];
   });
+}
+
+/** Of a network or volume of the stack's own. */
+function nameOnSwarm(stack: string, { key, value }: Entry): string {
+  return textOf(get(value, "name")) ?? `${stack}_${key.text}`;
 }
 
 const DRIVER = "overlay";
@@ -94,9 +99,7 @@ export const keptVolumes: Rule = ({ name, spec, before, place }, root) => {
     return had !== undefined && had !== options;
   });
   return changed.map(([volume]) => {
-    const entry = entriesOf(get(root, "volumes")).find(
-      ({ key, value }) => volume === (textOf(get(value, "name")) ?? `${stack}_${key.text}`),
-    );
+    const entry = entriesOf(get(root, "volumes")).find((each) => volume === nameOnSwarm(stack, each));
     const called = entry?.key.text ?? volume;
     const message = `Service ${name} has the volume ${called} with another driver or other options now, and a node that has the volume already keeps it as it was made.`;
     const fix =
