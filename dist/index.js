@@ -26736,6 +26736,51 @@ function unquote(rest) {
 
 /***/ }),
 
+/***/ 7426:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   c: () => (/* binding */ runnersClock),
+/* harmony export */   t: () => (/* binding */ now)
+/* harmony export */ });
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8500);
+/* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3079);
+
+
+/**
+ * Milliseconds since the epoch, as they were when this process started, and counted by a clock that nobody sets since: a virtual machine
+ * that wakes up and asks for the time must not make fifteen seconds of watching pass at once.
+ */
+function now() {
+    return performance.timeOrigin + performance.now();
+}
+/** The runner's clock; who sleeps is woken by a cancellation, and told of it. */
+function runnersClock(signal) {
+    return {
+        now,
+        sleep: async (ms) => {
+            await (0,node_timers_promises__WEBPACK_IMPORTED_MODULE_0__.setTimeout)(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+        },
+        every: (ms, work) => {
+            let running;
+            const timer = setInterval(() => {
+                running ??= work().finally(() => (running = undefined));
+            }, ms);
+            return {
+                [Symbol.asyncDispose]: async () => {
+                    clearInterval(timer);
+                    await running;
+                },
+            };
+        },
+    };
+}
+
+
+/***/ }),
+
 /***/ 3753:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -27273,6 +27318,8 @@ var json = __nccwpck_require__(8301);
 var template = __nccwpck_require__(4364);
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(3079);
+// EXTERNAL MODULE: ./src/io/clock.ts
+var clock = __nccwpck_require__(7426);
 // EXTERNAL MODULE: ./src/io/docker.ts
 var docker = __nccwpck_require__(1870);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
@@ -27369,6 +27416,7 @@ var text_order = __nccwpck_require__(6533);
 
 
 
+
 const PREDEFINED_NETWORKS = ["host", "bridge"];
 const NEW_NETWORK = { Driver: "overlay", Attachable: true, Labels: { [defaults/* MANAGED_LABEL */.bS]: "true" } };
 const LOGS_DEADLINE_MS = 8000;
@@ -27389,7 +27437,7 @@ class EngineSwarm {
         return this.#address();
     }
     async survey(stack) {
-        const askedAt = Date.now();
+        const askedAt = (0,clock/* now */.t)();
         const [networks, configs, secrets, all, tasks, nodes] = await Promise.all([
             this.#networks(),
             this.#list("/configs"),
@@ -28436,6 +28484,7 @@ async function splice(local, channels, way) {
 
 
 
+
 /**
  * What docker must not see when it deploys; an empty variable is not passed on. A context would send it elsewhere than DOCKER_HOST
  * says, and a bare name in an `env_file:` would take the runner's own credentials into a container.
@@ -28531,13 +28580,13 @@ class Managers {
     }
     /** A network has its moments; a wrong key stays wrong. */
     async reachPatiently() {
-        const start = Date.now();
+        const start = (0,clock/* now */.t)();
         for (let attempt = 1;; attempt += 1) {
             try {
                 return await this.reach(true);
             }
             catch (error) {
-                if (!(error instanceof errors/* ConnectError */.T$) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
+                if (!(error instanceof errors/* ConnectError */.T$) || (0,clock/* now */.t)() - start >= FIRST_PATIENCE_MS[error.outlook])
                     throw error;
                 this.#tellOfRetry(error);
                 await (0,steady_engine/* pause */.v7)(attempt, this.#request.signal);
@@ -29078,7 +29127,9 @@ function one(objects, name, kind) {
 /* harmony import */ var node_timers_promises__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_timers_promises__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8232);
+/* harmony import */ var _clock_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7426);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8232);
+
 
 
 
@@ -29104,7 +29155,7 @@ async function pause(attempt, signal) {
 /** What a manager says while its swarm has no leader. */
 const NO_LEADER = /does not have a leader|lost leader status|not the leader|DeadlineExceeded|deadline exceeded|stream terminated|connection error|transport is closing|raft: /i;
 function saysNoLeader({ status, body }) {
-    return status >= 500 && NO_LEADER.test((0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .messageIn */ .v6)(body));
+    return status >= 500 && NO_LEADER.test((0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .messageIn */ .v6)(body));
 }
 /**
  * One engine to those who use it, whatever the network does: a connection that is lost is opened again, to another manager if need be,
@@ -29149,15 +29200,15 @@ class SteadyEngine {
     get lost() {
         return this.#lost ?? this.#reached.lost();
     }
-    /** From now on, no call waits for a connection or a leader beyond that time, in milliseconds since the epoch. */
+    /** From now on, no call waits for a connection or a leader beyond that time, by the clock. */
     waitUntil(time) {
         this.#deadline = time;
     }
     async send(path, call) {
-        const repeatable = call.repeatable ?? (0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .onlyReads */ .AD)(call);
-        const startedAt = Date.now();
+        const repeatable = call.repeatable ?? (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .onlyReads */ .AD)(call);
+        const startedAt = (0,_clock_js__WEBPACK_IMPORTED_MODULE_3__/* .now */ .t)();
         for (let attempt = 1;; attempt += 1) {
-            if (!(0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .onlyReads */ .AD)(call) && call.aboutLock !== true)
+            if (!(0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .onlyReads */ .AD)(call) && call.aboutLock !== true)
                 await this.#lock?.makeSure();
             const reached = this.#reached;
             try {
@@ -29169,7 +29220,7 @@ class SteadyEngine {
                 this.#tellOfLeader(answer);
                 if (!repeatable || !saysNoLeader(answer) || this.isOver(startedAt))
                     return answer;
-                if (Date.now() - startedAt > ELECTION_MS)
+                if ((0,_clock_js__WEBPACK_IMPORTED_MODULE_3__/* .now */ .t)() - startedAt > ELECTION_MS)
                     await this.#reconnect(reached, startedAt, new Error("it knows no leader"));
                 else
                     await pause(attempt, this.#signal);
@@ -29179,7 +29230,7 @@ class SteadyEngine {
                     throw error;
                 if (error instanceof _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .ConnectError */ .T$ && error.outlook === "lasting")
                     throw error; // It is no manager.
-                if (call.deadlineMs !== undefined && error instanceof _engine_js__WEBPACK_IMPORTED_MODULE_3__/* .Timeout */ .Ep)
+                if (call.deadlineMs !== undefined && error instanceof _engine_js__WEBPACK_IMPORTED_MODULE_4__/* .Timeout */ .Ep)
                     throw error; // Not the manager, but what it has to ask.
                 if (!repeatable)
                     throw silent(reached, error);
@@ -29194,13 +29245,13 @@ class SteadyEngine {
     }
     /** Once for each election: what the manager knows by itself it answers meanwhile. */
     #tellOfLeader(answer) {
-        if (!saysNoLeader(answer) || Date.now() < this.#toldOfLeader + PATIENCE_MS)
+        if (!saysNoLeader(answer) || (0,_clock_js__WEBPACK_IMPORTED_MODULE_3__/* .now */ .t)() < this.#toldOfLeader + PATIENCE_MS)
             return;
-        this.#toldOfLeader = Date.now();
-        this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_3__/* .messageIn */ .v6)(answer.body)}); asking again.`);
+        this.#toldOfLeader = (0,_clock_js__WEBPACK_IMPORTED_MODULE_3__/* .now */ .t)();
+        this.#say(`The swarm has no leader at the moment (${(0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .messageIn */ .v6)(answer.body)}); asking again.`);
     }
     isOver(startedAt) {
-        return Date.now() >= (this.#deadline ?? startedAt + PATIENCE_MS);
+        return (0,_clock_js__WEBPACK_IMPORTED_MODULE_3__/* .now */ .t)() >= (this.#deadline ?? startedAt + PATIENCE_MS);
     }
     /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */
     async #reconnect(lost, startedAt, why) {
@@ -29249,12 +29300,14 @@ function silent(reached, error) {
 /* harmony export */   A: () => (/* binding */ sendWrite)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8232);
-/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8511);
+/* harmony import */ var _clock_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7426);
+/* harmony import */ var _engine_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8232);
+/* harmony import */ var _steady_engine_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8511);
+
 
 
 
@@ -29273,14 +29326,14 @@ const NETWORK = "/networks/create";
  */
 async function sendWrite(engine, write, query, signal) {
     const { method, path, body, auth } = write;
-    const startedAt = Date.now();
+    const startedAt = (0,_clock_js__WEBPACK_IMPORTED_MODULE_4__/* .now */ .t)();
     for (let attempt = 1;; attempt += 1) {
         let answer;
         let isFinal = false;
         try {
             const raw = await engine.send(`${path}${query}`, { method, body, auth, repeatable: false });
             answer = { status: raw.status, body: parsed(raw.body) };
-            isFinal = !(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .saysNoLeader */ .LM)(raw);
+            isFinal = !(0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .saysNoLeader */ .LM)(raw);
             // A refusal of the second try may be due to the first one, which was carried out late.
             if (isFinal && (attempt === 1 || raw.status < 400))
                 return answer;
@@ -29294,7 +29347,7 @@ async function sendWrite(engine, write, query, signal) {
             return done;
         if (answer !== undefined && (isFinal || engine.isOver(startedAt)))
             return answer;
-        await (0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .pause */ .v7)(attempt, signal);
+        await (0,_steady_engine_js__WEBPACK_IMPORTED_MODULE_6__/* .pause */ .v7)(attempt, signal);
     }
 }
 /** The answer that the write would have got, where the swarm has what it was to bring about. */
@@ -29303,31 +29356,31 @@ async function alreadyDone(engine, { path, body }, query) {
         return await networkOf(engine, body);
     if (!(0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .writesService */ .IJ)(path))
         return undefined;
-    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(body, "Name");
+    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(body, "Name");
     const filters = JSON.stringify({ name: [name] });
-    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
-    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(service, "Spec", "Name") === name);
+    const found = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/services", { query: { filters } }));
+    const live = found.find((service) => (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(service, "Spec", "Name") === name);
     if (live === undefined)
         return undefined;
     const version = Number(new URLSearchParams(query).get("version"));
     // An update that did not happen leaves the version as it was; the scheduler's own marks come only after one.
-    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(live, "Version", "Index") === version)
+    if (!path.endsWith("/create") && (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(live, "Version", "Index") === version)
         return undefined;
-    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/networks")));
-    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networks));
+    const networks = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)((await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/networks")));
+    const [has, meant] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(live, "Spec"), body].map((spec) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networks));
     if (JSON.stringify(has) !== JSON.stringify(meant))
         return undefined;
     return path.endsWith("/create")
-        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(live, "ID") } }
+        ? { status: 201, body: { ID: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(live, "ID") } }
         : { status: 200, body: {} };
 }
 /** A stack's network is known by its name and labels. */
 async function networkOf(engine, body) {
-    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(body, "Name");
-    const labels = JSON.stringify((0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(body, "Labels"));
-    const all = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_4__/* .json */ .Pq)(engine, "/networks"));
-    const live = all.find((each) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name") === name && JSON.stringify((0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(each, "Labels")) === labels);
-    return live === undefined ? undefined : { status: 201, body: { Id: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(live, "Id") } };
+    const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(body, "Name");
+    const labels = JSON.stringify((0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(body, "Labels"));
+    const all = (await (0,_engine_js__WEBPACK_IMPORTED_MODULE_5__/* .json */ .Pq)(engine, "/networks"));
+    const live = all.find((each) => (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(each, "Name") === name && JSON.stringify((0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(each, "Labels")) === labels);
+    return live === undefined ? undefined : { status: 201, body: { Id: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(live, "Id") } };
 }
 function parsed(body) {
     return body.length === 0 ? {} : JSON.parse(body.toString("utf8"));
@@ -49128,35 +49181,8 @@ function harmless(line) {
         .replaceAll("##[", "#\u200b#[");
 }
 
-// EXTERNAL MODULE: external "node:timers/promises"
-var promises_ = __nccwpck_require__(8500);
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
-;// CONCATENATED MODULE: ./src/io/clock.ts
-
-
-/** The runner's clock; who sleeps is woken by a cancellation, and told of it. */
-function runnersClock(signal) {
-    return {
-        now: () => Date.now(),
-        sleep: async (ms) => {
-            await (0,promises_.setTimeout)(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
-        },
-        every: (ms, work) => {
-            let running;
-            const timer = setInterval(() => {
-                running ??= work().finally(() => (running = undefined));
-            }, ms);
-            return {
-                [Symbol.asyncDispose]: async () => {
-                    clearInterval(timer);
-                    await running;
-                },
-            };
-        },
-    };
-}
-
+// EXTERNAL MODULE: ./src/io/clock.ts
+var clock = __nccwpck_require__(7426);
 // EXTERNAL MODULE: ./src/io/docker.ts
 var io_docker = __nccwpck_require__(1870);
 // EXTERNAL MODULE: ./src/io/docker-config.ts
@@ -49167,6 +49193,8 @@ var external_node_http_ = __nccwpck_require__(7067);
 var external_node_https_ = __nccwpck_require__(4708);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(3079);
 // EXTERNAL MODULE: external "node:child_process"
 var external_node_child_process_ = __nccwpck_require__(1421);
 ;// CONCATENATED MODULE: ./src/io/clone.ts
@@ -49685,7 +49713,7 @@ async function makeWorld(runner, inputs, run, folder, stop) {
     const docker = new io_docker/* DockerCli */.V({ DOCKER_CONFIG: own }, signal);
     return {
         voice: runner,
-        clock: runnersClock(signal),
+        clock: (0,clock/* runnersClock */.c)(signal),
         files: makeFiles(runner, folder),
         docker,
         images: new EngineImages(process.env, signal, (line) => runner.debug(line)),

@@ -87,7 +87,7 @@ export interface Voice {
 }
 
 export interface Clock {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch. It never goes back, nor forward by itself, whatever is done to the system's clock. */
   now(): number;
   sleep(ms: number): Promise<void>;
   /** Does `work` each `ms` until it is disposed of, never twice at once; the disposal waits for the one on its way. `work` must not reject. */

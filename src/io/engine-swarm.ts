@@ -17,6 +17,7 @@ import {
   type Task,
   type TakenPort,
 } from "../swarm.ts";
+import { now } from "./clock.ts";
 import { Timeout, json, successful } from "./engine.ts";
 import { type PatientEngine } from "./steady-engine.ts";
 import { sendWrite } from "./write.ts";
@@ -46,7 +47,7 @@ export class EngineSwarm implements Swarm {
   }
 
   async survey(stack: string): Promise<Survey> {
-    const askedAt = Date.now();
+    const askedAt = now();
     const [networks, configs, secrets, all, tasks, nodes] = await Promise.all([
       this.#networks(),
       this.#list("/configs"),

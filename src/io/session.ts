@@ -4,6 +4,7 @@ import { type SshHost } from "../inputs/inputs.ts";
 import { type Json, at, textAt } from "../json.ts";
 import { isHidden } from "../stack/template.ts";
 import { type RegistryLogin, type Session } from "../world.ts";
+import { now } from "./clock.ts";
 import { type DockerCli } from "./docker.ts";
 import { encodedAuth, registryAuth } from "./docker-config.ts";
 import { EngineApi, Timeout } from "./engine.ts";
@@ -149,12 +150,12 @@ class Managers {
 
   /** A network has its moments; a wrong key stays wrong. */
   async reachPatiently(): Promise<Reached> {
-    const start = Date.now();
+    const start = now();
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.reach(true);
       } catch (error) {
-        if (!(error instanceof ConnectError) || Date.now() - start >= FIRST_PATIENCE_MS[error.outlook])
+        if (!(error instanceof ConnectError) || now() - start >= FIRST_PATIENCE_MS[error.outlook])
           throw error;
         this.#tellOfRetry(error);
         await pause(attempt, this.#request.signal);

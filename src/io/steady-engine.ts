@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
 import { type Json } from "../json.ts";
 import { type Lock } from "../world.ts";
+import { now } from "./clock.ts";
 import {
   type Call,
   type Engine,
@@ -113,14 +114,14 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
     return this.#lost ?? this.#reached.lost();
   }
 
-  /** From now on, no call waits for a connection or a leader beyond that time, in milliseconds since the epoch. */
+  /** From now on, no call waits for a connection or a leader beyond that time, by the clock. */
   waitUntil(time: number): void {
     this.#deadline = time;
   }
 
   async send(path: string, call: Call): Promise<RawAnswer> {
     const repeatable = call.repeatable ?? onlyReads(call);
-    const startedAt = Date.now();
+    const startedAt = now();
     for (let attempt = 1; ; attempt += 1) {
       if (!onlyReads(call) && call.aboutLock !== true) await this.#lock?.makeSure();
       const reached = this.#reached;
@@ -131,7 +132,7 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
         this.#lost = undefined;
         this.#tellOfLeader(answer);
         if (!repeatable || !saysNoLeader(answer) || this.isOver(startedAt)) return answer;
-        if (Date.now() - startedAt > ELECTION_MS)
+        if (now() - startedAt > ELECTION_MS)
           await this.#reconnect(reached, startedAt, new Error("it knows no leader"));
         else await pause(attempt, this.#signal);
       } catch (error) {
@@ -149,13 +150,13 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
 
   /** Once for each election: what the manager knows by itself it answers meanwhile. */
   #tellOfLeader(answer: RawAnswer): void {
-    if (!saysNoLeader(answer) || Date.now() < this.#toldOfLeader + PATIENCE_MS) return;
-    this.#toldOfLeader = Date.now();
+    if (!saysNoLeader(answer) || now() < this.#toldOfLeader + PATIENCE_MS) return;
+    this.#toldOfLeader = now();
     this.#say(`The swarm has no leader at the moment (${messageIn(answer.body)}); asking again.`);
   }
 
   isOver(startedAt: number): boolean {
-    return Date.now() >= (this.#deadline ?? startedAt + PATIENCE_MS);
+    return now() >= (this.#deadline ?? startedAt + PATIENCE_MS);
   }
 
   /** Opens a connection in place of `lost`, unless somebody has done so already. Rejects when the deadline has come. */

@@ -3,6 +3,7 @@ import { type Json, type JsonObject, at, numberAt, textAt } from "../json.ts";
 import { writesService } from "../plan.ts";
 import { canonicalSpec, networkIdsOf } from "../spec.ts";
 import { type Write } from "../world.ts";
+import { now } from "./clock.ts";
 import { type Engine, json } from "./engine.ts";
 import { type PatientEngine, pause, saysNoLeader } from "./steady-engine.ts";
 
@@ -28,7 +29,7 @@ export async function sendWrite(
   signal: AbortSignal,
 ): Promise<WriteAnswer> {
   const { method, path, body, auth } = write;
-  const startedAt = Date.now();
+  const startedAt = now();
   for (let attempt = 1; ; attempt += 1) {
     let answer: WriteAnswer | undefined;
     let isFinal = false;

@@ -1,7 +1,25 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "@jest/globals";
+import { afterEach, expect, jest, test } from "@jest/globals";
 import { Cancelled } from "../../../src/errors.ts";
-import { runnersClock } from "../../../src/io/clock.ts";
+import { now, runnersClock } from "../../../src/io/clock.ts";
+
+afterEach(() => {
+  jest.restoreAllMocks();
+});
+
+test("the time is the system's", () => {
+  expect(Math.abs(now() - Date.now())).toBeLessThan(1000);
+});
+
+test("it goes on evenly when somebody sets the system's clock", () => {
+  const clock = runnersClock(new AbortController().signal);
+  const before = clock.now();
+  const real = Date.now();
+  jest.spyOn(Date, "now").mockReturnValue(real + 3_600_000);
+  expect(clock.now() - before).toBeLessThan(60_000);
+  jest.spyOn(Date, "now").mockReturnValue(real - 3_600_000);
+  expect(clock.now()).toBeGreaterThanOrEqual(before);
+});
 
 test("who sleeps is woken by a cancellation, and told of it", async () => {
   const stop = new AbortController();
