@@ -116,7 +116,7 @@ function parseLines(input: string, text: string): KeyValues {
       problems.push({ message: `"${input}", line ${index + 1}: ${message}`, hint });
     };
     if (/^\s*(#|$)/.test(line)) continue;
-    const head = /^\s*([^=<\s]*)\s*(=|<<)(.*)$/s.exec(line);
+    const head = /^([^=<\s]*)\s*(=|<<)(.*)$/s.exec(line.trimStart());
     const [, key = "", separator, rest = ""] = head ?? [];
     if (!KEY.test(key)) {
       complain("expected KEY=value, KEY<<EOF or a comment.");

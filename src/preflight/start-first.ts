@@ -1,7 +1,7 @@
 import { type Place } from "../errors.ts";
 import { parseImageReference } from "../image/reference.ts";
 import { type Json, at, listAt, textAt } from "../json.ts";
-import { isHostNetwork } from "../stack/defaults.ts";
+import { hostNetworks } from "../stack/defaults.ts";
 import { networksOf } from "../stack/references.ts";
 import { type Node, type Resources, type ServiceSpec } from "../swarm.ts";
 import { type Finding, error, warning } from "./finding.ts";
@@ -125,7 +125,8 @@ function noRoomBeside(
 
 export const onHostNetwork: Rule = (subject, root) => {
   const { name, startFirst, file } = subject;
-  const shares = file !== undefined && networksOf(file).some((network) => isHostNetwork(root, network.name));
+  const onHost = hostNetworks(root);
+  const shares = file !== undefined && networksOf(file).some((network) => onHost.has(network.name));
   if (!startFirst || !shares) return [];
   const message = `Service ${name} shares its node's own network, where a port can be listened on once: with start-first a new task meets the old one there.`;
   return [warning("start-first-host-network", message, orderOf(subject), `${STOP_FIRST}.`)];

@@ -122,16 +122,31 @@ function tellUnread(root: Mapping, warnings: Problem[]): void {
 }
 
 /** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
+/** Services of which no profile is active, by all files together, and their profiles. */
+export function idleServices(
+  files: readonly Mapping[],
+  scope: Scope,
+): ReadonlyMap<string, readonly string[]> {
+  const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
+  const profiles = new Map<string, string[]>();
+  for (const { key, value } of files.flatMap((file) => entriesOf(get(file, "services"))))
+    for (const item of itemsOf(get(value, "profiles")))
+      profiles.set(key.text, [...(profiles.get(key.text) ?? []), textOf(item) ?? ""]);
+  return new Map(
+    [...profiles].filter(([, names]) => !active.has("*") && !names.some((name) => active.has(name))),
+  );
+}
+
 function leaveOutProfiles(root: Mapping, scope: Scope, { warnings }: Findings): void {
   const services = get(root, "services");
   if (services?.kind !== "mapping") return;
-  const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
+  const idle = idleServices([root], scope);
   for (const { key, value } of services.entries.slice()) {
     const profiles = get(value, "profiles");
     if (profiles === undefined || value.kind !== "mapping") continue;
     remove(value, "profiles");
-    const names = itemsOf(profiles).map((item) => textOf(item) ?? "");
-    if (names.length === 0 || active.has("*") || names.some((name) => active.has(name))) continue;
+    const names = idle.get(key.text);
+    if (names === undefined) continue;
     remove(services, key.text);
     const message = `Service ${key.text} is left out: it belongs to the profile ${names.join(", ")}.`;
     const hint = "To deploy it, name the profile in the variable COMPOSE_PROFILES, or take profiles away.";

@@ -1,5 +1,6 @@
 import { type Problem } from "../errors.ts";
 import { externalName, isExternal } from "./configs.ts";
+import { isOnHost } from "./ports.ts";
 import { wholeNumber } from "./readings.ts";
 import { networksOf } from "./references.ts";
 import {
@@ -34,6 +35,7 @@ export interface Defaults {
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
 export function addDefaults(root: Mapping, defaults: Defaults): Problem[] {
   const warnings: Problem[] = [];
+  const onHost = hostNetworks(root);
   for (const { key, value: service } of entriesOf(get(root, "services"))) {
     const deploy = service.kind === "mapping" ? ensureMapping(service, "deploy") : undefined;
     if (service.kind !== "mapping" || deploy === undefined) continue; // Docker's own check names the wrong type.
@@ -41,7 +43,7 @@ export function addDefaults(root: Mapping, defaults: Defaults): Problem[] {
     if ((textOf(get(deploy, "mode")) ?? "").endsWith("-job")) continue; // A job is run, not updated.
     const update = ensureMapping(deploy, "update_config");
     if (update === undefined) continue;
-    const obstacle = obstacleToStartFirst(root, service);
+    const obstacle = obstacleToStartFirst(service, onHost);
     if (isSilent(update, "order") && defaults.updateOrder === "start-first" && obstacle !== undefined) {
       const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
       warnings.push({ message, place: key.place });
@@ -56,9 +58,9 @@ export function addDefaults(root: Mapping, defaults: Defaults): Problem[] {
 }
 
 /** Why a new task could not run beside the old one; it would wait for ever (SWARM: "host-mode port already in use"). */
-function obstacleToStartFirst(root: Mapping, service: Mapping): string | undefined {
+function obstacleToStartFirst(service: Mapping, onHost: ReadonlySet<string>): string | undefined {
   if (publishesOnHost(service)) return "publishes a port in host mode";
-  if (sharesHostNetwork(root, service))
+  if (networksOf(service).some(({ name }) => onHost.has(name)))
     return "shares the node's own network, where a port is free for one task only";
   const most = wholeNumber(get(service, "deploy", "placement", "max_replicas_per_node")) ?? 0;
   const replicas = wholeNumber(get(service, "deploy", "replicas")) ?? 1;
@@ -70,19 +72,15 @@ function obstacleToStartFirst(root: Mapping, service: Mapping): string | undefin
 function publishesOnHost(service: Mapping): boolean {
   const ports = get(service, "ports");
   if (ports?.kind !== "sequence") return false;
-  return ports.items.some(
-    (port) => textOf(get(port, "mode")) === "host" && (wholeNumber(get(port, "published")) ?? 0) > 0,
-  );
+  return ports.items.some((port) => isOnHost(port) && (wholeNumber(get(port, "published")) ?? 0) > 0);
 }
 
-function sharesHostNetwork(root: Mapping, service: Mapping): boolean {
-  return networksOf(service).some(({ name }) => isHostNetwork(root, name));
-}
-
-/** Whether a key under `networks` stands for the node's own network. */
-export function isHostNetwork(root: Mapping, key: string): boolean {
-  const network = get(root, "networks", key);
-  return isExternal(network) && externalName(key, network) === "host";
+/** The keys under `networks` that stand for the node's own network. */
+export function hostNetworks(root: Mapping): ReadonlySet<string> {
+  const keys = entriesOf(get(root, "networks"))
+    .filter(({ key, value }) => isExternal(value) && externalName(key.text, value) === "host")
+    .map(({ key }) => key.text);
+  return new Set(keys);
 }
 
 function isSilent(target: Node | undefined, key: string): boolean {

@@ -1,9 +1,9 @@
 import { type Problem } from "../errors.ts";
 import { isExternal } from "./configs.ts";
-import { isHostNetwork } from "./defaults.ts";
+import { hostNetworks } from "./defaults.ts";
 import { type Refusal, VALUE_RULES, isAbsolute, subnet } from "./engine-values.ts";
 import { cleanPath } from "./paths.ts";
-import { portsOf } from "./ports.ts";
+import { isOnHost, portsOf } from "./ports.ts";
 import { isSubstituted, isUnresolved, networksOf } from "./references.ts";
 import { type Entry, type Mapping, type Node, type Scalar, entriesOf, get, isNull, textOf } from "./tree.ts";
 import { volumeTarget } from "./volumes.ts";
@@ -16,6 +16,7 @@ import { volumeTarget } from "./volumes.ts";
  */
 export function refusedByEngine(root: Mapping, stack: string): Problem[] {
   const services = entriesOf(get(root, "services"));
+  const onHost = hostNetworks(root);
   return [
     ...services.flatMap((service) => [
       ...badName("service", `${stack}_${service.key.text}`, service.key),
@@ -23,7 +24,7 @@ export function refusedByEngine(root: Mapping, stack: string): Problem[] {
       ...badHealthTest(service),
       ...updatedJob(service),
       ...portsBehindDnsrr(service),
-      ...besideHostNetwork(service, root),
+      ...besideHostNetwork(service, onHost),
       ...badMounts(service, root),
     ]),
     ...portsPublishedTwice(services),
@@ -128,7 +129,7 @@ function publications({ key, value }: Entry): Publication[] {
       entry,
       number: published,
       protocol: /^(udp|sctp)$/i.exec(textOf(get(node, "protocol")) ?? "")?.[0].toLowerCase() ?? "tcp",
-      onHost: /^host$/i.test(textOf(get(node, "mode")) ?? ""),
+      onHost: isOnHost(node),
     })),
   );
 }
@@ -147,9 +148,9 @@ function portsBehindDnsrr(service: Entry): Problem[] {
 }
 
 /** A task on its node's own network can't be on another one, and ingress is one. */
-function besideHostNetwork(service: Entry, root: Mapping): Problem[] {
+function besideHostNetwork(service: Entry, onHost: ReadonlySet<string>): Problem[] {
   const networks = networksOf(service.value);
-  const others = networks.filter(({ name }) => !isHostNetwork(root, name));
+  const others = networks.filter(({ name }) => !onHost.has(name));
   if (others.length === networks.length) return [];
   const on = `Service ${service.key.text} is on its node's own network, and no task can be on that and another one`;
   const ports = ingressEntries(service).map(({ place }) => ({
@@ -160,15 +161,33 @@ function besideHostNetwork(service: Entry, root: Mapping): Problem[] {
   return [...others.map(({ place }) => ({ message: `${on}.`, place })), ...ports];
 }
 
+/** Those who publish one port: the first of each service, and the first in ingress mode, are all that a later one can meet. */
+class Published {
+  readonly #byService = new Map<string, Publication>();
+  #first: Publication | undefined;
+  #onIngress: Publication | undefined;
+
+  rivalOf({ service, onHost }: Publication): Publication | undefined {
+    return this.#byService.get(service) ?? (onHost ? this.#onIngress : this.#first);
+  }
+
+  add(port: Publication): void {
+    if (!this.#byService.has(port.service)) this.#byService.set(port.service, port);
+    this.#first ??= port;
+    if (!port.onHost) this.#onIngress ??= port;
+  }
+}
+
 /** Each node may publish one of its ports for several services; an ingress port is one for the whole swarm. An entry is told once. */
 function portsPublishedTwice(services: readonly Entry[]): Problem[] {
-  const earlier = new Map<string, Publication[]>();
+  const earlier = new Map<string, Published>();
   const problems = new Map<Node, Problem>();
   for (const port of services.flatMap(publications).filter(({ number }) => number > 0)) {
     const which = `${port.number}/${port.protocol}`;
-    const same = earlier.get(which) ?? [];
-    earlier.set(which, [...same, port]);
-    const other = same.find((each) => each.service === port.service || !each.onHost || !port.onHost);
+    const same = earlier.get(which) ?? new Published();
+    earlier.set(which, same);
+    const other = same.rivalOf(port);
+    same.add(port);
     if (other === undefined || problems.has(port.entry)) continue;
     const what = isSubstituted(port.entry) ? "a port" : `port ${which}`;
     const whom = other.service === port.service ? "it" : `service ${other.service}`;
@@ -254,7 +273,7 @@ function badNetwork({ key, value }: Entry, stack: string): Problem[] {
 function badSubnets(network: Node, key: string): Problem[] {
   return itemsOf(get(network, "ipam", "config")).flatMap((item) => {
     const node = get(item, "subnet") ?? item;
-    const refusal = subnet(textOf(node) ?? "");
+    const refusal = isUnresolved(node) ? undefined : subnet(textOf(node) ?? "");
     if (refusal === undefined) return [];
     return [{ message: `A subnet of network ${key} ${refusal.why}.`, hint: refusal.hint, place: node.place }];
   });

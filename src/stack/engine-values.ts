@@ -132,7 +132,7 @@ function constraint(text: string): Refusal | undefined {
   if (operator === undefined) return { why: "must have == or != between a key and a value" };
   const at = text.indexOf(operator);
   const [key, value] = [text.slice(0, at), text.slice(at + operator.length)].map((side) =>
-    side.replace(/^[\s\u0085]+|[\s\u0085]+$/g, ""),
+    side.replace(/^[\s\u0085]+|(?<![\s\u0085])[\s\u0085]+$/g, ""),
   ) as [string, string];
   if (!/^[a-z0-9:\-_\t\n\f\r .*()?+[\]\\^$|/]+$/iu.test(value))
     return {

@@ -2,8 +2,8 @@ import { type Place, type Problem } from "../errors.ts";
 import { type Scope } from "./template.ts";
 
 export interface EnvFileValues {
-  /** In the order of the file; of a name given twice, the last value. */
-  readonly values: ReadonlyMap<string, string>;
+  /** In the order of the file; of a name given twice, the last value. The place is that of the line. */
+  readonly values: ReadonlyMap<string, { readonly text: string; readonly place: Place }>;
   /** Docker would refuse the file. */
   readonly problems: readonly Problem[];
   /** Docker takes the line, but with another meaning than its author seems to have had in mind. */
@@ -16,7 +16,7 @@ export interface EnvFileValues {
  * a value, which may be a secret.
  */
 export function readEnvFile(bytes: Uint8Array, file: string, scope: Scope): EnvFileValues {
-  const values = new Map<string, string>();
+  const values = new Map<string, { text: string; place: Place }>();
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
   for (const { line, place } of linesOf(bytes, file, problems)) {
@@ -28,13 +28,13 @@ export function readEnvFile(bytes: Uint8Array, file: string, scope: Scope): EnvF
       continue;
     }
     if (equals === -1) {
-      const value = scope.lookup(name);
-      if (value !== undefined) values.set(name, value);
+      const text = scope.lookup(name);
+      if (text !== undefined) values.set(name, { text, place });
       else warnings.push(withoutValue(place));
       continue;
     }
     const value = line.slice(equals + 1);
-    values.set(name, value);
+    values.set(name, { text: value, place });
     const why = composeDialect(value, scope);
     if (why === undefined) continue;
     const hint = "docker stack deploy takes everything behind the = as it is.";

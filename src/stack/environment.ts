@@ -3,6 +3,7 @@ import { dropped } from "./compose-translations.ts";
 import { readEnvFile } from "./env-file.ts";
 import { nearest } from "./interpolate.ts";
 import { cleanPath } from "./paths.ts";
+import { isUnresolved } from "./references.ts";
 import { type Findings, type Scope, isHidden } from "./template.ts";
 import {
   type Mapping,
@@ -24,17 +25,18 @@ export type ReadFile = (path: string) => Uint8Array | undefined;
 /**
  * Writes into `environment` what docker would read from elsewhere: the service's env files, and, for a name without a value, what the
  * step knows. Docker itself would ask its own process, which must not know our secrets, but knows the runner's. `folder` is that of the
- * first stack file, with a slash at its end, or empty.
+ * first stack file, with a slash at its end, or empty. Services that are left out (`idle`) need no env file.
  */
 export function resolveEnvironment(
   root: Mapping,
   scope: Scope,
   folder: string,
+  idle: { has(service: string): boolean },
   read: ReadFile,
   findings: Findings,
 ): void {
   for (const { key, value: service } of entriesOf(get(root, "services"))) {
-    if (service.kind !== "mapping") continue;
+    if (service.kind !== "mapping" || idle.has(key.text)) continue;
     addEnvFiles(key.text, service, scope, folder, read, findings);
     fillEmpty(get(service, "environment"), scope, findings);
   }
@@ -72,8 +74,8 @@ function addEnvFiles(
     const parsed = readEnvFile(bytes, cleanPath(folder, path), scope);
     findings.problems.push(...parsed.problems);
     findings.warnings.push(...parsed.warnings);
-    for (const [variable, value] of parsed.values)
-      values.set(variable, ours(value, file.place, `from ${path}`));
+    for (const [variable, { text, place }] of parsed.values)
+      values.set(variable, ours(text, place, `from ${path}`));
   }
   addBelow(service, values);
 }
@@ -86,7 +88,7 @@ function unknownKeys(service: string, file: Node): Problem[] {
       const hint = "An env file is read as docker reads it (format: raw): quotes and dollar signs are kept.";
       return [dropped(what, hint, key.place)];
     }
-    if (key.text === "required" && !/^(true|false)$/i.test(textOf(value) ?? ""))
+    if (key.text === "required" && !isUnresolved(value) && !/^(true|false)$/i.test(textOf(value) ?? ""))
       return [dropped(what, "It is neither true nor false: the file is required.", value.place)];
     if (["path", "required", "format"].includes(key.text)) return [];
     const meant = nearest(key.text, ["path", "required", "format"]);
@@ -148,6 +150,20 @@ function fillEmpty(environment: Node | undefined, scope: Scope, findings: Findin
   }
 }
 
+/** Names that have come to no value in any of the files, for the merged stack. */
+export function tellBareNames(root: Mapping, { problems, warnings }: Findings): void {
+  const tell = (name: string, place: Place): unknown =>
+    isHidden(name) ? problems.push(hidden(name, place)) : warnings.push(unset(name, place));
+  for (const { value: service } of entriesOf(get(root, "services"))) {
+    const environment = get(service, "environment");
+    for (const { key, value } of entriesOf(environment)) if (isNull(value)) tell(key.text, key.place);
+    for (const item of environment?.kind === "sequence" ? environment.items : []) {
+      const name = textOf(item) ?? "";
+      if (name !== "" && !name.includes("=")) tell(name, item.place);
+    }
+  }
+}
+
 /** A name given twice, `[A, A=]`, may become the same line twice once it is filled, which docker refuses. */
 function withoutRepeats(lines: readonly Node[], inserted: ReadonlySet<string | undefined>): Node[] {
   const last = new Map(lines.map((line, index) => [textOf(line), index]));
@@ -173,13 +189,9 @@ function valueFor(
   bare: boolean,
   place: Place,
   scope: Scope,
-  { problems, warnings }: Findings,
+  { warnings }: Findings,
 ): string | undefined {
   const value = scope.lookup(name);
-  if (value === undefined && bare) {
-    if (isHidden(name)) problems.push(hidden(name, place));
-    else warnings.push(unset(name, place));
-  }
   if (value === undefined || (value === "" && !bare)) return undefined;
   if (!bare) warnings.push(filled(name, place));
   return value;

@@ -43,6 +43,9 @@ function placeOf(reason: string, root: Mapping): Place {
     return entryOf(parent, property)?.key.place ?? (parent ?? root).place;
   }
   if (/Compose file version/.test(reason)) return (get(root, "version") ?? root).place;
+  if (/unsupported value: ([-+]Inf|NaN)/.test(reason))
+    return (scalarsOf(root).find(({ plain, text }) => plain && /^([-+]?\.inf|\.nan)$/i.test(text)) ?? root)
+      .place;
   const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
   if (path !== undefined) return (follow(root, path) ?? root).place;
   return (decoded(reason, root) ?? named(reason, root) ?? quoted(reason, root))?.place ?? root.place;
@@ -116,10 +119,30 @@ function decoded(reason: string, root: Mapping): Node | undefined {
     return node === undefined ? [] : [node];
   });
   const [only, another] = found;
-  return (
-    found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
-    (another === undefined ? only : undefined)
-  );
+  return another === undefined ? only : culprit(reason, found);
+}
+
+/** Of several values of one field: the one that docker repeats, or that has the fault which it speaks of. */
+function culprit(reason: string, nodes: readonly Node[]): Node | undefined {
+  const suffix = /invalid suffix: '([^']+)'/.exec(reason)?.[1];
+  const hasFault = ({ text }: Scalar): boolean =>
+    suffix === undefined
+      ? /closing quote/.test(reason) && hasOpenQuote(text)
+      : text.toLowerCase().endsWith(suffix.toLowerCase());
+  const scalars = nodes.filter((node) => node.kind === "scalar");
+  return scalars.find(hasFault) ?? scalars.find(({ text }) => text !== "" && saysWhole(reason, text));
+}
+
+/** "-1" does not say 1. */
+function saysWhole(reason: string, text: string): boolean {
+  for (let at = reason.indexOf(text); at !== -1; at = reason.indexOf(text, at + 1))
+    if (!/[\w.+-]$/.test(reason.slice(0, at)) && !/^[\w+-]/.test(reason.slice(at + text.length))) return true;
+  return false;
+}
+
+/** As a shell would find it. */
+function hasOpenQuote(command: string): boolean {
+  return /["']/.test(command.replace(/\\.|'[^']*'|"(?:[^"\\]|\\.)*"/gs, ""));
 }
 
 function goName(key: string): string {

@@ -1,6 +1,6 @@
 import { compareTexts } from "../text-order.ts";
 import { wholeNumber } from "./readings.ts";
-import { type Mapping, type Node, get, mapping, scalar, set } from "./tree.ts";
+import { type Mapping, type Node, get, mapping, scalar, set, textOf } from "./tree.ts";
 
 /** One published port of a service, in the long spelling. */
 export interface PublishedPort {
@@ -9,7 +9,8 @@ export interface PublishedPort {
   readonly node: Mapping;
 }
 
-const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
+/** A port has five digits at most; zeros before them are docker's to refuse or take, up to a number that nobody writes. */
+const SHORT = /^(?:(.+):)?(?:(\d{1,20})(?:-(\d{1,20}))?)?:?(\d{1,20})(?:-(\d{1,20}))?(?:\/(tcp|udp|sctp))?$/i;
 
 /** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
 export function portsOf(entry: Node): PublishedPort[] | undefined {
@@ -28,6 +29,11 @@ export function portsOf(entry: Node): PublishedPort[] | undefined {
     add("protocol", protocol);
     return { published, node };
   });
+}
+
+/** Whether a port is published on its node alone, as an engine reads the word; `node` is in the long spelling. */
+export function isOnHost(node: Node): boolean {
+  return /^host$/i.test(textOf(get(node, "mode")) ?? "");
 }
 
 /** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */

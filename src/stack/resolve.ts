@@ -1,5 +1,5 @@
-import { applyComposeKeys } from "./compose.ts";
-import { type ReadFile, resolveEnvironment } from "./environment.ts";
+import { applyComposeKeys, idleServices } from "./compose.ts";
+import { type ReadFile, resolveEnvironment, tellBareNames } from "./environment.ts";
 import { mergeFiles } from "./merge.ts";
 import { type Findings, type Scope, resolveTemplate } from "./template.ts";
 import { type Mapping, clone, entriesOf, get } from "./tree.ts";
@@ -13,14 +13,15 @@ export function resolveFiles(
   findings: Findings,
 ): Mapping[] {
   const folder = /^.*\//.exec(templates[0]?.place.file ?? "")?.[0] ?? "";
-  return templates.map((template) => {
-    const root = clone(template);
-    const { problems, warnings } = resolveTemplate(root, scope, strict);
-    findings.problems.push(...problems);
-    findings.warnings.push(...warnings);
-    resolveEnvironment(root, scope, folder, read, findings);
-    return root;
+  const roots = templates.map(clone);
+  const ofVariables = roots.map((root) => resolveTemplate(root, scope, strict));
+  const idle = idleServices(roots, scope);
+  roots.forEach((root, index) => {
+    findings.problems.push(...(ofVariables[index]?.problems ?? []));
+    findings.warnings.push(...(ofVariables[index]?.warnings ?? []));
+    resolveEnvironment(root, scope, folder, idle, read, findings);
   });
+  return roots;
 }
 
 /** One file made of one or several: resolved, merged as docker merges, Compose-only keys translated; nothing of ours added yet. */
@@ -33,6 +34,7 @@ export function resolveStack(
 ): Mapping {
   const root = mergeFiles(resolveFiles(templates, scope, strict, read, findings), findings);
   applyComposeKeys(root, scope, findings);
+  tellBareNames(root, findings);
   if (findings.problems.length === 0 && entriesOf(get(root, "services")).length === 0)
     findings.problems.push({ message: "The stack file has no services.", place: root.place });
   return root;

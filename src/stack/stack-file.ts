@@ -28,14 +28,14 @@ const MOST_LEVELS = 200;
  */
 export function parseStackFile(source: string | Uint8Array, file: string, warnings: Problem[] = []): Mapping {
   // A carriage return alone ends a line to docker; of the same length, the places stay right.
-  const text = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
-  refuseControlCharacters(text, file);
-  const lines = new LineCounter();
+  const given = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
+  refuseControlCharacters(given, file);
+  const { text, lines, margins, all } = readable(given);
   const place = (offset: number): Place => {
     const { line, col } = lines.linePos(offset);
-    return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
+    return { file, line: Math.max(line, 1), column: Math.max(col - (margins.get(line) ?? 0), 1) };
   };
-  const [document, further] = documents(text, lines);
+  const [document, further] = all;
   if (further !== undefined && further.contents !== null) {
     warnings.push({
       message:
@@ -43,8 +43,7 @@ export function parseStackFile(source: string | Uint8Array, file: string, warnin
       place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
     });
   }
-  const errors = document?.errors.filter(({ message }) => !COMMENT_TOO_NEAR.test(message)) ?? [];
-  const [error] = errors; // What follows a syntax error is mostly its echo.
+  const error = firstError(document);
   if (document !== undefined && error !== undefined) {
     const { message, offset } = explained(document, error);
     throw new StackFileError([{ message, place: place(offset), hint: "The YAML can't be read." }]);
@@ -59,6 +58,62 @@ export function parseStackFile(source: string | Uint8Array, file: string, warnin
     throw new StackFileError([{ message: "A stack file is a mapping with services.", place: place(0) }]);
   }
   return root;
+}
+
+interface Readable {
+  readonly text: string;
+  readonly lines: LineCounter;
+  /** Blanks that we have put in front of a line, by its number. */
+  readonly margins: ReadonlyMap<number, number>;
+  readonly all: readonly Document.Parsed[];
+}
+
+/** Who quotes so many texts over several lines in this way may indent them. */
+const MOST_MARGINS = 50;
+
+/**
+ * To docker a quoted text may go on at the margin; to this parser each of its lines is indented further than its key. Blanks there mean
+ * nothing, so they are added where they lack, if that makes the file readable.
+ */
+function readable(given: string): Readable {
+  const asGiven = read(given, new Map());
+  let now: Readable | undefined = asGiven;
+  for (let tries = 0; now !== undefined && firstError(now.all[0]) !== undefined; tries += 1)
+    now = tries < MOST_MARGINS ? withMargin(now) : undefined;
+  return now ?? asGiven;
+}
+
+function read(text: string, margins: ReadonlyMap<number, number>): Readable {
+  const lines = new LineCounter();
+  return { text, lines, margins, all: documents(text, lines) };
+}
+
+/** With the first quote indented that has no end for this parser, and has one for docker; undefined where that is not what is wrong. */
+function withMargin({ text, lines, margins, all: [document] }: Readable): Readable | undefined {
+  const error = firstError(document);
+  if (document === undefined || error === undefined || !NOT_CLOSED.test(error.message)) return undefined;
+  const opened = lastQuote(document, error.pos[0]);
+  const closed = opened === undefined ? undefined : closing(text, opened);
+  if (opened === undefined || closed === undefined) return undefined;
+  const { line, col } = lines.linePos(opened);
+  if (margins.has(line + 1)) return undefined; // It has not helped.
+  const [first = "", ...rest] = text.slice(opened, closed).split("\n");
+  const added = rest.map((_, index): [number, number] => [line + 1 + index, col]);
+  const indented = [first, ...rest.map((each) => " ".repeat(col) + each)].join("\n");
+  return read(text.slice(0, opened) + indented + text.slice(closed), new Map([...margins, ...added]));
+}
+
+/** Behind the quote that closes the one at `opened`; undefined where there is none, or all is on one line. */
+function closing(text: string, opened: number): number | undefined {
+  const quoted = text[opened] === "'" ? /'[^']*(?:''[^']*)*'/y : /"[^"\\]*(?:\\[^][^"\\]*)*"/y;
+  quoted.lastIndex = opened;
+  const [found] = quoted.exec(text) ?? [];
+  return found?.includes("\n") === true ? opened + found.length : undefined;
+}
+
+/** What follows a syntax error is mostly its echo. */
+function firstError(document: Document.Parsed | undefined): YAMLError | undefined {
+  return document?.errors.find(({ message }) => !COMMENT_TOO_NEAR.test(message));
 }
 
 function documents(text: string, lines: LineCounter): Document.Parsed[] {
@@ -77,6 +132,8 @@ function documents(text: string, lines: LineCounter): Document.Parsed[] {
 /** `"x"#c`: the value is whole, and docker reads it too. */
 const COMMENT_TOO_NEAR = /^Comments must be separated/;
 
+const NOT_CLOSED = /^Missing closing ["']quote/;
+
 /** The parser's objection in a sentence, at the place where the author has to look. */
 function explained(
   document: Document.Parsed,
@@ -84,20 +141,20 @@ function explained(
 ): { message: string; offset: number } {
   const [offset] = pos;
   if (/call stack/.test(message)) return { message: "The nesting is too deep.", offset }; // It calls itself for each level.
-  if (/^Missing closing ["']quote/.test(message)) {
-    const opened = lastQuote(document);
+  if (NOT_CLOSED.test(message)) {
+    const opened = lastQuote(document, offset);
     if (opened !== undefined) return { message: "The quote that opens here does not close.", offset: opened };
   }
   const sentence = message.replace(/\s*\n\s*/g, " ");
   return { message: /[.!?]$/.test(sentence) ? sentence : `${sentence}.`, offset };
 }
 
-/** Whatever follows a quote that does not close belongs to it. */
-function lastQuote(document: Document.Parsed): number | undefined {
+/** The quote that has not closed by `end`. */
+function lastQuote(document: Document.Parsed, end: number): number | undefined {
   let start: number | undefined;
   visit(document, {
     Scalar(_key, { type, range }) {
-      if (type?.startsWith("QUOTE") === true) start = range?.[0];
+      if (type?.startsWith("QUOTE") === true && (range?.[0] ?? 0) <= end) start = range?.[0];
     },
   });
   return start;

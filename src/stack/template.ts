@@ -183,7 +183,7 @@ const FRACTION: Cast = {
   // As Go's ParseFloat: underscores between digits, and no hexadecimal without an exponent of two.
   read: (text) => {
     const digits = text.replace(/(?<=\d)_(?=\d)/g, "");
-    return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(digits) && Number.isFinite(Number(digits))
+    return /^[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?$/i.test(digits) && Number.isFinite(Number(digits))
       ? String(Number(digits))
       : undefined;
   },
@@ -196,7 +196,10 @@ const BOOLEAN: Cast = {
   },
 };
 
-/** What docker casts after substitution (docker/cli, cli/compose/loader/interpolate.go); everything else stays text. */
+/**
+ * What docker casts after substitution (docker/cli, cli/compose/loader/interpolate.go), and the few numbers and booleans that it forgot
+ * there, and refuses as text. Everything else stays text.
+ */
 const CASTS: readonly (readonly [string, Cast])[] = [
   ["services.*.configs.[].mode", MODE],
   ["services.*.secrets.[].mode", MODE],
@@ -209,18 +212,22 @@ const CASTS: readonly (readonly [string, Cast])[] = [
   ["services.*.deploy.rollback_config.max_failure_ratio", FRACTION],
   ["services.*.deploy.restart_policy.max_attempts", WHOLE],
   ["services.*.deploy.placement.max_replicas_per_node", WHOLE],
+  ["services.*.deploy.resources.limits.pids", WHOLE],
+  ["services.*.deploy.resources.reservations.generic_resources.[].discrete_resource_spec.value", WHOLE],
   ["services.*.ports.[].target", WHOLE],
   ["services.*.ports.[].published", WHOLE],
   ["services.*.ulimits.*", WHOLE],
   ["services.*.ulimits.*.hard", WHOLE],
   ["services.*.ulimits.*.soft", WHOLE],
   ["services.*.oom_score_adj", WHOLE],
+  ["services.*.init", BOOLEAN],
   ["services.*.privileged", BOOLEAN],
   ["services.*.read_only", BOOLEAN],
   ["services.*.stdin_open", BOOLEAN],
   ["services.*.tty", BOOLEAN],
   ["services.*.volumes.[].read_only", BOOLEAN],
   ["services.*.volumes.[].volume.nocopy", BOOLEAN],
+  ["services.*.volumes.[].tmpfs.size", WHOLE],
   ["networks.*.external", BOOLEAN],
   ["networks.*.internal", BOOLEAN],
   ["networks.*.attachable", BOOLEAN],

@@ -13,7 +13,8 @@ function read(content: string | Uint8Array, variables: Readonly<Record<string, s
   const bytes = typeof content === "string" ? Buffer.from(content) : content;
   const scope = scopeOf([new Map(Object.entries(variables))], { GITHUB_TOKEN: "runner's", HOME: "/root" });
   const { values, problems, warnings } = readEnvFile(bytes, "app.env", scope);
-  return { values: [...values], problems: problems.map(inWords), warnings: warnings.map(inWords) };
+  const texts = [...values].map(([name, { text }]): [string, string] => [name, text]);
+  return { values: texts, problems: problems.map(inWords), warnings: warnings.map(inWords) };
 }
 
 const AS_IT_IS = "docker stack deploy takes everything behind the = as it is.";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { describe as inWords } from "../../../src/errors.ts";
-import { resolveEnvironment } from "../../../src/stack/environment.ts";
+import { resolveEnvironment, tellBareNames } from "../../../src/stack/environment.ts";
 import { parseStackFile, printStackFile } from "../../../src/stack/stack-file.ts";
 import { type Findings, scopeOf } from "../../../src/stack/template.ts";
 import { type Node, entriesOf, get, isNull } from "../../../src/stack/tree.ts";
@@ -41,7 +41,15 @@ function resolve(service: string, given: Given = {}): Resolved {
     const content = files[path];
     return typeof content === "string" ? Buffer.from(content) : content;
   };
-  resolveEnvironment(root, scopeOf([new Map(Object.entries(variables))], STEP), folder, read, findings);
+  resolveEnvironment(
+    root,
+    scopeOf([new Map(Object.entries(variables))], STEP),
+    folder,
+    new Set(),
+    read,
+    findings,
+  );
+  tellBareNames(root, findings);
   return {
     lines: linesOf(get(root, "services", "web", "environment")),
     printed: printStackFile(root),
@@ -200,7 +208,14 @@ test("every service has its turn", () => {
     "stack.yml",
   );
   const findings: Findings = { problems: [], warnings: [] };
-  resolveEnvironment(root, scopeOf([new Map(Object.entries(VARIABLES))], {}), "", () => undefined, findings);
+  resolveEnvironment(
+    root,
+    scopeOf([new Map(Object.entries(VARIABLES))], {}),
+    "",
+    new Set(),
+    () => undefined,
+    findings,
+  );
   expect(printStackFile(root)).toContain('- "TAG=v1" # from the variable TAG\n');
   expect(printStackFile(root)).toContain('N: "3" # from the variable N\n');
   expect(findings).toEqual({ problems: [], warnings: [] });
@@ -272,7 +287,7 @@ describe("an env file", () => {
       lines: ["N=3", "NIL="],
       problems: [],
       warnings: [
-        "stack.yml:3:15: N is empty here, and takes the value of the variable N, as docker does it. Define no variable of that name where it has to stay empty.",
+        ".env:1:1: N is empty here, and takes the value of the variable N, as docker does it. Define no variable of that name where it has to stay empty.",
       ],
     });
   });

@@ -154,6 +154,31 @@ describe("docker names its own field", () => {
     expect(told(reason, text)).toMatch(/^stack\.yml:3:17: /);
   });
 
+  test.each([
+    [
+      "cannot parse 'Deploy.Replicas', -1 overflows uint",
+      "  a: {deploy: {replicas: 1}}\n  b: {deploy: {replicas: -1}}\n",
+      "3:26",
+    ],
+    [
+      "error decoding 'Deploy.Resources.Limits.memory': invalid suffix: 'mo'",
+      "  a: {deploy: {resources: {limits: {memory: 64m}}}}\n  b: {deploy: {resources: {limits: {memory: 64MO}}}}\n",
+      "3:45",
+    ],
+    [
+      "error decoding 'Command': EOF found when expecting closing quote",
+      "  a: {command: sleep '5'}\n  b: {command: echo it's}\n  c: {command: sleep 5}\n",
+      "3:16",
+    ],
+    [
+      "json: unsupported value: +Inf",
+      "  a: {environment: {E: 1.5}}\n  b: {environment: {F: .inf}}\n",
+      "3:24",
+    ],
+  ])("nor one whose value only looks alike: %s", (reason, services, place) => {
+    expect(told(FAILED + reason, `services:\n${services}`)).toMatch(`stack.yml:${place}: `);
+  });
+
   test("and a service without it is not meant", () => {
     const text = "services:\n  a: {image: i}\n  b: {deploy: {replicas: -1}}\n";
     expect(told(`${FAILED}cannot parse 'Deploy.Replicas', -1 overflows uint`, text)).toMatch(

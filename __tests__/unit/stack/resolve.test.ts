@@ -152,12 +152,12 @@ describe("everything that is wrong is told at once", () => {
     expect(problems).toEqual([
       expect.stringContaining("1.yml:3:12: The variable NIL is not defined."),
       expect.stringContaining('1.yml:4:15: The env file "no.env" of service web can\'t be read.'),
-      expect.stringContaining("1.yml:5:19: The variable GITHUB_TOKEN belongs to the runner"),
       expect.stringContaining("2.yml:4:24: services.web.deploy.replicas must be a whole number"),
       "wrong.env:1:1: There is no name before the equals sign.",
       expect.stringContaining("2.yml:1:10: The files differ in their version"),
       expect.stringContaining("1.yml:6:5: services.web.gpus can't be deployed to a swarm."),
       expect.stringContaining('2.yml:6:14: services.web.restart is "never"'),
+      expect.stringContaining("1.yml:5:19: The variable GITHUB_TOKEN belongs to the runner"),
     ]);
   });
 
@@ -188,10 +188,38 @@ test("warnings are those of all rooms, in the order of the story", () => {
   expect(warnings).toEqual([
     "1.yml:3:13: The variable NIL is not defined and becomes empty.",
     expect.stringContaining("a.env:1:3: A: the quotes become part of the value."),
-    expect.stringContaining("1.yml:4:19: BARE has no value here"),
     expect.stringContaining("1.yml:6:13: Service web: docker loses this port"),
     expect.stringContaining("1.yml:7:5: services.web.build is left out."),
+    expect.stringContaining("1.yml:4:19: BARE has no value here"),
   ]);
+});
+
+test("a service that its profile leaves out needs no env file", () => {
+  const { problems, warnings } = resolve([
+    "services: {web: {image: i}, debug: {image: d, env_file: no.env}}",
+    "services: {debug: {profiles: [debug]}}",
+  ]);
+  expect(problems).toEqual([]);
+  expect(warnings).toEqual([expect.stringContaining("Service debug is left out")]);
+});
+
+test("a bare name is told only where no file gives it a value", () => {
+  const bare = "services: {web: {image: i, environment: [GITHUB_TOKEN, LATER]}}";
+  const given = "services: {web: {environment: {GITHUB_TOKEN: abc, LATER: x}}}";
+  for (const files of [
+    [bare, given],
+    [given, bare],
+  ]) {
+    expect(resolve(files)).toMatchObject({ problems: [], warnings: [] });
+  }
+});
+
+test("what is wrong with a value of an env file stands at its line there", () => {
+  const { warnings } = resolve(["services: {web: {image: i, env_file: a.env}}"], {
+    files: { "a.env": "A=1\nHOME=\n" },
+    variables: { HOME: "x" },
+  });
+  expect(warnings).toEqual([expect.stringMatching(/^a\.env:2:1: HOME is empty here/)]);
 });
 
 describe("an undefined variable", () => {

@@ -301,10 +301,41 @@ describe("odd spellings keep docker's reading", () => {
   });
 });
 
+describe("a quoted text may go on at the margin, as with docker", () => {
+  test.each([
+    ['services:\n  web:\n    command: "echo one\n    two"\n    x: $A\n', "echo one two", 5],
+    ["services:\n  web:\n    command: 'it''s one\n\ntwo'\n    x: $A\n", "it's one\ntwo", 6],
+    ['services:\n  web:\n    command: "a\\\n    \\"b"\n    x: $A\n', 'a"b', 5],
+    ['services:\n  web:\n    command: "a\n\tb"\n    x: $A\n', "a b", 5],
+  ])("%j", (text, command, line) => {
+    const web = get(parseStackFile(text, "f"), "services", "web");
+    expect(textOf(get(web, "command"))).toBe(command);
+    const x = get(web, "x");
+    expect(x?.place).toEqual({ file: "f", line, column: 8 });
+    expect(x).toMatchObject({ dollars: [{ line, column: 8 }] });
+  });
+
+  test("in a list, whose other items keep their places", () => {
+    const list = get(
+      parseStackFile("entrypoint:\n  - sh\n  - '\n  echo a;\n  echo b\n  ' # why\n  - $A\n", "f"),
+      "entrypoint",
+    );
+    const items = list?.kind === "sequence" ? list.items : [];
+    expect(items.map(textOf)).toEqual(["sh", " echo a; echo b ", "$A"]);
+    expect(items[2]?.place).toEqual({ file: "f", line: 7, column: 5 });
+  });
+
+  test("and what stands behind it in its last line keeps its column", () => {
+    const list = get(parseStackFile('a: ["x\ny", "$B"]\n', "f"), "a");
+    expect(list).toMatchObject({ items: [{ text: "x y" }, { place: { line: 2, column: 5 } }] });
+  });
+});
+
 describe("a quote that does not close is found where it opens", () => {
   test.each([
     ['a: "x', "f:1:4"],
     ["a:\n  b: 'x\n  c: d\n", "f:2:6"],
+    ['a: "x\nb: "y"\n', "f:1:4"],
   ])("%j", (text, place) => {
     expect(() => parseStackFile(text, "f")).toThrow(`${place}: The quote that opens here does not close.`);
   });

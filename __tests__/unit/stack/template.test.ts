@@ -142,8 +142,10 @@ describe("values", () => {
     ["tty: $ON", ["tty"], "true"],
     ["read_only: ${NONE:-off}", ["read_only"], "false"],
     ["stdin_open: ${NONE:-N}", ["stdin_open"], "false"],
-    // Not in docker's list: text, which docker refuses with its own words.
-    ["init: $ON", ["init"], '"yes"'],
+    // Not in docker's list: as text docker refuses them.
+    ["init: $ON", ["init"], "true"],
+    ["deploy: {resources: {limits: {pids: '1$N'}}}", ["deploy", "resources", "limits", "pids"], "13"],
+    // A string in docker's schema.
     ["deploy: {resources: {limits: {cpus: '0.$N'}}}", ["deploy", "resources", "limits", "cpus"], '"0.3"'],
     ["oom_score_adj: -$N", ["oom_score_adj"], "-3"],
     // Compose allows quotes around a number, docker does not.
