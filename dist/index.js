@@ -23859,7 +23859,7 @@ nacl.setPRNG = function(fn) {
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8883);
 /* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1330);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4491);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2559);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
 
@@ -24117,8 +24117,8 @@ function folderOf(path) {
     return slash === -1 ? "." : path.slice(0, slash) || "/";
 }
 
-// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(4491);
+// EXTERNAL MODULE: ./src/stack/render.ts + 11 modules
+var render = __nccwpck_require__(2559);
 // EXTERNAL MODULE: ./src/together.ts
 var together = __nccwpck_require__(2297);
 ;// CONCATENATED MODULE: ./src/begin.ts
@@ -25069,7 +25069,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5205);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
 /* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(4491);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(2559);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
@@ -25989,7 +25989,7 @@ const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /* harmony export */   r4: () => (/* binding */ inWords)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4491);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2559);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
 /* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
@@ -26685,7 +26685,7 @@ function parseLines(input, text) {
         };
         if (/^\s*(#|$)/.test(line))
             continue;
-        const head = /^\s*([^=<\s]*)\s*(=|<<)(.*)$/s.exec(line);
+        const head = /^([^=<\s]*)\s*(=|<<)(.*)$/s.exec(line.trimStart());
         const [, key = "", separator, rest = ""] = head ?? [];
         if (!KEY.test(key)) {
             complain("expected KEY=value, KEY<<EOF or a comment.");
@@ -30223,8 +30223,8 @@ var plan = __nccwpck_require__(2464);
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(6188);
-// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(4491);
+// EXTERNAL MODULE: ./src/stack/render.ts + 11 modules
+var render = __nccwpck_require__(2559);
 // EXTERNAL MODULE: ./src/stack/configs.ts
 var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
@@ -30275,6 +30275,9 @@ function placeOf(reason, root) {
     }
     if (/Compose file version/.test(reason))
         return ((0,tree/* get */.Jt)(root, "version") ?? root).place;
+    if (/unsupported value: ([-+]Inf|NaN)/.test(reason))
+        return ((0,tree/* scalarsOf */.TM)(root).find(({ plain, text }) => plain && /^([-+]?\.inf|\.nan)$/i.test(text)) ?? root)
+            .place;
     const [, path] = /^((?:services|networks|volumes|configs|secrets)(?:\.\S+)?) /.exec(reason) ?? [];
     if (path !== undefined)
         return (follow(root, path) ?? root).place;
@@ -30340,8 +30343,27 @@ function decoded(reason, root) {
         return node === undefined ? [] : [node];
     });
     const [only, another] = found;
-    return (found.find((node) => node.kind === "scalar" && reason.includes(node.text)) ??
-        (another === undefined ? only : undefined));
+    return another === undefined ? only : culprit(reason, found);
+}
+/** Of several values of one field: the one that docker repeats, or that has the fault which it speaks of. */
+function culprit(reason, nodes) {
+    const suffix = /invalid suffix: '([^']+)'/.exec(reason)?.[1];
+    const hasFault = ({ text }) => suffix === undefined
+        ? /closing quote/.test(reason) && hasOpenQuote(text)
+        : text.toLowerCase().endsWith(suffix.toLowerCase());
+    const scalars = nodes.filter((node) => node.kind === "scalar");
+    return scalars.find(hasFault) ?? scalars.find(({ text }) => text !== "" && saysWhole(reason, text));
+}
+/** "-1" does not say 1. */
+function saysWhole(reason, text) {
+    for (let at = reason.indexOf(text); at !== -1; at = reason.indexOf(text, at + 1))
+        if (!/[\w.+-]$/.test(reason.slice(0, at)) && !/^[\w+-]/.test(reason.slice(at + text.length)))
+            return true;
+    return false;
+}
+/** As a shell would find it. */
+function hasOpenQuote(command) {
+    return /["']/.test(command.replace(/\\.|'[^']*'|"(?:[^"\\]|\\.)*"/gs, ""));
 }
 function goName(key) {
     return key.replaceAll("_", "").toLowerCase();
@@ -30693,8 +30715,8 @@ var json = __nccwpck_require__(8301);
 var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/spec.ts
 var src_spec = __nccwpck_require__(6188);
-// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(4491);
+// EXTERNAL MODULE: ./src/stack/render.ts + 11 modules
+var render = __nccwpck_require__(2559);
 // EXTERNAL MODULE: ./src/stack/tree.ts
 var tree = __nccwpck_require__(6546);
 // EXTERNAL MODULE: ./src/preflight/finding.ts
@@ -31282,7 +31304,8 @@ function noRoomBeside(subject, stuck, running, each, old) {
 }
 const onHostNetwork = (subject, root) => {
     const { name, startFirst, file } = subject;
-    const shares = file !== undefined && (0,references/* networksOf */.Nd)(file).some((network) => (0,defaults/* isHostNetwork */.PQ)(root, network.name));
+    const onHost = (0,defaults/* hostNetworks */.m0)(root);
+    const shares = file !== undefined && (0,references/* networksOf */.Nd)(file).some((network) => onHost.has(network.name));
     if (!startFirst || !shares)
         return [];
     const message = `Service ${name} shares its node's own network, where a port can be listened on once: with start-first a new task meets the old one there.`;
@@ -31534,8 +31557,8 @@ var report = __nccwpck_require__(665);
 var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(7856);
-// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
-var render = __nccwpck_require__(4491);
+// EXTERNAL MODULE: ./src/stack/render.ts + 11 modules
+var render = __nccwpck_require__(2559);
 // EXTERNAL MODULE: ./src/settle.ts
 var settle = __nccwpck_require__(6964);
 // EXTERNAL MODULE: ./src/preflight/finding.ts
@@ -34039,15 +34062,17 @@ function external(name, { key, value }) {
 /* harmony export */   Ag: () => (/* binding */ LABEL_PREFIX),
 /* harmony export */   GF: () => (/* binding */ STACK_LABEL),
 /* harmony export */   Kb: () => (/* binding */ addDefaults),
-/* harmony export */   PQ: () => (/* binding */ isHostNetwork),
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
-/* harmony export */   bS: () => (/* binding */ MANAGED_LABEL)
+/* harmony export */   bS: () => (/* binding */ MANAGED_LABEL),
+/* harmony export */   m0: () => (/* binding */ hostNetworks)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _configs_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6939);
-/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
-/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6546);
+/* harmony import */ var _ports_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5792);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1619);
+/* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5052);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6546);
+
 
 
 
@@ -34063,17 +34088,18 @@ const OURS = "set by Swarm Stack Deploy";
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
 function addDefaults(root, defaults) {
     const warnings = [];
-    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "services"))) {
-        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
+    const onHost = hostNetworks(root);
+    for (const { key, value: service } of (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, "services"))) {
+        const deploy = service.kind === "mapping" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ensureMapping */ .FB)(service, "deploy") : undefined;
         if (service.kind !== "mapping" || deploy === undefined)
             continue; // Docker's own check names the wrong type.
         addManagedLabel(deploy);
-        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
+        if (((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(deploy, "mode")) ?? "").endsWith("-job"))
             continue; // A job is run, not updated.
-        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "update_config");
+        const update = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ensureMapping */ .FB)(deploy, "update_config");
         if (update === undefined)
             continue;
-        const obstacle = obstacleToStartFirst(root, service);
+        const obstacle = obstacleToStartFirst(service, onHost);
         if (isSilent(update, "order") && defaults.updateOrder === "start-first" && obstacle !== undefined) {
             const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
             warnings.push({ message, place: key.place });
@@ -34082,59 +34108,58 @@ function addDefaults(root, defaults) {
             addIfSilent(update, "order", defaults.updateOrder);
         addIfSilent(update, "failure_action", defaults.failureAction);
         // Swarm's own way back stops first where nothing is said. Who updates without a gap goes back without one.
-        const startsFirst = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(update, "order")) === "start-first" && obstacle === undefined;
-        const back = startsFirst ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "rollback_config") : undefined;
+        const startsFirst = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(update, "order")) === "start-first" && obstacle === undefined;
+        const back = startsFirst ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ensureMapping */ .FB)(deploy, "rollback_config") : undefined;
         if (back !== undefined)
             addIfSilent(back, "order", "start-first");
     }
     return warnings;
 }
 /** Why a new task could not run beside the old one; it would wait for ever (SWARM: "host-mode port already in use"). */
-function obstacleToStartFirst(root, service) {
+function obstacleToStartFirst(service, onHost) {
     if (publishesOnHost(service))
         return "publishes a port in host mode";
-    if (sharesHostNetwork(root, service))
+    if ((0,_references_js__WEBPACK_IMPORTED_MODULE_4__/* .networksOf */ .Nd)(service).some(({ name }) => onHost.has(name)))
         return "shares the node's own network, where a port is free for one task only";
-    const most = (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0;
-    const replicas = (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1;
+    const most = (0,_readings_js__WEBPACK_IMPORTED_MODULE_3__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0;
+    const replicas = (0,_readings_js__WEBPACK_IMPORTED_MODULE_3__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1;
     if (most > 0 && replicas >= most)
         return "may fill its nodes (max_replicas_per_node)";
     return undefined;
 }
 /** A port of which Swarm chooses the number is free for each task. */
 function publishesOnHost(service) {
-    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(service, "ports");
+    const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service, "ports");
     if (ports?.kind !== "sequence")
         return false;
-    return ports.items.some((port) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(port, "mode")) === "host" && ((0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
+    return ports.items.some((port) => (0,_ports_js__WEBPACK_IMPORTED_MODULE_2__/* .isOnHost */ .az)(port) && ((0,_readings_js__WEBPACK_IMPORTED_MODULE_3__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
 }
-function sharesHostNetwork(root, service) {
-    return (0,_references_js__WEBPACK_IMPORTED_MODULE_3__/* .networksOf */ .Nd)(service).some(({ name }) => isHostNetwork(root, name));
-}
-/** Whether a key under `networks` stands for the node's own network. */
-function isHostNetwork(root, key) {
-    const network = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "networks", key);
-    return (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(network) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(key, network) === "host";
+/** The keys under `networks` that stand for the node's own network. */
+function hostNetworks(root) {
+    const keys = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, "networks"))
+        .filter(({ key, value }) => (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .isExternal */ .ge)(value) && (0,_configs_js__WEBPACK_IMPORTED_MODULE_1__/* .externalName */ .NI)(key.text, value) === "host")
+        .map(({ key }) => key.text);
+    return new Set(keys);
 }
 function isSilent(target, key) {
-    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(target, key);
-    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .isNull */ .kZ)(value);
+    const value = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(target, key);
+    return value === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(value);
 }
 function addIfSilent(target, key, value) {
     if (isSilent(target, key))
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)(value, target.place, OURS, "plain"));
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(target, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)(value, target.place, OURS, "plain"));
 }
 function addManagedLabel(deploy) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(deploy, "labels");
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(deploy, "labels");
     if (labels?.kind === "sequence") {
         const line = `${MANAGED_LABEL}=true`;
-        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)(item) === line))
-            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)(line, labels.place, OURS));
+        if (!labels.items.some((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)(item) === line))
+            labels.items.push((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)(line, labels.place, OURS));
         return;
     }
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ensureMapping */ .FB)(deploy, "labels");
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ensureMapping */ .FB)(deploy, "labels");
     if (made !== undefined)
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)("true", made.place, OURS));
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(made, MANAGED_LABEL, (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)("true", made.place, OURS));
 }
 /**
  * The format version that docker reads the file by. What we write (`order`, external names) needs 3.5, and whatever an older 3.x file
@@ -34142,16 +34167,16 @@ function addManagedLabel(deploy) {
  * refuses it or reads it as 3.0, and 3.9 is the newest that 20.10 knows.
  */
 function setFormatVersion(root, dockerMajor) {
-    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(root, "version");
-    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .textOf */ .b6)(version) ?? "";
+    const version = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, "version");
+    const given = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)(version) ?? "";
     const [newest, older] = dockerMajor >= 25 ? ["3", /^3\.([0-9]|1[0-3])$/] : ["3.9", /^(3(\.[0-8])?)?$/];
     if (!older.test(given))
         return;
-    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .ours */ .Od)(newest, root.place, OURS);
+    const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)(newest, root.place, OURS);
     if (version === undefined)
-        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
+        root.entries.unshift({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .scalar */ .d_)("version", root.place, "plain"), value: node });
     else
-        (0,_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .set */ .hZ)(root, "version", node);
+        (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(root, "version", node);
 }
 
 
@@ -34385,6 +34410,89 @@ function cleanPath(folder, path) {
 
 /***/ }),
 
+/***/ 5792:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   Rk: () => (/* binding */ hostAddress),
+/* harmony export */   a5: () => (/* binding */ portsOf),
+/* harmony export */   az: () => (/* binding */ isOnHost)
+/* harmony export */ });
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6533);
+/* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1619);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+
+
+
+/** A port has five digits at most; zeros before them are docker's to refuse or take, up to a number that nobody writes. */
+const SHORT = /^(?:(.+):)?(?:(\d{1,20})(?:-(\d{1,20}))?)?:?(\d{1,20})(?:-(\d{1,20}))?(?:\/(tcp|udp|sctp))?$/i;
+/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
+function portsOf(entry) {
+    if (entry.kind === "mapping") {
+        const published = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(entry, "published");
+        const number = published === undefined ? 0 : (0,_readings_js__WEBPACK_IMPORTED_MODULE_0__/* .wholeNumber */ .r)(published);
+        return number === undefined ? undefined : [{ published: number, node: entry }];
+    }
+    const text = entry.kind === "scalar" ? String((0,_readings_js__WEBPACK_IMPORTED_MODULE_0__/* .wholeNumber */ .r)(entry) ?? entry.text) : "";
+    return shortPort(text)?.map(({ target, published, protocol }) => {
+        const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .mapping */ .pq)(entry.place);
+        const add = (key, value) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .set */ .hZ)(node, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(value, entry.place, "plain"));
+        add("mode", "ingress");
+        add("target", String(target));
+        if (published > 0)
+            add("published", String(published));
+        add("protocol", protocol);
+        return { published, node };
+    });
+}
+/** Whether a port is published on its node alone, as an engine reads the word; `node` is in the long spelling. */
+function isOnHost(node) {
+    return /^host$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(node, "mode")) ?? "");
+}
+/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
+function hostAddress(entry) {
+    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
+    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
+}
+/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
+function partsOf(text) {
+    const parts = text.split(":");
+    const target = parts.pop() ?? "";
+    const host = parts.pop() ?? "";
+    return { address: parts.join(":"), host, target };
+}
+/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
+function shortPort(text) {
+    if (!SHORT.test(text))
+        return undefined;
+    const { host, target } = partsOf(text);
+    const [range = "", protocol = "tcp"] = target.split("/");
+    const targets = rangeOf(range);
+    const published = host === "" ? [] : rangeOf(host);
+    const one = targets.length === 1;
+    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
+        return undefined;
+    if (host !== "" && published.length === 0)
+        return undefined;
+    const ports = one && published.length > 1
+        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
+        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
+    const key = (port) => `${port.target}/${protocol}`;
+    return ports
+        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
+        .toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_2__/* .compareTexts */ .q)(key(a), key(b)));
+}
+function rangeOf(text) {
+    const [first = 0, last = first] = text.split("-").map(Number);
+    if (!(first >= 0 && first <= last && last <= 65_535))
+        return [];
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+
+/***/ }),
+
 /***/ 1619:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -34556,7 +34664,7 @@ function volumesOf(service) {
 
 /***/ }),
 
-/***/ 4491:
+/***/ 2559:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -34693,7 +34801,7 @@ function constraint(text) {
     if (operator === undefined)
         return { why: "must have == or != between a key and a value" };
     const at = text.indexOf(operator);
-    const [key, value] = [text.slice(0, at), text.slice(at + operator.length)].map((side) => side.replace(/^[\s\u0085]+|[\s\u0085]+$/g, ""));
+    const [key, value] = [text.slice(0, at), text.slice(at + operator.length)].map((side) => side.replace(/^[\s\u0085]+|(?<![\s\u0085])[\s\u0085]+$/g, ""));
     if (!/^[a-z0-9:\-_\t\n\f\r .*()?+[\]\\^$|/]+$/iu.test(value))
         return {
             why: `must have a value of letters, digits and :-_.*()?+[]\\^$|/ behind ${operator}`,
@@ -34778,78 +34886,12 @@ function subnet(text) {
 
 // EXTERNAL MODULE: ./src/stack/paths.ts
 var paths = __nccwpck_require__(9424);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
-// EXTERNAL MODULE: ./src/stack/readings.ts
-var readings = __nccwpck_require__(1619);
-// EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
-;// CONCATENATED MODULE: ./src/stack/ports.ts
-
-
-
-const SHORT = /^(?:(.+):)?(?:(\d+)(?:-(\d+))?)?:?(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/i;
-/** What one entry of `ports` publishes, by docker's short or long spelling; undefined where docker would refuse it. */
-function portsOf(entry) {
-    if (entry.kind === "mapping") {
-        const published = (0,tree/* get */.Jt)(entry, "published");
-        const number = published === undefined ? 0 : (0,readings/* wholeNumber */.r)(published);
-        return number === undefined ? undefined : [{ published: number, node: entry }];
-    }
-    const text = entry.kind === "scalar" ? String((0,readings/* wholeNumber */.r)(entry) ?? entry.text) : "";
-    return shortPort(text)?.map(({ target, published, protocol }) => {
-        const node = (0,tree/* mapping */.pq)(entry.place);
-        const add = (key, value) => (0,tree/* set */.hZ)(node, key, (0,tree/* scalar */.d_)(value, entry.place, "plain"));
-        add("mode", "ingress");
-        add("target", String(target));
-        if (published > 0)
-            add("published", String(published));
-        add("protocol", protocol);
-        return { published, node };
-    });
-}
-/** The host's address that a short spelling asks for, and that Swarm does not heed; undefined where it names none or all of them. */
-function hostAddress(entry) {
-    const address = entry.kind === "scalar" ? partsOf(entry.text).address : "";
-    return address === "" || /^(0\.0\.0\.0|\[?::\]?)$/.test(address) ? undefined : address;
-}
-/** `[address:][host:]target[/protocol]`; the host's side and the target may be ranges. */
-function partsOf(text) {
-    const parts = text.split(":");
-    const target = parts.pop() ?? "";
-    const host = parts.pop() ?? "";
-    return { address: parts.join(":"), host, target };
-}
-/** As docker's nat.ParsePortSpec and swarmopts.ConvertPortToPortConfig do it, in their order: by the text of `target/protocol`. */
-function shortPort(text) {
-    if (!SHORT.test(text))
-        return undefined;
-    const { host, target } = partsOf(text);
-    const [range = "", protocol = "tcp"] = target.split("/");
-    const targets = rangeOf(range);
-    const published = host === "" ? [] : rangeOf(host);
-    const one = targets.length === 1;
-    if (targets.length === 0 || (host !== "" && !one && published.length !== targets.length))
-        return undefined;
-    if (host !== "" && published.length === 0)
-        return undefined;
-    const ports = one && published.length > 1
-        ? published.map((each) => ({ target: targets[0] ?? 0, published: each }))
-        : targets.map((each, index) => ({ target: each, published: published[index] ?? 0 }));
-    const key = (port) => `${port.target}/${protocol}`;
-    return ports
-        .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
-        .toSorted((a, b) => (0,text_order/* compareTexts */.q)(key(a), key(b)));
-}
-function rangeOf(text) {
-    const [first = 0, last = first] = text.split("-").map(Number);
-    if (!(first >= 0 && first <= last && last <= 65_535))
-        return [];
-    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-}
-
+// EXTERNAL MODULE: ./src/stack/ports.ts
+var stack_ports = __nccwpck_require__(5792);
 // EXTERNAL MODULE: ./src/stack/references.ts
 var references = __nccwpck_require__(5052);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(6546);
 ;// CONCATENATED MODULE: ./src/stack/volumes.ts
 
 /** The sections of a short volume; a colon behind a single letter is part of a Windows path (docker/cli, compose/loader/volume.go). */
@@ -34895,6 +34937,7 @@ function volumeTarget(item) {
  */
 function refusedByEngine(root, stack) {
     const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"));
+    const onHost = (0,defaults/* hostNetworks */.m0)(root);
     return [
         ...services.flatMap((service) => [
             ...badName("service", `${stack}_${service.key.text}`, service.key),
@@ -34902,7 +34945,7 @@ function refusedByEngine(root, stack) {
             ...badHealthTest(service),
             ...updatedJob(service),
             ...portsBehindDnsrr(service),
-            ...besideHostNetwork(service, root),
+            ...besideHostNetwork(service, onHost),
             ...badMounts(service, root),
         ]),
         ...portsPublishedTwice(services),
@@ -34975,12 +35018,12 @@ function updatedJob({ key, value }) {
 }
 /** An engine takes any word for a protocol and a mode, and reads those that it does not know as tcp and ingress. */
 function publications({ key, value }) {
-    return itemsOf((0,tree/* get */.Jt)(value, "ports")).flatMap((entry) => (portsOf(entry) ?? []).map(({ published, node }) => ({
+    return itemsOf((0,tree/* get */.Jt)(value, "ports")).flatMap((entry) => ((0,stack_ports/* portsOf */.a5)(entry) ?? []).map(({ published, node }) => ({
         service: key.text,
         entry,
         number: published,
         protocol: /^(udp|sctp)$/i.exec((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(node, "protocol")) ?? "")?.[0].toLowerCase() ?? "tcp",
-        onHost: /^host$/i.test((0,tree/* textOf */.b6)((0,tree/* get */.Jt)(node, "mode")) ?? ""),
+        onHost: (0,stack_ports/* isOnHost */.az)(node),
     })));
 }
 function ingressEntries(service) {
@@ -34996,9 +35039,9 @@ function portsBehindDnsrr(service) {
     }));
 }
 /** A task on its node's own network can't be on another one, and ingress is one. */
-function besideHostNetwork(service, root) {
+function besideHostNetwork(service, onHost) {
     const networks = (0,references/* networksOf */.Nd)(service.value);
-    const others = networks.filter(({ name }) => !(0,defaults/* isHostNetwork */.PQ)(root, name));
+    const others = networks.filter(({ name }) => !onHost.has(name));
     if (others.length === networks.length)
         return [];
     const on = `Service ${service.key.text} is on its node's own network, and no task can be on that and another one`;
@@ -35009,15 +35052,32 @@ function besideHostNetwork(service, root) {
     }));
     return [...others.map(({ place }) => ({ message: `${on}.`, place })), ...ports];
 }
+/** Those who publish one port: the first of each service, and the first in ingress mode, are all that a later one can meet. */
+class Published {
+    #byService = new Map();
+    #first;
+    #onIngress;
+    rivalOf({ service, onHost }) {
+        return this.#byService.get(service) ?? (onHost ? this.#onIngress : this.#first);
+    }
+    add(port) {
+        if (!this.#byService.has(port.service))
+            this.#byService.set(port.service, port);
+        this.#first ??= port;
+        if (!port.onHost)
+            this.#onIngress ??= port;
+    }
+}
 /** Each node may publish one of its ports for several services; an ingress port is one for the whole swarm. An entry is told once. */
 function portsPublishedTwice(services) {
     const earlier = new Map();
     const problems = new Map();
     for (const port of services.flatMap(publications).filter(({ number }) => number > 0)) {
         const which = `${port.number}/${port.protocol}`;
-        const same = earlier.get(which) ?? [];
-        earlier.set(which, [...same, port]);
-        const other = same.find((each) => each.service === port.service || !each.onHost || !port.onHost);
+        const same = earlier.get(which) ?? new Published();
+        earlier.set(which, same);
+        const other = same.rivalOf(port);
+        same.add(port);
         if (other === undefined || problems.has(port.entry))
             continue;
         const what = (0,references/* isSubstituted */.ZV)(port.entry) ? "a port" : `port ${which}`;
@@ -35099,7 +35159,7 @@ function badNetwork({ key, value }, stack) {
 function badSubnets(network, key) {
     return itemsOf((0,tree/* get */.Jt)(network, "ipam", "config")).flatMap((item) => {
         const node = (0,tree/* get */.Jt)(item, "subnet") ?? item;
-        const refusal = subnet((0,tree/* textOf */.b6)(node) ?? "");
+        const refusal = (0,references/* isUnresolved */.U4)(node) ? undefined : subnet((0,tree/* textOf */.b6)(node) ?? "");
         if (refusal === undefined)
             return [];
         return [{ message: `A subnet of network ${key} ${refusal.why}.`, hint: refusal.hint, place: node.place }];
@@ -35362,7 +35422,7 @@ function applyComposeKeys(root, scope, findings) {
     for (const { key, value } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
         leaveOutTest(key.text, (0,tree/* get */.Jt)(value, "healthcheck"), findings.warnings);
         for (const port of compose_itemsOf((0,tree/* get */.Jt)(value, "ports"))) {
-            const address = hostAddress(port);
+            const address = (0,stack_ports/* hostAddress */.Rk)(port);
             if (address === undefined)
                 continue;
             const message = `Service ${key.text} publishes ${(0,tree/* textOf */.b6)(port)} on every address of the node: Swarm can't narrow it to ${address}.`;
@@ -35452,18 +35512,27 @@ function tellUnread(root, warnings) {
     }
 }
 /** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
+/** Services of which no profile is active, by all files together, and their profiles. */
+function idleServices(files, scope) {
+    const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
+    const profiles = new Map();
+    for (const { key, value } of files.flatMap((file) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(file, "services"))))
+        for (const item of compose_itemsOf((0,tree/* get */.Jt)(value, "profiles")))
+            profiles.set(key.text, [...(profiles.get(key.text) ?? []), (0,tree/* textOf */.b6)(item) ?? ""]);
+    return new Map([...profiles].filter(([, names]) => !active.has("*") && !names.some((name) => active.has(name))));
+}
 function leaveOutProfiles(root, scope, { warnings }) {
     const services = (0,tree/* get */.Jt)(root, "services");
     if (services?.kind !== "mapping")
         return;
-    const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
+    const idle = idleServices([root], scope);
     for (const { key, value } of services.entries.slice()) {
         const profiles = (0,tree/* get */.Jt)(value, "profiles");
         if (profiles === undefined || value.kind !== "mapping")
             continue;
         (0,tree/* remove */.TF)(value, "profiles");
-        const names = compose_itemsOf(profiles).map((item) => (0,tree/* textOf */.b6)(item) ?? "");
-        if (names.length === 0 || active.has("*") || names.some((name) => active.has(name)))
+        const names = idle.get(key.text);
+        if (names === undefined)
             continue;
         (0,tree/* remove */.TF)(services, key.text);
         const message = `Service ${key.text} is left out: it belongs to the profile ${names.join(", ")}.`;
@@ -35516,15 +35585,15 @@ function readEnvFile(bytes, file, scope) {
             continue;
         }
         if (equals === -1) {
-            const value = scope.lookup(name);
-            if (value !== undefined)
-                values.set(name, value);
+            const text = scope.lookup(name);
+            if (text !== undefined)
+                values.set(name, { text, place });
             else
                 warnings.push(withoutValue(place));
             continue;
         }
         const value = line.slice(equals + 1);
-        values.set(name, value);
+        values.set(name, { text: value, place });
         const why = composeDialect(value, scope);
         if (why === undefined)
             continue;
@@ -35601,14 +35670,15 @@ function composeDialect(value, scope) {
 
 
 
+
 /**
  * Writes into `environment` what docker would read from elsewhere: the service's env files, and, for a name without a value, what the
  * step knows. Docker itself would ask its own process, which must not know our secrets, but knows the runner's. `folder` is that of the
- * first stack file, with a slash at its end, or empty.
+ * first stack file, with a slash at its end, or empty. Services that are left out (`idle`) need no env file.
  */
-function resolveEnvironment(root, scope, folder, read, findings) {
+function resolveEnvironment(root, scope, folder, idle, read, findings) {
     for (const { key, value: service } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
-        if (service.kind !== "mapping")
+        if (service.kind !== "mapping" || idle.has(key.text))
             continue;
         addEnvFiles(key.text, service, scope, folder, read, findings);
         fillEmpty((0,tree/* get */.Jt)(service, "environment"), scope, findings);
@@ -35641,8 +35711,8 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
         const parsed = readEnvFile(bytes, (0,paths/* cleanPath */.t)(folder, path), scope);
         findings.problems.push(...parsed.problems);
         findings.warnings.push(...parsed.warnings);
-        for (const [variable, value] of parsed.values)
-            values.set(variable, (0,tree/* ours */.Od)(value, file.place, `from ${path}`));
+        for (const [variable, { text, place }] of parsed.values)
+            values.set(variable, (0,tree/* ours */.Od)(text, place, `from ${path}`));
     }
     addBelow(service, values);
 }
@@ -35654,7 +35724,7 @@ function unknownKeys(service, file) {
             const hint = "An env file is read as docker reads it (format: raw): quotes and dollar signs are kept.";
             return [dropped(what, hint, key.place)];
         }
-        if (key.text === "required" && !/^(true|false)$/i.test((0,tree/* textOf */.b6)(value) ?? ""))
+        if (key.text === "required" && !(0,references/* isUnresolved */.U4)(value) && !/^(true|false)$/i.test((0,tree/* textOf */.b6)(value) ?? ""))
             return [dropped(what, "It is neither true nor false: the file is required.", value.place)];
         if (["path", "required", "format"].includes(key.text))
             return [];
@@ -35712,6 +35782,21 @@ function fillEmpty(environment, scope, findings) {
             entry.value = fromVariable(entry.key.text, value, entry.value.place);
     }
 }
+/** Names that have come to no value in any of the files, for the merged stack. */
+function tellBareNames(root, { problems, warnings }) {
+    const tell = (name, place) => (0,stack_template/* isHidden */.dK)(name) ? problems.push(environment_hidden(name, place)) : warnings.push(unset(name, place));
+    for (const { value: service } of (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services"))) {
+        const environment = (0,tree/* get */.Jt)(service, "environment");
+        for (const { key, value } of (0,tree/* entriesOf */.Mc)(environment))
+            if ((0,tree/* isNull */.kZ)(value))
+                tell(key.text, key.place);
+        for (const item of environment?.kind === "sequence" ? environment.items : []) {
+            const name = (0,tree/* textOf */.b6)(item) ?? "";
+            if (name !== "" && !name.includes("="))
+                tell(name, item.place);
+        }
+    }
+}
 /** A name given twice, `[A, A=]`, may become the same line twice once it is filled, which docker refuses. */
 function withoutRepeats(lines, inserted) {
     const last = new Map(lines.map((line, index) => [(0,tree/* textOf */.b6)(line), index]));
@@ -35731,14 +35816,8 @@ function filledLine(item, scope, findings) {
 function fromVariable(name, text, place) {
     return { ...(0,tree/* ours */.Od)(text, place, `from the variable ${name}`), substituted: true };
 }
-function valueFor(name, bare, place, scope, { problems, warnings }) {
+function valueFor(name, bare, place, scope, { warnings }) {
     const value = scope.lookup(name);
-    if (value === undefined && bare) {
-        if ((0,stack_template/* isHidden */.dK)(name))
-            problems.push(environment_hidden(name, place));
-        else
-            warnings.push(unset(name, place));
-    }
     if (value === undefined || (value === "" && !bare))
         return undefined;
     if (!bare)
@@ -35759,6 +35838,8 @@ function filled(name, place) {
     return { place, message, hint: "Define no variable of that name where it has to stay empty." };
 }
 
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/stack/merge-rules.ts
 
 
@@ -35956,7 +36037,7 @@ function collapsePorts(base, added, warn) {
     const kept = new Map();
     for (const [index, entry] of all.entries()) {
         const file = index < own.length ? 0 : 1;
-        const ports = portsOf(entry);
+        const ports = (0,stack_ports/* portsOf */.a5)(entry);
         if (ports === undefined)
             return (0,tree/* sequence */.K2)(base.place, all); // Docker refuses it by itself.
         for (const { published, node } of ports) {
@@ -36113,19 +36194,21 @@ function saysNothing(text, plain, path) {
 /** Each file by itself: every variable resolved, env files read into the environment. What is wrong goes into `findings`. */
 function resolveFiles(templates, scope, strict, read, findings) {
     const folder = /^.*\//.exec(templates[0]?.place.file ?? "")?.[0] ?? "";
-    return templates.map((template) => {
-        const root = (0,tree/* clone */.o8)(template);
-        const { problems, warnings } = (0,stack_template/* resolveTemplate */.XZ)(root, scope, strict);
-        findings.problems.push(...problems);
-        findings.warnings.push(...warnings);
-        resolveEnvironment(root, scope, folder, read, findings);
-        return root;
+    const roots = templates.map(tree/* clone */.o8);
+    const ofVariables = roots.map((root) => (0,stack_template/* resolveTemplate */.XZ)(root, scope, strict));
+    const idle = idleServices(roots, scope);
+    roots.forEach((root, index) => {
+        findings.problems.push(...(ofVariables[index]?.problems ?? []));
+        findings.warnings.push(...(ofVariables[index]?.warnings ?? []));
+        resolveEnvironment(root, scope, folder, idle, read, findings);
     });
+    return roots;
 }
 /** One file made of one or several: resolved, merged as docker merges, Compose-only keys translated; nothing of ours added yet. */
 function resolveStack(templates, scope, strict, read, findings) {
     const root = mergeFiles(resolveFiles(templates, scope, strict, read, findings), findings);
     applyComposeKeys(root, scope, findings);
+    tellBareNames(root, findings);
     if (findings.problems.length === 0 && (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).length === 0)
         findings.problems.push({ message: "The stack file has no services.", place: root.place });
     return root;
@@ -36289,22 +36372,21 @@ const MOST_LEVELS = 200;
  */
 function parseStackFile(source, file, warnings = []) {
     // A carriage return alone ends a line to docker; of the same length, the places stay right.
-    const text = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
-    refuseControlCharacters(text, file);
-    const lines = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .LineCounter */ .HN();
+    const given = (typeof source === "string" ? source : decode(source, file)).replace(/\r(?!\n)/g, "\n");
+    refuseControlCharacters(given, file);
+    const { text, lines, margins, all } = readable(given);
     const place = (offset) => {
         const { line, col } = lines.linePos(offset);
-        return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
+        return { file, line: Math.max(line, 1), column: Math.max(col - (margins.get(line) ?? 0), 1) };
     };
-    const [document, further] = documents(text, lines);
+    const [document, further] = all;
     if (further !== undefined && further.contents !== null) {
         warnings.push({
             message: "A second YAML document starts here. Docker reads the first one only, and so does this action.",
             place: place(rangeOf(further.contents)?.[0] ?? further.range[0]),
         });
     }
-    const errors = document?.errors.filter(({ message }) => !COMMENT_TOO_NEAR.test(message)) ?? [];
-    const [error] = errors; // What follows a syntax error is mostly its echo.
+    const error = firstError(document);
     if (document !== undefined && error !== undefined) {
         const { message, offset } = explained(document, error);
         throw new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .StackFileError */ .Ne([{ message, place: place(offset), hint: "The YAML can't be read." }]);
@@ -36320,6 +36402,51 @@ function parseStackFile(source, file, warnings = []) {
     }
     return root;
 }
+/** Who quotes so many texts over several lines in this way may indent them. */
+const MOST_MARGINS = 50;
+/**
+ * To docker a quoted text may go on at the margin; to this parser each of its lines is indented further than its key. Blanks there mean
+ * nothing, so they are added where they lack, if that makes the file readable.
+ */
+function readable(given) {
+    const asGiven = read(given, new Map());
+    let now = asGiven;
+    for (let tries = 0; now !== undefined && firstError(now.all[0]) !== undefined; tries += 1)
+        now = tries < MOST_MARGINS ? withMargin(now) : undefined;
+    return now ?? asGiven;
+}
+function read(text, margins) {
+    const lines = new yaml__WEBPACK_IMPORTED_MODULE_0__/* .LineCounter */ .HN();
+    return { text, lines, margins, all: documents(text, lines) };
+}
+/** With the first quote indented that has no end for this parser, and has one for docker; undefined where that is not what is wrong. */
+function withMargin({ text, lines, margins, all: [document] }) {
+    const error = firstError(document);
+    if (document === undefined || error === undefined || !NOT_CLOSED.test(error.message))
+        return undefined;
+    const opened = lastQuote(document, error.pos[0]);
+    const closed = opened === undefined ? undefined : closing(text, opened);
+    if (opened === undefined || closed === undefined)
+        return undefined;
+    const { line, col } = lines.linePos(opened);
+    if (margins.has(line + 1))
+        return undefined; // It has not helped.
+    const [first = "", ...rest] = text.slice(opened, closed).split("\n");
+    const added = rest.map((_, index) => [line + 1 + index, col]);
+    const indented = [first, ...rest.map((each) => " ".repeat(col) + each)].join("\n");
+    return read(text.slice(0, opened) + indented + text.slice(closed), new Map([...margins, ...added]));
+}
+/** Behind the quote that closes the one at `opened`; undefined where there is none, or all is on one line. */
+function closing(text, opened) {
+    const quoted = text[opened] === "'" ? /'[^']*(?:''[^']*)*'/y : /"[^"\\]*(?:\\[^][^"\\]*)*"/y;
+    quoted.lastIndex = opened;
+    const [found] = quoted.exec(text) ?? [];
+    return found?.includes("\n") === true ? opened + found.length : undefined;
+}
+/** What follows a syntax error is mostly its echo. */
+function firstError(document) {
+    return document?.errors.find(({ message }) => !COMMENT_TOO_NEAR.test(message));
+}
 function documents(text, lines) {
     // The failsafe schema knows text only, so nothing is read as a number and printed back as another one.
     const options = {
@@ -36334,25 +36461,26 @@ function documents(text, lines) {
 }
 /** `"x"#c`: the value is whole, and docker reads it too. */
 const COMMENT_TOO_NEAR = /^Comments must be separated/;
+const NOT_CLOSED = /^Missing closing ["']quote/;
 /** The parser's objection in a sentence, at the place where the author has to look. */
 function explained(document, { message, pos }) {
     const [offset] = pos;
     if (/call stack/.test(message))
         return { message: "The nesting is too deep.", offset }; // It calls itself for each level.
-    if (/^Missing closing ["']quote/.test(message)) {
-        const opened = lastQuote(document);
+    if (NOT_CLOSED.test(message)) {
+        const opened = lastQuote(document, offset);
         if (opened !== undefined)
             return { message: "The quote that opens here does not close.", offset: opened };
     }
     const sentence = message.replace(/\s*\n\s*/g, " ");
     return { message: /[.!?]$/.test(sentence) ? sentence : `${sentence}.`, offset };
 }
-/** Whatever follows a quote that does not close belongs to it. */
-function lastQuote(document) {
+/** The quote that has not closed by `end`. */
+function lastQuote(document, end) {
     let start;
     (0,yaml__WEBPACK_IMPORTED_MODULE_0__/* .visit */ .YR)(document, {
         Scalar(_key, { type, range }) {
-            if (type?.startsWith("QUOTE") === true)
+            if (type?.startsWith("QUOTE") === true && (range?.[0] ?? 0) <= end)
                 start = range?.[0];
         },
     });
@@ -36756,7 +36884,7 @@ const FRACTION = {
     // As Go's ParseFloat: underscores between digits, and no hexadecimal without an exponent of two.
     read: (text) => {
         const digits = text.replace(/(?<=\d)_(?=\d)/g, "");
-        return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(digits) && Number.isFinite(Number(digits))
+        return /^[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?$/i.test(digits) && Number.isFinite(Number(digits))
             ? String(Number(digits))
             : undefined;
     },
@@ -36769,7 +36897,10 @@ const BOOLEAN = {
         return /^(false|n|no|off)$/i.test(text) ? "false" : undefined;
     },
 };
-/** What docker casts after substitution (docker/cli, cli/compose/loader/interpolate.go); everything else stays text. */
+/**
+ * What docker casts after substitution (docker/cli, cli/compose/loader/interpolate.go), and the few numbers and booleans that it forgot
+ * there, and refuses as text. Everything else stays text.
+ */
 const CASTS = [
     ["services.*.configs.[].mode", MODE],
     ["services.*.secrets.[].mode", MODE],
@@ -36782,18 +36913,22 @@ const CASTS = [
     ["services.*.deploy.rollback_config.max_failure_ratio", FRACTION],
     ["services.*.deploy.restart_policy.max_attempts", WHOLE],
     ["services.*.deploy.placement.max_replicas_per_node", WHOLE],
+    ["services.*.deploy.resources.limits.pids", WHOLE],
+    ["services.*.deploy.resources.reservations.generic_resources.[].discrete_resource_spec.value", WHOLE],
     ["services.*.ports.[].target", WHOLE],
     ["services.*.ports.[].published", WHOLE],
     ["services.*.ulimits.*", WHOLE],
     ["services.*.ulimits.*.hard", WHOLE],
     ["services.*.ulimits.*.soft", WHOLE],
     ["services.*.oom_score_adj", WHOLE],
+    ["services.*.init", BOOLEAN],
     ["services.*.privileged", BOOLEAN],
     ["services.*.read_only", BOOLEAN],
     ["services.*.stdin_open", BOOLEAN],
     ["services.*.tty", BOOLEAN],
     ["services.*.volumes.[].read_only", BOOLEAN],
     ["services.*.volumes.[].volume.nocopy", BOOLEAN],
+    ["services.*.volumes.[].tmpfs.size", WHOLE],
     ["networks.*.external", BOOLEAN],
     ["networks.*.internal", BOOLEAN],
     ["networks.*.attachable", BOOLEAN],
