@@ -4,13 +4,14 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import { buildable, cleanUp, docker, pushImage, runAction, sandbox, stackName } from "./rig.ts";
 
 /** Who the action talks to, how it logs in, and what it says where it can't. */
 
 const stack = stackName("connect");
 const inputs = { "stack-name": stack, project: stack, version: "v1", build: "false", "stable-for": "1s" };
-const cwd = buildable({ "stack.yml": "services:\n  web:\n    image: $IMAGE\n" });
+const cwd = buildable({ "stack.yml": `${LEAN}services:\n  web:\n    image: $IMAGE\n` });
 const key = (name: string): string => readFileSync(join(sandbox.keys, name), "utf8");
 
 function pkcs8(name: string): string {

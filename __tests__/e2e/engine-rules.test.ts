@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { EXAMPLES, type Example, fileOf } from "../stacks/refused-by-engine.ts";
+import { LEAN } from "../stacks/lean.ts";
 import { cleanUp, docker, pushImage, removedLater, sandbox, until } from "./rig.ts";
 
 // What we refuse for an engine must be what an engine refuses, and what is nearly the same must be taken.
@@ -40,9 +41,8 @@ function onManager(argv: readonly string[], input = ""): { status: number | null
 function deploy(lines: string): { stack: string; refusal: string | undefined } {
   const stack = removedLater(`r${Math.random().toString(36).slice(2, 5)}`);
   const file = fileOf(lines).replaceAll("image: a", `image: ${image}`);
-  const network = file.includes("\nnetworks:")
-    ? ""
-    : `networks: { default: { external: true, name: ${NETWORK} } }\n`;
+  const shared = `networks: { default: { external: true, name: ${NETWORK} } }\n`;
+  const network = file.includes("\nnetworks:") ? "" : /ports:|endpoint_mode:/.test(file) ? shared : LEAN;
   const argv = ["stack", "deploy", "--resolve-image", "never", "--compose-file", "-", stack];
   const { status, stderr } = onManager(argv, `${file}${network}version: "3.9"\n`);
   return { stack, refusal: status === 0 ? undefined : stderr };

@@ -25,14 +25,13 @@ services:
     image: $REGISTRY_URL/$PROJECT_NAME:${image}
     configs: [{ source: env, target: /app/.env }]
     secrets: [token]
-    networks: [inner]
     deploy: { update_config: { monitor: 1s } }
   other:
     image: $REGISTRY_URL/$PROJECT_NAME:v1
     configs: [{ source: other, target: /other }]
 configs: { env: { external: true }, other: { content: "other, $OTHER" } }
 secrets: { token: { environment: TOKEN } }
-networks: { inner: {}, default: { external: true, name: host } }
+networks: { default: { external: true, name: host } }
 `;
   const release = async (n: number, other: string, more: Record<string, string> = {}): Promise<Run> =>
     await deploy(stack, file("v1"), `r${n}`, {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import {
   buildable,
   cleanUp,
@@ -58,7 +59,7 @@ const VALUES: Readonly<Record<string, string>> = {
 test("every value arrives in the container byte for byte, and again there is nothing to do", async () => {
   const names = Object.keys(VALUES);
   const file = [
-    "services:",
+    `${LEAN}services:`,
     "  web:",
     `    image: ${REPOSITORY}`,
     "    deploy: { update_config: { monitor: 1s } }",
@@ -89,7 +90,7 @@ describe("several files", () => {
   const cwd = buildable({
     "deploy/stack.yml": `
 x-update: &update { monitor: 1s }
-services:
+${LEAN}services:
   web:
     image: ${REPOSITORY}
     command: [/bin/busybox, sleep, "1000"]
@@ -176,7 +177,7 @@ services:
   debug:
     image: ${REPOSITORY}
     profiles: [debug]
-`;
+${LEAN}`;
   const run = await runAction({
     cwd: buildable({ "compose.yml": file }),
     inputs: { ...inputs, "stack-name": own },
@@ -197,7 +198,7 @@ services:
 test("two stacks that come to the same name for a config get one each", async () => {
   const [long, short] = [`${stack}_b`, stack];
   const file = (key: string): string =>
-    `services: { web: { image: ${REPOSITORY}, configs: [{ source: ${key}, target: /c }], deploy: { update_config: { monitor: 1s } } } }\nconfigs: { ${key}: { content: same } }\n`;
+    `${LEAN}services: { web: { image: ${REPOSITORY}, configs: [{ source: ${key}, target: /c }], deploy: { update_config: { monitor: 1s } } } }\nconfigs: { ${key}: { content: same } }\n`;
   try {
     for (const [name, key] of [
       [long, "c"],

@@ -24,15 +24,14 @@ services:
     image: $REGISTRY_URL/$PROJECT_NAME:$VERSION
     configs: [{ source: env, target: /app/.env }]
     secrets: [token]
-    networks: [inner]
     deploy: { update_config: { monitor: 1s } }
 ${more}
 configs: { env: { external: true } }
 secrets: { token: { environment: TOKEN } }
-networks: { inner: { driver_opts: { encrypted: "" } } }
+networks: { default: { external: true, name: host }, inner: { driver_opts: { encrypted: "" } } }
 `;
   const extra = (name: string): string =>
-    `  ${name}:\n    image: $REGISTRY_URL/$PROJECT_NAME:$VERSION\n    networks: [side]\n    deploy: { replicas: 0 }\n`;
+    `  ${name}:\n    image: $REGISTRY_URL/$PROJECT_NAME:$VERSION\n    networks: [side, inner]\n    deploy: { replicas: 0 }\n`;
   const withSide = (file: string): string => `${file.trimEnd().replace(/ }$/, ", side: {} }")}\n`;
   const given = (env: string, token: string): Record<string, string> => ({
     env,

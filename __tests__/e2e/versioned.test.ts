@@ -1,12 +1,13 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import { buildable, cleanUp, docker, inContainer, pushImage, runAction, service, stackName } from "./rig.ts";
 
 /** Configs and secrets that the stack file itself gives content to: new content is a new object, and rolls who uses it. */
 
 const STACK = `
-services:
+${LEAN}services:
   web:
     image: $IMAGE
     configs: [{ source: site, target: /site.conf }, { source: inline, target: /inline }]
