@@ -2,7 +2,7 @@ import { ConnectError, DeployError, ManagerRefusal, messageOf } from "./errors.t
 import { formatDuration } from "./inputs/duration.ts";
 import { textAt } from "./json.ts";
 import { type PlannedService } from "./plan.ts";
-import { type ServiceSnapshot, type Verdict, hasFailed, judge } from "./rollout.ts";
+import { type ServiceSnapshot, type Verdict, hasFailed, isOver, judge } from "./rollout.ts";
 import { Standstill, endedWithNode, waits } from "./standstill.ts";
 import { type Service, type ServiceSpec, type Swarm, type Task } from "./swarm.ts";
 import { type Clock } from "./world.ts";
@@ -18,6 +18,8 @@ export interface Watched {
   readonly sent: ServiceSpec;
   /** Nothing was sent, since it has this spec already. */
   readonly untouched?: boolean;
+  /** Its image has a health check of its own. */
+  readonly checksItself?: boolean;
 }
 
 export interface Observation {
@@ -50,7 +52,10 @@ export interface WatchRequest {
   readonly seen: Look | undefined;
   readonly timeoutMs: number;
   readonly stableForMs: number;
-  /** While putting things back, a task that fails on the way is history, not a verdict. */
+  /**
+   * While putting things back, a task that fails on the way is history, not a verdict: what counts is that all runs in the end. Only what
+   * nothing but another write can mend ends it then.
+   */
   readonly endOnFailure: boolean;
 }
 
@@ -102,29 +107,75 @@ class Judgement {
   readonly #standstill = new Standstill();
   /** Failed tasks, and whether that was their node's fault. */
   readonly #examined = new Map<string, boolean>();
+  /** Tasks whose end says nothing. */
+  readonly #past: Set<string>;
+  /** Completed tasks, and whether their health check had failed. */
+  readonly #unhealthy = new Map<string, boolean>();
+  /** Tasks that were to run when they were seen last. */
+  #wanted = new Map<string, Task>();
+  /** Services of which no task is left that could come up, and since when. */
+  readonly #endedSince = new Map<string, number>();
 
   constructor(swarm: Swarm, request: WatchRequest) {
     this.#swarm = swarm;
     this.#request = request;
+    this.#past = new Set(request.oldFailures);
   }
 
   async of({ services, tasks }: Look, now: number): Promise<Judged> {
-    const fresh = tasks.filter(({ id }) => !this.#request.oldFailures.has(id));
+    const fresh = tasks.filter(({ id }) => !this.#past.has(id));
     const unexamined = fresh.filter((task) => mayBeItsNode(task) && !this.#examined.has(task.id));
     const waiting = fresh.filter(waits);
+    const vanished = this.#vanished(tasks);
     // Nodes are asked about only where it matters: on a large swarm the answer is long.
-    const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
+    const matters = unexamined.length + waiting.length + vanished.length > 0;
+    const nodes = matters ? await this.#swarm.nodes() : [];
     for (const task of unexamined)
       this.#examined.set(task.id, endedWithNode(task, nodes, await this.#neighbours(task, services)));
+    for (const task of unexamined.filter(({ state }) => state === "complete"))
+      this.#unhealthy.set(task.id, (await this.#swarm.containerFacts(task))?.unhealthy ?? false);
+    const isThere = ({ nodeId }: Task): boolean =>
+      nodes.some(
+        ({ id, state, availability }) => id === nodeId && state === "ready" && availability !== "drain",
+      );
     const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
     const verdicts = this.#request.services.map((each): [string, Verdict] => {
-      const verdict = judge(this.#snapshot(each, services, tasks));
+      const snapshot = this.#snapshot(each, services, tasks);
+      const verdict = this.#inTime(judge(snapshot), each, now);
+      const lost = vanished.filter((task) => task.serviceId === snapshot.live?.id && isThere(task));
+      if (lost.length > 0 && verdict.kind !== "failed") return [each.name, { ...FORGOTTEN, tasks: lost }];
       const stuck = verdict.kind === "progressing" ? verdict.tasks.filter(waits) : [];
       if (hopelessMs === undefined || stuck.length === 0) return [each.name, verdict];
       const detail = `${verdict.detail}; nothing has moved for ${formatDuration(hopelessMs)}`;
       return [each.name, { kind: "failed", detail, tasks: stuck }];
     });
+    if (!this.#request.endOnFailure) for (const { id } of tasks.filter(isOver)) this.#past.add(id);
     return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
+  }
+
+  /**
+   * Tasks of what was sent that were to run a moment ago, and that nobody remembers: with a low task-history-limit Swarm forgets a task
+   * that has crashed as soon as its successor is there.
+   */
+  #vanished(tasks: readonly Task[]): Task[] {
+    const ids = new Set(tasks.map(({ id }) => id));
+    const vanished = [...this.#wanted.values()].filter(({ id }) => !ids.has(id));
+    const runs = tasks.filter(
+      ({ current, state, desiredState }) =>
+        current && (state === "running" || state === "starting") && desiredState === "running",
+    );
+    this.#wanted = new Map(runs.map((task) => [task.id, task]));
+    return vanished;
+  }
+
+  /** What has ended for good is called so once nothing has begun again for a while. */
+  #inTime(verdict: Verdict, { name, serviceName }: Watched, now: number): Verdict {
+    const ended = verdict.kind === "progressing" ? (verdict.ended ?? []) : [];
+    if (ended.length === 0) this.#endedSince.delete(name);
+    else if (!this.#endedSince.has(name)) this.#endedSince.set(name, now);
+    if (now - (this.#endedSince.get(name) ?? now) < ENDED_MS) return verdict;
+    const detail = `${verdict.detail}, and Swarm starts none of its tasks again by itself (docker service update --force ${serviceName} does)`;
+    return { kind: "failed", detail, tasks: ended, lasting: true };
   }
 
   /** Tasks on the same node that this deployment has nothing to do with. */
@@ -142,13 +193,25 @@ class Judgement {
       sent: each.sent,
       live,
       tasks: tasks.filter((task) => task.serviceId === live?.id),
-      oldFailures: this.#request.oldFailures,
+      oldFailures: this.#past,
+      unhealthy: new Set([...this.#unhealthy].filter(([, is]) => is).map(([id]) => id)),
       lostWithNode: new Set([...this.#examined].filter(([, lost]) => lost).map(([id]) => id)),
-      untouched: each.untouched ?? false,
+      // What was put back has an earlier update's scars.
+      untouched: each.untouched ?? !this.#request.endOnFailure,
+      checksItself: each.checksItself ?? false,
       networkIds: this.#request.networkIds,
     };
   }
 }
+
+/** Swarm makes a task's successor at once, though it may start it later. */
+const ENDED_MS = 10_000;
+
+const FORGOTTEN = {
+  kind: "failed",
+  detail:
+    "a task ended that was to run, and Swarm has forgotten it already: raise its task-history-limit to see why",
+} as const;
 
 /** An engine that stops ends its containers, with whatever they make of that. */
 function mayBeItsNode(task: Task): boolean {
@@ -161,8 +224,9 @@ function ending(
   elapsedMs: number,
   request: WatchRequest,
 ): Observation["end"] {
-  const failed = [...verdicts.values()].some(({ kind }) => kind === "failed");
-  if (failed && (request.endOnFailure || hopeless)) return "failed";
+  const failed = [...verdicts.values()].filter((verdict) => verdict.kind === "failed");
+  const isFinal = request.endOnFailure || hopeless || failed.some(({ lasting }) => lasting === true);
+  if (failed.length > 0 && isFinal) return "failed";
   if (stableMs !== undefined && stableMs >= request.stableForMs) return "stable";
   return elapsedMs >= request.timeoutMs ? "timeout" : undefined;
 }

@@ -1,6 +1,7 @@
 import { canonicalSpec, differences } from "./spec.ts";
 import { at, listAt, numberAt, objectAt, textAt } from "./json.ts";
 import { type Service, type ServiceSpec, type Task } from "./swarm.ts";
+import { compareTexts } from "./text-order.ts";
 
 /** One service at one moment, beside what we want of it. */
 export interface ServiceSnapshot {
@@ -17,6 +18,10 @@ export interface ServiceSnapshot {
   readonly lostWithNode: ReadonlySet<string>;
   /** Nothing was sent to it: what Swarm says of an update is of an earlier one. */
   readonly untouched: boolean;
+  /** Its image has a health check, as the spec then need not. */
+  readonly checksItself?: boolean;
+  /** Tasks that their node ended since their health check failed, though they obeyed and ended with 0. */
+  readonly unhealthy?: ReadonlySet<string>;
   readonly networkIds: ReadonlyMap<string, string>;
 }
 
@@ -24,28 +29,37 @@ export interface ServiceSnapshot {
 export type Verdict =
   /** Runs exactly what was sent, at this moment. Only time tells whether it keeps running. */
   | { readonly kind: "converged"; readonly detail: string }
-  | { readonly kind: "progressing"; readonly detail: string; readonly tasks: readonly Task[] }
-  | { readonly kind: "failed"; readonly detail: string; readonly tasks: readonly Task[] };
+  | {
+      readonly kind: "progressing";
+      readonly detail: string;
+      readonly tasks: readonly Task[];
+      /** How its last tasks ended, where none is left that could still come up: if it stays so, nothing will. */
+      readonly ended?: readonly Task[];
+    }
+  | {
+      readonly kind: "failed";
+      readonly detail: string;
+      readonly tasks: readonly Task[];
+      /** Its spec is another one by now, or it is gone: nothing that Swarm does with its tasks changes that. */
+      readonly lasting?: boolean;
+    };
 
 /** *The* definition of a service that runs what was sent. Swarm's own state word proves nothing: it can say `completed` after a rollback. */
 export function judge(snapshot: ServiceSnapshot): Verdict {
   const { live, sent, tasks, networkIds } = snapshot;
   if (live === undefined)
-    return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
+    return { kind: "failed", detail: "the service was removed by somebody else", tasks: [], lasting: true };
+  const finishes = mayFinish(live.spec) && (isJob(live.spec) || snapshot.checksItself !== true);
   const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-  const suspects = fresh.filter((task) => failed(task, live.spec, fresh));
+  const ends = (task: Task): boolean => finishes && snapshot.unhealthy?.has(task.id) !== true;
+  const suspects = fresh.filter((task) => failed(task, live.spec, fresh, ends(task)));
   const culprits = suspects.filter(({ id }) => !snapshot.lostWithNode.has(id));
   const drift = differences(canonicalSpec(live.spec, networkIds), canonicalSpec(sent, networkIds));
   if (drift.length > 0) return superseded(live, culpritsOfRollback(live, sent, fresh));
   const current = culprits.filter((task) => task.current);
   if (current.length > 0) return { kind: "failed", detail: failure(current), tasks: current };
   const state = live.update?.state ?? "";
-  const verdict = running(
-    live,
-    tasks.filter((task) => task.current),
-    tasks,
-    isInFlight(live),
-  );
+  const verdict = running(live, tasks, finishes);
   if (state !== "paused" && state !== "rollback_paused") return verdict;
   // Of a service that nothing was sent to, that may be a scar: all may have come up since. But where it has not, Swarm goes no further.
   if (snapshot.untouched && verdict.kind === "converged") return verdict;
@@ -61,7 +75,15 @@ function superseded(live: Service, tasks: readonly Task[]): Verdict {
   const detail = rolledBack
     ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
     : "its spec is not the one that was sent: somebody else changed it";
-  return { kind: "failed", detail, tasks };
+  return { kind: "failed", detail, tasks, lasting: true };
+}
+
+/** Whether all of a service runs at this moment, whatever word an earlier update has left behind. */
+export function isUp(live: Service, tasks: readonly Task[]): boolean {
+  const own = tasks.filter(({ serviceId }) => serviceId === live.id);
+  const oldFailures = new Set(own.filter(isOver).map(({ id }) => id));
+  const known = { oldFailures, lostWithNode: new Set<string>(), untouched: true, networkIds: new Map() };
+  return judge({ name: live.name, sent: live.spec, live, tasks: own, ...known }).kind === "converged";
 }
 
 /** Whether Swarm is at work on an update, or on taking one back. */
@@ -99,11 +121,11 @@ export function hasFailed(task: Task): boolean {
   return task.state === "failed" || task.state === "rejected";
 }
 
-/** A finished task is a failure where the service is meant to run for ever. */
-function failed(task: Task, spec: ServiceSpec, all: readonly Task[]): boolean {
+/** A finished task is a failure unless it may end well (`finishes`). */
+function failed(task: Task, spec: ServiceSpec, all: readonly Task[], finishes: boolean): boolean {
   if (task.state === "rejected") return isHopeless(task, spec, all);
   if (task.state === "failed") return !hasAnotherTry(task, spec, all);
-  return task.state === "complete" && !mayFinish(spec);
+  return task.state === "complete" && !finishes;
 }
 
 /** Swarm forgets all but the last five tasks of a slot; who has failed as often is in a loop, whatever is allowed. */
@@ -167,11 +189,16 @@ function failure(tasks: readonly Task[]): string {
   return task.error || `a task is ${task.state}`;
 }
 
-function running(live: Service, current: readonly Task[], all: readonly Task[], updating: boolean): Verdict {
+function running(live: Service, all: readonly Task[], finishes: boolean): Verdict {
   const job = isJob(live.spec);
-  const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
-  const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
-  const wanted = job ? jobCompletions(live, done.length) : live.desiredTasks;
+  const updating = isInFlight(live);
+  const mine = all.filter((task) => task.current && (!job || task.jobIteration === live.jobIteration));
+  const done = finishes ? mine.filter((task) => task.state === "complete") : [];
+  const wanted = job
+    ? jobCompletions(live, done.length)
+    : isOnEachNode(live.spec)
+      ? nodesOf(mine, done, live)
+      : live.desiredTasks;
   const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
   const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
   const leftover = all.filter(
@@ -196,7 +223,23 @@ function running(live: Service, current: readonly Task[], all: readonly Task[], 
     kind: "progressing",
     detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
     tasks: open,
+    ...(open.length === 0 && leftover.length === 0 && !updating ? { ended: lastEnded(mine) } : {}),
   };
+}
+
+/** The last failed task of each place. */
+function lastEnded(tasks: readonly Task[]): Task[] {
+  const failures = tasks.filter(hasFailed).toSorted((a, b) => compareTexts(b.createdAt, a.createdAt));
+  return failures.filter((task, index) => failures.findIndex((other) => samePlace(other, task)) === index);
+}
+
+/**
+ * How many nodes a service has that runs on each: Swarm counts tasks that are to run by now, and so neither one that waits for its
+ * restart nor one that has ended well.
+ */
+function nodesOf(mine: readonly Task[], done: readonly Task[], live: Service): number {
+  const wanted = mine.filter(({ desiredState }) => desiredState === "running" || desiredState === "ready");
+  return Math.max(live.desiredTasks, new Set([...wanted, ...done].map(({ nodeId }) => nodeId)).size);
 }
 
 /** Of a job on every node Swarm counts only those tasks as desired that are not done yet. */

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "@jest/globals";
 import { Cancelled, ConnectError, DeployError, ManagerRefusal } from "../../src/errors.ts";
-import { type Observation, type WatchRequest, observe, watched } from "../../src/observe.ts";
+import { type Observation, type WatchRequest, type Watched, observe, watched } from "../../src/observe.ts";
 import { fakeClock } from "../doubles/clock.ts";
-import { type Swarm } from "../../src/swarm.ts";
+import { type Swarm, type Task } from "../../src/swarm.ts";
 import { type Frame, node, scriptedSwarm, service, serviceSpec, task } from "../doubles/swarm.ts";
 
 const V2 = serviceSpec("app:v2");
@@ -87,8 +87,87 @@ describe("the end", () => {
     expect(await seen([PULLING, CRASHED, RUNNING])).toMatchObject([{ end: undefined }, { end: "failed" }]);
   });
 
-  test("does not come with a failure while things are put back", async () => {
-    expect(await last([CRASHED, RUNNING], { endOnFailure: false })).toMatchObject({ end: "stable" });
+  test("does not come with a failure while things are put back, whose task is remembered for long", async () => {
+    const again = [...(CRASHED as { tasks: readonly Task[] }).tasks, task({ id: "t2" })];
+    for (const update of [undefined, { state: "paused", message: "" }]) {
+      const services = [service({ spec: V2, update })];
+      const end = await last([CRASHED, { services, tasks: again }], { endOnFailure: false });
+      expect(end).toMatchObject({ end: "stable" });
+      expect(end?.elapsedMs).toBeLessThan(20_000);
+    }
+  });
+
+  test.each([
+    ["another spec", [service({ spec: serviceSpec("app:v1") })]],
+    ["no service", []],
+  ])("comes with %s there even then: that does not mend itself", async (_what, services) => {
+    const end = await last([RUNNING, { services, tasks: [task()] }], { endOnFailure: false });
+    expect(end).toMatchObject({ end: "failed" });
+    expect(end?.elapsedMs).toBeLessThan(2000);
+  });
+
+  test("comes soon where the last task has ended and Swarm starts none again", async () => {
+    const spec = serviceSpec("app:v2", {
+      TaskTemplate: { ContainerSpec: { Image: "app:v2" }, RestartPolicy: { Condition: "none" } },
+    });
+    const old = task({
+      id: "old",
+      state: "failed",
+      desiredState: "shutdown",
+      error: "task: non-zero exit (7)",
+    });
+    const changes = {
+      services: [{ name: "web", serviceName: "shop_web", sent: spec, untouched: true }],
+      oldFailures: new Set(["old"]),
+    };
+    const end = await last([{ services: [service({ spec })], tasks: [old] }], changes);
+    expect(end?.end).toBe("failed");
+    expect(end?.elapsedMs).toBeLessThan(12_000);
+    expect(end?.verdicts.get("web")).toMatchObject({
+      detail: expect.stringMatching(/^0\/1 running, and Swarm starts none of its tasks again/) as unknown,
+      tasks: [{ id: "old" }],
+    });
+    // It waits for its restart.
+    const waits = task({ state: "ready", desiredState: "ready" });
+    expect(
+      await last(
+        [
+          ...times(20, { services: [service({ spec })], tasks: [old, waits] }),
+          { services: [service({ spec })], tasks: [old, task()] },
+        ],
+        changes,
+      ),
+    ).toMatchObject({ end: "stable" });
+  });
+
+  test("comes with a task that has vanished from under us, but not with one whose node is gone", async () => {
+    const frames: Frame[] = [RUNNING, { services: [NEW], tasks: [task({ id: "t2" })] }];
+    const end = await last(frames);
+    expect(end?.verdicts.get("web")).toMatchObject({ kind: "failed", tasks: [{ id: "t1" }] });
+    const observations: Observation[] = [];
+    const swarm = scriptedSwarm(frames, {
+      nodes: async () => await Promise.resolve([node({ state: "down" })]),
+    });
+    for await (const each of observe(swarm, fakeClock(0), REQUEST)) observations.push(each);
+    expect(observations.at(-1)?.end).toBe("stable");
+  });
+
+  test("comes with a one-shot task that its failing health check has ended well", async () => {
+    const spec = serviceSpec("app:v2", {
+      TaskTemplate: { ContainerSpec: { Image: "app:v2" }, RestartPolicy: { Condition: "on-failure" } },
+    });
+    const done = task({ state: "complete", desiredState: "shutdown" });
+    const frame: Frame = { services: [service({ spec })], tasks: [done] };
+    const services = [{ name: "web", serviceName: "shop_web", sent: spec }];
+    expect(await last([frame], { services })).toMatchObject({ end: "stable" });
+    expect(
+      await last([frame], { services: [{ ...services[0], checksItself: true } as Watched] }),
+    ).toMatchObject({ end: "failed" });
+    const facts = { outOfMemory: false, unhealthy: true, probes: [] };
+    const swarm = scriptedSwarm([frame], { containerFacts: async () => await Promise.resolve(facts) });
+    let end: unknown;
+    for await (const each of observe(swarm, fakeClock(0), { ...REQUEST, services })) ({ end } = each);
+    expect(end).toBe("failed");
   });
 
   test("comes when time is up", async () => {
@@ -150,7 +229,7 @@ describe("what only time and nodes can tell", () => {
   test("a task that ended with its node is no failure, also once the node is back", async () => {
     const lost = task({ id: "lost", state: "failed", error: "task: non-zero exit (137)", nodeId: "n2" });
     const frames: Frame[] = [
-      RUNNING,
+      { services: [NEW], tasks: [task({ id: "lost", nodeId: "n2" })] },
       { services: [NEW], tasks: [lost] },
       { services: [NEW], tasks: [lost, task()] },
     ];

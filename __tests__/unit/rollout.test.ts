@@ -591,3 +591,30 @@ test.each<[string, Partial<Task>, boolean]>([
 ])("whether a task ended by itself: %s", (_fact, changes, byItself) => {
   expect(endedByItself(task(changes))).toBe(byItself);
 });
+
+describe("a service on every node", () => {
+  const live = service({ spec: GLOBAL, desiredTasks: 0 });
+  const sent = { sent: GLOBAL };
+  const failedBefore = task({ id: "f", slot: 0, state: "failed", desiredState: "shutdown" });
+  const restarting = task({ id: "r", slot: 0, state: "ready", desiredState: "ready" });
+
+  test("is not up while a task waits for its restart, which Swarm does not count", () => {
+    const past = { ...sent, oldFailures: new Set(["f"]) };
+    expect(words(verdict(live, [failedBefore, restarting], past))).toBe("progressing: 0/1 running (ready)");
+  });
+
+  test("has no eligible node where it has no task at all", () => {
+    expect(words(verdict(live, [], sent))).toBe("converged: 0/0 running: no node is eligible");
+  });
+
+  test("may have ended well on each of them", () => {
+    const once = serviceSpec("app:v2", {
+      Mode: { Global: {} },
+      TaskTemplate: { ContainerSpec: { Image: "app:v2" }, RestartPolicy: { Condition: "none" } },
+    });
+    const done = task({ id: "d", slot: 0, state: "complete", desiredState: "shutdown" });
+    expect(words(verdict(service({ spec: once, desiredTasks: 0 }), [done], { sent: once }))).toBe(
+      "converged: 1/1 running or ended well",
+    );
+  });
+});
