@@ -5,7 +5,8 @@ import { type Rollout } from "./begin.ts";
 import { type ServiceResult, imageOf } from "./report.ts";
 import { removeNetworks, restore } from "./restore.ts";
 import { isOver } from "./rollout.ts";
-import { watch } from "./watch.ts";
+import { type Service } from "./swarm.ts";
+import { type Watch, watch } from "./watch.ts";
 import { type Session } from "./world.ts";
 
 /** Long enough to see a service that was put back fall over again; its release has been good for longer than that. */
@@ -40,16 +41,17 @@ async function whatBecame(
     return ["No service was changed.", ...(await withoutNetworks(plan, rollout, session, error))];
   // Who has lost the lock may not put anything back either: somebody else works on the stack.
   if (error instanceof LockError) return [GOES_ON];
-  if (error instanceof Cancelled) return await startBack(plan, sent, rollout, session);
+  if (error instanceof Cancelled) return await startBack(plan, sent, [], rollout, session);
   // A manager that could not be reached until the deadline is not waited for as long once more.
   const { timeoutMs, onFailure } = inputs.rollout;
+  const removed: string[] = [];
   session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
   try {
     return onFailure === "keep"
       ? await keep(plan, rollout, session)
-      : await putBack(plan, sent, rollout, session);
+      : await putBack(plan, sent, removed, rollout, session);
   } catch (second) {
-    if (second instanceof Cancelled) return await startBack(plan, sent, rollout, session);
+    if (second instanceof Cancelled) return await startBack(plan, sent, removed, rollout, session);
     const failed =
       onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
     facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
@@ -79,13 +81,14 @@ const GOES_ON =
 async function startBack(
   plan: Plan,
   sent: ReadonlySet<string>,
+  removed: string[],
   { facts, inputs, world }: Rollout,
   session: Session,
 ): Promise<string[]> {
   if (inputs.rollout.onFailure === "keep") return [GOES_ON];
   const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
   try {
-    const { services, removed, failures } = await restore(plan, sent, session.lastSwarm, atOnce, world.voice);
+    const { services, failures } = await restore(plan, sent, session.lastSwarm, atOnce, world.voice, removed);
     const names = services.map(({ name }) => name);
     facts.services = facts.services.map((service) => afterRestore(service, names, removed));
     const networks = await removeNetworks(plan, session.lastSwarm, atOnce, 1);
@@ -114,33 +117,44 @@ const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
 
 /** What runs now may be what Swarm itself has put back. */
 async function keep(plan: Plan, { facts }: Rollout, session: Session): Promise<string[]> {
-  const live = await session.swarm.services(plan.stack);
-  facts.services = facts.services.map((service) => {
-    const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
+  facts.services = withLiveImages(facts.services, plan, await session.swarm.services(plan.stack));
+  return [KEPT];
+}
+
+function withLiveImages(
+  services: readonly ServiceResult[],
+  { stack }: Plan,
+  live: readonly Service[],
+): ServiceResult[] {
+  return services.map((service) => {
+    const now = live.find(({ name }) => name === `${stack}_${service.name}`);
     return { ...service, imageAfter: imageOf(now?.spec) };
   });
-  return [KEPT];
 }
 
 async function putBack(
   plan: Plan,
   sent: ReadonlySet<string>,
+  removed: string[],
   rollout: Rollout,
   session: Session,
 ): Promise<string[]> {
   const { facts, world } = rollout;
   world.voice.group("Put the stack back as it was");
-  const { services, removed, failures } = await restore(plan, sent, session.swarm, world.clock, world.voice);
-  const good = await runsAgain(services, plan, rollout, session);
+  const { clock, voice } = world;
+  const { services, failures } = await restore(plan, sent, session.swarm, clock, voice, removed);
+  const seen = await broughtBack(services, plan, rollout, session);
+  const good = seen === undefined || seen.end === "stable";
   const names = services.map(({ name }) => name);
   facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+  if (!good) facts.services = withLiveImages(facts.services, plan, await session.swarm.services(plan.stack));
   const networks = await removeNetworks(plan, session.swarm, world.clock, NETWORK_LOOKS);
   world.voice.endGroup();
   return [
     names.length > 0
       ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
       : "",
-    good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
+    good ? "" : `Not everything runs as before${notUp(seen)}. Look at the swarm with \`docker stack ps\`.`,
     ...removedWords(removed, networks.removed),
     ...failedWords([...failures, ...networks.failures]),
   ].filter((line) => line !== "");
@@ -149,17 +163,47 @@ async function putBack(
 /** A second apart: as long as a task that is told to stop may take by default, and some more. */
 const NETWORK_LOOKS = 15;
 
-async function runsAgain(
+/** How often a service is sent back that Swarm takes forward again, and the pause before the first time; it grows. */
+const SEND_BACK_TRIES = 5;
+const SEND_BACK_MS = 3000;
+
+/**
+ * Watches what was put back until it runs. A task of it that fails while all the others start anew (the database is not up yet) makes
+ * Swarm roll back in its turn, to what it takes for the last good spec: the one that has failed. So that is sent back once more. Undefined
+ * where there is nothing to watch.
+ */
+async function broughtBack(
   services: readonly Watched[],
+  plan: Plan,
+  rollout: Rollout,
+  session: Session,
+): Promise<Watch | undefined> {
+  const { clock, voice } = rollout.world;
+  if (services.length === 0) return undefined;
+  const startedAt = clock.now();
+  for (let tries = 1; ; tries += 1) {
+    const seen = await watchAgain(services, startedAt, plan, rollout, session);
+    const left = [...seen.verdicts].filter(([, { kind }]) => kind !== "converged").map(([name]) => name);
+    if (seen.end !== "failed" || tries === SEND_BACK_TRIES) return seen;
+    await clock.sleep(SEND_BACK_MS * tries);
+    const again = services.filter(({ name }) => left.includes(name)).map(({ serviceName }) => serviceName);
+    voice.say(`${left.join(", ")}: not as before, so what ran before is sent once more.`);
+    const { failures } = await restore(plan, new Set(again), session.swarm, clock, voice);
+    if (failures.length > 0) return seen;
+  }
+}
+
+async function watchAgain(
+  services: readonly Watched[],
+  startedAt: number,
   plan: Plan,
   { inputs, world }: Rollout,
   session: Session,
-): Promise<boolean> {
-  if (services.length === 0) return true;
+): Promise<Watch> {
   const { timeoutMs, stableForMs } = inputs.rollout;
-  const { end } = await watch(session.swarm, world.clock, world.voice, {
+  return await watch(session.swarm, world.clock, world.voice, {
     stack: plan.stack,
-    startedAt: world.clock.now(),
+    startedAt,
     services,
     oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(isOver).map(({ id }) => id)),
     networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
@@ -168,7 +212,11 @@ async function runsAgain(
     stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
     endOnFailure: false,
   });
-  return end === "stable";
+}
+
+function notUp(seen: Watch | undefined): string {
+  const left = [...(seen?.verdicts ?? [])].filter(([, { kind }]) => kind !== "converged");
+  return left.length === 0 ? "" : `: ${left.map(([name, { detail }]) => `${name} (${detail})`).join("; ")}`;
 }
 
 /** What was sent, and nobody could say what became of it. */

@@ -1,17 +1,17 @@
 import { aftermath } from "./aftermath.ts";
 import { type Created } from "./apply.ts";
 import { messageOf } from "./errors.ts";
-import { textAt } from "./json.ts";
-import { watched } from "./observe.ts";
+import { listAt, textAt } from "./json.ts";
+import { type Watched, watched } from "./observe.ts";
 import { type Plan, isEmpty, withRealIds } from "./plan.ts";
 import { type Rollout } from "./begin.ts";
 import { type Prepared, versionsOf } from "./prepare.ts";
 import { type ServiceResult } from "./report.ts";
-import { endedByItself, isOver } from "./rollout.ts";
+import { endedByItself, isJob, isOver, mayFinish } from "./rollout.ts";
 import { networkIdsOf } from "./spec.ts";
 import { type Survey } from "./swarm.ts";
 import { type Watch, rolloutProblems, watch } from "./watch.ts";
-import { type Session } from "./world.ts";
+import { type Session, type World } from "./world.ts";
 
 /**
  * Brings what a plan changes to the swarm, and tells what was created for it. Calls `onSent` with the full name of each service that
@@ -103,10 +103,11 @@ async function sendAndWatch(
     const created = await send((name) => void sent.add(name));
     const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
     const { timeoutMs, stableForMs } = inputs.rollout;
+    const services = await withImageChecks(watched(plan.services), world);
     return await watch(session.swarm, world.clock, world.voice, {
       stack: plan.stack,
       startedAt,
-      services: watched(plan.services).map((each) => ({ ...each, sent: withRealIds(each.sent, ids) })),
+      services: services.map((each) => ({ ...each, sent: withRealIds(each.sent, ids) })),
       oldFailures: new Set(survey.tasks.filter(isOver).map(({ id }) => id)),
       networkIds: new Map([...networkIdsOf(survey.networks), ...created.networks]),
       timeoutMs,
@@ -118,6 +119,18 @@ async function sendAndWatch(
     await aftermath(plan, sent, rollout, session, error);
     throw error;
   }
+}
+
+/** Of services that may end well, whether their image asks them how they are, as far as this runner has it: then they are meant to stay. */
+async function withImageChecks(services: readonly Watched[], { images }: World): Promise<Watched[]> {
+  return await Promise.all(
+    services.map(async (each) => {
+      if (isJob(each.sent) || !mayFinish(each.sent)) return each;
+      const config = await images.configOf(textAt(each.sent, "TaskTemplate", "ContainerSpec", "Image"));
+      const [test] = listAt(config, "Healthcheck", "Test");
+      return { ...each, checksItself: test !== undefined && test !== "NONE" };
+    }),
+  );
 }
 
 /**

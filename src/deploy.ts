@@ -6,7 +6,15 @@ import { type Inputs } from "./inputs/inputs.ts";
 import { liveCommit, refuseOlder } from "./commit-order.ts";
 import { type StackLock, WRITES_NOTHING, holderIn, lockOf } from "./lock.ts";
 import { isEmpty } from "./plan.ts";
-import { type Found, type PreparedDeployment, atRest, decide, isCalm, isSameGround } from "./prepare.ts";
+import {
+  type Found,
+  type PreparedDeployment,
+  atRest,
+  decide,
+  isCalm,
+  isSameGround,
+  namesIn,
+} from "./prepare.ts";
 import { type NewRelease, isRecorded, keepRelease } from "./release/history.ts";
 import { type Facts } from "./report.ts";
 import { type Kind } from "./stack/configs.ts";
@@ -28,7 +36,7 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   await refuseOlder(inputs, seen.survey, world);
 
   session.guard(WRITES_NOTHING);
-  const isAlone = isCalm(seen.survey, inputs.stack.name);
+  const isAlone = isCalm(seen.survey, deployment);
   const first = isAlone ? await decide(digest, seen, deployment, session) : undefined;
   if (first !== undefined && isEmpty(first.plan) && isRecorded(first)) {
     const runs = await confirm(first, deployment, session);
@@ -94,7 +102,7 @@ async function prepare(
   deployment: Deployment,
   session: Session,
 ): Promise<PreparedDeployment> {
-  const survey = await atRest(found.survey, deployment, session);
+  const survey = await atRest(found.survey, namesIn(deployment), deployment, session);
   if (first !== undefined && isSameGround(first.survey, survey)) return { ...first, survey };
   if (first !== undefined)
     deployment.world.voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");

@@ -180,8 +180,16 @@ function blame(error: unknown, facts: Facts, runner: Runner): void {
     ];
   }
   const isInterruption = error instanceof Cancelled || error instanceof LockError;
-  if (isInterruption && facts.aftermath.length === 0)
-    facts.aftermath = ["Nothing had been sent to the swarm."];
+  if (facts.aftermath.length > 0) return debug(error, runner);
+  if (facts.returned.length > 0)
+    facts.aftermath = [
+      `An earlier update that had not ended was sent back to what ran before it: ${facts.returned.join(", ")}. Nothing else had been sent to the swarm.`,
+    ];
+  else if (isInterruption) facts.aftermath = ["Nothing had been sent to the swarm."];
+  debug(error, runner);
+}
+
+function debug(error: unknown, runner: Runner): void {
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
     runner.debug(cause.stack ?? cause.message);
 }

@@ -9,19 +9,22 @@ import { type JsonObject, textAt } from "./json.ts";
 import { holderIn, isLock } from "./lock.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
-import { type Drift, driftSince } from "./release/drift.ts";
+import { type Drift, asReleased, driftSince } from "./release/drift.ts";
 import { readHistory } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
+import { type Release } from "./release/release.ts";
+import { isInFlight, isUp } from "./rollout.ts";
 import { type ServiceResult, driftLines, imageOf, planLines } from "./report.ts";
 import { type VersionedObject } from "./stack/configs.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack, pinned, printed } from "./stack/render.ts";
-import { settled, unsettledLines } from "./settle.ts";
+import { entriesOf, get } from "./stack/tree.ts";
+import { type Known, settled, unsettledLines } from "./settle.ts";
 import { type Finding, judged } from "./preflight/finding.ts";
 import { unrunnable } from "./preflight/healthcheck.ts";
 import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
-import { type NewObject, type Service, type Survey } from "./swarm.ts";
+import { type NewObject, type Service, type Survey, type Task } from "./swarm.ts";
 import { compareTexts } from "./text-order.ts";
 import { type Session, type Voice } from "./world.ts";
 
@@ -101,8 +104,27 @@ export async function decide(
 }
 
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
-export function isCalm(survey: Survey, stack: string): boolean {
-  return holderIn(survey, stack) === undefined && unsettledLines(survey).length === 0;
+export function isCalm(survey: Survey, deployment: Deployment): boolean {
+  const known = knownOf(survey, namesIn(deployment), deployment);
+  return (
+    holderIn(survey, deployment.inputs.stack.name) === undefined && unsettledLines(survey, known).length === 0
+  );
+}
+
+/** Full names of the services in the stack file. */
+export function namesIn({ inputs, draft }: Deployment): ReadonlySet<string> {
+  const services = entriesOf(get(draft.root, "services"));
+  return new Set(services.map(({ key }) => `${inputs.stack.name}_${key.text}`));
+}
+
+export function knownOf(survey: Survey, names: ReadonlySet<string>, rollout: Rollout): Known {
+  const { name } = rollout.inputs.stack;
+  // The record is read only where it matters.
+  if (!survey.services.some((each) => isInFlight(each) || each.update?.state === "paused"))
+    return { names, released: new Set() };
+  const newest = newestRelease(survey, rollout);
+  const drift = driftOf(survey, rollout) ?? [];
+  return { names, released: newest === undefined ? new Set() : asReleased(newest, name, survey, drift) };
 }
 
 /** Whether a plan that was made from the one survey is that of the other one, too. Nodes and tasks are no part of a plan. */
@@ -130,11 +152,21 @@ export function versionsOf(services: readonly Service[]): string[] {
 /** What is there once nothing of an earlier update is in flight or paused. */
 export async function atRest(
   survey: Survey,
-  { inputs, world: { clock, voice } }: Rollout,
+  names: ReadonlySet<string>,
+  rollout: Rollout,
   { swarm }: Session,
 ): Promise<Survey> {
-  const { timeoutMs } = inputs.rollout;
-  return await settled(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
+  const { inputs, world, facts } = rollout;
+  const { clock, voice } = world;
+  return await settled(survey, {
+    stack: inputs.stack.name,
+    swarm,
+    clock,
+    voice,
+    timeoutMs: inputs.rollout.timeoutMs,
+    known: knownOf(survey, names, rollout),
+    onBack: (name) => (facts.returned = [...facts.returned, name]),
+  });
 }
 
 /** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
@@ -155,15 +187,19 @@ export function tellPlan(
   voice.group("Plan");
   for (const line of [...driftLines(facts.drift), ...planLines(changes, inputs.mode)]) voice.say(line);
   refuseOther(rollout);
-  if (inputs.mode !== "plan") refusePaused(plan);
+  if (inputs.mode !== "plan") refusePaused(plan, survey.tasks);
   voice.endGroup();
 }
 
 /** What was done to the stack behind our back; undefined where no record tells what we had left. */
-export function driftOf(survey: Survey, { inputs, world }: Rollout): readonly Drift[] | undefined {
-  const { name, secrets } = inputs.stack;
-  const [newest] = readHistory(recordsOf(survey.rawConfigs, name).slice(0, 1), world).releases;
+export function driftOf(survey: Survey, rollout: Rollout): readonly Drift[] | undefined {
+  const { name, secrets } = rollout.inputs.stack;
+  const newest = newestRelease(survey, rollout);
   return newest === undefined ? undefined : driftSince(newest, name, survey, [...secrets.values()]);
+}
+
+function newestRelease({ rawConfigs }: Survey, { inputs, world }: Rollout): Release | undefined {
+  return readHistory(recordsOf(rawConfigs, inputs.stack.name).slice(0, 1), world).releases[0];
 }
 
 /** Another plan than the one that somebody has approved. */
@@ -230,9 +266,9 @@ export function heed(findings: readonly Finding[], ignored: ReadonlySet<FindingI
 }
 
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
-function refusePaused(plan: Plan): void {
+function refusePaused(plan: Plan, tasks: readonly Task[]): void {
   const problems = changed(plan).flatMap(({ before, sameTemplate }): Problem[] => {
-    if (before?.update?.state.endsWith("paused") !== true || !sameTemplate) return [];
+    if (before?.update?.state.endsWith("paused") !== true || !sameTemplate || isUp(before, tasks)) return [];
     const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
     return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
   });

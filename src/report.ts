@@ -60,6 +60,8 @@ export interface Facts {
   notes: readonly string[];
   services: readonly ServiceResult[];
   stories: readonly TaskStory[];
+  /** Full names of services that an earlier run had left in the middle of an update, and that were sent back before anything else. */
+  returned: readonly string[];
   /** What was done about a failed rollout, in sentences. */
   aftermath: readonly string[];
   problems: readonly Problem[];
@@ -84,6 +86,7 @@ export function noFacts(): Facts {
     notes: [],
     services: [],
     stories: [],
+    returned: [],
     aftermath: [],
     problems: [],
   };

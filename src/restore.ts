@@ -25,7 +25,8 @@ const AGAIN_MS = 400;
 
 /**
  * Puts back what this run has sent: earlier specs return, all at once, then new services go. Only what still is as it was sent is
- * touched: what somebody else has changed since is theirs. `sent` holds full names.
+ * touched: what somebody else has changed since is theirs. `sent` holds full names. What is removed is added to `removed`, which may have
+ * what an earlier try has removed.
  */
 export async function restore(
   plan: Plan,
@@ -33,9 +34,9 @@ export async function restore(
   swarm: Swarm,
   clock: Clock,
   voice: Voice,
+  removed: string[] = [],
 ): Promise<Restored> {
   const services: Watched[] = [];
-  const removed: string[] = [];
   const failed = new Map<string, string[]>();
   const [names, first] = await together([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
   const affected = changed(plan).filter(({ wanted }) => sent.has(textAt(wanted, "Name")));
@@ -120,7 +121,7 @@ export async function removeNetworks(
   try {
     for (let left = looks; names.size > 0 && left > 0; left -= 1) {
       const survey = await swarm.survey(plan.stack);
-      const still = unneeded(names, plan.stack, survey);
+      const still = unneeded(names, plan, survey);
       const ending = endingTasks(survey);
       failures =
         ending === 0
@@ -136,11 +137,18 @@ export async function removeNetworks(
   return { removed: [...removed.values()], failures };
 }
 
-/** The stack's own ones of these names that no service has in its spec, or had before. */
-function unneeded(names: ReadonlySet<string>, stack: string, { networks, services }: Survey): Named[] {
-  const needed = JSON.stringify(services.map(({ spec, previous = {} }) => [spec, previous]));
+/** The stack's own ones of these names that no service has in its spec, or had before; what this run sent was no release. */
+function unneeded(names: ReadonlySet<string>, plan: Plan, survey: Survey): Named[] {
+  const { networks, services } = survey;
+  const known = namesAmong(survey);
+  const sent = new Map(plan.services.map(({ wanted }) => [textAt(wanted, "Name"), wanted]));
+  const before = ({ name, previous }: Service): ServiceSpec => {
+    if (previous === undefined || !sent.has(name)) return previous ?? {};
+    return same(previous, asSent(sent.get(name), known), known.networkIds) ? {} : previous;
+  };
+  const needed = JSON.stringify(services.map((service) => [service.spec, before(service)]));
   return networks
-    .filter((raw) => textAt(raw, "Labels", STACK_LABEL) === stack)
+    .filter((raw) => textAt(raw, "Labels", STACK_LABEL) === plan.stack)
     .map((raw) => ({ id: textAt(raw, "Id"), name: textAt(raw, "Name") }))
     .filter(({ name }) => names.has(name))
     .filter(({ id, name }) => ![id, name].some((each) => needed.includes(JSON.stringify(each))));
@@ -177,7 +185,10 @@ function asSent(wanted: ServiceSpec | undefined, { ids, networkIds }: Names): Js
 
 /** Of everything that a spec may refer to, as it is now. */
 async function namesOf(stack: string, swarm: Swarm): Promise<Names> {
-  const { networks, configs, secrets } = await swarm.survey(stack);
+  return namesAmong(await swarm.survey(stack));
+}
+
+function namesAmong({ networks, configs, secrets }: Survey): Names {
   const networkIds = networkIdsOf(networks);
   const objects = [...configs, ...secrets].map(({ name, id }): [string, string] => [name, id]);
   return { networkIds, ids: new Map([...networkIds, ...objects]) };

@@ -1,6 +1,6 @@
 import { type Send, carryOut } from "./carry-out.ts";
 import { PreflightError } from "./errors.ts";
-import { type JsonObject } from "./json.ts";
+import { type JsonObject, textAt } from "./json.ts";
 import { loginSwarm } from "./image/publish.ts";
 import { parseImageReference } from "./image/reference.ts";
 import { type Inputs } from "./inputs/inputs.ts";
@@ -39,7 +39,8 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   const release = choose(history, found, rollout, session);
   tellRelease(release, rollout);
   refuseIncomplete(release, found);
-  const survey = await atRest(found, rollout, session);
+  const names = new Set(release.services.map((spec) => textAt(spec, "Name")));
+  const survey = await atRest(found, names, rollout, session);
   const { plan } = planFor(release, survey, inputs, session);
   const prepared = { plan, survey, drift: driftOf(survey, rollout) };
   tellPlan(prepared, [], rollout);

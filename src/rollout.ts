@@ -167,7 +167,7 @@ function isHopeless(task: Task, spec: ServiceSpec, all: readonly Task[]): boolea
  * Jobs may end well, and so may one-shot services: those that are not started again after a good end. A service that is asked how it
  * is, or that listens on a port, is meant to stay: an unhealthy one that obeys its TERM ends with 0, too (SWARM 2.3).
  */
-function mayFinish(spec: ServiceSpec): boolean {
+export function mayFinish(spec: ServiceSpec): boolean {
   if (isJob(spec)) return true;
   const condition = at(spec, "TaskTemplate", "RestartPolicy", "Condition");
   const stays =

@@ -39,3 +39,16 @@ export function driftSince(
     .map(({ name }): Drift => ({ service: short(name), change: "added", details: [] }));
   return [...kept, ...added];
 }
+
+/** Full names of the services that have the spec of the newest release. */
+export function asReleased(
+  release: Release,
+  stack: string,
+  survey: Survey,
+  drift: readonly Drift[],
+): ReadonlySet<string> {
+  const changed = new Set(drift.map(({ service }) => service));
+  const recorded = new Set(release.services.map((spec) => textAt(spec, "Name")));
+  const names = survey.services.map(({ name }) => name);
+  return new Set(names.filter((name) => recorded.has(name) && !changed.has(shortName(stack, name))));
+}
