@@ -24329,6 +24329,7 @@ function told(story) {
 
 
 
+
 /** Long enough to see a service that was put back fall over again; its release has been good for longer than that. */
 const STABLE_AGAIN_MS = 5000;
 /**
@@ -24349,18 +24350,19 @@ async function whatBecame(plan, sent, rollout, session, error) {
     if (error instanceof errors/* LockError */.Ku)
         return [GOES_ON];
     if (error instanceof errors/* Cancelled */.cJ)
-        return await startBack(plan, sent, rollout, session);
+        return await startBack(plan, sent, [], rollout, session);
     // A manager that could not be reached until the deadline is not waited for as long once more.
     const { timeoutMs, onFailure } = inputs.rollout;
+    const removed = [];
     session.waitUntil(world.clock.now() + (session.lost() === undefined ? timeoutMs : 0));
     try {
         return onFailure === "keep"
             ? await keep(plan, rollout, session)
-            : await putBack(plan, sent, rollout, session);
+            : await putBack(plan, sent, removed, rollout, session);
     }
     catch (second) {
         if (second instanceof errors/* Cancelled */.cJ)
-            return await startBack(plan, sent, rollout, session);
+            return await startBack(plan, sent, removed, rollout, session);
         const failed = onFailure === "keep" ? `${KEPT} What runs now could not be asked` : "The stack could not be put back";
         facts.services = facts.services.map((service) => afterNothing(service, plan, sent));
         return [
@@ -24378,12 +24380,12 @@ async function withoutNetworks(plan, { inputs, world }, session, error) {
 }
 const GOES_ON = "What had been sent goes on rolling out on the swarm; nothing was put back. Look at it with `docker stack ps`.";
 /** The runner grants a cancelled job some seconds: enough to send the way back, and not to watch it. */
-async function startBack(plan, sent, { facts, inputs, world }, session) {
+async function startBack(plan, sent, removed, { facts, inputs, world }, session) {
     if (inputs.rollout.onFailure === "keep")
         return [GOES_ON];
     const atOnce = { ...world.clock, sleep: async () => await Promise.resolve() };
     try {
-        const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.lastSwarm, atOnce, world.voice);
+        const { services, failures } = await (0,restore/* restore */.PF)(plan, sent, session.lastSwarm, atOnce, world.voice, removed);
         const names = services.map(({ name }) => name);
         facts.services = facts.services.map((service) => afterRestore(service, names, removed));
         const networks = await (0,restore/* removeNetworks */.ij)(plan, session.lastSwarm, atOnce, 1);
@@ -24409,40 +24411,70 @@ function failedWords(failures) {
 const KEPT = 'The stack was left as it is for inspection ("on-failure: keep").';
 /** What runs now may be what Swarm itself has put back. */
 async function keep(plan, { facts }, session) {
-    const live = await session.swarm.services(plan.stack);
-    facts.services = facts.services.map((service) => {
-        const now = live.find(({ name }) => name === `${plan.stack}_${service.name}`);
-        return { ...service, imageAfter: (0,report/* imageOf */.dT)(now?.spec) };
-    });
+    facts.services = withLiveImages(facts.services, plan, await session.swarm.services(plan.stack));
     return [KEPT];
 }
-async function putBack(plan, sent, rollout, session) {
+function withLiveImages(services, { stack }, live) {
+    return services.map((service) => {
+        const now = live.find(({ name }) => name === `${stack}_${service.name}`);
+        return { ...service, imageAfter: (0,report/* imageOf */.dT)(now?.spec) };
+    });
+}
+async function putBack(plan, sent, removed, rollout, session) {
     const { facts, world } = rollout;
     world.voice.group("Put the stack back as it was");
-    const { services, removed, failures } = await (0,restore/* restore */.PF)(plan, sent, session.swarm, world.clock, world.voice);
-    const good = await runsAgain(services, plan, rollout, session);
+    const { clock, voice } = world;
+    const { services, failures } = await (0,restore/* restore */.PF)(plan, sent, session.swarm, clock, voice, removed);
+    const seen = await broughtBack(services, plan, rollout, session);
+    const good = seen === undefined || seen.end === "stable";
     const names = services.map(({ name }) => name);
     facts.services = facts.services.map((service) => afterRestore(service, names, removed));
+    if (!good)
+        facts.services = withLiveImages(facts.services, plan, await session.swarm.services(plan.stack));
     const networks = await (0,restore/* removeNetworks */.ij)(plan, session.swarm, world.clock, NETWORK_LOOKS);
     world.voice.endGroup();
     return [
         names.length > 0
             ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
             : "",
-        good ? "" : "Not everything runs as before: look at the swarm with `docker stack ps`.",
+        good ? "" : `Not everything runs as before${notUp(seen)}. Look at the swarm with \`docker stack ps\`.`,
         ...removedWords(removed, networks.removed),
         ...failedWords([...failures, ...networks.failures]),
     ].filter((line) => line !== "");
 }
 /** A second apart: as long as a task that is told to stop may take by default, and some more. */
 const NETWORK_LOOKS = 15;
-async function runsAgain(services, plan, { inputs, world }, session) {
+/** How often a service is sent back that Swarm takes forward again, and the pause before the first time; it grows. */
+const SEND_BACK_TRIES = 5;
+const SEND_BACK_MS = 3000;
+/**
+ * Watches what was put back until it runs. A task of it that fails while all the others start anew (the database is not up yet) makes
+ * Swarm roll back in its turn, to what it takes for the last good spec: the one that has failed. So that is sent back once more. Undefined
+ * where there is nothing to watch.
+ */
+async function broughtBack(services, plan, rollout, session) {
+    const { clock, voice } = rollout.world;
     if (services.length === 0)
-        return true;
+        return undefined;
+    const startedAt = clock.now();
+    for (let tries = 1;; tries += 1) {
+        const seen = await watchAgain(services, startedAt, plan, rollout, session);
+        const left = [...seen.verdicts].filter(([, { kind }]) => kind !== "converged").map(([name]) => name);
+        if (seen.end !== "failed" || tries === SEND_BACK_TRIES)
+            return seen;
+        await clock.sleep(SEND_BACK_MS * tries);
+        const again = services.filter(({ name }) => left.includes(name)).map(({ serviceName }) => serviceName);
+        voice.say(`${left.join(", ")}: not as before, so what ran before is sent once more.`);
+        const { failures } = await (0,restore/* restore */.PF)(plan, new Set(again), session.swarm, clock, voice);
+        if (failures.length > 0)
+            return seen;
+    }
+}
+async function watchAgain(services, startedAt, plan, { inputs, world }, session) {
     const { timeoutMs, stableForMs } = inputs.rollout;
-    const { end } = await watch(session.swarm, world.clock, world.voice, {
+    return await watch(session.swarm, world.clock, world.voice, {
         stack: plan.stack,
-        startedAt: world.clock.now(),
+        startedAt,
         services,
         oldFailures: new Set((await session.swarm.tasks(plan.stack)).filter(src_rollout/* isOver */.PU).map(({ id }) => id)),
         networkIds: new Map(), // Both specs are the engine's own: there are no names to translate.
@@ -24451,7 +24483,10 @@ async function runsAgain(services, plan, { inputs, world }, session) {
         stableForMs: Math.min(stableForMs, STABLE_AGAIN_MS),
         endOnFailure: false,
     });
-    return end === "stable";
+}
+function notUp(seen) {
+    const left = [...(seen?.verdicts ?? [])].filter(([, { kind }]) => kind !== "converged");
+    return left.length === 0 ? "" : `: ${left.map(([name, { detail }]) => `${name} (${detail})`).join("; ")}`;
 }
 /** What was sent, and nobody could say what became of it. */
 function afterNothing(service, plan, sent) {
@@ -24548,10 +24583,11 @@ async function sendAndWatch(prepared, send, sent, rollout, session) {
         const created = await send((name) => void sent.add(name));
         const ids = new Map([...created.networks, ...created.configs, ...created.secrets]);
         const { timeoutMs, stableForMs } = inputs.rollout;
+        const services = await withImageChecks((0,observe/* watched */.V)(plan.services), world);
         return await watch(session.swarm, world.clock, world.voice, {
             stack: plan.stack,
             startedAt,
-            services: (0,observe/* watched */.V)(plan.services).map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
+            services: services.map((each) => ({ ...each, sent: (0,src_plan/* withRealIds */.hm)(each.sent, ids) })),
             oldFailures: new Set(survey.tasks.filter(src_rollout/* isOver */.PU).map(({ id }) => id)),
             networkIds: new Map([...(0,spec/* networkIdsOf */.Ub)(survey.networks), ...created.networks]),
             timeoutMs,
@@ -24564,6 +24600,16 @@ async function sendAndWatch(prepared, send, sent, rollout, session) {
         await aftermath(plan, sent, rollout, session, error);
         throw error;
     }
+}
+/** Of services that may end well, whether their image asks them how they are, as far as this runner has it: then they are meant to stay. */
+async function withImageChecks(services, { images }) {
+    return await Promise.all(services.map(async (each) => {
+        if ((0,src_rollout/* isJob */.o5)(each.sent) || !(0,src_rollout/* mayFinish */.j$)(each.sent))
+            return each;
+        const config = await images.configOf((0,json/* textAt */.$6)(each.sent, "TaskTemplate", "ContainerSpec", "Image"));
+        const [test] = (0,json/* listAt */.gT)(config, "Healthcheck", "Test");
+        return { ...each, checksItself: test !== undefined && test !== "NONE" };
+    }));
 }
 /**
  * Of the time for which all must run, what has yet to pass where nothing is sent: none, where every task runs for as long already, by the
@@ -25154,7 +25200,7 @@ async function deploy(inputs, world, facts) {
         (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(digest, deployment);
         await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, seen.survey, world);
         session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .WRITES_NOTHING */ .Vf);
-        const isAlone = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isCalm */ .uv)(seen.survey, inputs.stack.name);
+        const isAlone = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isCalm */ .uv)(seen.survey, deployment);
         const first = isAlone ? await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, seen, deployment, session) : undefined;
         if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .isEmpty */ .Im)(first.plan) && (0,_release_history_js__WEBPACK_IMPORTED_MODULE_9__/* .isRecorded */ .TN)(first)) {
             const runs = await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .confirm */ .l)(first, deployment, session);
@@ -25215,7 +25261,7 @@ async function lookUnderLock(lock, seen, deployment, session) {
 }
 /** Lets an earlier update come to rest, and decides; what was decided without the lock (`first`) stands where all is as it was. */
 async function prepare(digest, found, first, deployment, session) {
-    const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .atRest */ .ev)(found.survey, deployment, session);
+    const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .atRest */ .ev)(found.survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .namesIn */ .wX)(deployment), deployment, session);
     if (first !== undefined && (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isSameGround */ .sN)(first.survey, survey))
         return { ...first, survey };
     if (first !== undefined)
@@ -29858,28 +29904,72 @@ class Judgement {
     #standstill = new _standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .Standstill */ .R7();
     /** Failed tasks, and whether that was their node's fault. */
     #examined = new Map();
+    /** Tasks whose end says nothing. */
+    #past;
+    /** Completed tasks, and whether their health check had failed. */
+    #unhealthy = new Map();
+    /** Tasks that were to run when they were seen last. */
+    #wanted = new Map();
+    /** Services of which no task is left that could come up, and since when. */
+    #endedSince = new Map();
     constructor(swarm, request) {
         this.#swarm = swarm;
         this.#request = request;
+        this.#past = new Set(request.oldFailures);
     }
     async of({ services, tasks }, now) {
-        const fresh = tasks.filter(({ id }) => !this.#request.oldFailures.has(id));
+        const fresh = tasks.filter(({ id }) => !this.#past.has(id));
         const unexamined = fresh.filter((task) => mayBeItsNode(task) && !this.#examined.has(task.id));
         const waiting = fresh.filter(_standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .waits */ .l4);
+        const vanished = this.#vanished(tasks);
         // Nodes are asked about only where it matters: on a large swarm the answer is long.
-        const nodes = unexamined.length + waiting.length === 0 ? [] : await this.#swarm.nodes();
+        const matters = unexamined.length + waiting.length + vanished.length > 0;
+        const nodes = matters ? await this.#swarm.nodes() : [];
         for (const task of unexamined)
             this.#examined.set(task.id, (0,_standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .endedWithNode */ .Tc)(task, nodes, await this.#neighbours(task, services)));
+        for (const task of unexamined.filter(({ state }) => state === "complete"))
+            this.#unhealthy.set(task.id, (await this.#swarm.containerFacts(task))?.unhealthy ?? false);
+        const isThere = ({ nodeId }) => nodes.some(({ id, state, availability }) => id === nodeId && state === "ready" && availability !== "drain");
         const hopelessMs = this.#standstill.hopelessMs(now, services, tasks, nodes);
         const verdicts = this.#request.services.map((each) => {
-            const verdict = (0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .judge */ .S4)(this.#snapshot(each, services, tasks));
+            const snapshot = this.#snapshot(each, services, tasks);
+            const verdict = this.#inTime((0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .judge */ .S4)(snapshot), each, now);
+            const lost = vanished.filter((task) => task.serviceId === snapshot.live?.id && isThere(task));
+            if (lost.length > 0 && verdict.kind !== "failed")
+                return [each.name, { ...FORGOTTEN, tasks: lost }];
             const stuck = verdict.kind === "progressing" ? verdict.tasks.filter(_standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .waits */ .l4) : [];
             if (hopelessMs === undefined || stuck.length === 0)
                 return [each.name, verdict];
             const detail = `${verdict.detail}; nothing has moved for ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_5__/* .formatDuration */ .a)(hopelessMs)}`;
             return [each.name, { kind: "failed", detail, tasks: stuck }];
         });
+        if (!this.#request.endOnFailure)
+            for (const { id } of tasks.filter(_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .isOver */ .PU))
+                this.#past.add(id);
         return { verdicts: new Map(verdicts), tasks, hopeless: hopelessMs !== undefined };
+    }
+    /**
+     * Tasks of what was sent that were to run a moment ago, and that nobody remembers: with a low task-history-limit Swarm forgets a task
+     * that has crashed as soon as its successor is there.
+     */
+    #vanished(tasks) {
+        const ids = new Set(tasks.map(({ id }) => id));
+        const vanished = [...this.#wanted.values()].filter(({ id }) => !ids.has(id));
+        const runs = tasks.filter(({ current, state, desiredState }) => current && (state === "running" || state === "starting") && desiredState === "running");
+        this.#wanted = new Map(runs.map((task) => [task.id, task]));
+        return vanished;
+    }
+    /** What has ended for good is called so once nothing has begun again for a while. */
+    #inTime(verdict, { name, serviceName }, now) {
+        const ended = verdict.kind === "progressing" ? (verdict.ended ?? []) : [];
+        if (ended.length === 0)
+            this.#endedSince.delete(name);
+        else if (!this.#endedSince.has(name))
+            this.#endedSince.set(name, now);
+        if (now - (this.#endedSince.get(name) ?? now) < ENDED_MS)
+            return verdict;
+        const detail = `${verdict.detail}, and Swarm starts none of its tasks again by itself (docker service update --force ${serviceName} does)`;
+        return { kind: "failed", detail, tasks: ended, lasting: true };
     }
     /** Tasks on the same node that this deployment has nothing to do with. */
     async #neighbours({ nodeId }, services) {
@@ -29895,20 +29985,30 @@ class Judgement {
             sent: each.sent,
             live,
             tasks: tasks.filter((task) => task.serviceId === live?.id),
-            oldFailures: this.#request.oldFailures,
+            oldFailures: this.#past,
+            unhealthy: new Set([...this.#unhealthy].filter(([, is]) => is).map(([id]) => id)),
             lostWithNode: new Set([...this.#examined].filter(([, lost]) => lost).map(([id]) => id)),
-            untouched: each.untouched ?? false,
+            // What was put back has an earlier update's scars.
+            untouched: each.untouched ?? !this.#request.endOnFailure,
+            checksItself: each.checksItself ?? false,
             networkIds: this.#request.networkIds,
         };
     }
 }
+/** Swarm makes a task's successor at once, though it may start it later. */
+const ENDED_MS = 10_000;
+const FORGOTTEN = {
+    kind: "failed",
+    detail: "a task ended that was to run, and Swarm has forgotten it already: raise its task-history-limit to see why",
+};
 /** An engine that stops ends its containers, with whatever they make of that. */
 function mayBeItsNode(task) {
     return task.current && task.nodeId !== "" && ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .hasFailed */ .WN)(task) || task.state === "complete");
 }
 function ending({ verdicts, hopeless }, stableMs, elapsedMs, request) {
-    const failed = [...verdicts.values()].some(({ kind }) => kind === "failed");
-    if (failed && (request.endOnFailure || hopeless))
+    const failed = [...verdicts.values()].filter((verdict) => verdict.kind === "failed");
+    const isFinal = request.endOnFailure || hopeless || failed.some(({ lasting }) => lasting === true);
+    if (failed.length > 0 && isFinal)
         return "failed";
     if (stableMs !== undefined && stableMs >= request.stableForMs)
         return "stable";
@@ -30043,7 +30143,7 @@ async function planOnly(inputs, world, facts) {
             digestOrNone(images, deployment),
             images.askAhead(deployment.draft),
         ]);
-        (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey).forEach((line) => note(line, deployment));
+        (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .knownOf */ .bz)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .namesIn */ .wX)(deployment), deployment)).forEach((line) => note(line, deployment));
         await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
         await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
         facts.status = "planned";
@@ -31519,6 +31619,8 @@ __nccwpck_require__.d(__webpack_exports__, {
   f: () => (/* binding */ heed),
   uv: () => (/* binding */ isCalm),
   sN: () => (/* binding */ isSameGround),
+  bz: () => (/* binding */ knownOf),
+  wX: () => (/* binding */ namesIn),
   fb: () => (/* binding */ tellPlan),
   x4: () => (/* binding */ versionsOf)
 });
@@ -31546,11 +31648,15 @@ var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/planning.ts + 1 modules
 var planning = __nccwpck_require__(332);
 // EXTERNAL MODULE: ./src/release/drift.ts
-var drift = __nccwpck_require__(5494);
+var release_drift = __nccwpck_require__(5494);
 // EXTERNAL MODULE: ./src/release/history.ts
 var release_history = __nccwpck_require__(5205);
 // EXTERNAL MODULE: ./src/release/record.ts
 var record = __nccwpck_require__(6776);
+// EXTERNAL MODULE: ./src/release/release.ts
+var release = __nccwpck_require__(6672);
+// EXTERNAL MODULE: ./src/rollout.ts
+var src_rollout = __nccwpck_require__(6190);
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(665);
 // EXTERNAL MODULE: ./src/stack/configs.ts
@@ -31559,14 +31665,14 @@ var configs = __nccwpck_require__(6939);
 var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/stack/render.ts + 11 modules
 var render = __nccwpck_require__(2559);
+// EXTERNAL MODULE: ./src/stack/tree.ts
+var tree = __nccwpck_require__(6546);
 // EXTERNAL MODULE: ./src/settle.ts
 var settle = __nccwpck_require__(6964);
 // EXTERNAL MODULE: ./src/preflight/finding.ts
 var preflight_finding = __nccwpck_require__(8282);
 // EXTERNAL MODULE: ./src/stack/references.ts
 var references = __nccwpck_require__(5052);
-// EXTERNAL MODULE: ./src/stack/tree.ts
-var tree = __nccwpck_require__(6546);
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/preflight/healthcheck.ts
@@ -31772,6 +31878,9 @@ var text_order = __nccwpck_require__(6533);
 
 
 
+
+
+
 /**
  * Resolves every image, lets docker rehearse, and plans; tells the plan with all that was noticed, and refuses one that nobody approved, or
  * that can't end well. Writes nothing anywhere.
@@ -31819,8 +31928,23 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     return { stack, file, survey, plan, drift, objects, images };
 }
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
-function isCalm(survey, stack) {
-    return (0,lock/* holderIn */.Mz)(survey, stack) === undefined && (0,settle/* unsettledLines */.K)(survey).length === 0;
+function isCalm(survey, deployment) {
+    const known = knownOf(survey, namesIn(deployment), deployment);
+    return ((0,lock/* holderIn */.Mz)(survey, deployment.inputs.stack.name) === undefined && (0,settle/* unsettledLines */.K)(survey, known).length === 0);
+}
+/** Full names of the services in the stack file. */
+function namesIn({ inputs, draft }) {
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(draft.root, "services"));
+    return new Set(services.map(({ key }) => `${inputs.stack.name}_${key.text}`));
+}
+function knownOf(survey, names, rollout) {
+    const { name } = rollout.inputs.stack;
+    // The record is read only where it matters.
+    if (!survey.services.some((each) => (0,src_rollout/* isInFlight */.wn)(each) || each.update?.state === "paused"))
+        return { names, released: new Set() };
+    const newest = newestRelease(survey, rollout);
+    const drift = driftOf(survey, rollout) ?? [];
+    return { names, released: newest === undefined ? new Set() : (0,release_drift/* asReleased */.M)(newest, name, survey, drift) };
 }
 /** Whether a plan that was made from the one survey is that of the other one, too. Nodes and tasks are no part of a plan. */
 function isSameGround(one, other) {
@@ -31842,9 +31966,18 @@ function versionsOf(services) {
     return services.map(({ id, version }) => `service ${id} ${version}`).toSorted(text_order/* compareTexts */.q);
 }
 /** What is there once nothing of an earlier update is in flight or paused. */
-async function atRest(survey, { inputs, world: { clock, voice } }, { swarm }) {
-    const { timeoutMs } = inputs.rollout;
-    return await (0,settle/* settled */.g)(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
+async function atRest(survey, names, rollout, { swarm }) {
+    const { inputs, world, facts } = rollout;
+    const { clock, voice } = world;
+    return await (0,settle/* settled */.g)(survey, {
+        stack: inputs.stack.name,
+        swarm,
+        clock,
+        voice,
+        timeoutMs: inputs.rollout.timeoutMs,
+        known: knownOf(survey, names, rollout),
+        onBack: (name) => (facts.returned = [...facts.returned, name]),
+    });
 }
 /** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
 function tellPlan({ plan, survey, drift = [] }, objects, rollout) {
@@ -31862,14 +31995,17 @@ function tellPlan({ plan, survey, drift = [] }, objects, rollout) {
         voice.say(line);
     refuseOther(rollout);
     if (inputs.mode !== "plan")
-        refusePaused(plan);
+        refusePaused(plan, survey.tasks);
     voice.endGroup();
 }
 /** What was done to the stack behind our back; undefined where no record tells what we had left. */
-function driftOf(survey, { inputs, world }) {
-    const { name, secrets } = inputs.stack;
-    const [newest] = (0,release_history/* readHistory */.Lu)((0,record/* recordsOf */.M$)(survey.rawConfigs, name).slice(0, 1), world).releases;
-    return newest === undefined ? undefined : (0,drift/* driftSince */.S)(newest, name, survey, [...secrets.values()]);
+function driftOf(survey, rollout) {
+    const { name, secrets } = rollout.inputs.stack;
+    const newest = newestRelease(survey, rollout);
+    return newest === undefined ? undefined : (0,release_drift/* driftSince */.S)(newest, name, survey, [...secrets.values()]);
+}
+function newestRelease({ rawConfigs }, { inputs, world }) {
+    return (0,release_history/* readHistory */.Lu)((0,record/* recordsOf */.M$)(rawConfigs, inputs.stack.name).slice(0, 1), world).releases[0];
 }
 /** Another plan than the one that somebody has approved. */
 function refuseOther({ inputs, facts }) {
@@ -31930,9 +32066,9 @@ function heed(findings, ignored, voice) {
         throw new src_errors/* PreflightError */.wG(errors);
 }
 /** The same template sent again to a paused service takes down the healthy tasks that are left (SWARM 2.5 a). */
-function refusePaused(plan) {
+function refusePaused(plan, tasks) {
     const problems = (0,src_plan/* changed */.tD)(plan).flatMap(({ before, sameTemplate }) => {
-        if (before?.update?.state.endsWith("paused") !== true || !sameTemplate)
+        if (before?.update?.state.endsWith("paused") !== true || !sameTemplate || (0,src_rollout/* isUp */.ie)(before, tasks))
             return [];
         const message = `The service ${before.name} is paused in the middle of an earlier update to this very version (${before.update.message}).`;
         return [{ message, hint: `Bring it back first: docker service rollback ${before.name}` }];
@@ -31963,6 +32099,7 @@ function objectLabels(object, { inputs, world }) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   M: () => (/* binding */ asReleased),
 /* harmony export */   S: () => (/* binding */ driftSince)
 /* harmony export */ });
 /* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(4582);
@@ -31996,6 +32133,13 @@ function driftSince(release, stack, survey, secrets) {
         .filter((service) => !recorded.has(service.name) && (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .isManaged */ .yF)(service))
         .map(({ name }) => ({ service: short(name), change: "added", details: [] }));
     return [...kept, ...added];
+}
+/** Full names of the services that have the spec of the newest release. */
+function asReleased(release, stack, survey, drift) {
+    const changed = new Set(drift.map(({ service }) => service));
+    const recorded = new Set(release.services.map((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name")));
+    const names = survey.services.map(({ name }) => name);
+    return new Set(names.filter((name) => recorded.has(name) && !changed.has((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .shortName */ .EU)(stack, name))));
 }
 
 
@@ -32430,6 +32574,7 @@ function noFacts() {
         notes: [],
         services: [],
         stories: [],
+        returned: [],
         aftermath: [],
         problems: [],
     };
@@ -32793,11 +32938,11 @@ const TRIES = 5;
 const AGAIN_MS = 400;
 /**
  * Puts back what this run has sent: earlier specs return, all at once, then new services go. Only what still is as it was sent is
- * touched: what somebody else has changed since is theirs. `sent` holds full names.
+ * touched: what somebody else has changed since is theirs. `sent` holds full names. What is removed is added to `removed`, which may have
+ * what an earlier try has removed.
  */
-async function restore(plan, sent, swarm, clock, voice) {
+async function restore(plan, sent, swarm, clock, voice, removed = []) {
     const services = [];
-    const removed = [];
     const failed = new Map();
     const [names, first] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)([namesOf(plan.stack, swarm), swarm.services(plan.stack)]);
     const affected = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).filter(({ wanted }) => sent.has((0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(wanted, "Name")));
@@ -32871,7 +33016,7 @@ async function removeNetworks(plan, swarm, clock, looks) {
     try {
         for (let left = looks; names.size > 0 && left > 0; left -= 1) {
             const survey = await swarm.survey(plan.stack);
-            const still = unneeded(names, plan.stack, survey);
+            const still = unneeded(names, plan, survey);
             const ending = endingTasks(survey);
             failures =
                 ending === 0
@@ -32890,11 +33035,19 @@ async function removeNetworks(plan, swarm, clock, looks) {
     }
     return { removed: [...removed.values()], failures };
 }
-/** The stack's own ones of these names that no service has in its spec, or had before. */
-function unneeded(names, stack, { networks, services }) {
-    const needed = JSON.stringify(services.map(({ spec, previous = {} }) => [spec, previous]));
+/** The stack's own ones of these names that no service has in its spec, or had before; what this run sent was no release. */
+function unneeded(names, plan, survey) {
+    const { networks, services } = survey;
+    const known = namesAmong(survey);
+    const sent = new Map(plan.services.map(({ wanted }) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(wanted, "Name"), wanted]));
+    const before = ({ name, previous }) => {
+        if (previous === undefined || !sent.has(name))
+            return previous ?? {};
+        return same(previous, asSent(sent.get(name), known), known.networkIds) ? {} : previous;
+    };
+    const needed = JSON.stringify(services.map((service) => [service.spec, before(service)]));
     return networks
-        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_3__/* .STACK_LABEL */ .GF) === stack)
+        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_3__/* .STACK_LABEL */ .GF) === plan.stack)
         .map((raw) => ({ id: (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(raw, "Id"), name: (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(raw, "Name") }))
         .filter(({ name }) => names.has(name))
         .filter(({ id, name }) => ![id, name].some((each) => needed.includes(JSON.stringify(each))));
@@ -32925,7 +33078,9 @@ function asSent(wanted, { ids, networkIds }) {
 }
 /** Of everything that a spec may refer to, as it is now. */
 async function namesOf(stack, swarm) {
-    const { networks, configs, secrets } = await swarm.survey(stack);
+    return namesAmong(await swarm.survey(stack));
+}
+function namesAmong({ networks, configs, secrets }) {
     const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)(networks);
     const objects = [...configs, ...secrets].map(({ name, id }) => [name, id]);
     return { networkIds, ids: new Map([...networkIds, ...objects]) };
@@ -32980,6 +33135,8 @@ __nccwpck_require__.d(__webpack_exports__, {
 var carry_out = __nccwpck_require__(476);
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(3916);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
 var publish = __nccwpck_require__(5289);
 // EXTERNAL MODULE: ./src/image/reference.ts
@@ -32996,8 +33153,6 @@ var begin = __nccwpck_require__(8883);
 var preflight = __nccwpck_require__(9350);
 // EXTERNAL MODULE: ./src/prepare.ts + 2 modules
 var prepare = __nccwpck_require__(1330);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/configs.ts
@@ -33252,7 +33407,8 @@ async function rollback(inputs, world, facts) {
         const release = choose(history, found, rollout, session);
         tellRelease(release, rollout);
         refuseIncomplete(release, found);
-        const survey = await (0,prepare/* atRest */.ev)(found, rollout, session);
+        const names = new Set(release.services.map((spec) => (0,json/* textAt */.$6)(spec, "Name")));
+        const survey = await (0,prepare/* atRest */.ev)(found, names, rollout, session);
         const { plan } = planFor(release, survey, inputs, session);
         const prepared = { plan, survey, drift: (0,prepare/* driftOf */.$p)(survey, rollout) };
         (0,prepare/* tellPlan */.fb)(prepared, [], rollout);
@@ -33350,6 +33506,8 @@ function againOf(release) {
 /* harmony export */   PU: () => (/* binding */ isOver),
 /* harmony export */   S4: () => (/* binding */ judge),
 /* harmony export */   WN: () => (/* binding */ hasFailed),
+/* harmony export */   ie: () => (/* binding */ isUp),
+/* harmony export */   j$: () => (/* binding */ mayFinish),
 /* harmony export */   jj: () => (/* binding */ endedByItself),
 /* harmony export */   o0: () => (/* binding */ samePlace),
 /* harmony export */   o5: () => (/* binding */ isJob),
@@ -33357,6 +33515,8 @@ function againOf(release) {
 /* harmony export */ });
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(6188);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8301);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6533);
+
 
 
 
@@ -33364,9 +33524,11 @@ function againOf(release) {
 function judge(snapshot) {
     const { live, sent, tasks, networkIds } = snapshot;
     if (live === undefined)
-        return { kind: "failed", detail: "the service was removed by somebody else", tasks: [] };
+        return { kind: "failed", detail: "the service was removed by somebody else", tasks: [], lasting: true };
+    const finishes = mayFinish(live.spec) && (isJob(live.spec) || snapshot.checksItself !== true);
     const fresh = tasks.filter((task) => !snapshot.oldFailures.has(task.id));
-    const suspects = fresh.filter((task) => failed(task, live.spec, fresh));
+    const ends = (task) => finishes && snapshot.unhealthy?.has(task.id) !== true;
+    const suspects = fresh.filter((task) => failed(task, live.spec, fresh, ends(task)));
     const culprits = suspects.filter(({ id }) => !snapshot.lostWithNode.has(id));
     const drift = (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .differences */ .tX)((0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(live.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .canonicalSpec */ .Yu)(sent, networkIds));
     if (drift.length > 0)
@@ -33375,7 +33537,7 @@ function judge(snapshot) {
     if (current.length > 0)
         return { kind: "failed", detail: failure(current), tasks: current };
     const state = live.update?.state ?? "";
-    const verdict = running(live, tasks.filter((task) => task.current), tasks, isInFlight(live));
+    const verdict = running(live, tasks, finishes);
     if (state !== "paused" && state !== "rollback_paused")
         return verdict;
     // Of a service that nothing was sent to, that may be a scar: all may have come up since. But where it has not, Swarm goes no further.
@@ -33392,7 +33554,14 @@ function superseded(live, tasks) {
     const detail = rolledBack
         ? `Swarm rolled the service back${message === "" || state === "completed" ? "" : `: ${message}`}`
         : "its spec is not the one that was sent: somebody else changed it";
-    return { kind: "failed", detail, tasks };
+    return { kind: "failed", detail, tasks, lasting: true };
+}
+/** Whether all of a service runs at this moment, whatever word an earlier update has left behind. */
+function isUp(live, tasks) {
+    const own = tasks.filter(({ serviceId }) => serviceId === live.id);
+    const oldFailures = new Set(own.filter(isOver).map(({ id }) => id));
+    const known = { oldFailures, lostWithNode: new Set(), untouched: true, networkIds: new Map() };
+    return judge({ name: live.name, sent: live.spec, live, tasks: own, ...known }).kind === "converged";
 }
 /** Whether Swarm is at work on an update, or on taking one back. */
 function isInFlight({ update }) {
@@ -33424,13 +33593,13 @@ function endedByItself(task) {
 function hasFailed(task) {
     return task.state === "failed" || task.state === "rejected";
 }
-/** A finished task is a failure where the service is meant to run for ever. */
-function failed(task, spec, all) {
+/** A finished task is a failure unless it may end well (`finishes`). */
+function failed(task, spec, all, finishes) {
     if (task.state === "rejected")
         return isHopeless(task, spec, all);
     if (task.state === "failed")
         return !hasAnotherTry(task, spec, all);
-    return task.state === "complete" && !mayFinish(spec);
+    return task.state === "complete" && !finishes;
 }
 /** Swarm forgets all but the last five tasks of a slot; who has failed as often is in a loop, whatever is allowed. */
 const MOST_TRIES = 4;
@@ -33487,11 +33656,16 @@ function failure(tasks) {
         return "a task ended by itself with exit code 0 (a failing health check can look like this too)";
     return task.error || `a task is ${task.state}`;
 }
-function running(live, current, all, updating) {
+function running(live, all, finishes) {
     const job = isJob(live.spec);
-    const mine = job ? current.filter((task) => task.jobIteration === live.jobIteration) : current;
-    const done = mine.filter((task) => task.state === "complete" && mayFinish(live.spec));
-    const wanted = job ? jobCompletions(live, done.length) : live.desiredTasks;
+    const updating = isInFlight(live);
+    const mine = all.filter((task) => task.current && (!job || task.jobIteration === live.jobIteration));
+    const done = finishes ? mine.filter((task) => task.state === "complete") : [];
+    const wanted = job
+        ? jobCompletions(live, done.length)
+        : isOnEachNode(live.spec)
+            ? nodesOf(mine, done, live)
+            : live.desiredTasks;
     const up = mine.filter((task) => task.state === "running" && task.desiredState === "running");
     const good = job ? done.length : up.length + (up.length < wanted ? done.length : 0);
     const leftover = all.filter((task) => !task.current && task.desiredState === "running" && task.state === "running");
@@ -33513,7 +33687,21 @@ function running(live, current, all, updating) {
         kind: "progressing",
         detail: `${detail}${rest}${leftover.length > 0 ? `, ${leftover.length} of the old version still up` : ""}`,
         tasks: open,
+        ...(open.length === 0 && leftover.length === 0 && !updating ? { ended: lastEnded(mine) } : {}),
     };
+}
+/** The last failed task of each place. */
+function lastEnded(tasks) {
+    const failures = tasks.filter(hasFailed).toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_2__/* .compareTexts */ .q)(b.createdAt, a.createdAt));
+    return failures.filter((task, index) => failures.findIndex((other) => samePlace(other, task)) === index);
+}
+/**
+ * How many nodes a service has that runs on each: Swarm counts tasks that are to run by now, and so neither one that waits for its
+ * restart nor one that has ended well.
+ */
+function nodesOf(mine, done, live) {
+    const wanted = mine.filter(({ desiredState }) => desiredState === "running" || desiredState === "ready");
+    return Math.max(live.desiredTasks, new Set([...wanted, ...done].map(({ nodeId }) => nodeId)).size);
 }
 /** Of a job on every node Swarm counts only those tasks as desired that are not done yet. */
 function jobCompletions({ spec, desiredTasks }, done) {
@@ -33540,13 +33728,17 @@ function states(open) {
 /* harmony export */   g: () => (/* binding */ settled)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(1601);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8301);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(1601);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
 /* harmony import */ var _restore_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(473);
-/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6190);
-/* harmony import */ var _standstill_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2065);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6533);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6190);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6188);
+/* harmony import */ var _standstill_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2065);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(6533);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3079);
+
+
 
 
 
@@ -33561,10 +33753,11 @@ const AGAIN_MS = 1000;
  * Brings the stack to a state from which something new can be sent. Whoever began the update that is in flight, or paused, is gone or
  * knows nothing of us: to send anything over it would disarm Swarm's way back (SWARM 2.5 b), and to send the same again over a paused
  * one would end the tasks that still serve (SWARM 2.5 a). So an update in flight may end, as long as something moves; one that is stuck
- * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10). Gives the survey of what is there then.
+ * or paused goes back to the spec before it, which costs nothing that serves (SWARM 10); unless all of it runs all the same, or it has
+ * the spec of the newest release already: then it stays, and what is to be sent goes over it. Gives the survey of what is there then.
  */
 async function settled(first, request) {
-    const { stack, swarm, clock, voice, timeoutMs } = request;
+    const { stack, swarm, clock, voice, timeoutMs, known, onBack } = request;
     const start = clock.now();
     const said = new Set();
     const sayOnce = (line) => {
@@ -33572,12 +33765,14 @@ async function settled(first, request) {
             voice.say(line);
         said.add(line);
     };
-    /** Services that were put back, by id: they are in flight on our account, and are not put back again. */
-    const putBack = new Set();
-    const standstill = new _standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .Standstill */ .R7();
+    /** When services were put back, by id: they are in flight on our account, and are not put back again. */
+    const putBack = new Map();
+    /** Those that are stuck on their way to where they belong, by id: nothing is gained by waiting. */
+    const passed = new Set();
+    const standstill = new _standstill_js__WEBPACK_IMPORTED_MODULE_5__/* .Standstill */ .R7();
     let moved = { at: start, tasks: "" };
     for (let survey = first;; survey = await swarm.survey(stack)) {
-        const unsettled = survey.services.filter((service) => isUnsettled(service, putBack));
+        const unsettled = survey.services.filter((service) => isUnsettled(service, survey.tasks, known, putBack) && !passed.has(service.id));
         if (unsettled.length === 0)
             return survey;
         const names = unsettled.map(({ name }) => name).join(", ");
@@ -33588,15 +33783,19 @@ async function settled(first, request) {
         if (statesOf(tasks) !== moved.tasks)
             moved = { at: clock.now(), tasks: statesOf(tasks) };
         for (const service of unsettled) {
-            const waitsInVain = standsStill && tasks.some((task) => task.serviceId === service.id && (0,_standstill_js__WEBPACK_IMPORTED_MODULE_3__/* .waits */ .l4)(task));
+            const waitsInVain = standsStill && tasks.some((task) => task.serviceId === service.id && (0,_standstill_js__WEBPACK_IMPORTED_MODULE_5__/* .waits */ .l4)(task));
             const isStuck = waitsInVain || clock.now() - moved.at >= mostQuietMs(service);
-            const back = wayBack(service, isStuck, putBack);
+            const back = wayBack(service, isStuck, known, putBack);
+            if (isStuck && isBeyondHelp(service, known, clock.now() - (putBack.get(service.id) ?? clock.now())))
+                passed.add(service.id);
             if (back === undefined)
                 continue;
-            putBack.add(service.id);
+            putBack.set(service.id, clock.now());
             sayOnce(`${service.name}: ${state(service)} by an earlier update; it goes back to what ran before that.`);
             const isSent = await goBack(service, back, swarm, voice);
-            if (!isSent)
+            if (isSent)
+                onBack(service.name);
+            else
                 putBack.delete(service.id);
         }
         sayOnce(`Waiting for an earlier update of ${names} to end.`);
@@ -33604,30 +33803,41 @@ async function settled(first, request) {
     }
 }
 /** What a deployment would have to wait for, or put back, before anything new could be sent: a sentence for each service. */
-function unsettledLines({ services }) {
+function unsettledLines({ services, tasks }, known) {
     return services
-        .filter((service) => isUnsettled(service, new Set()))
+        .filter((service) => isUnsettled(service, tasks, known, new Map()))
         .map(({ name, update }) => `An earlier update of ${name} is in flight (${update?.state}: ${update?.message}). A deployment lets it end, or puts back one that is stuck or paused, before it plans.`);
 }
-function isUnsettled(service, putBack) {
-    const { id, update } = service;
-    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .isInFlight */ .wn)(service))
+function isUnsettled(service, tasks, { names, released }, putBack) {
+    const { id, name, update } = service;
+    if (!names.has(name) && !(0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isManaged */ .yF)(service))
+        return false;
+    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_3__/* .isInFlight */ .wn)(service))
         return true;
-    return update?.state === "paused" && before(service) !== undefined && !putBack.has(id);
+    const isPaused = update?.state === "paused" && before(service) !== undefined;
+    return isPaused && !putBack.has(id) && !released.has(name) && !(0,_rollout_js__WEBPACK_IMPORTED_MODULE_3__/* .isUp */ .ie)(service, tasks);
 }
 /** The spec to go back to, where it is time. What Swarm itself rolls back is on its way there already. */
-function wayBack(service, isStuck, putBack) {
-    const { id, update } = service;
-    if (putBack.has(id))
+function wayBack(service, isStuck, { released }, putBack) {
+    const { id, name, update } = service;
+    if (putBack.has(id) || released.has(name))
         return undefined;
     return update?.state === "paused" || (update?.state === "updating" && isStuck)
         ? before(service)
         : undefined;
 }
+/** Long enough for a service that was put back to move again. */
+const PUT_BACK_MS = 60_000;
+/** Whether an update that is stuck goes where the service belongs, or back by Swarm itself: no other way back is left. */
+function isBeyondHelp({ name, update }, { released }, putBackMs) {
+    return released.has(name) || update?.state === "rollback_started" || putBackMs >= PUT_BACK_MS;
+}
 /** The spec before the update; none where it has the same tasks, as after a change of replicas: to send it would end those that serve. */
 function before({ spec, previous }) {
-    const sameTasks = JSON.stringify(previous?.TaskTemplate) === JSON.stringify(spec.TaskTemplate);
-    return sameTasks ? undefined : previous;
+    if (previous === undefined)
+        return undefined;
+    const [now, then] = [spec, previous].map((each) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_4__/* .canonicalSpec */ .Yu)(each, new Map())); // Both are the engine's own.
+    return (0,_spec_js__WEBPACK_IMPORTED_MODULE_4__/* .differingPaths */ .Zk)(then ?? {}, now ?? {}).some(_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isOfTasks */ .WD) ? previous : undefined;
 }
 function state({ update }) {
     return update?.state === "paused" ? `paused (${update.message})` : "stuck half way";
@@ -33636,19 +33846,19 @@ function state({ update }) {
 const QUIET_MS = 180_000;
 /** For how long an update that is well may show nothing. */
 function mostQuietMs({ spec }) {
-    const container = (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec");
+    const container = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec");
     const nanoseconds = [
-        (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .numberAt */ .tk)(spec, "UpdateConfig", "Delay"),
-        (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .numberAt */ .tk)(spec, "UpdateConfig", "Monitor"),
-        (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .numberAt */ .tk)(container, "StopGracePeriod"),
-        (0,_json_js__WEBPACK_IMPORTED_MODULE_5__/* .numberAt */ .tk)(container, "Healthcheck", "StartPeriod"),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(spec, "UpdateConfig", "Delay"),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(spec, "UpdateConfig", "Monitor"),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(container, "StopGracePeriod"),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(container, "Healthcheck", "StartPeriod"),
     ];
     return QUIET_MS + nanoseconds.reduce((sum, each) => sum + each, 0) / 1e6;
 }
 function statesOf(tasks) {
     return tasks
         .map(({ id, state: now }) => `${id} ${now}`)
-        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_6__/* .compareTexts */ .q)
+        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_8__/* .compareTexts */ .q)
         .join(",");
 }
 /**
@@ -33668,8 +33878,8 @@ async function goBack(service, back, swarm, voice) {
 }
 function stillInFlight(services, timeoutMs) {
     const problems = services.map(({ name }) => {
-        const message = `An earlier update of ${name} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_7__/* .formatDuration */ .a)(timeoutMs)}.`;
-        const hint = `See what holds it up: docker service ps ${name}; end it with docker service rollback ${name}.`;
+        const message = `An earlier update of ${name} is still in flight after ${(0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_9__/* .formatDuration */ .a)(timeoutMs)}.`;
+        const hint = `See what holds it up: docker service ps ${name}.`;
         return { message, hint };
     });
     return new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG(problems);
@@ -49919,8 +50129,17 @@ function blame(error, facts, runner) {
         ];
     }
     const isInterruption = error instanceof errors/* Cancelled */.cJ || error instanceof errors/* LockError */.Ku;
-    if (isInterruption && facts.aftermath.length === 0)
+    if (facts.aftermath.length > 0)
+        return main_debug(error, runner);
+    if (facts.returned.length > 0)
+        facts.aftermath = [
+            `An earlier update that had not ended was sent back to what ran before it: ${facts.returned.join(", ")}. Nothing else had been sent to the swarm.`,
+        ];
+    else if (isInterruption)
         facts.aftermath = ["Nothing had been sent to the swarm."];
+    main_debug(error, runner);
+}
+function main_debug(error, runner) {
     for (let cause = error; cause instanceof Error; cause = cause.cause)
         runner.debug(cause.stack ?? cause.message);
 }

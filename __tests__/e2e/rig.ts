@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
+  appendFileSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -379,6 +380,7 @@ export interface InspectedService {
     readonly UpdateConfig?: { readonly Order: string; readonly FailureAction: string };
   };
   readonly PreviousSpec?: unknown;
+  readonly UpdateStatus?: { readonly State: string };
 }
 
 export function service(name: string): InspectedService {
@@ -425,9 +427,11 @@ export function pushImage(
   tag: string,
   args: readonly string[] = [],
   box: Sandbox = sandbox,
+  lines = "",
 ): string {
   const reference = `${box.registry}/${project}:${tag}`;
   const folder = buildable({});
+  appendFileSync(join(folder, "Dockerfile"), lines);
   const host = box.runnerDockerHost;
   const env = { PATH: process.env.PATH, DOCKER_HOST: host, HOME: workshop };
   const run = (argv: readonly string[], input = ""): string =>
