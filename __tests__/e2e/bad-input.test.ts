@@ -104,10 +104,6 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: { "ssh-known-hosts": "" },
     says: /Neither "ssh-known-hosts" nor "ssh-fingerprint" is given/,
   },
-  "known hosts of somebody else": {
-    inputs: { "ssh-known-hosts": "other ssh-ed25519 AAAA" },
-    says: /"ssh-known-hosts" has no key for/,
-  },
   "a fingerprint that is none": {
     inputs: { "ssh-fingerprint": "MD5:aa:bb" },
     says: /"ssh-fingerprint" has "MD5:aa:bb"/,

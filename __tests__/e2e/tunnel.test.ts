@@ -464,7 +464,22 @@ describe("host keys", () => {
     [
       "the key is revoked",
       (name, { ed25519 }) => `${name} ${ed25519}\n@revoked * ${ed25519}`,
-      /The host key of \S+ is revoked: it offered ssh-ed25519 SHA256:\S+\. Nothing was sent to it\./,
+      /The host key of \S+ is revoked: it offered ssh-ed25519 SHA256:\S+, which a line of "ssh-known-hosts" revokes\. Nothing was sent to it\./,
+    ],
+    [
+      "the key is revoked and no other one is known",
+      (_name, { ed25519 }) => `@revoked * ${ed25519}`,
+      /The host key of \S+ is revoked: it offered ssh-ed25519 SHA256:\S+, which a line of "ssh-known-hosts" revokes\. Nothing was sent to it\./,
+    ],
+    [
+      "only other hosts are known",
+      () => `other ${wrong()}`,
+      /The host key of \S+ is not known: it offered ssh-ed25519 SHA256:\S+, and "ssh-known-hosts" has no key for \S+\. Nothing was sent to it\./,
+    ],
+    [
+      "a certificate authority vouches for it",
+      () => `@cert-authority * ${wrong()}`,
+      /it offered ssh-ed25519 SHA256:\S+, and "ssh-known-hosts" trusts \S+ through @cert-authority, which is not supported\. Nothing was sent to it\./,
     ],
   ];
   test.concurrent.each(bad)("%s: no credential is sent", async (_name, knownHosts, says) => {
@@ -476,11 +491,30 @@ describe("host keys", () => {
     expect(at.log()).not.toMatch(CREDENTIAL);
   });
 
-  test.concurrent("the line that is offered for known_hosts is the right one", async () => {
+  test.concurrent.each<[string, (name: string) => string]>([
+    ["another key is known", (name) => `${name} ${wrong()}`],
+    ["none is known", () => `other ${wrong()}`],
+  ])("the line that is offered for known_hosts is the right one where %s", async (_fact, knownHosts) => {
     const at = sshds.start(MANAGER);
-    const run = await deploy({ ...at.inputs, "ssh-known-hosts": `[${N1}]:${at.port} ${wrong()}` });
+    const run = await deploy({ ...at.inputs, "ssh-known-hosts": knownHosts(`[${N1}]:${at.port}`) });
     const [, line = ""] = /put this line into "ssh-known-hosts": (\S+ \S+ \S+)\. If not/.exec(run.log) ?? [];
     works(await deploy({ ...at.inputs, "ssh-known-hosts": line }));
+  });
+
+  test.concurrent("of several managers one whose key nobody has given is passed over", async () => {
+    const [unknown, reached] = [sshds.start(MANAGER), sshds.start(MANAGER)];
+    const run = await deploy({
+      "ssh-host": `${unknown.address}, ${reached.address}`,
+      "ssh-known-hosts": known(reached),
+    });
+    works(run);
+    expect(run.log).toMatch(
+      new RegExp(
+        `^${N1}: The host key of ${unknown.address} is not known: it offered ssh-ed25519 SHA256:`,
+        "m",
+      ),
+    );
+    expect(unknown.log()).not.toMatch(CREDENTIAL);
   });
 });
 
@@ -621,19 +655,26 @@ describe("jump hosts", () => {
     expect(manager.log()).not.toMatch(CREDENTIAL);
   });
 
-  test.concurrent("one whose key nobody has given is refused before anybody is contacted", async () => {
-    const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
-    const run = await deploy({
-      "ssh-host": manager.address,
-      "ssh-jump": jump.address,
-      "ssh-known-hosts": known(manager),
-    });
-    expect(run.log).toContain(`"ssh-known-hosts" has no key for [${N2}]:${jump.port}.`);
-    expect(run.outputs).toMatchObject({ status: "failed", reason: "input" });
-    expect(run.log.match(/^::error/gm)).toHaveLength(1);
-    expect(jump.log() + manager.log()).not.toContain("Connection from");
-    leavesNothing(run);
-  });
+  test.concurrent(
+    "one whose key nobody has given gets no credential, and neither does the manager behind",
+    async () => {
+      const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
+      const run = await deploy({
+        "ssh-host": manager.address,
+        "ssh-jump": jump.address,
+        "ssh-known-hosts": known(manager),
+      });
+      isRefused(
+        run,
+        new RegExp(
+          `The host key of ${jump.address} is not known:.*has no key for \\[${N2}\\]:${jump.port}\\.`,
+        ),
+      );
+      expect(jump.log()).toContain("Connection from");
+      expect(jump.log()).not.toMatch(CREDENTIAL);
+      expect(manager.log()).not.toContain("Connection from");
+    },
+  );
 
   const forwardsNothing =
     /The jump host \S+ does not forward connections to \S+:22\. On \S+ sshd needs AllowTcpForwarding .*port-forwarding/;

@@ -10,8 +10,8 @@ import {
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
 import { cited } from "../foreign-text.ts";
 import { type SshHost } from "../inputs/inputs.ts";
-import { type HostKey, fingerprint, typeOfKey } from "./known-hosts.ts";
-import { type KnownHost, type SshLogin, knownHostsName } from "./ssh-login.ts";
+import { type HostKey, type KnownKeys, fingerprint, typeOfKey } from "./known-hosts.ts";
+import { type SshLogin, knownHostsName } from "./ssh-login.ts";
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
 const CONNECT_TIMEOUT_MS = 5000;
@@ -165,9 +165,9 @@ const HOST_KEY_ALGORITHMS: readonly ServerHostKeyAlgorithm[] = [
 ];
 
 /** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
-function hostKeyAlgorithms(trusted: readonly HostKey[]): ServerHostKeyAlgorithm[] {
+function hostKeyAlgorithms(accepted: readonly HostKey[]): ServerHostKeyAlgorithm[] {
   const isKnown = (algorithm: string): boolean =>
-    trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
+    accepted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
   return [
     ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
     ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
@@ -178,7 +178,7 @@ function hostKeyAlgorithms(trusted: readonly HostKey[]): ServerHostKeyAlgorithm[
 interface Attempt {
   readonly at: SshHost;
   readonly login: SshLogin;
-  readonly known: KnownHost;
+  readonly known: KnownKeys;
   readonly handshakeMs: number;
   offered: Buffer | undefined;
   /** The ways to log in that the server would take. */
@@ -192,7 +192,7 @@ async function logIn(
   handshakeMs: number,
   signal: AbortSignal,
 ): Promise<Hop> {
-  const known = login.known.get(at) ?? { trusted: [], revoked: [] };
+  const known = login.known.get(at) ?? { accepted: [], revoked: [], certAuthority: false };
   const attempt: Attempt = { at, login, known, handshakeMs, offered: undefined, accepted: [] };
   const client = new Client();
   let lost: string | undefined;
@@ -226,7 +226,7 @@ function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
       attempt.offered = key;
       return isTrusted(key, attempt);
     },
-    algorithms: { serverHostKey: hostKeyAlgorithms(known.trusted) },
+    algorithms: { serverHostKey: hostKeyAlgorithms(known.accepted) },
     authHandler: authHandler(attempt),
   };
 }
@@ -322,7 +322,7 @@ function isTrusted(key: Buffer, { known, login }: Attempt): boolean {
   if (known.revoked.some(({ blob }) => blob.equals(key))) return false;
   const print = fingerprint(key);
   return (
-    known.trusted.some(({ blob }) => blob.equals(key)) ||
+    known.accepted.some(({ blob }) => blob.equals(key)) ||
     login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print)
   );
 }
@@ -392,21 +392,40 @@ function ways({ target, privateKey }: SshLogin): string {
   return `tried ${tried.join(" and ")}`;
 }
 
+/** Once the key is asked for anyway, everything that is needed to trust it the next time is said. */
 function hostKeyError({ at, login, known }: Attempt, offered: Buffer, cause: unknown): ConnectError {
   const type = typeOfKey(offered);
-  const print = fingerprint(offered);
   const name = inWords(at);
-  const expected = [...known.trusted.map((key) => fingerprint(key.blob)), ...login.target.fingerprints];
-  const revoked = known.revoked.some(({ blob }) => blob.equals(offered));
-  const message = revoked
-    ? `The host key of ${name} is revoked: it offered ${type} ${print}.`
-    : `The host key of ${name} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
-  const line = `${knownHostsName(at)} ${type} ${offered.toString("base64")}`;
-  return new ConnectError(
-    `${message} Nothing was sent to it.`,
-    revoked
-      ? "The server must get a new host key; until then it may be anybody."
-      : `If the server was set up anew, check on it with \`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub\` and put this line into "ssh-known-hosts": ${line}. If not, somebody may stand in between.`,
-    cause,
+  const offer = `it offered ${type} ${fingerprint(offered)}`;
+  const expected = [...known.accepted.map((key) => fingerprint(key.blob)), ...login.target.fingerprints];
+  const refused = (message: string, hint: string): ConnectError =>
+    new ConnectError(`${message} Nothing was sent to it.`, hint, cause);
+
+  if (known.revoked.some(({ blob }) => blob.equals(offered))) {
+    return refused(
+      `The host key of ${name} is revoked: ${offer}, which a line of "ssh-known-hosts" revokes.`,
+      "The server must get a new host key; until then it may be anybody.",
+    );
+  }
+  const look = `\`ssh-keygen -lf /etc/ssh/ssh_host_${kindOf(type)}_key.pub\``;
+  const line = `put this line into "ssh-known-hosts": ${knownHostsName(at)} ${type} ${offered.toString("base64")}`;
+  const otherwise = "If not, somebody may stand in between.";
+  if (expected.length === 0) {
+    const lacking = known.certAuthority
+      ? `trusts ${knownHostsName(at)} through @cert-authority, which is not supported`
+      : `has no key for ${knownHostsName(at)}`;
+    return refused(
+      `The host key of ${name} is not known: ${offer}, and "ssh-known-hosts" ${lacking}.`,
+      `Compare it with what ${look} says there. If it is the same, ${line}. ${otherwise}`,
+    );
+  }
+  return refused(
+    `The host key of ${name} is not the expected one: ${offer}, expected ${expected.join(" or ")}.`,
+    `If the server was set up anew, check on it with ${look} and ${line}. ${otherwise}`,
   );
+}
+
+/** As sshd's files of host keys have it in their names. */
+function kindOf(type: string): string {
+  return type.replace(/^ssh-/, "").replace(/^ecdsa-.*/, "ecdsa");
 }

@@ -203,17 +203,54 @@ describe("the host key", () => {
     expect(server.heard).toEqual([]);
   });
 
-  test("that is revoked is refused though its fingerprint is pinned", async () => {
+  const keyOf = (server: Sshd): string => server.knownHost.split(" ").slice(1).join(" ");
+
+  test.each<[string, (server: Sshd) => Changes]>([
+    ["though its fingerprint is pinned", (server) => ({ fingerprints: [fingerprint(server.hostKey)] })],
+    ["though it is trusted as well", (server) => ({ knownHosts: server.knownHost })],
+    ["where nothing else is known of the host", () => ({})],
+    [
+      "where another key is known",
+      (server) => ({ knownHosts: `[127.0.0.1]:${server.port} ${other.public}` }),
+    ],
+  ])("that is revoked is refused %s, and nobody is told to add it", async (_fact, more) => {
     await using server = await sshd({ accepts: () => true });
+    const { knownHosts = "", ...changes } = more(server);
     const message = await refused(
-      open(server, {
-        knownHosts: `@revoked * ${server.knownHost.split(" ").slice(1).join(" ")}`,
-        fingerprints: [fingerprint(server.hostKey)],
-      }),
+      open(server, { ...changes, knownHosts: `@revoked * ${keyOf(server)}\n${knownHosts}` }),
     );
-    expect(message).toContain("is revoked: it offered");
+    expect(message).toContain(
+      `is revoked: it offered ecdsa-sha2-nistp256 ${fingerprint(server.hostKey)}, which a line of "ssh-known-hosts" revokes.`,
+    );
+    expect(message).not.toContain("put this line");
     expect(server.heard).toEqual([]);
   });
+
+  test.each<[string, string, (name: string) => string]>([
+    ["there are lines for another host", `other ${other.public}`, (name) => `has no key for ${name}.`],
+    ["there are lines for another port", `127.0.0.1 ${other.public}`, (name) => `has no key for ${name}.`],
+    ["another key is revoked", `@revoked * ${other.public}`, (name) => `has no key for ${name}.`],
+    [
+      "a certificate authority vouches for it",
+      `@cert-authority * ${other.public}`,
+      (name) => `trusts ${name} through @cert-authority, which is not supported.`,
+    ],
+  ])(
+    "of which nothing is known is asked for and refused, with the line to add: %s",
+    async (_fact, knownHosts, lacking) => {
+      await using server = await sshd({ accepts: () => true });
+      const message = await refused(open(server, { knownHosts, password: "p" }));
+      expect(message).toContain(
+        `The host key of 127.0.0.1:${server.port} is not known: it offered ecdsa-sha2-nistp256 ${fingerprint(server.hostKey)}, and "ssh-known-hosts" ${lacking(`[127.0.0.1]:${server.port}`)} Nothing was sent to it.`,
+      );
+      expect(message).toContain("`ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub`");
+      expect(server.heard).toEqual([]);
+      const [, line = ""] =
+        /put this line into "ssh-known-hosts": (\S+ \S+ \S+)\. If not/.exec(message) ?? [];
+      await using tunnel = await open(server, { knownHosts: `${knownHosts}\n${line}` });
+      expect(tunnel.lost()).toBeUndefined();
+    },
+  );
 
   test("of another type than the known ones is shown as well", async () => {
     await using server = await sshd({ accepts: () => true });
@@ -327,30 +364,9 @@ describe("a manager that can't be reached", () => {
 });
 
 describe("what can be said before anything is contacted", () => {
-  test.each<[string, Changes, string]>([
-    [
-      "no key for the host",
-      { knownHosts: `other ${KEY.public}`, managers: [{ host: "127.0.0.1", port: 22, user: "root" }] },
-      '"ssh-known-hosts" has no key for 127.0.0.1. Add the lines of `ssh-keyscan 127.0.0.1`',
-    ],
-    [
-      "no key for the port",
-      { knownHosts: `127.0.0.1 ${KEY.public}` },
-      '"ssh-known-hosts" has no key for [127.0.0.1]:2222. Add the lines of `ssh-keyscan -p 2222 127.0.0.1`',
-    ],
-    [
-      "a certificate authority",
-      { knownHosts: `@cert-authority * ${KEY.public}` },
-      "trusts [127.0.0.1]:2222 through @cert-authority, which is not supported.",
-    ],
-    ["a revoked key and no other", { knownHosts: `@revoked * ${KEY.public}` }, "has no key for"],
-    [
-      "a key that is none",
-      { privateKey: "x", fingerprints: ["SHA256:x"] },
-      '"ssh-private-key" is no private key',
-    ],
-  ])("%s", (_fact, changes, words) => {
+  test("a key that is none", () => {
+    const changes = { privateKey: "x", fingerprints: ["SHA256:x"] };
     expect(() => prepareLogin(target(2222, changes))).toThrow(InputError);
-    expect(() => prepareLogin(target(2222, changes))).toThrow(words);
+    expect(() => prepareLogin(target(2222, changes))).toThrow('"ssh-private-key" is no private key');
   });
 });
