@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { type AddressInfo, type Socket, connect, createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { type AuthContext, type ServerChannel, utils } from "ssh2";
 import { Cancelled, ConnectError, InputError } from "../../../src/errors.ts";
@@ -156,6 +157,37 @@ describe("a tunnel", () => {
     }
     // The first, and 16 ahead, of which the later two have been taken.
     expect(socketsOf(server)).toHaveLength(17);
+  });
+
+  test.each<[string, (channel: ServerChannel) => void]>([
+    ["ended", (channel) => void channel.end()],
+    ["closed", (channel) => channel.close()],
+    ["answered before it was asked", (channel) => void channel.write("HTTP/1.1 400 Bad Request\r\n\r\n")],
+  ])("does not use what was opened ahead and is %s meanwhile", async (_fact, tireOf) => {
+    const channels: ServerChannel[] = [];
+    const serve = (channel: ServerChannel): void => {
+      channels.push(channel);
+      shout(channel);
+    };
+    await using server = await sshd({ accepts: withKey, serve });
+    await using tunnel = await open(server);
+    const path = tunnel.dockerHost.replace("unix://", "");
+    const ask = async (): Promise<string> => {
+      const socket = connect(path);
+      socket.write("x");
+      const answer = await said(socket);
+      socket.destroy();
+      return answer;
+    };
+    expect(await ask()).toBe("X");
+    while (channels.length < 17) await sleep(5);
+    const ahead = channels.slice(1);
+    const gone = Promise.all(ahead.map(async (channel) => await once(channel, "close")));
+    ahead.forEach(tireOf);
+    await gone;
+    expect(await Promise.all([ask(), ask(), ask()])).toEqual(["X", "X", "X"]);
+    expect(socketsOf(server)).toHaveLength(20);
+    expect(tunnel.lost()).toBeUndefined();
   });
 
   test("asks a server that forwards no sockets at once only", async () => {
