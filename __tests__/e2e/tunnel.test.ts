@@ -1,5 +1,5 @@
-import { type ChildProcess, execFileSync } from "node:child_process";
-import { readFileSync, readdirSync, statSync } from "node:fs";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { type Server, type Socket, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
@@ -550,10 +550,22 @@ describe("logins", () => {
     isRefused(run, /deploy@\S+ refused the login \(tried the given password\)\. It would take: publickey\./);
   });
 
-  test.concurrent("a key and a password, one after the other, where the server wants both", async () => {
-    const server = sshds.start(MANAGER, { config: ["AuthenticationMethods publickey,password"] });
+  test.concurrent.each([
+    ["publickey,password", /Partial publickey for deploy[\s\S]*Accepted password for deploy/],
+    ["password,publickey", /Partial password for deploy[\s\S]*Accepted publickey for deploy/],
+  ])("a key and a password, one after the other, where the server wants both: %s", async (methods, done) => {
+    const server = sshds.start(MANAGER, { config: [`AuthenticationMethods ${methods}`] });
     works(await deploy({ ...server.inputs, ...PASSWORD, "ssh-private-key": sandbox.key }));
-    expect(server.log()).toMatch(/Partial publickey for deploy[\s\S]*Accepted password for deploy/);
+    expect(server.log()).toMatch(done);
+  });
+
+  test.concurrent("what the server wants besides the key is part of the error", async () => {
+    const server = sshds.start(MANAGER, { config: ["AuthenticationMethods publickey,password"] });
+    const run = await deploy({ ...server.inputs, "ssh-user": "deploy" });
+    isRefused(
+      run,
+      /deploy@\S+ wants more than what it took so far \(tried the given key\)\. It still wants: password\./,
+    );
   });
 
   test.concurrent("an agent that is gone is named as the reason", async () => {
@@ -567,6 +579,21 @@ describe("logins", () => {
     isRefused(
       run,
       /The SSH agent at SSH_AUTH_SOCK can't be used: |refused the login \(tried the keys of the SSH agent\)/,
+    );
+  });
+
+  test.concurrent("an agent without keys is named as the reason", async () => {
+    const server = sshds.start(MANAGER);
+    const socket = join(workspace({}), "agent");
+    const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+    await until("the agent listens", () => existsSync(socket));
+    const run = await deploy({ ...server.inputs, "ssh-private-key": "" }, undefined, {
+      SSH_AUTH_SOCK: socket,
+    });
+    agent.kill();
+    isRefused(
+      run,
+      /The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as root@\S+\. It would take: publickey/,
     );
   });
 });

@@ -1,9 +1,10 @@
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { type AddressInfo, type Socket, connect, createServer } from "node:net";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { type AuthContext, type ServerChannel, utils } from "ssh2";
+import { AgentProtocol, type AuthContext, type AuthenticationType, type ServerChannel, utils } from "ssh2";
 import { Cancelled, ConnectError, InputError } from "../../../src/errors.ts";
 import { type SshTarget } from "../../../src/inputs/inputs.ts";
 import { fingerprint } from "../../../src/io/known-hosts.ts";
@@ -339,6 +340,127 @@ describe("a login", () => {
     const message = await refused(open(server, changes));
     expect(message).toContain(`deploy@127.0.0.1:${server.port} refused the login ${tried}`);
     expect(message).not.toContain(KEY.private.split("\n")[1]);
+  });
+});
+
+describe("a server that wants several logins", () => {
+  test.each<[readonly AuthenticationType[], readonly string[]]>([
+    [
+      ["publickey", "password"],
+      ["publickey", "password"],
+    ],
+    [
+      ["password", "publickey"],
+      ["publickey", "password", "publickey"],
+    ],
+    [
+      ["keyboard-interactive", "publickey"],
+      ["publickey", "keyboard-interactive", "publickey"],
+    ],
+    [
+      ["publickey", "keyboard-interactive"],
+      ["publickey", "keyboard-interactive"],
+    ],
+    [
+      ["password", "publickey", "keyboard-interactive"],
+      ["publickey", "password", "publickey", "keyboard-interactive"],
+    ],
+  ])("gets %j in this order", async (inTurn, heard) => {
+    await using server = await sshd({ accepts: () => false, inTurn });
+    await using tunnel = await open(server, { password: "p" });
+    expect(tunnel.lost()).toBeUndefined();
+    expect(server.heard).toEqual(heard.map((method) => `${method} deploy`));
+  });
+
+  test("an RSA key, which is asked about before it signs, counts once as well", async () => {
+    const privateKey = utils.generateKeyPairSync("rsa", { bits: 2048 }).private;
+    await using server = await sshd({ accepts: () => false, inTurn: ["password", "publickey"] });
+    await using tunnel = await open(server, { privateKey, password: "p" });
+    expect(tunnel.lost()).toBeUndefined();
+  });
+
+  test.each<[string, Changes, readonly AuthenticationType[], string]>([
+    ["a password", {}, ["publickey", "password"], "(tried the given key). It still wants: password."],
+    [
+      "a key",
+      { privateKey: undefined, password: "p" },
+      ["password", "publickey"],
+      "(tried the given password). It still wants: publickey.",
+    ],
+    [
+      "another key",
+      { password: "p" },
+      ["publickey", "password", "publickey"],
+      "(tried the given key and the given password). It still wants: publickey.",
+    ],
+  ])("says that it lacks %s", async (_fact, changes, inTurn, words) => {
+    await using server = await sshd({ accepts: () => false, inTurn });
+    const message = await refused(open(server, changes));
+    expect(message).toContain(
+      `deploy@127.0.0.1:${server.port} wants more than what it took so far ${words} Its sshd asks for several logins`,
+    );
+  });
+});
+
+describe("the SSH agent", () => {
+  /** One with these keys, in this process. */
+  async function agent(...keys: readonly string[]): Promise<{ socket: string } & AsyncDisposable> {
+    const parsed = keys.flatMap((text) => {
+      const key = utils.parseKey(text);
+      return key instanceof Error ? [] : [key];
+    });
+    const server = createServer((socket) => {
+      const protocol = new AgentProtocol(false);
+      protocol.on("identities", (asked) => protocol.getIdentitiesReply(asked, parsed));
+      protocol.on("sign", (asked, key, data) => {
+        const signer = parsed.find((each) => each.getPublicSSH().equals(key.getPublicSSH()));
+        if (signer === undefined) protocol.failureReply(asked);
+        else protocol.signReply(asked, signer.sign(data));
+      });
+      socket.on("error", () => undefined);
+      socket.pipe(protocol).pipe(socket);
+    });
+    const socket = join(folder.path, "agent");
+    server.listen(socket);
+    await once(server, "listening");
+    return {
+      socket,
+      [Symbol.asyncDispose]: async () => await new Promise<void>((resolve) => server.close(() => resolve())),
+    };
+  }
+  const only = (socket: string): Changes => ({ privateKey: undefined, agent: socket });
+
+  test("logs in with the key that the server knows", async () => {
+    await using keys = await agent(keyPair().private, KEY.private);
+    await using server = await sshd({ accepts: withKey });
+    await using tunnel = await open(server, only(keys.socket));
+    expect(tunnel.lost()).toBeUndefined();
+  });
+
+  test("without keys is named as the reason, with what the server would take", async () => {
+    await using keys = await agent();
+    await using server = await sshd({ accepts: () => false });
+    expect(await refused(open(server, only(keys.socket)))).toContain(
+      `The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as deploy@127.0.0.1:${server.port}. It would take: publickey, password, keyboard-interactive. Add the key`,
+    );
+    expect(server.heard).toEqual(["none deploy"]);
+  });
+
+  test("whose keys are refused: what the server would take is part of the error", async () => {
+    await using keys = await agent(KEY.private);
+    await using server = await sshd({ accepts: () => false });
+    expect(await refused(open(server, only(keys.socket)))).toContain(
+      "refused the login (tried the keys of the SSH agent). It would take: publickey, password, keyboard-interactive.",
+    );
+  });
+
+  test("is not asked where the server takes no keys", async () => {
+    await using keys = await agent(KEY.private);
+    await using server = await sshd({ accepts: () => false, inTurn: ["password"] });
+    expect(await refused(open(server, only(keys.socket)))).toContain(
+      "refused the login (the SSH agent has only keys to offer). It would take: password.",
+    );
+    expect(server.heard).toEqual(["none deploy"]);
   });
 });
 
