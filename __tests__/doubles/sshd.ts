@@ -2,6 +2,7 @@ import { type AddressInfo } from "node:net";
 import { once } from "node:events";
 import {
   type AuthContext,
+  type AuthenticationType,
   type Connection,
   type KeyboardAuthContext,
   type ServerChannel,
@@ -23,6 +24,8 @@ export interface Sshd extends AsyncDisposable {
 export interface SshdRequest {
   /** Which logins are good; a key offered without signature is not asked about. */
   readonly accepts: (login: AuthContext) => boolean;
+  /** In place of that: the methods that it wants one after the other (AuthenticationMethods); each is then good. */
+  readonly inTurn?: readonly AuthenticationType[];
   /** The right answer where the server asks for a password in a dialogue. */
   readonly dialogue?: string;
   /** Serves a forwarded unix socket; without it forwarding is refused. */
@@ -42,6 +45,18 @@ function ask(login: KeyboardAuthContext, right: string): void {
   });
 }
 
+/** As sshd does it: a method whose turn it is not is refused, and the next one is named. */
+function takeInTurn(login: AuthContext, left: AuthenticationType[]): void {
+  const [wanted = "none"] = left;
+  const isQuestion = login.method === "publickey" && login.signature === undefined;
+  if (login.method !== wanted) login.reject([wanted]);
+  else if (isQuestion || left.length === 1) login.accept();
+  else {
+    left.shift();
+    login.reject(left.slice(0, 1), true);
+  }
+}
+
 /** A real SSH server in this process. */
 export async function sshd(request: SshdRequest): Promise<Sshd> {
   const host = keyPair();
@@ -49,11 +64,13 @@ export async function sshd(request: SshdRequest): Promise<Sshd> {
   const clients = new Set<Connection>();
   const server = new Server({ hostKeys: [host.private] }, (client) => {
     clients.add(client);
+    const left = [...(request.inTurn ?? [])];
     client.on("error", () => undefined);
     client.on("close", () => clients.delete(client));
     client.on("authentication", (login) => {
       heard.push(`${login.method} ${login.username}`);
-      if (login.method === "keyboard-interactive" && request.dialogue !== undefined)
+      if (request.inTurn !== undefined) takeInTurn(login, left);
+      else if (login.method === "keyboard-interactive" && request.dialogue !== undefined)
         ask(login, request.dialogue);
       else if (request.accepts(login)) login.accept();
       else login.reject(["publickey", "password", "keyboard-interactive"]);

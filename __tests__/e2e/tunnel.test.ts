@@ -1,5 +1,5 @@
-import { type ChildProcess, execFileSync } from "node:child_process";
-import { readFileSync, readdirSync, statSync } from "node:fs";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { type Server, type Socket, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
@@ -464,7 +464,22 @@ describe("host keys", () => {
     [
       "the key is revoked",
       (name, { ed25519 }) => `${name} ${ed25519}\n@revoked * ${ed25519}`,
-      /The host key of \S+ is revoked: it offered ssh-ed25519 SHA256:\S+\. Nothing was sent to it\./,
+      /The host key of \S+ is revoked: it offered ssh-ed25519 SHA256:\S+, which a line of "ssh-known-hosts" revokes\. Nothing was sent to it\./,
+    ],
+    [
+      "the key is revoked and no other one is known",
+      (_name, { ed25519 }) => `@revoked * ${ed25519}`,
+      /The host key of \S+ is revoked: it offered ssh-ed25519 SHA256:\S+, which a line of "ssh-known-hosts" revokes\. Nothing was sent to it\./,
+    ],
+    [
+      "only other hosts are known",
+      () => `other ${wrong()}`,
+      /The host key of \S+ is not known: it offered ssh-ed25519 SHA256:\S+, and "ssh-known-hosts" has no key for \S+\. Nothing was sent to it\./,
+    ],
+    [
+      "a certificate authority vouches for it",
+      () => `@cert-authority * ${wrong()}`,
+      /it offered ssh-ed25519 SHA256:\S+, and "ssh-known-hosts" trusts \S+ through @cert-authority, which is not supported\. Nothing was sent to it\./,
     ],
   ];
   test.concurrent.each(bad)("%s: no credential is sent", async (_name, knownHosts, says) => {
@@ -476,11 +491,30 @@ describe("host keys", () => {
     expect(at.log()).not.toMatch(CREDENTIAL);
   });
 
-  test.concurrent("the line that is offered for known_hosts is the right one", async () => {
+  test.concurrent.each<[string, (name: string) => string]>([
+    ["another key is known", (name) => `${name} ${wrong()}`],
+    ["none is known", () => `other ${wrong()}`],
+  ])("the line that is offered for known_hosts is the right one where %s", async (_fact, knownHosts) => {
     const at = sshds.start(MANAGER);
-    const run = await deploy({ ...at.inputs, "ssh-known-hosts": `[${N1}]:${at.port} ${wrong()}` });
+    const run = await deploy({ ...at.inputs, "ssh-known-hosts": knownHosts(`[${N1}]:${at.port}`) });
     const [, line = ""] = /put this line into "ssh-known-hosts": (\S+ \S+ \S+)\. If not/.exec(run.log) ?? [];
     works(await deploy({ ...at.inputs, "ssh-known-hosts": line }));
+  });
+
+  test.concurrent("of several managers one whose key nobody has given is passed over", async () => {
+    const [unknown, reached] = [sshds.start(MANAGER), sshds.start(MANAGER)];
+    const run = await deploy({
+      "ssh-host": `${unknown.address}, ${reached.address}`,
+      "ssh-known-hosts": known(reached),
+    });
+    works(run);
+    expect(run.log).toMatch(
+      new RegExp(
+        `^${N1}: The host key of ${unknown.address} is not known: it offered ssh-ed25519 SHA256:`,
+        "m",
+      ),
+    );
+    expect(unknown.log()).not.toMatch(CREDENTIAL);
   });
 });
 
@@ -516,10 +550,22 @@ describe("logins", () => {
     isRefused(run, /deploy@\S+ refused the login \(tried the given password\)\. It would take: publickey\./);
   });
 
-  test.concurrent("a key and a password, one after the other, where the server wants both", async () => {
-    const server = sshds.start(MANAGER, { config: ["AuthenticationMethods publickey,password"] });
+  test.concurrent.each([
+    ["publickey,password", /Partial publickey for deploy[\s\S]*Accepted password for deploy/],
+    ["password,publickey", /Partial password for deploy[\s\S]*Accepted publickey for deploy/],
+  ])("a key and a password, one after the other, where the server wants both: %s", async (methods, done) => {
+    const server = sshds.start(MANAGER, { config: [`AuthenticationMethods ${methods}`] });
     works(await deploy({ ...server.inputs, ...PASSWORD, "ssh-private-key": sandbox.key }));
-    expect(server.log()).toMatch(/Partial publickey for deploy[\s\S]*Accepted password for deploy/);
+    expect(server.log()).toMatch(done);
+  });
+
+  test.concurrent("what the server wants besides the key is part of the error", async () => {
+    const server = sshds.start(MANAGER, { config: ["AuthenticationMethods publickey,password"] });
+    const run = await deploy({ ...server.inputs, "ssh-user": "deploy" });
+    isRefused(
+      run,
+      /deploy@\S+ wants more than what it took so far \(tried the given key\)\. It still wants: password\./,
+    );
   });
 
   test.concurrent("an agent that is gone is named as the reason", async () => {
@@ -533,6 +579,21 @@ describe("logins", () => {
     isRefused(
       run,
       /The SSH agent at SSH_AUTH_SOCK can't be used: |refused the login \(tried the keys of the SSH agent\)/,
+    );
+  });
+
+  test.concurrent("an agent without keys is named as the reason", async () => {
+    const server = sshds.start(MANAGER);
+    const socket = join(workspace({}), "agent");
+    const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+    await until("the agent listens", () => existsSync(socket));
+    const run = await deploy({ ...server.inputs, "ssh-private-key": "" }, undefined, {
+      SSH_AUTH_SOCK: socket,
+    });
+    agent.kill();
+    isRefused(
+      run,
+      /The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as root@\S+\. It would take: publickey/,
     );
   });
 });
@@ -621,19 +682,26 @@ describe("jump hosts", () => {
     expect(manager.log()).not.toMatch(CREDENTIAL);
   });
 
-  test.concurrent("one whose key nobody has given is refused before anybody is contacted", async () => {
-    const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
-    const run = await deploy({
-      "ssh-host": manager.address,
-      "ssh-jump": jump.address,
-      "ssh-known-hosts": known(manager),
-    });
-    expect(run.log).toContain(`"ssh-known-hosts" has no key for [${N2}]:${jump.port}.`);
-    expect(run.outputs).toMatchObject({ status: "failed", reason: "input" });
-    expect(run.log.match(/^::error/gm)).toHaveLength(1);
-    expect(jump.log() + manager.log()).not.toContain("Connection from");
-    leavesNothing(run);
-  });
+  test.concurrent(
+    "one whose key nobody has given gets no credential, and neither does the manager behind",
+    async () => {
+      const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
+      const run = await deploy({
+        "ssh-host": manager.address,
+        "ssh-jump": jump.address,
+        "ssh-known-hosts": known(manager),
+      });
+      isRefused(
+        run,
+        new RegExp(
+          `The host key of ${jump.address} is not known:.*has no key for \\[${N2}\\]:${jump.port}\\.`,
+        ),
+      );
+      expect(jump.log()).toContain("Connection from");
+      expect(jump.log()).not.toMatch(CREDENTIAL);
+      expect(manager.log()).not.toContain("Connection from");
+    },
+  );
 
   const forwardsNothing =
     /The jump host \S+ does not forward connections to \S+:22\. On \S+ sshd needs AllowTcpForwarding .*port-forwarding/;

@@ -1,6 +1,10 @@
 import { createPrivateKey } from "node:crypto";
+import { isNativeError } from "node:util/types";
 import { type ParsedKey, utils } from "ssh2";
 import { InputError, messageOf } from "../errors.ts";
+
+/** Others may stand around it, such as the EC PARAMETERS that openssl writes in front. */
+const BLOCK = /-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?-----END \1-----/s;
 
 /** A private key that ssh2 takes, from what people paste into a secret; an `InputError` says what else it is. Nothing is contacted. */
 export function readPrivateKey(pasted: string, passphrase: string | undefined): ParsedKey {
@@ -9,13 +13,14 @@ export function readPrivateKey(pasted: string, passphrase: string | undefined): 
     .map((line) => line.trim())
     .filter((line) => line !== "")
     .join("\n")}\n`;
-  refuseOtherThings(text);
-  const key =
-    text.includes("-----BEGIN PRIVATE KEY-----") || text.includes("-----BEGIN ENCRYPTED PRIVATE KEY-----")
-      ? fromPkcs8(text, passphrase)
-      : text;
+  const block = BLOCK.exec(text)?.[0];
+  if (block === undefined) refuseOtherThings(text);
+  const pem = block === undefined ? text : `${block}\n`;
+  refuseUnreadable(pem);
+  const key = /-----BEGIN (ENCRYPTED )?PRIVATE KEY-----/.test(pem) ? fromPkcs8(pem, passphrase) : pem;
   const parsed = utils.parseKey(key, passphrase);
-  if (parsed instanceof Error) throw explain(parsed.message, passphrase);
+  // One of OpenSSL's is handed on as it is, and under jest those are no instances of the Error here.
+  if (isNativeError(parsed)) throw explain(parsed.message, passphrase);
   return parsed;
 }
 
@@ -24,11 +29,13 @@ function refuse(message: string, hint: string): InputError {
 }
 
 function refuseOtherThings(text: string): void {
-  if (
-    /^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) ||
-    text.includes("BEGIN PUBLIC KEY") ||
-    text.includes("BEGIN SSH2 PUBLIC KEY")
-  ) {
+  if (/^(ssh-|ecdsa-|sk-)\S+-cert-v01@openssh\.com AAAA/.test(text)) {
+    throw refuse(
+      "is a certificate.",
+      "Give the private key that it was made for. Certificates can't be used: the public half of the key belongs into authorized_keys on the manager.",
+    );
+  }
+  if (/^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) || /-----? ?BEGIN (RSA |SSH2 )?PUBLIC KEY/.test(text)) {
     throw refuse(
       "is a public key.",
       "Give the private one, the file without .pub; the public one belongs into authorized_keys on the manager.",
@@ -37,16 +44,30 @@ function refuseOtherThings(text: string): void {
   if (text.startsWith("PuTTY-User-Key-File")) {
     throw refuse("is a PuTTY key.", "Convert it: puttygen KEY.ppk -O private-openssh -o KEY.");
   }
-  if (text.includes("\\n")) {
+  if (!/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(text)) {
+    throw refuse(
+      "is no private key: the line -----BEGIN … PRIVATE KEY----- is missing.",
+      "Paste the whole file, first and last line included.",
+    );
+  }
+}
+
+/** The one cipher of OpenSSH that ssh2 can't undo. */
+const CHACHA = "chacha20-poly1305@openssh.com";
+
+function refuseUnreadable(pem: string): void {
+  if (pem.includes("\\n")) {
     throw refuse(
       "has \\n as two characters instead of line ends.",
       "Paste the key file as it is, on several lines.",
     );
   }
-  if (!/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(text)) {
+  // Its name is the first field (PROTOCOL.key), behind 19 bytes.
+  const [, start = ""] = /^-----BEGIN OPENSSH PRIVATE KEY-----\n(.*)/.exec(pem) ?? [];
+  if (Buffer.from(start, "base64").toString("latin1", 19).startsWith(CHACHA)) {
     throw refuse(
-      "is no private key: the line -----BEGIN … PRIVATE KEY----- is missing.",
-      "Paste the whole file, first and last line included.",
+      `is encrypted with ${CHACHA}, which is not supported.`,
+      "Encrypt it in another way: ssh-keygen -p -Z aes256-ctr -f KEY.",
     );
   }
 }
@@ -99,7 +120,7 @@ function withLength(bytes: Buffer): Buffer {
 }
 
 function explain(message: string, passphrase: string | undefined): InputError {
-  if (/encrypted|passphrase|integrity check/i.test(message)) {
+  if (/encrypted|passphrase|integrity check|unable to authenticate/i.test(message)) {
     return passphrase === undefined
       ? refuse("is encrypted and there is no passphrase.", 'Give it as "ssh-passphrase".')
       : new InputError([

@@ -1,17 +1,21 @@
 import { Socket, connect as connectTcp } from "node:net";
 import { type Duplex } from "node:stream";
 import {
+  type AnyAuthMethod,
   type AuthenticationType,
   Client,
   type ConnectConfig,
+  type IdentityCallback,
+  type KeyboardInteractiveAuthMethod,
+  OpenSSHAgent,
   type ParsedKey,
   type ServerHostKeyAlgorithm,
 } from "ssh2";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
 import { cited } from "../foreign-text.ts";
 import { type SshHost } from "../inputs/inputs.ts";
-import { type HostKey, fingerprint, typeOfKey } from "./known-hosts.ts";
-import { type KnownHost, type SshLogin, knownHostsName } from "./ssh-login.ts";
+import { type HostKey, type KnownKeys, fingerprint, typeOfKey } from "./known-hosts.ts";
+import { type SshLogin, knownHostsName } from "./ssh-login.ts";
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
 const CONNECT_TIMEOUT_MS = 5000;
@@ -165,9 +169,9 @@ const HOST_KEY_ALGORITHMS: readonly ServerHostKeyAlgorithm[] = [
 ];
 
 /** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
-function hostKeyAlgorithms(trusted: readonly HostKey[]): ServerHostKeyAlgorithm[] {
+function hostKeyAlgorithms(accepted: readonly HostKey[]): ServerHostKeyAlgorithm[] {
   const isKnown = (algorithm: string): boolean =>
-    trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
+    accepted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
   return [
     ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
     ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
@@ -178,11 +182,15 @@ function hostKeyAlgorithms(trusted: readonly HostKey[]): ServerHostKeyAlgorithm[
 interface Attempt {
   readonly at: SshHost;
   readonly login: SshLogin;
-  readonly known: KnownHost;
+  readonly known: KnownKeys;
   readonly handshakeMs: number;
   offered: Buffer | undefined;
   /** The ways to log in that the server would take. */
   accepted: readonly string[];
+  /** It took one of ours, and wants another one as well. */
+  halfIn: boolean;
+  /** How many the SSH agent has; undefined where it was not asked. */
+  agentKeys: number | undefined;
 }
 
 async function logIn(
@@ -192,8 +200,17 @@ async function logIn(
   handshakeMs: number,
   signal: AbortSignal,
 ): Promise<Hop> {
-  const known = login.known.get(at) ?? { trusted: [], revoked: [] };
-  const attempt: Attempt = { at, login, known, handshakeMs, offered: undefined, accepted: [] };
+  const known = login.known.get(at) ?? { accepted: [], revoked: [], certAuthority: false };
+  const attempt: Attempt = {
+    at,
+    login,
+    known,
+    handshakeMs,
+    offered: undefined,
+    accepted: [],
+    halfIn: false,
+    agentKeys: undefined,
+  };
   const client = new Client();
   let lost: string | undefined;
   // One listener for life: an `error` of a session that nobody listens to ends the process.
@@ -226,7 +243,7 @@ function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
       attempt.offered = key;
       return isTrusted(key, attempt);
     },
-    algorithms: { serverHostKey: hostKeyAlgorithms(known.trusted) },
+    algorithms: { serverHostKey: hostKeyAlgorithms(known.accepted) },
     authHandler: authHandler(attempt),
   };
 }
@@ -234,41 +251,69 @@ function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
 /** ssh2 takes `false` for the end of the list, which its types don't know. */
 const NO_MORE = false as unknown as AuthenticationType;
 
-/** ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. */
-function authHandler(attempt: Attempt): Exclude<ConnectConfig["authHandler"], undefined> {
+/** Notes how many keys it has. */
+class CountedAgent extends OpenSSHAgent {
+  readonly #attempt: Attempt;
+
+  constructor(socket: string, attempt: Attempt) {
+    super(socket);
+    this.#attempt = attempt;
+  }
+
+  override getIdentities(done: IdentityCallback<ParsedKey>): void {
+    super.getIdentities((error, keys) => {
+      this.#attempt.agentKeys = keys?.length;
+      done(error, keys);
+    });
+  }
+}
+
+/** In the order in which they are tried. */
+function loginsOf(attempt: Attempt): readonly AnyAuthMethod[] {
   const { target, privateKey } = attempt.login;
+  const { password, agent } = target;
   const username = attempt.at.user;
-  const password = target.password;
-  const logins = [
-    ...(privateKey === undefined ? [] : [{ type: "publickey" as const, username, key: privateKey }]),
-    ...(target.agent === undefined ? [] : [{ type: "agent" as const, username, agent: target.agent }]),
-    ...(password === undefined
-      ? []
-      : [
-          { type: "password" as const, username, password },
-          {
-            type: "keyboard-interactive" as const,
-            username,
-            prompt: (
-              _name: string,
-              _instructions: string,
-              _language: string,
-              prompts: readonly unknown[],
-              finish: (answers: string[]) => void,
-            ) => finish(prompts.map(() => password)),
-          },
-        ]),
-  ];
-  return (methods: readonly string[] | null, _partly, next) => {
+  const logins: AnyAuthMethod[] = [];
+  if (privateKey !== undefined) logins.push({ type: "publickey", username, key: privateKey });
+  if (agent !== undefined) {
+    // What a server says to an agent's keys, ssh2 keeps for itself: how it takes logins at all is asked first.
+    logins.push({ type: "none", username });
+    logins.push({ type: "agent", username, agent: new CountedAgent(agent, attempt) });
+  }
+  if (password !== undefined) {
+    logins.push({ type: "password", username, password });
+    const prompt: KeyboardInteractiveAuthMethod["prompt"] = (_name, _text, _language, prompts, finish) =>
+      finish(prompts.map(() => password));
+    logins.push({ type: "keyboard-interactive", username, prompt });
+  }
+  return logins;
+}
+
+/**
+ * ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. A server that wants
+ * several logins, one after the other (AuthenticationMethods), may refuse one now that it takes when another one has succeeded.
+ */
+function authHandler(attempt: Attempt): Exclude<ConnectConfig["authHandler"], undefined> {
+  const open = new Set(loginsOf(attempt));
+  const refused = new Set<AnyAuthMethod>();
+  let last: AnyAuthMethod | undefined;
+  return (methods, partly, next) => {
     if (methods !== null) attempt.accepted = methods;
-    for (let login = logins.shift(); login !== undefined; login = logins.shift()) {
-      const method = login.type === "agent" ? "publickey" : login.type;
-      if (methods !== null && methods.length > 0 && !methods.includes(method)) continue;
-      next(login);
-      return;
+    if (partly && last !== undefined) {
+      attempt.halfIn = true;
+      open.delete(last);
+      refused.clear();
     }
-    next(NO_MORE);
+    last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
+    if (last !== undefined) refused.add(last);
+    next(last ?? NO_MORE);
   };
+}
+
+/** Before the server has said what it takes, anything may do. */
+function isWanted({ type }: AnyAuthMethod, methods: readonly string[] | null): boolean {
+  if (methods === null || methods.length === 0) return true;
+  return methods.includes(type === "agent" ? "publickey" : type);
 }
 
 /** The part of ssh2 that writes messages; private there, so it is looked at before it is used. */
@@ -322,7 +367,7 @@ function isTrusted(key: Buffer, { known, login }: Attempt): boolean {
   if (known.revoked.some(({ blob }) => blob.equals(key))) return false;
   const print = fingerprint(key);
   return (
-    known.trusted.some(({ blob }) => blob.equals(key)) ||
+    known.accepted.some(({ blob }) => blob.equals(key)) ||
     login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print)
   );
 }
@@ -372,10 +417,26 @@ function explain(error: unknown, attempt: Attempt): ConnectError {
   return new ConnectError(message, hint, error, "passing");
 }
 
-function loginError({ at, login, accepted }: Attempt, cause: unknown): ConnectError {
+function loginError(attempt: Attempt, cause: unknown): ConnectError {
+  const { at, login, accepted } = attempt;
+  const who = `${at.user}@${inWords(at)}`;
   const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
+  if (attempt.agentKeys === 0) {
+    return new ConnectError(
+      `The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as ${who}.${taken}`,
+      'Add the key in a step before this one (ssh-add), or give it as "ssh-private-key".',
+      cause,
+    );
+  }
+  if (attempt.halfIn) {
+    return new ConnectError(
+      `${who} wants more than what it took so far (${ways(attempt)}). It still wants: ${accepted.join(", ")}.`,
+      'Its sshd asks for several logins one after the other (AuthenticationMethods): give "ssh-private-key" and "ssh-password", both of them right.',
+      cause,
+    );
+  }
   return new ConnectError(
-    `${at.user}@${inWords(at)} refused the login (${ways(login)}).${taken}`,
+    `${who} refused the login (${ways(attempt)}).${taken}`,
     login.target.password === undefined
       ? `Check that the user is right and that the public half of the key is in ~${at.user}/.ssh/authorized_keys there.`
       : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).",
@@ -383,30 +444,50 @@ function loginError({ at, login, accepted }: Attempt, cause: unknown): ConnectEr
   );
 }
 
-function ways({ target, privateKey }: SshLogin): string {
+function ways({ login, agentKeys }: Attempt): string {
+  const { target, privateKey } = login;
   const tried = [
     privateKey !== undefined && "the given key",
     target.password !== undefined && "the given password",
-    target.agent !== undefined && "the keys of the SSH agent",
+    agentKeys !== undefined && "the keys of the SSH agent",
   ].filter((way) => way !== false);
-  return `tried ${tried.join(" and ")}`;
+  return tried.length === 0 ? "the SSH agent has only keys to offer" : `tried ${tried.join(" and ")}`;
 }
 
+/** Once the key is asked for anyway, everything that is needed to trust it the next time is said. */
 function hostKeyError({ at, login, known }: Attempt, offered: Buffer, cause: unknown): ConnectError {
   const type = typeOfKey(offered);
-  const print = fingerprint(offered);
   const name = inWords(at);
-  const expected = [...known.trusted.map((key) => fingerprint(key.blob)), ...login.target.fingerprints];
-  const revoked = known.revoked.some(({ blob }) => blob.equals(offered));
-  const message = revoked
-    ? `The host key of ${name} is revoked: it offered ${type} ${print}.`
-    : `The host key of ${name} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
-  const line = `${knownHostsName(at)} ${type} ${offered.toString("base64")}`;
-  return new ConnectError(
-    `${message} Nothing was sent to it.`,
-    revoked
-      ? "The server must get a new host key; until then it may be anybody."
-      : `If the server was set up anew, check on it with \`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub\` and put this line into "ssh-known-hosts": ${line}. If not, somebody may stand in between.`,
-    cause,
+  const offer = `it offered ${type} ${fingerprint(offered)}`;
+  const expected = [...known.accepted.map((key) => fingerprint(key.blob)), ...login.target.fingerprints];
+  const refused = (message: string, hint: string): ConnectError =>
+    new ConnectError(`${message} Nothing was sent to it.`, hint, cause);
+
+  if (known.revoked.some(({ blob }) => blob.equals(offered))) {
+    return refused(
+      `The host key of ${name} is revoked: ${offer}, which a line of "ssh-known-hosts" revokes.`,
+      "The server must get a new host key; until then it may be anybody.",
+    );
+  }
+  const look = `\`ssh-keygen -lf /etc/ssh/ssh_host_${kindOf(type)}_key.pub\``;
+  const line = `put this line into "ssh-known-hosts": ${knownHostsName(at)} ${type} ${offered.toString("base64")}`;
+  const otherwise = "If not, somebody may stand in between.";
+  if (expected.length === 0) {
+    const lacking = known.certAuthority
+      ? `trusts ${knownHostsName(at)} through @cert-authority, which is not supported`
+      : `has no key for ${knownHostsName(at)}`;
+    return refused(
+      `The host key of ${name} is not known: ${offer}, and "ssh-known-hosts" ${lacking}.`,
+      `Compare it with what ${look} says there. If it is the same, ${line}. ${otherwise}`,
+    );
+  }
+  return refused(
+    `The host key of ${name} is not the expected one: ${offer}, expected ${expected.join(" or ")}.`,
+    `If the server was set up anew, check on it with ${look} and ${line}. ${otherwise}`,
   );
+}
+
+/** As sshd's files of host keys have it in their names. */
+function kindOf(type: string): string {
+  return type.replace(/^ssh-/, "").replace(/^ecdsa-.*/, "ecdsa");
 }

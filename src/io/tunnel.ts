@@ -67,13 +67,41 @@ async function closeServer(server: Server): Promise<void> {
 /** What a deployment asks at once, but for its images. */
 const AHEAD = 16;
 
+/**
+ * A connection that nobody uses yet. Docker ends one that has asked for nothing within five minutes (its ReadHeaderTimeout), and a stream
+ * tells of its end only while it flows; ssh2's don't count as destroyed even then.
+ */
+class Idle {
+  readonly #channel: Duplex;
+  #over = false;
+  readonly #end = (): void => {
+    this.#over = true;
+    this.#channel.destroy();
+  };
+
+  constructor(channel: Duplex) {
+    this.#channel = channel;
+    channel.on("error", () => channel.destroy());
+    // Nor is one of use whose other side speaks first.
+    for (const event of ["data", "end", "close"]) channel.on(event, this.#end);
+  }
+
+  /** Undefined where it has come to its end. */
+  take(): Duplex | undefined {
+    if (this.#over) return undefined;
+    this.#channel.pause();
+    for (const event of ["data", "end", "close"]) this.#channel.off(event, this.#end);
+    return this.#channel;
+  }
+}
+
 /** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first. */
 class Channels {
   readonly #way: DockerWay;
   /** Resolves when the first one is there. */
   readonly opened: Promise<void>;
   #tellOpened = (): void => undefined;
-  #ahead: Promise<Duplex | undefined>[] | undefined;
+  #ahead: Promise<Idle | undefined>[] | undefined;
 
   constructor(way: DockerWay) {
     this.#way = way;
@@ -81,8 +109,10 @@ class Channels {
   }
 
   async take(): Promise<Duplex> {
-    const ahead = await this.#ahead?.shift();
-    if (ahead?.destroyed === false) return ahead;
+    for (let next = this.#ahead?.shift(); next !== undefined; next = this.#ahead?.shift()) {
+      const channel = (await next)?.take();
+      if (channel !== undefined) return channel;
+    }
     const opening = this.#way.open();
     this.#ahead ??= this.#openAhead();
     const channel = await opening;
@@ -90,13 +120,11 @@ class Channels {
     return channel;
   }
 
-  #openAhead(): Promise<Duplex | undefined>[] {
+  #openAhead(): Promise<Idle | undefined>[] {
     if (Number.isFinite(this.#way.most)) return [];
     return Array.from({ length: AHEAD }, async () => {
       try {
-        const channel = await this.#way.forward();
-        channel.on("error", () => channel.destroy());
-        return channel;
+        return new Idle(await this.#way.forward());
       } catch {
         return undefined; // Nobody waits for it yet: whoever needs it opens one, and hears why that can't be.
       }

@@ -53,6 +53,7 @@ function complaint(text: string, passphrase?: string): string {
 
 const ED = openKey("-t", "ed25519");
 const RSA_PEM = openKey("-t", "rsa", "-b", "1024", "-m", "PEM");
+const EC_PEM = openKey("-t", "ecdsa", "-m", "PEM");
 const ED_LOCKED = lockedKey("-t", "ed25519");
 
 describe("keys that serve", () => {
@@ -61,7 +62,7 @@ describe("keys that serve", () => {
     ["ECDSA", openKey("-t", "ecdsa")],
     ["RSA", openKey("-t", "rsa", "-b", "1024")],
     ["RSA in PEM", RSA_PEM],
-    ["ECDSA in PEM", openKey("-t", "ecdsa", "-m", "PEM")],
+    ["ECDSA in PEM", EC_PEM],
     ["RSA in PKCS#8", openKey("-t", "rsa", "-b", "1024", "-m", "PKCS8")],
     ["ECDSA in PKCS#8", openKey("-t", "ecdsa", "-b", "384", "-m", "PKCS8")],
   ])("%s", (_fact, key) => {
@@ -74,6 +75,7 @@ describe("keys that serve", () => {
     ["RSA in PEM", lockedKey("-t", "rsa", "-b", "1024", "-m", "PEM")],
     ["RSA in PKCS#8", lockedKey("-t", "rsa", "-b", "1024", "-m", "PKCS8")],
     ["ECDSA in PKCS#8", lockedKey("-t", "ecdsa", "-m", "PKCS8")],
+    ["Ed25519 under AES-GCM", lockedKey("-t", "ed25519", "-Z", "aes256-gcm@openssh.com")],
   ])("%s with its passphrase, and not without it or with another", (_fact, key) => {
     expect(publicHalf(key.text, "correct horse")).toBe(key.public);
     expect(complaint(key.text)).toBe(
@@ -88,6 +90,18 @@ describe("keys that serve", () => {
     const raw = pair.publicKey.export({ type: "spki", format: "der" }).subarray(-32);
     expect(publicHalf(text)).toMatch(/^ssh-ed25519 /);
     expect(Buffer.from(publicHalf(text).split(" ")[1] ?? "", "base64").subarray(-32)).toEqual(raw);
+  });
+
+  test.each<[string, (key: string) => string]>([
+    [
+      "EC PARAMETERS, as openssl writes them",
+      (key) => `-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n${key}`,
+    ],
+    ["its public half in front", (key) => `${EC_PEM.public}\n${key}`],
+    ["its public half behind", (key) => `${key}${EC_PEM.public}\n`],
+    ["quotes", (key) => `"${key.trimEnd()}"`],
+  ])("one with %s", (_fact, around) => {
+    expect(publicHalf(around(EC_PEM.text))).toBe(EC_PEM.public);
   });
 
   test("a passphrase for a key that needs none does no harm", () => {
@@ -112,12 +126,31 @@ describe("what pasting does to a key does not matter", () => {
 });
 
 describe("what is no private key", () => {
+  const rsaPub = generateKeyPairSync("rsa", { modulusLength: 2048 })
+    .publicKey.export({ type: "pkcs1", format: "pem" })
+    .toString();
   const pub = generateKeyPairSync("ed25519").publicKey.export({ type: "spki", format: "pem" }).toString();
 
   test.each([
     ["the public half", ED.public, "is a public key."],
     ["an RSA public half", RSA_PEM.public, "is a public key."],
     ["a public key in PEM", pub, "is a public key."],
+    ["an RSA public key in PEM", rsaPub, "is a public key."],
+    [
+      "a public key of RFC 4716",
+      `---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----`,
+      "is a public key.",
+    ],
+    [
+      "a certificate of the key",
+      `ssh-ed25519-cert-v01@openssh.com ${ED.public.split(" ")[1]} me`,
+      "is a certificate. Give the private key that it was made for.",
+    ],
+    [
+      "a key under a cipher that can't be undone",
+      lockedKey("-t", "ed25519", "-Z", "chacha20-poly1305@openssh.com").text,
+      "is encrypted with chacha20-poly1305@openssh.com, which is not supported. Encrypt it in another way: ssh-keygen -p -Z aes256-ctr -f KEY.",
+    ],
     ["a PuTTY key", "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nComment: x\n", "is a PuTTY key."],
     [
       "a key on one line with \\n in it",
@@ -129,7 +162,11 @@ describe("what is no private key", () => {
       ED.text.split("\n").slice(1, -2).join("\n"),
       "is no private key: the line -----BEGIN … PRIVATE KEY----- is missing.",
     ],
-    ["a certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "is no private key"],
+    [
+      "a certificate of TLS",
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+      "is no private key",
+    ],
     ["a word", "hunter2", "is no private key"],
     ["a key cut off", ED.text.slice(0, 120), "can't be read"],
     [

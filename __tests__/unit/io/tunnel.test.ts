@@ -1,8 +1,10 @@
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { type AddressInfo, type Socket, connect, createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { type AuthContext, type ServerChannel, utils } from "ssh2";
+import { AgentProtocol, type AuthContext, type AuthenticationType, type ServerChannel, utils } from "ssh2";
 import { Cancelled, ConnectError, InputError } from "../../../src/errors.ts";
 import { type SshTarget } from "../../../src/inputs/inputs.ts";
 import { fingerprint } from "../../../src/io/known-hosts.ts";
@@ -158,6 +160,37 @@ describe("a tunnel", () => {
     expect(socketsOf(server)).toHaveLength(17);
   });
 
+  test.each<[string, (channel: ServerChannel) => void]>([
+    ["ended", (channel) => void channel.end()],
+    ["closed", (channel) => channel.close()],
+    ["answered before it was asked", (channel) => void channel.write("HTTP/1.1 400 Bad Request\r\n\r\n")],
+  ])("does not use what was opened ahead and is %s meanwhile", async (_fact, tireOf) => {
+    const channels: ServerChannel[] = [];
+    const serve = (channel: ServerChannel): void => {
+      channels.push(channel);
+      shout(channel);
+    };
+    await using server = await sshd({ accepts: withKey, serve });
+    await using tunnel = await open(server);
+    const path = tunnel.dockerHost.replace("unix://", "");
+    const ask = async (): Promise<string> => {
+      const socket = connect(path);
+      socket.write("x");
+      const answer = await said(socket);
+      socket.destroy();
+      return answer;
+    };
+    expect(await ask()).toBe("X");
+    while (channels.length < 17) await sleep(5);
+    const ahead = channels.slice(1);
+    const gone = Promise.all(ahead.map(async (channel) => await once(channel, "close")));
+    ahead.forEach(tireOf);
+    await gone;
+    expect(await Promise.all([ask(), ask(), ask()])).toEqual(["X", "X", "X"]);
+    expect(socketsOf(server)).toHaveLength(20);
+    expect(tunnel.lost()).toBeUndefined();
+  });
+
   test("asks a server that forwards no sockets at once only", async () => {
     await using server = await sshd({ accepts: withKey });
     await using tunnel = await open(server);
@@ -203,17 +236,54 @@ describe("the host key", () => {
     expect(server.heard).toEqual([]);
   });
 
-  test("that is revoked is refused though its fingerprint is pinned", async () => {
+  const keyOf = (server: Sshd): string => server.knownHost.split(" ").slice(1).join(" ");
+
+  test.each<[string, (server: Sshd) => Changes]>([
+    ["though its fingerprint is pinned", (server) => ({ fingerprints: [fingerprint(server.hostKey)] })],
+    ["though it is trusted as well", (server) => ({ knownHosts: server.knownHost })],
+    ["where nothing else is known of the host", () => ({})],
+    [
+      "where another key is known",
+      (server) => ({ knownHosts: `[127.0.0.1]:${server.port} ${other.public}` }),
+    ],
+  ])("that is revoked is refused %s, and nobody is told to add it", async (_fact, more) => {
     await using server = await sshd({ accepts: () => true });
+    const { knownHosts = "", ...changes } = more(server);
     const message = await refused(
-      open(server, {
-        knownHosts: `@revoked * ${server.knownHost.split(" ").slice(1).join(" ")}`,
-        fingerprints: [fingerprint(server.hostKey)],
-      }),
+      open(server, { ...changes, knownHosts: `@revoked * ${keyOf(server)}\n${knownHosts}` }),
     );
-    expect(message).toContain("is revoked: it offered");
+    expect(message).toContain(
+      `is revoked: it offered ecdsa-sha2-nistp256 ${fingerprint(server.hostKey)}, which a line of "ssh-known-hosts" revokes.`,
+    );
+    expect(message).not.toContain("put this line");
     expect(server.heard).toEqual([]);
   });
+
+  test.each<[string, string, (name: string) => string]>([
+    ["there are lines for another host", `other ${other.public}`, (name) => `has no key for ${name}.`],
+    ["there are lines for another port", `127.0.0.1 ${other.public}`, (name) => `has no key for ${name}.`],
+    ["another key is revoked", `@revoked * ${other.public}`, (name) => `has no key for ${name}.`],
+    [
+      "a certificate authority vouches for it",
+      `@cert-authority * ${other.public}`,
+      (name) => `trusts ${name} through @cert-authority, which is not supported.`,
+    ],
+  ])(
+    "of which nothing is known is asked for and refused, with the line to add: %s",
+    async (_fact, knownHosts, lacking) => {
+      await using server = await sshd({ accepts: () => true });
+      const message = await refused(open(server, { knownHosts, password: "p" }));
+      expect(message).toContain(
+        `The host key of 127.0.0.1:${server.port} is not known: it offered ecdsa-sha2-nistp256 ${fingerprint(server.hostKey)}, and "ssh-known-hosts" ${lacking(`[127.0.0.1]:${server.port}`)} Nothing was sent to it.`,
+      );
+      expect(message).toContain("`ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub`");
+      expect(server.heard).toEqual([]);
+      const [, line = ""] =
+        /put this line into "ssh-known-hosts": (\S+ \S+ \S+)\. If not/.exec(message) ?? [];
+      await using tunnel = await open(server, { knownHosts: `${knownHosts}\n${line}` });
+      expect(tunnel.lost()).toBeUndefined();
+    },
+  );
 
   test("of another type than the known ones is shown as well", async () => {
     await using server = await sshd({ accepts: () => true });
@@ -273,6 +343,127 @@ describe("a login", () => {
   });
 });
 
+describe("a server that wants several logins", () => {
+  test.each<[readonly AuthenticationType[], readonly string[]]>([
+    [
+      ["publickey", "password"],
+      ["publickey", "password"],
+    ],
+    [
+      ["password", "publickey"],
+      ["publickey", "password", "publickey"],
+    ],
+    [
+      ["keyboard-interactive", "publickey"],
+      ["publickey", "keyboard-interactive", "publickey"],
+    ],
+    [
+      ["publickey", "keyboard-interactive"],
+      ["publickey", "keyboard-interactive"],
+    ],
+    [
+      ["password", "publickey", "keyboard-interactive"],
+      ["publickey", "password", "publickey", "keyboard-interactive"],
+    ],
+  ])("gets %j in this order", async (inTurn, heard) => {
+    await using server = await sshd({ accepts: () => false, inTurn });
+    await using tunnel = await open(server, { password: "p" });
+    expect(tunnel.lost()).toBeUndefined();
+    expect(server.heard).toEqual(heard.map((method) => `${method} deploy`));
+  });
+
+  test("an RSA key, which is asked about before it signs, counts once as well", async () => {
+    const privateKey = utils.generateKeyPairSync("rsa", { bits: 2048 }).private;
+    await using server = await sshd({ accepts: () => false, inTurn: ["password", "publickey"] });
+    await using tunnel = await open(server, { privateKey, password: "p" });
+    expect(tunnel.lost()).toBeUndefined();
+  });
+
+  test.each<[string, Changes, readonly AuthenticationType[], string]>([
+    ["a password", {}, ["publickey", "password"], "(tried the given key). It still wants: password."],
+    [
+      "a key",
+      { privateKey: undefined, password: "p" },
+      ["password", "publickey"],
+      "(tried the given password). It still wants: publickey.",
+    ],
+    [
+      "another key",
+      { password: "p" },
+      ["publickey", "password", "publickey"],
+      "(tried the given key and the given password). It still wants: publickey.",
+    ],
+  ])("says that it lacks %s", async (_fact, changes, inTurn, words) => {
+    await using server = await sshd({ accepts: () => false, inTurn });
+    const message = await refused(open(server, changes));
+    expect(message).toContain(
+      `deploy@127.0.0.1:${server.port} wants more than what it took so far ${words} Its sshd asks for several logins`,
+    );
+  });
+});
+
+describe("the SSH agent", () => {
+  /** One with these keys, in this process. */
+  async function agent(...keys: readonly string[]): Promise<{ socket: string } & AsyncDisposable> {
+    const parsed = keys.flatMap((text) => {
+      const key = utils.parseKey(text);
+      return key instanceof Error ? [] : [key];
+    });
+    const server = createServer((socket) => {
+      const protocol = new AgentProtocol(false);
+      protocol.on("identities", (asked) => protocol.getIdentitiesReply(asked, parsed));
+      protocol.on("sign", (asked, key, data) => {
+        const signer = parsed.find((each) => each.getPublicSSH().equals(key.getPublicSSH()));
+        if (signer === undefined) protocol.failureReply(asked);
+        else protocol.signReply(asked, signer.sign(data));
+      });
+      socket.on("error", () => undefined);
+      socket.pipe(protocol).pipe(socket);
+    });
+    const socket = join(folder.path, "agent");
+    server.listen(socket);
+    await once(server, "listening");
+    return {
+      socket,
+      [Symbol.asyncDispose]: async () => await new Promise<void>((resolve) => server.close(() => resolve())),
+    };
+  }
+  const only = (socket: string): Changes => ({ privateKey: undefined, agent: socket });
+
+  test("logs in with the key that the server knows", async () => {
+    await using keys = await agent(keyPair().private, KEY.private);
+    await using server = await sshd({ accepts: withKey });
+    await using tunnel = await open(server, only(keys.socket));
+    expect(tunnel.lost()).toBeUndefined();
+  });
+
+  test("without keys is named as the reason, with what the server would take", async () => {
+    await using keys = await agent();
+    await using server = await sshd({ accepts: () => false });
+    expect(await refused(open(server, only(keys.socket)))).toContain(
+      `The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as deploy@127.0.0.1:${server.port}. It would take: publickey, password, keyboard-interactive. Add the key`,
+    );
+    expect(server.heard).toEqual(["none deploy"]);
+  });
+
+  test("whose keys are refused: what the server would take is part of the error", async () => {
+    await using keys = await agent(KEY.private);
+    await using server = await sshd({ accepts: () => false });
+    expect(await refused(open(server, only(keys.socket)))).toContain(
+      "refused the login (tried the keys of the SSH agent). It would take: publickey, password, keyboard-interactive.",
+    );
+  });
+
+  test("is not asked where the server takes no keys", async () => {
+    await using keys = await agent(KEY.private);
+    await using server = await sshd({ accepts: () => false, inTurn: ["password"] });
+    expect(await refused(open(server, only(keys.socket)))).toContain(
+      "refused the login (the SSH agent has only keys to offer). It would take: password.",
+    );
+    expect(server.heard).toEqual(["none deploy"]);
+  });
+});
+
 describe("a manager that can't be reached", () => {
   async function plainServer(
     onConnection: (socket: Socket) => void,
@@ -327,30 +518,9 @@ describe("a manager that can't be reached", () => {
 });
 
 describe("what can be said before anything is contacted", () => {
-  test.each<[string, Changes, string]>([
-    [
-      "no key for the host",
-      { knownHosts: `other ${KEY.public}`, managers: [{ host: "127.0.0.1", port: 22, user: "root" }] },
-      '"ssh-known-hosts" has no key for 127.0.0.1. Add the lines of `ssh-keyscan 127.0.0.1`',
-    ],
-    [
-      "no key for the port",
-      { knownHosts: `127.0.0.1 ${KEY.public}` },
-      '"ssh-known-hosts" has no key for [127.0.0.1]:2222. Add the lines of `ssh-keyscan -p 2222 127.0.0.1`',
-    ],
-    [
-      "a certificate authority",
-      { knownHosts: `@cert-authority * ${KEY.public}` },
-      "trusts [127.0.0.1]:2222 through @cert-authority, which is not supported.",
-    ],
-    ["a revoked key and no other", { knownHosts: `@revoked * ${KEY.public}` }, "has no key for"],
-    [
-      "a key that is none",
-      { privateKey: "x", fingerprints: ["SHA256:x"] },
-      '"ssh-private-key" is no private key',
-    ],
-  ])("%s", (_fact, changes, words) => {
+  test("a key that is none", () => {
+    const changes = { privateKey: "x", fingerprints: ["SHA256:x"] };
     expect(() => prepareLogin(target(2222, changes))).toThrow(InputError);
-    expect(() => prepareLogin(target(2222, changes))).toThrow(words);
+    expect(() => prepareLogin(target(2222, changes))).toThrow('"ssh-private-key" is no private key');
   });
 });
