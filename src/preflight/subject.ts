@@ -1,6 +1,6 @@
 import { type Place } from "../errors.ts";
 import { at, isObject, listAt, numberAt, textAt } from "../json.ts";
-import { type Plan, type PlannedService, isOfTasks } from "../plan.ts";
+import { type Plan, type PlannedService, isOfPlacement, isOfTasks } from "../plan.ts";
 import { isJob } from "../rollout.ts";
 import { canonicalSpec, differingPaths } from "../spec.ts";
 import { type Mapping, type Node as TreeNode, get, isNull } from "../stack/tree.ts";
@@ -62,7 +62,7 @@ export function newsOf(
   if (before === undefined || wanted === undefined) return { isNew: true, replaces: false, places: true };
   const paths = differingPaths(canonicalSpec(before.spec, networkIds), canonicalSpec(wanted, networkIds));
   const template = paths.filter(isOfTasks);
-  const replaces = template.some(([section, part]) => section !== "TaskTemplate" || part !== "Placement");
+  const replaces = template.some((path) => !isOfPlacement(path));
   const grows = modeOf(wanted).replicas > running && paths.some(([section]) => section === "Mode");
   return { isNew: false, replaces, places: template.length > 0 || grows };
 }
