@@ -14,7 +14,7 @@ import {
 } from "./plan.ts";
 import { drivesAway } from "./preflight/placement.ts";
 import { isRunning } from "./preflight/subject.ts";
-import { used } from "./release/release.ts";
+import { type StaleObject, used } from "./release/release.ts";
 import { isJob } from "./rollout.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type Path, canonicalSpec, differingPaths, engineDefault, networkIdsOf } from "./spec.ts";
@@ -77,6 +77,8 @@ export interface ChangesRequest {
   readonly survey: Survey;
   /** Configs and secrets that must exist. */
   readonly objects: readonly NewObject[];
+  /** Those that the deployment removes after a good verdict, since nothing will need them any more. */
+  readonly stale: readonly StaleObject[];
   /** No text that contains one of them is shown. */
   readonly secrets: readonly string[];
 }
@@ -368,7 +370,7 @@ function specsOf({ services }: Plan): {
 function objectChanges(
   kind: NewObject["kind"],
   plan: Plan,
-  { survey, objects }: ChangesRequest,
+  { survey, objects, stale }: ChangesRequest,
 ): ObjectChange[] {
   const specs = specsOf(plan);
   const [inUse, needed, others] = [
@@ -399,11 +401,14 @@ function objectChanges(
   });
   const replaced = new Set(present.map(({ before }) => before));
   const keys = new Set(own.values());
-  const gone = [...inUse.keys()]
+  const removed = new Set(stale.filter((each) => each.kind === kind).map(({ name }) => name));
+  const left = [...inUse.keys()]
     .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
-    .filter((name) => isOurs(name) && !keys.has(textAt(labelsOf(name), KEY_LABEL)))
-    .map((name): ObjectChange => ({ name, change: "remove" }));
-  return byName([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
+    .filter((name) => isOurs(name) && !keys.has(textAt(labelsOf(name), KEY_LABEL)) && !removed.has(name))
+    .map((name): ObjectChange => ({ name, change: "foreign" }));
+  const gone = [...removed].map((name): ObjectChange => ({ name, change: "remove" }));
+  const shown = present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw));
+  return byName([...shown, ...left, ...gone]);
 }
 
 const KEY_LABEL = `${LABEL_PREFIX}key`;

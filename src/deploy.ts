@@ -6,10 +6,17 @@ import { type Inputs } from "./inputs/inputs.ts";
 import { liveCommit, refuseOlder } from "./commit-order.ts";
 import { type StackLock, WRITES_NOTHING, holderIn, lockOf } from "./lock.ts";
 import { isEmpty } from "./plan.ts";
-import { type Found, type PreparedDeployment, atRest, decide, isCalm, isSameGround } from "./prepare.ts";
+import {
+  type Found,
+  type PreparedDeployment,
+  atRest,
+  decide,
+  isCalm,
+  isSameGround,
+  namesOf,
+} from "./prepare.ts";
 import { type NewRelease, isRecorded, keepRelease } from "./release/history.ts";
 import { type Facts } from "./report.ts";
-import { type Kind } from "./stack/configs.ts";
 import { addressedNetworks } from "./stack/render.ts";
 import { together } from "./together.ts";
 import { type Session, type World } from "./world.ts";
@@ -105,12 +112,9 @@ async function prepare(
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, file, objects }: PreparedDeployment, { world, facts }: Deployment): NewRelease {
   const { version, image, digest, configName } = facts;
-  const made = (kind: Kind): string[] =>
-    objects.filter((object) => object.kind === kind).map(({ name }) => name);
   return {
     facts: { version, image, digest, configName, commit: world.run.sha, file },
-    configs: made("config"),
-    secrets: made("secret"),
+    ...namesOf(objects),
     addressed: addressedNetworks(stack),
   };
 }

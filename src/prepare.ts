@@ -10,8 +10,9 @@ import { holderIn, isLock } from "./lock.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
 import { type Drift, driftSince } from "./release/drift.ts";
-import { readHistory } from "./release/history.ts";
+import { readHistory, staleAfter } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
+import { type Release } from "./release/release.ts";
 import { type ServiceResult, driftLines, imageOf, planLines } from "./report.ts";
 import { type VersionedObject } from "./stack/configs.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
@@ -137,16 +138,21 @@ export async function atRest(
   return await settled(survey, { stack: inputs.stack.name, swarm, clock, voice, timeoutMs });
 }
 
-/** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
+/**
+ * Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. `made` are the names of configs and
+ * secrets that will be recorded with the release, used or not.
+ */
 export function tellPlan(
   { plan, survey, drift = [] }: Prepared,
   objects: readonly NewObject[],
   rollout: Rollout,
+  made: Pick<Release, "configs" | "secrets"> = namesOf(objects),
 ): void {
   const { inputs, world, facts } = rollout;
   const { voice } = world;
   const secrets = [...inputs.stack.secrets.values()];
-  const changes = changesOf(plan, { survey, objects, secrets });
+  const stale = staleAfter(plan, made, survey, rollout);
+  const changes = changesOf(plan, { survey, objects, stale, secrets });
   facts.changes = changes;
   const built = inputs.image.build === undefined ? "" : facts.digest;
   facts.planDigest = planDigest(changes, built, inputs.stack.approvedPlan);
@@ -157,6 +163,13 @@ export function tellPlan(
   refuseOther(rollout);
   if (inputs.mode !== "plan") refusePaused(plan);
   voice.endGroup();
+}
+
+/** Of configs and of secrets. */
+export function namesOf(objects: readonly NewObject[]): Pick<Release, "configs" | "secrets"> {
+  const names = (kind: NewObject["kind"]): string[] =>
+    objects.filter((object) => object.kind === kind).map(({ name }) => name);
+  return { configs: names("config"), secrets: names("secret") };
 }
 
 /** What was done to the stack behind our back; undefined where no record tells what we had left. */

@@ -42,7 +42,7 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   const survey = await atRest(found, rollout, session);
   const { plan } = planFor(release, survey, inputs, session);
   const prepared = { plan, survey, drift: driftOf(survey, rollout) };
-  tellPlan(prepared, [], rollout);
+  tellPlan(prepared, [], rollout, release);
   heed(obstacles(plan, survey), inputs.ignoreFindings, world.voice);
 
   const send: Send = async (onSent) =>

@@ -248,7 +248,7 @@ test("a job whose labels alone differ starts tasks", () => {
 });
 
 function words(plan: Plan, changes: Partial<ChangesRequest> = {}): ReturnType<typeof changesOf> {
-  return changesOf(plan, { survey: emptySurvey(), objects: [], secrets: [], ...changes });
+  return changesOf(plan, { survey: emptySurvey(), objects: [], stale: [], secrets: [], ...changes });
 }
 
 describe("a config", () => {
@@ -292,10 +292,22 @@ describe("a config", () => {
       ],
     ],
     [
-      "that no service needs any longer",
+      "that no service needs any longer, but an earlier release",
       { wanted: [{ spec: withConfigs(), auth: undefined }], live: [service({ spec: withConfigs("env_1") })] },
       { survey: emptySurvey({ rawConfigs: [own("env_1", "env")] }) },
-      [{ name: "env_1", change: "remove" }],
+      [{ name: "env_1", change: "foreign" }],
+    ],
+    [
+      "that nothing at all needs any longer",
+      { wanted: [{ spec: withConfigs(), auth: undefined }], live: [service({ spec: withConfigs("env_1") })] },
+      {
+        survey: emptySurvey({ rawConfigs: [own("env_0", "env"), own("env_1", "env")] }),
+        stale: [{ kind: "config", id: "id-env_0", name: "env_0" }],
+      },
+      [
+        { name: "env_0", change: "remove" },
+        { name: "env_1", change: "foreign" },
+      ],
     ],
   ])("%s", (_fact, request, context, expected) => {
     expect(words(planned(request), context).configs).toEqual(expected);
