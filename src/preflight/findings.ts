@@ -59,8 +59,15 @@ export const FINDINGS = [
     id: "no-eligible-node",
     severity: "error or warning",
     cause:
-      "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode, where it means no task at all.",
+      "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode (also of a job), where it means no task at all.",
     fix: "Change the constraints, label a node, or bring one back.",
+  },
+  {
+    id: "paused-node",
+    severity: "error",
+    cause:
+      "A global service is to be replaced, and one of its tasks is on a paused node: Swarm replaces none there, so the update would not end.",
+    fix: "`docker node update --availability active NODE`, or `drain`, which ends the task.",
   },
   {
     id: "missing-volume-driver",
@@ -176,8 +183,8 @@ export const FINDINGS = [
     id: "engine-too-old",
     severity: "error",
     cause:
-      "The manager's engine is older than something that the file asks for. It leaves that out in silence, so what runs would never be what was sent.",
-    fix: "Update the engines, or leave it out of the file.",
+      "The manager's engine is older than something that the file asks for, or docker on the runner is. It leaves that out in silence, so what runs would never be what was meant.",
+    fix: "Update the engines, or docker on the runner; or leave it out of the file.",
   },
 ] as const satisfies readonly FindingKind[];
 
