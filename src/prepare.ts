@@ -71,7 +71,7 @@ export async function decide(
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, withoutDraftDigest(file));
   const told = new Set(deployment.draft.warnings.map(describe));
   const untold = rendered.warnings.filter((warning) => !told.has(describe(warning)));
-  for (const warning of [...untold, ...images.warnings]) voice.warn(warning);
+  for (const warning of untold) voice.warn(warning);
 
   const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
   const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
@@ -97,7 +97,11 @@ export async function decide(
   tellPlan({ plan, survey, drift }, objects, deployment);
   const isAsked = !ignoreFindings.has("healthcheck-program");
   const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
-  heed([...missing.findings, ...preflight(stack, plan, survey), ...unhealthy], ignoreFindings, voice);
+  heed(
+    [...images.findings, ...missing.findings, ...preflight(stack, plan, survey), ...unhealthy],
+    ignoreFindings,
+    voice,
+  );
   return { stack, file, survey, plan, drift, objects, images };
 }
 

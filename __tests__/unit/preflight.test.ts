@@ -923,6 +923,7 @@ test("each kind of finding has its rows above, and its severity is the one that 
     ["missing-volume-driver", "error or warning"], // Of one that is missing in global mode the row of a missing label speaks too.
     ["port-in-use", "error or warning"], // Where a service of the stack gives it up: below.
     ["healthcheck-program", "warning"], // healthcheck.test.ts
+    ["image-missing", "error or warning"], // image/resolve.test.ts
   ];
   expect(new Map([...(found as [string, string][]), ...elsewhere])).toEqual(
     new Map(severities as [string, string][]),

@@ -29,6 +29,13 @@ export const FINDINGS = [
     fix: "Create it, or give it `environment` or `file` instead of `external`.",
   },
   {
+    id: "image-missing",
+    severity: "error or warning",
+    cause:
+      "The registry has no such image, or refuses to show it with the credentials that the swarm will get. A warning where a service runs that very image, so that a node has it, and where the registry can't be asked; but not for the image of this repository.",
+    fix: "Correct its name, push it, or give credentials that may read it. Pass it over where every node has the image already.",
+  },
+  {
     id: "network-scope",
     severity: "error",
     cause: "An external network ends at the manager: its scope is not `swarm`.",
