@@ -3,7 +3,6 @@ import { refuseForeignConfigs } from "./apply.ts";
 import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } from "./begin.ts";
 import { NAMING_KEY, changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
-import { type FindingId } from "./preflight/findings.ts";
 import { type ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { holderIn, isLock } from "./lock.ts";
@@ -24,7 +23,7 @@ import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
 import { type NewObject, type Service, type Survey } from "./swarm.ts";
 import { compareTexts } from "./text-order.ts";
-import { type Session, type Voice } from "./world.ts";
+import { type Session } from "./world.ts";
 
 /** What was asked for as soon as there was a connection. */
 export interface Found {
@@ -99,8 +98,7 @@ export async function decide(
   const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
   heed(
     [...images.findings, ...missing.findings, ...preflight(stack, plan, survey), ...unhealthy],
-    ignoreFindings,
-    voice,
+    deployment,
   );
   return { stack, file, survey, plan, drift, objects, images };
 }
@@ -239,8 +237,9 @@ function plannedResult({ name, change, before, wanted }: PlannedService): Servic
 }
 
 /** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
-export function heed(findings: readonly Finding[], ignored: ReadonlySet<FindingId>, voice: Voice): void {
-  const { errors, warnings, passed } = judged(findings, ignored);
+export function heed(findings: readonly Finding[], { inputs, world: { voice }, facts }: Rollout): void {
+  const { heeded, errors, warnings, passed } = judged(findings, inputs.ignoreFindings);
+  facts.findings = heeded;
   for (const { problem } of passed) voice.say(`Passed over, as "ignore-findings" says: ${describe(problem)}`);
   warnings.forEach((warning) => voice.warn(warning));
   if (errors.length > 0) throw new PreflightError(errors);

@@ -43,7 +43,7 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   const { plan } = planFor(release, survey, inputs, session);
   const prepared = { plan, survey, drift: driftOf(survey, rollout) };
   tellPlan(prepared, [], rollout, release);
-  heed(obstacles(plan, survey), inputs.ignoreFindings, world.voice);
+  heed(obstacles(plan, survey), rollout);
 
   const send: Send = async (onSent) =>
     await sendSpecs(prepared, definitionsOf(release), world, session, onSent);

@@ -367,7 +367,13 @@ describe("a plan", () => {
 
   test("holds no credentials and no spec, and is as its schema says", () => {
     const changes = words(update("app:v2"));
-    const json = JSON.stringify({ ...changes, changes: 1, drift: [], digest: planDigest(changes, "") });
+    const json = JSON.stringify({
+      ...changes,
+      changes: 1,
+      drift: [],
+      findings: [],
+      digest: planDigest(changes, ""),
+    });
     expect(json).not.toMatch(/c2VjcmV0|TaskTemplate/);
     expect(offences(json)).toEqual([]);
   });
