@@ -24674,14 +24674,20 @@ async function prune(plan, { inputs, world, facts }, session) {
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
 /* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1759);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(3564);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(1601);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(3564);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1601);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
-/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6672);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7856);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6188);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6533);
+/* harmony import */ var _preflight_placement_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6260);
+/* harmony import */ var _preflight_subject_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3911);
+/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6672);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6190);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(7856);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(6188);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6533);
+
+
+
 
 
 
@@ -24696,10 +24702,10 @@ async function prune(plan, { inputs, world, facts }, session) {
 /** Puts a plan into words. */
 function changesOf(plan, request) {
     const { survey, secrets } = request;
-    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .networkIdsOf */ .Ub)(survey.networks);
+    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .networkIdsOf */ .Ub)(survey.networks);
     return {
         stack: plan.stack,
-        services: plan.services.map((service) => serviceChanges(service, networkIds, secrets)),
+        services: plan.services.map((service) => serviceChanges(service, survey, networkIds, secrets)),
         networks: networkChanges(plan, survey, networkIds),
         configs: objectChanges("config", plan, request),
         secrets: objectChanges("secret", plan, request),
@@ -24710,11 +24716,16 @@ function changesOf(plan, request) {
 function countOf({ services, networks, configs, secrets, volumes }) {
     return [services, networks, configs, secrets, volumes].flat().filter(_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .alters */ .e2).length;
 }
-function serviceChanges({ name, change, fields, wanted, before }, networkIds, secrets) {
-    const image = withoutDraftDigest((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
+function serviceChanges({ name, change, fields, wanted, before }, { tasks, nodes }, networkIds, secrets) {
+    const image = withoutDraftDigest((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
     const isChanged = wanted !== undefined && (change === "create" || change === "update");
-    const details = isChanged ? fieldChanges(before?.spec, wanted, networkIds, secrets) : [];
-    return { name, change, image, fields, details, consequence: consequenceOf(change, details) };
+    if (!isChanged)
+        return { name, change, image, fields, details: [], consequence: BY_CHANGE[change] };
+    const running = tasks.filter((task) => task.serviceId === before?.id && (0,_preflight_subject_js__WEBPACK_IMPORTED_MODULE_4__/* .isRunning */ .W_)(task));
+    const keepPlaces = !(0,_preflight_placement_js__WEBPACK_IMPORTED_MODULE_3__/* .drivesAway */ .yB)(wanted, running, nodes);
+    const details = fieldChanges(before?.spec, wanted, networkIds, secrets, keepPlaces);
+    const consequence = change === "update" ? strongest(details, wanted) : BY_CHANGE[change];
+    return { name, change, image, fields, details, consequence };
 }
 const BY_CHANGE = {
     create: "starts tasks",
@@ -24725,24 +24736,25 @@ const BY_CHANGE = {
 };
 /** The one that is felt most comes first. */
 const WEIGHTS = ["restarts tasks", "rolling", "in place"];
-function consequenceOf(change, details) {
-    if (change !== "update")
-        return BY_CHANGE[change];
+function strongest(details, wanted) {
+    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_6__/* .isJob */ .o5)(wanted))
+        return "starts tasks";
     return WEIGHTS.find((weight) => details.some(({ consequence }) => consequence === weight)) ?? "nothing";
 }
-/** Every field that differs, in the stack file's words. */
-function fieldChanges(before, wanted, networkIds, secrets = []) {
+/** Every field that differs, in the stack file's words. `keepPlaces`: the node of each running task satisfies the new placement. */
+function fieldChanges(before, wanted, networkIds, secrets = [], keepPlaces = false) {
     const [a, b] = [
-        before === undefined ? {} : (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .canonicalSpec */ .Yu)(before, networkIds),
-        (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .canonicalSpec */ .Yu)(wanted, networkIds),
+        before === undefined ? {} : (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .canonicalSpec */ .Yu)(before, networkIds),
+        (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .canonicalSpec */ .Yu)(wanted, networkIds),
     ];
     const names = namesOf(networkIds);
-    const order = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
-    const differing = (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .differingPaths */ .Zk)(a, b);
+    const order = (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
+    const startsAnew = before === undefined || (0,_rollout_js__WEBPACK_IMPORTED_MODULE_6__/* .isJob */ .o5)(wanted);
+    const differing = (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .differingPaths */ .Zk)(a, b);
     const paths = differing.filter((path) => !isRepeated(path, differing));
     return paths.flatMap((path) => {
-        const consequence = before === undefined ? "starts tasks" : consequenceAt(path, order);
-        const [old, made] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(a, ...path), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__.at)(b, ...path)];
+        const consequence = startsAnew ? "starts tasks" : consequenceAt(path, order, keepPlaces);
+        const [old, made] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_9__.at)(a, ...path), (0,_json_js__WEBPACK_IMPORTED_MODULE_9__.at)(b, ...path)];
         return itemChanges(path, old, made, names).map(({ field, from, to, open }) => {
             const change = from === undefined ? "added" : to === undefined ? "removed" : "changed";
             const isShown = open && from !== to && ![from, to].some((text) => holdsSecret(text ?? "", secrets));
@@ -24765,7 +24777,9 @@ function isRepeated(path, differing) {
 }
 const IMAGE = "TaskTemplate.ContainerSpec.Image";
 const IMAGE_LABEL = "Labels.com.docker.stack.image";
-function consequenceAt(path, order) {
+function consequenceAt(path, order, keepPlaces) {
+    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isOfPlacement */ .zo)(path))
+        return keepPlaces ? "nothing" : order;
     if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isOfTasks */ .WD)(path))
         return order;
     return path[0] === "Mode" ? "in place" : "nothing";
@@ -24786,7 +24800,7 @@ function itemChanges(path, before, after, names) {
     }
     const [old, made] = [itemsOf(list, before, names), itemsOf(list, after, names)];
     return [...new Set([...old.keys(), ...made.keys()])]
-        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)
+        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .compareTexts */ .q)
         .filter((key) => JSON.stringify(old.get(key)?.whole) !== JSON.stringify(made.get(key)?.whole))
         .map((key) => ({
         field: `${field}.${key}`,
@@ -24805,32 +24819,32 @@ const LISTS = [
     },
     {
         at: "TaskTemplate.ContainerSpec.Configs",
-        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "ConfigName"),
-        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "ConfigName"),
+        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "ConfigName"),
+        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "ConfigName"),
         open: true,
     },
     {
         at: "TaskTemplate.ContainerSpec.Secrets",
-        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "SecretName"),
-        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "SecretName"),
+        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "SecretName"),
+        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "SecretName"),
         open: true,
     },
     {
         at: "TaskTemplate.ContainerSpec.Mounts",
-        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Target"),
-        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Type")} ${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Source")}`.trim(),
+        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Target"),
+        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Type")} ${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Source")}`.trim(),
         open: true,
     },
     {
         at: "TaskTemplate.Networks",
-        key: (item, names) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Target"), names),
-        shown: (item) => textsOf((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(item, "Aliases")).join(", "),
+        key: (item, names) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Target"), names),
+        shown: (item) => textsOf((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(item, "Aliases")).join(", "),
         open: true,
     },
     {
         at: "EndpointSpec.Ports",
-        key: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(item, "TargetPort")}/${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "Protocol") || "tcp"}`,
-        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .numberAt */ .tk)(item, "PublishedPort") || "any"} (${(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(item, "PublishMode") || "ingress"})`,
+        key: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .numberAt */ .tk)(item, "TargetPort")}/${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Protocol") || "tcp"}`,
+        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .numberAt */ .tk)(item, "PublishedPort") || "any"} (${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "PublishMode") || "ingress"})`,
         open: true,
     },
 ];
@@ -24856,14 +24870,14 @@ function networkName(target, names) {
 }
 /** Undefined for nothing, unless the engine makes something of that. */
 function valueText(path, value) {
-    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .engineDefault */ .c7)(path));
+    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .engineDefault */ .c7)(path));
     if (meant === undefined)
         return undefined;
     const name = path.at(-1) ?? "";
     if (typeof meant === "string")
         return name === "Image" ? shownImage(meant) : meant;
     if (typeof meant === "number" && DURATIONS.has(name))
-        return (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(meant / 1e6);
+        return (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_11__/* .formatDuration */ .a)(meant / 1e6);
     if (name === "NanoCPUs")
         return String(Number(meant) / 1e9);
     if (name === "MemoryBytes")
@@ -24892,10 +24906,10 @@ function bytesText(bytes) {
 }
 /** An image that is yet to be built has no digest; what stands for it is no news to anybody. */
 function withoutDraftDigest(text) {
-    return text.replaceAll(`@${_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv}`, "");
+    return text.replaceAll(`@${_image_reference_js__WEBPACK_IMPORTED_MODULE_12__/* .NO_DIGEST_YET */ .Gv}`, "");
 }
 function shownImage(image) {
-    return image.endsWith(_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv) ? `${withoutDraftDigest(image)}${NEW_IMAGE}` : (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .shortImage */ .Uq)(image);
+    return image.endsWith(_image_reference_js__WEBPACK_IMPORTED_MODULE_12__/* .NO_DIGEST_YET */ .Gv) ? `${withoutDraftDigest(image)}${NEW_IMAGE}` : (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_12__/* .shortImage */ .Uq)(image);
 }
 /** What services need: of those that the plan leaves there, and of those that it takes away or leaves alone. */
 function specsOf({ services }) {
@@ -24904,19 +24918,19 @@ function specsOf({ services }) {
     const foreign = services.flatMap(({ change, before }) => change === "foreign" && before !== undefined ? [before.spec] : []);
     return { wanted, foreign, live };
 }
-function objectChanges(kind, plan, { survey, objects }) {
+function objectChanges(kind, plan, { survey, objects, stale }) {
     const specs = specsOf(plan);
     const [inUse, needed, others] = [
-        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .used */ .kH)(kind, specs.live),
-        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .used */ .kH)(kind, specs.wanted),
-        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_3__/* .used */ .kH)(kind, specs.foreign),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_5__/* .used */ .kH)(kind, specs.live),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_5__/* .used */ .kH)(kind, specs.wanted),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_5__/* .used */ .kH)(kind, specs.foreign),
     ];
     const raw = new Map((kind === "config" ? survey.rawConfigs : survey.rawSecrets).map((each) => [
-        (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name"),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(each, "Spec", "Name"),
         each,
     ]));
-    const labelsOf = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
-    const isOurs = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .STACK_LABEL */ .GF) === plan.stack && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL) !== "";
+    const labelsOf = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
+    const isOurs = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labelsOf(name), _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .STACK_LABEL */ .GF) === plan.stack && (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL) !== "";
     const own = new Map(objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(KEY_LABEL)]));
     const created = new Set(plan.needs[`${kind}s`]);
     const earlier = (key) => [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[KEY_LABEL] === key);
@@ -24928,26 +24942,29 @@ function objectChanges(kind, plan, { survey, objects }) {
     });
     const replaced = new Set(present.map(({ before }) => before));
     const keys = new Set(own.values());
-    const gone = [...inUse.keys()]
+    const removed = new Set(stale.filter((each) => each.kind === kind).map(({ name }) => name));
+    const left = [...inUse.keys()]
         .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
-        .filter((name) => isOurs(name) && !keys.has((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL)))
-        .map((name) => ({ name, change: "remove" }));
-    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
+        .filter((name) => isOurs(name) && !keys.has((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL)) && !removed.has(name))
+        .map((name) => ({ name, change: "foreign" }));
+    const gone = [...removed].map((name) => ({ name, change: "remove" }));
+    const shown = present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw));
+    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...shown, ...left, ...gone]);
 }
-const KEY_LABEL = `${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .LABEL_PREFIX */ .Ag}key`;
+const KEY_LABEL = `${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .LABEL_PREFIX */ .Ag}key`;
 /** What serves all stacks, such as the key that the names of secrets are made with. */
 function isHousekeeping(name, raw) {
-    const labels = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labels, _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .MANAGED_LABEL */ .bS) === "true" && (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(labels, KEY_LABEL) === "";
+    const labels = (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labels, _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .MANAGED_LABEL */ .bS) === "true" && (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labels, KEY_LABEL) === "";
 }
 function networkChanges(plan, survey, networkIds) {
     const names = namesOf(networkIds);
     const specs = specsOf(plan);
-    const targets = (list) => list.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "Networks").map((each) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Target"), names)));
+    const targets = (list) => list.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(spec, "TaskTemplate", "Networks").map((each) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(each, "Target"), names)));
     const created = (0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .newNetworks */ .aJ)(plan);
     const own = new Set(survey.networks
-        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_4__/* .STACK_LABEL */ .GF) === plan.stack)
-        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(raw, "Name")));
+        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .STACK_LABEL */ .GF) === plan.stack)
+        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(raw, "Name")));
     const wanted = new Set([...created, ...targets(specs.wanted)]);
     const present = [...wanted].map((name) => {
         if (created.has(name))
@@ -24957,7 +24974,7 @@ function networkChanges(plan, survey, networkIds) {
     const left = [...own]
         .filter((name) => !wanted.has(name))
         .map((name) => ({ name, change: "foreign" }));
-    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)([...present, ...left]);
+    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...present, ...left]);
 }
 function volumeChanges(plan) {
     const specs = specsOf(plan);
@@ -24969,12 +24986,12 @@ function volumeChanges(plan) {
     const left = [...live]
         .filter((name) => !wanted.has(name))
         .map((name) => ({ name, change: "foreign" }));
-    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)([...present, ...left]);
+    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...present, ...left]);
 }
 function volumesOf(specs) {
-    const mounts = specs.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
-    const volumes = mounts.filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Type") === "volume");
-    return new Set(volumes.map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(mount, "Source")).filter((name) => name !== ""));
+    const mounts = specs.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
+    const volumes = mounts.filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(mount, "Type") === "volume");
+    return new Set(volumes.map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(mount, "Source")).filter((name) => name !== ""));
 }
 /**
  * What `plan-digest` says about a plan: a digest of all that was shown, and after it eight digits for each thing in it, so that a later
@@ -24993,7 +25010,7 @@ function planDigest(changes, built, approved = "") {
         ...named.secrets.map((each) => ["secret", each]),
         ...named.volumes.map((each) => ["volume", each]),
     ].map(([kind, each]) => `${kind}:${each.name}=${sha256(text(each)).slice(0, 8)}`);
-    return [`sha256:${sha256(text(named))}`, ...parts.toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q)].join(" ");
+    return [`sha256:${sha256(text(named))}`, ...parts.toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .compareTexts */ .q)].join(" ");
 }
 /** What is different, in the order of the alphabet: `service web`, `config shop_env_0123`. Undefined where both are of one plan. */
 function differingParts(approved, present) {
@@ -25005,10 +25022,10 @@ function differingParts(approved, present) {
         ...after.filter((part) => !before.includes(part)),
     ];
     const names = only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " "));
-    return [...new Set(names)].toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .compareTexts */ .q);
+    return [...new Set(names)].toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .compareTexts */ .q);
 }
 function withoutBuilt(text, built) {
-    const digests = [_image_reference_js__WEBPACK_IMPORTED_MODULE_9__/* .NO_DIGEST_YET */ .Gv, built].filter((digest) => digest !== "");
+    const digests = [_image_reference_js__WEBPACK_IMPORTED_MODULE_12__/* .NO_DIGEST_YET */ .Gv, built].filter((digest) => digest !== "");
     return digests
         .flatMap((digest) => [`@${digest}`, `@${digest.slice(0, SHORT_DIGEST)}`])
         .reduce((rest, digest) => rest.replaceAll(digest, ""), text)
@@ -25027,8 +25044,8 @@ function beforeNamingKey(changes) {
     const configs = named.configs.filter(({ name }) => name !== NAMING_KEY);
     return {
         ...named,
-        configs: (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)([...configs, { name: NAMING_KEY, change: "create" }]),
-        secrets: (0,_text_order_js__WEBPACK_IMPORTED_MODULE_7__/* .byName */ .n)(named.secrets),
+        configs: (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...configs, { name: NAMING_KEY, change: "create" }]),
+        secrets: (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)(named.secrets),
     };
 }
 const isNewKey = ({ name, change }) => name === NAMING_KEY && change === "create";
@@ -25114,10 +25131,9 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(1330);
 /* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5205);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
-/* harmony import */ var _stack_configs_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(6939);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(2559);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(3079);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(2559);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -25184,7 +25200,6 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
-
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
 async function deploy(inputs, world, facts) {
     const env_1 = { stack: [], error: void 0, hasError: false };
@@ -25237,7 +25252,7 @@ async function deploy(inputs, world, facts) {
 async function look(pushed, deployment, session) {
     const { inputs, draft, world } = deployment;
     const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session);
-    const [survey, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
+    const [survey, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
         session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
@@ -25252,7 +25267,7 @@ async function look(pushed, deployment, session) {
  */
 async function lookUnderLock(lock, seen, deployment, session) {
     const { rollout, stack } = deployment.inputs;
-    const [isOurs, survey] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([lock.tryToTake(), session.swarm.survey(stack.name)]);
+    const [isOurs, survey] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([lock.tryToTake(), session.swarm.survey(stack.name)]);
     if (isOurs && [undefined, lock.left.holder].includes((0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .holderIn */ .Mz)(survey, stack.name)))
         return { ...seen, survey };
     if (!isOurs)
@@ -25261,7 +25276,7 @@ async function lookUnderLock(lock, seen, deployment, session) {
 }
 /** Lets an earlier update come to rest, and decides; what was decided without the lock (`first`) stands where all is as it was. */
 async function prepare(digest, found, first, deployment, session) {
-    const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .atRest */ .ev)(found.survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .namesIn */ .wX)(deployment), deployment, session);
+    const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .atRest */ .ev)(found.survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .serviceNamesIn */ .LI)(deployment), deployment, session);
     if (first !== undefined && (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isSameGround */ .sN)(first.survey, survey))
         return { ...first, survey };
     if (first !== undefined)
@@ -25272,12 +25287,10 @@ async function prepare(digest, found, first, deployment, session) {
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, file, objects }, { world, facts }) {
     const { version, image, digest, configName } = facts;
-    const made = (kind) => objects.filter((object) => object.kind === kind).map(({ name }) => name);
     return {
         facts: { version, image, digest, configName, commit: world.run.sha, file },
-        configs: made("config"),
-        secrets: made("secret"),
-        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_12__/* .addressedNetworks */ .hg)(stack),
+        ...(0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .namesOf */ .eZ)(objects),
+        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_11__/* .addressedNetworks */ .hg)(stack),
     };
 }
 
@@ -25615,7 +25628,11 @@ function headline(story) {
 
 /** The Engine API's paths in the words of a stack file; the first that fits. What follows is told in detail. */
 const WORDS = [
-    [/^TaskTemplate\.ContainerSpec\.Image$|^Labels\.com\.docker\.stack\.image$/, "image"],
+    // Docker asks the registry for an image's platforms: no file says them, and a rebuilt image may have others.
+    [
+        /^TaskTemplate\.ContainerSpec\.Image$|^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.Placement\.Platforms/,
+        "image",
+    ],
     [/^TaskTemplate\.ContainerSpec\.Env/, "environment"],
     [/^TaskTemplate\.ContainerSpec\.Labels/, "labels"],
     [/^TaskTemplate\.ContainerSpec\.Args/, "command"],
@@ -25638,7 +25655,7 @@ const WORDS = [
     [/^TaskTemplate\.Placement/, "deploy.placement"],
     [/^TaskTemplate\.LogDriver/, "logging"],
     [/^EndpointSpec\.Ports/, "ports"],
-    [/^EndpointSpec/, "deploy.endpoint_mode"],
+    [/^EndpointSpec(\.Mode)?/, "deploy.endpoint_mode"],
     [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
     [/^Mode/, "deploy.mode"],
     [/^UpdateConfig/, "deploy.update_config"],
@@ -26036,9 +26053,13 @@ const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2559);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
-/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
+/* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8282);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
+/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3564);
+
+
 
 
 
@@ -26048,11 +26069,11 @@ const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /** For a plan: what a registry might say about an image that the deployment will build. */
 const YET_TO_BE_BUILT = {
     kind: "found",
-    digest: _reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv,
+    digest: _reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv,
     body: {
         Descriptor: {
             mediaType: "application/vnd.docker.distribution.manifest.v2+json",
-            digest: _reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv,
+            digest: _reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv,
             size: 0,
         },
         Platforms: [],
@@ -26076,7 +26097,7 @@ class ImageLookup {
         this.#own = own;
     }
     async ask(image) {
-        if (image.endsWith(`@${_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv}`))
+        if (image.endsWith(`@${_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv}`))
             return YET_TO_BE_BUILT;
         const asked = this.#asked.get(image) ?? this.#askPatiently(image);
         this.#asked.set(image, asked);
@@ -26092,8 +26113,8 @@ class ImageLookup {
         }
     }
     /** About every image of a stack, ahead of time; `pushed` is the digest of the one that was just pushed, where there is one. */
-    async askAhead({ services }, pushed = _reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv) {
-        const images = services.map(({ image }) => image.replace(_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv, pushed));
+    async askAhead({ services }, pushed = _reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv) {
+        const images = services.map(({ image }) => image.replace(_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv, pushed));
         await Promise.all(images.map(async (image) => await this.ask(image)));
     }
     /** The digest of an image that must exist. */
@@ -26108,7 +26129,7 @@ class ImageLookup {
         ]);
     }
     #authFor(image) {
-        const reference = (0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(image);
+        const reference = (0,_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .parseImageReference */ .o_)(image);
         return reference === undefined ? undefined : this.#session.registryAuth(reference.domain);
     }
 }
@@ -26118,39 +26139,48 @@ async function resolveImages(stack, lookup, live, own) {
     const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)]));
     const answers = new Map();
     const pins = new Map();
-    const warnings = [];
+    const findings = [];
     for (const [image, answer] of asked) {
-        const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
         if (answer.kind === "found") {
             const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
             pins.set(image, pin);
             answers.set(pin, answer);
+            continue;
         }
-        else if (isOwn(image, own)) {
-            throw new _errors_js__WEBPACK_IMPORTED_MODULE_0__/* .PreflightError */ .wG([
-                { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
-            ]);
-        }
-        else if (fallback !== undefined) {
-            // Losing the pin would change the spec, and so restart what runs.
+        const isOurs = isOwn(image, own);
+        const fallback = isOurs ? undefined : runningPin(image, live);
+        // Losing the pin would change the spec, and so restart what runs.
+        if (fallback === undefined)
+            answers.set(image, answer);
+        else {
             pins.set(image, fallback.image);
             answers.set(fallback.image, fallback.answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
-            });
         }
-        else {
-            answers.set(image, answer);
-            warnings.push({
-                message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
-                hint: hintFor(answer),
-            });
-        }
+        const told = fallback === undefined ? missing(image, answer, live, isOurs) : stays(image, answer);
+        const services = stack.services.filter((service) => service.image === image);
+        findings.push(...services.map(({ name }) => told(placeOf(stack.root, name))));
     }
-    return { answers, pins, warnings };
+    return { answers, pins, findings };
+}
+function stays(image, answer) {
+    const message = `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`;
+    return (place) => (0,_preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__/* .warning */ .$e)("image-missing", message, place, hintFor(answer));
+}
+/** An error where the registry says no, unless a node has the image: what runs is there. */
+function missing(image, answer, live, isOurs) {
+    const runs = live.some(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image") === image);
+    if (isOurs || !(hasTrouble(answer) || runs)) {
+        const message = `The manager can't read the image ${image}: ${inWords(answer)}.`;
+        return (place) => (0,_preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__/* .error */ .z3)("image-missing", message, place, hintFor(answer));
+    }
+    const message = `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`;
+    return (place) => (0,_preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__/* .warning */ .$e)("image-missing", message, place, hintFor(answer));
+}
+function placeOf(root, service) {
+    return ((0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "services", service, "image") ?? (0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "services", service) ?? root).place;
 }
 function isOwn(image, own) {
-    const [a, b] = [(0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(image), (0,_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .parseImageReference */ .o_)(own)];
+    const [a, b] = [(0,_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .parseImageReference */ .o_)(image), (0,_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .parseImageReference */ .o_)(own)];
     return a !== undefined && a.domain === b?.domain && a.path === b.path;
 }
 /** Whether the registry had trouble to answer, or the manager to reach it, and did not say no. */
@@ -26170,7 +26200,7 @@ function inWords(answer) {
 function hintFor(answer) {
     const words = inWords(answer);
     if (words.startsWith("the registry has"))
-        return 'Check "registry", "project" and "version", and that it was pushed.';
+        return 'Check its name and tag ("registry", "project" and "version" for the one of this repository), and that it was pushed.';
     if (words.startsWith("the registry refuses"))
         return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
     return "Check that the manager reaches the registry and trusts its certificate.";
@@ -26178,16 +26208,16 @@ function hintFor(answer) {
 /** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
 function runningPin(image, live) {
     for (const { spec } of live) {
-        const running = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+        const running = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
         if (!running.startsWith(`${image}@`))
             continue;
-        const platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Platforms");
+        const platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Platforms");
         const digest = running.slice(image.length + 1);
         const body = {
             Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
             Platforms: platforms.map((platform) => ({
-                architecture: (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "Architecture"),
-                os: (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "OS"),
+                architecture: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(platform, "Architecture"),
+                os: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(platform, "OS"),
             })),
         };
         return { image: running, answer: { kind: "found", digest, body } };
@@ -27950,8 +27980,8 @@ async function pass(engine, request) {
     return await engine.send(path, { method, ...body, repeatable: method === "GET" || path === "/auth" });
 }
 
-// EXTERNAL MODULE: ./src/io/ssh-login.ts + 1 modules
-var ssh_login = __nccwpck_require__(6615);
+// EXTERNAL MODULE: ./src/io/ssh-login.ts + 2 modules
+var ssh_login = __nccwpck_require__(1678);
 // EXTERNAL MODULE: external "node:net"
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
@@ -28208,16 +28238,25 @@ const HOST_KEY_ALGORITHMS = [
     "ssh-rsa",
 ];
 /** A server shows only one of its keys: the known types are asked for first, and the others so that a changed key can be shown. */
-function hostKeyAlgorithms(trusted) {
-    const isKnown = (algorithm) => trusted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
+function hostKeyAlgorithms(accepted) {
+    const isKnown = (algorithm) => accepted.some(({ type }) => type === algorithm.replace(/^rsa-sha2-.*/, "ssh-rsa"));
     return [
         ...HOST_KEY_ALGORITHMS.filter((algorithm) => isKnown(algorithm)),
         ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
     ];
 }
 async function logIn(at, sock, login, handshakeMs, signal) {
-    const known = login.known.get(at) ?? { trusted: [], revoked: [] };
-    const attempt = { at, login, known, handshakeMs, offered: undefined, accepted: [] };
+    const known = login.known.get(at) ?? { accepted: [], revoked: [], certAuthority: false };
+    const attempt = {
+        at,
+        login,
+        known,
+        handshakeMs,
+        offered: undefined,
+        accepted: [],
+        halfIn: false,
+        agentKeys: undefined,
+    };
     const client = new lib.Client();
     let lost;
     // One listener for life: an `error` of a session that nobody listens to ends the process.
@@ -28250,43 +28289,73 @@ function optionsFor(attempt, sock) {
             attempt.offered = key;
             return isTrusted(key, attempt);
         },
-        algorithms: { serverHostKey: hostKeyAlgorithms(known.trusted) },
+        algorithms: { serverHostKey: hostKeyAlgorithms(known.accepted) },
         authHandler: authHandler(attempt),
     };
 }
 /** ssh2 takes `false` for the end of the list, which its types don't know. */
 const NO_MORE = false;
-/** ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. */
-function authHandler(attempt) {
+/** Notes how many keys it has. */
+class CountedAgent extends lib.OpenSSHAgent {
+    #attempt;
+    constructor(socket, attempt) {
+        super(socket);
+        this.#attempt = attempt;
+    }
+    getIdentities(done) {
+        super.getIdentities((error, keys) => {
+            this.#attempt.agentKeys = keys?.length;
+            done(error, keys);
+        });
+    }
+}
+/** In the order in which they are tried. */
+function loginsOf(attempt) {
     const { target, privateKey } = attempt.login;
+    const { password, agent } = target;
     const username = attempt.at.user;
-    const password = target.password;
-    const logins = [
-        ...(privateKey === undefined ? [] : [{ type: "publickey", username, key: privateKey }]),
-        ...(target.agent === undefined ? [] : [{ type: "agent", username, agent: target.agent }]),
-        ...(password === undefined
-            ? []
-            : [
-                { type: "password", username, password },
-                {
-                    type: "keyboard-interactive",
-                    username,
-                    prompt: (_name, _instructions, _language, prompts, finish) => finish(prompts.map(() => password)),
-                },
-            ]),
-    ];
-    return (methods, _partly, next) => {
+    const logins = [];
+    if (privateKey !== undefined)
+        logins.push({ type: "publickey", username, key: privateKey });
+    if (agent !== undefined) {
+        // What a server says to an agent's keys, ssh2 keeps for itself: how it takes logins at all is asked first.
+        logins.push({ type: "none", username });
+        logins.push({ type: "agent", username, agent: new CountedAgent(agent, attempt) });
+    }
+    if (password !== undefined) {
+        logins.push({ type: "password", username, password });
+        const prompt = (_name, _text, _language, prompts, finish) => finish(prompts.map(() => password));
+        logins.push({ type: "keyboard-interactive", username, prompt });
+    }
+    return logins;
+}
+/**
+ * ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. A server that wants
+ * several logins, one after the other (AuthenticationMethods), may refuse one now that it takes when another one has succeeded.
+ */
+function authHandler(attempt) {
+    const open = new Set(loginsOf(attempt));
+    const refused = new Set();
+    let last;
+    return (methods, partly, next) => {
         if (methods !== null)
             attempt.accepted = methods;
-        for (let login = logins.shift(); login !== undefined; login = logins.shift()) {
-            const method = login.type === "agent" ? "publickey" : login.type;
-            if (methods !== null && methods.length > 0 && !methods.includes(method))
-                continue;
-            next(login);
-            return;
+        if (partly && last !== undefined) {
+            attempt.halfIn = true;
+            open.delete(last);
+            refused.clear();
         }
-        next(NO_MORE);
+        last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
+        if (last !== undefined)
+            refused.add(last);
+        next(last ?? NO_MORE);
     };
+}
+/** Before the server has said what it takes, anything may do. */
+function isWanted({ type }, methods) {
+    if (methods === null || methods.length === 0)
+        return true;
+    return methods.includes(type === "agent" ? "publickey" : type);
 }
 /**
  * ssh2 first asks whether a key would do: a round trip for what the answer to its signature tells as well (RFC 4252, 7). With which hash
@@ -28328,7 +28397,7 @@ function isTrusted(key, { known, login }) {
     if (known.revoked.some(({ blob }) => blob.equals(key)))
         return false;
     const print = (0,known_hosts/* fingerprint */.Rj)(key);
-    return (known.trusted.some(({ blob }) => blob.equals(key)) ||
+    return (known.accepted.some(({ blob }) => blob.equals(key)) ||
         login.target.fingerprints.some((pinned) => pinned.replace(/=$/, "") === print));
 }
 /** No connection at all. */
@@ -28374,33 +28443,53 @@ function explain(error, attempt) {
     const message = `No SSH session with ${name}: ${why}.`;
     return new errors/* ConnectError */.T$(message, hint, error, "passing");
 }
-function loginError({ at, login, accepted }, cause) {
+function loginError(attempt, cause) {
+    const { at, login, accepted } = attempt;
+    const who = `${at.user}@${inWords(at)}`;
     const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
-    return new errors/* ConnectError */.T$(`${at.user}@${inWords(at)} refused the login (${ways(login)}).${taken}`, login.target.password === undefined
+    if (attempt.agentKeys === 0) {
+        return new errors/* ConnectError */.T$(`The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as ${who}.${taken}`, 'Add the key in a step before this one (ssh-add), or give it as "ssh-private-key".', cause);
+    }
+    if (attempt.halfIn) {
+        return new errors/* ConnectError */.T$(`${who} wants more than what it took so far (${ways(attempt)}). It still wants: ${accepted.join(", ")}.`, 'Its sshd asks for several logins one after the other (AuthenticationMethods): give "ssh-private-key" and "ssh-password", both of them right.', cause);
+    }
+    return new errors/* ConnectError */.T$(`${who} refused the login (${ways(attempt)}).${taken}`, login.target.password === undefined
         ? `Check that the user is right and that the public half of the key is in ~${at.user}/.ssh/authorized_keys there.`
         : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).", cause);
 }
-function ways({ target, privateKey }) {
+function ways({ login, agentKeys }) {
+    const { target, privateKey } = login;
     const tried = [
         privateKey !== undefined && "the given key",
         target.password !== undefined && "the given password",
-        target.agent !== undefined && "the keys of the SSH agent",
+        agentKeys !== undefined && "the keys of the SSH agent",
     ].filter((way) => way !== false);
-    return `tried ${tried.join(" and ")}`;
+    return tried.length === 0 ? "the SSH agent has only keys to offer" : `tried ${tried.join(" and ")}`;
 }
+/** Once the key is asked for anyway, everything that is needed to trust it the next time is said. */
 function hostKeyError({ at, login, known }, offered, cause) {
     const type = (0,known_hosts/* typeOfKey */.Jh)(offered);
-    const print = (0,known_hosts/* fingerprint */.Rj)(offered);
     const name = inWords(at);
-    const expected = [...known.trusted.map((key) => (0,known_hosts/* fingerprint */.Rj)(key.blob)), ...login.target.fingerprints];
-    const revoked = known.revoked.some(({ blob }) => blob.equals(offered));
-    const message = revoked
-        ? `The host key of ${name} is revoked: it offered ${type} ${print}.`
-        : `The host key of ${name} is not the expected one: it offered ${type} ${print}, expected ${expected.join(" or ")}.`;
-    const line = `${(0,ssh_login/* knownHostsName */.o)(at)} ${type} ${offered.toString("base64")}`;
-    return new errors/* ConnectError */.T$(`${message} Nothing was sent to it.`, revoked
-        ? "The server must get a new host key; until then it may be anybody."
-        : `If the server was set up anew, check on it with \`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub\` and put this line into "ssh-known-hosts": ${line}. If not, somebody may stand in between.`, cause);
+    const offer = `it offered ${type} ${(0,known_hosts/* fingerprint */.Rj)(offered)}`;
+    const expected = [...known.accepted.map((key) => (0,known_hosts/* fingerprint */.Rj)(key.blob)), ...login.target.fingerprints];
+    const refused = (message, hint) => new errors/* ConnectError */.T$(`${message} Nothing was sent to it.`, hint, cause);
+    if (known.revoked.some(({ blob }) => blob.equals(offered))) {
+        return refused(`The host key of ${name} is revoked: ${offer}, which a line of "ssh-known-hosts" revokes.`, "The server must get a new host key; until then it may be anybody.");
+    }
+    const look = `\`ssh-keygen -lf /etc/ssh/ssh_host_${kindOf(type)}_key.pub\``;
+    const line = `put this line into "ssh-known-hosts": ${(0,ssh_login/* knownHostsName */.o)(at)} ${type} ${offered.toString("base64")}`;
+    const otherwise = "If not, somebody may stand in between.";
+    if (expected.length === 0) {
+        const lacking = known.certAuthority
+            ? `trusts ${(0,ssh_login/* knownHostsName */.o)(at)} through @cert-authority, which is not supported`
+            : `has no key for ${(0,ssh_login/* knownHostsName */.o)(at)}`;
+        return refused(`The host key of ${name} is not known: ${offer}, and "ssh-known-hosts" ${lacking}.`, `Compare it with what ${look} says there. If it is the same, ${line}. ${otherwise}`);
+    }
+    return refused(`The host key of ${name} is not the expected one: ${offer}, expected ${expected.join(" or ")}.`, `If the server was set up anew, check on it with ${look} and ${line}. ${otherwise}`);
+}
+/** As sshd's files of host keys have it in their names. */
+function kindOf(type) {
+    return type.replace(/^ssh-/, "").replace(/^ecdsa-.*/, "ecdsa");
 }
 
 ;// CONCATENATED MODULE: ./src/io/tunnel.ts
@@ -28455,6 +28544,34 @@ async function closeServer(server) {
 }
 /** What a deployment asks at once, but for its images. */
 const AHEAD = 16;
+/**
+ * A connection that nobody uses yet. Docker ends one that has asked for nothing within five minutes (its ReadHeaderTimeout), and a stream
+ * tells of its end only while it flows; ssh2's don't count as destroyed even then.
+ */
+class Idle {
+    #channel;
+    #over = false;
+    #end = () => {
+        this.#over = true;
+        this.#channel.destroy();
+    };
+    constructor(channel) {
+        this.#channel = channel;
+        channel.on("error", () => channel.destroy());
+        // Nor is one of use whose other side speaks first.
+        for (const event of ["data", "end", "close"])
+            channel.on(event, this.#end);
+    }
+    /** Undefined where it has come to its end. */
+    take() {
+        if (this.#over)
+            return undefined;
+        this.#channel.pause();
+        for (const event of ["data", "end", "close"])
+            this.#channel.off(event, this.#end);
+        return this.#channel;
+    }
+}
 /** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first. */
 class Channels {
     #way;
@@ -28467,9 +28584,11 @@ class Channels {
         this.opened = new Promise((resolve) => (this.#tellOpened = resolve));
     }
     async take() {
-        const ahead = await this.#ahead?.shift();
-        if (ahead?.destroyed === false)
-            return ahead;
+        for (let next = this.#ahead?.shift(); next !== undefined; next = this.#ahead?.shift()) {
+            const channel = (await next)?.take();
+            if (channel !== undefined)
+                return channel;
+        }
         const opening = this.#way.open();
         this.#ahead ??= this.#openAhead();
         const channel = await opening;
@@ -28481,9 +28600,7 @@ class Channels {
             return [];
         return Array.from({ length: AHEAD }, async () => {
             try {
-                const channel = await this.#way.forward();
-                channel.on("error", () => channel.destroy());
-                return channel;
+                return new Idle(await this.#way.forward());
             }
             catch {
                 return undefined; // Nobody waits for it yet: whoever needs it opens one, and hears why that can't be.
@@ -28823,7 +28940,7 @@ function requireManager(info, address) {
 
 /***/ }),
 
-/***/ 6615:
+/***/ 1678:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28846,10 +28963,15 @@ var inputs = __nccwpck_require__(8028);
 var known_hosts = __nccwpck_require__(7633);
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
+;// CONCATENATED MODULE: external "node:util/types"
+const types_namespaceObject = require("node:util/types");
 ;// CONCATENATED MODULE: ./src/io/private-key.ts
 
 
 
+
+/** Others may stand around it, such as the EC PARAMETERS that openssl writes in front. */
+const BLOCK = /-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?-----END \1-----/s;
 /** A private key that ssh2 takes, from what people paste into a secret; an `InputError` says what else it is. Nothing is contacted. */
 function readPrivateKey(pasted, passphrase) {
     const text = `${pasted
@@ -28857,12 +28979,15 @@ function readPrivateKey(pasted, passphrase) {
         .map((line) => line.trim())
         .filter((line) => line !== "")
         .join("\n")}\n`;
-    refuseOtherThings(text);
-    const key = text.includes("-----BEGIN PRIVATE KEY-----") || text.includes("-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        ? fromPkcs8(text, passphrase)
-        : text;
+    const block = BLOCK.exec(text)?.[0];
+    if (block === undefined)
+        refuseOtherThings(text);
+    const pem = block === undefined ? text : `${block}\n`;
+    refuseUnreadable(pem);
+    const key = /-----BEGIN (ENCRYPTED )?PRIVATE KEY-----/.test(pem) ? fromPkcs8(pem, passphrase) : pem;
     const parsed = lib.utils.parseKey(key, passphrase);
-    if (parsed instanceof Error)
+    // One of OpenSSL's is handed on as it is, and under jest those are no instances of the Error here.
+    if ((0,types_namespaceObject.isNativeError)(parsed))
         throw explain(parsed.message, passphrase);
     return parsed;
 }
@@ -28870,19 +28995,29 @@ function refuse(message, hint) {
     return new errors/* InputError */.dz([{ message: `"ssh-private-key" ${message}`, hint }]);
 }
 function refuseOtherThings(text) {
-    if (/^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) ||
-        text.includes("BEGIN PUBLIC KEY") ||
-        text.includes("BEGIN SSH2 PUBLIC KEY")) {
+    if (/^(ssh-|ecdsa-|sk-)\S+-cert-v01@openssh\.com AAAA/.test(text)) {
+        throw refuse("is a certificate.", "Give the private key that it was made for. Certificates can't be used: the public half of the key belongs into authorized_keys on the manager.");
+    }
+    if (/^(ssh-|ecdsa-|sk-)\S+ AAAA/.test(text) || /-----? ?BEGIN (RSA |SSH2 )?PUBLIC KEY/.test(text)) {
         throw refuse("is a public key.", "Give the private one, the file without .pub; the public one belongs into authorized_keys on the manager.");
     }
     if (text.startsWith("PuTTY-User-Key-File")) {
         throw refuse("is a PuTTY key.", "Convert it: puttygen KEY.ppk -O private-openssh -o KEY.");
     }
-    if (text.includes("\\n")) {
-        throw refuse("has \\n as two characters instead of line ends.", "Paste the key file as it is, on several lines.");
-    }
     if (!/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(text)) {
         throw refuse("is no private key: the line -----BEGIN … PRIVATE KEY----- is missing.", "Paste the whole file, first and last line included.");
+    }
+}
+/** The one cipher of OpenSSH that ssh2 can't undo. */
+const CHACHA = "chacha20-poly1305@openssh.com";
+function refuseUnreadable(pem) {
+    if (pem.includes("\\n")) {
+        throw refuse("has \\n as two characters instead of line ends.", "Paste the key file as it is, on several lines.");
+    }
+    // Its name is the first field (PROTOCOL.key), behind 19 bytes.
+    const [, start = ""] = /^-----BEGIN OPENSSH PRIVATE KEY-----\n(.*)/.exec(pem) ?? [];
+    if (Buffer.from(start, "base64").toString("latin1", 19).startsWith(CHACHA)) {
+        throw refuse(`is encrypted with ${CHACHA}, which is not supported.`, "Encrypt it in another way: ssh-keygen -p -Z aes256-ctr -f KEY.");
     }
 }
 /** ssh2 reads no PKCS#8; Node turns RSA and ECDSA keys into forms that it does read, and Ed25519 has only OpenSSH's own. */
@@ -28932,7 +29067,7 @@ function withLength(bytes) {
     return Buffer.concat([length, bytes]);
 }
 function explain(message, passphrase) {
-    if (/encrypted|passphrase|integrity check/i.test(message)) {
+    if (/encrypted|passphrase|integrity check|unable to authenticate/i.test(message)) {
         return passphrase === undefined
             ? refuse("is encrypted and there is no passphrase.", 'Give it as "ssh-passphrase".')
             : new errors/* InputError */.dz([
@@ -28952,7 +29087,10 @@ function explain(message, passphrase) {
 
 
 
-/** Reads the key and the host keys; throws an `InputError` where they can't serve. */
+/**
+ * Reads the key and the host keys; throws an `InputError` where the key can't serve. A host of which nothing is known is no such case: it
+ * is asked for its key, so that the refusal can show it, and of several managers it may not be the one that is needed.
+ */
 function prepareLogin(target) {
     if (target.agent !== undefined && !(0,external_node_fs_.existsSync)(target.agent)) {
         const message = `Neither "ssh-private-key" nor "ssh-password" is given, and no SSH agent listens at SSH_AUTH_SOCK (${target.agent}).`;
@@ -28960,27 +29098,9 @@ function prepareLogin(target) {
         throw new errors/* InputError */.dz([{ message, hint }]);
     }
     const privateKey = target.privateKey === undefined ? undefined : readPrivateKey(target.privateKey, target.passphrase);
-    const problems = [];
     const hosts = [...target.jumps, ...target.managers];
-    const known = new Map(hosts.map((host) => [host, knownHost(host, target, problems)]));
-    if (problems.length > 0)
-        throw new errors/* InputError */.dz(problems);
+    const known = new Map(hosts.map((at) => [at, (0,known_hosts/* knownKeys */.eE)(target.knownHosts ?? "", at.host, at.port)]));
     return { target, privateKey, known };
-}
-function knownHost(at, target, problems) {
-    if (target.knownHosts === undefined)
-        return { trusted: [], revoked: [] };
-    const { accepted, revoked, certAuthority } = (0,known_hosts/* knownKeys */.eE)(target.knownHosts, at.host, at.port);
-    if (accepted.length === 0 && target.fingerprints.length === 0) {
-        const name = knownHostsName(at);
-        const message = certAuthority
-            ? `"ssh-known-hosts" trusts ${name} through @cert-authority, which is not supported.`
-            : `"ssh-known-hosts" has no key for ${name}.`;
-        const port = at.port === 22 ? "" : `-p ${at.port} `;
-        const hint = `Add the lines of \`ssh-keyscan ${port}${at.host}\` after checking them, or give "ssh-fingerprint".`;
-        problems.push({ message, hint });
-    }
-    return { trusted: accepted, revoked };
 }
 /** As `known_hosts` calls a server. */
 function knownHostsName({ host, port }) {
@@ -30143,7 +30263,7 @@ async function planOnly(inputs, world, facts) {
             digestOrNone(images, deployment),
             images.askAhead(deployment.draft),
         ]);
-        (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .knownOf */ .bz)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .namesIn */ .wX)(deployment), deployment)).forEach((line) => note(line, deployment));
+        (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .knownOf */ .bz)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .serviceNamesIn */ .LI)(deployment), deployment)).forEach((line) => note(line, deployment));
         await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
         await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
         facts.status = "planned";
@@ -30209,7 +30329,8 @@ function note(line, { world, facts }) {
 /* harmony export */   hm: () => (/* binding */ withRealIds),
 /* harmony export */   tD: () => (/* binding */ changed),
 /* harmony export */   vY: () => (/* binding */ futureId),
-/* harmony export */   yF: () => (/* binding */ isManaged)
+/* harmony export */   yF: () => (/* binding */ isManaged),
+/* harmony export */   zo: () => (/* binding */ isOfPlacement)
 /* harmony export */ });
 /* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7856);
 /* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1759);
@@ -30276,9 +30397,13 @@ function planDeployment(request) {
 function shortName(stack, name) {
     return name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
 }
-/** Whether a difference there means new tasks. */
-function isOfTasks([section, part]) {
-    return section === "TaskTemplate" || (section === "EndpointSpec" && part === "Ports");
+/** Whether a difference there means new tasks (swarmkit: manager/orchestrator/task.go, IsTaskDirty). */
+function isOfTasks([section]) {
+    return section === "TaskTemplate" || section === "EndpointSpec";
+}
+/** The one part of a task's template that replaces only the tasks whose node does not satisfy it any more. */
+function isOfPlacement([section, part]) {
+    return section === "TaskTemplate" && part === "Placement";
 }
 function isManaged(service) {
     return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
@@ -30616,6 +30741,7 @@ function judged(findings, ignored) {
     const heeded = findings.filter(({ id }) => !ignored.has(id));
     const problems = (severity) => heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
     return {
+        heeded,
         errors: problems("error"),
         warnings: problems("warning"),
         passed: findings.filter(({ id }) => ignored.has(id)),
@@ -30659,6 +30785,12 @@ const FINDINGS = [
         fix: "Create it, or give it `environment` or `file` instead of `external`.",
     },
     {
+        id: "image-missing",
+        severity: "error or warning",
+        cause: "The registry has no such image, or refuses to show it with the credentials that the swarm will get. A warning where a service runs that very image, so that a node has it, and where the registry can't be asked; but not for the image of this repository.",
+        fix: "Correct its name, push it, or give credentials that may read it. Pass it over where every node has the image already.",
+    },
+    {
         id: "network-scope",
         severity: "error",
         cause: "An external network ends at the manager: its scope is not `swarm`.",
@@ -30685,8 +30817,14 @@ const FINDINGS = [
     {
         id: "no-eligible-node",
         severity: "error or warning",
-        cause: "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode, where it means no task at all.",
+        cause: "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode (also of a job), where it means no task at all.",
         fix: "Change the constraints, label a node, or bring one back.",
+    },
+    {
+        id: "paused-node",
+        severity: "error",
+        cause: "A global service is to be replaced, and one of its tasks is on a paused node: Swarm replaces none there, so the update would not end.",
+        fix: "`docker node update --availability active NODE`, or `drain`, which ends the task.",
     },
     {
         id: "missing-volume-driver",
@@ -30787,8 +30925,8 @@ const FINDINGS = [
     {
         id: "engine-too-old",
         severity: "error",
-        cause: "The manager's engine is older than something that the file asks for. It leaves that out in silence, so what runs would never be what was sent.",
-        fix: "Update the engines, or leave it out of the file.",
+        cause: "The manager's engine is older than something that the file asks for, or docker on the runner is. It leaves that out in silence, so what runs would never be what was meant.",
+        fix: "Update the engines, or docker on the runner; or leave it out of the file.",
     },
 ];
 const FINDING_IDS = FINDINGS.map(({ id }) => id);
@@ -30796,7 +30934,129 @@ const FINDING_IDS = FINDINGS.map(({ id }) => id);
 
 /***/ }),
 
-/***/ 9350:
+/***/ 6260:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   GN: () => (/* binding */ eligibility),
+/* harmony export */   Im: () => (/* binding */ constraintsOf),
+/* harmony export */   M7: () => (/* binding */ less),
+/* harmony export */   Xf: () => (/* binding */ driversOf),
+/* harmony export */   _Q: () => (/* binding */ fitting),
+/* harmony export */   cR: () => (/* binding */ reservationOf),
+/* harmony export */   tj: () => (/* binding */ platformOf),
+/* harmony export */   yB: () => (/* binding */ drivesAway)
+/* harmony export */ });
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8301);
+
+
+function eligibility(spec, nodes) {
+    const constraints = constraintsOf(spec);
+    const drivers = driversOf(spec);
+    const platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Platforms");
+    const barOf = (node) => {
+        if (!constraints.every((constraint) => satisfies(node, constraint)))
+            return "constraints";
+        // For some seconds after another leader is there, until it hears of them, nodes are `unknown`.
+        if (node.state !== "ready" && node.state !== "unknown")
+            return "down";
+        if (node.availability !== "active")
+            return node.availability === "pause" ? "paused" : "drained";
+        if (!drivers.every((driver) => hasDriver(node, driver)))
+            return "driver";
+        if (platforms.length > 0 && !platforms.some((platform) => runs(node, platform)))
+            return "platform";
+        return undefined;
+    };
+    const eligible = [];
+    const barred = new Map();
+    for (const node of nodes) {
+        const bar = barOf(node);
+        if (bar === undefined)
+            eligible.push(node);
+        else
+            barred.set(bar, [...(barred.get(bar) ?? []), node]);
+    }
+    return { nodes: eligible, barred };
+}
+/** Whether a task's node does not satisfy the constraints of a spec: a change of nothing but the placement replaces no other task. */
+function drivesAway(spec, tasks, nodes) {
+    const constraints = constraintsOf(spec);
+    return tasks.some(({ nodeId }) => {
+        const node = nodes.find(({ id }) => id === nodeId);
+        return node === undefined || !constraints.every((constraint) => satisfies(node, constraint));
+    });
+}
+function constraintsOf(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Constraints").flatMap((each) => typeof each === "string" ? [each] : []);
+}
+const PROPERTIES = {
+    "node.id": ({ id }) => id,
+    "node.hostname": ({ hostname }) => hostname,
+    "node.role": ({ role }) => role,
+    "node.platform.os": ({ os }) => os,
+    "node.platform.arch": ({ architecture }) => architecture,
+};
+/** Whether a node satisfies a constraint (manager/constraint/constraint.go); one that we can't judge counts as satisfied. */
+function satisfies(node, constraint) {
+    const [, key = "", operator, value = ""] = /^\s*(.*?)\s*(==|!=)\s*(.*?)\s*$/.exec(constraint) ?? [];
+    const known = key.toLowerCase();
+    if (operator === undefined || known === "node.ip")
+        return true; // Addresses and their ranges are Swarm's to compare.
+    const label = /^(node|engine)\.labels\.(.+)$/i.exec(key);
+    const labels = label?.[1]?.toLowerCase() === "node" ? node.labels : node.engineLabels;
+    const found = label === null ? PROPERTIES[known]?.(node) : (labels[label[2] ?? ""] ?? "");
+    if (found === undefined)
+        return false; // Swarm matches no node by a key that it does not know.
+    return (found.toLowerCase() === value.toLowerCase()) === (operator === "==");
+}
+/** The drivers of a service's volumes that a node must have. */
+function driversOf(spec) {
+    const named = (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts")
+        .filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(mount, "Type") === "volume")
+        .map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(mount, "VolumeOptions", "DriverConfig", "Name"));
+    return [...new Set(named)].filter((name) => name !== "" && name !== "local");
+}
+function hasDriver({ volumeDrivers }, driver) {
+    return volumeDrivers.includes(driver) || volumeDrivers.includes(`${driver}:latest`);
+}
+function runs({ os, architecture }, platform) {
+    const [wantedOs, wanted] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(platform, "OS"), normal((0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(platform, "Architecture"))];
+    return (wanted === "" || wanted === normal(architecture)) && (wantedOs === "" || wantedOs === os);
+}
+function normal(architecture) {
+    return { x86_64: "amd64", aarch64: "arm64" }[architecture] ?? architecture;
+}
+/** `linux/amd64`, as an image's platform is written. */
+function platformOf({ os, architecture }) {
+    return `${os}/${normal(architecture)}`;
+}
+function reservationOf(spec) {
+    const path = ["TaskTemplate", "Resources", "Reservations"];
+    return {
+        nanoCpus: (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .numberAt */ .tk)(spec, ...path, "NanoCPUs"),
+        memoryBytes: (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .numberAt */ .tk)(spec, ...path, "MemoryBytes"),
+    };
+}
+/** How many tasks with this reservation fit; infinite where nothing is reserved. */
+function fitting(room, each) {
+    return Math.min(times(room.nanoCpus, each.nanoCpus), times(room.memoryBytes, each.memoryBytes));
+}
+function less(room, taken) {
+    return {
+        nanoCpus: room.nanoCpus - taken.nanoCpus,
+        memoryBytes: room.memoryBytes - taken.memoryBytes,
+    };
+}
+function times(have, need) {
+    return need === 0 ? Infinity : Math.max(Math.floor(have / need), 0);
+}
+
+
+/***/ }),
+
+/***/ 6607:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -30829,186 +31089,8 @@ var defaults = __nccwpck_require__(7856);
 var references = __nccwpck_require__(5052);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
-// EXTERNAL MODULE: ./src/errors.ts
-var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
-;// CONCATENATED MODULE: ./src/preflight/placement.ts
-
-
-function eligibility(spec, nodes) {
-    const constraints = constraintsOf(spec);
-    const drivers = driversOf(spec);
-    const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms");
-    const barOf = (node) => {
-        if (!constraints.every((constraint) => satisfies(node, constraint)))
-            return "constraints";
-        // For some seconds after another leader is there, until it hears of them, nodes are `unknown`.
-        if (node.state !== "ready" && node.state !== "unknown")
-            return "down";
-        if (node.availability !== "active")
-            return node.availability === "pause" ? "paused" : "drained";
-        if (!drivers.every((driver) => hasDriver(node, driver)))
-            return "driver";
-        if (platforms.length > 0 && !platforms.some((platform) => runs(node, platform)))
-            return "platform";
-        return undefined;
-    };
-    const eligible = [];
-    const barred = new Map();
-    for (const node of nodes) {
-        const bar = barOf(node);
-        if (bar === undefined)
-            eligible.push(node);
-        else
-            barred.set(bar, [...(barred.get(bar) ?? []), node]);
-    }
-    return { nodes: eligible, barred };
-}
-function constraintsOf(spec) {
-    return (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Constraints").flatMap((each) => typeof each === "string" ? [each] : []);
-}
-const PROPERTIES = {
-    "node.id": ({ id }) => id,
-    "node.hostname": ({ hostname }) => hostname,
-    "node.role": ({ role }) => role,
-    "node.platform.os": ({ os }) => os,
-    "node.platform.arch": ({ architecture }) => architecture,
-};
-/** Whether a node satisfies a constraint (manager/constraint/constraint.go); one that we can't judge counts as satisfied. */
-function satisfies(node, constraint) {
-    const [, key = "", operator, value = ""] = /^\s*(.*?)\s*(==|!=)\s*(.*?)\s*$/.exec(constraint) ?? [];
-    const known = key.toLowerCase();
-    if (operator === undefined || known === "node.ip")
-        return true; // Addresses and their ranges are Swarm's to compare.
-    const label = /^(node|engine)\.labels\.(.+)$/i.exec(key);
-    const labels = label?.[1]?.toLowerCase() === "node" ? node.labels : node.engineLabels;
-    const found = label === null ? PROPERTIES[known]?.(node) : (labels[label[2] ?? ""] ?? "");
-    if (found === undefined)
-        return false; // Swarm matches no node by a key that it does not know.
-    return (found.toLowerCase() === value.toLowerCase()) === (operator === "==");
-}
-/** The drivers of a service's volumes that a node must have. */
-function driversOf(spec) {
-    const named = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts")
-        .filter((mount) => (0,json/* textAt */.$6)(mount, "Type") === "volume")
-        .map((mount) => (0,json/* textAt */.$6)(mount, "VolumeOptions", "DriverConfig", "Name"));
-    return [...new Set(named)].filter((name) => name !== "" && name !== "local");
-}
-function hasDriver({ volumeDrivers }, driver) {
-    return volumeDrivers.includes(driver) || volumeDrivers.includes(`${driver}:latest`);
-}
-function runs({ os, architecture }, platform) {
-    const [wantedOs, wanted] = [(0,json/* textAt */.$6)(platform, "OS"), normal((0,json/* textAt */.$6)(platform, "Architecture"))];
-    return (wanted === "" || wanted === normal(architecture)) && (wantedOs === "" || wantedOs === os);
-}
-function normal(architecture) {
-    return { x86_64: "amd64", aarch64: "arm64" }[architecture] ?? architecture;
-}
-/** `linux/amd64`, as an image's platform is written. */
-function platformOf({ os, architecture }) {
-    return `${os}/${normal(architecture)}`;
-}
-function reservationOf(spec) {
-    const path = ["TaskTemplate", "Resources", "Reservations"];
-    return {
-        nanoCpus: (0,json/* numberAt */.tk)(spec, ...path, "NanoCPUs"),
-        memoryBytes: (0,json/* numberAt */.tk)(spec, ...path, "MemoryBytes"),
-    };
-}
-/** How many tasks with this reservation fit; infinite where nothing is reserved. */
-function fitting(room, each) {
-    return Math.min(times(room.nanoCpus, each.nanoCpus), times(room.memoryBytes, each.memoryBytes));
-}
-function less(room, taken) {
-    return {
-        nanoCpus: room.nanoCpus - taken.nanoCpus,
-        memoryBytes: room.memoryBytes - taken.memoryBytes,
-    };
-}
-function times(have, need) {
-    return need === 0 ? Infinity : Math.max(Math.floor(have / need), 0);
-}
-
-;// CONCATENATED MODULE: ./src/preflight/subject.ts
-
-
-
-
-
-
-
-
-
-function isRunning({ state, desiredState }) {
-    return state === "running" && desiredState === "running";
-}
-function modeOf(spec) {
-    const mode = (0,json.at)(spec, "Mode");
-    if ((0,json/* isObject */.Gv)((0,json.at)(mode, "Global")))
-        return { kind: "global", replicas: 0 };
-    if ((0,rollout/* isJob */.o5)(spec))
-        return { kind: "job", replicas: 0 };
-    const replicas = (0,json.at)(mode, "Replicated", "Replicas");
-    return { kind: "replicated", replicas: typeof replicas === "number" ? replicas : 1 };
-}
-function newsOf({ before, wanted }, running, networkIds) {
-    if (before === undefined || wanted === undefined)
-        return { isNew: true, replaces: false, places: true };
-    const paths = (0,src_spec/* differingPaths */.Zk)((0,src_spec/* canonicalSpec */.Yu)(before.spec, networkIds), (0,src_spec/* canonicalSpec */.Yu)(wanted, networkIds));
-    const template = paths.filter(src_plan/* isOfTasks */.WD);
-    const replaces = template.some(([section, part]) => section !== "TaskTemplate" || part !== "Placement");
-    const grows = modeOf(wanted).replicas > running && paths.some(([section]) => section === "Mode");
-    return { isNew: false, replaces, places: template.length > 0 || grows };
-}
-/**
- * What is left on each node at least: without what this stack's tasks reserve there that stay throughout the deployment. What is
- * reserved by other stacks is not known, so there may be less.
- */
-function roomOf(plan, survey) {
-    const staying = new Map(plan.services.flatMap(({ change, before }) => before === undefined || change === "update" || change === "create" ? [] : [[before.id, before.spec]]));
-    const room = new Map(survey.nodes.map(({ id, resources }) => [id, resources]));
-    for (const task of survey.tasks) {
-        const spec = staying.get(task.serviceId);
-        const left = room.get(task.nodeId);
-        if (spec === undefined || left === undefined || !isRunning(task) || !task.current)
-            continue;
-        room.set(task.nodeId, less(left, reservationOf(spec)));
-    }
-    return room;
-}
-/** `deploy.placement`, or as much of the way there as the file has. */
-function placeOf({ file, place }, ...path) {
-    for (let length = path.length; length > 0; length -= 1) {
-        const node = (0,tree/* get */.Jt)(file, ...path.slice(0, length));
-        if (node !== undefined && !(0,tree/* isNull */.kZ)(node))
-            return node.place;
-    }
-    return place;
-}
-function count(n, noun) {
-    return `${n} ${noun}${n === 1 ? "" : "s"}`;
-}
-/** Ports of the node itself, of a number that the file says. */
-function hostPortsOf(spec) {
-    return portsOf(spec).filter(({ port, onHost }) => onHost && port > 0);
-}
-function portsOf(spec) {
-    return (0,json/* listAt */.gT)(spec, "EndpointSpec", "Ports").map((each) => ({
-        port: (0,json/* numberAt */.tk)(each, "PublishedPort"),
-        protocol: (0,json/* textAt */.$6)(each, "Protocol") || "tcp",
-        onHost: (0,json/* textAt */.$6)(each, "PublishMode") === "host",
-    }));
-}
-function mostPerNode(spec) {
-    return (0,json/* numberAt */.tk)(spec, "TaskTemplate", "Placement", "MaxReplicas") || Infinity;
-}
-function amount({ nanoCpus, memoryBytes }) {
-    const cpus = nanoCpus === 0 ? [] : [`${Math.round(nanoCpus / 1e7) / 100} CPUs`];
-    const memory = memoryBytes === 0 ? [] : [`${Math.round(memoryBytes / 2 ** 20)} MiB`];
-    return [...cpus, ...memory].join(" and ");
-}
-
+// EXTERNAL MODULE: ./src/preflight/subject.ts
+var preflight_subject = __nccwpck_require__(3911);
 ;// CONCATENATED MODULE: ./src/preflight/kept.ts
 
 
@@ -31119,6 +31201,8 @@ function volumesOf(spec) {
     }));
 }
 
+// EXTERNAL MODULE: ./src/preflight/placement.ts
+var preflight_placement = __nccwpck_require__(6260);
 ;// CONCATENATED MODULE: ./src/preflight/nodes.ts
 
 
@@ -31128,12 +31212,12 @@ function volumesOf(spec) {
 
 
 const BARS = {
-    constraints: (n) => `${count(n, "node")} ${n === 1 ? "does" : "do"} not satisfy the constraints`,
-    down: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} down`,
-    drained: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} drained`,
-    paused: (n) => `${count(n, "node")} ${n === 1 ? "is" : "are"} paused`,
-    driver: (n) => `${count(n, "node")} ${n === 1 ? "lacks" : "lack"} the volume driver`,
-    platform: (n) => `${count(n, "node")} ${n === 1 ? "has" : "have"} another platform`,
+    constraints: (n) => `${(0,preflight_subject/* count */.U9)(n, "node")} ${n === 1 ? "does" : "do"} not satisfy the constraints`,
+    down: (n) => `${(0,preflight_subject/* count */.U9)(n, "node")} ${n === 1 ? "is" : "are"} down`,
+    drained: (n) => `${(0,preflight_subject/* count */.U9)(n, "node")} ${n === 1 ? "is" : "are"} drained`,
+    paused: (n) => `${(0,preflight_subject/* count */.U9)(n, "node")} ${n === 1 ? "is" : "are"} paused`,
+    driver: (n) => `${(0,preflight_subject/* count */.U9)(n, "node")} ${n === 1 ? "lacks" : "lack"} the volume driver`,
+    platform: (n) => `${(0,preflight_subject/* count */.U9)(n, "node")} ${n === 1 ? "has" : "have"} another platform`,
 };
 function inWords(barred) {
     return [...barred].map(([bar, nodes]) => BARS[bar](nodes.length)).join(", ");
@@ -31142,38 +31226,49 @@ function inWords(barred) {
 const noNode = (subject) => {
     const { name, spec, news, mode, where, file } = subject;
     const { nodes, barred } = where;
-    const wantsNone = mode.kind === "replicated" && mode.replicas === 0;
+    const wantsNone = !(0,preflight_subject/* isOnEachNode */.$n)(mode) && mode.replicas === 0;
     if (!news.places || wantsNone || nodes.length > 0 || barred.size === 0)
         return [];
     if (!news.isNew && !news.replaces && barred.has("paused"))
         return []; // What runs on a paused node stays there.
-    const tell = mode.kind === "replicated" ? finding/* error */.z3 : finding/* warning */.$e; // A global service without a node has nothing to wait for.
+    const tell = (0,preflight_subject/* isOnEachNode */.$n)(mode) ? finding/* warning */.$e : finding/* error */.z3;
     const nowhere = `Service ${name} has no node to run on: ${inWords(barred)}.`;
     if (barred.has("platform")) {
-        const place = placeOf(subject, "image");
+        const place = (0,preflight_subject/* placeOf */.$t)(subject, "image");
         return [
             tell("image-platform", nowhere, place, `${builtFor(spec)} Build it for ${platformsOf(barred)} too.`),
         ];
     }
     if (barred.has("driver")) {
-        const fix = `Install ${driversOf(spec).join(", ")} on a node, or use another driver.`;
-        return [tell("missing-volume-driver", nowhere, placeOf(subject, "volumes"), fix)];
+        const fix = `Install ${(0,preflight_placement/* driversOf */.Xf)(spec).join(", ")} on a node, or use another driver.`;
+        return [tell("missing-volume-driver", nowhere, (0,preflight_subject/* placeOf */.$t)(subject, "volumes"), fix)];
     }
-    const constraints = constraintsOf(spec);
+    const constraints = (0,preflight_placement/* constraintsOf */.Im)(spec);
     const placement = (0,tree/* get */.Jt)(file, "deploy", "placement");
     const secret = placement !== undefined && (0,references/* isSubstituted */.ZV)(placement);
     const which = constraints.length === 0 || secret ? "" : ` (${constraints.join(", ")})`;
     const fix = barred.has("constraints")
         ? `Change its constraints${which}, or give a node what they ask for: docker node update --label-add KEY=VALUE NODE`
         : "Bring a node back: docker node update --availability active NODE";
-    return [tell("no-eligible-node", nowhere, placeOf(subject, "deploy", "placement", "constraints"), fix)];
+    return [tell("no-eligible-node", nowhere, (0,preflight_subject/* placeOf */.$t)(subject, "deploy", "placement", "constraints"), fix)];
+};
+/** Swarm neither makes nor replaces a global service's task on a paused node (swarmkit: manager/orchestrator/global/global.go). */
+const pausedNode = (subject) => {
+    const { name, news, mode, where, tasks } = subject;
+    const paused = (where.barred.get("paused") ?? []).filter(({ id }) => tasks.some(({ nodeId }) => nodeId === id));
+    if (mode.kind !== "global" || !news.replaces || paused.length === 0)
+        return [];
+    const names = paused.map(({ hostname }) => hostname);
+    const message = `Service ${name} is global and has a task on ${names.join(" and ")}, which ${names.length === 1 ? "is" : "are"} paused: Swarm does not replace it there, so the update would not end.`;
+    const fix = `Let Swarm work there again: docker node update --availability active ${names[0]}`;
+    return [(0,finding/* error */.z3)("paused-node", message, (0,preflight_subject/* placeOf */.$t)(subject, "deploy", "mode"), fix)];
 };
 function builtFor(spec) {
     const platforms = (0,json/* listAt */.gT)(spec, "TaskTemplate", "Placement", "Platforms").map((each) => `${(0,json/* textAt */.$6)(each, "OS")}/${(0,json/* textAt */.$6)(each, "Architecture")}`);
     return `The image is built for ${[...new Set(platforms)].join(", ")} only.`;
 }
 function platformsOf(barred) {
-    return [...new Set((barred.get("platform") ?? []).map(platformOf))].join(", ");
+    return [...new Set((barred.get("platform") ?? []).map(preflight_placement/* platformOf */.tj))].join(", ");
 }
 const someNodesOnly = (subject) => {
     const { name, spec, news, where } = subject;
@@ -31181,21 +31276,21 @@ const someNodesOnly = (subject) => {
     if (!news.places || others.length === 0 || where.nodes.length === 0)
         return [];
     const total = others.length + where.nodes.length;
-    const message = `The image of service ${name} runs on ${where.nodes.length} of the ${count(total, "node")} that it could use. ${builtFor(spec)}`;
+    const message = `The image of service ${name} runs on ${where.nodes.length} of the ${(0,preflight_subject/* count */.U9)(total, "node")} that it could use. ${builtFor(spec)}`;
     const fix = `Build it for ${platformsOf(where.barred)} too, or say by a constraint that this is meant.`;
-    return [(0,finding/* warning */.$e)("image-platform", message, placeOf(subject, "image"), fix)];
+    return [(0,finding/* warning */.$e)("image-platform", message, (0,preflight_subject/* placeOf */.$t)(subject, "image"), fix)];
 };
 const tooFewNodes = (subject) => {
     const { name, spec, news, mode, where } = subject;
-    const [port] = hostPortsOf(spec);
-    const each = Math.min(mostPerNode(spec), port === undefined ? Infinity : 1);
+    const [port] = (0,preflight_subject/* hostPortsOf */.UD)(spec);
+    const each = Math.min((0,preflight_subject/* mostPerNode */.bV)(spec), port === undefined ? Infinity : 1);
     const most = each * where.nodes.length;
     if (!news.places || mode.kind !== "replicated" || where.nodes.length === 0 || mode.replicas <= most)
         return [];
     const byPort = port !== undefined && each === 1;
     const why = byPort ? `each can publish port ${port.port} once` : `max_replicas_per_node is ${each}`;
-    const message = `Service ${name} wants ${count(mode.replicas, "replica")}, and ${count(where.nodes.length, "node")} can run ${most}: ${why}.${rest(where)}`;
-    const place = placeOf(subject, ...(byPort ? ["ports"] : ["deploy", "placement", "max_replicas_per_node"]));
+    const message = `Service ${name} wants ${(0,preflight_subject/* count */.U9)(mode.replicas, "replica")}, and ${(0,preflight_subject/* count */.U9)(where.nodes.length, "node")} can run ${most}: ${why}.${rest(where)}`;
+    const place = (0,preflight_subject/* placeOf */.$t)(subject, ...(byPort ? ["ports"] : ["deploy", "placement", "max_replicas_per_node"]));
     return [(0,finding/* error */.z3)("too-few-nodes", message, place, `Write at most replicas: ${most}, or add nodes.`)];
 };
 function rest({ barred }) {
@@ -31204,26 +31299,31 @@ function rest({ barred }) {
 /** A reservation that the nodes could not hold if they were empty. */
 const tooMuch = (subject) => {
     const { name, spec, news, mode, where } = subject;
-    const each = reservationOf(spec);
-    const holding = where.nodes.map(({ resources }) => fitting(resources, each));
-    if (!news.places || where.nodes.length === 0 || mode.kind === "job")
+    const each = (0,preflight_placement/* reservationOf */.cR)(spec);
+    const holding = where.nodes.map(({ resources }) => (0,preflight_placement/* fitting */._Q)(resources, each));
+    if (!news.places || where.nodes.length === 0)
         return [];
     const most = holding.reduce((sum, n) => sum + n, 0);
-    const enough = mode.kind === "global" ? holding.every((n) => n > 0) : most >= mode.replicas;
+    // What a job has no room for at once can wait for its other tasks to be over.
+    const wanted = mode.kind === "replicated-job" ? Math.min(mode.replicas, 1) : mode.replicas;
+    const enough = (0,preflight_subject/* isOnEachNode */.$n)(mode) ? holding.every((n) => n > 0) : most >= wanted;
     if (enough)
         return [];
-    const sizes = [...new Set(where.nodes.map(({ resources }) => amount(resources)))].join("; ");
+    const sizes = [...new Set(where.nodes.map(({ resources }) => (0,preflight_subject/* amount */.vj)(resources)))].join("; ");
     const room = most === 0
         ? "none of the nodes that may run it has as much"
-        : mode.kind === "global"
+        : (0,preflight_subject/* isOnEachNode */.$n)(mode)
             ? "not each node that is to run it has as much"
-            : `the nodes that may run it hold ${most} of its ${count(mode.replicas, "replica")}`;
-    const message = `A task of service ${name} reserves ${amount(each)}, and ${room} (${count(where.nodes.length, "node")}: ${sizes}).${rest(where)}`;
-    const place = placeOf(subject, "deploy", "resources", "reservations");
+            : `the nodes that may run it hold ${most} of its ${(0,preflight_subject/* count */.U9)(mode.replicas, "replica")}`;
+    const message = `A task of service ${name} reserves ${(0,preflight_subject/* amount */.vj)(each)}, and ${room} (${(0,preflight_subject/* count */.U9)(where.nodes.length, "node")}: ${sizes}).${rest(where)}`;
+    const place = (0,preflight_subject/* placeOf */.$t)(subject, "deploy", "resources", "reservations");
     return [(0,finding/* error */.z3)("reservation-too-large", message, place, "Reserve less, or add nodes.")];
 };
 
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(6190);
 ;// CONCATENATED MODULE: ./src/preflight/policies.ts
+
 
 
 
@@ -31234,7 +31334,7 @@ const goesOn = (subject) => {
     if ((0,json/* textAt */.$6)(subject.spec, "UpdateConfig", "FailureAction") !== "continue")
         return [];
     const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
-    const place = placeOf(subject, "deploy", "update_config", "failure_action");
+    const place = (0,preflight_subject/* placeOf */.$t)(subject, "deploy", "update_config", "failure_action");
     return [(0,finding/* warning */.$e)("failure-action-continue", message, place, "Write failure_action: rollback.")];
 };
 /** The engine refuses it (swarmkit, manager/controlapi/service.go), and docker may have sent other services by then. */
@@ -31244,7 +31344,7 @@ const otherMode = (subject) => {
         return [];
     const message = `Service ${name} is ${modeWord(before)}, and no engine makes it ${modeWord(spec)} by an update.`;
     const fix = `Give the service another name, or remove it first, which ends its tasks: docker service rm ${(0,json/* textAt */.$6)(spec, "Name")}`;
-    return [(0,finding/* error */.z3)("mode-change", message, placeOf(subject, "deploy", "mode"), fix)];
+    return [(0,finding/* error */.z3)("mode-change", message, (0,preflight_subject/* placeOf */.$t)(subject, "deploy", "mode"), fix)];
 };
 /** As the stack file calls it. */
 function modeWord(spec) {
@@ -31280,16 +31380,22 @@ const SINCE = [
         has: (spec) => (0,json/* numberAt */.tk)(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "StartInterval") > 0,
     },
     {
+        what: "a volume's subpath",
+        path: ["volumes"],
+        engine: "26.0",
+        has: (spec) => mountsOf(spec).some((mount) => subpathOf(mount) !== ""),
+    },
+    {
         what: "a mode that is a job",
         path: ["deploy", "mode"],
         engine: "20.10",
-        has: (spec) => modeOf(spec).kind === "job",
+        has: rollout/* isJob */.o5,
     },
     {
         what: "max_replicas_per_node",
         path: ["deploy", "placement", "max_replicas_per_node"],
         engine: "19.03",
-        has: (spec) => mostPerNode(spec) < Infinity,
+        has: (spec) => (0,preflight_subject/* mostPerNode */.bV)(spec) < Infinity,
     },
 ];
 const olderThanAsked = (subject, _root, { info }) => {
@@ -31298,7 +31404,28 @@ const olderThanAsked = (subject, _root, { info }) => {
         return [];
     return SINCE.filter(({ engine, has }) => isOlder(version, engine) && has(subject.spec)).map(({ what, path, engine }) => {
         const message = `Service ${subject.name} has ${what}, which engines know since ${engine}; the manager's is ${version} and would leave it out in silence.`;
-        return (0,finding/* error */.z3)("engine-too-old", message, placeOf(subject, ...path), "Update the engine, or take it out.");
+        return (0,finding/* error */.z3)("engine-too-old", message, (0,preflight_subject/* placeOf */.$t)(subject, ...path), "Update the engine, or take it out.");
+    });
+};
+function mountsOf(spec) {
+    return (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts");
+}
+function subpathOf(mount) {
+    return (0,json/* textAt */.$6)(mount, "VolumeOptions", "Subpath");
+}
+/** Docker before 26 reads a volume's subpath and sends none: the whole volume would be mounted. */
+const lostSubpath = (subject) => {
+    const { name, spec, file } = subject;
+    const volumes = (0,tree/* get */.Jt)(file, "volumes");
+    const written = volumes?.kind === "sequence" ? volumes.items : [];
+    return written.flatMap((volume) => {
+        const subpath = (0,tree/* get */.Jt)(volume, "volume", "subpath");
+        const target = (0,tree/* textOf */.b6)((0,tree/* get */.Jt)(volume, "target"));
+        const mount = mountsOf(spec).find((each) => (0,json/* textAt */.$6)(each, "Target") === target);
+        if ((0,tree/* textOf */.b6)(subpath) === undefined || mount === undefined || subpathOf(mount) !== "")
+            return [];
+        const message = `Service ${name} has a volume with a subpath, which docker on the runner does not send: the whole volume would be mounted.`;
+        return [(0,finding/* error */.z3)("engine-too-old", message, subpath?.place, "Install docker 26 or newer on the runner.")];
     });
 };
 function isOlder(version, than) {
@@ -31307,7 +31434,10 @@ function isOlder(version, than) {
     return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
 }
 
+// EXTERNAL MODULE: ./src/errors.ts
+var errors = __nccwpck_require__(3916);
 ;// CONCATENATED MODULE: ./src/preflight/start-first.ts
+
 
 
 
@@ -31320,7 +31450,7 @@ function isOlder(version, than) {
 /** What the old task holds as long as the new one waits for it, if start-first is in the file or by default. */
 const besideTheOld = (subject) => {
     const { spec, before, news, startFirst, mode, where, tasks } = subject;
-    if (!startFirst || mode.kind === "job" || where.nodes.length === 0)
+    if (!startFirst || (0,rollout/* isJob */.o5)(spec) || where.nodes.length === 0)
         return [];
     const shrinks = mode.kind === "replicated" && mode.replicas < tasks.length; // The tasks that are too many go first.
     if (!news.isNew && (!news.replaces || shrinks))
@@ -31335,7 +31465,7 @@ const besideTheOld = (subject) => {
     return [
         ...hostPortHeld(subject, stuck, running, before),
         ...limitReached(subject, stuck, running),
-        ...noRoomBeside(subject, stuck, running, reservationOf(spec), reservationOf(before ?? {})),
+        ...noRoomBeside(subject, stuck, running, (0,preflight_placement/* reservationOf */.cR)(spec), (0,preflight_placement/* reservationOf */.cR)(before ?? {})),
     ];
 };
 const STOP_FIRST = "Write order: stop-first under deploy.update_config";
@@ -31345,21 +31475,21 @@ function surely({ kind }) {
 }
 /** Where `order` stands in the file; ours has its place nearby. */
 function orderOf(subject) {
-    return placeOf(subject, "deploy", "update_config", "order");
+    return (0,preflight_subject/* placeOf */.$t)(subject, "deploy", "update_config", "order");
 }
 function hostPortHeld(subject, stuck, running, before) {
     const { name, spec, news, mode, where } = subject;
-    const nodes = count(where.nodes.length, "node");
+    const nodes = (0,preflight_subject/* count */.U9)(where.nodes.length, "node");
     if (news.isNew) {
-        const [port] = hostPortsOf(spec);
+        const [port] = (0,preflight_subject/* hostPortsOf */.UD)(spec);
         const fills = mode.kind === "global" || mode.replicas >= where.nodes.length;
         if (port === undefined || !fills)
             return [];
         const message = `Service ${name} publishes port ${port.port} in host mode and fills the ${nodes} that it may run on, so with start-first its next update will wait for that port for ever.`;
         return [(0,finding/* warning */.$e)("start-first-host-port", message, orderOf(subject), `${STOP_FIRST}.`)];
     }
-    const held = hostPortsOf(before);
-    const port = hostPortsOf(spec).find((each) => held.some((other) => other.port === each.port && other.protocol === each.protocol));
+    const held = (0,preflight_subject/* hostPortsOf */.UD)(before);
+    const port = (0,preflight_subject/* hostPortsOf */.UD)(spec).find((each) => held.some((other) => other.port === each.port && other.protocol === each.protocol));
     if (port === undefined || !stuck((node) => running(node) > 0))
         return [];
     const message = `Service ${name} publishes port ${port.port} in host mode and runs on each of the ${nodes} that it may use, so with start-first a new task waits for the port that the old one holds, for ever.`;
@@ -31369,19 +31499,19 @@ function hostPortHeld(subject, stuck, running, before) {
 }
 function limitReached(subject, stuck, running) {
     const { name, spec, news, mode, where } = subject;
-    const most = mostPerNode(spec);
+    const most = (0,preflight_subject/* mostPerNode */.bV)(spec);
     if (most === Infinity || mode.kind === "global")
         return [];
-    const limit = `max_replicas_per_node: ${most} on ${count(where.nodes.length, "node")}`;
+    const limit = `max_replicas_per_node: ${most} on ${(0,preflight_subject/* count */.U9)(where.nodes.length, "node")}`;
     if (news.isNew) {
         if (mode.replicas < most * where.nodes.length)
             return [];
-        const message = `Service ${name} fills its nodes with ${count(mode.replicas, "replica")} (${limit}), so with start-first its next update will have no room for one more task.`;
+        const message = `Service ${name} fills its nodes with ${(0,preflight_subject/* count */.U9)(mode.replicas, "replica")} (${limit}), so with start-first its next update will have no room for one more task.`;
         return [(0,finding/* warning */.$e)("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
     }
     if (!stuck((node) => running(node) >= most))
         return [];
-    const message = `Service ${name} has no room for one more task, which start-first needs: its ${count(subject.tasks.length, "task")} fill the limit (${limit}).`;
+    const message = `Service ${name} has no room for one more task, which start-first needs: its ${(0,preflight_subject/* count */.U9)(subject.tasks.length, "task")} fill the limit (${limit}).`;
     return [(0,finding/* error */.z3)("start-first-no-room", message, orderOf(subject), `${STOP_FIRST}, or raise the limit.`)];
 }
 function noRoomBeside(subject, stuck, running, each, old) {
@@ -31389,16 +31519,16 @@ function noRoomBeside(subject, stuck, running, each, old) {
     const empty = (node) => room.get(node.id) ?? node.resources;
     const beside = (node) => {
         const taken = running(node);
-        return less(empty(node), { nanoCpus: old.nanoCpus * taken, memoryBytes: old.memoryBytes * taken });
+        return (0,preflight_placement/* less */.M7)(empty(node), { nanoCpus: old.nanoCpus * taken, memoryBytes: old.memoryBytes * taken });
     };
-    const fits = where.nodes.some(({ resources }) => fitting(resources, each) > 0);
-    if (news.isNew || !fits || !stuck((node) => fitting(beside(node), each) === 0))
+    const fits = where.nodes.some(({ resources }) => (0,preflight_placement/* fitting */._Q)(resources, each) > 0);
+    if (news.isNew || !fits || !stuck((node) => (0,preflight_placement/* fitting */._Q)(beside(node), each) === 0))
         return [];
     const best = where.nodes.map(beside).toSorted((a, b) => b.memoryBytes - a.memoryBytes)[0];
     const left = best === undefined
         ? ""
-        : ` Beside what this stack's tasks reserve, the ${where.nodes.length === 1 ? "node has" : `roomiest of ${where.nodes.length} nodes has`} ${amount(best) || "nothing"} left.`;
-    const message = `A new task of service ${name} reserves ${amount(each)}, and with start-first it would wait for ever for room beside the old ones.${left}`;
+        : ` Beside what this stack's tasks reserve, the ${where.nodes.length === 1 ? "node has" : `roomiest of ${where.nodes.length} nodes has`} ${(0,preflight_subject/* amount */.vj)(best) || "nothing"} left.`;
+    const message = `A new task of service ${name} reserves ${(0,preflight_subject/* amount */.vj)(each)}, and with start-first it would wait for ever for room beside the old ones.${left}`;
     const fix = `${STOP_FIRST}, reserve less, or add a node.`;
     return [surely(mode)("start-first-no-room", message, orderOf(subject), fix)];
 }
@@ -31435,7 +31565,7 @@ const noHealthcheck = (subject) => {
         return [];
     const message = `Service ${name} has its healthcheck disabled: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
     return [
-        (0,finding/* warning */.$e)("start-first-no-healthcheck", message, placeOf(subject, "healthcheck"), "Give it a healthcheck."),
+        (0,finding/* warning */.$e)("start-first-no-healthcheck", message, (0,preflight_subject/* placeOf */.$t)(subject, "healthcheck"), "Give it a healthcheck."),
     ];
 };
 
@@ -31460,13 +31590,13 @@ const noHealthcheck = (subject) => {
  */
 function preflight({ root }, plan, survey) {
     const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
-    const room = roomOf(plan, survey);
+    const room = (0,preflight_subject/* roomOf */.dT)(plan, survey);
     const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
         const { wanted } = planned;
         if (wanted === undefined)
             return [];
         const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).find(({ key }) => key.text === planned.name);
-        const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && isRunning(task) && task.current);
+        const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && (0,preflight_subject/* isRunning */.W_)(task) && task.current);
         const subject = {
             name: planned.name,
             spec: wanted,
@@ -31474,10 +31604,10 @@ function preflight({ root }, plan, survey) {
             file: entry?.value,
             place: (entry?.key ?? root).place,
             tasks,
-            news: newsOf(planned, tasks.length, networkIds),
+            news: (0,preflight_subject/* newsOf */.Lq)(planned, tasks.length, networkIds),
             startFirst: (0,json/* textAt */.$6)(wanted, "UpdateConfig", "Order") === "start-first",
-            mode: modeOf(wanted),
-            where: eligibility(wanted, survey.nodes),
+            mode: (0,preflight_subject/* modeOf */.VV)(wanted),
+            where: (0,preflight_placement/* eligibility */.GN)(wanted, survey.nodes),
             room,
         };
         return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
@@ -31508,6 +31638,7 @@ function obstacles(plan, survey) {
 const SERVICE_RULES = [
     otherMode,
     noNode,
+    pausedNode,
     someNodesOnly,
     tooFewNodes,
     tooMuch,
@@ -31519,6 +31650,7 @@ const SERVICE_RULES = [
     goesOn,
     shortMonitor,
     olderThanAsked,
+    lostSubpath,
 ];
 /**
  * By swarmkit's own rule (manager/controlapi/service.go, checkPortConflicts). Where a service of the file gives the port up, it goes well in
@@ -31526,8 +31658,8 @@ const SERVICE_RULES = [
  */
 function portsInUse(root, plan, { takenPorts }) {
     const present = new Map(plan.services.map(({ wanted, name }) => [wanted?.Name, { name, wanted }]));
-    return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => portsOf(wanted).flatMap(({ port, protocol, onHost }) => {
-        const wants = (spec) => portsOf(spec).some((each) => each.port === port && each.protocol === protocol);
+    return (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => (0,preflight_subject/* portsOf */.a5)(wanted).flatMap(({ port, protocol, onHost }) => {
+        const wants = (spec) => (0,preflight_subject/* portsOf */.a5)(spec).some((each) => each.port === port && each.protocol === protocol);
         const holder = takenPorts.find((each) => each.port === port &&
             each.protocol === protocol &&
             !(each.onHost && onHost) &&
@@ -31606,6 +31738,122 @@ function quorum({ nodes }) {
 
 /***/ }),
 
+/***/ 3911:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   $n: () => (/* binding */ isOnEachNode),
+/* harmony export */   $t: () => (/* binding */ placeOf),
+/* harmony export */   Lq: () => (/* binding */ newsOf),
+/* harmony export */   U9: () => (/* binding */ count),
+/* harmony export */   UD: () => (/* binding */ hostPortsOf),
+/* harmony export */   VV: () => (/* binding */ modeOf),
+/* harmony export */   W_: () => (/* binding */ isRunning),
+/* harmony export */   a5: () => (/* binding */ portsOf),
+/* harmony export */   bV: () => (/* binding */ mostPerNode),
+/* harmony export */   dT: () => (/* binding */ roomOf),
+/* harmony export */   vj: () => (/* binding */ amount)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6190);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6188);
+/* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6546);
+/* harmony import */ var _finding_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8282);
+/* harmony import */ var _placement_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6260);
+
+
+
+
+
+
+
+
+
+function isRunning({ state, desiredState }) {
+    return state === "running" && desiredState === "running";
+}
+function modeOf(spec) {
+    const mode = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(spec, "Mode");
+    if ((0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .isObject */ .Gv)((0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(mode, "Global")))
+        return { kind: "global", replicas: 0 };
+    if ((0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .isObject */ .Gv)((0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(mode, "GlobalJob")))
+        return { kind: "global-job", replicas: 0 };
+    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .isJob */ .o5)(spec))
+        return { kind: "replicated-job", replicas: orOne((0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(mode, "ReplicatedJob", "MaxConcurrent")) };
+    return { kind: "replicated", replicas: orOne((0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(mode, "Replicated", "Replicas")) };
+}
+function orOne(value) {
+    return typeof value === "number" ? value : 1;
+}
+/** One task on each node that may run it; without such a node there is nothing to wait for. */
+function isOnEachNode({ kind }) {
+    return kind === "global" || kind === "global-job";
+}
+function newsOf({ before, wanted }, running, networkIds) {
+    if (before === undefined || wanted === undefined)
+        return { isNew: true, replaces: false, places: true };
+    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_2__/* .isJob */ .o5)(wanted))
+        return { isNew: false, replaces: true, places: true }; // Each update runs it again (SWARM 12).
+    const paths = (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .differingPaths */ .Zk)((0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .canonicalSpec */ .Yu)(before.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_3__/* .canonicalSpec */ .Yu)(wanted, networkIds));
+    const template = paths.filter(_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .isOfTasks */ .WD);
+    const replaces = template.some((path) => !(0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .isOfPlacement */ .zo)(path));
+    const grows = modeOf(wanted).replicas > running && paths.some(([section]) => section === "Mode");
+    return { isNew: false, replaces, places: template.length > 0 || grows };
+}
+/**
+ * What is left on each node at least: without what this stack's tasks reserve there that stay throughout the deployment. What is
+ * reserved by other stacks is not known, so there may be less.
+ */
+function roomOf(plan, survey) {
+    const staying = new Map(plan.services.flatMap(({ change, before }) => before === undefined || change === "update" || change === "create" ? [] : [[before.id, before.spec]]));
+    const room = new Map(survey.nodes.map(({ id, resources }) => [id, resources]));
+    for (const task of survey.tasks) {
+        const spec = staying.get(task.serviceId);
+        const left = room.get(task.nodeId);
+        if (spec === undefined || left === undefined || !isRunning(task) || !task.current)
+            continue;
+        room.set(task.nodeId, (0,_placement_js__WEBPACK_IMPORTED_MODULE_6__/* .less */ .M7)(left, (0,_placement_js__WEBPACK_IMPORTED_MODULE_6__/* .reservationOf */ .cR)(spec)));
+    }
+    return room;
+}
+/** `deploy.placement`, or as much of the way there as the file has. */
+function placeOf({ file, place }, ...path) {
+    for (let length = path.length; length > 0; length -= 1) {
+        const node = (0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .get */ .Jt)(file, ...path.slice(0, length));
+        if (node !== undefined && !(0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_4__/* .isNull */ .kZ)(node))
+            return node.place;
+    }
+    return place;
+}
+function count(n, noun) {
+    return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+/** Ports of the node itself, of a number that the file says. */
+function hostPortsOf(spec) {
+    return portsOf(spec).filter(({ port, onHost }) => onHost && port > 0);
+}
+function portsOf(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .listAt */ .gT)(spec, "EndpointSpec", "Ports").map((each) => ({
+        port: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(each, "PublishedPort"),
+        protocol: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(each, "Protocol") || "tcp",
+        onHost: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(each, "PublishMode") === "host",
+    }));
+}
+function mostPerNode(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .numberAt */ .tk)(spec, "TaskTemplate", "Placement", "MaxReplicas") || Infinity;
+}
+function amount({ nanoCpus, memoryBytes }) {
+    const cpus = nanoCpus === 0 ? [] : [`${Math.round(nanoCpus / 1e7) / 100} CPUs`];
+    const memory = memoryBytes === 0 ? [] : [`${Math.round(memoryBytes / 2 ** 20)} MiB`];
+    return [...cpus, ...memory].join(" and ");
+}
+
+
+/***/ }),
+
 /***/ 1330:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -31620,7 +31868,8 @@ __nccwpck_require__.d(__webpack_exports__, {
   uv: () => (/* binding */ isCalm),
   sN: () => (/* binding */ isSameGround),
   bz: () => (/* binding */ knownOf),
-  wX: () => (/* binding */ namesIn),
+  eZ: () => (/* binding */ namesOf),
+  LI: () => (/* binding */ serviceNamesIn),
   fb: () => (/* binding */ tellPlan),
   x4: () => (/* binding */ versionsOf)
 });
@@ -31635,8 +31884,6 @@ var begin = __nccwpck_require__(8883);
 var src_changes = __nccwpck_require__(4582);
 // EXTERNAL MODULE: ./src/errors.ts
 var src_errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/preflight/findings.ts
-var findings = __nccwpck_require__(7857);
 // EXTERNAL MODULE: ./src/image/resolve.ts
 var resolve = __nccwpck_require__(7317);
 // EXTERNAL MODULE: ./src/json.ts
@@ -31773,6 +32020,8 @@ function firstWord(command) {
     return word === undefined || SHELLS_OWN.has(word) ? undefined : word;
 }
 
+// EXTERNAL MODULE: ./src/preflight/findings.ts
+var findings = __nccwpck_require__(7857);
 ;// CONCATENATED MODULE: ./src/preflight/lacking.ts
 
 
@@ -31847,12 +32096,11 @@ function reachesAll({ networks }, name) {
     return called.some((raw) => ["swarm", ""].includes((0,json/* textAt */.$6)(raw, "Scope")));
 }
 
-// EXTERNAL MODULE: ./src/preflight/preflight.ts + 6 modules
-var preflight = __nccwpck_require__(9350);
+// EXTERNAL MODULE: ./src/preflight/preflight.ts + 4 modules
+var preflight = __nccwpck_require__(6607);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/prepare.ts
-
 
 
 
@@ -31898,7 +32146,7 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,src_changes/* withoutDraftDigest */.Us)(file));
     const told = new Set(deployment.draft.warnings.map(src_errors/* describe */.q0));
     const untold = rendered.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
-    for (const warning of [...untold, ...images.warnings])
+    for (const warning of untold)
         voice.warn(warning);
     const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
     const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
@@ -31924,16 +32172,16 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     tellPlan({ plan, survey, drift }, objects, deployment);
     const isAsked = !ignoreFindings.has("healthcheck-program");
     const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
-    heed([...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey), ...unhealthy], ignoreFindings, voice);
+    heed([...images.findings, ...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey), ...unhealthy], deployment);
     return { stack, file, survey, plan, drift, objects, images };
 }
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
 function isCalm(survey, deployment) {
-    const known = knownOf(survey, namesIn(deployment), deployment);
+    const known = knownOf(survey, serviceNamesIn(deployment), deployment);
     return ((0,lock/* holderIn */.Mz)(survey, deployment.inputs.stack.name) === undefined && (0,settle/* unsettledLines */.K)(survey, known).length === 0);
 }
 /** Full names of the services in the stack file. */
-function namesIn({ inputs, draft }) {
+function serviceNamesIn({ inputs, draft }) {
     const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(draft.root, "services"));
     return new Set(services.map(({ key }) => `${inputs.stack.name}_${key.text}`));
 }
@@ -31979,12 +32227,16 @@ async function atRest(survey, names, rollout, { swarm }) {
         onBack: (name) => (facts.returned = [...facts.returned, name]),
     });
 }
-/** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
-function tellPlan({ plan, survey, drift = [] }, objects, rollout) {
+/**
+ * Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. `made` are the names of configs and
+ * secrets that will be recorded with the release, used or not.
+ */
+function tellPlan({ plan, survey, drift = [] }, objects, rollout, made = namesOf(objects)) {
     const { inputs, world, facts } = rollout;
     const { voice } = world;
     const secrets = [...inputs.stack.secrets.values()];
-    const changes = (0,src_changes/* changesOf */.fs)(plan, { survey, objects, secrets });
+    const stale = (0,release_history/* staleAfter */.S)(plan, made, survey, rollout);
+    const changes = (0,src_changes/* changesOf */.fs)(plan, { survey, objects, stale, secrets });
     facts.changes = changes;
     const built = inputs.image.build === undefined ? "" : facts.digest;
     facts.planDigest = (0,src_changes/* planDigest */.Gb)(changes, built, inputs.stack.approvedPlan);
@@ -31997,6 +32249,11 @@ function tellPlan({ plan, survey, drift = [] }, objects, rollout) {
     if (inputs.mode !== "plan")
         refusePaused(plan, survey.tasks);
     voice.endGroup();
+}
+/** Of configs and of secrets. */
+function namesOf(objects) {
+    const names = (kind) => objects.filter((object) => object.kind === kind).map(({ name }) => name);
+    return { configs: names("config"), secrets: names("secret") };
 }
 /** What was done to the stack behind our back; undefined where no record tells what we had left. */
 function driftOf(survey, rollout) {
@@ -32057,8 +32314,9 @@ function plannedResult({ name, change, before, wanted }) {
     };
 }
 /** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
-function heed(findings, ignored, voice) {
-    const { errors, warnings, passed } = (0,preflight_finding/* judged */.g$)(findings, ignored);
+function heed(findings, { inputs, world: { voice }, facts }) {
+    const { heeded, errors, warnings, passed } = (0,preflight_finding/* judged */.g$)(findings, inputs.ignoreFindings);
+    facts.findings = heeded;
     for (const { problem } of passed)
         voice.say(`Passed over, as "ignore-findings" says: ${(0,src_errors/* describe */.q0)(problem)}`);
     warnings.forEach((warning) => voice.warn(warning));
@@ -32152,9 +32410,11 @@ function asReleased(release, stack, survey, drift) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   LF: () => (/* binding */ keepRelease),
 /* harmony export */   Lu: () => (/* binding */ readHistory),
+/* harmony export */   S: () => (/* binding */ staleAfter),
 /* harmony export */   TN: () => (/* binding */ isRecorded)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8301);
 /* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6583);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8883);
@@ -32271,6 +32531,32 @@ async function withdraw(objects, stack, swarm) {
     const own = (0,_record_js__WEBPACK_IMPORTED_MODULE_5__/* .recordsOf */ .M$)(rawConfigs, stack).flatMap(({ parts }) => parts);
     const left = own.filter((part) => objects.some(({ name, bytes }) => name === part.name && Buffer.from(bytes).equals(part.bytes)));
     await (0,_together_js__WEBPACK_IMPORTED_MODULE_8__/* .together */ .b)(left.map(async ({ id }) => await swarm.removeObject("config", id)));
+}
+/**
+ * What tidying will find stale once a plan is carried out; `made` are the names that will be recorded. Whether another stack uses something
+ * of this one, no survey knows: tidying asks that itself. Where nothing is to be changed, nothing is tidied.
+ */
+function staleAfter(plan, made, survey, { inputs, world }) {
+    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isEmpty */ .Im)(plan))
+        return [];
+    const others = (0,_record_js__WEBPACK_IMPORTED_MODULE_5__/* .recordsOf */ .M$)(survey.rawConfigs, plan.stack).slice(0, inputs.releases.keep - 1);
+    const { releases, unreadable } = readHistory(others, world);
+    if (unreadable.length > 0)
+        return [];
+    return (0,_release_js__WEBPACK_IMPORTED_MODULE_6__/* .staleObjects */ .Yk)(plan.stack, survey, servicesAfter(plan, survey.rawServices), [made, ...releases]);
+}
+/** As the engine will list them: what was updated remembers its spec before. */
+function servicesAfter({ services }, raw) {
+    const kept = raw.flatMap((each) => {
+        const planned = services.find(({ before }) => before?.id === (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(each, "ID"));
+        if (planned?.change === "remove")
+            return [];
+        if (planned?.change !== "update" || planned.wanted === undefined)
+            return [each];
+        return [{ Spec: planned.wanted, PreviousSpec: (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .objectAt */ .lJ)(each, "Spec") }];
+    });
+    const made = services.flatMap(({ change, wanted }) => change === "create" && wanted !== undefined ? [{ Spec: wanted }] : []);
+    return [...kept, ...made];
 }
 /** Old records first; then what only they needed. What can't be removed stays for the next time. */
 async function tidy({ release, survey, services, records }, { inputs, world }, { swarm }) {
@@ -32538,13 +32824,15 @@ function ownLabel(raw, name) {
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4005);
 /* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4582);
-/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(3919);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3564);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(1601);
+/* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3919);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3564);
+/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(1601);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8028);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2464);
-/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5494);
+/* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8282);
+/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5494);
+
 
 
 
@@ -32571,6 +32859,7 @@ function noFacts() {
         changes: undefined,
         planDigest: "",
         drift: [],
+        findings: [],
         notes: [],
         services: [],
         stories: [],
@@ -32599,10 +32888,16 @@ function outputs(facts) {
     };
 }
 /** As docs/plan.schema.json describes it; empty where there is no plan. */
-function planJson({ changes, drift, planDigest }) {
+function planJson({ changes, drift, findings, planDigest }) {
     if (changes === undefined)
         return {};
-    return { ...changes, changes: (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes), drift, digest: planDigest };
+    const found = findings.map(findingJson);
+    return { ...changes, changes: (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes), drift, findings: found, digest: planDigest };
+}
+function findingJson({ id, severity, problem }) {
+    const { place, ...words } = problem;
+    const where = place === undefined ? {} : { file: place.file, line: place.line };
+    return { id, severity, message: (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .describe */ .q0)(words), ...where };
 }
 function serviceJson(service, stories) {
     const failingTasks = stories
@@ -32622,7 +32917,7 @@ function serviceJson(service, stories) {
 }
 /** The image of a service spec; empty without one. */
 function imageOf(spec) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 const SIGNS = {
     create: "+",
@@ -32647,7 +32942,7 @@ function serviceLines({ name, change, image, fields, details, consequence }, mod
         unchanged: "unchanged",
         foreign: `not in the ${mode === "rollback" ? "release" : "file"}: left alone`,
     };
-    const line = `${SIGNS[change]} ${name}  ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)}  (${why[change]})`;
+    const line = `${SIGNS[change]} ${name}  ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_8__/* .shortImage */ .Uq)(image)}  (${why[change]})`;
     if (change !== "update")
         return [line];
     return [line, ...details.map((detail) => `    ${detailLine(detail)}`), `    → ${TASKS[consequence]}`];
@@ -32690,6 +32985,7 @@ function summary(facts, length = "whole") {
         facts.aftermath.map(escapeMarkdown).join("  \n"),
         facts.notes.map(escapeMarkdown).join("  \n"),
         facts.mode === "plan" ? planMarkdown(facts, length) : servicesTable(facts),
+        warningsMarkdown(facts, length),
         timeline(facts.services),
         ...facts.stories.slice(0, MOST_STORIES).map(storyMarkdown),
         facts.stories.length > MOST_STORIES
@@ -32740,7 +33036,7 @@ function planMarkdown({ changes, drift, mode, planDigest }, length) {
     ];
     const rows = things.filter(_plan_js__WEBPACK_IMPORTED_MODULE_4__/* .alters */ .e2).map(({ kind, name, change, before, image, fields, consequence }) => {
         const what = [
-            image === "" ? "" : code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)),
+            image === "" ? "" : code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_8__/* .shortImage */ .Uq)(image)),
             before === undefined ? "" : `in place of ${code(before)}`,
             fields.length === 0 ? "" : escapeMarkdown(fields.join(", ")),
         ].filter((part) => part !== "");
@@ -32762,6 +33058,14 @@ function planMarkdown({ changes, drift, mode, planDigest }, length) {
         .filter((part) => part !== "")
         .join("\n\n");
 }
+/** What was found to be an error stands at the top, as a problem. */
+function warningsMarkdown({ findings }, length) {
+    const warnings = findings.filter(({ severity }) => severity === "warning");
+    const shown = length === "short" ? warnings.slice(0, MOST_ROWS) : warnings;
+    const lines = shown.map(({ problem }) => `- ⚠️ ${escapeMarkdown((0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .describe */ .q0)(problem))}`);
+    const left = warnings.length - shown.length;
+    return [...lines, ...(left === 0 ? [] : [`- ${left} more are in the log of the run.`])].join("\n");
+}
 function servicesTable(facts) {
     if (facts.services.length === 0)
         return "";
@@ -32774,7 +33078,7 @@ function servicesTable(facts) {
         unknown: "❔",
     };
     const rows = facts.services.map((service) => {
-        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_8__/* .formatDuration */ .a)(service.durationMs);
+        const took = service.durationMs === undefined ? "" : (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_9__/* .formatDuration */ .a)(service.durationMs);
         const cells = [
             `${icons[service.state] ?? ""} ${service.state}`,
             code(service.name),
@@ -32790,7 +33094,7 @@ function servicesTable(facts) {
 /** `registry/app:v1 → :v2 → :v1`: before, sent, and in the end, without saying the same thing twice. */
 function imageCell(service) {
     const stages = [service.imageBefore, service.imageSent, service.imageAfter].filter((image) => image !== "");
-    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
+    const images = stages.map(_image_reference_js__WEBPACK_IMPORTED_MODULE_8__/* .shortImage */ .Uq).filter((image, index, all) => image !== all[index - 1]);
     const repository = images[0]?.replace(/(:[^/:@]+)?(@.*)?$/, "") ?? "";
     const sameName = (image) => /^[:@]/.test(image.slice(repository.length));
     return images
@@ -32832,7 +33136,7 @@ function attemptsTable({ attempts }) {
     if (attempts.length < 2)
         return "";
     const rows = attempts.map(({ createdAt, image, state, exitCode, error }) => {
-        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
+        const cells = [timeOf(createdAt), code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_8__/* .shortImage */ .Uq)(image)), state, exitCode?.toString() ?? "", error];
         return `| ${cells.map((cell, column) => (column === 1 ? cell : escapeMarkdown(cell))).join(" | ")} |`;
     });
     return ["| task made | image | state | exit code | error |", "|---|---|---|---|---|", ...rows].join("\n");
@@ -32843,7 +33147,7 @@ function attemptLines({ attempts }) {
         return [];
     return attempts.map(({ createdAt, image, state, exitCode, error }) => {
         const ended = exitCode === undefined ? state : `${state} (${exitCode})`;
-        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_7__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
+        return `${timeOf(createdAt)} ${(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_8__/* .shortImage */ .Uq)(image)}: ${ended}${error === "" ? "" : `: ${error}`}`;
     });
 }
 /** `2026-08-01T10:00:00.123456789Z` to the second. */
@@ -32873,7 +33177,7 @@ function footer(facts) {
 }
 /** A fence longer than any run of backticks inside can't be closed from inside. */
 function fenced(lines) {
-    const text = lines.map((line) => (0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_9__/* .shortened */ .vI)((0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_9__/* .printable */ .g$)(line))).join("\n");
+    const text = lines.map((line) => (0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_10__/* .shortened */ .vI)((0,_foreign_text_js__WEBPACK_IMPORTED_MODULE_10__/* .printable */ .g$)(line))).join("\n");
     const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
     const fence = "`".repeat(longest + 1);
     return `${fence}text\n${text}\n${fence}`;
@@ -33149,8 +33453,8 @@ var src_lock = __nccwpck_require__(9188);
 var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
 var begin = __nccwpck_require__(8883);
-// EXTERNAL MODULE: ./src/preflight/preflight.ts + 6 modules
-var preflight = __nccwpck_require__(9350);
+// EXTERNAL MODULE: ./src/preflight/preflight.ts + 4 modules
+var preflight = __nccwpck_require__(6607);
 // EXTERNAL MODULE: ./src/prepare.ts + 2 modules
 var prepare = __nccwpck_require__(1330);
 // EXTERNAL MODULE: ./src/spec.ts
@@ -33411,8 +33715,8 @@ async function rollback(inputs, world, facts) {
         const survey = await (0,prepare/* atRest */.ev)(found, names, rollout, session);
         const { plan } = planFor(release, survey, inputs, session);
         const prepared = { plan, survey, drift: (0,prepare/* driftOf */.$p)(survey, rollout) };
-        (0,prepare/* tellPlan */.fb)(prepared, [], rollout);
-        (0,prepare/* heed */.f)((0,preflight/* obstacles */.B)(plan, survey), inputs.ignoreFindings, world.voice);
+        (0,prepare/* tellPlan */.fb)(prepared, [], rollout, release);
+        (0,prepare/* heed */.f)((0,preflight/* obstacles */.B)(plan, survey), rollout);
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
         if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
             return;
@@ -50042,7 +50346,7 @@ function maskSecrets(runner) {
 /** Here, too, what is large is read late. */
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
-    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6615));
+    const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 1678));
     const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4528));
     const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
     const { target } = inputs;

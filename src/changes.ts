@@ -3,8 +3,19 @@ import { fieldOf } from "./field-words.ts";
 import { NO_DIGEST_YET, shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Json, type JsonObject, at, listAt, numberAt, objectAt, textAt } from "./json.ts";
-import { type Plan, type PlannedService, alters, futureId, isOfTasks, newNetworks } from "./plan.ts";
-import { used } from "./release/release.ts";
+import {
+  type Plan,
+  type PlannedService,
+  alters,
+  futureId,
+  isOfPlacement,
+  isOfTasks,
+  newNetworks,
+} from "./plan.ts";
+import { drivesAway } from "./preflight/placement.ts";
+import { isRunning } from "./preflight/subject.ts";
+import { type StaleObject, used } from "./release/release.ts";
+import { isJob } from "./rollout.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type Path, canonicalSpec, differingPaths, engineDefault, networkIdsOf } from "./spec.ts";
 import { type NewObject, type ServiceSpec, type Survey } from "./swarm.ts";
@@ -32,7 +43,10 @@ export interface ObjectChange {
   readonly before?: string;
 }
 
-/** What becomes of the tasks: made, ended, ended before or after new ones are there, more or fewer of them, or nothing at all. */
+/**
+ * What becomes of the tasks: made, ended, ended before or after new ones are there, more or fewer of them, or nothing at all. Of a job each
+ * update starts tasks, whatever it changes (SWARM 12).
+ */
 export type Consequence =
   "starts tasks" | "ends tasks" | "restarts tasks" | "rolling" | "in place" | "nothing";
 
@@ -63,6 +77,8 @@ export interface ChangesRequest {
   readonly survey: Survey;
   /** Configs and secrets that must exist. */
   readonly objects: readonly NewObject[];
+  /** Those that the deployment removes after a good verdict, since nothing will need them any more. */
+  readonly stale: readonly StaleObject[];
   /** No text that contains one of them is shown. */
   readonly secrets: readonly string[];
 }
@@ -73,7 +89,7 @@ export function changesOf(plan: Plan, request: ChangesRequest): Changes {
   const networkIds = networkIdsOf(survey.networks);
   return {
     stack: plan.stack,
-    services: plan.services.map((service) => serviceChanges(service, networkIds, secrets)),
+    services: plan.services.map((service) => serviceChanges(service, survey, networkIds, secrets)),
     networks: networkChanges(plan, survey, networkIds),
     configs: objectChanges("config", plan, request),
     secrets: objectChanges("secret", plan, request),
@@ -88,13 +104,18 @@ export function countOf({ services, networks, configs, secrets, volumes }: Chang
 
 function serviceChanges(
   { name, change, fields, wanted, before }: PlannedService,
+  { tasks, nodes }: Survey,
   networkIds: ReadonlyMap<string, string>,
   secrets: readonly string[],
 ): ServiceChanges {
   const image = withoutDraftDigest(textAt(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
   const isChanged = wanted !== undefined && (change === "create" || change === "update");
-  const details = isChanged ? fieldChanges(before?.spec, wanted, networkIds, secrets) : [];
-  return { name, change, image, fields, details, consequence: consequenceOf(change, details) };
+  if (!isChanged) return { name, change, image, fields, details: [], consequence: BY_CHANGE[change] };
+  const running = tasks.filter((task) => task.serviceId === before?.id && isRunning(task));
+  const keepPlaces = !drivesAway(wanted, running, nodes);
+  const details = fieldChanges(before?.spec, wanted, networkIds, secrets, keepPlaces);
+  const consequence = change === "update" ? strongest(details, wanted) : BY_CHANGE[change];
+  return { name, change, image, fields, details, consequence };
 }
 
 const BY_CHANGE: Readonly<Record<Change, Consequence>> = {
@@ -107,17 +128,18 @@ const BY_CHANGE: Readonly<Record<Change, Consequence>> = {
 /** The one that is felt most comes first. */
 const WEIGHTS: readonly Consequence[] = ["restarts tasks", "rolling", "in place"];
 
-function consequenceOf(change: Change, details: readonly FieldChange[]): Consequence {
-  if (change !== "update") return BY_CHANGE[change];
+function strongest(details: readonly FieldChange[], wanted: ServiceSpec): Consequence {
+  if (isJob(wanted)) return "starts tasks";
   return WEIGHTS.find((weight) => details.some(({ consequence }) => consequence === weight)) ?? "nothing";
 }
 
-/** Every field that differs, in the stack file's words. */
+/** Every field that differs, in the stack file's words. `keepPlaces`: the node of each running task satisfies the new placement. */
 export function fieldChanges(
   before: ServiceSpec | undefined,
   wanted: ServiceSpec,
   networkIds: ReadonlyMap<string, string>,
   secrets: readonly string[] = [],
+  keepPlaces = false,
 ): FieldChange[] {
   const [a, b] = [
     before === undefined ? {} : canonicalSpec(before, networkIds),
@@ -125,10 +147,11 @@ export function fieldChanges(
   ];
   const names = namesOf(networkIds);
   const order = textAt(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
+  const startsAnew = before === undefined || isJob(wanted);
   const differing = differingPaths(a, b);
   const paths = differing.filter((path) => !isRepeated(path, differing));
   return paths.flatMap((path) => {
-    const consequence = before === undefined ? "starts tasks" : consequenceAt(path, order);
+    const consequence = startsAnew ? "starts tasks" : consequenceAt(path, order, keepPlaces);
     const [old, made] = [at(a, ...path), at(b, ...path)];
     return itemChanges(path, old, made, names).map(({ field, from, to, open }): FieldChange => {
       const change = from === undefined ? "added" : to === undefined ? "removed" : "changed";
@@ -156,7 +179,8 @@ function isRepeated(path: Path, differing: readonly Path[]): boolean {
 const IMAGE = "TaskTemplate.ContainerSpec.Image";
 const IMAGE_LABEL = "Labels.com.docker.stack.image";
 
-function consequenceAt(path: Path, order: Consequence): Consequence {
+function consequenceAt(path: Path, order: Consequence, keepPlaces: boolean): Consequence {
+  if (isOfPlacement(path)) return keepPlaces ? "nothing" : order;
   if (isOfTasks(path)) return order;
   return path[0] === "Mode" ? "in place" : "nothing";
 }
@@ -346,7 +370,7 @@ function specsOf({ services }: Plan): {
 function objectChanges(
   kind: NewObject["kind"],
   plan: Plan,
-  { survey, objects }: ChangesRequest,
+  { survey, objects, stale }: ChangesRequest,
 ): ObjectChange[] {
   const specs = specsOf(plan);
   const [inUse, needed, others] = [
@@ -377,11 +401,14 @@ function objectChanges(
   });
   const replaced = new Set(present.map(({ before }) => before));
   const keys = new Set(own.values());
-  const gone = [...inUse.keys()]
+  const removed = new Set(stale.filter((each) => each.kind === kind).map(({ name }) => name));
+  const left = [...inUse.keys()]
     .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
-    .filter((name) => isOurs(name) && !keys.has(textAt(labelsOf(name), KEY_LABEL)))
-    .map((name): ObjectChange => ({ name, change: "remove" }));
-  return byName([...present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw)), ...gone]);
+    .filter((name) => isOurs(name) && !keys.has(textAt(labelsOf(name), KEY_LABEL)) && !removed.has(name))
+    .map((name): ObjectChange => ({ name, change: "foreign" }));
+  const gone = [...removed].map((name): ObjectChange => ({ name, change: "remove" }));
+  const shown = present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw));
+  return byName([...shown, ...left, ...gone]);
 }
 
 const KEY_LABEL = `${LABEL_PREFIX}key`;

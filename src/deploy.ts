@@ -13,11 +13,11 @@ import {
   decide,
   isCalm,
   isSameGround,
-  namesIn,
+  namesOf,
+  serviceNamesIn,
 } from "./prepare.ts";
 import { type NewRelease, isRecorded, keepRelease } from "./release/history.ts";
 import { type Facts } from "./report.ts";
-import { type Kind } from "./stack/configs.ts";
 import { addressedNetworks } from "./stack/render.ts";
 import { together } from "./together.ts";
 import { type Session, type World } from "./world.ts";
@@ -102,7 +102,7 @@ async function prepare(
   deployment: Deployment,
   session: Session,
 ): Promise<PreparedDeployment> {
-  const survey = await atRest(found.survey, namesIn(deployment), deployment, session);
+  const survey = await atRest(found.survey, serviceNamesIn(deployment), deployment, session);
   if (first !== undefined && isSameGround(first.survey, survey)) return { ...first, survey };
   if (first !== undefined)
     deployment.world.voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
@@ -113,12 +113,9 @@ async function prepare(
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom({ stack, file, objects }: PreparedDeployment, { world, facts }: Deployment): NewRelease {
   const { version, image, digest, configName } = facts;
-  const made = (kind: Kind): string[] =>
-    objects.filter((object) => object.kind === kind).map(({ name }) => name);
   return {
     facts: { version, image, digest, configName, commit: world.run.sha, file },
-    configs: made("config"),
-    secrets: made("secret"),
+    ...namesOf(objects),
     addressed: addressedNetworks(stack),
   };
 }

@@ -2,7 +2,11 @@ import { type Path } from "./spec.ts";
 
 /** The Engine API's paths in the words of a stack file; the first that fits. What follows is told in detail. */
 const WORDS: readonly (readonly [RegExp, string])[] = [
-  [/^TaskTemplate\.ContainerSpec\.Image$|^Labels\.com\.docker\.stack\.image$/, "image"],
+  // Docker asks the registry for an image's platforms: no file says them, and a rebuilt image may have others.
+  [
+    /^TaskTemplate\.ContainerSpec\.Image$|^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.Placement\.Platforms/,
+    "image",
+  ],
   [/^TaskTemplate\.ContainerSpec\.Env/, "environment"],
   [/^TaskTemplate\.ContainerSpec\.Labels/, "labels"],
   [/^TaskTemplate\.ContainerSpec\.Args/, "command"],
@@ -25,7 +29,7 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/^TaskTemplate\.Placement/, "deploy.placement"],
   [/^TaskTemplate\.LogDriver/, "logging"],
   [/^EndpointSpec\.Ports/, "ports"],
-  [/^EndpointSpec/, "deploy.endpoint_mode"],
+  [/^EndpointSpec(\.Mode)?/, "deploy.endpoint_mode"],
   [/^Mode\.Replicated\.Replicas/, "deploy.replicas"],
   [/^Mode/, "deploy.mode"],
   [/^UpdateConfig/, "deploy.update_config"],

@@ -2,7 +2,7 @@ import { type Deployment, begin, connect, lookupFor, nameImage, referenceOf } fr
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { ImageLookup, inWords } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
-import { decide, knownOf, namesIn } from "./prepare.ts";
+import { decide, knownOf, serviceNamesIn } from "./prepare.ts";
 import { WRITES_NOTHING } from "./lock.ts";
 import { refuseOlder } from "./commit-order.ts";
 import { type Facts } from "./report.ts";
@@ -37,7 +37,7 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
     digestOrNone(images, deployment),
     images.askAhead(deployment.draft),
   ]);
-  unsettledLines(survey, knownOf(survey, namesIn(deployment), deployment)).forEach((line) =>
+  unsettledLines(survey, knownOf(survey, serviceNamesIn(deployment), deployment)).forEach((line) =>
     note(line, deployment),
   );
   await refuseOlder(inputs, survey, world);

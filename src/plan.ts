@@ -118,9 +118,14 @@ export function shortName(stack: string, name: string): string {
   return name.startsWith(`${stack}_`) ? name.slice(stack.length + 1) : name;
 }
 
-/** Whether a difference there means new tasks. */
-export function isOfTasks([section, part]: Path): boolean {
-  return section === "TaskTemplate" || (section === "EndpointSpec" && part === "Ports");
+/** Whether a difference there means new tasks (swarmkit: manager/orchestrator/task.go, IsTaskDirty). */
+export function isOfTasks([section]: Path): boolean {
+  return section === "TaskTemplate" || section === "EndpointSpec";
+}
+
+/** The one part of a task's template that replaces only the tasks whose node does not satisfy it any more. */
+export function isOfPlacement([section, part]: Path): boolean {
+  return section === "TaskTemplate" && part === "Placement";
 }
 
 export function isManaged(service: Service): boolean {

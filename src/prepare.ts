@@ -3,14 +3,13 @@ import { refuseForeignConfigs } from "./apply.ts";
 import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } from "./begin.ts";
 import { NAMING_KEY, changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
-import { type FindingId } from "./preflight/findings.ts";
 import { type ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { holderIn, isLock } from "./lock.ts";
 import { type Plan, type PlannedService, changed } from "./plan.ts";
 import { plan as makePlan } from "./planning.ts";
 import { type Drift, asReleased, driftSince } from "./release/drift.ts";
-import { readHistory } from "./release/history.ts";
+import { readHistory, staleAfter } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
 import { type Release } from "./release/release.ts";
 import { isInFlight, isUp } from "./rollout.ts";
@@ -26,7 +25,7 @@ import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
 import { type NewObject, type Service, type Survey, type Task } from "./swarm.ts";
 import { compareTexts } from "./text-order.ts";
-import { type Session, type Voice } from "./world.ts";
+import { type Session } from "./world.ts";
 
 /** What was asked for as soon as there was a connection. */
 export interface Found {
@@ -73,7 +72,7 @@ export async function decide(
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, withoutDraftDigest(file));
   const told = new Set(deployment.draft.warnings.map(describe));
   const untold = rendered.warnings.filter((warning) => !told.has(describe(warning)));
-  for (const warning of [...untold, ...images.warnings]) voice.warn(warning);
+  for (const warning of untold) voice.warn(warning);
 
   const versioned = stack.objects.map((object) => ({ ...object, labels: objectLabels(object, deployment) }));
   const objects = namingKey.isNew ? [namingKeyObject(namingKey.bytes), ...versioned] : versioned;
@@ -99,20 +98,23 @@ export async function decide(
   tellPlan({ plan, survey, drift }, objects, deployment);
   const isAsked = !ignoreFindings.has("healthcheck-program");
   const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
-  heed([...missing.findings, ...preflight(stack, plan, survey), ...unhealthy], ignoreFindings, voice);
+  heed(
+    [...images.findings, ...missing.findings, ...preflight(stack, plan, survey), ...unhealthy],
+    deployment,
+  );
   return { stack, file, survey, plan, drift, objects, images };
 }
 
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
 export function isCalm(survey: Survey, deployment: Deployment): boolean {
-  const known = knownOf(survey, namesIn(deployment), deployment);
+  const known = knownOf(survey, serviceNamesIn(deployment), deployment);
   return (
     holderIn(survey, deployment.inputs.stack.name) === undefined && unsettledLines(survey, known).length === 0
   );
 }
 
 /** Full names of the services in the stack file. */
-export function namesIn({ inputs, draft }: Deployment): ReadonlySet<string> {
+export function serviceNamesIn({ inputs, draft }: Deployment): ReadonlySet<string> {
   const services = entriesOf(get(draft.root, "services"));
   return new Set(services.map(({ key }) => `${inputs.stack.name}_${key.text}`));
 }
@@ -169,16 +171,21 @@ export async function atRest(
   });
 }
 
-/** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
+/**
+ * Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. `made` are the names of configs and
+ * secrets that will be recorded with the release, used or not.
+ */
 export function tellPlan(
   { plan, survey, drift = [] }: Prepared,
   objects: readonly NewObject[],
   rollout: Rollout,
+  made: Pick<Release, "configs" | "secrets"> = namesOf(objects),
 ): void {
   const { inputs, world, facts } = rollout;
   const { voice } = world;
   const secrets = [...inputs.stack.secrets.values()];
-  const changes = changesOf(plan, { survey, objects, secrets });
+  const stale = staleAfter(plan, made, survey, rollout);
+  const changes = changesOf(plan, { survey, objects, stale, secrets });
   facts.changes = changes;
   const built = inputs.image.build === undefined ? "" : facts.digest;
   facts.planDigest = planDigest(changes, built, inputs.stack.approvedPlan);
@@ -189,6 +196,13 @@ export function tellPlan(
   refuseOther(rollout);
   if (inputs.mode !== "plan") refusePaused(plan, survey.tasks);
   voice.endGroup();
+}
+
+/** Of configs and of secrets. */
+export function namesOf(objects: readonly NewObject[]): Pick<Release, "configs" | "secrets"> {
+  const names = (kind: NewObject["kind"]): string[] =>
+    objects.filter((object) => object.kind === kind).map(({ name }) => name);
+  return { configs: names("config"), secrets: names("secret") };
 }
 
 /** What was done to the stack behind our back; undefined where no record tells what we had left. */
@@ -258,8 +272,9 @@ function plannedResult({ name, change, before, wanted }: PlannedService): Servic
 }
 
 /** Says what was noticed, and stops where something of it can't end well: all of that in one report. */
-export function heed(findings: readonly Finding[], ignored: ReadonlySet<FindingId>, voice: Voice): void {
-  const { errors, warnings, passed } = judged(findings, ignored);
+export function heed(findings: readonly Finding[], { inputs, world: { voice }, facts }: Rollout): void {
+  const { heeded, errors, warnings, passed } = judged(findings, inputs.ignoreFindings);
+  facts.findings = heeded;
   for (const { problem } of passed) voice.say(`Passed over, as "ignore-findings" says: ${describe(problem)}`);
   warnings.forEach((warning) => voice.warn(warning));
   if (errors.length > 0) throw new PreflightError(errors);

@@ -15,6 +15,7 @@ import { formatDuration } from "./inputs/duration.ts";
 import { type Mode } from "./inputs/inputs.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type PlannedService, alters } from "./plan.ts";
+import { type Finding } from "./preflight/finding.ts";
 import { type Drift } from "./release/drift.ts";
 
 type Status = "deployed" | "unchanged" | "planned" | "rolled-back" | "failed";
@@ -56,6 +57,8 @@ export interface Facts {
   /** Empty where there is no plan. */
   planDigest: string;
   drift: readonly Drift[];
+  /** What stands against the plan, or is to be known of it; without what is to be passed over. */
+  findings: readonly Finding[];
   /** What else there is to know about a plan, in sentences. */
   notes: readonly string[];
   services: readonly ServiceResult[];
@@ -83,6 +86,7 @@ export function noFacts(): Facts {
     changes: undefined,
     planDigest: "",
     drift: [],
+    findings: [],
     notes: [],
     services: [],
     stories: [],
@@ -113,9 +117,16 @@ export function outputs(facts: Facts): Readonly<Record<string, string>> {
 }
 
 /** As docs/plan.schema.json describes it; empty where there is no plan. */
-function planJson({ changes, drift, planDigest }: Facts): unknown {
+function planJson({ changes, drift, findings, planDigest }: Facts): unknown {
   if (changes === undefined) return {};
-  return { ...changes, changes: countOf(changes), drift, digest: planDigest };
+  const found = findings.map(findingJson);
+  return { ...changes, changes: countOf(changes), drift, findings: found, digest: planDigest };
+}
+
+function findingJson({ id, severity, problem }: Finding): unknown {
+  const { place, ...words } = problem;
+  const where = place === undefined ? {} : { file: place.file, line: place.line };
+  return { id, severity, message: describe(words), ...where };
 }
 
 function serviceJson(service: ServiceResult, stories: readonly TaskStory[]): unknown {
@@ -221,6 +232,7 @@ export function summary(facts: Facts, length: "whole" | "short" = "whole"): stri
     facts.aftermath.map(escapeMarkdown).join("  \n"),
     facts.notes.map(escapeMarkdown).join("  \n"),
     facts.mode === "plan" ? planMarkdown(facts, length) : servicesTable(facts),
+    warningsMarkdown(facts, length),
     timeline(facts.services),
     ...facts.stories.slice(0, MOST_STORIES).map(storyMarkdown),
     facts.stories.length > MOST_STORIES
@@ -294,6 +306,15 @@ function planMarkdown({ changes, drift, mode, planDigest }: Facts, length: "whol
   ]
     .filter((part) => part !== "")
     .join("\n\n");
+}
+
+/** What was found to be an error stands at the top, as a problem. */
+function warningsMarkdown({ findings }: Facts, length: "whole" | "short"): string {
+  const warnings = findings.filter(({ severity }) => severity === "warning");
+  const shown = length === "short" ? warnings.slice(0, MOST_ROWS) : warnings;
+  const lines = shown.map(({ problem }) => `- ⚠️ ${escapeMarkdown(describe(problem))}`);
+  const left = warnings.length - shown.length;
+  return [...lines, ...(left === 0 ? [] : [`- ${left} more are in the log of the run.`])].join("\n");
 }
 
 function servicesTable(facts: Facts): string {

@@ -43,8 +43,8 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   const survey = await atRest(found, names, rollout, session);
   const { plan } = planFor(release, survey, inputs, session);
   const prepared = { plan, survey, drift: driftOf(survey, rollout) };
-  tellPlan(prepared, [], rollout);
-  heed(obstacles(plan, survey), inputs.ignoreFindings, world.voice);
+  tellPlan(prepared, [], rollout, release);
+  heed(obstacles(plan, survey), rollout);
 
   const send: Send = async (onSent) =>
     await sendSpecs(prepared, definitionsOf(release), world, session, onSent);

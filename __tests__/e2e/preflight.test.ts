@@ -149,6 +149,14 @@ const ROWS: readonly Row[] = [
     nearly: web("") + external("configs", "nothing"),
   },
   {
+    id: "image-missing",
+    what: "an image of somebody else's that the registry does not have",
+    has: web("", "", "$REGISTRY_URL/postgres:v1x"),
+    severity: "error",
+    line: 2,
+    nearly: web("", "", "$REGISTRY_URL/postgres:v1"),
+  },
+  {
     id: "image-platform",
     what: "an image for another platform than any node has",
     has: web("", "", "$REGISTRY_URL/shop:mainframe"),

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { deploy, objects, recordNames, records, rollBack } from "./history.ts";
+import { LEAN } from "../stacks/lean.ts";
 import {
   type Run,
   cleanUp,
@@ -71,6 +72,10 @@ networks: { default: { external: true, name: host } }
       new RegExp(`^Removed the config ${stack}_env_\\w+, which no service and no kept release needs\\.`, "m"),
     );
     expect(run.log).toMatch(new RegExp(`^Removed the secret ${stack}_token_\\w+, which`, "m"));
+    const gone = [...run.log.matchAll(/^Removed the (?:config|secret) (\S+), which/gm)].map(
+      ([, name]) => name,
+    );
+    expect(new Set(planned(run, "remove"))).toEqual(new Set(gone));
     const names = (kind: "config" | "secret", start: string): string[] =>
       objects(kind, stack).filter((name) => name.startsWith(`${stack}_${start}`));
     expect(names("config", "env_")).toHaveLength(2);
@@ -106,6 +111,33 @@ networks: { default: { external: true, name: host } }
     expect(service(`${stack}_web`).Version.Index).toBe(version);
   });
 });
+
+test("a secret that the file drops is no longer used, and stays as long as a release needs it: so says the plan", async () => {
+  const stack = stackName("drop");
+  const file = (more: string): string =>
+    `services:\n  web: { image: $IMAGE, ${more} deploy: { replicas: 0 } }\nsecrets: { token: { environment: TOKEN } }\n${LEAN}`;
+  const secrets = "TOKEN=token-of-old";
+  for (const tag of ["v1", "v2"]) pushImage(stack, tag);
+  await deploy(stack, file("secrets: [token],"), "v1", { secrets });
+  const [secret = ""] = objects("secret", stack);
+  const dropped = await deploy(stack, file("").replace(/^secrets.*\n/m, ""), "v2");
+  expect(dropped.log).not.toContain("Removed the secret");
+  expect(planned(dropped, "foreign")).toEqual([secret]);
+  expect(planned(dropped, "remove")).toEqual([]);
+  expect(objects("secret", stack)).toEqual([secret]);
+});
+
+/** Names of the configs and secrets of which the plan says so. */
+function planned({ outputs }: Run, word: string): string[] {
+  const { configs, secrets } = JSON.parse(outputs.plan ?? "") as Record<
+    "configs" | "secrets",
+    { readonly name: string; readonly change: string }[]
+  >;
+  return [...configs, ...secrets]
+    .filter(({ change }) => change === word)
+    .map(({ name }) => name)
+    .toSorted();
+}
 
 describe("records", () => {
   const stack = stackName("records");

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import {
   type ChangesRequest,
+  type Consequence,
   changesOf,
   countOf,
   differingParts,
@@ -9,11 +10,18 @@ import {
 } from "../../src/changes.ts";
 import { NO_DIGEST_YET } from "../../src/image/reference.ts";
 import { type Json, type JsonObject } from "../../src/json.ts";
-import { type Plan, type PlanRequest, futureId, isEmpty, planDeployment } from "../../src/plan.ts";
+import {
+  type Plan,
+  type PlanRequest,
+  futureId,
+  isEmpty,
+  planDeployment,
+  withPlatformsOf,
+} from "../../src/plan.ts";
 import { networkIdsOf } from "../../src/spec.ts";
 import { type NewObject, type ServiceSpec } from "../../src/swarm.ts";
 import { offences } from "../doubles/schema.ts";
-import { emptySurvey, service, serviceSpec } from "../doubles/swarm.ts";
+import { emptySurvey, node, service, serviceSpec, task } from "../doubles/swarm.ts";
 
 const OURS = { "swarm-stack-deploy.managed": "true", "com.docker.stack.namespace": "shop" };
 const NETWORKS = networkIdsOf([{ Name: "shop_net", Id: "id1" }]);
@@ -138,6 +146,18 @@ describe("a field", () => {
       serviceSpec("app:v1", { TaskTemplate: { ContainerSpec: { Image: "app:v2" } } }),
       ["image changed: app:v1 → app:v2 (restarts tasks)"],
     ],
+    [
+      "how a service's name is resolved",
+      serviceSpec("app:v1", { EndpointSpec: { Mode: "vip" } }),
+      serviceSpec("app:v1", { EndpointSpec: { Mode: "dnsrr" } }),
+      ["deploy.endpoint_mode changed: vip → dnsrr (restarts tasks)"],
+    ],
+    [
+      "of a job, which runs again at every update",
+      serviceSpec("app:v1", { Mode: { ReplicatedJob: {} }, Labels: { a: "1" } }),
+      serviceSpec("app:v1", { Mode: { ReplicatedJob: {} }, Labels: { a: "2" } }),
+      ["deploy.labels.a changed:  →  (starts tasks)"],
+    ],
   ])("%s", (_fact, before, wanted, expected) => {
     expect(told(before, wanted)).toEqual(expected);
   });
@@ -188,8 +208,47 @@ function planned(changes: Partial<PlanRequest>): Plan {
   });
 }
 
+const placed = (constraint: string, image = "app:v1"): ServiceSpec =>
+  serviceSpec(image, {
+    TaskTemplate: { ContainerSpec: { Image: image }, Placement: { Constraints: [constraint] } },
+  });
+
+test.each<[string, ServiceSpec, Consequence[]]>([
+  ["that its nodes satisfy replaces nothing", placed("node.labels.disk == ssd"), ["nothing", "nothing"]],
+  [
+    "that drives a task away replaces it",
+    placed("node.labels.disk == old"),
+    ["restarts tasks", "restarts tasks"],
+  ],
+  [
+    "beside another image",
+    placed("node.labels.disk == ssd", "app:v2"),
+    ["restarts tasks", "restarts tasks", "nothing"],
+  ],
+])("a new placement %s", (_fact, wanted, expected) => {
+  const live = service({ spec: serviceSpec("app:v1") });
+  const survey = emptySurvey({
+    services: [live],
+    tasks: [task(), task({ id: "t0", nodeId: "gone", state: "shutdown", desiredState: "shutdown" })],
+    nodes: [node({ labels: { disk: "ssd" } })],
+  });
+  const plan = planned({ wanted: [{ spec: wanted, auth: undefined }], live: [live] });
+  const [web] = words(plan, { survey }).services;
+  expect([web?.consequence, ...(web?.details ?? []).map(({ consequence }) => consequence)]).toEqual(expected);
+});
+
+test("a job whose labels alone differ starts tasks", () => {
+  const job = (label: string): ServiceSpec =>
+    serviceSpec("app:v1", { Mode: { GlobalJob: {} }, Labels: { label } });
+  const plan = planned({
+    wanted: [{ spec: job("b"), auth: undefined }],
+    live: [service({ spec: job("a") })],
+  });
+  expect(words(plan).services[0]?.consequence).toBe("starts tasks");
+});
+
 function words(plan: Plan, changes: Partial<ChangesRequest> = {}): ReturnType<typeof changesOf> {
-  return changesOf(plan, { survey: emptySurvey(), objects: [], secrets: [], ...changes });
+  return changesOf(plan, { survey: emptySurvey(), objects: [], stale: [], secrets: [], ...changes });
 }
 
 describe("a config", () => {
@@ -233,10 +292,22 @@ describe("a config", () => {
       ],
     ],
     [
-      "that no service needs any longer",
+      "that no service needs any longer, but an earlier release",
       { wanted: [{ spec: withConfigs(), auth: undefined }], live: [service({ spec: withConfigs("env_1") })] },
       { survey: emptySurvey({ rawConfigs: [own("env_1", "env")] }) },
-      [{ name: "env_1", change: "remove" }],
+      [{ name: "env_1", change: "foreign" }],
+    ],
+    [
+      "that nothing at all needs any longer",
+      { wanted: [{ spec: withConfigs(), auth: undefined }], live: [service({ spec: withConfigs("env_1") })] },
+      {
+        survey: emptySurvey({ rawConfigs: [own("env_0", "env"), own("env_1", "env")] }),
+        stale: [{ kind: "config", id: "id-env_0", name: "env_0" }],
+      },
+      [
+        { name: "env_0", change: "remove" },
+        { name: "env_1", change: "foreign" },
+      ],
     ],
   ])("%s", (_fact, request, context, expected) => {
     expect(words(planned(request), context).configs).toEqual(expected);
@@ -296,7 +367,13 @@ describe("a plan", () => {
 
   test("holds no credentials and no spec, and is as its schema says", () => {
     const changes = words(update("app:v2"));
-    const json = JSON.stringify({ ...changes, changes: 1, drift: [], digest: planDigest(changes, "") });
+    const json = JSON.stringify({
+      ...changes,
+      changes: 1,
+      drift: [],
+      findings: [],
+      digest: planDigest(changes, ""),
+    });
     expect(json).not.toMatch(/c2VjcmV0|TaskTemplate/);
     expect(offences(json)).toEqual([]);
   });
@@ -330,6 +407,25 @@ describe("the digest of a plan", () => {
 
   test("knows nothing of the digest that a build gives", () => {
     expect(of(`app:v2@${digest}`, digest)).toBe(of(`app:v2@${NO_DIGEST_YET}`));
+  });
+
+  test("knows nothing of the platforms that a build gives", () => {
+    const built = (image: string, ...architectures: string[]): ServiceSpec =>
+      serviceSpec(image, {
+        TaskTemplate: {
+          ContainerSpec: { Image: image },
+          Placement: {
+            Platforms: architectures.map((Architecture): Json => ({ OS: "linux", Architecture })),
+          },
+        },
+      });
+    const live = [service({ spec: built("app:v1", "amd64") })];
+    const changes = (spec: ServiceSpec): ReturnType<typeof words> =>
+      words(planned({ wanted: [{ spec, auth: undefined }], live }));
+    const draft = changes(withPlatformsOf(live, built(`app:v2@${NO_DIGEST_YET}`)));
+    const real = changes(built(`app:v2@${digest}`, "amd64", "arm64"));
+    expect(planDigest(real, digest)).toBe(planDigest(draft, ""));
+    expect(real.services[0]?.fields).toEqual(["image"]);
   });
 
   test("knows that of an image which is not built", () => {

@@ -44,6 +44,7 @@ const START_FIRST = { Order: "start-first" };
 const HOST_PORT = [{ PublishedPort: 80, TargetPort: 80, Protocol: "tcp", PublishMode: "host" }];
 const INGRESS = [{ PublishedPort: 80, TargetPort: 80, Protocol: "tcp", PublishMode: "ingress" }];
 const replicas = (n: number) => ({ Replicated: { Replicas: n } });
+const job = (n: number) => ({ ReplicatedJob: { MaxConcurrent: n, TotalCompletions: n } });
 const N1 = node({ id: "n1" });
 const N2 = node({ id: "n2" });
 const GIB = 2 ** 30;
@@ -151,6 +152,18 @@ const volume = (driver?: string): ServiceSpec => ({
     },
   ],
 });
+const subpath = (Subpath: string): ServiceSpec => ({
+  Mounts: [{ Type: "volume", Source: "shop_data", Target: "/data", VolumeOptions: { Subpath } }],
+});
+const SUBPATH = `services:
+  web:
+    image: r.io/shop:v2
+    volumes:
+      - type: volume
+        source: data
+        target: /data
+        volume: { subpath: inner }
+`;
 const postgres: Case = {
   before: { image: "postgres:16", container: volume() },
   wanted: { image: "postgres:17@sha256:" + "0".repeat(64), container: volume(), update: START_FIRST },
@@ -311,6 +324,72 @@ const ROWS: readonly Row[] = [
     nearly: [],
   },
   {
+    name: "a job that no node may run",
+    has: { wanted: { placement: ssd, mode: job(1) } },
+    says: "error no-eligible-node 13",
+    words: "no node to run on",
+    nearly: [
+      { wanted: { placement: ssd, mode: job(1) }, nodes: [node({ labels: { disk: "ssd" } })] },
+      { wanted: { placement: ssd, mode: job(0) } },
+    ],
+  },
+  {
+    name: "a job that runs again with other labels, and no node may run it",
+    has: {
+      before: { image: "r.io/shop:v1", mode: job(1) },
+      wanted: { mode: job(1), update: { Delay: 1e9 } },
+      nodes: [node({ availability: "pause" })],
+    },
+    says: "error no-eligible-node 13",
+    words: "1 node is paused",
+    nearly: [],
+  },
+  {
+    name: "a global job without a node",
+    has: { wanted: { placement: ssd, mode: { GlobalJob: {} } } },
+    says: "warning no-eligible-node 13",
+    words: "no node to run on",
+    nearly: [],
+  },
+  {
+    name: "a global service with a task on a paused node",
+    has: {
+      before: { mode: { Global: {} } },
+      wanted: { mode: { Global: {} } },
+      nodes: [N1, node({ id: "n2", hostname: "worker2", availability: "pause" })],
+      tasks: on("n1", "n2"),
+    },
+    says: "error paused-node 8",
+    words: "a task on worker2, which is paused: Swarm does not replace it there",
+    nearly: [
+      // No task there, another mode, nothing that replaces tasks, and constraints that take it away from there.
+      {
+        before: { mode: { Global: {} } },
+        wanted: { mode: { Global: {} } },
+        nodes: [N1, node({ id: "n2", availability: "pause" })],
+        tasks: on("n1"),
+      },
+      {
+        before: { mode: replicas(2) },
+        wanted: { mode: replicas(2) },
+        nodes: [N1, node({ id: "n2", availability: "pause" })],
+        tasks: on("n1", "n2"),
+      },
+      {
+        before: { image: "r.io/shop:v1", mode: { Global: {} } },
+        wanted: { mode: { Global: {} }, update: { Delay: 1e9 } },
+        nodes: [N1, node({ id: "n2", availability: "pause" })],
+        tasks: on("n1", "n2"),
+      },
+      {
+        before: { mode: { Global: {} } },
+        wanted: { mode: { Global: {} }, placement: { Constraints: ["node.id == n1"] } },
+        nodes: [N1, node({ id: "n2", availability: "pause" })],
+        tasks: on("n1", "n2"),
+      },
+    ],
+  },
+  {
     name: "an image for another platform",
     has: { wanted: { placement: arm } },
     says: "error image-platform 3",
@@ -372,6 +451,16 @@ const ROWS: readonly Row[] = [
     nearly: [
       { wanted: { reserve: { MemoryBytes: 8 * GIB } } },
       { wanted: { reserve: { MemoryBytes: 9 * GIB }, mode: replicas(0) } },
+    ],
+  },
+  {
+    name: "a job's reservation beyond each node",
+    has: { wanted: { reserve: { MemoryBytes: 9 * GIB }, mode: job(1) } },
+    says: "error reservation-too-large 16",
+    words: "none of the nodes that may run it has as much",
+    nearly: [
+      { wanted: { reserve: { MemoryBytes: 8 * GIB }, mode: job(9) } }, // One after the other.
+      { wanted: { reserve: { MemoryBytes: 9 * GIB }, mode: job(0) } },
     ],
   },
   {
@@ -496,6 +585,26 @@ const ROWS: readonly Row[] = [
         wanted: { mode: { ReplicatedJob: { TotalCompletions: 1 } } },
         survey: { info: { ServerVersion: "20.10.24+dfsg1" } },
       },
+    ],
+  },
+  {
+    name: "an engine that mounts a whole volume",
+    has: { wanted: { container: subpath("inner") }, survey: { info: { ServerVersion: "25.0.5" } } },
+    says: "error engine-too-old 4",
+    words: "a volume's subpath, which engines know since 26.0",
+    nearly: [
+      { wanted: { container: subpath("inner") }, survey: { info: { ServerVersion: "26.0.0" } } },
+      { wanted: { container: volume() }, survey: { info: { ServerVersion: "25.0.5" } } },
+    ],
+  },
+  {
+    name: "docker on the runner that mounts a whole volume",
+    has: { wanted: { container: volume() }, file: SUBPATH },
+    says: "error engine-too-old 8",
+    words: "docker on the runner does not send",
+    nearly: [
+      { wanted: { container: subpath("inner") }, file: SUBPATH },
+      { wanted: { container: volume() }, file: SUBPATH.replace("subpath: inner", "nocopy: true") },
     ],
   },
   {
@@ -814,6 +923,7 @@ test("each kind of finding has its rows above, and its severity is the one that 
     ["missing-volume-driver", "error or warning"], // Of one that is missing in global mode the row of a missing label speaks too.
     ["port-in-use", "error or warning"], // Where a service of the stack gives it up: below.
     ["healthcheck-program", "warning"], // healthcheck.test.ts
+    ["image-missing", "error or warning"], // image/resolve.test.ts
   ];
   expect(new Map([...(found as [string, string][]), ...elsewhere])).toEqual(
     new Map(severities as [string, string][]),

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { type TaskStory } from "../../src/failing-task.ts";
 import { type Changes } from "../../src/changes.ts";
+import { error, warning } from "../../src/preflight/finding.ts";
 import {
   type Facts,
   type ServiceResult,
@@ -12,6 +13,7 @@ import {
   planLines,
   summary,
 } from "../../src/report.ts";
+import { offences } from "../doubles/schema.ts";
 import { serviceSpec } from "../doubles/swarm.ts";
 
 const CONTRACT = [
@@ -137,6 +139,7 @@ describe("outputs", () => {
       ...CHANGES,
       changes: 6,
       drift: [{ service: "db", change: "removed", details: [] }],
+      findings: [],
       digest: "sha256:0c",
     });
     expect(written).toMatchObject({ changes: "6", "plan-digest": "sha256:0c" });
@@ -392,6 +395,50 @@ describe("the plan in the summary", () => {
     expect(line(text, "in place of <code>")).toContain("<code>shop_env_0a</code>");
     expect(text).toContain("<details><summary>The whole plan</summary>\n\n```text\n");
     expect(text).not.toContain("| service | <code>db</code>");
+  });
+
+  const found: Facts["findings"] = [
+    warning(
+      "monitor-too-short",
+      "The *monitor* | @all",
+      { file: "stack.yml", line: 7, column: 9 },
+      "A longer one.",
+    ),
+    error("paused-node", "A node is paused.", undefined, "Wake it."),
+  ];
+
+  test("has what was found below its table, unless it is an error, which stands at the top", () => {
+    const [above = "", below = ""] = planned({ findings: found }).split("<sub>Plan");
+    expect(above).not.toContain("monitor");
+    expect(line(below, "monitor")).toBe(
+      "- ⚠️ stack.yml:7:9: The \\*monitor\\* \\| @\u200ball \\[monitor-too-short\\] A longer one.",
+    );
+    expect(below).not.toContain("paused");
+    const deployed = summary(facts({ status: "deployed", findings: found, services: [result()] }));
+    expect(deployed).toContain("monitor-too-short");
+  });
+
+  test("has not all of it where there is no room", () => {
+    const findings = Array.from({ length: 152 }, () => found).flat();
+    const text = summary(facts({ mode: "plan", changes: CHANGES, findings }), "short");
+    expect(line(text, "more are in the log")).toBe("- 2 more are in the log of the run.");
+  });
+
+  test("is in the output with all that was found, each with its place", () => {
+    const plan =
+      outputs(facts({ changes: CHANGES, planDigest: `sha256:${"0".repeat(64)}`, findings: found })).plan ??
+      "";
+    expect(offences(plan)).toEqual([]);
+    expect((JSON.parse(plan) as { findings: unknown }).findings).toEqual([
+      {
+        id: "monitor-too-short",
+        severity: "warning",
+        message: "The *monitor* | @all [monitor-too-short] A longer one.",
+        file: "stack.yml",
+        line: 7,
+      },
+      { id: "paused-node", severity: "error", message: "A node is paused. [paused-node] Wake it." },
+    ]);
   });
 
   test("leaves out what is folded where there is no room", () => {

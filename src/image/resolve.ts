@@ -1,6 +1,8 @@
-import { PreflightError, type Problem } from "../errors.ts";
+import { type Place, PreflightError } from "../errors.ts";
 import { type RenderedStack } from "../stack/render.ts";
+import { type Mapping, get } from "../stack/tree.ts";
 import { listAt, textAt } from "../json.ts";
+import { type Finding, error, warning } from "../preflight/finding.ts";
 import { type ImageAnswer, type Service } from "../swarm.ts";
 import { type Clock, type Session } from "../world.ts";
 import { NO_DIGEST_YET, parseImageReference } from "./reference.ts";
@@ -10,7 +12,8 @@ export interface ResolvedImages {
   readonly answers: ReadonlyMap<string, ImageAnswer>;
   /** Images as the stack file names them → with their digest. */
   readonly pins: ReadonlyMap<string, string>;
-  readonly warnings: readonly Problem[];
+  /** Of those that could not be resolved. */
+  readonly findings: readonly Finding[];
 }
 
 /** For a plan: what a registry might say about an image that the deployment will build. */
@@ -89,7 +92,7 @@ export class ImageLookup {
 
 /** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
 export async function resolveImages(
-  stack: RenderedStack,
+  stack: Pick<RenderedStack, "root" | "services">,
   lookup: ImageLookup,
   live: readonly Service[],
   own: string,
@@ -98,33 +101,49 @@ export async function resolveImages(
   const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)] as const));
   const answers = new Map<string, ImageAnswer>();
   const pins = new Map<string, string>();
-  const warnings: Problem[] = [];
+  const findings: Finding[] = [];
   for (const [image, answer] of asked) {
-    const fallback = answer.kind === "refused" ? runningPin(image, live) : undefined;
     if (answer.kind === "found") {
       const pin = image.includes("@") ? image : `${image}@${answer.digest}`;
       pins.set(image, pin);
       answers.set(pin, answer);
-    } else if (isOwn(image, own)) {
-      throw new PreflightError([
-        { message: `The manager can't read the image ${image}: ${inWords(answer)}.`, hint: hintFor(answer) },
-      ]);
-    } else if (fallback !== undefined) {
-      // Losing the pin would change the spec, and so restart what runs.
+      continue;
+    }
+    const isOurs = isOwn(image, own);
+    const fallback = isOurs ? undefined : runningPin(image, live);
+    // Losing the pin would change the spec, and so restart what runs.
+    if (fallback === undefined) answers.set(image, answer);
+    else {
       pins.set(image, fallback.image);
       answers.set(fallback.image, fallback.answer);
-      warnings.push({
-        message: `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`,
-      });
-    } else {
-      answers.set(image, answer);
-      warnings.push({
-        message: `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`,
-        hint: hintFor(answer),
-      });
     }
+    const told = fallback === undefined ? missing(image, answer, live, isOurs) : stays(image, answer);
+    const services = stack.services.filter((service) => service.image === image);
+    findings.push(...services.map(({ name }) => told(placeOf(stack.root, name))));
   }
-  return { answers, pins, warnings };
+  return { answers, pins, findings };
+}
+
+type Told = (place: Place) => Finding;
+
+function stays(image: string, answer: Refused): Told {
+  const message = `The image ${image} can't be looked up (${inWords(answer)}); the digest that runs now stays.`;
+  return (place) => warning("image-missing", message, place, hintFor(answer));
+}
+
+/** An error where the registry says no, unless a node has the image: what runs is there. */
+function missing(image: string, answer: Refused, live: readonly Service[], isOurs: boolean): Told {
+  const runs = live.some(({ spec }) => textAt(spec, "TaskTemplate", "ContainerSpec", "Image") === image);
+  if (isOurs || !(hasTrouble(answer) || runs)) {
+    const message = `The manager can't read the image ${image}: ${inWords(answer)}.`;
+    return (place) => error("image-missing", message, place, hintFor(answer));
+  }
+  const message = `The image ${image} can't be looked up (${inWords(answer)}), so nodes may run different images under this name.`;
+  return (place) => warning("image-missing", message, place, hintFor(answer));
+}
+
+function placeOf(root: Mapping, service: string): Place {
+  return (get(root, "services", service, "image") ?? get(root, "services", service) ?? root).place;
 }
 
 function isOwn(image: string, own: string): boolean {
@@ -153,7 +172,7 @@ export function inWords(answer: Refused): string {
 function hintFor(answer: Refused): string {
   const words = inWords(answer);
   if (words.startsWith("the registry has"))
-    return 'Check "registry", "project" and "version", and that it was pushed.';
+    return 'Check its name and tag ("registry", "project" and "version" for the one of this repository), and that it was pushed.';
   if (words.startsWith("the registry refuses"))
     return 'Give "username" and "password" (or "pull-username" and "pull-password") that may read it.';
   return "Check that the manager reaches the registry and trusts its certificate.";

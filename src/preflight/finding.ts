@@ -13,6 +13,7 @@ export function judged(
   findings: readonly Finding[],
   ignored: ReadonlySet<FindingId>,
 ): {
+  readonly heeded: readonly Finding[];
   readonly errors: readonly Problem[];
   readonly warnings: readonly Problem[];
   readonly passed: readonly Finding[];
@@ -21,6 +22,7 @@ export function judged(
   const problems = (severity: Finding["severity"]): Problem[] =>
     heeded.filter((each) => each.severity === severity).map(({ problem }) => problem);
   return {
+    heeded,
     errors: problems("error"),
     warnings: problems("warning"),
     passed: findings.filter(({ id }) => ignored.has(id)),

@@ -29,6 +29,13 @@ export const FINDINGS = [
     fix: "Create it, or give it `environment` or `file` instead of `external`.",
   },
   {
+    id: "image-missing",
+    severity: "error or warning",
+    cause:
+      "The registry has no such image, or refuses to show it with the credentials that the swarm will get. A warning where a service runs that very image, so that a node has it, and where the registry can't be asked; but not for the image of this repository.",
+    fix: "Correct its name, push it, or give credentials that may read it. Pass it over where every node has the image already.",
+  },
+  {
     id: "network-scope",
     severity: "error",
     cause: "An external network ends at the manager: its scope is not `swarm`.",
@@ -59,8 +66,15 @@ export const FINDINGS = [
     id: "no-eligible-node",
     severity: "error or warning",
     cause:
-      "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode, where it means no task at all.",
+      "No node may take a task: constraints, and nodes that are drained, paused or down. A warning in global mode (also of a job), where it means no task at all.",
     fix: "Change the constraints, label a node, or bring one back.",
+  },
+  {
+    id: "paused-node",
+    severity: "error",
+    cause:
+      "A global service is to be replaced, and one of its tasks is on a paused node: Swarm replaces none there, so the update would not end.",
+    fix: "`docker node update --availability active NODE`, or `drain`, which ends the task.",
   },
   {
     id: "missing-volume-driver",
@@ -176,8 +190,8 @@ export const FINDINGS = [
     id: "engine-too-old",
     severity: "error",
     cause:
-      "The manager's engine is older than something that the file asks for. It leaves that out in silence, so what runs would never be what was sent.",
-    fix: "Update the engines, or leave it out of the file.",
+      "The manager's engine is older than something that the file asks for, or docker on the runner is. It leaves that out in silence, so what runs would never be what was meant.",
+    fix: "Update the engines, or docker on the runner; or leave it out of the file.",
   },
 ] as const satisfies readonly FindingKind[];
 

@@ -12,7 +12,7 @@ import {
   platformOf,
   reservationOf,
 } from "./placement.ts";
-import { type Rule, amount, count, hostPortsOf, mostPerNode, placeOf } from "./subject.ts";
+import { type Rule, amount, count, hostPortsOf, isOnEachNode, mostPerNode, placeOf } from "./subject.ts";
 
 const BARS: Readonly<Record<Bar, (n: number) => string>> = {
   constraints: (n) => `${count(n, "node")} ${n === 1 ? "does" : "do"} not satisfy the constraints`,
@@ -31,10 +31,10 @@ function inWords(barred: Eligibility["barred"]): string {
 export const noNode: Rule = (subject) => {
   const { name, spec, news, mode, where, file } = subject;
   const { nodes, barred } = where;
-  const wantsNone = mode.kind === "replicated" && mode.replicas === 0;
+  const wantsNone = !isOnEachNode(mode) && mode.replicas === 0;
   if (!news.places || wantsNone || nodes.length > 0 || barred.size === 0) return [];
   if (!news.isNew && !news.replaces && barred.has("paused")) return []; // What runs on a paused node stays there.
-  const tell = mode.kind === "replicated" ? error : warning; // A global service without a node has nothing to wait for.
+  const tell = isOnEachNode(mode) ? warning : error;
   const nowhere = `Service ${name} has no node to run on: ${inWords(barred)}.`;
   if (barred.has("platform")) {
     const place = placeOf(subject, "image");
@@ -54,6 +54,19 @@ export const noNode: Rule = (subject) => {
     ? `Change its constraints${which}, or give a node what they ask for: docker node update --label-add KEY=VALUE NODE`
     : "Bring a node back: docker node update --availability active NODE";
   return [tell("no-eligible-node", nowhere, placeOf(subject, "deploy", "placement", "constraints"), fix)];
+};
+
+/** Swarm neither makes nor replaces a global service's task on a paused node (swarmkit: manager/orchestrator/global/global.go). */
+export const pausedNode: Rule = (subject) => {
+  const { name, news, mode, where, tasks } = subject;
+  const paused = (where.barred.get("paused") ?? []).filter(({ id }) =>
+    tasks.some(({ nodeId }) => nodeId === id),
+  );
+  if (mode.kind !== "global" || !news.replaces || paused.length === 0) return [];
+  const names = paused.map(({ hostname }) => hostname);
+  const message = `Service ${name} is global and has a task on ${names.join(" and ")}, which ${names.length === 1 ? "is" : "are"} paused: Swarm does not replace it there, so the update would not end.`;
+  const fix = `Let Swarm work there again: docker node update --availability active ${names[0]}`;
+  return [error("paused-node", message, placeOf(subject, "deploy", "mode"), fix)];
 };
 
 function builtFor(spec: ServiceSpec): string {
@@ -100,15 +113,17 @@ export const tooMuch: Rule = (subject) => {
   const { name, spec, news, mode, where } = subject;
   const each = reservationOf(spec);
   const holding = where.nodes.map(({ resources }) => fitting(resources, each));
-  if (!news.places || where.nodes.length === 0 || mode.kind === "job") return [];
+  if (!news.places || where.nodes.length === 0) return [];
   const most = holding.reduce((sum, n) => sum + n, 0);
-  const enough = mode.kind === "global" ? holding.every((n) => n > 0) : most >= mode.replicas;
+  // What a job has no room for at once can wait for its other tasks to be over.
+  const wanted = mode.kind === "replicated-job" ? Math.min(mode.replicas, 1) : mode.replicas;
+  const enough = isOnEachNode(mode) ? holding.every((n) => n > 0) : most >= wanted;
   if (enough) return [];
   const sizes = [...new Set(where.nodes.map(({ resources }) => amount(resources)))].join("; ");
   const room =
     most === 0
       ? "none of the nodes that may run it has as much"
-      : mode.kind === "global"
+      : isOnEachNode(mode)
         ? "not each node that is to run it has as much"
         : `the nodes that may run it hold ${most} of its ${count(mode.replicas, "replica")}`;
   const message = `A task of service ${name} reserves ${amount(each)}, and ${room} (${count(where.nodes.length, "node")}: ${sizes}).${rest(where)}`;

@@ -1,5 +1,5 @@
 import { type Json, listAt, numberAt, textAt } from "../json.ts";
-import { type Node, type Resources, type ServiceSpec } from "../swarm.ts";
+import { type Node, type Resources, type ServiceSpec, type Task } from "../swarm.ts";
 
 /** Which nodes may run a service's tasks, decided as Swarm's scheduler does (swarmkit: manager/scheduler/filter.go). */
 export interface Eligibility {
@@ -31,6 +31,15 @@ export function eligibility(spec: ServiceSpec, nodes: readonly Node[]): Eligibil
     else barred.set(bar, [...(barred.get(bar) ?? []), node]);
   }
   return { nodes: eligible, barred };
+}
+
+/** Whether a task's node does not satisfy the constraints of a spec: a change of nothing but the placement replaces no other task. */
+export function drivesAway(spec: ServiceSpec, tasks: readonly Task[], nodes: readonly Node[]): boolean {
+  const constraints = constraintsOf(spec);
+  return tasks.some(({ nodeId }) => {
+    const node = nodes.find(({ id }) => id === nodeId);
+    return node === undefined || !constraints.every((constraint) => satisfies(node, constraint));
+  });
 }
 
 export function constraintsOf(spec: ServiceSpec): string[] {

@@ -1,9 +1,10 @@
-import { at, listAt, numberAt, objectAt, textAt } from "../json.ts";
+import { type Json, at, listAt, numberAt, objectAt, textAt } from "../json.ts";
+import { isJob } from "../rollout.ts";
 import { HEALTHCHECK_DEFAULTS } from "../spec.ts";
-import { get } from "../stack/tree.ts";
+import { get, textOf } from "../stack/tree.ts";
 import { type ServiceSpec } from "../swarm.ts";
 import { error, warning } from "./finding.ts";
-import { type Rule, modeOf, mostPerNode, placeOf } from "./subject.ts";
+import { type Rule, mostPerNode, placeOf } from "./subject.ts";
 
 export const goesOn: Rule = (subject) => {
   if (textAt(subject.spec, "UpdateConfig", "FailureAction") !== "continue") return [];
@@ -62,10 +63,16 @@ const SINCE: readonly {
     has: (spec) => numberAt(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "StartInterval") > 0,
   },
   {
+    what: "a volume's subpath",
+    path: ["volumes"],
+    engine: "26.0",
+    has: (spec) => mountsOf(spec).some((mount) => subpathOf(mount) !== ""),
+  },
+  {
     what: "a mode that is a job",
     path: ["deploy", "mode"],
     engine: "20.10",
-    has: (spec) => modeOf(spec).kind === "job",
+    has: isJob,
   },
   {
     what: "max_replicas_per_node",
@@ -89,6 +96,29 @@ export const olderThanAsked: Rule = (subject, _root, { info }) => {
       );
     },
   );
+};
+
+function mountsOf(spec: ServiceSpec): readonly Json[] {
+  return listAt(spec, "TaskTemplate", "ContainerSpec", "Mounts");
+}
+
+function subpathOf(mount: Json): string {
+  return textAt(mount, "VolumeOptions", "Subpath");
+}
+
+/** Docker before 26 reads a volume's subpath and sends none: the whole volume would be mounted. */
+export const lostSubpath: Rule = (subject) => {
+  const { name, spec, file } = subject;
+  const volumes = get(file, "volumes");
+  const written = volumes?.kind === "sequence" ? volumes.items : [];
+  return written.flatMap((volume) => {
+    const subpath = get(volume, "volume", "subpath");
+    const target = textOf(get(volume, "target"));
+    const mount = mountsOf(spec).find((each) => textAt(each, "Target") === target);
+    if (textOf(subpath) === undefined || mount === undefined || subpathOf(mount) !== "") return [];
+    const message = `Service ${name} has a volume with a subpath, which docker on the runner does not send: the whole volume would be mounted.`;
+    return [error("engine-too-old", message, subpath?.place, "Install docker 26 or newer on the runner.")];
+  });
 };
 
 function isOlder(version: string, than: string): boolean {

@@ -7,9 +7,9 @@ import { type Mapping, entriesOf, get } from "../stack/tree.ts";
 import { type ServiceSpec, type Survey } from "../swarm.ts";
 import { type Finding, error, warning } from "./finding.ts";
 import { keptNetworks, keptVolumes, takenNetworks } from "./kept.ts";
-import { noNode, someNodesOnly, tooFewNodes, tooMuch } from "./nodes.ts";
+import { noNode, pausedNode, someNodesOnly, tooFewNodes, tooMuch } from "./nodes.ts";
 import { eligibility } from "./placement.ts";
-import { goesOn, olderThanAsked, otherMode, shortMonitor } from "./policies.ts";
+import { goesOn, lostSubpath, olderThanAsked, otherMode, shortMonitor } from "./policies.ts";
 import { besideTheOld, noHealthcheck, onHostNetwork, singleWriter } from "./start-first.ts";
 import { type Rule, type Subject, isRunning, modeOf, newsOf, portsOf, roomOf } from "./subject.ts";
 
@@ -72,6 +72,7 @@ export function obstacles(plan: Plan, survey: Survey): Finding[] {
 const SERVICE_RULES: readonly Rule[] = [
   otherMode,
   noNode,
+  pausedNode,
   someNodesOnly,
   tooFewNodes,
   tooMuch,
@@ -83,6 +84,7 @@ const SERVICE_RULES: readonly Rule[] = [
   goesOn,
   shortMonitor,
   olderThanAsked,
+  lostSubpath,
 ];
 
 /**

@@ -1,6 +1,7 @@
 import { type Place } from "../errors.ts";
 import { parseImageReference } from "../image/reference.ts";
 import { type Json, at, listAt, textAt } from "../json.ts";
+import { isJob } from "../rollout.ts";
 import { hostNetworks } from "../stack/defaults.ts";
 import { networksOf } from "../stack/references.ts";
 import { type Node, type Resources, type ServiceSpec } from "../swarm.ts";
@@ -20,7 +21,7 @@ import {
 /** What the old task holds as long as the new one waits for it, if start-first is in the file or by default. */
 export const besideTheOld: Rule = (subject) => {
   const { spec, before, news, startFirst, mode, where, tasks } = subject;
-  if (!startFirst || mode.kind === "job" || where.nodes.length === 0) return [];
+  if (!startFirst || isJob(spec) || where.nodes.length === 0) return [];
   const shrinks = mode.kind === "replicated" && mode.replicas < tasks.length; // The tasks that are too many go first.
   if (!news.isNew && (!news.replaces || shrinks)) return [];
   const onNode = new Map<string, number>();

@@ -1,6 +1,6 @@
 import { type Place } from "../errors.ts";
-import { at, isObject, listAt, numberAt, textAt } from "../json.ts";
-import { type Plan, type PlannedService, isOfTasks } from "../plan.ts";
+import { type Json, at, isObject, listAt, numberAt, textAt } from "../json.ts";
+import { type Plan, type PlannedService, isOfPlacement, isOfTasks } from "../plan.ts";
 import { isJob } from "../rollout.ts";
 import { canonicalSpec, differingPaths } from "../spec.ts";
 import { type Mapping, type Node as TreeNode, get, isNull } from "../stack/tree.ts";
@@ -35,8 +35,8 @@ interface News {
 }
 
 export interface Mode {
-  readonly kind: "replicated" | "global" | "job";
-  /** Tasks that are wanted at once; one a node in global mode. */
+  readonly kind: "replicated" | "global" | "replicated-job" | "global-job";
+  /** Tasks that are wanted at once, of a job at most; 0 in global mode, which has one a node. */
   readonly replicas: number;
 }
 
@@ -49,9 +49,19 @@ export function isRunning({ state, desiredState }: Task): boolean {
 export function modeOf(spec: ServiceSpec): Mode {
   const mode = at(spec, "Mode");
   if (isObject(at(mode, "Global"))) return { kind: "global", replicas: 0 };
-  if (isJob(spec)) return { kind: "job", replicas: 0 };
-  const replicas = at(mode, "Replicated", "Replicas");
-  return { kind: "replicated", replicas: typeof replicas === "number" ? replicas : 1 };
+  if (isObject(at(mode, "GlobalJob"))) return { kind: "global-job", replicas: 0 };
+  if (isJob(spec))
+    return { kind: "replicated-job", replicas: orOne(at(mode, "ReplicatedJob", "MaxConcurrent")) };
+  return { kind: "replicated", replicas: orOne(at(mode, "Replicated", "Replicas")) };
+}
+
+function orOne(value: Json | undefined): number {
+  return typeof value === "number" ? value : 1;
+}
+
+/** One task on each node that may run it; without such a node there is nothing to wait for. */
+export function isOnEachNode({ kind }: Mode): boolean {
+  return kind === "global" || kind === "global-job";
 }
 
 export function newsOf(
@@ -60,9 +70,10 @@ export function newsOf(
   networkIds: ReadonlyMap<string, string>,
 ): News {
   if (before === undefined || wanted === undefined) return { isNew: true, replaces: false, places: true };
+  if (isJob(wanted)) return { isNew: false, replaces: true, places: true }; // Each update runs it again (SWARM 12).
   const paths = differingPaths(canonicalSpec(before.spec, networkIds), canonicalSpec(wanted, networkIds));
   const template = paths.filter(isOfTasks);
-  const replaces = template.some(([section, part]) => section !== "TaskTemplate" || part !== "Placement");
+  const replaces = template.some((path) => !isOfPlacement(path));
   const grows = modeOf(wanted).replicas > running && paths.some(([section]) => section === "Mode");
   return { isNew: false, replaces, places: template.length > 0 || grows };
 }

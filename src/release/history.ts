@@ -1,5 +1,5 @@
 import { type Problem, messageOf } from "../errors.ts";
-import { type JsonObject } from "../json.ts";
+import { type JsonObject, objectAt, textAt } from "../json.ts";
 import { watched } from "../observe.ts";
 import { type Plan, isEmpty } from "../plan.ts";
 import { type Rollout } from "../begin.ts";
@@ -9,6 +9,7 @@ import {
   type Belongings,
   type Release,
   type ReleaseFacts,
+  type StaleObject,
   releaseOf,
   nameOf,
   staleObjects,
@@ -166,6 +167,37 @@ async function withdraw(
     objects.some(({ name, bytes }) => name === part.name && Buffer.from(bytes).equals(part.bytes)),
   );
   await together(left.map(async ({ id }) => await swarm.removeObject("config", id)));
+}
+
+/**
+ * What tidying will find stale once a plan is carried out; `made` are the names that will be recorded. Whether another stack uses something
+ * of this one, no survey knows: tidying asks that itself. Where nothing is to be changed, nothing is tidied.
+ */
+export function staleAfter(
+  plan: Plan,
+  made: Pick<Release, "configs" | "secrets">,
+  survey: Survey,
+  { inputs, world }: Rollout,
+): StaleObject[] {
+  if (isEmpty(plan)) return [];
+  const others = recordsOf(survey.rawConfigs, plan.stack).slice(0, inputs.releases.keep - 1);
+  const { releases, unreadable } = readHistory(others, world);
+  if (unreadable.length > 0) return [];
+  return staleObjects(plan.stack, survey, servicesAfter(plan, survey.rawServices), [made, ...releases]);
+}
+
+/** As the engine will list them: what was updated remembers its spec before. */
+function servicesAfter({ services }: Plan, raw: readonly JsonObject[]): JsonObject[] {
+  const kept = raw.flatMap((each): JsonObject[] => {
+    const planned = services.find(({ before }) => before?.id === textAt(each, "ID"));
+    if (planned?.change === "remove") return [];
+    if (planned?.change !== "update" || planned.wanted === undefined) return [each];
+    return [{ Spec: planned.wanted, PreviousSpec: objectAt(each, "Spec") }];
+  });
+  const made = services.flatMap(({ change, wanted }) =>
+    change === "create" && wanted !== undefined ? [{ Spec: wanted }] : [],
+  );
+  return [...kept, ...made];
 }
 
 /** Old records first; then what only they needed. What can't be removed stays for the next time. */

@@ -146,7 +146,7 @@ export function staleObjects(
   stack: string,
   { rawConfigs, rawSecrets }: Survey,
   services: readonly JsonObject[],
-  kept: readonly Release[],
+  kept: readonly Pick<Release, "configs" | "secrets">[],
 ): StaleObject[] {
   const mentioned = JSON.stringify(services);
   const stale = (kind: Kind, objects: readonly JsonObject[]): StaleObject[] => {

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "@jest/globals";
 import { PreflightError } from "../../../src/errors.ts";
-import { ImageLookup } from "../../../src/image/resolve.ts";
-import { type ImageAnswer } from "../../../src/swarm.ts";
+import { ImageLookup, resolveImages } from "../../../src/image/resolve.ts";
+import { parseStackFile } from "../../../src/stack/stack-file.ts";
+import { type ImageAnswer, type Service } from "../../../src/swarm.ts";
+import { service, serviceSpec } from "../../doubles/swarm.ts";
 import { scriptedWorld } from "../../doubles/world.ts";
 
 const FOUND: ImageAnswer = {
@@ -69,5 +71,36 @@ describe("a registry that has trouble", () => {
     const { images, asked } = await lookup(answer, FOUND);
     expect(await images.ask(image)).toBe(answer);
     expect(asked).toHaveLength(1);
+  });
+});
+
+describe("an image that can't be resolved", () => {
+  const none: ImageAnswer = { kind: "refused", status: 404, message: "manifest unknown" };
+  const denied: ImageAnswer = { kind: "refused", status: 401, message: "unauthorized" };
+  const trouble: ImageAnswer = { kind: "refused", status: 500, message: "connection refused" };
+  const FILE = "services:\n  web:\n    image: r.io/b:1\n  more: { image: r.io/b:1 }\n";
+  const running = (image: string): Service => service({ spec: serviceSpec(image) });
+
+  async function found(answer: ImageAnswer, live: readonly Service[], image = "r.io/b:1"): Promise<string[]> {
+    const { images } = await lookup(answer);
+    const services = ["web", "more"].map((name) => ({ name, image }));
+    const stack = { root: parseStackFile(FILE, "stack.yml"), services };
+    const { findings } = await resolveImages(stack, images, live, "r.io/a");
+    return findings.map(({ id, severity, problem }) => `${severity} ${id} ${problem.place?.line}`);
+  }
+
+  const errors = ["error image-missing 3", "error image-missing 4"];
+  const warnings = ["warning image-missing 3", "warning image-missing 4"];
+  test.each<[string, ImageAnswer, Service[], string | undefined, string[]]>([
+    ["that is there", FOUND, [], undefined, []],
+    ["that the registry does not have", none, [], undefined, errors],
+    ["that the registry does not show", denied, [], undefined, errors],
+    ["of which another version runs", none, [running("r.io/b:0")], undefined, errors],
+    ["that runs, since some node has it", denied, [running("r.io/b:1")], undefined, warnings],
+    ["that runs by its digest, which stays", none, [running("r.io/b:1@sha256:0a")], undefined, warnings],
+    ["while the registry has trouble", trouble, [], undefined, warnings],
+    ["of this repository, whatever the reason", trouble, [running("r.io/a:1")], "r.io/a:1", errors],
+  ])("%s", async (_fact, answer, live, image, expected) => {
+    expect(await found(answer, live, image)).toEqual(expected);
   });
 });

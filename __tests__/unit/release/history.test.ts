@@ -3,11 +3,11 @@ import { ManagerRefusal } from "../../../src/errors.ts";
 import { parseInputs } from "../../../src/inputs/inputs.ts";
 import { type JsonObject } from "../../../src/json.ts";
 import { type Plan, type PlannedService } from "../../../src/plan.ts";
-import { type NewRelease, keepRelease, readHistory } from "../../../src/release/history.ts";
+import { type NewRelease, keepRelease, readHistory, staleAfter } from "../../../src/release/history.ts";
 import { type Prepared } from "../../../src/prepare.ts";
 import { decoded, recordsOf } from "../../../src/release/record.ts";
 import { noFacts } from "../../../src/report.ts";
-import { type NewObject, type Survey, type Swarm } from "../../../src/swarm.ts";
+import { type NewObject, type ServiceSpec, type Survey, type Swarm } from "../../../src/swarm.ts";
 import { recorded, release, stored } from "../../doubles/release.ts";
 import { emptySurvey, service, serviceSpec } from "../../doubles/swarm.ts";
 import { scriptedWorld } from "../../doubles/world.ts";
@@ -32,6 +32,12 @@ function planOf(...services: readonly PlannedService[]): Plan {
   return { stack: "shop", services, needs: { networks: [], configs: [], secrets: [] } };
 }
 
+const GIVEN: Readonly<Record<string, string>> = {
+  "docker-host": "unix:///d.sock",
+  project: "shop",
+  "keep-releases": "2",
+};
+
 async function kept(
   survey: Partial<Survey>,
   swarm: Partial<Swarm> = {},
@@ -50,12 +56,7 @@ async function kept(
       ...swarm,
     },
   });
-  const given: Readonly<Record<string, string>> = {
-    "docker-host": "unix:///d.sock",
-    project: "shop",
-    "keep-releases": "2",
-  };
-  const inputs = parseInputs((name) => given[name] ?? "", world.run);
+  const inputs = parseInputs((name) => GIVEN[name] ?? "", world.run);
   const facts = noFacts();
   const session = await world.connect(undefined);
   await keepRelease(told, { plan, drift }, { inputs, world, facts }, session);
@@ -130,6 +131,40 @@ describe("tidying", () => {
     expect(transcript).toContain(
       "Removed the config shop_env_5, which no service and no kept release needs.",
     );
+  });
+
+  describe("is known beforehand", () => {
+    const using = (config: string): ServiceSpec =>
+      serviceSpec("app:v1", {
+        TaskTemplate: {
+          ContainerSpec: { Configs: [{ ConfigName: config, ConfigID: `id-${config}` }] },
+        },
+      });
+    const change = (changes: Partial<PlannedService> = {}): Plan => planOf({ ...WEB, ...changes });
+    const stale = (plan: Plan, live = "shop_env_7", rawConfigs = raw): string[] => {
+      const world = scriptedWorld({ files: {}, specs: [], frames: [] });
+      const inputs = parseInputs((name) => GIVEN[name] ?? "", world.run);
+      const rawServices = [{ ID: "s1", Spec: using(live) }];
+      const names = { configs: ["shop_env_8"], secrets: [] };
+      const survey = emptySurvey({ rawConfigs, rawServices });
+      return staleAfter(plan, names, survey, { inputs, world, facts: noFacts() }).map(({ name }) => name);
+    };
+
+    test.each<[string, string[], string[]]>([
+      ["is all that no kept release needs", stale(change()), ["shop_env_6", "shop_env_5"]],
+      ["is not what a service uses until then", stale(change(), "shop_env_6"), ["shop_env_5"]],
+      [
+        "is what only a service needs that goes",
+        stale(change({ change: "remove", wanted: undefined }), "shop_env_6"),
+        ["shop_env_6", "shop_env_5"],
+      ],
+      [
+        "is not what a new service needs",
+        stale(change({ change: "create", before: undefined, wanted: using("shop_env_5") })),
+        ["shop_env_6"],
+      ],
+      ["is nothing where nothing is to be changed", stale(change({ change: "unchanged" })), []],
+    ])("and %s", (_fact, found, expected) => expect(found).toEqual(expected));
   });
 
   test("leaves what the previous spec of any service needs", async () => {
