@@ -7,7 +7,13 @@ import { expect, test } from "@jest/globals";
 const HOMES: Readonly<Record<string, readonly string[]>> = {
   "@actions/core": ["io/actions.ts"],
   "@actions/http-client": ["io/github.ts"],
-  ssh2: ["io/ssh-connection.ts", "io/ssh-login.ts", "io/docker-way.ts", "io/private-key.ts"],
+  ssh2: [
+    "io/ssh-authentication.ts",
+    "io/ssh-connection.ts",
+    "io/ssh-login.ts",
+    "io/docker-way.ts",
+    "io/private-key.ts",
+  ],
   yaml: ["stack/stack-file.ts"],
 };
 

@@ -61,7 +61,7 @@ export async function begin(inputs: Inputs, world: World, facts: Facts): Promise
 export async function connect({ inputs, world, facts }: Rollout): Promise<Session> {
   world.voice.group("Connect");
   const session = await world.connect(swarmLogin(inputs.image));
-  facts.manager = session.swarm.address;
+  session.onManager((address) => (facts.manager = address));
   world.voice.say(`Connected to ${session.swarm.address}.`);
   return session;
 }

@@ -181,6 +181,8 @@ export interface Session extends AsyncDisposable {
   readonly most: number;
   /** From now on each change to the swarm, docker's included, is sent only where the lock is ours for certain. */
   guard(lock: Lock): void;
+  /** Tells which manager is in use, and from now on each one that takes its place. */
+  onManager(tell: (address: string) => void): void;
   /** Why there is no connection at present, if there is none. */
   lost(): string | undefined;
   /**

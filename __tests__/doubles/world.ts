@@ -111,6 +111,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       return new Map();
     },
     most: Infinity,
+    onManager: (tell) => tell(swarm.address),
     lost: () => script.lost,
     waitUntil: (time) => void waits.push(time - clock.now()),
     [Symbol.asyncDispose]: async () => {

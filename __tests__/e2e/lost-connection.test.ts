@@ -221,6 +221,7 @@ describe("while it watches", () => {
     works(run);
     expect(run.log).toMatch(lost(N1));
     expect(run.log).toContain(`Connected to the manager ${N2} again.`);
+    expect(run.summary).toContain(`manager <code>${N2}</code>`);
   });
 
   test("and the only manager's sshd is back after 2 s", async () => {

@@ -86,6 +86,7 @@ function session(
     locks: lockBoard(fakeClock()),
     guard: () => undefined,
     most,
+    onManager: () => undefined,
     lost: () => lost,
     waitUntil: () => undefined,
     [Symbol.asyncDispose]: async () => await Promise.resolve(),

@@ -8,7 +8,7 @@ import { type Json } from "../json.ts";
 
 /** Of Docker 20.10, the first that says how many tasks a service should have. */
 const OLDEST_API = "1.41";
-/** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
+/** From when it has a connection. No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
 /** Between SIGINT and SIGKILL the runner leaves ten seconds for everything. */
 const LAST_CALL_DEADLINE_MS = 4000;
@@ -134,10 +134,14 @@ export class EngineApi implements Engine {
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     const send = this.#address.tls === undefined ? httpRequest : httpsRequest;
-    const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
     const isLastCall = call.evenCancelled === true && this.#signal.aborted;
-    const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
-    const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
+    const deadlineMs = isLastCall ? LAST_CALL_DEADLINE_MS : (call.deadlineMs ?? CALL_DEADLINE_MS);
+    const late = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const startTimer = (): void => {
+      timer ??= setTimeout(() => late.abort(), deadlineMs).unref();
+    };
+    const signal = isLastCall ? late.signal : AbortSignal.any([this.#signal, late.signal]);
     return await new Promise((resolve, reject) => {
       const sent = send(
         {
@@ -168,9 +172,13 @@ export class EngineApi implements Engine {
           );
         },
       );
+      // Where only one connection may be open, a call waits for its turn: that says nothing about the manager.
+      if (isLastCall) startTimer();
+      else sent.on("socket", startTimer);
+      sent.on("close", () => clearTimeout(timer));
       sent.on("error", (error) => {
         if (this.#signal.aborted) reject(this.#signal.reason as Error);
-        else reject(timeout.aborted ? new Timeout(deadlineMs) : error);
+        else reject(late.signal.aborted ? new Timeout(deadlineMs) : error);
       });
       sent.end(body);
     });

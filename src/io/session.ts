@@ -88,6 +88,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
         return networks;
       },
       guard: (lock) => engine.guard(lock),
+      onManager: (tell) => engine.onManager(tell),
       get most() {
         return engine.most;
       },

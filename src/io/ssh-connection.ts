@@ -1,21 +1,12 @@
 import { Socket, connect as connectTcp } from "node:net";
 import { type Duplex } from "node:stream";
-import {
-  type AnyAuthMethod,
-  type AuthenticationType,
-  Client,
-  type ConnectConfig,
-  type IdentityCallback,
-  type KeyboardInteractiveAuthMethod,
-  OpenSSHAgent,
-  type ParsedKey,
-  type ServerHostKeyAlgorithm,
-} from "ssh2";
+import { Client, type ConnectConfig, type ServerHostKeyAlgorithm } from "ssh2";
 import { Cancelled, ConnectError, messageOf } from "../errors.ts";
 import { cited } from "../foreign-text.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type HostKey, type KnownKeys, fingerprint, typeOfKey } from "./known-hosts.ts";
-import { type SshLogin, knownHostsName } from "./ssh-login.ts";
+import { Authentication, signAtOnce } from "./ssh-authentication.ts";
+import { type SshLogin, inWords, knownHostsName } from "./ssh-login.ts";
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
 const CONNECT_TIMEOUT_MS = 5000;
@@ -152,11 +143,6 @@ function explainJump(error: unknown, at: SshHost, next: SshHost): ConnectError {
   );
 }
 
-/** `host:port`, an IPv6 address in brackets. */
-function inWords({ host, port }: SshHost): string {
-  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
-}
-
 /** What ssh2 can check, in its own order. */
 const HOST_KEY_ALGORITHMS: readonly ServerHostKeyAlgorithm[] = [
   "ssh-ed25519",
@@ -184,13 +170,8 @@ interface Attempt {
   readonly login: SshLogin;
   readonly known: KnownKeys;
   readonly handshakeMs: number;
+  readonly authentication: Authentication;
   offered: Buffer | undefined;
-  /** The ways to log in that the server would take. */
-  accepted: readonly string[];
-  /** It took one of ours, and wants another one as well. */
-  halfIn: boolean;
-  /** How many the SSH agent has; undefined where it was not asked. */
-  agentKeys: number | undefined;
 }
 
 async function logIn(
@@ -206,10 +187,8 @@ async function logIn(
     login,
     known,
     handshakeMs,
+    authentication: new Authentication(at, login),
     offered: undefined,
-    accepted: [],
-    halfIn: false,
-    agentKeys: undefined,
   };
   const client = new Client();
   let lost: string | undefined;
@@ -244,96 +223,7 @@ function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
       return isTrusted(key, attempt);
     },
     algorithms: { serverHostKey: hostKeyAlgorithms(known.accepted) },
-    authHandler: authHandler(attempt),
-  };
-}
-
-/** ssh2 takes `false` for the end of the list, which its types don't know. */
-const NO_MORE = false as unknown as AuthenticationType;
-
-/** Notes how many keys it has. */
-class CountedAgent extends OpenSSHAgent {
-  readonly #attempt: Attempt;
-
-  constructor(socket: string, attempt: Attempt) {
-    super(socket);
-    this.#attempt = attempt;
-  }
-
-  override getIdentities(done: IdentityCallback<ParsedKey>): void {
-    super.getIdentities((error, keys) => {
-      this.#attempt.agentKeys = keys?.length;
-      done(error, keys);
-    });
-  }
-}
-
-/** In the order in which they are tried. */
-function loginsOf(attempt: Attempt): readonly AnyAuthMethod[] {
-  const { target, privateKey } = attempt.login;
-  const { password, agent } = target;
-  const username = attempt.at.user;
-  const logins: AnyAuthMethod[] = [];
-  if (privateKey !== undefined) logins.push({ type: "publickey", username, key: privateKey });
-  if (agent !== undefined) {
-    // What a server says to an agent's keys, ssh2 keeps for itself: how it takes logins at all is asked first.
-    logins.push({ type: "none", username });
-    logins.push({ type: "agent", username, agent: new CountedAgent(agent, attempt) });
-  }
-  if (password !== undefined) {
-    logins.push({ type: "password", username, password });
-    const prompt: KeyboardInteractiveAuthMethod["prompt"] = (_name, _text, _language, prompts, finish) =>
-      finish(prompts.map(() => password));
-    logins.push({ type: "keyboard-interactive", username, prompt });
-  }
-  return logins;
-}
-
-/**
- * ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. A server that wants
- * several logins, one after the other (AuthenticationMethods), may refuse one now that it takes when another one has succeeded.
- */
-function authHandler(attempt: Attempt): Exclude<ConnectConfig["authHandler"], undefined> {
-  const open = new Set(loginsOf(attempt));
-  const refused = new Set<AnyAuthMethod>();
-  let last: AnyAuthMethod | undefined;
-  return (methods, partly, next) => {
-    if (methods !== null) attempt.accepted = methods;
-    if (partly && last !== undefined) {
-      attempt.halfIn = true;
-      open.delete(last);
-      refused.clear();
-    }
-    last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
-    if (last !== undefined) refused.add(last);
-    next(last ?? NO_MORE);
-  };
-}
-
-/** Before the server has said what it takes, anything may do. */
-function isWanted({ type }: AnyAuthMethod, methods: readonly string[] | null): boolean {
-  if (methods === null || methods.length === 0) return true;
-  return methods.includes(type === "agent" ? "publickey" : type);
-}
-
-/** The part of ssh2 that writes messages; private there, so it is looked at before it is used. */
-interface Protocol {
-  authPK?: (user: string, key: unknown, algorithm: string | undefined, sign?: Sign) => void;
-}
-
-type Sign = (data: Buffer, done: (signature: Buffer) => void) => void;
-
-/**
- * ssh2 first asks whether a key would do: a round trip for what the answer to its signature tells as well (RFC 4252, 7). With which hash
- * an RSA key signs depends on the server, so that is left to ssh2.
- */
-function signAtOnce(client: Client, key: ParsedKey): void {
-  const { _protocol: protocol } = client as { readonly _protocol?: Protocol };
-  const ask = protocol?.authPK;
-  if (protocol === undefined || ask === undefined || key.type === "ssh-rsa") return;
-  protocol.authPK = (user, offered, algorithm, sign) => {
-    const signNow: Sign = (data, done) => done(key.sign(data));
-    ask.call(protocol, user, offered, algorithm, sign ?? (offered === key ? signNow : undefined));
+    authHandler: attempt.authentication.handler(),
   };
 }
 
@@ -398,7 +288,7 @@ function explain(error: unknown, attempt: Attempt): ConnectError {
   const name = inWords(at);
   const { level } = error as { level?: string };
   if (offered !== undefined && !isTrusted(offered, attempt)) return hostKeyError(attempt, offered, error);
-  if (level === "client-authentication") return loginError(attempt, error);
+  if (level === "client-authentication") return attempt.authentication.refusal(error);
   if (level === "agent") {
     const message = `The SSH agent at SSH_AUTH_SOCK can't be used: ${messageOf(error)}.`;
     return new ConnectError(message, "Start it and add the key in a step before this one.", error);
@@ -415,43 +305,6 @@ function explain(error: unknown, attempt: Attempt): ConnectError {
   const why = HANGING_UP.test(messageOf(error)) ? "the server hung up" : cited(messageOf(error));
   const message = `No SSH session with ${name}: ${why}.`;
   return new ConnectError(message, hint, error, "passing");
-}
-
-function loginError(attempt: Attempt, cause: unknown): ConnectError {
-  const { at, login, accepted } = attempt;
-  const who = `${at.user}@${inWords(at)}`;
-  const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
-  if (attempt.agentKeys === 0) {
-    return new ConnectError(
-      `The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as ${who}.${taken}`,
-      'Add the key in a step before this one (ssh-add), or give it as "ssh-private-key".',
-      cause,
-    );
-  }
-  if (attempt.halfIn) {
-    return new ConnectError(
-      `${who} wants more than what it took so far (${ways(attempt)}). It still wants: ${accepted.join(", ")}.`,
-      'Its sshd asks for several logins one after the other (AuthenticationMethods): give "ssh-private-key" and "ssh-password", both of them right.',
-      cause,
-    );
-  }
-  return new ConnectError(
-    `${who} refused the login (${ways(attempt)}).${taken}`,
-    login.target.password === undefined
-      ? `Check that the user is right and that the public half of the key is in ~${at.user}/.ssh/authorized_keys there.`
-      : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).",
-    cause,
-  );
-}
-
-function ways({ login, agentKeys }: Attempt): string {
-  const { target, privateKey } = login;
-  const tried = [
-    privateKey !== undefined && "the given key",
-    target.password !== undefined && "the given password",
-    agentKeys !== undefined && "the keys of the SSH agent",
-  ].filter((way) => way !== false);
-  return tried.length === 0 ? "the SSH agent has only keys to offer" : `tried ${tried.join(" and ")}`;
 }
 
 /** Once the key is asked for anyway, everything that is needed to trust it the next time is said. */

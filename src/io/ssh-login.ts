@@ -35,3 +35,8 @@ export function prepareLogin(target: SshTarget): SshLogin {
 export function knownHostsName({ host, port }: SshHost): string {
   return port === 22 ? host : `[${host}]:${port}`;
 }
+
+/** `host:port`, an IPv6 address in brackets. */
+export function inWords({ host, port }: SshHost): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}

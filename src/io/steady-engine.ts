@@ -73,6 +73,7 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
   /** Why there is no connection at present, if there is none. */
   #lost: string | undefined;
   #deadline: number | undefined;
+  #tellManager = (_address: string): void => undefined;
   #toldOfLeader = 0;
 
   constructor(
@@ -107,6 +108,12 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
   /** From now on the lock is asked before each try of each write. */
   guard(lock: Lock): void {
     this.#lock = lock;
+  }
+
+  /** Tells which manager is in use, and from now on each one that takes its place. */
+  onManager(tell: (address: string) => void): void {
+    this.#tellManager = tell;
+    tell(this.address);
   }
 
   /** Why there is no connection at present, if there is none. */
@@ -176,6 +183,7 @@ export class SteadyEngine implements PatientEngine, AsyncDisposable {
       try {
         this.#reached = await this.#reach();
         this.#lost = undefined;
+        this.#tellManager(this.#reached.address);
         this.#say(`Connected to the manager ${this.#reached.address} again.`);
         return;
       } catch (error) {

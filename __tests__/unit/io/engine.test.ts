@@ -67,3 +67,38 @@ describe("an engine", () => {
     await expect(meeting).rejects.toThrow(message);
   });
 });
+
+describe("the time that a call has", () => {
+  /** An engine that takes `ms` for each answer, over one connection at a time. */
+  async function slow(ms: number): Promise<{ api: EngineApi } & Disposable> {
+    const server = createServer((_request, response) => {
+      setTimeout(() => says(response, 200, {}), ms);
+    });
+    const socket = join(folder.path, "d.sock");
+    server.listen(socket);
+    await once(server, "listening");
+    const api = EngineApi.at(`unix://${socket}`, new AbortController().signal);
+    api.most = 1;
+    const close = (): void => {
+      api.close();
+      server.closeAllConnections();
+      server.close();
+    };
+    return { api, [Symbol.dispose]: close };
+  }
+
+  test("begins when its turn has come where only one connection may be open", async () => {
+    using engine = await slow(150);
+    const calls = ["/a", "/b", "/c"].map(async (path) => await engine.api.send(path, { deadlineMs: 300 }));
+    const answers = await Promise.all(calls);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+  });
+
+  test("ends it, and not the ones that wait behind it", async () => {
+    using engine = await slow(300);
+    const late = engine.api.send("/a", { deadlineMs: 50 });
+    const next = engine.api.send("/b", { deadlineMs: 3000 });
+    await expect(late).rejects.toThrow("no answer within 0.05 s");
+    expect((await next).status).toBe(200);
+  });
+});

@@ -78,6 +78,15 @@ describe("a connection that is lost", () => {
     ]);
   });
 
+  test("tells which manager takes the place of the one that was in use", async () => {
+    const told: string[] = [];
+    await using engine = steady(await manager("m1", hangsUp), async () => await manager("m2", works));
+    engine.onManager((address) => void told.push(address));
+    expect(told).toEqual(["m1"]);
+    await json(engine, "/info");
+    expect(told).toEqual(["m1", "m2"]);
+  });
+
   test("is opened once, however many were waiting for an answer", async () => {
     let opened = 0;
     await using engine = steady(await manager("m1", hangsUp), async () => {

@@ -1,0 +1,158 @@
+import {
+  type AnyAuthMethod,
+  type AuthHandlerMiddleware,
+  type AuthenticationType,
+  type Client,
+  type IdentityCallback,
+  type KeyboardInteractiveAuthMethod,
+  OpenSSHAgent,
+  type ParsedKey,
+} from "ssh2";
+import { ConnectError } from "../errors.ts";
+import { type SshHost } from "../inputs/inputs.ts";
+import { type SshLogin, inWords } from "./ssh-login.ts";
+
+/** ssh2 takes `false` for the end of the list, which its types don't know. */
+const NO_MORE = false as unknown as AuthenticationType;
+
+/** Our logins at one host, one after the other, and what came of them. */
+export class Authentication {
+  readonly #at: SshHost;
+  readonly #login: SshLogin;
+  /** The ways to log in that the server would take. */
+  #accepted: readonly string[] = [];
+  /** It took one of ours, and wants another one as well. */
+  #halfIn = false;
+  /** How many the SSH agent has; undefined where it was not asked. */
+  #agentKeys: number | undefined;
+
+  constructor(at: SshHost, login: SshLogin) {
+    this.#at = at;
+    this.#login = login;
+  }
+
+  /**
+   * ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. A server that wants
+   * several logins, one after the other (AuthenticationMethods), may refuse one now that it takes when another one has succeeded.
+   */
+  handler(): AuthHandlerMiddleware {
+    const open = new Set(this.#logins());
+    const refused = new Set<AnyAuthMethod>();
+    let last: AnyAuthMethod | undefined;
+    return (methods: readonly string[] | null, partly, next) => {
+      if (methods !== null) this.#accepted = methods;
+      if (partly && last !== undefined) {
+        this.#halfIn = true;
+        open.delete(last);
+        refused.clear();
+      }
+      last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
+      if (last !== undefined) refused.add(last);
+      next(last ?? NO_MORE);
+    };
+  }
+
+  /** In the order in which they are tried. */
+  #logins(): readonly AnyAuthMethod[] {
+    const { target, privateKey } = this.#login;
+    const { password, agent } = target;
+    const username = this.#at.user;
+    const logins: AnyAuthMethod[] = [];
+    if (privateKey !== undefined) logins.push({ type: "publickey", username, key: privateKey });
+    if (agent !== undefined) {
+      // What a server says to an agent's keys, ssh2 keeps for itself: how it takes logins at all is asked first.
+      logins.push({ type: "none", username });
+      const counted = new CountedAgent(agent, (count) => (this.#agentKeys = count));
+      logins.push({ type: "agent", username, agent: counted });
+    }
+    if (password !== undefined) {
+      logins.push({ type: "password", username, password });
+      const prompt: KeyboardInteractiveAuthMethod["prompt"] = (_name, _text, _language, prompts, finish) =>
+        finish(prompts.map(() => password));
+      logins.push({ type: "keyboard-interactive", username, prompt });
+    }
+    return logins;
+  }
+
+  /** Of all of them: what was tried, and what the server would have taken. */
+  refusal(cause: unknown): ConnectError {
+    const accepted = this.#accepted.join(", ");
+    const who = `${this.#at.user}@${inWords(this.#at)}`;
+    const taken = accepted === "" ? "" : ` It would take: ${accepted}.`;
+    if (this.#agentKeys === 0) {
+      return new ConnectError(
+        `The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as ${who}.${taken}`,
+        'Add the key in a step before this one (ssh-add), or give it as "ssh-private-key".',
+        cause,
+      );
+    }
+    if (this.#halfIn) {
+      return new ConnectError(
+        `${who} wants more than what it took so far (${this.#ways()}). It still wants: ${accepted}.`,
+        'Its sshd asks for several logins one after the other (AuthenticationMethods): give "ssh-private-key" and "ssh-password", both of them right.',
+        cause,
+      );
+    }
+    return new ConnectError(
+      `${who} refused the login (${this.#ways()}).${taken}`,
+      this.#login.target.password === undefined
+        ? `Check that the user is right and that the public half of the key is in ~${this.#at.user}/.ssh/authorized_keys there.`
+        : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).",
+      cause,
+    );
+  }
+
+  #ways(): string {
+    const { target, privateKey } = this.#login;
+    const tried = [
+      privateKey !== undefined && "the given key",
+      target.password !== undefined && "the given password",
+      this.#agentKeys !== undefined && "the keys of the SSH agent",
+    ].filter((way) => way !== false);
+    return tried.length === 0 ? "the SSH agent has only keys to offer" : `tried ${tried.join(" and ")}`;
+  }
+}
+
+/** Before the server has said what it takes, anything may do. */
+function isWanted({ type }: AnyAuthMethod, methods: readonly string[] | null): boolean {
+  if (methods === null || methods.length === 0) return true;
+  return methods.includes(type === "agent" ? "publickey" : type);
+}
+
+/** Tells how many keys it has, when it is asked. */
+class CountedAgent extends OpenSSHAgent {
+  readonly #tell: (count: number | undefined) => void;
+
+  constructor(socket: string, tell: (count: number | undefined) => void) {
+    super(socket);
+    this.#tell = tell;
+  }
+
+  override getIdentities(done: IdentityCallback<ParsedKey>): void {
+    super.getIdentities((error, keys) => {
+      this.#tell(keys?.length);
+      done(error, keys);
+    });
+  }
+}
+
+/** The part of ssh2 that writes messages; private there, so it is looked at before it is used. */
+interface Protocol {
+  authPK?: (user: string, key: unknown, algorithm: string | undefined, sign?: Sign) => void;
+}
+
+type Sign = (data: Buffer, done: (signature: Buffer) => void) => void;
+
+/**
+ * ssh2 first asks whether a key would do: a round trip for what the answer to its signature tells as well (RFC 4252, 7). With which hash
+ * an RSA key signs depends on the server, so that is left to ssh2.
+ */
+export function signAtOnce(client: Client, key: ParsedKey): void {
+  const { _protocol: protocol } = client as { readonly _protocol?: Protocol };
+  const ask = protocol?.authPK;
+  if (protocol === undefined || ask === undefined || key.type === "ssh-rsa") return;
+  protocol.authPK = (user, offered, algorithm, sign) => {
+    const signNow: Sign = (data, done) => done(key.sign(data));
+    ask.call(protocol, user, offered, algorithm, sign ?? (offered === key ? signNow : undefined));
+  };
+}
