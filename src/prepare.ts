@@ -18,7 +18,7 @@ import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack, pinned, printed } from "./stack/render.ts";
 import { settled, unsettledLines } from "./settle.ts";
 import { type Finding, judged } from "./preflight/finding.ts";
-import { unrunnable } from "./preflight/healthcheck.ts";
+import { lookedInto } from "./preflight/healthcheck.ts";
 import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
 import { type NewObject, type Service, type Survey } from "./swarm.ts";
@@ -94,12 +94,8 @@ export async function decide(
   const plan = await makePlan(request, session, voice);
   const drift = driftOf(survey, deployment);
   tellPlan({ plan, survey, drift }, objects, deployment);
-  const isAsked = !ignoreFindings.has("healthcheck-program");
-  const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
-  heed(
-    [...images.findings, ...missing.findings, ...preflight(stack, plan, survey), ...unhealthy],
-    deployment,
-  );
+  const inside = await lookedInto(stack.root, plan, world.images, ignoreFindings);
+  heed([...images.findings, ...missing.findings, ...preflight(stack, plan, survey), ...inside], deployment);
   return { stack, file, survey, plan, drift, objects, images };
 }
 
