@@ -20,7 +20,7 @@ import { type RenderedStack, pinned, printed } from "./stack/render.ts";
 import { entriesOf, get } from "./stack/tree.ts";
 import { type Known, settled, unsettledLines } from "./settle.ts";
 import { type Finding, judged } from "./preflight/finding.ts";
-import { unrunnable } from "./preflight/healthcheck.ts";
+import { lookedInto } from "./preflight/healthcheck.ts";
 import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
 import { type NewObject, type Service, type Survey, type Task } from "./swarm.ts";
@@ -96,12 +96,8 @@ export async function decide(
   const plan = await makePlan(request, session, voice);
   const drift = driftOf(survey, deployment);
   tellPlan({ plan, survey, drift }, objects, deployment);
-  const isAsked = !ignoreFindings.has("healthcheck-program");
-  const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
-  heed(
-    [...images.findings, ...missing.findings, ...preflight(stack, plan, survey), ...unhealthy],
-    deployment,
-  );
+  const inside = await lookedInto(stack.root, plan, world.images, ignoreFindings);
+  heed([...images.findings, ...missing.findings, ...preflight(stack, plan, survey), ...inside], deployment);
   return { stack, file, survey, plan, drift, objects, images };
 }
 

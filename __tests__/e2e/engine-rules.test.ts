@@ -88,3 +88,31 @@ describe("no node runs", () => {
     docker(["stack", "rm", wrong, fine]); // The one would be tried for ever.
   });
 });
+
+describe("a plan says what becomes of tasks as Swarm decides it:", () => {
+  const running = (name: string): string =>
+    docker(["service", "ps", "-q", "--filter", "desired-state=running", name]);
+
+  // Each a service of its own: after a placement that replaced nothing Swarm takes a new endpoint for nothing, too.
+  test.each([
+    [
+      "a placement that the task's node satisfies replaces nothing",
+      ["--constraint-add", "node.role==manager"],
+      false,
+    ],
+    ["another endpoint mode replaces all tasks", ["--endpoint-mode", "dnsrr"], true],
+  ])("%s", async (_fact, change, replaces) => {
+    const name = `u${Math.random().toString(36).slice(2, 7)}`;
+    const flags = ["--network", NETWORK, "--constraint", "node.hostname==n1", "--stop-grace-period", "1s"];
+    docker(["service", "create", "--detach", "--name", name, ...flags, image]);
+    const isUp = (): boolean =>
+      docker(["service", "ls", "--format", "{{.Replicas}}", "--filter", `name=${name}`]) === "1/1";
+    await until("its task runs", isUp);
+    const before = running(name);
+    docker(["service", "update", "--detach", ...change, name]);
+    if (replaces) await until("another task is there", () => running(name) !== before);
+    else await new Promise((done) => setTimeout(done, 5000));
+    expect(running(name) !== before).toBe(replaces);
+    docker(["service", "rm", name]);
+  });
+});

@@ -238,6 +238,20 @@ describe("the comment below the pull request", () => {
     expect(github.comments[0]?.body).toContain("| + | service | <code>more</code> | create |");
   });
 
+  test("has what the look at the swarm has found, as the summary and the JSON have", async () => {
+    await using github = await fakeGitHub({});
+    const risky = `${FILE}    deploy: { update_config: { failure_action: continue } }\n`;
+    const environment = { ...PULL, ...github.environment };
+    const planned = await plan(risky, "v1", given, { environment });
+    const item =
+      /^- ⚠️ stack\.yml:4:\d+: Service web has failure\\_action: continue.*failure-action-continue/m;
+    expect(github.comments[0]?.body).toMatch(item);
+    expect(planned.summary).toMatch(item);
+    expect(JSON.parse(planned.outputs.plan ?? "")).toMatchObject({
+      findings: [{ id: "failure-action-continue", severity: "warning", file: "stack.yml", line: 4 }],
+    });
+  });
+
   test("tells a failure, too", async () => {
     await using github = await fakeGitHub({});
     const environment = { ...PULL, ...github.environment };

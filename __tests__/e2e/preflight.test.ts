@@ -91,6 +91,8 @@ function web(lines: string, under = "", image = "$IMAGE", version = "v2"): strin
   return `services:\n  web: { image: ${image}${more}, environment: { V: ${version} },\n    deploy: { restart_policy: { delay: 1s }, ${under} } }\n`;
 }
 
+const job = (under: string): string =>
+  `services:\n  web: { image: $IMAGE, entrypoint: [/bin/busybox, "true"],\n    deploy: { mode: replicated-job, restart_policy: { condition: none }, ${under} } }\n`;
 const update = (more: string): string => `update_config: { monitor: 1s, ${more} }`;
 const START_FIRST = update("order: start-first");
 const STOP_FIRST = update("order: stop-first");
@@ -204,6 +206,30 @@ const ROWS: readonly Row[] = [
     severity: "error",
     line: 3,
     nearly: web("", constraint("node.labels.disk == ssd")),
+  },
+  {
+    id: "no-eligible-node",
+    what: "a job for no node",
+    has: job(constraint("node.labels.disk == none")),
+    severity: "error",
+    line: 3,
+    nearly: job(constraint("node.labels.disk == ssd")),
+  },
+  {
+    id: "reservation-too-large",
+    what: "a job that reserves more memory than a node has",
+    has: job(reserve("memory: 900G")),
+    severity: "error",
+    line: 3,
+    nearly: job(reserve("memory: 16M")),
+  },
+  {
+    id: "start-first-no-healthcheck",
+    what: "no healthcheck anywhere, of an image that the runner has",
+    has: web("", `replicas: 0, ${START_FIRST}`),
+    severity: "warning",
+    line: 2,
+    nearly: web('healthcheck: { test: ["CMD", "/bin/busybox", "true"] }', `replicas: 0, ${START_FIRST}`),
   },
   {
     id: "no-eligible-node",
@@ -422,6 +448,18 @@ test.concurrent("engine-too-old: something that this engine may not know", async
   works(await deploy("old", web(`healthcheck: { test: ${check} }`)));
 });
 
+test.concurrent("engine-too-old: a part of a volume, where this engine would mount all of it", async () => {
+  const mounted = (options: string): string =>
+    web(`volumes: [{ type: volume, source: data, target: /data, ${options} }]`, "replicas: 0") +
+    "volumes:\n  data: {}\n";
+  const run = await deploy("part", mounted("volume: { subpath: inner }"));
+  const knows = Number.parseInt(onManager("version", "--format", "{{.Server.Version}}"), 10) >= 26;
+  if (knows) return works(run);
+  expect(run.log).toMatch(/^::error file=stack\.yml,line=2,.*\[engine-too-old\]/m);
+  expect(run.outputs.reason).toBe("preflight");
+  works(await deploy("part", mounted("volume: { nocopy: true }")));
+});
+
 test.concurrent("port-in-use: a port that another service of the stack gives up", async () => {
   works(await deploy("hand", web(port(8310, "ingress"), "replicas: 0")));
   const then = (admin: number): string =>
@@ -471,6 +509,7 @@ test("each kind of finding is in this file", () => {
     "volume-differs",
     "short-lived-credential",
     "manager-quorum",
+    "paused-node",
   ]; // In tests of their own, above and below.
   const told = [...ROWS.map(({ id }) => id), ...elsewhere];
   expect(FINDINGS.map(({ id }) => id).filter((id) => !told.includes(id))).toEqual([]);
@@ -483,6 +522,24 @@ test.concurrent("short-lived-credential: what the swarm keeps ends within the ho
   expect(run.outputs.status).toBe("deployed");
   expect(run.log).toMatch(/^::warning::.*a Google access token \(an hour\).*\[short-lived-credential\]/m);
   works(await deploy("brief", text, { ...pull, "pull-username": box.registryUser, version: "v2" }));
+});
+
+// At the end, and alone: others would have one node less.
+test("paused-node: a global service's task that Swarm would never replace", async () => {
+  const text = (version: string): string =>
+    web("", `mode: global, ${NODES}, ${STOP_FIRST}`, "$IMAGE", version);
+  works(await deploy("wide", text("v1")));
+  onManager("node", "update", "--availability", "pause", "n2");
+  const run = await deploy("wide", text("v2"));
+  expect(run.outputs.reason).toBe("preflight");
+  expect(run.log).toMatch(
+    /^::error file=stack\.yml,line=3,.* on n2, which is paused.*\[paused-node\].*--availability active n2/m,
+  );
+  const passed = await deploy("wide", text("v2"), { "ignore-findings": "paused-node", timeout: "15s" });
+  expect(passed.outputs.reason).toBe("rollout"); // As was foretold.
+  onManager("node", "update", "--availability", "active", "n2");
+  works(await deploy("wide", text("v3")));
+  onManager("stack", "rm", "wide");
 });
 
 // At the end, and alone: it is told to whoever deploys anything at that time.

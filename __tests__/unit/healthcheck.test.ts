@@ -1,7 +1,8 @@
 import { describe, expect, test } from "@jest/globals";
 import { type JsonObject } from "../../src/json.ts";
+import { type FindingId } from "../../src/preflight/findings.ts";
 import { planDeployment } from "../../src/plan.ts";
-import { unrunnable } from "../../src/preflight/healthcheck.ts";
+import { lookedInto } from "../../src/preflight/healthcheck.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
 
 interface Given {
@@ -34,7 +35,7 @@ async function told({ test: Test, has = [], config = {}, container = {} }: Given
     having: async (_image: string, paths: readonly string[]) =>
       await Promise.resolve(new Set(paths.filter((path) => has.includes(path)))),
   };
-  const found = await unrunnable(parseStackFile(FILE, "stack.yml"), plan, images);
+  const found = await lookedInto(parseStackFile(FILE, "stack.yml"), plan, images, new Set());
   return found.map(({ severity, problem }) => {
     const [, program] = / runs (.*), which its image does not have/.exec(problem.message) ?? [];
     expect(problem).toMatchObject({ place: { file: "stack.yml", line: 5 } });
@@ -140,4 +141,52 @@ describe("a healthcheck whose program the image does not have", () => {
   ])("%s", async (_how, given) => {
     expect(await told(given)).toEqual([]);
   });
+});
+
+describe("a service that starts first", () => {
+  const CHECK = { Healthcheck: { Test: ["CMD", "true"] } };
+  const NOT: JsonObject = { Healthcheck: { Test: ["NONE"] } };
+
+  async function warnings(
+    config: JsonObject | undefined,
+    container: JsonObject = {},
+    more: JsonObject = {},
+    ignored: readonly FindingId[] = [],
+  ): Promise<string[]> {
+    const spec = {
+      Name: "shop_web",
+      TaskTemplate: { ContainerSpec: { Image: "shop", ...container } },
+      UpdateConfig: { Order: "start-first" },
+      ...more,
+    };
+    const plan = planDeployment({
+      stack: "shop",
+      wanted: [{ spec, auth: undefined }],
+      live: [],
+      networkIds: new Map(),
+      prune: false,
+      needs: { networks: [], configs: [], secrets: [] },
+    });
+    const images = {
+      configOf: async () => await Promise.resolve(config),
+      having: async () => await Promise.resolve(undefined),
+    };
+    const root = parseStackFile(FILE, "stack.yml");
+    const found = await lookedInto(root, plan, images, new Set(ignored));
+    return found.map(({ id, severity, problem }) => `${severity} ${id} ${problem.place?.line}`);
+  }
+
+  const warned = ["warning start-first-no-healthcheck 2"];
+  const stopFirst = { UpdateConfig: { Order: "stop-first" } };
+  test.each<[string, Promise<string[]>, string[]]>([
+    ["with an image that has no healthcheck", warnings({}), warned],
+    ["with an image that disables the one of its base", warnings(NOT), warned],
+    ["with an image that has one", warnings(CHECK), []],
+    ["with an image that the runner does not have", warnings(undefined), []],
+    ["with a healthcheck of its own", warnings({}, CHECK), []],
+    ["and disables its healthcheck, which the file says itself", warnings({}, NOT), []],
+    ["is none where it stops first", warnings({}, {}, stopFirst), []],
+    ["is none where it is a job", warnings({}, {}, { Mode: { ReplicatedJob: {} } }), []],
+    ["and is to be passed over", warnings({}, {}, {}, ["start-first-no-healthcheck"]), []],
+  ])("%s", async (_fact, found, expected) => expect(await found).toEqual(expected));
 });

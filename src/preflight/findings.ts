@@ -136,8 +136,8 @@ export const FINDINGS = [
     id: "start-first-no-healthcheck",
     severity: "warning",
     cause:
-      "The file disables the healthcheck, so with start-first the old task goes as soon as the new one's process has started. Of an image's own healthcheck the manager does not know.",
-    fix: "Give a `healthcheck`.",
+      "The file disables the healthcheck, or neither the file nor the image has one: so with start-first the old task goes as soon as the new one's process has started. Only into an image that the runner has itself can be looked, as into one that this step has built.",
+    fix: "Give a `healthcheck`, in the file or in the image.",
   },
   {
     id: "healthcheck-program",

@@ -1,10 +1,13 @@
 import { type Json, listAt, objectAt, textAt } from "../json.ts";
 import { type Plan, changed } from "../plan.ts";
+import { isJob } from "../rollout.ts";
 import { isSubstituted } from "../stack/references.ts";
-import { type Mapping, get } from "../stack/tree.ts";
+import { type Mapping, entriesOf, get } from "../stack/tree.ts";
 import { type ServiceSpec } from "../swarm.ts";
 import { type RunnersImages } from "../world.ts";
 import { type Finding, warning } from "./finding.ts";
+import { type FindingId } from "./findings.ts";
+import { startsFirst } from "./subject.ts";
 
 /** Something that a healthcheck runs. */
 interface Program {
@@ -19,11 +22,40 @@ interface Check {
   readonly programs: readonly Program[];
 }
 
+/** What is to be told of healthchecks with the help of the images that the runner has; what is to be passed over is not looked for. */
+export async function lookedInto(
+  root: Mapping,
+  plan: Plan,
+  images: RunnersImages,
+  ignored: ReadonlySet<FindingId>,
+): Promise<Finding[]> {
+  const found = await Promise.all([
+    ignored.has("healthcheck-program") ? [] : unrunnable(root, plan, images),
+    ignored.has("start-first-no-healthcheck") ? [] : unchecked(root, plan, images),
+  ]);
+  return found.flat();
+}
+
+/** Services that start first with no healthcheck at all, of an image that the runner has; of any other image nothing is told. */
+async function unchecked(root: Mapping, plan: Plan, images: RunnersImages): Promise<Finding[]> {
+  const found = changed(plan).map(async ({ name, wanted }): Promise<Finding[]> => {
+    if (wanted === undefined || !startsFirst(wanted) || isJob(wanted) || testOf(wanted).length > 0) return [];
+    const config = await images.configOf(imageOf(wanted));
+    const [kind = "NONE"] = texts(config, "Healthcheck", "Test");
+    if (config === undefined || kind !== "NONE") return [];
+    const place = entriesOf(get(root, "services")).find(({ key }) => key.text === name)?.key.place;
+    const message = `Service ${name} has no healthcheck, and its image has none: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
+    const fix = "Give it a healthcheck, in the stack file or in the image (HEALTHCHECK).";
+    return [warning("start-first-no-healthcheck", message, place, fix)];
+  });
+  return (await Promise.all(found)).flat();
+}
+
 /**
  * Healthchecks whose program their image does not have. Only an image that the runner has can be looked into, as it has one that this step
  * has built; of any other nothing is told. A program may also be made, or installed, when a container starts: so it is no error.
  */
-export async function unrunnable(root: Mapping, plan: Plan, images: RunnersImages): Promise<Finding[]> {
+async function unrunnable(root: Mapping, plan: Plan, images: RunnersImages): Promise<Finding[]> {
   const withTest = changed(plan).flatMap(({ name, wanted }) =>
     wanted === undefined || testOf(wanted).length === 0 ? [] : [{ name, wanted, image: imageOf(wanted) }],
   );

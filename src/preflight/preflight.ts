@@ -11,7 +11,16 @@ import { noNode, pausedNode, someNodesOnly, tooFewNodes, tooMuch } from "./nodes
 import { eligibility } from "./placement.ts";
 import { goesOn, lostSubpath, olderThanAsked, otherMode, shortMonitor } from "./policies.ts";
 import { besideTheOld, noHealthcheck, onHostNetwork, singleWriter } from "./start-first.ts";
-import { type Rule, type Subject, isRunning, modeOf, newsOf, portsOf, roomOf } from "./subject.ts";
+import {
+  type Rule,
+  type Subject,
+  isRunning,
+  modeOf,
+  newsOf,
+  portsOf,
+  roomOf,
+  startsFirst,
+} from "./subject.ts";
 
 /**
  * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
@@ -35,7 +44,7 @@ export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, sur
       place: (entry?.key ?? root).place,
       tasks,
       news: newsOf(planned, tasks.length, networkIds),
-      startFirst: textAt(wanted, "UpdateConfig", "Order") === "start-first",
+      startFirst: startsFirst(wanted),
       mode: modeOf(wanted),
       where: eligibility(wanted, survey.nodes),
       room,

@@ -46,6 +46,10 @@ export function isRunning({ state, desiredState }: Task): boolean {
   return state === "running" && desiredState === "running";
 }
 
+export function startsFirst(spec: ServiceSpec): boolean {
+  return textAt(spec, "UpdateConfig", "Order") === "start-first";
+}
+
 export function modeOf(spec: ServiceSpec): Mode {
   const mode = at(spec, "Mode");
   if (isObject(at(mode, "Global"))) return { kind: "global", replicas: 0 };
