@@ -24155,7 +24155,7 @@ async function begin(inputs, world, facts) {
 async function connect({ inputs, world, facts }) {
     world.voice.group("Connect");
     const session = await world.connect((0,publish/* swarmLogin */.aY)(inputs.image));
-    facts.manager = session.swarm.address;
+    session.onManager((address) => (facts.manager = address));
     world.voice.say(`Connected to ${session.swarm.address}.`);
     return session;
 }
@@ -27122,7 +27122,7 @@ function collect(stream, onLine) {
 
 /** Of Docker 20.10, the first that says how many tasks a service should have. */
 const OLDEST_API = "1.41";
-/** No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
+/** From when it has a connection. No single answer of a healthy manager takes this long; one that has lost its leader answers after 20 s (SANDBOX: "hang exactly 20.0 s"). */
 const CALL_DEADLINE_MS = 30_000;
 /** Between SIGINT and SIGKILL the runner leaves ten seconds for everything. */
 const LAST_CALL_DEADLINE_MS = 4000;
@@ -27200,10 +27200,14 @@ class EngineApi {
         const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
         const body = call.body === undefined ? undefined : JSON.stringify(call.body);
         const send = this.#address.tls === undefined ? node_http__WEBPACK_IMPORTED_MODULE_0__.request : node_https__WEBPACK_IMPORTED_MODULE_3__.request;
-        const deadlineMs = call.deadlineMs ?? CALL_DEADLINE_MS;
         const isLastCall = call.evenCancelled === true && this.#signal.aborted;
-        const timeout = AbortSignal.timeout(isLastCall ? LAST_CALL_DEADLINE_MS : deadlineMs);
-        const signal = isLastCall ? timeout : AbortSignal.any([this.#signal, timeout]);
+        const deadlineMs = isLastCall ? LAST_CALL_DEADLINE_MS : (call.deadlineMs ?? CALL_DEADLINE_MS);
+        const late = new AbortController();
+        let timer;
+        const startTimer = () => {
+            timer ??= setTimeout(() => late.abort(), deadlineMs).unref();
+        };
+        const signal = isLastCall ? late.signal : AbortSignal.any([this.#signal, late.signal]);
         return await new Promise((resolve, reject) => {
             const sent = send({
                 ...this.#address.where,
@@ -27229,11 +27233,17 @@ class EngineApi {
                     date: response.headers.date ?? "",
                 }));
             });
+            // Where only one connection may be open, a call waits for its turn: that says nothing about the manager.
+            if (isLastCall)
+                startTimer();
+            else
+                sent.on("socket", startTimer);
+            sent.on("close", () => clearTimeout(timer));
             sent.on("error", (error) => {
                 if (this.#signal.aborted)
                     reject(this.#signal.reason);
                 else
-                    reject(timeout.aborted ? new Timeout(deadlineMs) : error);
+                    reject(late.signal.aborted ? new Timeout(deadlineMs) : error);
             });
             sent.end(body);
         });
@@ -27371,7 +27381,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 4528:
+/***/ 7013:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28111,7 +28121,132 @@ function isRefusal(error) {
 
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
 var known_hosts = __nccwpck_require__(7633);
+;// CONCATENATED MODULE: ./src/io/ssh-authentication.ts
+
+
+
+
+/** ssh2 takes `false` for the end of the list, which its types don't know. */
+const NO_MORE = false;
+/** Our logins at one host, one after the other, and what came of them. */
+class Authentication {
+    #at;
+    #login;
+    /** The ways to log in that the server would take. */
+    #accepted = [];
+    /** It took one of ours, and wants another one as well. */
+    #halfIn = false;
+    /** How many the SSH agent has; undefined where it was not asked. */
+    #agentKeys;
+    constructor(at, login) {
+        this.#at = at;
+        this.#login = login;
+    }
+    /**
+     * ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. A server that wants
+     * several logins, one after the other (AuthenticationMethods), may refuse one now that it takes when another one has succeeded.
+     */
+    handler() {
+        const open = new Set(this.#logins());
+        const refused = new Set();
+        let last;
+        return (methods, partly, next) => {
+            if (methods !== null)
+                this.#accepted = methods;
+            if (partly && last !== undefined) {
+                this.#halfIn = true;
+                open.delete(last);
+                refused.clear();
+            }
+            last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
+            if (last !== undefined)
+                refused.add(last);
+            next(last ?? NO_MORE);
+        };
+    }
+    /** In the order in which they are tried. */
+    #logins() {
+        const { target, privateKey } = this.#login;
+        const { password, agent } = target;
+        const username = this.#at.user;
+        const logins = [];
+        if (privateKey !== undefined)
+            logins.push({ type: "publickey", username, key: privateKey });
+        if (agent !== undefined) {
+            // What a server says to an agent's keys, ssh2 keeps for itself: how it takes logins at all is asked first.
+            logins.push({ type: "none", username });
+            const counted = new CountedAgent(agent, (count) => (this.#agentKeys = count));
+            logins.push({ type: "agent", username, agent: counted });
+        }
+        if (password !== undefined) {
+            logins.push({ type: "password", username, password });
+            const prompt = (_name, _text, _language, prompts, finish) => finish(prompts.map(() => password));
+            logins.push({ type: "keyboard-interactive", username, prompt });
+        }
+        return logins;
+    }
+    /** Of all of them: what was tried, and what the server would have taken. */
+    refusal(cause) {
+        const accepted = this.#accepted.join(", ");
+        const who = `${this.#at.user}@${(0,ssh_login/* inWords */.r)(this.#at)}`;
+        const taken = accepted === "" ? "" : ` It would take: ${accepted}.`;
+        if (this.#agentKeys === 0) {
+            return new errors/* ConnectError */.T$(`The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as ${who}.${taken}`, 'Add the key in a step before this one (ssh-add), or give it as "ssh-private-key".', cause);
+        }
+        if (this.#halfIn) {
+            return new errors/* ConnectError */.T$(`${who} wants more than what it took so far (${this.#ways()}). It still wants: ${accepted}.`, 'Its sshd asks for several logins one after the other (AuthenticationMethods): give "ssh-private-key" and "ssh-password", both of them right.', cause);
+        }
+        return new errors/* ConnectError */.T$(`${who} refused the login (${this.#ways()}).${taken}`, this.#login.target.password === undefined
+            ? `Check that the user is right and that the public half of the key is in ~${this.#at.user}/.ssh/authorized_keys there.`
+            : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).", cause);
+    }
+    #ways() {
+        const { target, privateKey } = this.#login;
+        const tried = [
+            privateKey !== undefined && "the given key",
+            target.password !== undefined && "the given password",
+            this.#agentKeys !== undefined && "the keys of the SSH agent",
+        ].filter((way) => way !== false);
+        return tried.length === 0 ? "the SSH agent has only keys to offer" : `tried ${tried.join(" and ")}`;
+    }
+}
+/** Before the server has said what it takes, anything may do. */
+function isWanted({ type }, methods) {
+    if (methods === null || methods.length === 0)
+        return true;
+    return methods.includes(type === "agent" ? "publickey" : type);
+}
+/** Tells how many keys it has, when it is asked. */
+class CountedAgent extends lib.OpenSSHAgent {
+    #tell;
+    constructor(socket, tell) {
+        super(socket);
+        this.#tell = tell;
+    }
+    getIdentities(done) {
+        super.getIdentities((error, keys) => {
+            this.#tell(keys?.length);
+            done(error, keys);
+        });
+    }
+}
+/**
+ * ssh2 first asks whether a key would do: a round trip for what the answer to its signature tells as well (RFC 4252, 7). With which hash
+ * an RSA key signs depends on the server, so that is left to ssh2.
+ */
+function signAtOnce(client, key) {
+    const { _protocol: protocol } = client;
+    const ask = protocol?.authPK;
+    if (protocol === undefined || ask === undefined || key.type === "ssh-rsa")
+        return;
+    protocol.authPK = (user, offered, algorithm, sign) => {
+        const signNow = (data, done) => done(key.sign(data));
+        ask.call(protocol, user, offered, algorithm, sign ?? (offered === key ? signNow : undefined));
+    };
+}
+
 ;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
+
 
 
 
@@ -28216,16 +28351,12 @@ async function through({ client, at }, next, signal) {
 /** RFC 4254, 5.1. */
 const PROHIBITED = 1;
 function explainJump(error, at, next) {
-    const [from, to] = [inWords(at), inWords(next)];
+    const [from, to] = [(0,ssh_login/* inWords */.r)(at), (0,ssh_login/* inWords */.r)(next)];
     if (error.reason === PROHIBITED)
         return new errors/* ConnectError */.T$(`The jump host ${from} does not forward connections to ${to}.`, `On ${at.host} sshd needs AllowTcpForwarding (and no PermitOpen without ${to}), and the key in authorized_keys port-forwarding (and no permitopen without "${to}").`, error);
     const said = (0,errors/* messageOf */.bD)(error).replace(/^\(SSH\) Channel open failure: /, "");
     const why = said === "open failed" ? "its sshd gives no reason" : (0,foreign_text/* cited */.k4)(said);
     return new errors/* ConnectError */.T$(`The jump host ${from} can't reach ${to} (${why}).`, `Check the name and the port as ${at.host} sees them, and the firewall between the two.`, error, /not known|No address/.test(said) ? "lasting" : "passing");
-}
-/** `host:port`, an IPv6 address in brackets. */
-function inWords({ host, port }) {
-    return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 /** What ssh2 can check, in its own order. */
 const HOST_KEY_ALGORITHMS = [
@@ -28252,10 +28383,8 @@ async function logIn(at, sock, login, handshakeMs, signal) {
         login,
         known,
         handshakeMs,
+        authentication: new Authentication(at, login),
         offered: undefined,
-        accepted: [],
-        halfIn: false,
-        agentKeys: undefined,
     };
     const client = new lib.Client();
     let lost;
@@ -28290,85 +28419,7 @@ function optionsFor(attempt, sock) {
             return isTrusted(key, attempt);
         },
         algorithms: { serverHostKey: hostKeyAlgorithms(known.accepted) },
-        authHandler: authHandler(attempt),
-    };
-}
-/** ssh2 takes `false` for the end of the list, which its types don't know. */
-const NO_MORE = false;
-/** Notes how many keys it has. */
-class CountedAgent extends lib.OpenSSHAgent {
-    #attempt;
-    constructor(socket, attempt) {
-        super(socket);
-        this.#attempt = attempt;
-    }
-    getIdentities(done) {
-        super.getIdentities((error, keys) => {
-            this.#attempt.agentKeys = keys?.length;
-            done(error, keys);
-        });
-    }
-}
-/** In the order in which they are tried. */
-function loginsOf(attempt) {
-    const { target, privateKey } = attempt.login;
-    const { password, agent } = target;
-    const username = attempt.at.user;
-    const logins = [];
-    if (privateKey !== undefined)
-        logins.push({ type: "publickey", username, key: privateKey });
-    if (agent !== undefined) {
-        // What a server says to an agent's keys, ssh2 keeps for itself: how it takes logins at all is asked first.
-        logins.push({ type: "none", username });
-        logins.push({ type: "agent", username, agent: new CountedAgent(agent, attempt) });
-    }
-    if (password !== undefined) {
-        logins.push({ type: "password", username, password });
-        const prompt = (_name, _text, _language, prompts, finish) => finish(prompts.map(() => password));
-        logins.push({ type: "keyboard-interactive", username, prompt });
-    }
-    return logins;
-}
-/**
- * ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. A server that wants
- * several logins, one after the other (AuthenticationMethods), may refuse one now that it takes when another one has succeeded.
- */
-function authHandler(attempt) {
-    const open = new Set(loginsOf(attempt));
-    const refused = new Set();
-    let last;
-    return (methods, partly, next) => {
-        if (methods !== null)
-            attempt.accepted = methods;
-        if (partly && last !== undefined) {
-            attempt.halfIn = true;
-            open.delete(last);
-            refused.clear();
-        }
-        last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
-        if (last !== undefined)
-            refused.add(last);
-        next(last ?? NO_MORE);
-    };
-}
-/** Before the server has said what it takes, anything may do. */
-function isWanted({ type }, methods) {
-    if (methods === null || methods.length === 0)
-        return true;
-    return methods.includes(type === "agent" ? "publickey" : type);
-}
-/**
- * ssh2 first asks whether a key would do: a round trip for what the answer to its signature tells as well (RFC 4252, 7). With which hash
- * an RSA key signs depends on the server, so that is left to ssh2.
- */
-function signAtOnce(client, key) {
-    const { _protocol: protocol } = client;
-    const ask = protocol?.authPK;
-    if (protocol === undefined || ask === undefined || key.type === "ssh-rsa")
-        return;
-    protocol.authPK = (user, offered, algorithm, sign) => {
-        const signNow = (data, done) => done(key.sign(data));
-        ask.call(protocol, user, offered, algorithm, sign ?? (offered === key ? signNow : undefined));
+        authHandler: attempt.authentication.handler(),
     };
 }
 async function ready(client, options, attempt, signal) {
@@ -28403,7 +28454,7 @@ function isTrusted(key, { known, login }) {
 /** No connection at all. */
 function explainSocket(error, at) {
     const { code = "" } = error;
-    const name = inWords(at);
+    const name = (0,ssh_login/* inWords */.r)(at);
     if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
         const hint = 'Check "ssh-host"; the runner must know the name.';
         const outlook = code === "EAI_AGAIN" ? "passing" : "lasting";
@@ -28421,12 +28472,12 @@ function explainSocket(error, at) {
 const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
 function explain(error, attempt) {
     const { at, offered, handshakeMs } = attempt;
-    const name = inWords(at);
+    const name = (0,ssh_login/* inWords */.r)(at);
     const { level } = error;
     if (offered !== undefined && !isTrusted(offered, attempt))
         return hostKeyError(attempt, offered, error);
     if (level === "client-authentication")
-        return loginError(attempt, error);
+        return attempt.authentication.refusal(error);
     if (level === "agent") {
         const message = `The SSH agent at SSH_AUTH_SOCK can't be used: ${(0,errors/* messageOf */.bD)(error)}.`;
         return new errors/* ConnectError */.T$(message, "Start it and add the key in a step before this one.", error);
@@ -28443,33 +28494,10 @@ function explain(error, attempt) {
     const message = `No SSH session with ${name}: ${why}.`;
     return new errors/* ConnectError */.T$(message, hint, error, "passing");
 }
-function loginError(attempt, cause) {
-    const { at, login, accepted } = attempt;
-    const who = `${at.user}@${inWords(at)}`;
-    const taken = accepted.length === 0 ? "" : ` It would take: ${accepted.join(", ")}.`;
-    if (attempt.agentKeys === 0) {
-        return new errors/* ConnectError */.T$(`The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as ${who}.${taken}`, 'Add the key in a step before this one (ssh-add), or give it as "ssh-private-key".', cause);
-    }
-    if (attempt.halfIn) {
-        return new errors/* ConnectError */.T$(`${who} wants more than what it took so far (${ways(attempt)}). It still wants: ${accepted.join(", ")}.`, 'Its sshd asks for several logins one after the other (AuthenticationMethods): give "ssh-private-key" and "ssh-password", both of them right.', cause);
-    }
-    return new errors/* ConnectError */.T$(`${who} refused the login (${ways(attempt)}).${taken}`, login.target.password === undefined
-        ? `Check that the user is right and that the public half of the key is in ~${at.user}/.ssh/authorized_keys there.`
-        : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).", cause);
-}
-function ways({ login, agentKeys }) {
-    const { target, privateKey } = login;
-    const tried = [
-        privateKey !== undefined && "the given key",
-        target.password !== undefined && "the given password",
-        agentKeys !== undefined && "the keys of the SSH agent",
-    ].filter((way) => way !== false);
-    return tried.length === 0 ? "the SSH agent has only keys to offer" : `tried ${tried.join(" and ")}`;
-}
 /** Once the key is asked for anyway, everything that is needed to trust it the next time is said. */
 function hostKeyError({ at, login, known }, offered, cause) {
     const type = (0,known_hosts/* typeOfKey */.Jh)(offered);
-    const name = inWords(at);
+    const name = (0,ssh_login/* inWords */.r)(at);
     const offer = `it offered ${type} ${(0,known_hosts/* fingerprint */.Rj)(offered)}`;
     const expected = [...known.accepted.map((key) => (0,known_hosts/* fingerprint */.Rj)(key.blob)), ...login.target.fingerprints];
     const refused = (message, hint) => new errors/* ConnectError */.T$(`${message} Nothing was sent to it.`, hint, cause);
@@ -28696,6 +28724,7 @@ async function openSession(request) {
                 return networks;
             },
             guard: (lock) => engine.guard(lock),
+            onManager: (tell) => engine.onManager(tell),
             get most() {
                 return engine.most;
             },
@@ -28947,6 +28976,7 @@ function requireManager(info, address) {
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
+  r: () => (/* binding */ inWords),
   o: () => (/* binding */ knownHostsName),
   prepareLogin: () => (/* binding */ prepareLogin)
 });
@@ -29105,6 +29135,10 @@ function prepareLogin(target) {
 /** As `known_hosts` calls a server. */
 function knownHostsName({ host, port }) {
     return port === 22 ? host : `[${host}]:${port}`;
+}
+/** `host:port`, an IPv6 address in brackets. */
+function inWords({ host, port }) {
+    return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 
@@ -29338,6 +29372,7 @@ class SteadyEngine {
     /** Why there is no connection at present, if there is none. */
     #lost;
     #deadline;
+    #tellManager = (_address) => undefined;
     #toldOfLeader = 0;
     constructor(first, reach, signal, say) {
         this.#reached = first;
@@ -29361,6 +29396,11 @@ class SteadyEngine {
     /** From now on the lock is asked before each try of each write. */
     guard(lock) {
         this.#lock = lock;
+    }
+    /** Tells which manager is in use, and from now on each one that takes its place. */
+    onManager(tell) {
+        this.#tellManager = tell;
+        tell(this.address);
     }
     /** Why there is no connection at present, if there is none. */
     get lost() {
@@ -29436,6 +29476,7 @@ class SteadyEngine {
             try {
                 this.#reached = await this.#reach();
                 this.#lost = undefined;
+                this.#tellManager(this.#reached.address);
                 this.#say(`Connected to the manager ${this.#reached.address} again.`);
                 return;
             }
@@ -30877,8 +30918,8 @@ const FINDINGS = [
     {
         id: "start-first-no-healthcheck",
         severity: "warning",
-        cause: "The file disables the healthcheck, so with start-first the old task goes as soon as the new one's process has started. Of an image's own healthcheck the manager does not know.",
-        fix: "Give a `healthcheck`.",
+        cause: "The file disables the healthcheck, or neither the file nor the image has one: so with start-first the old task goes as soon as the new one's process has started. Only into an image that the runner has itself can be looked, as into one that this step has built.",
+        fix: "Give a `healthcheck`, in the file or in the image.",
     },
     {
         id: "healthcheck-program",
@@ -31605,7 +31646,7 @@ function preflight({ root }, plan, survey) {
             place: (entry?.key ?? root).place,
             tasks,
             news: (0,preflight_subject/* newsOf */.Lq)(planned, tasks.length, networkIds),
-            startFirst: (0,json/* textAt */.$6)(wanted, "UpdateConfig", "Order") === "start-first",
+            startFirst: (0,preflight_subject/* startsFirst */.ge)(wanted),
             mode: (0,preflight_subject/* modeOf */.VV)(wanted),
             where: (0,preflight_placement/* eligibility */.GN)(wanted, survey.nodes),
             room,
@@ -31753,6 +31794,7 @@ function quorum({ nodes }) {
 /* harmony export */   a5: () => (/* binding */ portsOf),
 /* harmony export */   bV: () => (/* binding */ mostPerNode),
 /* harmony export */   dT: () => (/* binding */ roomOf),
+/* harmony export */   ge: () => (/* binding */ startsFirst),
 /* harmony export */   vj: () => (/* binding */ amount)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
@@ -31774,6 +31816,9 @@ function quorum({ nodes }) {
 
 function isRunning({ state, desiredState }) {
     return state === "running" && desiredState === "running";
+}
+function startsFirst(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(spec, "UpdateConfig", "Order") === "start-first";
 }
 function modeOf(spec) {
     const mode = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__.at)(spec, "Mode");
@@ -31922,6 +31967,10 @@ var preflight_finding = __nccwpck_require__(8282);
 var references = __nccwpck_require__(5052);
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(3079);
+// EXTERNAL MODULE: ./src/preflight/findings.ts
+var findings = __nccwpck_require__(7857);
+// EXTERNAL MODULE: ./src/preflight/subject.ts
+var subject = __nccwpck_require__(3911);
 ;// CONCATENATED MODULE: ./src/preflight/healthcheck.ts
 
 
@@ -31930,6 +31979,33 @@ var world = __nccwpck_require__(3079);
 
 
 
+
+
+
+/** What is to be told of healthchecks with the help of the images that the runner has; what is to be passed over is not looked for. */
+async function lookedInto(root, plan, images, ignored) {
+    const found = await Promise.all([
+        ignored.has("healthcheck-program") ? [] : unrunnable(root, plan, images),
+        ignored.has("start-first-no-healthcheck") ? [] : unchecked(root, plan, images),
+    ]);
+    return found.flat();
+}
+/** Services that start first with no healthcheck at all, of an image that the runner has; of any other image nothing is told. */
+async function unchecked(root, plan, images) {
+    const found = (0,src_plan/* changed */.tD)(plan).map(async ({ name, wanted }) => {
+        if (wanted === undefined || !(0,subject/* startsFirst */.ge)(wanted) || (0,src_rollout/* isJob */.o5)(wanted) || testOf(wanted).length > 0)
+            return [];
+        const config = await images.configOf(imageOf(wanted));
+        const [kind = "NONE"] = texts(config, "Healthcheck", "Test");
+        if (config === undefined || kind !== "NONE")
+            return [];
+        const place = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).find(({ key }) => key.text === name)?.key.place;
+        const message = `Service ${name} has no healthcheck, and its image has none: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
+        const fix = "Give it a healthcheck, in the stack file or in the image (HEALTHCHECK).";
+        return [(0,preflight_finding/* warning */.$e)("start-first-no-healthcheck", message, place, fix)];
+    });
+    return (await Promise.all(found)).flat();
+}
 /**
  * Healthchecks whose program their image does not have. Only an image that the runner has can be looked into, as it has one that this step
  * has built; of any other nothing is told. A program may also be made, or installed, when a container starts: so it is no error.
@@ -32020,8 +32096,6 @@ function firstWord(command) {
     return word === undefined || SHELLS_OWN.has(word) ? undefined : word;
 }
 
-// EXTERNAL MODULE: ./src/preflight/findings.ts
-var findings = __nccwpck_require__(7857);
 ;// CONCATENATED MODULE: ./src/preflight/lacking.ts
 
 
@@ -32170,9 +32244,8 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     const plan = await (0,planning/* plan */.e)(request, session, voice);
     const drift = driftOf(survey, deployment);
     tellPlan({ plan, survey, drift }, objects, deployment);
-    const isAsked = !ignoreFindings.has("healthcheck-program");
-    const unhealthy = isAsked ? await unrunnable(stack.root, plan, world.images) : [];
-    heed([...images.findings, ...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey), ...unhealthy], deployment);
+    const inside = await lookedInto(stack.root, plan, world.images, ignoreFindings);
+    heed([...images.findings, ...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey), ...inside], deployment);
     return { stack, file, survey, plan, drift, objects, images };
 }
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
@@ -50152,8 +50225,8 @@ function byDigest(image) {
         : `${reference.domain}/${reference.path}@${reference.digest}`;
 }
 
-// EXTERNAL MODULE: ./src/io/session.ts + 8 modules
-var session = __nccwpck_require__(4528);
+// EXTERNAL MODULE: ./src/io/session.ts + 9 modules
+var session = __nccwpck_require__(7013);
 // EXTERNAL MODULE: ./src/lock.ts
 var lock = __nccwpck_require__(9188);
 // EXTERNAL MODULE: ./src/report.ts
@@ -50347,7 +50420,7 @@ function maskSecrets(runner) {
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
     const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 1678));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4528));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7013));
     const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
     const { target } = inputs;
     const route = target?.kind === "ssh" ? { kind: "ssh", login: prepareLogin(target) } : target;
