@@ -31992,10 +31992,13 @@ async function lookedInto(root, plan, images, ignored) {
 }
 /** Services that start first with no healthcheck at all, of an image that the runner has; of any other image nothing is told. */
 async function unchecked(root, plan, images) {
-    const found = (0,src_plan/* changed */.tD)(plan).map(async ({ name, wanted }) => {
-        if (wanted === undefined || !(0,subject/* startsFirst */.ge)(wanted) || (0,src_rollout/* isJob */.o5)(wanted) || testOf(wanted).length > 0)
-            return [];
-        const config = await images.configOf(imageOf(wanted));
+    const silent = (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => wanted === undefined || !(0,subject/* startsFirst */.ge)(wanted) || (0,src_rollout/* isJob */.o5)(wanted) || testOf(wanted).length > 0
+        ? []
+        : [{ name, image: imageOf(wanted) }]);
+    const asked = [...new Set(silent.map(({ image }) => image))];
+    const configs = new Map(await Promise.all(asked.map(async (image) => [image, await images.configOf(image)])));
+    return silent.flatMap(({ name, image }) => {
+        const config = configs.get(image);
         const [kind = "NONE"] = texts(config, "Healthcheck", "Test");
         if (config === undefined || kind !== "NONE")
             return [];
@@ -32004,7 +32007,6 @@ async function unchecked(root, plan, images) {
         const fix = "Give it a healthcheck, in the stack file or in the image (HEALTHCHECK).";
         return [(0,preflight_finding/* warning */.$e)("start-first-no-healthcheck", message, place, fix)];
     });
-    return (await Promise.all(found)).flat();
 }
 /**
  * Healthchecks whose program their image does not have. Only an image that the runner has can be looked into, as it has one that this step

@@ -38,9 +38,17 @@ export async function lookedInto(
 
 /** Services that start first with no healthcheck at all, of an image that the runner has; of any other image nothing is told. */
 async function unchecked(root: Mapping, plan: Plan, images: RunnersImages): Promise<Finding[]> {
-  const found = changed(plan).map(async ({ name, wanted }): Promise<Finding[]> => {
-    if (wanted === undefined || !startsFirst(wanted) || isJob(wanted) || testOf(wanted).length > 0) return [];
-    const config = await images.configOf(imageOf(wanted));
+  const silent = changed(plan).flatMap(({ name, wanted }) =>
+    wanted === undefined || !startsFirst(wanted) || isJob(wanted) || testOf(wanted).length > 0
+      ? []
+      : [{ name, image: imageOf(wanted) }],
+  );
+  const asked = [...new Set(silent.map(({ image }) => image))];
+  const configs = new Map(
+    await Promise.all(asked.map(async (image) => [image, await images.configOf(image)] as const)),
+  );
+  return silent.flatMap(({ name, image }) => {
+    const config = configs.get(image);
     const [kind = "NONE"] = texts(config, "Healthcheck", "Test");
     if (config === undefined || kind !== "NONE") return [];
     const place = entriesOf(get(root, "services")).find(({ key }) => key.text === name)?.key.place;
@@ -48,7 +56,6 @@ async function unchecked(root: Mapping, plan: Plan, images: RunnersImages): Prom
     const fix = "Give it a healthcheck, in the stack file or in the image (HEALTHCHECK).";
     return [warning("start-first-no-healthcheck", message, place, fix)];
   });
-  return (await Promise.all(found)).flat();
 }
 
 /**
