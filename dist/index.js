@@ -24336,14 +24336,15 @@ const STABLE_AGAIN_MS = 5000;
  * What becomes of the stack after a failure: put back, or kept, as the workflow says. `error` is what interrupted the rollout, if
  * anything did; it stays the story, and that putting things back failed as well is told beside it.
  */
-async function aftermath(plan, sent, rollout, session, error) {
+async function aftermath(prepared, sent, rollout, session, error) {
     const { facts, world } = rollout;
     world.voice.endGroup();
-    facts.aftermath = await whatBecame(plan, sent, rollout, session, error);
+    facts.aftermath = await whatBecame(prepared, sent, rollout, session, error);
     facts.aftermath.forEach((line) => world.voice.say(line));
 }
-async function whatBecame(plan, sent, rollout, session, error) {
+async function whatBecame(prepared, sent, rollout, session, error) {
     const { facts, inputs, world } = rollout;
+    const { plan } = prepared;
     if (sent.size === 0)
         return ["No service was changed.", ...(await withoutNetworks(plan, rollout, session, error))];
     // Who has lost the lock may not put anything back either: somebody else works on the stack.
@@ -24358,7 +24359,7 @@ async function whatBecame(plan, sent, rollout, session, error) {
     try {
         return onFailure === "keep"
             ? await keep(plan, rollout, session)
-            : await putBack(plan, sent, removed, rollout, session);
+            : await putBack(prepared, sent, removed, rollout, session);
     }
     catch (second) {
         if (second instanceof errors/* Cancelled */.cJ)
@@ -24420,14 +24421,19 @@ function withLiveImages(services, { stack }, live) {
         return { ...service, imageAfter: (0,report/* imageOf */.dT)(now?.spec) };
     });
 }
-async function putBack(plan, sent, removed, rollout, session) {
+async function putBack({ plan, survey }, sent, removed, rollout, session) {
     const { facts, world } = rollout;
     world.voice.group("Put the stack back as it was");
     const { clock, voice } = world;
     const { services, failures } = await (0,restore/* restore */.PF)(plan, sent, session.swarm, clock, voice, removed);
-    const seen = await broughtBack(services, plan, rollout, session);
+    // What did not run before is not waited for: it would take as long as there is time.
+    const ran = new Set(plan.services
+        .filter(({ before }) => before !== undefined && (0,src_rollout/* isUp */.ie)(before, survey.tasks))
+        .map(({ name }) => name));
+    const seen = await broughtBack(services.filter(({ name }) => ran.has(name)), plan, rollout, session);
     const good = seen === undefined || seen.end === "stable";
     const names = services.map(({ name }) => name);
+    const idle = names.filter((name) => !ran.has(name));
     facts.services = facts.services.map((service) => afterRestore(service, names, removed));
     if (!good)
         facts.services = withLiveImages(facts.services, plan, await session.swarm.services(plan.stack));
@@ -24435,8 +24441,9 @@ async function putBack(plan, sent, removed, rollout, session) {
     world.voice.endGroup();
     return [
         names.length > 0
-            ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
+            ? `Put back to what ran before: ${names.join(", ")}${good && idle.length === 0 ? "; all of it runs." : "."}`
             : "",
+        idle.length > 0 ? `Not waited for, since it did not run before either: ${idle.join(", ")}.` : "",
         good ? "" : `Not everything runs as before${notUp(seen)}. Look at the swarm with \`docker stack ps\`.`,
         ...removedWords(removed, networks.removed),
         ...failedWords([...failures, ...networks.failures]),
@@ -24558,8 +24565,9 @@ async function hasChanged(prepared, rollout, { swarm }) {
     const now = await swarm.services(prepared.plan.stack);
     return (0,prepare/* versionsOf */.x4)(now).join() !== (0,prepare/* versionsOf */.x4)(prepared.survey.services).join();
 }
-async function conclude(seen, { plan }, sent, rollout, session) {
+async function conclude(seen, prepared, sent, rollout, session) {
     const { facts, inputs } = rollout;
+    const { plan } = prepared;
     facts.services = facts.services.map((service) => withVerdict(service, seen));
     facts.stories = seen.stories;
     if (seen.end === "stable") {
@@ -24569,7 +24577,7 @@ async function conclude(seen, { plan }, sent, rollout, session) {
     }
     facts.reason = "rollout";
     facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
-    await aftermath(plan, sent, rollout, session, undefined);
+    await aftermath(prepared, sent, rollout, session, undefined);
     return false;
 }
 /** `sent` gets the full names of the services that this run itself has created or updated. */
@@ -24597,7 +24605,7 @@ async function sendAndWatch(prepared, send, sent, rollout, session) {
         });
     }
     catch (error) {
-        await aftermath(plan, sent, rollout, session, error);
+        await aftermath(prepared, sent, rollout, session, error);
         throw error;
     }
 }

@@ -4,20 +4,26 @@ import { type Plan } from "./plan.ts";
 import { type Rollout } from "./begin.ts";
 import { type ServiceResult, imageOf } from "./report.ts";
 import { removeNetworks, restore } from "./restore.ts";
-import { isOver } from "./rollout.ts";
-import { type Service } from "./swarm.ts";
+import { isOver, isUp } from "./rollout.ts";
+import { type Service, type Survey } from "./swarm.ts";
 import { type Watch, watch } from "./watch.ts";
 import { type Session } from "./world.ts";
 
 /** Long enough to see a service that was put back fall over again; its release has been good for longer than that. */
 const STABLE_AGAIN_MS = 5000;
 
+/** What was to be done, and what was there before. */
+interface Before {
+  readonly plan: Plan;
+  readonly survey: Survey;
+}
+
 /**
  * What becomes of the stack after a failure: put back, or kept, as the workflow says. `error` is what interrupted the rollout, if
  * anything did; it stays the story, and that putting things back failed as well is told beside it.
  */
 export async function aftermath(
-  plan: Plan,
+  prepared: Before,
   sent: ReadonlySet<string>,
   rollout: Rollout,
   session: Session,
@@ -25,18 +31,19 @@ export async function aftermath(
 ): Promise<void> {
   const { facts, world } = rollout;
   world.voice.endGroup();
-  facts.aftermath = await whatBecame(plan, sent, rollout, session, error);
+  facts.aftermath = await whatBecame(prepared, sent, rollout, session, error);
   facts.aftermath.forEach((line) => world.voice.say(line));
 }
 
 async function whatBecame(
-  plan: Plan,
+  prepared: Before,
   sent: ReadonlySet<string>,
   rollout: Rollout,
   session: Session,
   error: unknown,
 ): Promise<string[]> {
   const { facts, inputs, world } = rollout;
+  const { plan } = prepared;
   if (sent.size === 0)
     return ["No service was changed.", ...(await withoutNetworks(plan, rollout, session, error))];
   // Who has lost the lock may not put anything back either: somebody else works on the stack.
@@ -49,7 +56,7 @@ async function whatBecame(
   try {
     return onFailure === "keep"
       ? await keep(plan, rollout, session)
-      : await putBack(plan, sent, removed, rollout, session);
+      : await putBack(prepared, sent, removed, rollout, session);
   } catch (second) {
     if (second instanceof Cancelled) return await startBack(plan, sent, removed, rollout, session);
     const failed =
@@ -133,7 +140,7 @@ function withLiveImages(
 }
 
 async function putBack(
-  plan: Plan,
+  { plan, survey }: Before,
   sent: ReadonlySet<string>,
   removed: string[],
   rollout: Rollout,
@@ -143,17 +150,30 @@ async function putBack(
   world.voice.group("Put the stack back as it was");
   const { clock, voice } = world;
   const { services, failures } = await restore(plan, sent, session.swarm, clock, voice, removed);
-  const seen = await broughtBack(services, plan, rollout, session);
+  // What did not run before is not waited for: it would take as long as there is time.
+  const ran = new Set(
+    plan.services
+      .filter(({ before }) => before !== undefined && isUp(before, survey.tasks))
+      .map(({ name }) => name),
+  );
+  const seen = await broughtBack(
+    services.filter(({ name }) => ran.has(name)),
+    plan,
+    rollout,
+    session,
+  );
   const good = seen === undefined || seen.end === "stable";
   const names = services.map(({ name }) => name);
+  const idle = names.filter((name) => !ran.has(name));
   facts.services = facts.services.map((service) => afterRestore(service, names, removed));
   if (!good) facts.services = withLiveImages(facts.services, plan, await session.swarm.services(plan.stack));
   const networks = await removeNetworks(plan, session.swarm, world.clock, NETWORK_LOOKS);
   world.voice.endGroup();
   return [
     names.length > 0
-      ? `Put back to what ran before: ${names.join(", ")}${good ? "; all of it runs." : "."}`
+      ? `Put back to what ran before: ${names.join(", ")}${good && idle.length === 0 ? "; all of it runs." : "."}`
       : "",
+    idle.length > 0 ? `Not waited for, since it did not run before either: ${idle.join(", ")}.` : "",
     good ? "" : `Not everything runs as before${notUp(seen)}. Look at the swarm with \`docker stack ps\`.`,
     ...removedWords(removed, networks.removed),
     ...failedWords([...failures, ...networks.failures]),

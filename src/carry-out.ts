@@ -67,12 +67,13 @@ async function hasChanged(prepared: Prepared, rollout: Rollout, { swarm }: Sessi
 
 async function conclude(
   seen: Watch,
-  { plan }: Prepared,
+  prepared: Prepared,
   sent: ReadonlySet<string>,
   rollout: Rollout,
   session: Session,
 ): Promise<boolean> {
   const { facts, inputs } = rollout;
+  const { plan } = prepared;
   facts.services = facts.services.map((service) => withVerdict(service, seen));
   facts.stories = seen.stories;
   if (seen.end === "stable") {
@@ -82,7 +83,7 @@ async function conclude(
   }
   facts.reason = "rollout";
   facts.problems = rolloutProblems(seen, inputs.rollout.timeoutMs);
-  await aftermath(plan, sent, rollout, session, undefined);
+  await aftermath(prepared, sent, rollout, session, undefined);
   return false;
 }
 
@@ -116,7 +117,7 @@ async function sendAndWatch(
       endOnFailure: true,
     });
   } catch (error) {
-    await aftermath(plan, sent, rollout, session, error);
+    await aftermath(prepared, sent, rollout, session, error);
     throw error;
   }
 }

@@ -73,7 +73,7 @@ function script(
     readonly released?: readonly ServiceSpec[];
   } = {},
 ): Script {
-  const { before = [BEFORE], tasksBefore: tasks = [], released, swarm, docker, ...rest } = changes;
+  const { before = [BEFORE], tasksBefore: tasks = [OLD_UP], released, swarm, docker, ...rest } = changes;
   const rawConfigs = released === undefined ? [] : recorded(release({ services: released }));
   return {
     files: FILES,
@@ -220,6 +220,18 @@ describe("stories", () => {
         script([crash([LEFT]), crash([LEFT, CRASHED]), crash([LEFT, CRASHED]), back], { swarm: CRASHES }),
       ),
     ).toBe(golden("crashed"));
+  });
+
+  test("a new version crashes, and what ran before it did not run either: it is put back, and not waited for", async () => {
+    const back = { services: [{ ...BEFORE, version: 12 }], tasks: [] };
+    const { facts, waits } = await told(
+      script([crash([]), crash([CRASHED]), crash([CRASHED]), back], { swarm: CRASHES, tasksBefore: [] }),
+    );
+    expect(facts.aftermath).toEqual([
+      "Put back to what ran before: web.",
+      "Not waited for, since it did not run before either: web.",
+    ]);
+    expect(waits.reduce((sum, each) => sum + each, 0)).toBeLessThan(10_000);
   });
 
   test("Swarm rolls back by itself, and says completed", async () => {
@@ -530,7 +542,9 @@ describe("what stops before the swarm is touched", () => {
   ])(
     "a service that is paused half way to the very same version, but for %s: sending it again would end the tasks that are left",
     async (fields, changes) => {
-      const { facts, transcript } = await told(script([], { before: [paused(changes)] }));
+      const { facts, transcript } = await told(
+        script([], { before: [paused(changes)], tasksBefore: [LEFT] }),
+      );
       expect(facts.reason).toBe("preflight");
       expect(facts.changes?.services[0]?.fields.toSorted().join(", ")).toBe(fields);
       expect(facts.problems.map(inWords)).toEqual([
