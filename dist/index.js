@@ -23858,7 +23858,7 @@ nacl.setPRNG = function(fn) {
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8883);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1330);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3453);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2559);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
@@ -24444,7 +24444,9 @@ async function putBack({ plan, survey }, sent, removed, rollout, session) {
             ? `Put back to what ran before: ${names.join(", ")}${good && idle.length === 0 ? "; all of it runs." : "."}`
             : "",
         idle.length > 0 ? `Not waited for, since it did not run before either: ${idle.join(", ")}.` : "",
-        good ? "" : `Not everything runs as before${notUp(seen)}. Look at the swarm with \`docker stack ps\`.`,
+        good
+            ? ""
+            : `Not everything runs as before${notUpWords(seen)}. Look at the swarm with \`docker stack ps\`.`,
         ...removedWords(removed, networks.removed),
         ...failedWords([...failures, ...networks.failures]),
     ].filter((line) => line !== "");
@@ -24466,7 +24468,7 @@ async function broughtBack(services, plan, rollout, session) {
     const startedAt = clock.now();
     for (let tries = 1;; tries += 1) {
         const seen = await watchAgain(services, startedAt, plan, rollout, session);
-        const left = [...seen.verdicts].filter(([, { kind }]) => kind !== "converged").map(([name]) => name);
+        const left = notUp(seen).map(({ name }) => name);
         if (seen.end !== "failed" || tries === SEND_BACK_TRIES)
             return seen;
         await clock.sleep(SEND_BACK_MS * tries);
@@ -24491,9 +24493,12 @@ async function watchAgain(services, startedAt, plan, { inputs, world }, session)
         endOnFailure: false,
     });
 }
-function notUp(seen) {
-    const left = [...(seen?.verdicts ?? [])].filter(([, { kind }]) => kind !== "converged");
-    return left.length === 0 ? "" : `: ${left.map(([name, { detail }]) => `${name} (${detail})`).join("; ")}`;
+function notUp({ verdicts }) {
+    return [...verdicts].flatMap(([name, { kind, detail }]) => kind === "converged" ? [] : [{ name, detail }]);
+}
+function notUpWords(seen) {
+    const left = notUp(seen).map(({ name, detail }) => `${name} (${detail})`);
+    return left.length === 0 ? "" : `: ${left.join("; ")}`;
 }
 /** What was sent, and nobody could say what became of it. */
 function afterNothing(service, plan, sent) {
@@ -24515,11 +24520,14 @@ function afterRestore(service, restored, removed) {
 var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
-// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
-var prepare = __nccwpck_require__(1330);
+// EXTERNAL MODULE: ./src/preflight/healthcheck.ts
+var healthcheck = __nccwpck_require__(8313);
+// EXTERNAL MODULE: ./src/prepare.ts + 1 modules
+var prepare = __nccwpck_require__(3453);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(6188);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
+
 
 
 
@@ -24615,8 +24623,7 @@ async function withImageChecks(services, { images }) {
         if ((0,src_rollout/* isJob */.o5)(each.sent) || !(0,src_rollout/* mayFinish */.j$)(each.sent))
             return each;
         const config = await images.configOf((0,json/* textAt */.$6)(each.sent, "TaskTemplate", "ContainerSpec", "Image"));
-        const [test] = (0,json/* listAt */.gT)(config, "Healthcheck", "Test");
-        return { ...each, checksItself: test !== undefined && test !== "NONE" };
+        return { ...each, checksItself: (0,healthcheck/* checksItself */.b)(config) };
     }));
 }
 /**
@@ -25136,7 +25143,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2464);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(1330);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3453);
 /* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5205);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(2559);
@@ -30217,7 +30224,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3564);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1330);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3453);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9188);
 /* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(665);
@@ -30979,6 +30986,156 @@ const FINDINGS = [
     },
 ];
 const FINDING_IDS = FINDINGS.map(({ id }) => id);
+
+
+/***/ }),
+
+/***/ 8313:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   b: () => (/* binding */ checksItself),
+/* harmony export */   z: () => (/* binding */ lookedInto)
+/* harmony export */ });
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2464);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6190);
+/* harmony import */ var _stack_references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5052);
+/* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6546);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
+/* harmony import */ var _finding_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8282);
+/* harmony import */ var _findings_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(7857);
+/* harmony import */ var _subject_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3911);
+
+
+
+
+
+
+
+
+
+
+/** What is to be told of healthchecks with the help of the images that the runner has; what is to be passed over is not looked for. */
+async function lookedInto(root, plan, images, ignored) {
+    const found = await Promise.all([
+        ignored.has("healthcheck-program") ? [] : unrunnable(root, plan, images),
+        ignored.has("start-first-no-healthcheck") ? [] : unchecked(root, plan, images),
+    ]);
+    return found.flat();
+}
+/** Services that start first with no healthcheck at all, of an image that the runner has; of any other image nothing is told. */
+async function unchecked(root, plan, images) {
+    const silent = (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .changed */ .tD)(plan).flatMap(({ name, wanted }) => wanted === undefined || !(0,_subject_js__WEBPACK_IMPORTED_MODULE_7__/* .startsFirst */ .ge)(wanted) || (0,_rollout_js__WEBPACK_IMPORTED_MODULE_1__/* .isJob */ .o5)(wanted) || testOf(wanted).length > 0
+        ? []
+        : [{ name, image: imageOf(wanted) }]);
+    const asked = [...new Set(silent.map(({ image }) => image))];
+    const configs = new Map(await Promise.all(asked.map(async (image) => [image, await images.configOf(image)])));
+    return silent.flatMap(({ name, image }) => {
+        const config = configs.get(image);
+        if (config === undefined || checksItself(config))
+            return [];
+        const place = (0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .entriesOf */ .Mc)((0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services")).find(({ key }) => key.text === name)?.key.place;
+        const message = `Service ${name} has no healthcheck, and its image has none: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
+        const fix = "Give it a healthcheck, in the stack file or in the image (HEALTHCHECK).";
+        return [(0,_finding_js__WEBPACK_IMPORTED_MODULE_5__/* .warning */ .$e)("start-first-no-healthcheck", message, place, fix)];
+    });
+}
+/** Whether an image, by its configuration, brings a health check of its own. */
+function checksItself(config) {
+    const [kind = "NONE"] = texts(config, "Healthcheck", "Test");
+    return kind !== "NONE";
+}
+/**
+ * Healthchecks whose program their image does not have. Only an image that the runner has can be looked into, as it has one that this step
+ * has built; of any other nothing is told. A program may also be made, or installed, when a container starts: so it is no error.
+ */
+async function unrunnable(root, plan, images) {
+    const withTest = (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .changed */ .tD)(plan).flatMap(({ name, wanted }) => wanted === undefined || testOf(wanted).length === 0 ? [] : [{ name, wanted, image: imageOf(wanted) }]);
+    const found = [...new Set(withTest.map(({ image }) => image))].map(async (image) => {
+        const config = await images.configOf(image);
+        if (config === undefined)
+            return [];
+        const checks = withTest
+            .filter((each) => each.image === image)
+            .map(({ name, wanted }) => ({ service: name, programs: programsOf(wanted, config) }));
+        const paths = new Set(checks.flatMap(({ programs }) => programs.flatMap((program) => program.paths)));
+        const present = await images.having(image, [...paths]);
+        return present === undefined ? [] : checks.flatMap((check) => missing(check, present, root));
+    });
+    return (await Promise.all(found)).flat();
+}
+function missing({ service, programs }, present, root) {
+    const lost = programs.find(({ paths }) => !paths.some((path) => present.has(path)));
+    if (lost === undefined)
+        return [];
+    const test = (0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services", service, "healthcheck", "test");
+    const place = (test ?? (0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_3__/* .get */ .Jt)(root, "services", service) ?? root).place;
+    const program = test !== undefined && (0,_stack_references_js__WEBPACK_IMPORTED_MODULE_2__/* .isSubstituted */ .ZV)(test) ? "a program" : lost.name;
+    const message = `The healthcheck of service ${service} runs ${program}, which its image does not have: unless something puts it there, no task will ever be healthy.`;
+    const fix = "Put it into the image, or check with something that is there.";
+    return [(0,_finding_js__WEBPACK_IMPORTED_MODULE_5__/* .warning */ .$e)("healthcheck-program", message, place, fix)];
+}
+function imageOf(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+}
+function testOf(spec) {
+    return texts(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
+}
+function texts(value, ...path) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .listAt */ .gT)(value, ...path).filter((each) => typeof each === "string");
+}
+/** As the engine runs a healthcheck (moby: daemon/health.go): by itself, or by the image's shell. */
+function programsOf(spec, config) {
+    const [kind, first = ""] = testOf(spec);
+    const [shell = "/bin/sh"] = texts(config, "Shell");
+    const names = kind === "CMD" ? [first] : kind === "CMD-SHELL" ? [shell, firstWord(first)] : [];
+    return names
+        .filter((name) => name !== undefined && name !== "")
+        .map((name) => ({ name, paths: pathsOf(name, spec, config) }))
+        .filter(({ paths }) => !paths.some((path) => mayBeBrought(path, spec)));
+}
+/** Where neither the service nor the image says (moby: pkg/system, DefaultPathEnvUnix). */
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+function pathsOf(name, spec, config) {
+    const container = (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec");
+    const home = (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(container, "Dir") || (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(config, "WorkingDir");
+    if (name.includes("/"))
+        return [absolute(name, home)];
+    const variables = [...texts(config, "Env"), ...texts(container, "Env")];
+    const path = variables.findLast((variable) => variable.startsWith("PATH="))?.slice("PATH=".length);
+    return (path ?? DEFAULT_PATH).split(":").map((folder) => absolute(`${folder}/${name}`, home));
+}
+/** From the root on, without `.`, `..` and double slashes. */
+function absolute(path, folder) {
+    const parts = [];
+    for (const part of (path.startsWith("/") ? path : `${folder}/${path}`).split("/")) {
+        if (part === "..")
+            parts.pop();
+        else if (part !== "" && part !== ".")
+            parts.push(part);
+    }
+    return `/${parts.join("/")}`;
+}
+/** Whether something from outside of the image may be there. */
+function mayBeBrought(path, spec) {
+    const container = (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec");
+    const targets = [
+        ...(0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .listAt */ .gT)(container, "Mounts").map((mount) => absolute((0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(mount, "Target"), "/")),
+        ...(0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .listAt */ .gT)(container, "Configs").map((config) => absolute((0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(config, "File", "Name"), "/")),
+        ...(0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .listAt */ .gT)(container, "Secrets").map((secret) => absolute((0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(secret, "File", "Name"), "/run/secrets")),
+        ...(container.Init === true ? ["/sbin/docker-init"] : []),
+    ];
+    return targets.some((target) => `${path}/`.startsWith(`${target === "/" ? "" : target}/`));
+}
+/** Words that a shell knows by itself, at the beginning of a command. */
+const SHELLS_OWN = new Set(". : break case cd command continue do done echo eval exec exit export false for function if kill let local printf pwd read return set shift source test time trap true type ulimit umask unset until wait while".split(" "));
+/** The program that a shell command begins with, where that is plain to see. */
+function firstWord(command) {
+    const [, word] = /^\s*(?:\w+=[\w./:-]*\s+)*([\w./+-]+)(?=[\s;|&]|$)/.exec(command) ?? [];
+    return word === undefined || SHELLS_OWN.has(word) ? undefined : word;
+}
 
 
 /***/ }),
@@ -31907,7 +32064,7 @@ function amount({ nanoCpus, memoryBytes }) {
 
 /***/ }),
 
-/***/ 1330:
+/***/ 3453:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31948,7 +32105,7 @@ var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/planning.ts + 1 modules
 var planning = __nccwpck_require__(332);
 // EXTERNAL MODULE: ./src/release/drift.ts
-var release_drift = __nccwpck_require__(5494);
+var drift = __nccwpck_require__(5494);
 // EXTERNAL MODULE: ./src/release/history.ts
 var release_history = __nccwpck_require__(5205);
 // EXTERNAL MODULE: ./src/release/record.ts
@@ -31971,141 +32128,12 @@ var tree = __nccwpck_require__(6546);
 var settle = __nccwpck_require__(6964);
 // EXTERNAL MODULE: ./src/preflight/finding.ts
 var preflight_finding = __nccwpck_require__(8282);
+// EXTERNAL MODULE: ./src/preflight/healthcheck.ts
+var healthcheck = __nccwpck_require__(8313);
 // EXTERNAL MODULE: ./src/stack/references.ts
 var references = __nccwpck_require__(5052);
-// EXTERNAL MODULE: ./src/world.ts
-var world = __nccwpck_require__(3079);
 // EXTERNAL MODULE: ./src/preflight/findings.ts
 var findings = __nccwpck_require__(7857);
-// EXTERNAL MODULE: ./src/preflight/subject.ts
-var subject = __nccwpck_require__(3911);
-;// CONCATENATED MODULE: ./src/preflight/healthcheck.ts
-
-
-
-
-
-
-
-
-
-
-/** What is to be told of healthchecks with the help of the images that the runner has; what is to be passed over is not looked for. */
-async function lookedInto(root, plan, images, ignored) {
-    const found = await Promise.all([
-        ignored.has("healthcheck-program") ? [] : unrunnable(root, plan, images),
-        ignored.has("start-first-no-healthcheck") ? [] : unchecked(root, plan, images),
-    ]);
-    return found.flat();
-}
-/** Services that start first with no healthcheck at all, of an image that the runner has; of any other image nothing is told. */
-async function unchecked(root, plan, images) {
-    const silent = (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => wanted === undefined || !(0,subject/* startsFirst */.ge)(wanted) || (0,src_rollout/* isJob */.o5)(wanted) || testOf(wanted).length > 0
-        ? []
-        : [{ name, image: imageOf(wanted) }]);
-    const asked = [...new Set(silent.map(({ image }) => image))];
-    const configs = new Map(await Promise.all(asked.map(async (image) => [image, await images.configOf(image)])));
-    return silent.flatMap(({ name, image }) => {
-        const config = configs.get(image);
-        const [kind = "NONE"] = texts(config, "Healthcheck", "Test");
-        if (config === undefined || kind !== "NONE")
-            return [];
-        const place = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).find(({ key }) => key.text === name)?.key.place;
-        const message = `Service ${name} has no healthcheck, and its image has none: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
-        const fix = "Give it a healthcheck, in the stack file or in the image (HEALTHCHECK).";
-        return [(0,preflight_finding/* warning */.$e)("start-first-no-healthcheck", message, place, fix)];
-    });
-}
-/**
- * Healthchecks whose program their image does not have. Only an image that the runner has can be looked into, as it has one that this step
- * has built; of any other nothing is told. A program may also be made, or installed, when a container starts: so it is no error.
- */
-async function unrunnable(root, plan, images) {
-    const withTest = (0,src_plan/* changed */.tD)(plan).flatMap(({ name, wanted }) => wanted === undefined || testOf(wanted).length === 0 ? [] : [{ name, wanted, image: imageOf(wanted) }]);
-    const found = [...new Set(withTest.map(({ image }) => image))].map(async (image) => {
-        const config = await images.configOf(image);
-        if (config === undefined)
-            return [];
-        const checks = withTest
-            .filter((each) => each.image === image)
-            .map(({ name, wanted }) => ({ service: name, programs: programsOf(wanted, config) }));
-        const paths = new Set(checks.flatMap(({ programs }) => programs.flatMap((program) => program.paths)));
-        const present = await images.having(image, [...paths]);
-        return present === undefined ? [] : checks.flatMap((check) => missing(check, present, root));
-    });
-    return (await Promise.all(found)).flat();
-}
-function missing({ service, programs }, present, root) {
-    const lost = programs.find(({ paths }) => !paths.some((path) => present.has(path)));
-    if (lost === undefined)
-        return [];
-    const test = (0,tree/* get */.Jt)(root, "services", service, "healthcheck", "test");
-    const place = (test ?? (0,tree/* get */.Jt)(root, "services", service) ?? root).place;
-    const program = test !== undefined && (0,references/* isSubstituted */.ZV)(test) ? "a program" : lost.name;
-    const message = `The healthcheck of service ${service} runs ${program}, which its image does not have: unless something puts it there, no task will ever be healthy.`;
-    const fix = "Put it into the image, or check with something that is there.";
-    return [(0,preflight_finding/* warning */.$e)("healthcheck-program", message, place, fix)];
-}
-function imageOf(spec) {
-    return (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
-}
-function testOf(spec) {
-    return texts(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
-}
-function texts(value, ...path) {
-    return (0,json/* listAt */.gT)(value, ...path).filter((each) => typeof each === "string");
-}
-/** As the engine runs a healthcheck (moby: daemon/health.go): by itself, or by the image's shell. */
-function programsOf(spec, config) {
-    const [kind, first = ""] = testOf(spec);
-    const [shell = "/bin/sh"] = texts(config, "Shell");
-    const names = kind === "CMD" ? [first] : kind === "CMD-SHELL" ? [shell, firstWord(first)] : [];
-    return names
-        .filter((name) => name !== undefined && name !== "")
-        .map((name) => ({ name, paths: pathsOf(name, spec, config) }))
-        .filter(({ paths }) => !paths.some((path) => mayBeBrought(path, spec)));
-}
-/** Where neither the service nor the image says (moby: pkg/system, DefaultPathEnvUnix). */
-const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-function pathsOf(name, spec, config) {
-    const container = (0,json/* objectAt */.lJ)(spec, "TaskTemplate", "ContainerSpec");
-    const home = (0,json/* textAt */.$6)(container, "Dir") || (0,json/* textAt */.$6)(config, "WorkingDir");
-    if (name.includes("/"))
-        return [absolute(name, home)];
-    const variables = [...texts(config, "Env"), ...texts(container, "Env")];
-    const path = variables.findLast((variable) => variable.startsWith("PATH="))?.slice("PATH=".length);
-    return (path ?? DEFAULT_PATH).split(":").map((folder) => absolute(`${folder}/${name}`, home));
-}
-/** From the root on, without `.`, `..` and double slashes. */
-function absolute(path, folder) {
-    const parts = [];
-    for (const part of (path.startsWith("/") ? path : `${folder}/${path}`).split("/")) {
-        if (part === "..")
-            parts.pop();
-        else if (part !== "" && part !== ".")
-            parts.push(part);
-    }
-    return `/${parts.join("/")}`;
-}
-/** Whether something from outside of the image may be there. */
-function mayBeBrought(path, spec) {
-    const container = (0,json/* objectAt */.lJ)(spec, "TaskTemplate", "ContainerSpec");
-    const targets = [
-        ...(0,json/* listAt */.gT)(container, "Mounts").map((mount) => absolute((0,json/* textAt */.$6)(mount, "Target"), "/")),
-        ...(0,json/* listAt */.gT)(container, "Configs").map((config) => absolute((0,json/* textAt */.$6)(config, "File", "Name"), "/")),
-        ...(0,json/* listAt */.gT)(container, "Secrets").map((secret) => absolute((0,json/* textAt */.$6)(secret, "File", "Name"), "/run/secrets")),
-        ...(container.Init === true ? ["/sbin/docker-init"] : []),
-    ];
-    return targets.some((target) => `${path}/`.startsWith(`${target === "/" ? "" : target}/`));
-}
-/** Words that a shell knows by itself, at the beginning of a command. */
-const SHELLS_OWN = new Set(". : break case cd command continue do done echo eval exec exit export false for function if kill let local printf pwd read return set shift source test time trap true type ulimit umask unset until wait while".split(" "));
-/** The program that a shell command begins with, where that is plain to see. */
-function firstWord(command) {
-    const [, word] = /^\s*(?:\w+=[\w./:-]*\s+)*([\w./+-]+)(?=[\s;|&]|$)/.exec(command) ?? [];
-    return word === undefined || SHELLS_OWN.has(word) ? undefined : word;
-}
-
 ;// CONCATENATED MODULE: ./src/preflight/lacking.ts
 
 
@@ -32184,6 +32212,8 @@ function reachesAll({ networks }, name) {
 var preflight = __nccwpck_require__(6607);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
+// EXTERNAL MODULE: ./src/world.ts
+var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/prepare.ts
 
 
@@ -32254,7 +32284,7 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     const plan = await (0,planning/* plan */.e)(request, session, voice);
     const drift = driftOf(survey, deployment);
     tellPlan({ plan, survey, drift }, objects, deployment);
-    const inside = await lookedInto(stack.root, plan, world.images, ignoreFindings);
+    const inside = await (0,healthcheck/* lookedInto */.z)(stack.root, plan, world.images, ignoreFindings);
     heed([...images.findings, ...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey), ...inside], deployment);
     return { stack, file, survey, plan, drift, objects, images };
 }
@@ -32269,13 +32299,13 @@ function serviceNamesIn({ inputs, draft }) {
     return new Set(services.map(({ key }) => `${inputs.stack.name}_${key.text}`));
 }
 function knownOf(survey, names, rollout) {
-    const { name } = rollout.inputs.stack;
+    const { name, secrets } = rollout.inputs.stack;
     // The record is read only where it matters.
     if (!survey.services.some((each) => (0,src_rollout/* isInFlight */.wn)(each) || each.update?.state === "paused"))
         return { names, released: new Set() };
     const newest = newestRelease(survey, rollout);
-    const drift = driftOf(survey, rollout) ?? [];
-    return { names, released: newest === undefined ? new Set() : (0,release_drift/* asReleased */.M)(newest, name, survey, drift) };
+    const released = newest === undefined ? new Set() : (0,drift/* asReleased */.M)(newest, name, survey, [...secrets.values()]);
+    return { names, released };
 }
 /** Whether a plan that was made from the one survey is that of the other one, too. Nodes and tasks are no part of a plan. */
 function isSameGround(one, other) {
@@ -32342,7 +32372,7 @@ function namesOf(objects) {
 function driftOf(survey, rollout) {
     const { name, secrets } = rollout.inputs.stack;
     const newest = newestRelease(survey, rollout);
-    return newest === undefined ? undefined : (0,release_drift/* driftSince */.S)(newest, name, survey, [...secrets.values()]);
+    return newest === undefined ? undefined : (0,drift/* driftSince */.S)(newest, name, survey, [...secrets.values()]);
 }
 function newestRelease({ rawConfigs }, { inputs, world }) {
     return (0,release_history/* readHistory */.Lu)((0,record/* recordsOf */.M$)(rawConfigs, inputs.stack.name).slice(0, 1), world).releases[0];
@@ -32476,8 +32506,8 @@ function driftSince(release, stack, survey, secrets) {
     return [...kept, ...added];
 }
 /** Full names of the services that have the spec of the newest release. */
-function asReleased(release, stack, survey, drift) {
-    const changed = new Set(drift.map(({ service }) => service));
+function asReleased(release, stack, survey, secrets) {
+    const changed = new Set(driftSince(release, stack, survey, secrets).map(({ service }) => service));
     const recorded = new Set(release.services.map((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name")));
     const names = survey.services.map(({ name }) => name);
     return new Set(names.filter((name) => recorded.has(name) && !changed.has((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .shortName */ .EU)(stack, name))));
@@ -32501,7 +32531,7 @@ function asReleased(release, stack, survey, drift) {
 /* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6583);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8883);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1330);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3453);
 /* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6776);
 /* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6672);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2297);
@@ -33538,8 +33568,8 @@ var src_plan = __nccwpck_require__(2464);
 var begin = __nccwpck_require__(8883);
 // EXTERNAL MODULE: ./src/preflight/preflight.ts + 4 modules
 var preflight = __nccwpck_require__(6607);
-// EXTERNAL MODULE: ./src/prepare.ts + 2 modules
-var prepare = __nccwpck_require__(1330);
+// EXTERNAL MODULE: ./src/prepare.ts + 1 modules
+var prepare = __nccwpck_require__(3453);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/configs.ts
@@ -36108,7 +36138,6 @@ function tellUnread(root, warnings) {
         }
     }
 }
-/** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
 /** Services of which no profile is active, by all files together, and their profiles. */
 function idleServices(files, scope) {
     const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
@@ -36118,6 +36147,7 @@ function idleServices(files, scope) {
             profiles.set(key.text, [...(profiles.get(key.text) ?? []), (0,tree/* textOf */.b6)(item) ?? ""]);
     return new Map([...profiles].filter(([, names]) => !active.has("*") && !names.some((name) => active.has(name))));
 }
+/** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
 function leaveOutProfiles(root, scope, { warnings }) {
     const services = (0,tree/* get */.Jt)(root, "services");
     if (services?.kind !== "mapping")
@@ -50515,20 +50545,19 @@ function blame(error, facts, runner) {
             },
         ];
     }
-    const isInterruption = error instanceof errors/* Cancelled */.cJ || error instanceof errors/* LockError */.Ku;
-    if (facts.aftermath.length > 0)
-        return main_debug(error, runner);
-    if (facts.returned.length > 0)
-        facts.aftermath = [
-            `An earlier update that had not ended was sent back to what ran before it: ${facts.returned.join(", ")}. Nothing else had been sent to the swarm.`,
-        ];
-    else if (isInterruption)
-        facts.aftermath = ["Nothing had been sent to the swarm."];
-    main_debug(error, runner);
-}
-function main_debug(error, runner) {
+    if (facts.aftermath.length === 0)
+        facts.aftermath = untouched(error, facts);
     for (let cause = error; cause instanceof Error; cause = cause.cause)
         runner.debug(cause.stack ?? cause.message);
+}
+/** What state the swarm is in where nothing of the plan has been sent; nothing, where the error says so itself. */
+function untouched(error, { returned }) {
+    if (returned.length > 0)
+        return [
+            `An earlier update that had not ended was sent back to what ran before it: ${returned.join(", ")}. Nothing else had been sent to the swarm.`,
+        ];
+    const isInterruption = error instanceof errors/* Cancelled */.cJ || error instanceof errors/* LockError */.Ku;
+    return isInterruption ? ["Nothing had been sent to the swarm."] : [];
 }
 function publish(facts, runner) {
     runner.endGroup();

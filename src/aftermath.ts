@@ -174,7 +174,9 @@ async function putBack(
       ? `Put back to what ran before: ${names.join(", ")}${good && idle.length === 0 ? "; all of it runs." : "."}`
       : "",
     idle.length > 0 ? `Not waited for, since it did not run before either: ${idle.join(", ")}.` : "",
-    good ? "" : `Not everything runs as before${notUp(seen)}. Look at the swarm with \`docker stack ps\`.`,
+    good
+      ? ""
+      : `Not everything runs as before${notUpWords(seen)}. Look at the swarm with \`docker stack ps\`.`,
     ...removedWords(removed, networks.removed),
     ...failedWords([...failures, ...networks.failures]),
   ].filter((line) => line !== "");
@@ -203,7 +205,7 @@ async function broughtBack(
   const startedAt = clock.now();
   for (let tries = 1; ; tries += 1) {
     const seen = await watchAgain(services, startedAt, plan, rollout, session);
-    const left = [...seen.verdicts].filter(([, { kind }]) => kind !== "converged").map(([name]) => name);
+    const left = notUp(seen).map(({ name }) => name);
     if (seen.end !== "failed" || tries === SEND_BACK_TRIES) return seen;
     await clock.sleep(SEND_BACK_MS * tries);
     const again = services.filter(({ name }) => left.includes(name)).map(({ serviceName }) => serviceName);
@@ -234,9 +236,15 @@ async function watchAgain(
   });
 }
 
-function notUp(seen: Watch | undefined): string {
-  const left = [...(seen?.verdicts ?? [])].filter(([, { kind }]) => kind !== "converged");
-  return left.length === 0 ? "" : `: ${left.map(([name, { detail }]) => `${name} (${detail})`).join("; ")}`;
+function notUp({ verdicts }: Watch): { readonly name: string; readonly detail: string }[] {
+  return [...verdicts].flatMap(([name, { kind, detail }]) =>
+    kind === "converged" ? [] : [{ name, detail }],
+  );
+}
+
+function notUpWords(seen: Watch): string {
+  const left = notUp(seen).map(({ name, detail }) => `${name} (${detail})`);
+  return left.length === 0 ? "" : `: ${left.join("; ")}`;
 }
 
 /** What was sent, and nobody could say what became of it. */

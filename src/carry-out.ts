@@ -1,10 +1,11 @@
 import { aftermath } from "./aftermath.ts";
 import { type Created } from "./apply.ts";
 import { messageOf } from "./errors.ts";
-import { listAt, textAt } from "./json.ts";
+import { textAt } from "./json.ts";
 import { type Watched, watched } from "./observe.ts";
 import { type Plan, isEmpty, withRealIds } from "./plan.ts";
 import { type Rollout } from "./begin.ts";
+import { checksItself } from "./preflight/healthcheck.ts";
 import { type Prepared, versionsOf } from "./prepare.ts";
 import { type ServiceResult } from "./report.ts";
 import { endedByItself, isJob, isOver, mayFinish } from "./rollout.ts";
@@ -128,8 +129,7 @@ async function withImageChecks(services: readonly Watched[], { images }: World):
     services.map(async (each) => {
       if (isJob(each.sent) || !mayFinish(each.sent)) return each;
       const config = await images.configOf(textAt(each.sent, "TaskTemplate", "ContainerSpec", "Image"));
-      const [test] = listAt(config, "Healthcheck", "Test");
-      return { ...each, checksItself: test !== undefined && test !== "NONE" };
+      return { ...each, checksItself: checksItself(config) };
     }),
   );
 }

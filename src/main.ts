@@ -179,19 +179,19 @@ function blame(error: unknown, facts: Facts, runner: Runner): void {
       },
     ];
   }
-  const isInterruption = error instanceof Cancelled || error instanceof LockError;
-  if (facts.aftermath.length > 0) return debug(error, runner);
-  if (facts.returned.length > 0)
-    facts.aftermath = [
-      `An earlier update that had not ended was sent back to what ran before it: ${facts.returned.join(", ")}. Nothing else had been sent to the swarm.`,
-    ];
-  else if (isInterruption) facts.aftermath = ["Nothing had been sent to the swarm."];
-  debug(error, runner);
-}
-
-function debug(error: unknown, runner: Runner): void {
+  if (facts.aftermath.length === 0) facts.aftermath = untouched(error, facts);
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
     runner.debug(cause.stack ?? cause.message);
+}
+
+/** What state the swarm is in where nothing of the plan has been sent; nothing, where the error says so itself. */
+function untouched(error: unknown, { returned }: Facts): string[] {
+  if (returned.length > 0)
+    return [
+      `An earlier update that had not ended was sent back to what ran before it: ${returned.join(", ")}. Nothing else had been sent to the swarm.`,
+    ];
+  const isInterruption = error instanceof Cancelled || error instanceof LockError;
+  return isInterruption ? ["Nothing had been sent to the swarm."] : [];
 }
 
 function publish(facts: Facts, runner: Runner): void {

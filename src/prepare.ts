@@ -116,13 +116,14 @@ export function serviceNamesIn({ inputs, draft }: Deployment): ReadonlySet<strin
 }
 
 export function knownOf(survey: Survey, names: ReadonlySet<string>, rollout: Rollout): Known {
-  const { name } = rollout.inputs.stack;
+  const { name, secrets } = rollout.inputs.stack;
   // The record is read only where it matters.
   if (!survey.services.some((each) => isInFlight(each) || each.update?.state === "paused"))
     return { names, released: new Set() };
   const newest = newestRelease(survey, rollout);
-  const drift = driftOf(survey, rollout) ?? [];
-  return { names, released: newest === undefined ? new Set() : asReleased(newest, name, survey, drift) };
+  const released =
+    newest === undefined ? new Set<string>() : asReleased(newest, name, survey, [...secrets.values()]);
+  return { names, released };
 }
 
 /** Whether a plan that was made from the one survey is that of the other one, too. Nodes and tasks are no part of a plan. */

@@ -49,13 +49,18 @@ async function unchecked(root: Mapping, plan: Plan, images: RunnersImages): Prom
   );
   return silent.flatMap(({ name, image }) => {
     const config = configs.get(image);
-    const [kind = "NONE"] = texts(config, "Healthcheck", "Test");
-    if (config === undefined || kind !== "NONE") return [];
+    if (config === undefined || checksItself(config)) return [];
     const place = entriesOf(get(root, "services")).find(({ key }) => key.text === name)?.key.place;
     const message = `Service ${name} has no healthcheck, and its image has none: with start-first the old task goes as soon as the new one's process has started, ready or not.`;
     const fix = "Give it a healthcheck, in the stack file or in the image (HEALTHCHECK).";
     return [warning("start-first-no-healthcheck", message, place, fix)];
   });
+}
+
+/** Whether an image, by its configuration, brings a health check of its own. */
+export function checksItself(config: Json | undefined): boolean {
+  const [kind = "NONE"] = texts(config, "Healthcheck", "Test");
+  return kind !== "NONE";
 }
 
 /**

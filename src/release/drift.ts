@@ -45,9 +45,9 @@ export function asReleased(
   release: Release,
   stack: string,
   survey: Survey,
-  drift: readonly Drift[],
+  secrets: readonly string[],
 ): ReadonlySet<string> {
-  const changed = new Set(drift.map(({ service }) => service));
+  const changed = new Set(driftSince(release, stack, survey, secrets).map(({ service }) => service));
   const recorded = new Set(release.services.map((spec) => textAt(spec, "Name")));
   const names = survey.services.map(({ name }) => name);
   return new Set(names.filter((name) => recorded.has(name) && !changed.has(shortName(stack, name))));

@@ -121,7 +121,6 @@ function tellUnread(root: Mapping, warnings: Problem[]): void {
   }
 }
 
-/** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
 /** Services of which no profile is active, by all files together, and their profiles. */
 export function idleServices(
   files: readonly Mapping[],
@@ -137,6 +136,7 @@ export function idleServices(
   );
 }
 
+/** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
 function leaveOutProfiles(root: Mapping, scope: Scope, { warnings }: Findings): void {
   const services = get(root, "services");
   if (services?.kind !== "mapping") return;
