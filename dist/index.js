@@ -30040,14 +30040,20 @@ function lost(stack, taken) {
 
 
 const POLL_MS = 700;
+/**
+ * Of the time between two looks, at most this much counts as watched: a runner or a link that stood still for a minute has not seen a minute
+ * without a failure, and an engine that stood still with it has yet to tell.
+ */
+const WATCHED_MS = 5_000;
 /** Looks, judges, yields, sleeps, until everything has been stable long enough, something has failed, or time is up. */
 async function* observe(swarm, clock, request) {
     const start = request.startedAt;
     const judgement = new Judgement(swarm, request);
-    let stableSince;
+    let stableMs;
     let seenAt = start;
     let last = { verdicts: new Map(), tasks: [], hopeless: false };
     for (let { seen } = request;; seen = undefined) {
+        const seenBefore = seenAt;
         try {
             last = await judgement.of(seen ?? (await look(swarm, request.stack)), clock.now());
             seenAt = clock.now();
@@ -30061,13 +30067,14 @@ async function* observe(swarm, clock, request) {
             await clock.sleep(POLL_MS);
             continue;
         }
-        const now = clock.now();
+        const elapsedMs = seenAt - start;
         const { verdicts, tasks } = last;
-        const stable = [...verdicts.values()].every(({ kind }) => kind === "converged");
-        stableSince = stable ? (stableSince ?? now) : undefined;
-        const stableMs = stableSince === undefined ? undefined : now - stableSince;
-        const end = ending(last, stableMs, now - start, request);
-        yield { elapsedMs: now - start, verdicts, tasks, stableMs, end };
+        if (![...verdicts.values()].every(({ kind }) => kind === "converged"))
+            stableMs = undefined;
+        else
+            stableMs = stableMs === undefined ? 0 : stableMs + Math.min(seenAt - seenBefore, WATCHED_MS);
+        const end = ending(last, stableMs, elapsedMs, request);
+        yield { elapsedMs, verdicts, tasks, stableMs, end };
         if (end !== undefined)
             return;
         await clock.sleep(POLL_MS);

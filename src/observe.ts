@@ -8,6 +8,11 @@ import { type Service, type ServiceSpec, type Swarm, type Task } from "./swarm.t
 import { type Clock } from "./world.ts";
 
 const POLL_MS = 700;
+/**
+ * Of the time between two looks, at most this much counts as watched: a runner or a link that stood still for a minute has not seen a minute
+ * without a failure, and an engine that stood still with it has yet to tell.
+ */
+const WATCHED_MS = 5_000;
 
 /** One service under watch. */
 export interface Watched {
@@ -28,7 +33,7 @@ export interface Observation {
   readonly verdicts: ReadonlyMap<string, Verdict>;
   /** All of the stack, as seen last. */
   readonly tasks: readonly Task[];
-  /** How long everything has been converged without a break; undefined while something is not. */
+  /** How long everything has been watched to be converged, without a break; undefined while something is not. */
   readonly stableMs: number | undefined;
   /** Set on the last observation. What stands still for good has failed, also while putting things back. */
   readonly end: "stable" | "failed" | "timeout" | undefined;
@@ -67,10 +72,11 @@ export async function* observe(
 ): AsyncGenerator<Observation> {
   const start = request.startedAt;
   const judgement = new Judgement(swarm, request);
-  let stableSince: number | undefined;
+  let stableMs: number | undefined;
   let seenAt = start;
   let last: Judged = { verdicts: new Map(), tasks: [], hopeless: false };
   for (let { seen } = request; ; seen = undefined) {
+    const seenBefore = seenAt;
     try {
       last = await judgement.of(seen ?? (await look(swarm, request.stack)), clock.now());
       seenAt = clock.now();
@@ -81,13 +87,12 @@ export async function* observe(
       await clock.sleep(POLL_MS);
       continue;
     }
-    const now = clock.now();
+    const elapsedMs = seenAt - start;
     const { verdicts, tasks } = last;
-    const stable = [...verdicts.values()].every(({ kind }) => kind === "converged");
-    stableSince = stable ? (stableSince ?? now) : undefined;
-    const stableMs = stableSince === undefined ? undefined : now - stableSince;
-    const end = ending(last, stableMs, now - start, request);
-    yield { elapsedMs: now - start, verdicts, tasks, stableMs, end };
+    if (![...verdicts.values()].every(({ kind }) => kind === "converged")) stableMs = undefined;
+    else stableMs = stableMs === undefined ? 0 : stableMs + Math.min(seenAt - seenBefore, WATCHED_MS);
+    const end = ending(last, stableMs, elapsedMs, request);
+    yield { elapsedMs, verdicts, tasks, stableMs, end };
     if (end !== undefined) return;
     await clock.sleep(POLL_MS);
   }

@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { LEAN } from "../stacks/lean.ts";
 import {
+  PATIENTLY,
   OwnSandbox,
   type Run,
   type Sandbox,
@@ -301,7 +302,7 @@ describe("while it watches", () => {
     const inputs = { ...startingWith("n1"), "stack-name": "failing" };
     works(await deploy({ ...inputs, variables: "FAIL=" }, undefined, failing));
     const run = await deploy(
-      { ...inputs, variables: "FAIL=late", "failure-action": "pause", "stable-for": "6s" },
+      { ...inputs, variables: "FAIL=late", "failure-action": "pause", ...PATIENTLY },
       when(watching, () => killSshd("n1")),
       failing,
     );
@@ -317,7 +318,7 @@ describe("while it watches", () => {
   test("and the connection is lost again while it puts back", async () => {
     const inputs = { ...startingWith("n1"), "stack-name": "failing" };
     const run = await deploy(
-      { ...inputs, variables: "FAIL=late", "failure-action": "pause", "stable-for": "6s" },
+      { ...inputs, variables: "FAIL=late", "failure-action": "pause", ...PATIENTLY },
       when(/::group::Put the stack back/, () => killSshd("n1")),
       failing,
     );

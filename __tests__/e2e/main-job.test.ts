@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import {
+  PATIENTLY,
   buildable,
   cleanUp,
   docker,
@@ -145,7 +146,7 @@ describe("a stack's life", () => {
     const cwd = buildable({ "stack.yml": STACK_FILE, ".env": ENV_FILE });
     const run = await runAction({
       cwd,
-      inputs: { ...inputs, version: "v3", "build-args": "RELEASE=v3\nFAIL=start" },
+      inputs: { ...inputs, version: "v3", "build-args": "RELEASE=v3\nFAIL=start", ...PATIENTLY },
     });
     expect(run.code).toBe(1);
     expect(run.outputs).toMatchObject({ status: "failed", reason: "rollout", version: "v3" });
@@ -176,7 +177,13 @@ describe("the first deployment of a stack that crashes", () => {
     const cwd = buildable({ "stack.yml": "services:\n  web:\n    image: $IMAGE\n" });
     run = await runAction({
       cwd,
-      inputs: { "stack-name": stack, project: stack, version: "v1", "build-args": "FAIL=start" },
+      inputs: {
+        "stack-name": stack,
+        project: stack,
+        version: "v1",
+        "build-args": "FAIL=start",
+        ...PATIENTLY,
+      },
     });
   });
   test("is red", () => {

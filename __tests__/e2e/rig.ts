@@ -235,6 +235,9 @@ function connectionTo(box: Sandbox) {
   } as const;
 }
 
+/** For what is to end red: on a machine that stalls, an engine tells of a crash some seconds late. */
+export const PATIENTLY = { "stable-for": "30s" } as const;
+
 /** Starts dist/index.js as the runner does: every input with its default in the environment, files for outputs, state and summary. */
 export async function runAction(options: RunOptions): Promise<Run> {
   const files = mkdtempSync(join(workshop, "run-"));

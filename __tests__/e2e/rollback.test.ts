@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { belongings, deploy, record, records, rollBack } from "./history.ts";
 import {
+  PATIENTLY,
   type Run,
   cleanUp,
   docker,
@@ -142,6 +143,7 @@ networks: { default: { external: true, name: host }, inner: { driver_opts: { enc
     const file = withSide(web(extra("new"))).replace("monitor: 1s", "monitor: 1s, failure_action: pause");
     const failed = await deploy(stack, file, "crash", {
       ...given("A=4\n", "token-four"),
+      ...PATIENTLY,
       "on-failure": "keep",
     });
     expect(failed.outputs.status).toBe("failed");

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { LEAN } from "../stacks/lean.ts";
 import {
+  PATIENTLY,
   buildable,
   cleanUp,
   docker,
@@ -94,7 +95,7 @@ ${more}`;
       ) + extra;
     const run = await runAction({
       cwd: buildable({ "stack.yml": file }),
-      inputs: { ...inputs, version: "v1" },
+      inputs: { ...inputs, ...PATIENTLY, version: "v1" },
     });
     expect(run.outputs).toMatchObject({ status: "failed", reason: "rollout" });
     expect(run.log).toMatch(/::error::Service worker failed/);
@@ -108,7 +109,7 @@ ${more}`;
       cwd: buildable({
         "stack.yml": services("crash", extra).replace("monitor: 2s", "monitor: 2s, failure_action: pause"),
       }),
-      inputs: { ...inputs, version: "v1", "on-failure": "keep" },
+      inputs: { ...inputs, ...PATIENTLY, version: "v1", "on-failure": "keep" },
     });
     expect(run.code).toBe(1);
     expect(imageOf(`${stack}_web`)).toContain(":crash@sha256:");
@@ -127,7 +128,7 @@ ${more}`;
   test("a crash after the start, within stable-for, is red", async () => {
     const run = await runAction({
       cwd: buildable({ "stack.yml": services("late", extra).replace("monitor: 2s", "monitor: 1s") }),
-      inputs: { ...inputs, version: "v1", "stable-for": "8s" },
+      inputs: { ...inputs, ...PATIENTLY, version: "v1" },
     });
     expect(run.outputs).toMatchObject({ status: "failed", reason: "rollout" });
     expect(run.log).toContain("  | late FATAL");
@@ -141,7 +142,7 @@ ${more}`;
     );
     const run = await runAction({
       cwd: buildable({ "stack.yml": file }),
-      inputs: { ...inputs, version: "v1", secrets: "TOKEN=hunter2-hunter2" },
+      inputs: { ...inputs, ...PATIENTLY, version: "v1", secrets: "TOKEN=hunter2-hunter2" },
     });
     expect(run.outputs.status).toBe("failed");
     const lines = run.log.split("\n");
@@ -179,7 +180,7 @@ ${more}`;
     ]);
     const failing = await runAction({
       cwd: buildable({ "stack.yml": services("crash", "") }),
-      inputs: { ...inputs, version: "v1" },
+      inputs: { ...inputs, ...PATIENTLY, version: "v1" },
     });
     expect(failing.outputs.status).toBe("failed");
     expect(serviceNames(stack)).toContain(`${stack}_extra`);

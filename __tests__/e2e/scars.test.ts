@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { LEAN } from "../stacks/lean.ts";
 import { deploy, records } from "./history.ts";
-import { cleanUp, docker, imageOf, pushImage, sandbox, service, stackName, until } from "./rig.ts";
+import { PATIENTLY, cleanUp, docker, imageOf, pushImage, sandbox, service, stackName, until } from "./rig.ts";
 
 /** What a failure leaves behind, and what becomes of a stack that carries it. Each of these was a wrong verdict, or an outage, once. */
 
@@ -77,7 +77,7 @@ describe("while things are put back, a service does not come up at once, since a
       sharing({ db: db(label, script, how), web: { script: needsDb, deploy: how } });
     const first = await deploy(stack, both("1", good), "v1", ours);
     expect([first.log, first.outputs.status]).toEqual([first.log, "deployed"]);
-    const run = await deploy(stack, both("2", bad), "v2", { ...ours, "stable-for": "12s" });
+    const run = await deploy(stack, both("2", bad), "v2", { ...ours, ...PATIENTLY });
     expect([run.log, run.outputs.reason]).toEqual([run.log, "rollout"]);
     expect([run.log, /Put back to what ran before: .*; all of it runs\./.test(run.log)]).toEqual([
       run.log,
@@ -98,7 +98,7 @@ describe("an update that Swarm has paused, and that runs all the same by now", (
 
   test("is left as it is by the same deployment again, and by one that changes a label", async () => {
     await deploy(stack, file(STAYS), "v1", ours);
-    const failed = await deploy(stack, file(once), "v2", ours);
+    const failed = await deploy(stack, file(once), "v2", { ...ours, ...PATIENTLY });
     expect(failed.outputs.reason).toBe("rollout");
     await until("the second task runs", () => running(`${stack}_web`).join() === "v2", 60);
     expect(service(`${stack}_web`).UpdateStatus?.State).toBe("paused");
@@ -162,7 +162,7 @@ test("a paused service of somebody else's is left alone, and not waited for", as
 
 test("a service on every node whose only task waits for its restart is not up, also when nothing is sent", async () => {
   const stack = stackName("restart");
-  const ours = { ...OURS, "stack-name": stack, "on-failure": "keep" };
+  const ours = { ...OURS, ...PATIENTLY, "stack-name": stack, "on-failure": "keep" };
   const how = "mode: global, restart_policy: { condition: any, delay: 40s }";
   const file = sharing({ web: { script: "/bin/busybox sleep 1; exit 1", deploy: how } });
   expect((await deploy(stack, file, "v1", ours)).outputs.reason).toBe("rollout");
@@ -174,7 +174,7 @@ test("a service on every node whose only task waits for its restart is not up, a
 
 test("a service that runs once and has failed is red at once when it is deployed again, with its story", async () => {
   const stack = stackName("once");
-  const ours = { ...OURS, "stack-name": stack, "on-failure": "keep" };
+  const ours = { ...OURS, ...PATIENTLY, "stack-name": stack, "on-failure": "keep" };
   const file = sharing({
     once: { script: "echo bad; exit 7", deploy: "restart_policy: { condition: none }" },
   });
@@ -192,6 +192,7 @@ test("a one-shot service whose image has a health check that fails has not ended
   const how = "restart_policy: { condition: on-failure }";
   const run = await deploy(stack, sharing({ web: { script: STAYS, deploy: how } }), "sick", {
     ...OURS,
+    ...PATIENTLY,
     "stack-name": stack,
   });
   expect([run.log, run.outputs.reason]).toEqual([run.log, "rollout"]);
@@ -206,7 +207,7 @@ test("a network that the failed release has brought to a service that was there 
   await deploy(stack, file(STAYS, "plain"), "v1", ours);
   const run = await deploy(stack, file("/bin/busybox sleep 3; exit 1", "plain, extra"), "v2", {
     ...ours,
-    "stable-for": "8s",
+    ...PATIENTLY,
   });
   expect([run.log, run.outputs.reason]).toEqual([run.log, "rollout"]);
   expect(run.log).toContain(`Removed, since this deployment created it: the network ${stack}_extra.`);

@@ -52,7 +52,7 @@ const STOP_FIRST = "update_config: { order: stop-first, monitor: 2s }";
 const START_FIRST = "update_config: { order: start-first, monitor: 2s }";
 const HOST_PORT = (port: number): string => `ports: [{ target: 80, published: ${port}, mode: host }]`;
 const CHECK = (test: string): string =>
-  `healthcheck: { test: [CMD, /bin/busybox, '${test.replace(" ", "', '")}'], interval: 1s, timeout: 1s, retries: 2, start_period: 1s }`;
+  `healthcheck: { test: [CMD, /bin/busybox, '${test.replace(" ", "', '")}'], interval: 1s, timeout: 5s, retries: 2, start_period: 1s }`;
 const RUN = (script: string): string => `entrypoint: [/bin/busybox, sh, -c, ${JSON.stringify(script)}]`;
 
 /** One network for all that publish ports: Docker 28 gives networks that are made at once on one node the same addresses, and refuses them. */
@@ -111,7 +111,6 @@ export const WRONG: readonly Scenario[] = [
     name: "It crashes after three seconds, when Swarm has stopped looking",
     before: V1,
     file: fails("late", "update_config: { monitor: 1s }"),
-    inputs: { "stable-for": "8s" },
     verdict: "rollout",
     words: "Its last words: “late FATAL”.",
     afterwards: { web: "v1" },
@@ -336,7 +335,6 @@ export const WRONG: readonly Scenario[] = [
     name: "Somebody scales it meanwhile",
     before: V1,
     file: stack(web("v2")),
-    inputs: { "stable-for": "30s" },
     during: { when: /web: ✓/, docker: ["service", "scale", "--detach", "STACK_web=2"] },
     verdict: "rollout",
     words: "its spec is not the one that was sent: somebody else changed it",
@@ -346,7 +344,6 @@ export const WRONG: readonly Scenario[] = [
     name: "Somebody removes it meanwhile",
     before: V1,
     file: stack(web("v2")),
-    inputs: { "stable-for": "30s" },
     during: { when: /web: ✓/, docker: ["service", "rm", "STACK_web"] },
     verdict: "rollout",
     words: "the service was removed by somebody else",

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { LEAN } from "../stacks/lean.ts";
 import {
+  PATIENTLY,
   buildable,
   cleanUp,
   docker,
@@ -47,12 +48,15 @@ describe("an update whose tasks end without an error", () => {
       "because the container is unhealthy and obeys its TERM",
       web(
         "v1",
-        '    healthcheck: { test: ["CMD", "/bin/busybox", "false"], interval: 1s, timeout: 1s, retries: 2, start_period: 0s }\n',
+        '    healthcheck: { test: ["CMD", "/bin/busybox", "false"], interval: 1s, timeout: 5s, retries: 2, start_period: 0s }\n',
       ),
       "app v1 starting",
     ],
   ])("%s is red, names the task and shows its lines", async (_why, file, line) => {
-    const run = await runAction({ cwd: buildable({ "stack.yml": file }), inputs });
+    const run = await runAction({
+      cwd: buildable({ "stack.yml": file }),
+      inputs: { ...inputs, ...PATIENTLY },
+    });
     expect(run.outputs).toMatchObject({ status: "failed", reason: "rollout" });
     expect(run.log).toContain(`  | ${line}`);
     const services = JSON.parse(run.outputs.services ?? "[]") as { failingTasks: { state: string }[] }[];
@@ -66,7 +70,7 @@ describe("an update whose tasks end without an error", () => {
 
 test("a crash loop that was left behind is not called unchanged", async () => {
   const loop = stackName("loop");
-  const own = { ...inputs, "stack-name": loop, "on-failure": "keep", "stable-for": "8s" };
+  const own = { ...inputs, "stack-name": loop, "on-failure": "keep", ...PATIENTLY };
   const cwd = buildable({ "stack.yml": web("slowcrash") });
   const first = await runAction({ cwd, inputs: own });
   expect(first.outputs.status).toBe("failed");
@@ -88,17 +92,22 @@ describe("what an earlier run has left", () => {
       web(image)
         .replace("deploy: {", "deploy: { replicas: 3, ")
         .replace("monitor: 2s", "monitor: 2s, parallelism: 1, delay: 3s"); // Long enough to notice before the next task is replaced.
-    const deployed = async (image: string): Promise<string | undefined> =>
-      (await runAction({ cwd: buildable({ "stack.yml": three(image) }), inputs: own })).outputs.status;
+    const deployed = async (image: string, how = {}): Promise<string | undefined> => {
+      const cwd = buildable({ "stack.yml": three(image) });
+      return (await runAction({ cwd, inputs: { ...own, ...how } })).outputs.status;
+    };
     expect(await deployed("v1")).toBe("deployed");
     const before = running(`${halted}_web`);
     pushImage(stack, "crash", ["FAIL=start"]);
-    expect(await deployed("crash")).toBe("failed");
+    expect(await deployed("crash", PATIENTLY)).toBe("failed");
     const state = (): string =>
       docker(["service", "inspect", "--format", "{{.UpdateStatus.State}}", `${halted}_web`]).trim();
     while (state() === "updating") await sleep(200);
     expect(state()).toBe("paused");
-    const again = await runAction({ cwd: buildable({ "stack.yml": three("crash") }), inputs: own });
+    const again = await runAction({
+      cwd: buildable({ "stack.yml": three("crash") }),
+      inputs: { ...own, ...PATIENTLY },
+    });
     expect(again.log).toMatch(
       /_web: paused \(.*\) by an earlier update; it goes back to what ran before that\./,
     );

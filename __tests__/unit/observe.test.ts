@@ -60,6 +60,22 @@ describe("the end", () => {
     expect(observations.at(-1)?.elapsedMs).toBeGreaterThanOrEqual(15_000 + 11 * 700);
   });
 
+  test("does not come while nobody looked: a minute in which the runner stood still is no minute watched", async () => {
+    const clock = fakeClock(1_000_000);
+    const sleepsOnceForAMinute = async (ms: number): Promise<void> =>
+      await clock.sleep(clock.now() === 1_000_000 ? 60_000 : ms);
+    const observations: Observation[] = [];
+    const swarm = scriptedSwarm([RUNNING, RUNNING, RUNNING, CRASHED]);
+    for await (const each of observe(swarm, { ...clock, sleep: sleepsOnceForAMinute }, REQUEST))
+      observations.push(each);
+    expect(observations.map(({ stableMs, end }) => [stableMs, end])).toEqual([
+      [0, undefined],
+      [5000, undefined],
+      [5700, undefined],
+      [undefined, "failed"],
+    ]);
+  });
+
   test("comes without a look where all that a look would show is known", async () => {
     const asked: string[] = [];
     const swarm = scriptedSwarm([], {
