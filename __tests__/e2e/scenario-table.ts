@@ -154,7 +154,7 @@ export const WRONG: readonly Scenario[] = [
     file: stack(
       web("v2", "healthcheck: { test: [CMD, /bin/busybox, 'false'], interval: 1s, start_period: 300s }"),
     ),
-    inputs: { timeout: "10s" },
+    inputs: { timeout: "10s", "stable-for": "2s" },
     verdict: "rollout",
     words: "It runs, and its health check has not passed yet.",
     afterwards: { web: "v1" },
