@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import { fakeGitHub } from "../doubles/github.ts";
 import { offences } from "../doubles/schema.ts";
 import {
@@ -110,7 +111,7 @@ describe("a stack from its first plan to its last", () => {
 
   test("what was approved is what is deployed, also where the image had no digest, and another stack's deployment brought the swarm its naming key", async () => {
     const other = stackName("other");
-    await run(FIRST, "v1", { "stack-name": other, project: other, "stable-for": "0s" });
+    await run(FIRST + LEAN, "v1", { "stack-name": other, project: other, "stable-for": "0s" });
     const deployed = await run(FIRST, "v1", { "plan-digest": approved });
     expect(deployed.log).toContain("Status: deployed.");
     expect(deployed.outputs["plan-digest"]).toBe(approved);

@@ -71,9 +71,9 @@ test("deployed again, it plans nothing and writes nothing", async () => {
 });
 
 test("a change made behind our back is seen, and undone", async () => {
-  docker(["service", "update", "--detach", "--env-add", "ALPHA=second", `${stack}_web`]);
+  docker(["service", "update", "--detach", "--env-add", "ALPHA=second", `${stack}_none`]);
   const run = await runAction({ cwd, inputs });
   expect(run.outputs.status).toBe("deployed");
-  expect(run.log).toMatch(/^~ web .*\(environment\)$/m);
-  expect(service(`${stack}_web`).Spec.TaskTemplate.ContainerSpec.Env).toContain("ALPHA=first");
+  expect(run.log).toMatch(/^~ none .*\(environment\)$/m);
+  expect(service(`${stack}_none`).Spec.TaskTemplate.ContainerSpec.Env).toContain("ALPHA=first");
 });
