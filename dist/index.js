@@ -25522,7 +25522,7 @@ const ERRORS = [
 ];
 /** What an exit code tells by itself; any other is the program's own. */
 const EXIT_CODES = {
-    0: "The program ended by itself, and well, though this service is meant to stay. Perhaps it goes to the background, or is done: then set `restart_policy.condition: none`. A failing health check can look like this, too.",
+    0: "The program ended by itself, and well, though this service is meant to stay. Perhaps it goes to the background, or is done: then set `restart_policy.condition: none`, and leave out `failure_action`, since Swarm takes each end within `monitor` for a failure. A failing health check can look like this, too.",
     126: "A command was found, but could not be executed. Check its executable bit and its first line.",
     127: "A command was not found. Check `command`, `entrypoint`, and the scripts that they run.",
     134: "The program ended itself (SIGABRT), as after a failed assertion. Its last lines say why.",
@@ -27751,6 +27751,7 @@ function toService(raw) {
         update: state === "" ? undefined : { state, message: (0,json/* textAt */.$6)(update, "Message") },
         desiredTasks: (0,json/* numberAt */.tk)(raw, "ServiceStatus", "DesiredTasks"),
         jobIteration: (0,json/* numberAt */.tk)(raw, "JobStatus", "JobIteration", "Index"),
+        createdAt: (0,json/* textAt */.$6)(raw, "CreatedAt"),
     };
 }
 function toTask(raw, current) {
@@ -30449,7 +30450,8 @@ function planDeployment(request) {
     const absent = live
         .filter((service) => !wantedNames.has(service.name))
         .map((before) => {
-        const change = request.prune && isManaged(before) ? "remove" : "foreign";
+        const goes = request.prune && isManaged(before) && request.stays?.(before) !== true;
+        const change = goes ? "remove" : "foreign";
         const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
         return { name: shortName(stack, before.name), change, before, ...rest };
     });
@@ -31546,6 +31548,8 @@ var rollout = __nccwpck_require__(6190);
 const goesOn = (subject) => {
     if ((0,json/* textAt */.$6)(subject.spec, "UpdateConfig", "FailureAction") !== "continue")
         return [];
+    if ((0,rollout/* mayFinish */.j$)(subject.spec))
+        return []; // Whose good end Swarm takes for a failure.
     const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
     const place = (0,preflight_subject/* placeOf */.$t)(subject, "deploy", "update_config", "failure_action");
     return [(0,finding/* warning */.$e)("failure-action-continue", message, place, "Write failure_action: rollback.")];
@@ -32504,11 +32508,12 @@ function driftSince(release, stack, survey, secrets) {
         const now = live.get(name);
         if (now === undefined)
             return [{ service: short(name), change: "removed", details: [] }];
-        const details = (0,_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .fieldChanges */ .wV)(spec, now.spec, networkIds, secrets);
+        const details = (0,_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .fieldChanges */ .wV)((0,_release_js__WEBPACK_IMPORTED_MODULE_3__/* .asOftenForced */ .qv)(spec, now), now.spec, networkIds, secrets);
         return details.length === 0 ? [] : [{ service: short(name), change: "changed", details }];
     });
+    // What `prune: false` has left is older, and nobody has added it.
     const added = [...live.values()]
-        .filter((service) => !recorded.has(service.name) && (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .isManaged */ .yF)(service))
+        .filter((each) => !recorded.has(each.name) && (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .isManaged */ .yF)(each) && !(0,_release_js__WEBPACK_IMPORTED_MODULE_3__/* .isOlderThan */ .UM)(release, each))
         .map(({ name }) => ({ service: short(name), change: "added", details: [] }));
     return [...kept, ...added];
 }
@@ -32840,10 +32845,12 @@ function texts(raw, key) {
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   Gg: () => (/* binding */ titleOf),
+/* harmony export */   UM: () => (/* binding */ isOlderThan),
 /* harmony export */   Vb: () => (/* binding */ nameOf),
 /* harmony export */   Yk: () => (/* binding */ staleObjects),
 /* harmony export */   kH: () => (/* binding */ used),
 /* harmony export */   l7: () => (/* binding */ releaseOf),
+/* harmony export */   qv: () => (/* binding */ asOftenForced),
 /* harmony export */   tZ: () => (/* binding */ ownLabel)
 /* harmony export */ });
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8301);
@@ -32892,6 +32899,16 @@ function used(kind, specs) {
         (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(each, name),
         (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .textAt */ .$6)(each, id),
     ])));
+}
+/** Whether a service was there already when the release was recorded; by two clocks, which differ by seconds at most. */
+function isOlderThan({ at: time }, { createdAt }) {
+    return Date.parse(createdAt) <= Date.parse(time);
+}
+/** A spec of a release as docker would send it today: how often somebody has asked for a restart is no part of a stack. */
+function asOftenForced(spec, live) {
+    const template = (0,_json_js__WEBPACK_IMPORTED_MODULE_2__/* .objectAt */ .lJ)(spec, "TaskTemplate");
+    const ForceUpdate = (0,_json_js__WEBPACK_IMPORTED_MODULE_2__.at)(live?.spec, "TaskTemplate", "ForceUpdate") ?? template.ForceUpdate;
+    return ForceUpdate === undefined ? spec : { ...spec, TaskTemplate: { ...template, ForceUpdate } };
 }
 /** `#3`, or `#5, #3 again` */
 function nameOf({ number, origin }) {
@@ -33581,6 +33598,8 @@ var prepare = __nccwpck_require__(3453);
 var spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/configs.ts
 var configs = __nccwpck_require__(6939);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/release/release.ts
 var release_release = __nccwpck_require__(6672);
 ;// CONCATENATED MODULE: ./src/release/going-back.ts
@@ -33591,9 +33610,11 @@ var release_release = __nccwpck_require__(6672);
 
 
 
+
 function renewed(release, survey) {
     const ids = new Map();
     const missing = [];
+    const remade = [];
     for (const kind of ["config", "secret"]) {
         const today = new Map(survey[`${kind}s`].map(({ name, id }) => [name, id]));
         for (const [name, id] of (0,release_release/* used */.kH)(kind, release.services)) {
@@ -33602,6 +33623,8 @@ function renewed(release, survey) {
                 missing.push({ kind, name });
             else
                 ids.set(id, now);
+            if (now !== undefined && now !== id && !isVersioned(kind, name, survey))
+                remade.push({ kind, name });
         }
     }
     const today = (0,spec/* networkIdsOf */.Ub)(survey.networks);
@@ -33612,10 +33635,24 @@ function renewed(release, survey) {
         if (definition === undefined)
             missing.push({ kind: "network", name });
     return {
-        specs: release.services.map((spec) => withIds(spec, ids)),
+        specs: release.services.map((spec) => {
+            const live = survey.services.find(({ name }) => name === (0,json/* textAt */.$6)(spec, "Name"));
+            return (0,release_release/* asOftenForced */.qv)(withIds(spec, ids), live);
+        }),
         networks: lost,
+        remade,
         missing,
     };
+}
+/** One of ours: under the same name it has the same content. */
+function isVersioned(kind, name, { rawConfigs, rawSecrets }) {
+    const all = kind === "config" ? rawConfigs : rawSecrets;
+    const raw = all.find((each) => (0,json/* textAt */.$6)(each, "Spec", "Name") === name);
+    return (0,json/* textAt */.$6)((0,json/* objectAt */.lJ)(raw, "Spec", "Labels"), defaults/* KEY_LABEL */.bt) !== "";
+}
+/** What is told of a config or secret that is another one by now. */
+function otherContent({ kind, name }, release) {
+    return `The ${kind} ${name} that release ${(0,release_release/* titleOf */.Gg)(release)} used was removed since, and one of the same name was made: its services get the content of today.`;
 }
 /** One pass: the id of one thing today may have been another's before. */
 function withIds(value, ids) {
@@ -33830,7 +33867,7 @@ async function rollback(inputs, world, facts) {
         const history = (0,release_history/* readHistory */.Lu)((0,record/* recordsOf */.M$)(found.rawConfigs, inputs.stack.name), world);
         const release = choose(history, found, rollout, session);
         tellRelease(release, rollout);
-        refuseIncomplete(release, found);
+        refuseIncomplete(release, found, world);
         const names = new Set(release.services.map((spec) => (0,json/* textAt */.$6)(spec, "Name")));
         const survey = await (0,prepare/* atRest */.ev)(found, names, rollout, session);
         const { plan } = planFor(release, survey, inputs, session);
@@ -33882,10 +33919,11 @@ function tellRelease(release, { inputs, world, facts }) {
     facts.renderedFile = world.files.keep(`${inputs.stack.name}.stack.yml`, release.file);
 }
 /** Where something is gone that can't be made from the record, nothing is written. */
-function refuseIncomplete(release, survey) {
-    const { missing } = renewed(release, survey);
+function refuseIncomplete(release, survey, world) {
+    const { missing, remade } = renewed(release, survey);
     if (missing.length > 0)
         throw new errors/* PreflightError */.wG(missing.map((each) => gone(each, release)));
+    remade.forEach((each) => world.voice.warn({ message: otherContent(each, release) }));
 }
 function planFor(release, survey, inputs, session) {
     const { specs, networks, missing } = renewed(release, survey);
@@ -33895,6 +33933,7 @@ function planFor(release, survey, inputs, session) {
         live: survey.services,
         networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
         prune: inputs.stack.prune,
+        stays: (service) => (0,release_release/* isOlderThan */.UM)(release, service), // It ran beside the release, left by `prune: false`.
         needs: { networks: networks.map(({ name }) => name), configs: [], secrets: [] },
     });
     return { plan, missing };
@@ -34698,6 +34737,7 @@ function external(name, { key, value }) {
 /* harmony export */   Kb: () => (/* binding */ addDefaults),
 /* harmony export */   _6: () => (/* binding */ setFormatVersion),
 /* harmony export */   bS: () => (/* binding */ MANAGED_LABEL),
+/* harmony export */   bt: () => (/* binding */ KEY_LABEL),
 /* harmony export */   m0: () => (/* binding */ hostNetworks)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
@@ -34718,6 +34758,8 @@ const STACK_LABEL = "com.docker.stack.namespace";
 const LABEL_PREFIX = "swarm-stack-deploy.";
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
 const MANAGED_LABEL = `${LABEL_PREFIX}managed`;
+/** On configs and secrets that this action names by their content: their key in the stack file. */
+const KEY_LABEL = `${LABEL_PREFIX}key`;
 const OURS = "set by Swarm Stack Deploy";
 /** Writes what makes a rollout safe where the file is silent; what the file says is never changed. */
 function addDefaults(root, defaults) {
@@ -34740,7 +34782,7 @@ function addDefaults(root, defaults) {
         }
         else
             addIfSilent(update, "order", defaults.updateOrder);
-        addIfSilent(update, "failure_action", defaults.failureAction);
+        addIfSilent(update, "failure_action", runsOnce(service) ? "continue" : defaults.failureAction);
         // Swarm's own way back stops first where nothing is said. Who updates without a gap goes back without one.
         const startsFirst = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(update, "order")) === "start-first" && obstacle === undefined;
         const back = startsFirst ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ensureMapping */ .FB)(deploy, "rollback_config") : undefined;
@@ -34748,6 +34790,15 @@ function addDefaults(root, defaults) {
             addIfSilent(back, "order", "start-first");
     }
     return warnings;
+}
+/**
+ * What may end well ends within `monitor`, and Swarm takes that for a failed update, whatever the exit code: it would take back, or pause,
+ * each update of such a service. This action's own verdict tells a good end from a bad one. The same rule as `mayFinish`, on the file.
+ */
+function runsOnce(service) {
+    const condition = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service, "deploy", "restart_policy", "condition")) ?? "";
+    const stays = !isSilent(service, "healthcheck") || !isSilent(service, "ports");
+    return ["none", "on-failure"].includes(condition) && !stays;
 }
 /** Why a new task could not run beside the old one; it would wait for ever (SWARM: "host-mode port already in use"). */
 function obstacleToStartFirst(service, onHost) {

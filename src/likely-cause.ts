@@ -89,7 +89,7 @@ const ERRORS: readonly (readonly [RegExp, string])[] = [
 
 /** What an exit code tells by itself; any other is the program's own. */
 const EXIT_CODES: Readonly<Record<number, string>> = {
-  0: "The program ended by itself, and well, though this service is meant to stay. Perhaps it goes to the background, or is done: then set `restart_policy.condition: none`. A failing health check can look like this, too.",
+  0: "The program ended by itself, and well, though this service is meant to stay. Perhaps it goes to the background, or is done: then set `restart_policy.condition: none`, and leave out `failure_action`, since Swarm takes each end within `monitor` for a failure. A failing health check can look like this, too.",
   126: "A command was found, but could not be executed. Check its executable bit and its first line.",
   127: "A command was not found. Check `command`, `entrypoint`, and the scripts that they run.",
   134: "The program ended itself (SIGABRT), as after a failed assertion. Its last lines say why.",

@@ -83,6 +83,8 @@ export interface PlanRequest {
   /** Network names to ids, since the engine stores ids. */
   readonly networkIds: ReadonlyMap<string, string>;
   readonly prune: boolean;
+  /** Of the services that are not wanted any more: those that stay even so. */
+  readonly stays?: (service: Service) => boolean;
   readonly needs: Needs;
   readonly networks?: Plan["networks"];
 }
@@ -105,7 +107,8 @@ export function planDeployment(request: PlanRequest): Plan {
   const absent = live
     .filter((service) => !wantedNames.has(service.name))
     .map((before): PlannedService => {
-      const change = request.prune && isManaged(before) ? "remove" : "foreign";
+      const goes = request.prune && isManaged(before) && request.stays?.(before) !== true;
+      const change = goes ? "remove" : "foreign";
       const rest = { fields: [], sameTemplate: true, wanted: undefined, auth: undefined };
       return { name: shortName(stack, before.name), change, before, ...rest };
     });

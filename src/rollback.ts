@@ -9,10 +9,17 @@ import { type Plan, planDeployment } from "./plan.ts";
 import { type Rollout, connect } from "./begin.ts";
 import { obstacles } from "./preflight/preflight.ts";
 import { atRest, driftOf, heed, tellPlan } from "./prepare.ts";
-import { type Renewed, chooseRelease, gone, noSuchRelease, renewed } from "./release/going-back.ts";
+import {
+  type Renewed,
+  chooseRelease,
+  gone,
+  noSuchRelease,
+  otherContent,
+  renewed,
+} from "./release/going-back.ts";
 import { type History, type NewRelease, keepRelease, readHistory } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
-import { type Release, titleOf } from "./release/release.ts";
+import { type Release, isOlderThan, titleOf } from "./release/release.ts";
 import { type Facts, imageOf } from "./report.ts";
 import { sendSpecs } from "./send-specs.ts";
 import { networkIdsOf } from "./spec.ts";
@@ -38,7 +45,7 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   const history = readHistory(recordsOf(found.rawConfigs, inputs.stack.name), world);
   const release = choose(history, found, rollout, session);
   tellRelease(release, rollout);
-  refuseIncomplete(release, found);
+  refuseIncomplete(release, found, world);
   const names = new Set(release.services.map((spec) => textAt(spec, "Name")));
   const survey = await atRest(found, names, rollout, session);
   const { plan } = planFor(release, survey, inputs, session);
@@ -89,9 +96,10 @@ function tellRelease(release: Release, { inputs, world, facts }: Rollout): void 
 }
 
 /** Where something is gone that can't be made from the record, nothing is written. */
-function refuseIncomplete(release: Release, survey: Survey): void {
-  const { missing } = renewed(release, survey);
+function refuseIncomplete(release: Release, survey: Survey, world: World): void {
+  const { missing, remade } = renewed(release, survey);
   if (missing.length > 0) throw new PreflightError(missing.map((each) => gone(each, release)));
+  remade.forEach((each) => world.voice.warn({ message: otherContent(each, release) }));
 }
 
 function planFor(
@@ -107,6 +115,7 @@ function planFor(
     live: survey.services,
     networkIds: networkIdsOf(survey.networks),
     prune: inputs.stack.prune,
+    stays: (service) => isOlderThan(release, service), // It ran beside the release, left by `prune: false`.
     needs: { networks: networks.map(({ name }) => name), configs: [], secrets: [] },
   });
   return { plan, missing };

@@ -23,6 +23,8 @@ export interface Service {
   readonly desiredTasks: number;
   /** Which run of a job this is. */
   readonly jobIteration: number;
+  /** RFC 3339, by the clock of the swarm's leader. */
+  readonly createdAt: string;
 }
 
 /** One scheduled attempt to run a container. */

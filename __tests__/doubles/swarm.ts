@@ -103,6 +103,7 @@ export function service(changes: Partial<Service> = {}): Service {
     update: undefined,
     desiredTasks: 1,
     jobIteration: 0,
+    createdAt: "2026-08-01T11:00:00Z",
     ...changes,
   };
 }

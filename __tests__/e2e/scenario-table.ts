@@ -389,6 +389,14 @@ export const RIGHT: readonly Scenario[] = [
     afterwards: { web: "v2", migrate: "", once: "" },
   },
   {
+    name: "A service that runs once runs once more in an update",
+    before: stack(web("v1"), service("once", "v1", RUN("echo done"), "restart_policy: { condition: none }")),
+    file: stack(web("v2"), service("once", "v2", RUN("echo done"), "restart_policy: { condition: none }")),
+    verdict: "deployed",
+    words: "once: ✓ 1/1",
+    afterwards: { web: "v2", once: "" },
+  },
+  {
     name: "A job on every node is done",
     file: stack(
       service("tidy", "v2", RUN("echo done"), "mode: global-job, restart_policy: { condition: none }"),

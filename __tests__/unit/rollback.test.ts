@@ -134,6 +134,26 @@ test("a release that runs already is left alone", async () => {
   expect(writes(transcript)).toEqual([]);
 });
 
+test("neither does a restart that somebody has asked for", async () => {
+  const template = { ContainerSpec: { Image: "app:v3" }, ForceUpdate: 1 };
+  const { transcript } = await rolledBack([
+    service({ spec: { ...ours("app:v3"), TaskTemplate: template }, version: 7 }),
+  ]);
+  expect(transcript).toContain("What runs is release #3 v3 (2026-08-01 10:00, 0123456).");
+});
+
+test("a service that was there beside the release is left alone, one that came later goes", async () => {
+  const beside = (name: string, createdAt: string) =>
+    service({ id: name, name: `shop_${name}`, spec: { ...ours("app:v3"), Name: `shop_${name}` }, createdAt });
+  const { transcript } = await rolledBack([
+    live("app:v3"),
+    beside("left", "2026-08-01T09:00:00Z"),
+    beside("late", "2026-08-01T12:00:00Z"),
+  ]);
+  expect(writes(transcript)).toContain("  > swarm: remove late");
+  expect(transcript.join("\n")).not.toContain("swarm: remove left");
+});
+
 test("replicas that were changed by hand make no other release of it", async () => {
   const scaled = { ...ours("app:v3"), Mode: { Replicated: { Replicas: 3 } } };
   const { transcript } = await rolledBack([service({ spec: scaled })]);

@@ -277,6 +277,7 @@ function toService(raw: JsonObject): Service {
     update: state === "" ? undefined : { state, message: textAt(update, "Message") },
     desiredTasks: numberAt(raw, "ServiceStatus", "DesiredTasks"),
     jobIteration: numberAt(raw, "JobStatus", "JobIteration", "Index"),
+    createdAt: textAt(raw, "CreatedAt"),
   };
 }
 

@@ -1,5 +1,5 @@
 import { type Json, at, listAt, numberAt, objectAt, textAt } from "../json.ts";
-import { isJob } from "../rollout.ts";
+import { isJob, mayFinish } from "../rollout.ts";
 import { HEALTHCHECK_DEFAULTS } from "../spec.ts";
 import { get, textOf } from "../stack/tree.ts";
 import { type ServiceSpec } from "../swarm.ts";
@@ -8,6 +8,7 @@ import { type Rule, mostPerNode, placeOf } from "./subject.ts";
 
 export const goesOn: Rule = (subject) => {
   if (textAt(subject.spec, "UpdateConfig", "FailureAction") !== "continue") return [];
+  if (mayFinish(subject.spec)) return []; // Whose good end Swarm takes for a failure.
   const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
   const place = placeOf(subject, "deploy", "update_config", "failure_action");
   return [warning("failure-action-continue", message, place, "Write failure_action: rollback.")];

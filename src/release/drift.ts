@@ -3,7 +3,7 @@ import { textAt } from "../json.ts";
 import { isManaged, shortName } from "../plan.ts";
 import { networkIdsOf } from "../spec.ts";
 import { type Survey } from "../swarm.ts";
-import { type Release } from "./release.ts";
+import { type Release, asOftenForced, isOlderThan } from "./release.ts";
 
 /** What somebody has done to a service since the stack's newest release: by hand, or by another tool. */
 export interface Drift {
@@ -31,11 +31,12 @@ export function driftSince(
   const kept = [...recorded].flatMap(([name, spec]): Drift[] => {
     const now = live.get(name);
     if (now === undefined) return [{ service: short(name), change: "removed", details: [] }];
-    const details = fieldChanges(spec, now.spec, networkIds, secrets);
+    const details = fieldChanges(asOftenForced(spec, now), now.spec, networkIds, secrets);
     return details.length === 0 ? [] : [{ service: short(name), change: "changed", details }];
   });
+  // What `prune: false` has left is older, and nobody has added it.
   const added = [...live.values()]
-    .filter((service) => !recorded.has(service.name) && isManaged(service))
+    .filter((each) => !recorded.has(each.name) && isManaged(each) && !isOlderThan(release, each))
     .map(({ name }): Drift => ({ service: short(name), change: "added", details: [] }));
   return [...kept, ...added];
 }

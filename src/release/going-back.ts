@@ -1,16 +1,19 @@
 import { type Problem } from "../errors.ts";
-import { type Json, isObject } from "../json.ts";
+import { type Json, isObject, objectAt, textAt } from "../json.ts";
 import { futureId } from "../plan.ts";
 import { networkIdsOf } from "../spec.ts";
 import { type Kind } from "../stack/configs.ts";
+import { KEY_LABEL } from "../stack/defaults.ts";
 import { type ServiceSpec, type Survey } from "../swarm.ts";
-import { type RecordedNetwork, type Release, titleOf, used } from "./release.ts";
+import { type RecordedNetwork, type Release, asOftenForced, titleOf, used } from "./release.ts";
 
 /** The specs of a release with the ids of today. */
 export interface Renewed {
   readonly specs: readonly ServiceSpec[];
   /** The stack's own networks that are gone: they can be created again. */
   readonly networks: readonly RecordedNetwork[];
+  /** Configs and secrets of somebody else that are others by now, under the same name. */
+  readonly remade: readonly { readonly kind: Kind; readonly name: string }[];
   /** What is gone and can't be made from the record. */
   readonly missing: readonly { readonly kind: Kind | "network"; readonly name: string }[];
 }
@@ -18,12 +21,14 @@ export interface Renewed {
 export function renewed(release: Release, survey: Survey): Renewed {
   const ids = new Map<string, string>();
   const missing: Renewed["missing"][number][] = [];
+  const remade: Renewed["remade"][number][] = [];
   for (const kind of ["config", "secret"] as const) {
     const today = new Map(survey[`${kind}s`].map(({ name, id }) => [name, id]));
     for (const [name, id] of used(kind, release.services)) {
       const now = today.get(name);
       if (now === undefined) missing.push({ kind, name });
       else ids.set(id, now);
+      if (now !== undefined && now !== id && !isVersioned(kind, name, survey)) remade.push({ kind, name });
     }
   }
   const today = networkIdsOf(survey.networks);
@@ -32,10 +37,26 @@ export function renewed(release: Release, survey: Survey): Renewed {
   for (const { name, definition } of lost)
     if (definition === undefined) missing.push({ kind: "network", name });
   return {
-    specs: release.services.map((spec) => withIds(spec, ids) as ServiceSpec),
+    specs: release.services.map((spec) => {
+      const live = survey.services.find(({ name }) => name === textAt(spec, "Name"));
+      return asOftenForced(withIds(spec, ids) as ServiceSpec, live);
+    }),
     networks: lost,
+    remade,
     missing,
   };
+}
+
+/** One of ours: under the same name it has the same content. */
+function isVersioned(kind: Kind, name: string, { rawConfigs, rawSecrets }: Survey): boolean {
+  const all = kind === "config" ? rawConfigs : rawSecrets;
+  const raw = all.find((each) => textAt(each, "Spec", "Name") === name);
+  return textAt(objectAt(raw, "Spec", "Labels"), KEY_LABEL) !== "";
+}
+
+/** What is told of a config or secret that is another one by now. */
+export function otherContent({ kind, name }: Renewed["remade"][number], release: Release): string {
+  return `The ${kind} ${name} that release ${titleOf(release)} used was removed since, and one of the same name was made: its services get the content of today.`;
 }
 
 /** One pass: the id of one thing today may have been another's before. */

@@ -1,7 +1,7 @@
 import { type JsonObject, at, listAt, objectAt, textAt } from "../json.ts";
 import { type Kind } from "../stack/configs.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "../stack/defaults.ts";
-import { type ServiceSpec, type Survey } from "../swarm.ts";
+import { type Service, type ServiceSpec, type Survey } from "../swarm.ts";
 
 /** What ran after a good verdict, complete enough to come back to it without the files, the build or the registry's tags. */
 export interface Release {
@@ -117,6 +117,18 @@ export function used(kind: Kind, specs: readonly ServiceSpec[]): ReadonlyMap<str
       ]),
     ),
   );
+}
+
+/** Whether a service was there already when the release was recorded; by two clocks, which differ by seconds at most. */
+export function isOlderThan({ at: time }: Release, { createdAt }: Service): boolean {
+  return Date.parse(createdAt) <= Date.parse(time);
+}
+
+/** A spec of a release as docker would send it today: how often somebody has asked for a restart is no part of a stack. */
+export function asOftenForced(spec: ServiceSpec, live: Service | undefined): ServiceSpec {
+  const template = objectAt(spec, "TaskTemplate");
+  const ForceUpdate = at(live?.spec, "TaskTemplate", "ForceUpdate") ?? template.ForceUpdate;
+  return ForceUpdate === undefined ? spec : { ...spec, TaskTemplate: { ...template, ForceUpdate } };
 }
 
 /** `#3`, or `#5, #3 again` */

@@ -25,6 +25,9 @@ export const LABEL_PREFIX = "swarm-stack-deploy.";
 /** On everything this action makes; a service without it is somebody else's and is never removed by us. */
 export const MANAGED_LABEL = `${LABEL_PREFIX}managed`;
 
+/** On configs and secrets that this action names by their content: their key in the stack file. */
+export const KEY_LABEL = `${LABEL_PREFIX}key`;
+
 const OURS = "set by Swarm Stack Deploy";
 
 export interface Defaults {
@@ -48,13 +51,23 @@ export function addDefaults(root: Mapping, defaults: Defaults): Problem[] {
       const message = `Service ${key.text} ${obstacle}, so start-first can't work and stop-first stays.`;
       warnings.push({ message, place: key.place });
     } else addIfSilent(update, "order", defaults.updateOrder);
-    addIfSilent(update, "failure_action", defaults.failureAction);
+    addIfSilent(update, "failure_action", runsOnce(service) ? "continue" : defaults.failureAction);
     // Swarm's own way back stops first where nothing is said. Who updates without a gap goes back without one.
     const startsFirst = textOf(get(update, "order")) === "start-first" && obstacle === undefined;
     const back = startsFirst ? ensureMapping(deploy, "rollback_config") : undefined;
     if (back !== undefined) addIfSilent(back, "order", "start-first");
   }
   return warnings;
+}
+
+/**
+ * What may end well ends within `monitor`, and Swarm takes that for a failed update, whatever the exit code: it would take back, or pause,
+ * each update of such a service. This action's own verdict tells a good end from a bad one. The same rule as `mayFinish`, on the file.
+ */
+function runsOnce(service: Mapping): boolean {
+  const condition = textOf(get(service, "deploy", "restart_policy", "condition")) ?? "";
+  const stays = !isSilent(service, "healthcheck") || !isSilent(service, "ports");
+  return ["none", "on-failure"].includes(condition) && !stays;
 }
 
 /** Why a new task could not run beside the old one; it would wait for ever (SWARM: "host-mode port already in use"). */

@@ -18,6 +18,22 @@ test.each<[string, readonly ServiceSpec[], readonly Service[], string[]]>([
   ],
   ["a service that has gone", [serviceSpec()], [], ["removed web"]],
   ["a service of ours that has come", [], [service({ spec: serviceSpec("app:v1", OURS) })], ["added web"]],
+  [
+    "a service that `prune: false` has left",
+    [],
+    [service({ spec: serviceSpec("app:v1", OURS), createdAt: "2026-08-01T09:00:00Z" })],
+    [],
+  ],
+  [
+    "a restart that somebody has asked for",
+    [serviceSpec()],
+    [
+      service({
+        spec: serviceSpec("app:v1", { TaskTemplate: { ContainerSpec: { Image: "app:v1" }, ForceUpdate: 1 } }),
+      }),
+    ],
+    [],
+  ],
   ["a service of somebody else", [], [service()], []],
   ["a network that was made anew", [onNetwork("old")], [service({ spec: onNetwork("new") })], []],
   [

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "@jest/globals";
 import { describe as inWords } from "../../../src/errors.ts";
+import { type JsonObject } from "../../../src/json.ts";
 import { futureId } from "../../../src/plan.ts";
 import { chooseRelease, gone, noSuchRelease, renewed } from "../../../src/release/going-back.ts";
 import { release } from "../../doubles/release.ts";
-import { emptySurvey, serviceSpec } from "../../doubles/swarm.ts";
+import { emptySurvey, service, serviceSpec } from "../../doubles/swarm.ts";
 
 describe("which release", () => {
   const first = release({ number: 1 });
@@ -80,8 +81,36 @@ describe("today's ids", () => {
     expect(now).toEqual({
       specs: [spec({ network: "n-new", config: "c-new", secret: "s-new" })],
       networks: [],
+      remade: [
+        { kind: "config", name: "shop_env_1" },
+        { kind: "secret", name: "shop_key_1" },
+      ],
       missing: [],
     });
+  });
+
+  test("one of ours has the same content under the same name, however often it is made", () => {
+    const versioned = (Name: string): JsonObject => ({
+      Spec: { Name, Labels: { "swarm-stack-deploy.key": "k" } },
+    });
+    const survey = emptySurvey({
+      networks: [{ Name: "shop_side", Id: "n-new" }],
+      configs: [config],
+      secrets: [secret],
+      rawConfigs: [versioned(config.name)],
+      rawSecrets: [versioned(secret.name)],
+    });
+    expect(renewed(old, survey).remade).toEqual([]);
+  });
+
+  test("how often somebody has asked for a restart stays as it is", () => {
+    const forced = (count: number) =>
+      serviceSpec("app:v1", {
+        TaskTemplate: { ContainerSpec: { Image: "app:v1" }, ForceUpdate: count },
+      });
+    const survey = emptySurvey({ services: [service({ spec: forced(3) })] });
+    expect(renewed(release({ services: [serviceSpec()] }), survey).specs).toEqual([forced(3)]);
+    expect(renewed(release({ services: [forced(1)] }), survey).specs).toEqual([forced(3)]);
   });
 
   test("a network of the stack that is gone gets its id when it is made", () => {

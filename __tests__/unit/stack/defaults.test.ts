@@ -57,6 +57,19 @@ describe("what a service gets that says nothing", () => {
   });
 });
 
+describe("what runs once", () => {
+  const once = "deploy: {restart_policy: {condition: none}}";
+  test.each([
+    ["goes on where a task ends, which is no failure", once, "continue"],
+    ["goes on where it is tried again", "deploy: {restart_policy: {condition: on-failure}}", "continue"],
+    ["goes back where it is asked how it is", `healthcheck: {test: [CMD, x]}\n    ${once}`, "rollback"],
+    ["goes back where it is listened to", `ports: ["80"]\n    ${once}`, "rollback"],
+    ["goes back where it is always started again", "deploy: {restart_policy: {condition: any}}", "rollback"],
+  ])("%s", (_fact, text, action) => {
+    expect(service(text).printed).toContain(`failure_action: ${action} # set by`);
+  });
+});
+
 describe("what the file says is never changed", () => {
   test.each([
     [
