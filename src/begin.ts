@@ -3,6 +3,7 @@ import { checkBuildFiles, swarmLogin } from "./image/publish.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
+import { type Plan } from "./plan.ts";
 import { checkByDocker } from "./planning.ts";
 import { type Facts } from "./report.ts";
 import { type Sources, readSources } from "./sources.ts";
@@ -36,11 +37,13 @@ export interface Deployment extends Rollout {
   readonly sources: Sources;
   /** The stack as far as it is known without the image's digest. */
   readonly draft: RenderedStack;
+  /** The draft as docker would send it to a swarm that has no service yet. */
+  readonly draftPlan: Plan;
   /** Major version of the docker CLI. */
   readonly dockerMajor: number;
 }
 
-type BegunDeployment = Omit<Deployment, "draft">;
+type BegunDeployment = Omit<Deployment, "draft" | "draftPlan">;
 
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 export async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deployment> {
@@ -53,8 +56,8 @@ export async function begin(inputs: Inputs, world: World, facts: Facts): Promise
   const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
   draft.warnings.forEach((warning) => world.voice.warn(warning));
   checkBuildFiles(inputs.image, world.files);
-  await checkByDocker(world, draft, sources.folder, dockerMajor);
-  return { ...begun, draft };
+  const draftPlan = await checkByDocker(world, draft, sources.folder, dockerMajor);
+  return { ...begun, draft, draftPlan };
 }
 
 /** Opens the one session, whichever mode it is for, with the credential that the swarm is to keep. */

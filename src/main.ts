@@ -129,7 +129,7 @@ async function makeWorld(
     stop: (reason) => stop.abort(reason),
     rehearse: async (stage, deploy) => {
       const alone = docker.with(withheld(process.env));
-      await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy);
+      return await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy);
     },
     connect: async (swarmLogin) => {
       if (route === undefined) throw new Error("a story without a manager tried to connect");

@@ -2,10 +2,13 @@ import { type Deployment, begin, connect, lookupFor, nameImage, referenceOf } fr
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { ImageLookup, inWords } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
-import { decide, knownOf, serviceNamesIn } from "./prepare.ts";
+import { type Finding } from "./preflight/finding.ts";
+import { lookedInto } from "./preflight/healthcheck.ts";
+import { withoutSwarm } from "./preflight/preflight.ts";
+import { decide, heed, knownOf, serviceNamesIn } from "./prepare.ts";
 import { WRITES_NOTHING } from "./lock.ts";
 import { refuseOlder } from "./commit-order.ts";
-import { type Facts } from "./report.ts";
+import { type Facts, imageOf } from "./report.ts";
 import { unsettledLines } from "./settle.ts";
 import { together } from "./together.ts";
 import { type World } from "./world.ts";
@@ -20,11 +23,9 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   facts.version = inputs.image.version;
   const deployment = await begin(inputs.target === undefined ? withStandIns(inputs) : inputs, world, facts);
   if (inputs.target === undefined) {
-    note(
-      "There is no manager to ask, so only the files were checked: nothing is wrong with them.",
-      deployment,
-    );
     facts.configName = deployment.draft.envConfigName;
+    heed(await foundInFiles(deployment), deployment);
+    note(`There is no manager to ask, so only the files were checked${verdict(facts)}.`, deployment);
     facts.status = "planned";
     return;
   }
@@ -43,6 +44,26 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   await refuseOlder(inputs, survey, world);
   await decide(digest, { survey, images }, deployment, session);
   facts.status = "planned";
+}
+
+/**
+ * What of the preflight needs neither a swarm nor a registry. An image by its tag alone may be another one there than on this runner, so
+ * only one by its digest is looked into.
+ */
+async function foundInFiles({ inputs, world, draft, draftPlan }: Deployment): Promise<readonly Finding[]> {
+  const certain = draftPlan.services.filter(({ wanted }) => imageOf(wanted).includes("@"));
+  const inside = await lookedInto(
+    draft.root,
+    { ...draftPlan, services: certain },
+    world.images,
+    inputs.ignoreFindings,
+  );
+  return [...withoutSwarm(draft, draftPlan), ...inside];
+}
+
+function verdict({ findings }: Facts): string {
+  if (findings.length === 0) return ": nothing is wrong with them";
+  return findings.length === 1 ? ", with one warning" : `, with ${findings.length} warnings`;
 }
 
 /** A fork gets secrets that are empty: what the file does with them is checked with some value. */

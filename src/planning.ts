@@ -7,8 +7,8 @@ import { type RenderedStack, printed } from "./stack/render.ts";
 import { type Kind, externalName } from "./stack/configs.ts";
 import { objection } from "./stack/objection.ts";
 import { entriesOf, get } from "./stack/tree.ts";
-import { type ImageAnswer, type Named, type NewObject, type Survey } from "./swarm.ts";
-import { type Session, type Stage, type Voice, type World } from "./world.ts";
+import { type ImageAnswer, type Named, type NewObject, type ServiceSpec, type Survey } from "./swarm.ts";
+import { type Session, type Stage, type Voice, type World, type Write } from "./world.ts";
 
 export interface PlanningRequest {
   readonly stack: RenderedStack;
@@ -54,9 +54,10 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     sayWarnings(answer.stderr, voice);
     if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
   });
-  const wanted = writes
-    .filter(({ path }) => writesService(path))
-    .map(({ body, auth }) => ({ spec: withPlatformsOf(survey.services, body), auth }));
+  const wanted = wantedBy(writes).map(({ spec, auth }) => ({
+    spec: withPlatformsOf(survey.services, spec),
+    auth,
+  }));
   return planDeployment({
     stack: stack.name,
     wanted,
@@ -76,20 +77,32 @@ function futures(names: readonly string[]): ReadonlyMap<string, string> {
 
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
- * anything is contacted.
+ * anything is contacted. The plan, on a swarm that has no service yet.
  */
 export async function checkByDocker(
   world: World,
   stack: RenderedStack,
   folder: string,
   dockerMajor: number,
-): Promise<void> {
+): Promise<Plan> {
   const flags = ["--resolve-image", "never"];
-  await world.rehearse(assumed(stack), async (docker) => {
+  const writes = await world.rehearse(assumed(stack), async (docker) => {
     const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags };
     const answer = await stackDeploy(docker, call);
     if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
   });
+  return planDeployment({
+    stack: stack.name,
+    wanted: wantedBy(writes),
+    live: [],
+    networkIds: new Map(),
+    prune: false,
+    needs: { networks: [], configs: [], secrets: [] },
+  });
+}
+
+function wantedBy(writes: readonly Write[]): { spec: ServiceSpec; auth: string | undefined }[] {
+  return writes.filter(({ path }) => writesService(path)).map(({ body, auth }) => ({ spec: body, auth }));
 }
 
 /** A swarm without services, on which every external network, config and secret exists. */

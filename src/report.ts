@@ -116,10 +116,10 @@ export function outputs(facts: Facts): Readonly<Record<string, string>> {
   };
 }
 
-/** As docs/plan.schema.json describes it; empty where there is no plan. */
+/** As docs/plan.schema.json describes it; without a plan there is at most what was found in the files. */
 function planJson({ changes, drift, findings, planDigest }: Facts): unknown {
-  if (changes === undefined) return {};
   const found = findings.map(findingJson);
+  if (changes === undefined) return found.length === 0 ? {} : { findings: found };
   return { ...changes, changes: countOf(changes), drift, findings: found, digest: planDigest };
 }
 
@@ -252,7 +252,7 @@ function title(facts: Facts): string {
     case "unchanged":
       return `✅ ${what} was already running: nothing changed`;
     case "planned":
-      return plannedTitle(what, facts.changes);
+      return plannedTitle(what, facts);
     case "rolled-back":
       return `✅ ${what} runs again`;
     case "failed":
@@ -266,8 +266,9 @@ const FAILED: Readonly<Record<Mode, string>> = {
   rollback: "was not brought back",
 };
 
-function plannedTitle(what: string, changes: Changes | undefined): string {
-  if (changes === undefined) return `📋 The files of ${what} are in order`;
+function plannedTitle(what: string, { changes, findings }: Facts): string {
+  if (changes === undefined)
+    return `📋 The files of ${what} are in order${findings.length === 0 ? "" : ", with warnings"}`;
   const count = countOf(changes);
   if (count === 0) return `📋 To deploy ${what} would change nothing`;
   return `📋 To deploy ${what} would change ${count === 1 ? "one thing" : `${count} things`}`;

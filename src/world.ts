@@ -16,8 +16,8 @@ export interface World {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly run: RunContext;
   readonly github: GitHub;
-  /** Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. */
-  rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<void>;
+  /** Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. What it would have written. */
+  rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
   /** Opens the one connection to a manager. `login` is the credential that the swarm is to keep, where docker has yet to log in with it. */
   connect(login: RegistryLogin | undefined): Promise<Session>;
   /** Keeps a value for the post step, which also comes when this one is killed. */

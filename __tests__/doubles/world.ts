@@ -80,6 +80,12 @@ export function scriptedWorld(script: Script): RecordedWorld {
     },
   });
 
+  const writes = script.specs.map((body: JsonObject) => ({
+    method: "POST",
+    path: "/services/create",
+    body,
+    auth: undefined,
+  }));
   const session: Session = {
     swarm,
     lastSwarm: swarm,
@@ -89,12 +95,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
     registryAuth: () => undefined,
     rehearse: async (_stage, deploy) => {
       await deploy(docker(" (rehearsal)"));
-      return script.specs.map((body: JsonObject) => ({
-        method: "POST",
-        path: "/services/create",
-        body,
-        auth: undefined,
-      }));
+      return writes;
     },
     perform: async (_stage, deploy, onSent) => {
       const earnest = docker(" (in earnest)");
@@ -172,7 +173,10 @@ export function scriptedWorld(script: Script): RecordedWorld {
       repositoryUrl: "https://github.com/acme/shop",
       sshAgent: undefined,
     },
-    rehearse: async (_stage, deploy) => await deploy(docker(" (offline)")),
+    rehearse: async (_stage, deploy) => {
+      await deploy(docker(" (offline)"));
+      return writes;
+    },
     connect: async () => {
       transcript.push("  > connect");
       return await Promise.resolve(session);

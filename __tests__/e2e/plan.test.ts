@@ -203,6 +203,57 @@ describe("without a manager", () => {
     expect(checked.summary).toContain("are in order");
   });
 
+  /** Each service has one thing that needs no swarm to be told of; the last one's would need a swarm. */
+  const RISKY = `
+services:
+  stubborn:
+    image: busybox
+    deploy: { update_config: { failure_action: continue } }
+  blind:
+    image: busybox
+    healthcheck: { disable: true }
+  db:
+    image: postgres:17
+    volumes: [data:/var/lib/postgresql/data]
+    deploy: { update_config: { order: start-first } }
+  hasty:
+    image: busybox
+    healthcheck: { test: [CMD, "true"], interval: 60s, retries: 5 }
+    deploy: { update_config: { monitor: 1s } }
+  nowhere:
+    image: busybox
+    networks: [front]
+    deploy: { replicas: 9, placement: { constraints: [node.labels.none == yes], max_replicas_per_node: 1 } }
+networks: { front: { external: true } }
+volumes: { data: {} }
+`;
+
+  test("what the files alone have has its annotation, and is in the summary and the JSON", async () => {
+    const checked = await runAction({
+      cwd: workspace({ "stack.yml": RISKY }),
+      inputs: { ...bare, build: "false", "ignore-findings": "start-first-single-writer" },
+      bare: true,
+      environment: FORK,
+    });
+    expect(checked.log).toContain("Status: planned.");
+    expect(checked.outputs).toMatchObject({ status: "planned", changes: "", "plan-digest": "" });
+    const expected = [
+      ["start-first-no-healthcheck", 8],
+      ["monitor-too-short", 16],
+      ["failure-action-continue", 5],
+    ] as const;
+    for (const [id, line] of expected) {
+      expect(checked.log).toMatch(new RegExp(`^::warning file=stack\\.yml,line=${line},.*\\[${id}\\]`, "m"));
+      expect(checked.summary).toMatch(new RegExp(`^- ⚠️ stack\\.yml:${line}:.*${id}`, "m"));
+    }
+    const json = JSON.parse(checked.outputs.plan ?? "") as { findings: { id: string; line: number }[] };
+    const told = json.findings.map(({ id, line }) => [id, line]);
+    expect(told).toEqual(expected);
+    expect(offences(checked.outputs.plan ?? "")).toEqual([]);
+    expect(checked.log).toMatch(/^Passed over, .*stack\.yml:12:\d+: .*start-first-single-writer/m);
+    expect(checked.log).not.toContain("nothing is wrong");
+  });
+
   test("a mistake has its annotation", async () => {
     const checked = await runAction({
       cwd: workspace({

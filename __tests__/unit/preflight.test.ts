@@ -5,7 +5,7 @@ import { type JsonObject } from "../../src/json.ts";
 import { type Plan, planDeployment } from "../../src/plan.ts";
 import { type Finding, judged } from "../../src/preflight/finding.ts";
 import { lacking } from "../../src/preflight/lacking.ts";
-import { preflight } from "../../src/preflight/preflight.ts";
+import { preflight, withoutSwarm } from "../../src/preflight/preflight.ts";
 import { type RenderedStack } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
 import { type Node, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";
@@ -653,6 +653,26 @@ describe.each(ROWS)("$name", ({ has, says, words, nearly }) => {
     const found = preflight(stackOf(has.file ?? FILE), unchanged, survey);
     expect(found.filter(({ id }) => id !== "manager-quorum")).toEqual([]);
   });
+});
+
+test("without a swarm only what the files alone have is told, in the same words", () => {
+  const told = ROWS.flatMap(({ has }) => {
+    const stack = stackOf(has.file ?? FILE);
+    const { before: _before, ...asNew } = has;
+    const found = withoutSwarm(stack, planOf(asNew).plan);
+    const all = findings(has);
+    for (const each of found) expect(all).toContainEqual(each);
+    return found.map(({ id }) => id);
+  });
+  expect(new Set(told)).toEqual(
+    new Set<FindingId>([
+      "start-first-single-writer",
+      "start-first-no-healthcheck",
+      "failure-action-continue",
+      "monitor-too-short",
+      "engine-too-old", // By docker on the runner.
+    ]),
+  );
 });
 
 test("what other services of the stack reserve, and keep, is no room", () => {

@@ -1,4 +1,4 @@
-/** What a look at the swarm may bring up before anything is sent. */
+/** What a look at the swarm, or at the files alone, may bring up before anything is sent. */
 export interface FindingKind {
   /** As `ignore-findings` calls it. */
   readonly id: string;

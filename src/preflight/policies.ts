@@ -4,9 +4,9 @@ import { HEALTHCHECK_DEFAULTS } from "../spec.ts";
 import { get, textOf } from "../stack/tree.ts";
 import { type ServiceSpec } from "../swarm.ts";
 import { error, warning } from "./finding.ts";
-import { type Rule, mostPerNode, placeOf } from "./subject.ts";
+import { type FileRule, type Rule, mostPerNode, placeOf } from "./subject.ts";
 
-export const goesOn: Rule = (subject) => {
+export const goesOn: FileRule = (subject) => {
   if (textAt(subject.spec, "UpdateConfig", "FailureAction") !== "continue") return [];
   if (mayFinish(subject.spec)) return []; // Whose good end Swarm takes for a failure.
   const message = `Service ${subject.name} has failure_action: continue: an update replaces the tasks that work by ones that fail, to the last.`;
@@ -31,7 +31,7 @@ function modeWord(spec: ServiceSpec): string {
 
 const NANOS = 1e6;
 
-export const shortMonitor: Rule = (subject) => {
+export const shortMonitor: FileRule = (subject) => {
   const { name, spec, file } = subject;
   const check = at(spec, "TaskTemplate", "ContainerSpec", "Healthcheck");
   const [test] = listAt(check, "Test");
@@ -108,7 +108,7 @@ function subpathOf(mount: Json): string {
 }
 
 /** Docker before 26 reads a volume's subpath and sends none: the whole volume would be mounted. */
-export const lostSubpath: Rule = (subject) => {
+export const lostSubpath: FileRule = (subject) => {
   const { name, spec, file } = subject;
   const volumes = get(file, "volumes");
   const written = volumes?.kind === "sequence" ? volumes.items : [];

@@ -1,6 +1,6 @@
 import { parseImageReference } from "../image/reference.ts";
 import { type Json, type JsonObject, textAt } from "../json.ts";
-import { type Plan, changed } from "../plan.ts";
+import { type Plan, type PlannedService, changed } from "../plan.ts";
 import { networkIdsOf } from "../spec.ts";
 import { type RenderedStack } from "../stack/render.ts";
 import { type Mapping, entriesOf, get } from "../stack/tree.ts";
@@ -12,8 +12,10 @@ import { eligibility } from "./placement.ts";
 import { goesOn, lostSubpath, olderThanAsked, otherMode, shortMonitor } from "./policies.ts";
 import { besideTheOld, noHealthcheck, onHostNetwork, singleWriter } from "./start-first.ts";
 import {
+  type FileRule,
   type Rule,
   type Subject,
+  type WrittenService,
   isRunning,
   modeOf,
   newsOf,
@@ -30,26 +32,21 @@ export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, sur
   const networkIds = networkIdsOf(survey.networks);
   const room = roomOf(plan, survey);
   const services = changed(plan).flatMap((planned) => {
-    const { wanted } = planned;
-    if (wanted === undefined) return [];
-    const entry = entriesOf(get(root, "services")).find(({ key }) => key.text === planned.name);
+    const written = asWritten(planned, root);
+    if (written === undefined) return [];
     const tasks = survey.tasks.filter(
       (task) => task.serviceId === planned.before?.id && isRunning(task) && task.current,
     );
     const subject: Subject = {
-      name: planned.name,
-      spec: wanted,
+      ...written,
       before: planned.before?.spec,
-      file: entry?.value,
-      place: (entry?.key ?? root).place,
       tasks,
       news: newsOf(planned, tasks.length, networkIds),
-      startFirst: startsFirst(wanted),
-      mode: modeOf(wanted),
-      where: eligibility(wanted, survey.nodes),
+      mode: modeOf(written.spec),
+      where: eligibility(written.spec, survey.nodes),
       room,
     };
-    return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
+    return [...SWARM_RULES, ...FILE_RULES].flatMap((rule) => rule(subject, root, survey));
   });
   return [
     ...services,
@@ -59,6 +56,21 @@ export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, sur
     ...shortLived(plan),
     ...quorum(survey),
   ];
+}
+
+/** The part of it that needs no swarm: each service by itself, as the file has it and as docker would send it. */
+export function withoutSwarm({ root }: Pick<RenderedStack, "root">, plan: Plan): Finding[] {
+  return changed(plan).flatMap((planned) => {
+    const written = asWritten(planned, root);
+    return written === undefined ? [] : FILE_RULES.flatMap((rule) => rule(written, root));
+  });
+}
+
+function asWritten({ name, wanted }: PlannedService, root: Mapping): WrittenService | undefined {
+  if (wanted === undefined) return undefined;
+  const entry = entriesOf(get(root, "services")).find(({ key }) => key.text === name);
+  const place = (entry?.key ?? root).place;
+  return { name, spec: wanted, file: entry?.value, place, startFirst: startsFirst(wanted) };
 }
 
 const NO_FILE: Mapping = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
@@ -78,7 +90,8 @@ export function obstacles(plan: Plan, survey: Survey): Finding[] {
     });
 }
 
-const SERVICE_RULES: readonly Rule[] = [
+/** Hold the service against what is there. */
+const SWARM_RULES: readonly Rule[] = [
   otherMode,
   noNode,
   pausedNode,
@@ -86,13 +99,16 @@ const SERVICE_RULES: readonly Rule[] = [
   tooFewNodes,
   tooMuch,
   besideTheOld,
+  keptVolumes,
+  olderThanAsked,
+];
+
+const FILE_RULES: readonly FileRule[] = [
   onHostNetwork,
   singleWriter,
-  keptVolumes,
   noHealthcheck,
   goesOn,
   shortMonitor,
-  olderThanAsked,
   lostSubpath,
 ];
 

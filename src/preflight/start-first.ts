@@ -8,9 +8,11 @@ import { type Node, type Resources, type ServiceSpec } from "../swarm.ts";
 import { type Finding, error, warning } from "./finding.ts";
 import { fitting, less, reservationOf } from "./placement.ts";
 import {
+  type FileRule,
   type Mode,
   type Rule,
   type Subject,
+  type WrittenService,
   amount,
   count,
   hostPortsOf,
@@ -49,7 +51,7 @@ function surely({ kind }: Mode): typeof error {
 }
 
 /** Where `order` stands in the file; ours has its place nearby. */
-function orderOf(subject: Subject): Place {
+function orderOf(subject: WrittenService): Place {
   return placeOf(subject, "deploy", "update_config", "order");
 }
 
@@ -124,7 +126,7 @@ function noRoomBeside(
   return [surely(mode)("start-first-no-room", message, orderOf(subject), fix)];
 }
 
-export const onHostNetwork: Rule = (subject, root) => {
+export const onHostNetwork: FileRule = (subject, root) => {
   const { name, startFirst, file } = subject;
   const onHost = hostNetworks(root);
   const shares = file !== undefined && networksOf(file).some((network) => onHost.has(network.name));
@@ -137,7 +139,7 @@ export const onHostNetwork: Rule = (subject, root) => {
 const DATABASES =
   /^(postgres|postgresql|postgis|timescaledb|pgvector|mysql|mysql-server|mariadb|percona|percona-server|mongo|mongodb|mongodb-community-server|redis|redis-stack|redis-stack-server|valkey|influxdb|couchdb|neo4j|cassandra|clickhouse|clickhouse-server|rabbitmq|etcd)$/;
 
-export const singleWriter: Rule = (subject) => {
+export const singleWriter: FileRule = (subject) => {
   const { name, spec, startFirst } = subject;
   const image = textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
   const [kind = ""] = (parseImageReference(image)?.path ?? "").split("/").toReversed();
@@ -153,7 +155,7 @@ function isOwnLocalVolume(mount: Json): boolean {
   return named && (driver === "" || driver === "local") && at(mount, "ReadOnly") !== true;
 }
 
-export const noHealthcheck: Rule = (subject) => {
+export const noHealthcheck: FileRule = (subject) => {
   const { name, spec, startFirst } = subject;
   const [test] = listAt(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
   if (!startFirst || test !== "NONE") return [];

@@ -8,17 +8,22 @@ import { type Resources, type ServiceSpec, type Survey, type Task } from "../swa
 import { type Finding } from "./finding.ts";
 import { type Eligibility, less, reservationOf } from "./placement.ts";
 
-export interface Subject {
+/** A service as its file and docker have it: all that is known where no swarm is asked. */
+export interface WrittenService {
   readonly name: string;
   readonly spec: ServiceSpec;
-  readonly before: ServiceSpec | undefined;
   /** The service in the stack file. */
   readonly file: TreeNode | undefined;
   readonly place: Place;
+  readonly startFirst: boolean;
+}
+
+/** A service among what the swarm has. */
+export interface Subject extends WrittenService {
+  readonly before: ServiceSpec | undefined;
   /** Those that run its present spec. */
   readonly tasks: readonly Task[];
   readonly news: News;
-  readonly startFirst: boolean;
   readonly mode: Mode;
   readonly where: Eligibility;
   /** What is left on a node, by its id. */
@@ -40,6 +45,8 @@ export interface Mode {
   readonly replicas: number;
 }
 
+/** Holds whatever the swarm is, so it can be told without one. */
+export type FileRule = (service: WrittenService, root: Mapping) => Finding[];
 export type Rule = (subject: Subject, root: Mapping, survey: Survey) => Finding[];
 
 export function isRunning({ state, desiredState }: Task): boolean {
@@ -103,7 +110,7 @@ export function roomOf(plan: Plan, survey: Survey): ReadonlyMap<string, Resource
 }
 
 /** `deploy.placement`, or as much of the way there as the file has. */
-export function placeOf({ file, place }: Subject, ...path: readonly string[]): Place {
+export function placeOf({ file, place }: WrittenService, ...path: readonly string[]): Place {
   for (let length = path.length; length > 0; length -= 1) {
     const node = get(file, ...path.slice(0, length));
     if (node !== undefined && !isNull(node)) return node.place;
