@@ -656,7 +656,7 @@ describe.each(ROWS)("$name", ({ has, says, words, nearly }) => {
 });
 
 test("without a swarm only what the files alone have is told, in the same words", () => {
-  const told = ROWS.flatMap(({ has }) => {
+  const toldIds = ROWS.flatMap(({ has }) => {
     const stack = stackOf(has.file ?? FILE);
     const { before: _before, ...asNew } = has;
     const found = withoutSwarm(stack, planOf(asNew).plan);
@@ -664,7 +664,7 @@ test("without a swarm only what the files alone have is told, in the same words"
     for (const each of found) expect(all).toContainEqual(each);
     return found.map(({ id }) => id);
   });
-  expect(new Set(told)).toEqual(
+  expect(new Set(toldIds)).toEqual(
     new Set<FindingId>([
       "start-first-single-writer",
       "start-first-no-healthcheck",
