@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { type Definitions, NAMING_KEY } from "./definitions.ts";
 import { fieldOf } from "./field-words.ts";
 import { NO_DIGEST_YET, shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
@@ -462,15 +463,24 @@ function volumesOf(specs: readonly ServiceSpec[]): ReadonlySet<string> {
   return new Set(volumes.map((mount) => textAt(mount, "Source")).filter((name) => name !== ""));
 }
 
+/** What a plan's digest is made of, beside what is shown. */
+export interface DigestRequest {
+  /** The digest of an image that the deployment itself builds, which nobody could know beforehand; else empty. */
+  readonly built: string;
+  readonly definitions: Definitions;
+  /** The digest that this one is to be held against. */
+  readonly approved?: string | undefined;
+}
+
 /**
- * What `plan-digest` says about a plan: a digest of all that was shown, and after it eight digits for each thing in it, so that a later
- * plan can tell what is different. Made of nothing else than what is shown, it says nothing about a secret. `built`: the digest of an
- * image that the deployment itself builds, which nobody could know beforehand. `approved`: the digest that this one is to be held
- * against; where it comes from a time without a naming key, this one is told as it would have been then.
+ * What `plan-digest` says about a plan: a digest of all that was shown and of each service's whole definition, and after it eight digits
+ * for each thing in it, so that a later plan can tell what is different. It says nothing about a secret: what is not shown has a part in
+ * it by a keyed digest alone. Where the approved one comes from a time without a naming key, this one is told as it would have been then.
  */
-export function planDigest(changes: Changes, built: string, approved = ""): string {
+export function planDigest(changes: Changes, { built, definitions, approved = "" }: DigestRequest): string {
   const keyless = changes.configs.some(isNewKey) || approved.includes(` config:${NAMING_KEY}=`);
   const named = keyless ? beforeNamingKey(changes) : changes;
+  const defined = knowsNoDefinition(approved) ? [] : [...definitions];
   const text = (part: unknown): string => withoutBuilt(JSON.stringify(part), built);
   const parts = [
     ...named.services.map((each) => ["service", each] as const),
@@ -479,7 +489,16 @@ export function planDigest(changes: Changes, built: string, approved = ""): stri
     ...named.secrets.map((each) => ["secret", each] as const),
     ...named.volumes.map((each) => ["volume", each] as const),
   ].map(([kind, each]) => `${kind}:${each.name}=${sha256(text(each)).slice(0, 8)}`);
-  return [`sha256:${sha256(text(named))}`, ...parts.toSorted(compareTexts)].join(" ");
+  const definitionParts = defined.map(([name, digits]) => `${DEFINITION}:${name}=${digits.slice(0, 8)}`);
+  const whole = [text(named), ...(defined.length === 0 ? [] : [JSON.stringify(defined)])].join("\n");
+  return [`sha256:${sha256(whole)}`, ...[...parts, ...definitionParts].toSorted(compareTexts)].join(" ");
+}
+
+const DEFINITION = "definition";
+
+/** The swarm had no naming key when it was made. Of a digest without its parts nobody can tell, so it is taken for one that has them. */
+function knowsNoDefinition(approved: string): boolean {
+  return approved.trim().includes(" ") && !approved.includes(` ${DEFINITION}:`);
 }
 
 /** What is different, in the order of the alphabet: `service web`, `config shop_env_0123`. Undefined where both are of one plan. */
@@ -492,8 +511,15 @@ export function differingParts(approved: string, present: string): string[] | un
     ...before.filter((part) => !after.includes(part)),
     ...after.filter((part) => !before.includes(part)),
   ];
-  const names = only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " "));
-  return [...new Set(names)].toSorted(compareTexts);
+  const names = new Set(only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " ")));
+  return [...names].flatMap((name) => inWords(name, names)).toSorted(compareTexts);
+}
+
+/** Where what is shown of a service is the same, the log can't tell why its plan is another one. */
+function inWords(name: string, all: ReadonlySet<string>): string[] {
+  if (!name.startsWith(`${DEFINITION} `)) return [name];
+  const service = name.replace(DEFINITION, "service");
+  return all.has(service) ? [] : [`${service} (in what a plan does not show)`];
 }
 
 function withoutBuilt(text: string, built: string): string {
@@ -528,9 +554,6 @@ function beforeNamingKey(changes: Changes): Changes {
 }
 
 const isNewKey = ({ name, change }: ObjectChange): boolean => name === NAMING_KEY && change === "create";
-
-/** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
-export const NAMING_KEY = "swarm-stack-deploy_naming-key";
 
 function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
 import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } from "./begin.ts";
-import { NAMING_KEY, changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
+import { changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
+import { NAMING_KEY, definitionsOf } from "./definitions.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
 import { type ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
 import { type JsonObject, textAt } from "./json.ts";
@@ -185,7 +186,8 @@ export function tellPlan(
   const changes = changesOf(plan, { survey, objects, stale, secrets });
   facts.changes = changes;
   const built = inputs.image.build === undefined ? "" : facts.digest;
-  facts.planDigest = planDigest(changes, built, inputs.stack.approvedPlan);
+  const definitions = definitionsOf(plan, survey, built);
+  facts.planDigest = planDigest(changes, { built, definitions, approved: inputs.stack.approvedPlan });
   facts.drift = [...drift];
   facts.services = plan.services.map(plannedResult);
   voice.group("Plan");

@@ -172,6 +172,58 @@ describe("a stack from its first plan to its last", () => {
   });
 });
 
+/** One after the other: each test goes on from what the one before it has left. */
+describe("values that a plan does not show", () => {
+  const other = stackName("plan-values");
+  const given = { "stack-name": other, project: other, "stable-for": "0s", "env-file": "" };
+  const file = (host: string, command: string, label: string): string => `
+services:
+  web:
+    image: $IMAGE
+    environment: { DB_HOST: ${host}, DIGEST: $IMAGE_DIGEST }
+    command: [${command}]
+    labels: { rule: Host(${label}) }
+    secrets: [token]
+    deploy: { replicas: 0 }
+  beside:
+    image: $IMAGE
+    deploy: { replicas: 0 }
+secrets: { token: { environment: TOKEN } }
+${LEAN}`;
+  let approved = "";
+
+  test("are approved with it", async () => {
+    const first = await run(file("first", "first", "first"), "v1", given);
+    expect(first.log).toContain("Status: deployed.");
+    const planned = await plan(file("approved", "approved", "approved"), "v1", given);
+    approved = planned.outputs["plan-digest"] ?? "";
+    expect(approved).toMatch(
+      /^sha256:[0-9a-f]{64} .*definition:web=[0-9a-f]{8} .*service:web=[0-9a-f]{8}( |$)/,
+    );
+  });
+
+  test.each([
+    ["a variable", file("other", "approved", "approved")],
+    ["a command", file("approved", "other", "approved")],
+    ["a label", file("approved", "approved", "other")],
+  ])("%s of another value stops the deployment", async (_fact, changed) => {
+    const version = service(`${other}_web`).Version.Index;
+    const stopped = await run(changed, "v1", { ...given, "plan-digest": approved });
+    expect(stopped.outputs).toMatchObject({ status: "failed", reason: "preflight" });
+    expect(stopped.log).toContain("Different: service web (in what a plan does not show).");
+    expect(service(`${other}_web`).Version.Index).toBe(version);
+  });
+
+  test("as they were approved are deployed, also with the digest of an image that is built only then", async () => {
+    const deployed = await run(file("approved", "approved", "approved"), "v1", {
+      ...given,
+      "plan-digest": approved,
+    });
+    expect(deployed.log).toContain("Status: deployed.");
+    expect(deployed.outputs["plan-digest"]).toBe(approved);
+  });
+});
+
 describe("without a manager", () => {
   const FORK = {
     GITHUB_EVENT_NAME: "pull_request",

@@ -251,6 +251,11 @@ function words(plan: Plan, changes: Partial<ChangesRequest> = {}): ReturnType<ty
   return changesOf(plan, { survey: emptySurvey(), objects: [], stale: [], secrets: [], ...changes });
 }
 
+/** On a swarm without a naming key. */
+function digestOf(changes: ReturnType<typeof changesOf>, built = "", approved = ""): string {
+  return planDigest(changes, { built, definitions: new Map(), approved });
+}
+
 describe("a config", () => {
   const own = (name: string, key: string): JsonObject =>
     stored(name, { "com.docker.stack.namespace": "shop", "swarm-stack-deploy.key": key });
@@ -372,7 +377,7 @@ describe("a plan", () => {
       changes: 1,
       drift: [],
       findings: [],
-      digest: planDigest(changes, ""),
+      digest: digestOf(changes),
     });
     expect(json).not.toMatch(/c2VjcmV0|TaskTemplate/);
     expect(offences(json)).toEqual([]);
@@ -389,7 +394,7 @@ describe("a plan", () => {
 describe("the digest of a plan", () => {
   const digest = `sha256:${"0a".repeat(32)}`;
   const of = (image: string, built = "", live = "app:v1"): string =>
-    planDigest(
+    digestOf(
       words(
         planned({
           wanted: [{ spec: serviceSpec(image), auth: undefined }],
@@ -424,12 +429,40 @@ describe("the digest of a plan", () => {
       words(planned({ wanted: [{ spec, auth: undefined }], live }));
     const draft = changes(withPlatformsOf(live, built(`app:v2@${NO_DIGEST_YET}`)));
     const real = changes(built(`app:v2@${digest}`, "amd64", "arm64"));
-    expect(planDigest(real, digest)).toBe(planDigest(draft, ""));
+    expect(digestOf(real, digest)).toBe(digestOf(draft));
     expect(real.services[0]?.fields).toEqual(["image"]);
   });
 
   test("knows that of an image which is not built", () => {
     expect(of(`app:v2@${digest}`)).not.toBe(of(`app:v2@${NO_DIGEST_YET}`));
+  });
+
+  const definitions = (digits: string): ReadonlyMap<string, string> => new Map([["web", digits]]);
+  const defined = (digits: string, approved = ""): string =>
+    planDigest(words(planned({ live: [service()] })), {
+      built: "",
+      definitions: definitions(digits),
+      approved,
+    });
+
+  test("is another one for another definition, of which the log shows nothing", () => {
+    expect(defined("12345678ab")).toMatch(
+      /^sha256:[0-9a-f]{64} definition:web=12345678 service:web=[0-9a-f]{8}$/,
+    );
+    expect(differingParts(defined("12345678ab"), defined("87654321ab"))).toEqual([
+      "service web (in what a plan does not show)",
+    ]);
+    expect(defined("12345678ab")).not.toBe(defined("12345678ba")); // Beyond the digits that are told, too.
+  });
+
+  test("is without definitions where the approved one is", () => {
+    const approved = digestOf(words(planned({ live: [service()] })));
+    expect(defined("12345678", approved)).toBe(approved);
+  });
+
+  test("is with definitions where nobody can tell whether the approved one is", () => {
+    const whole = defined("12345678");
+    expect(defined("12345678", whole.slice(0, 71))).toBe(whole);
   });
 
   const KEY = "swarm-stack-deploy_naming-key";
@@ -441,7 +474,7 @@ describe("the digest of a plan", () => {
     ];
     const spec = template({ Secrets: [{ SecretName: secret, File: { Name: "token" } }] });
     const changes = words(planned({ wanted: [{ spec, auth: undefined }], needs }), { objects });
-    return planDigest(changes, "", approved);
+    return digestOf(changes, "", approved);
   };
 
   test("knows no name that each run makes up, before the swarm has a naming key", () =>
@@ -465,6 +498,12 @@ describe("the digest of a plan", () => {
       ["service web"],
     ],
     ["more and less", "sha256:a config:x=1", "sha256:b network:y=1", ["config x", "network y"]],
+    [
+      "what is not shown of a service",
+      "sha256:a definition:db=1 definition:web=2 service:db=3 service:web=4",
+      "sha256:b definition:db=5 definition:web=6 service:db=3 service:web=7",
+      ["service db (in what a plan does not show)", "service web"],
+    ],
     ["what nobody can tell", "sha256:a", "sha256:b", []],
   ])("tells what is different: %s", (_fact, approved, present, expected) => {
     expect(differingParts(approved, present)).toEqual(expected);
