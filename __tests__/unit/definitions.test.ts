@@ -14,10 +14,10 @@ function keyed(key: number, networks: readonly JsonObject[] = []): Survey {
   return emptySurvey({ networks, configs: [{ id: "k1", name: "swarm-stack-deploy_naming-key", bytes }] });
 }
 
-function definition(spec: ServiceSpec, survey = keyed(1), built = ""): string | undefined {
+function definition(wanted: ServiceSpec, survey = keyed(1), built = ""): string | undefined {
   const plan = planDeployment({
     stack: "shop",
-    wanted: [{ spec, auth: undefined }],
+    wanted: [{ spec: wanted, auth: undefined }],
     live: [],
     networkIds: networkIdsOf(survey.networks),
     prune: true,
