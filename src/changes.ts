@@ -13,7 +13,7 @@ import {
   isOfTasks,
   newNetworks,
 } from "./plan.ts";
-import { drivesAway } from "./preflight/placement.ts";
+import { type Fate, fateOf } from "./preflight/fate.ts";
 import { isRunning } from "./preflight/subject.ts";
 import { type StaleObject, used } from "./release/release.ts";
 import { isJob } from "./rollout.ts";
@@ -45,11 +45,11 @@ export interface ObjectChange {
 }
 
 /**
- * What becomes of the tasks: made, ended, ended before or after new ones are there, more or fewer of them, or nothing at all. Of a job each
- * update starts tasks, whatever it changes (SWARM 12).
+ * What becomes of the tasks: made, ended, ended before or after new ones are there, ended here and made there, more or fewer of them, or
+ * nothing at all. Of a job each update starts tasks, whatever it changes (SWARM 12).
  */
 export type Consequence =
-  "starts tasks" | "ends tasks" | "restarts tasks" | "rolling" | "in place" | "nothing";
+  "starts tasks" | "ends tasks" | "restarts tasks" | "rolling" | "moves tasks" | "in place" | "nothing";
 
 export interface ServiceChanges {
   /** As the stack file calls it. */
@@ -113,9 +113,9 @@ function serviceChanges(
   const isChanged = wanted !== undefined && (change === "create" || change === "update");
   if (!isChanged) return { name, change, image, fields, details: [], consequence: BY_CHANGE[change] };
   const running = tasks.filter((task) => task.serviceId === before?.id && isRunning(task));
-  const keepPlaces = !drivesAway(wanted, running, nodes);
-  const details = fieldChanges(before?.spec, wanted, networkIds, secrets, keepPlaces);
-  const consequence = change === "update" ? strongest(details, wanted) : BY_CHANGE[change];
+  const fate = fateOf(before?.spec, wanted, running, nodes);
+  const details = fieldChanges(before?.spec, wanted, networkIds, secrets, fate);
+  const consequence = change === "update" ? strongest(details, wanted, fate) : BY_CHANGE[change];
   return { name, change, image, fields, details, consequence };
 }
 
@@ -127,20 +127,27 @@ const BY_CHANGE: Readonly<Record<Change, Consequence>> = {
   foreign: "nothing",
 };
 /** The one that is felt most comes first. */
-const WEIGHTS: readonly Consequence[] = ["restarts tasks", "rolling", "in place"];
+const WEIGHTS: readonly Consequence[] = [
+  "ends tasks",
+  "starts tasks",
+  "restarts tasks",
+  "rolling",
+  "moves tasks",
+  "in place",
+];
 
-function strongest(details: readonly FieldChange[], wanted: ServiceSpec): Consequence {
-  if (isJob(wanted)) return "starts tasks";
+function strongest(details: readonly FieldChange[], wanted: ServiceSpec, { ofAll }: Fate): Consequence {
+  if (isJob(wanted)) return ofAll ?? "starts tasks";
   return WEIGHTS.find((weight) => details.some(({ consequence }) => consequence === weight)) ?? "nothing";
 }
 
-/** Every field that differs, in the stack file's words. `keepPlaces`: the node of each running task satisfies the new placement. */
+/** Every field that differs, in the stack file's words. */
 export function fieldChanges(
   before: ServiceSpec | undefined,
   wanted: ServiceSpec,
   networkIds: ReadonlyMap<string, string>,
   secrets: readonly string[] = [],
-  keepPlaces = false,
+  fate: Fate = {},
 ): FieldChange[] {
   const [a, b] = [
     before === undefined ? {} : canonicalSpec(before, networkIds),
@@ -152,7 +159,7 @@ export function fieldChanges(
   const differing = differingPaths(a, b);
   const paths = differing.filter((path) => !isRepeated(path, differing));
   return paths.flatMap((path) => {
-    const consequence = startsAnew ? "starts tasks" : consequenceAt(path, order, keepPlaces);
+    const consequence = startsAnew ? (fate.ofAll ?? "starts tasks") : consequenceAt(path, order, fate);
     const [old, made] = [at(a, ...path), at(b, ...path)];
     return itemChanges(path, old, made, names).map(({ field, from, to, open }): FieldChange => {
       const change = from === undefined ? "added" : to === undefined ? "removed" : "changed";
@@ -180,9 +187,9 @@ function isRepeated(path: Path, differing: readonly Path[]): boolean {
 const IMAGE = "TaskTemplate.ContainerSpec.Image";
 const IMAGE_LABEL = "Labels.com.docker.stack.image";
 
-function consequenceAt(path: Path, order: Consequence, keepPlaces: boolean): Consequence {
-  if (isOfPlacement(path)) return keepPlaces ? "nothing" : order;
-  if (isOfTasks(path)) return order;
+function consequenceAt(path: Path, order: Consequence, { ofAll, ofPlacement }: Fate): Consequence {
+  if (isOfPlacement(path)) return ofAll ?? ofPlacement ?? order;
+  if (isOfTasks(path)) return ofAll ?? order;
   return path[0] === "Mode" ? "in place" : "nothing";
 }
 

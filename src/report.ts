@@ -193,6 +193,7 @@ const TASKS: Readonly<Record<Consequence, string>> = {
   "ends tasks": "its tasks are ended",
   "restarts tasks": "its tasks are restarted: each one ends before its successor starts",
   rolling: "its tasks are replaced: each one's successor starts before it ends",
+  "moves tasks": "its tasks end on nodes that are not meant any more, and start on others",
   "in place": "its tasks stay, or become more or fewer",
   nothing: "its tasks stay as they are",
 };

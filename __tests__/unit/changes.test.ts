@@ -237,6 +237,70 @@ test.each<[string, ServiceSpec, Consequence[]]>([
   expect([web?.consequence, ...(web?.details ?? []).map(({ consequence }) => consequence)]).toEqual(expected);
 });
 
+describe("a global service whose constraints change", () => {
+  const nodes = [node({ id: "m", role: "manager" }), node({ id: "w1" }), node({ id: "w2" })];
+  const WORKERS = "node.role == worker";
+  const MANAGERS = "node.role == manager";
+  const NONE = "node.labels.disk == ssd";
+  const global = (constraints: readonly string[], image = "app:v1", mode = "Global"): ServiceSpec =>
+    serviceSpec(image, {
+      Mode: { [mode]: {} },
+      UpdateConfig: { Order: "start-first" },
+      TaskTemplate: { ContainerSpec: { Image: image }, Placement: { Constraints: constraints } },
+    });
+  const consequence = (
+    before: ServiceSpec,
+    wanted: ServiceSpec,
+    on: readonly string[],
+    known = nodes,
+  ): Consequence | undefined => {
+    const live = service({ spec: before });
+    const tasks = on.map((id) => task({ id: `on-${id}`, nodeId: id }));
+    const survey = emptySurvey({ services: [live], tasks, nodes: known });
+    const plan = planned({ wanted: [{ spec: wanted, auth: undefined }], live: [live] });
+    return words(plan, { survey }).services[0]?.consequence;
+  };
+
+  test.each<[string, string[], string[], string[], Consequence]>([
+    ["to more nodes", [WORKERS], [], ["w1", "w2"], "in place"],
+    ["to fewer nodes", [], [WORKERS], ["m", "w1", "w2"], "in place"],
+    ["from none to some", [NONE], [WORKERS], [], "starts tasks"],
+    ["from some to none", [MANAGERS], [NONE], ["m"], "ends tasks"],
+    ["to others", [MANAGERS], [WORKERS], ["m"], "moves tasks"],
+    ["to others in part", ["node.id != w1"], ["node.id != w2"], ["m", "w2"], "moves tasks"],
+    ["to the same ones in other words", [WORKERS], ["node.role != manager"], ["w1", "w2"], "nothing"],
+    ["from none to none", [NONE], ["node.labels.disk == hdd"], [], "nothing"],
+  ])("%s", (_fact, before, wanted, on, expected) => {
+    expect(consequence(global(before), global(wanted), on)).toBe(expected);
+  });
+
+  test.each<[string, string[], string[], string[], Consequence]>([
+    ["where tasks stay, rolls them", [WORKERS], [], ["w1", "w2"], "rolling"],
+    ["where none is left, rolls nothing", [MANAGERS], [NONE], ["m"], "ends tasks"],
+    ["where none was, rolls nothing", [NONE], [WORKERS], [], "starts tasks"],
+    ["on other nodes, rolls nothing", [MANAGERS], [WORKERS], ["m"], "moves tasks"],
+  ])("beside its image, %s", (_fact, before, wanted, on, expected) => {
+    expect(consequence(global(before), global(wanted, "app:v2"), on)).toBe(expected);
+  });
+
+  test("keeps its task on a paused node, and gets none on another one", () => {
+    const paused = nodes.map((each) => ({ ...each, availability: "pause" }));
+    expect(consequence(global([WORKERS]), global([]), ["w1", "w2"], paused)).toBe("nothing");
+    expect(consequence(global([]), global([MANAGERS]), ["w1"], paused)).toBe("ends tasks");
+  });
+
+  test("of unknown nodes", () => {
+    expect(consequence(global([WORKERS]), global([]), ["w1"], [])).toBe("in place");
+  });
+
+  test("and is a job, starts tasks where there is a node for one", () => {
+    const job = (...constraints: string[]): ServiceSpec => global(constraints, "app:v1", "GlobalJob");
+    expect(consequence(job(WORKERS), job(MANAGERS), [])).toBe("starts tasks");
+    expect(consequence(job(WORKERS), job(NONE), [])).toBe("nothing");
+    expect(consequence(job(WORKERS), job(NONE), ["w1"])).toBe("ends tasks");
+  });
+});
+
 test("a job whose labels alone differ starts tasks", () => {
   const job = (label: string): ServiceSpec =>
     serviceSpec("app:v1", { Mode: { GlobalJob: {} }, Labels: { label } });
