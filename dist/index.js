@@ -24021,6 +24021,8 @@ var reference = __nccwpck_require__(3564);
 var resolve = __nccwpck_require__(7317);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(8028);
+// EXTERNAL MODULE: ./src/plan.ts
+var plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/planning.ts + 1 modules
 var planning = __nccwpck_require__(332);
 // EXTERNAL MODULE: ./src/report.ts
@@ -24135,6 +24137,7 @@ var together = __nccwpck_require__(2297);
 
 
 
+
 /** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
 const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
@@ -24148,8 +24151,8 @@ async function begin(inputs, world, facts) {
     const draft = renderWith(reference/* NO_DIGEST_YET */.Gv, DRAFT_NAMES, begun);
     draft.warnings.forEach((warning) => world.voice.warn(warning));
     (0,publish/* checkBuildFiles */.oh)(inputs.image, world.files);
-    await (0,planning/* checkByDocker */.w)(world, draft, sources.folder, dockerMajor);
-    return { ...begun, draft };
+    const draftPlan = await (0,planning/* checkByDocker */.w)(world, draft, sources.folder, dockerMajor);
+    return { ...begun, draft, draftPlan };
 }
 /** Opens the one session, whichever mode it is for, with the credential that the swarm is to keep. */
 async function connect({ inputs, world, facts }) {
@@ -24673,33 +24676,93 @@ async function prune(plan, { inputs, world, facts }, session) {
 
 /***/ }),
 
-/***/ 4582:
+/***/ 9026:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   F2: () => (/* binding */ NAMING_KEY),
-/* harmony export */   Gb: () => (/* binding */ planDigest),
-/* harmony export */   Us: () => (/* binding */ withoutDraftDigest),
-/* harmony export */   dl: () => (/* binding */ differingParts),
-/* harmony export */   fs: () => (/* binding */ changesOf),
-/* harmony export */   pq: () => (/* binding */ countOf),
-/* harmony export */   wV: () => (/* binding */ fieldChanges)
-/* harmony export */ });
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1759);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(3564);
-/* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(1601);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
-/* harmony import */ var _preflight_placement_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6260);
-/* harmony import */ var _preflight_subject_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3911);
-/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6672);
-/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6190);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(7856);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(6188);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6533);
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  fs: () => (/* binding */ changesOf),
+  pq: () => (/* binding */ countOf),
+  dl: () => (/* binding */ differingParts),
+  wV: () => (/* binding */ fieldChanges),
+  Gb: () => (/* binding */ planDigest),
+  Us: () => (/* binding */ withoutDraftDigest)
+});
+
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+// EXTERNAL MODULE: ./src/definitions.ts
+var src_definitions = __nccwpck_require__(6961);
+// EXTERNAL MODULE: ./src/field-words.ts
+var field_words = __nccwpck_require__(1759);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(3564);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(1601);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(2464);
+// EXTERNAL MODULE: ./src/preflight/placement.ts
+var placement = __nccwpck_require__(6260);
+// EXTERNAL MODULE: ./src/preflight/subject.ts
+var subject = __nccwpck_require__(3911);
+;// CONCATENATED MODULE: ./src/preflight/fate.ts
+
+
+
+
+/** `running`: the tasks of it that run before. */
+function fateOf(before, wanted, running, nodes) {
+    const mode = (0,subject/* modeOf */.VV)(wanted);
+    if (before === undefined || !(0,subject/* isOnEachNode */.$n)((0,subject/* modeOf */.VV)(before)) || !(0,subject/* isOnEachNode */.$n)(mode))
+        return (0,placement/* drivesAway */.yB)(wanted, running, nodes) ? {} : { ofPlacement: "nothing" };
+    if (!hasOtherConstraints(before, wanted))
+        return { ofPlacement: "nothing" };
+    if (nodes.length === 0)
+        return { ofPlacement: "in place" }; // Nobody knows more.
+    const [had, has] = [placesOf(before, running, nodes), placesOf(wanted, running, nodes)];
+    if (mode.kind === "global-job")
+        return has.size > 0 ? {} : { ofAll: running.length > 0 ? "ends tasks" : "nothing" };
+    const gains = [...has].some((id) => !had.has(id));
+    const loses = [...had].some((id) => !has.has(id));
+    const ofPlacement = consequenceOf(gains, loses, had.size, has.size);
+    const stays = [...has].some((id) => had.has(id));
+    return stays ? { ofPlacement } : { ofPlacement, ofAll: ofPlacement };
+}
+function consequenceOf(gains, loses, had, has) {
+    if (!gains && !loses)
+        return "nothing";
+    if (had === 0)
+        return "starts tasks";
+    if (has === 0)
+        return "ends tasks";
+    return gains && loses ? "moves tasks" : "in place";
+}
+/** The nodes with a task of a global service. On a node that is paused one stays, though none would be made there. */
+function placesOf(spec, running, nodes) {
+    const staying = running.filter((task) => !(0,placement/* drivesAway */.yB)(spec, [task], nodes)).map(({ nodeId }) => nodeId);
+    return new Set([...(0,placement/* eligibility */.GN)(spec, nodes).nodes.map(({ id }) => id), ...staying]);
+}
+function hasOtherConstraints(one, other) {
+    const [a, b] = [one, other].map((spec) => JSON.stringify((0,placement/* constraintsOf */.Im)(spec).toSorted()));
+    return a !== b;
+}
+
+// EXTERNAL MODULE: ./src/release/release.ts
+var release = __nccwpck_require__(6672);
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(6190);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(7856);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(6188);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
+;// CONCATENATED MODULE: ./src/changes.ts
+
 
 
 
@@ -24717,7 +24780,7 @@ async function prune(plan, { inputs, world, facts }, session) {
 /** Puts a plan into words. */
 function changesOf(plan, request) {
     const { survey, secrets } = request;
-    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .networkIdsOf */ .Ub)(survey.networks);
+    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
     return {
         stack: plan.stack,
         services: plan.services.map((service) => serviceChanges(service, survey, networkIds, secrets)),
@@ -24729,17 +24792,17 @@ function changesOf(plan, request) {
 }
 /** How many things the plan creates, updates or removes; 0 for a plan that does nothing. */
 function countOf({ services, networks, configs, secrets, volumes }) {
-    return [services, networks, configs, secrets, volumes].flat().filter(_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .alters */ .e2).length;
+    return [services, networks, configs, secrets, volumes].flat().filter(src_plan/* alters */.e2).length;
 }
 function serviceChanges({ name, change, fields, wanted, before }, { tasks, nodes }, networkIds, secrets) {
-    const image = withoutDraftDigest((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
+    const image = withoutDraftDigest((0,json/* textAt */.$6)(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
     const isChanged = wanted !== undefined && (change === "create" || change === "update");
     if (!isChanged)
         return { name, change, image, fields, details: [], consequence: BY_CHANGE[change] };
-    const running = tasks.filter((task) => task.serviceId === before?.id && (0,_preflight_subject_js__WEBPACK_IMPORTED_MODULE_4__/* .isRunning */ .W_)(task));
-    const keepPlaces = !(0,_preflight_placement_js__WEBPACK_IMPORTED_MODULE_3__/* .drivesAway */ .yB)(wanted, running, nodes);
-    const details = fieldChanges(before?.spec, wanted, networkIds, secrets, keepPlaces);
-    const consequence = change === "update" ? strongest(details, wanted) : BY_CHANGE[change];
+    const running = tasks.filter((task) => task.serviceId === before?.id && (0,subject/* isRunning */.W_)(task));
+    const fate = fateOf(before?.spec, wanted, running, nodes);
+    const details = fieldChanges(before?.spec, wanted, networkIds, secrets, fate);
+    const consequence = change === "update" ? strongest(details, wanted, fate) : BY_CHANGE[change];
     return { name, change, image, fields, details, consequence };
 }
 const BY_CHANGE = {
@@ -24750,26 +24813,33 @@ const BY_CHANGE = {
     foreign: "nothing",
 };
 /** The one that is felt most comes first. */
-const WEIGHTS = ["restarts tasks", "rolling", "in place"];
-function strongest(details, wanted) {
-    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_6__/* .isJob */ .o5)(wanted))
-        return "starts tasks";
+const WEIGHTS = [
+    "ends tasks",
+    "starts tasks",
+    "restarts tasks",
+    "rolling",
+    "moves tasks",
+    "in place",
+];
+function strongest(details, wanted, { ofAll }) {
+    if ((0,rollout/* isJob */.o5)(wanted))
+        return ofAll ?? "starts tasks";
     return WEIGHTS.find((weight) => details.some(({ consequence }) => consequence === weight)) ?? "nothing";
 }
-/** Every field that differs, in the stack file's words. `keepPlaces`: the node of each running task satisfies the new placement. */
-function fieldChanges(before, wanted, networkIds, secrets = [], keepPlaces = false) {
+/** Every field that differs, in the stack file's words. */
+function fieldChanges(before, wanted, networkIds, secrets = [], fate = {}) {
     const [a, b] = [
-        before === undefined ? {} : (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .canonicalSpec */ .Yu)(before, networkIds),
-        (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .canonicalSpec */ .Yu)(wanted, networkIds),
+        before === undefined ? {} : (0,spec/* canonicalSpec */.Yu)(before, networkIds),
+        (0,spec/* canonicalSpec */.Yu)(wanted, networkIds),
     ];
     const names = namesOf(networkIds);
-    const order = (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
-    const startsAnew = before === undefined || (0,_rollout_js__WEBPACK_IMPORTED_MODULE_6__/* .isJob */ .o5)(wanted);
-    const differing = (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .differingPaths */ .Zk)(a, b);
+    const order = (0,json/* textAt */.$6)(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
+    const startsAnew = before === undefined || (0,rollout/* isJob */.o5)(wanted);
+    const differing = (0,spec/* differingPaths */.Zk)(a, b);
     const paths = differing.filter((path) => !isRepeated(path, differing));
     return paths.flatMap((path) => {
-        const consequence = startsAnew ? "starts tasks" : consequenceAt(path, order, keepPlaces);
-        const [old, made] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_9__.at)(a, ...path), (0,_json_js__WEBPACK_IMPORTED_MODULE_9__.at)(b, ...path)];
+        const consequence = startsAnew ? (fate.ofAll ?? "starts tasks") : consequenceAt(path, order, fate);
+        const [old, made] = [(0,json.at)(a, ...path), (0,json.at)(b, ...path)];
         return itemChanges(path, old, made, names).map(({ field, from, to, open }) => {
             const change = from === undefined ? "added" : to === undefined ? "removed" : "changed";
             const isShown = open && from !== to && ![from, to].some((text) => holdsSecret(text ?? "", secrets));
@@ -24792,11 +24862,11 @@ function isRepeated(path, differing) {
 }
 const IMAGE = "TaskTemplate.ContainerSpec.Image";
 const IMAGE_LABEL = "Labels.com.docker.stack.image";
-function consequenceAt(path, order, keepPlaces) {
-    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isOfPlacement */ .zo)(path))
-        return keepPlaces ? "nothing" : order;
-    if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .isOfTasks */ .WD)(path))
-        return order;
+function consequenceAt(path, order, { ofAll, ofPlacement }) {
+    if ((0,src_plan/* isOfPlacement */.zo)(path))
+        return ofAll ?? ofPlacement ?? order;
+    if ((0,src_plan/* isOfTasks */.WD)(path))
+        return ofAll ?? order;
     return path[0] === "Mode" ? "in place" : "nothing";
 }
 /** The runner masks shorter ones by itself; as part of another text they mean nothing. */
@@ -24807,7 +24877,7 @@ function holdsSecret(text, secrets) {
 /** Values that say how something runs, and never with what credentials. All others are told as changed. */
 const OPEN = /^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.(ContainerSpec\.(Image|User|Dir|Hostname|Init|ReadOnly|TTY|OpenStdin|StopSignal|StopGracePeriod|Isolation|CapabilityAdd|CapabilityDrop|Groups|Healthcheck\.(Interval|Timeout|StartPeriod|StartInterval|Retries))|Resources|RestartPolicy|Placement|LogDriver\.Name)(\.|$)|^(Mode|UpdateConfig|RollbackConfig|EndpointSpec)(\.|$)/;
 function itemChanges(path, before, after, names) {
-    const field = (0,_field_words_js__WEBPACK_IMPORTED_MODULE_1__/* .fieldOf */ ._)(path);
+    const field = (0,field_words/* fieldOf */._)(path);
     const list = LISTS.find(({ at: where }) => where === path.join("."));
     if (list === undefined) {
         const open = OPEN.test(path.join("."));
@@ -24815,7 +24885,7 @@ function itemChanges(path, before, after, names) {
     }
     const [old, made] = [itemsOf(list, before, names), itemsOf(list, after, names)];
     return [...new Set([...old.keys(), ...made.keys()])]
-        .toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .compareTexts */ .q)
+        .toSorted(text_order/* compareTexts */.q)
         .filter((key) => JSON.stringify(old.get(key)?.whole) !== JSON.stringify(made.get(key)?.whole))
         .map((key) => ({
         field: `${field}.${key}`,
@@ -24834,32 +24904,32 @@ const LISTS = [
     },
     {
         at: "TaskTemplate.ContainerSpec.Configs",
-        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "ConfigName"),
-        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "ConfigName"),
+        key: (item) => (0,json/* textAt */.$6)(item, "File", "Name") || (0,json/* textAt */.$6)(item, "ConfigName"),
+        shown: (item) => (0,json/* textAt */.$6)(item, "ConfigName"),
         open: true,
     },
     {
         at: "TaskTemplate.ContainerSpec.Secrets",
-        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "File", "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "SecretName"),
-        shown: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "SecretName"),
+        key: (item) => (0,json/* textAt */.$6)(item, "File", "Name") || (0,json/* textAt */.$6)(item, "SecretName"),
+        shown: (item) => (0,json/* textAt */.$6)(item, "SecretName"),
         open: true,
     },
     {
         at: "TaskTemplate.ContainerSpec.Mounts",
-        key: (item) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Target"),
-        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Type")} ${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Source")}`.trim(),
+        key: (item) => (0,json/* textAt */.$6)(item, "Target"),
+        shown: (item) => `${(0,json/* textAt */.$6)(item, "Type")} ${(0,json/* textAt */.$6)(item, "Source")}`.trim(),
         open: true,
     },
     {
         at: "TaskTemplate.Networks",
-        key: (item, names) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Target"), names),
-        shown: (item) => textsOf((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(item, "Aliases")).join(", "),
+        key: (item, names) => networkName((0,json/* textAt */.$6)(item, "Target"), names),
+        shown: (item) => textsOf((0,json/* listAt */.gT)(item, "Aliases")).join(", "),
         open: true,
     },
     {
         at: "EndpointSpec.Ports",
-        key: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .numberAt */ .tk)(item, "TargetPort")}/${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "Protocol") || "tcp"}`,
-        shown: (item) => `${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .numberAt */ .tk)(item, "PublishedPort") || "any"} (${(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(item, "PublishMode") || "ingress"})`,
+        key: (item) => `${(0,json/* numberAt */.tk)(item, "TargetPort")}/${(0,json/* textAt */.$6)(item, "Protocol") || "tcp"}`,
+        shown: (item) => `${(0,json/* numberAt */.tk)(item, "PublishedPort") || "any"} (${(0,json/* textAt */.$6)(item, "PublishMode") || "ingress"})`,
         open: true,
     },
 ];
@@ -24881,18 +24951,18 @@ function namesOf(networkIds) {
     return new Map([...networkIds].map(([name, id]) => [id, name]));
 }
 function networkName(target, names) {
-    return names.get(target) ?? target.replace((0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .futureId */ .vY)(""), "");
+    return names.get(target) ?? target.replace((0,src_plan/* futureId */.vY)(""), "");
 }
 /** Undefined for nothing, unless the engine makes something of that. */
 function valueText(path, value) {
-    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .engineDefault */ .c7)(path));
+    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,spec/* engineDefault */.c7)(path));
     if (meant === undefined)
         return undefined;
     const name = path.at(-1) ?? "";
     if (typeof meant === "string")
         return name === "Image" ? shownImage(meant) : meant;
     if (typeof meant === "number" && DURATIONS.has(name))
-        return (0,_inputs_duration_js__WEBPACK_IMPORTED_MODULE_11__/* .formatDuration */ .a)(meant / 1e6);
+        return (0,duration/* formatDuration */.a)(meant / 1e6);
     if (name === "NanoCPUs")
         return String(Number(meant) / 1e9);
     if (name === "MemoryBytes")
@@ -24921,10 +24991,10 @@ function bytesText(bytes) {
 }
 /** An image that is yet to be built has no digest; what stands for it is no news to anybody. */
 function withoutDraftDigest(text) {
-    return text.replaceAll(`@${_image_reference_js__WEBPACK_IMPORTED_MODULE_12__/* .NO_DIGEST_YET */ .Gv}`, "");
+    return text.replaceAll(`@${reference/* NO_DIGEST_YET */.Gv}`, "");
 }
 function shownImage(image) {
-    return image.endsWith(_image_reference_js__WEBPACK_IMPORTED_MODULE_12__/* .NO_DIGEST_YET */ .Gv) ? `${withoutDraftDigest(image)}${NEW_IMAGE}` : (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_12__/* .shortImage */ .Uq)(image);
+    return image.endsWith(reference/* NO_DIGEST_YET */.Gv) ? `${withoutDraftDigest(image)}${NEW_IMAGE}` : (0,reference/* shortImage */.Uq)(image);
 }
 /** What services need: of those that the plan leaves there, and of those that it takes away or leaves alone. */
 function specsOf({ services }) {
@@ -24936,19 +25006,19 @@ function specsOf({ services }) {
 function objectChanges(kind, plan, { survey, objects, stale }) {
     const specs = specsOf(plan);
     const [inUse, needed, others] = [
-        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_5__/* .used */ .kH)(kind, specs.live),
-        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_5__/* .used */ .kH)(kind, specs.wanted),
-        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_5__/* .used */ .kH)(kind, specs.foreign),
+        (0,release/* used */.kH)(kind, specs.live),
+        (0,release/* used */.kH)(kind, specs.wanted),
+        (0,release/* used */.kH)(kind, specs.foreign),
     ];
     const raw = new Map((kind === "config" ? survey.rawConfigs : survey.rawSecrets).map((each) => [
-        (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(each, "Spec", "Name"),
+        (0,json/* textAt */.$6)(each, "Spec", "Name"),
         each,
     ]));
-    const labelsOf = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
-    const isOurs = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labelsOf(name), _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .STACK_LABEL */ .GF) === plan.stack && (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL) !== "";
-    const own = new Map(objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(KEY_LABEL)]));
+    const labelsOf = (name) => (0,json/* objectAt */.lJ)(raw.get(name), "Spec", "Labels");
+    const isOurs = (name) => (0,json/* textAt */.$6)(labelsOf(name), defaults/* STACK_LABEL */.GF) === plan.stack && (0,json/* textAt */.$6)(labelsOf(name), defaults/* KEY_LABEL */.bt) !== "";
+    const own = new Map(objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(defaults/* KEY_LABEL */.bt)]));
     const created = new Set(plan.needs[`${kind}s`]);
-    const earlier = (key) => [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[KEY_LABEL] === key);
+    const earlier = (key) => [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[defaults/* KEY_LABEL */.bt] === key);
     const present = [...new Set([...own.keys(), ...needed.keys()])].map((name) => {
         if (!created.has(name))
             return { name, change: own.has(name) || isOurs(name) ? "unchanged" : "foreign" };
@@ -24960,26 +25030,25 @@ function objectChanges(kind, plan, { survey, objects, stale }) {
     const removed = new Set(stale.filter((each) => each.kind === kind).map(({ name }) => name));
     const left = [...inUse.keys()]
         .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
-        .filter((name) => isOurs(name) && !keys.has((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labelsOf(name), KEY_LABEL)) && !removed.has(name))
+        .filter((name) => isOurs(name) && !keys.has((0,json/* textAt */.$6)(labelsOf(name), defaults/* KEY_LABEL */.bt)) && !removed.has(name))
         .map((name) => ({ name, change: "foreign" }));
     const gone = [...removed].map((name) => ({ name, change: "remove" }));
     const shown = present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw));
-    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...shown, ...left, ...gone]);
+    return (0,text_order/* byName */.n)([...shown, ...left, ...gone]);
 }
-const KEY_LABEL = `${_stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .LABEL_PREFIX */ .Ag}key`;
 /** What serves all stacks, such as the key that the names of secrets are made with. */
 function isHousekeeping(name, raw) {
-    const labels = (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labels, _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .MANAGED_LABEL */ .bS) === "true" && (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labels, KEY_LABEL) === "";
+    const labels = (0,json/* objectAt */.lJ)(raw.get(name), "Spec", "Labels");
+    return (0,json/* textAt */.$6)(labels, defaults/* MANAGED_LABEL */.bS) === "true" && (0,json/* textAt */.$6)(labels, defaults/* KEY_LABEL */.bt) === "";
 }
 function networkChanges(plan, survey, networkIds) {
     const names = namesOf(networkIds);
     const specs = specsOf(plan);
-    const targets = (list) => list.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(spec, "TaskTemplate", "Networks").map((each) => networkName((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(each, "Target"), names)));
-    const created = (0,_plan_js__WEBPACK_IMPORTED_MODULE_2__/* .newNetworks */ .aJ)(plan);
+    const targets = (list) => list.flatMap((spec) => (0,json/* listAt */.gT)(spec, "TaskTemplate", "Networks").map((each) => networkName((0,json/* textAt */.$6)(each, "Target"), names)));
+    const created = (0,src_plan/* newNetworks */.aJ)(plan);
     const own = new Set(survey.networks
-        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .STACK_LABEL */ .GF) === plan.stack)
-        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(raw, "Name")));
+        .filter((raw) => (0,json/* textAt */.$6)(raw, "Labels", defaults/* STACK_LABEL */.GF) === plan.stack)
+        .map((raw) => (0,json/* textAt */.$6)(raw, "Name")));
     const wanted = new Set([...created, ...targets(specs.wanted)]);
     const present = [...wanted].map((name) => {
         if (created.has(name))
@@ -24989,7 +25058,7 @@ function networkChanges(plan, survey, networkIds) {
     const left = [...own]
         .filter((name) => !wanted.has(name))
         .map((name) => ({ name, change: "foreign" }));
-    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...present, ...left]);
+    return (0,text_order/* byName */.n)([...present, ...left]);
 }
 function volumeChanges(plan) {
     const specs = specsOf(plan);
@@ -25001,22 +25070,22 @@ function volumeChanges(plan) {
     const left = [...live]
         .filter((name) => !wanted.has(name))
         .map((name) => ({ name, change: "foreign" }));
-    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...present, ...left]);
+    return (0,text_order/* byName */.n)([...present, ...left]);
 }
 function volumesOf(specs) {
-    const mounts = specs.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
-    const volumes = mounts.filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(mount, "Type") === "volume");
-    return new Set(volumes.map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(mount, "Source")).filter((name) => name !== ""));
+    const mounts = specs.flatMap((spec) => (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
+    const volumes = mounts.filter((mount) => (0,json/* textAt */.$6)(mount, "Type") === "volume");
+    return new Set(volumes.map((mount) => (0,json/* textAt */.$6)(mount, "Source")).filter((name) => name !== ""));
 }
 /**
- * What `plan-digest` says about a plan: a digest of all that was shown, and after it eight digits for each thing in it, so that a later
- * plan can tell what is different. Made of nothing else than what is shown, it says nothing about a secret. `built`: the digest of an
- * image that the deployment itself builds, which nobody could know beforehand. `approved`: the digest that this one is to be held
- * against; where it comes from a time without a naming key, this one is told as it would have been then.
+ * What `plan-digest` says about a plan: a digest of all that was shown and of each service's whole definition, and after it eight digits
+ * for each thing in it, so that a later plan can tell what is different. It says nothing about a secret: what is not shown has a part in
+ * it by a keyed digest alone. Where the approved one comes from a time without a naming key, this one is told as it would have been then.
  */
-function planDigest(changes, built, approved = "") {
-    const keyless = changes.configs.some(isNewKey) || approved.includes(` config:${NAMING_KEY}=`);
+function planDigest(changes, { built, definitions, approved = "" }) {
+    const keyless = changes.configs.some(isNewKey) || approved.includes(` config:${src_definitions/* NAMING_KEY */.F}=`);
     const named = keyless ? beforeNamingKey(changes) : changes;
+    const defined = knowsNoDefinition(approved) ? [] : [...definitions];
     const text = (part) => withoutBuilt(JSON.stringify(part), built);
     const parts = [
         ...named.services.map((each) => ["service", each]),
@@ -25025,7 +25094,14 @@ function planDigest(changes, built, approved = "") {
         ...named.secrets.map((each) => ["secret", each]),
         ...named.volumes.map((each) => ["volume", each]),
     ].map(([kind, each]) => `${kind}:${each.name}=${sha256(text(each)).slice(0, 8)}`);
-    return [`sha256:${sha256(text(named))}`, ...parts.toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .compareTexts */ .q)].join(" ");
+    const definitionParts = defined.map(([name, digits]) => `${DEFINITION}:${name}=${digits.slice(0, 8)}`);
+    const whole = [text(named), ...(defined.length === 0 ? [] : [JSON.stringify(defined)])].join("\n");
+    return [`sha256:${sha256(whole)}`, ...[...parts, ...definitionParts].toSorted(text_order/* compareTexts */.q)].join(" ");
+}
+const DEFINITION = "definition";
+/** The swarm had no naming key when it was made. Of a digest without its parts nobody can tell, so it is taken for one that has them. */
+function knowsNoDefinition(approved) {
+    return approved.trim().includes(" ") && !approved.includes(` ${DEFINITION}:`);
 }
 /** What is different, in the order of the alphabet: `service web`, `config shop_env_0123`. Undefined where both are of one plan. */
 function differingParts(approved, present) {
@@ -25036,11 +25112,18 @@ function differingParts(approved, present) {
         ...before.filter((part) => !after.includes(part)),
         ...after.filter((part) => !before.includes(part)),
     ];
-    const names = only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " "));
-    return [...new Set(names)].toSorted(_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .compareTexts */ .q);
+    const names = new Set(only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " ")));
+    return [...names].flatMap((name) => inWords(name, names)).toSorted(text_order/* compareTexts */.q);
+}
+/** Where what is shown of a service is the same, the log can't tell why its plan is another one. */
+function inWords(name, all) {
+    if (!name.startsWith(`${DEFINITION} `))
+        return [name];
+    const service = name.replace(DEFINITION, "service");
+    return all.has(service) ? [] : [`${service} (in what a plan does not show)`];
 }
 function withoutBuilt(text, built) {
-    const digests = [_image_reference_js__WEBPACK_IMPORTED_MODULE_12__/* .NO_DIGEST_YET */ .Gv, built].filter((digest) => digest !== "");
+    const digests = [reference/* NO_DIGEST_YET */.Gv, built].filter((digest) => digest !== "");
     return digests
         .flatMap((digest) => [`@${digest}`, `@${digest.slice(0, SHORT_DIGEST)}`])
         .reduce((rest, digest) => rest.replaceAll(digest, ""), text)
@@ -25056,18 +25139,16 @@ const NEW_IMAGE = " (new image)";
 function beforeNamingKey(changes) {
     const text = changes.secrets.reduce((all, { name, change }) => change === "create" ? all.replaceAll(name, name.replace(/[0-9a-f]{12}$/, "")) : all, JSON.stringify(changes));
     const named = JSON.parse(text);
-    const configs = named.configs.filter(({ name }) => name !== NAMING_KEY);
+    const configs = named.configs.filter(({ name }) => name !== src_definitions/* NAMING_KEY */.F);
     return {
         ...named,
-        configs: (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...configs, { name: NAMING_KEY, change: "create" }]),
-        secrets: (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)(named.secrets),
+        configs: (0,text_order/* byName */.n)([...configs, { name: src_definitions/* NAMING_KEY */.F, change: "create" }]),
+        secrets: (0,text_order/* byName */.n)(named.secrets),
     };
 }
-const isNewKey = ({ name, change }) => name === NAMING_KEY && change === "create";
-/** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
-const NAMING_KEY = "swarm-stack-deploy_naming-key";
+const isNewKey = ({ name, change }) => name === src_definitions/* NAMING_KEY */.F && change === "create";
 function sha256(text) {
-    return (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHash)("sha256").update(text).digest("hex");
+    return (0,external_node_crypto_.createHash)("sha256").update(text).digest("hex");
 }
 
 
@@ -25122,6 +25203,99 @@ async function refuseOlder(inputs, survey, { run, github, voice }) {
     if (older === false)
         return;
     voice.say(`Whether the commit ${run.sha.slice(0, 7)} is older than ${live.slice(0, 7)}, which is live, can't be told: ${older.unknown}.`);
+}
+
+
+/***/ }),
+
+/***/ 6961:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   F: () => (/* binding */ NAMING_KEY),
+/* harmony export */   m: () => (/* binding */ definitionsOf)
+/* harmony export */ });
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
+/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3564);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6533);
+
+
+
+
+
+
+
+/** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
+const NAMING_KEY = "swarm-stack-deploy_naming-key";
+/**
+ * What the services of a plan are to be, with every value that is not shown. Where the workflow gives secrets, one of them may be a secret:
+ * only who has the swarm's naming key can try values against the digits, which everybody may read; and where the swarm has no key yet it is
+ * empty, since a digest without one would help to guess a weak secret. Where it gives none, all values stand in the repository. `built`: the digest of an image that the deployment itself builds.
+ */
+function definitionsOf({ stack, services }, { configs, networks }, built, mayBeSecret) {
+    const key = mayBeSecret ? configs.find(({ name }) => name === NAMING_KEY)?.bytes : NO_KEY;
+    if (key === undefined)
+        return new Map();
+    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)(networks);
+    const networkNames = new Map([...networkIds].map(([name, id]) => [id, name]));
+    return new Map(services.flatMap(({ name, wanted }) => {
+        if (wanted === undefined)
+            return [];
+        const definition = defined((0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(wanted, networkIds), [], networkNames);
+        const text = withoutDigests(JSON.stringify([stack, name, definition]), built);
+        // The key makes names of secrets, too: what it is used for here can't be the content of one.
+        return [[name, (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHmac)("sha256", key).update(`definition\0${text}`).digest("hex")]];
+    }));
+}
+const NO_KEY = new Uint8Array();
+/** A canonical spec without what may be another one, from a plan to its deployment, of the same definition. */
+function defined(value, path, networkNames) {
+    if (Array.isArray(value)) {
+        const items = value.map((item) => defined(item, [...path, "[]"], networkNames));
+        // By their names they may stand in another order than by their ids.
+        return BY_ID.has(path.at(-1) ?? "")
+            ? items.toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_3__/* .compareTexts */ .q)(JSON.stringify(a), JSON.stringify(b)))
+            : items;
+    }
+    if ((0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .isObject */ .Gv)(value)) {
+        const entries = Object.entries(value).flatMap(([name, child]) => {
+            const at = [...path, name];
+            if (FLEETING.has(at.join(".")))
+                return [];
+            const left = defined(child, at, networkNames);
+            return isEmpty(left) && !isEmpty(child) ? [] : [[name, left]];
+        });
+        return Object.fromEntries(entries);
+    }
+    const isNetwork = path.join(".") === "TaskTemplate.Networks.[].Target";
+    return isNetwork && typeof value === "string" ? (networkNames.get(value) ?? value) : value;
+}
+function isEmpty(value) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .isObject */ .Gv)(value) && Object.keys(value).length === 0;
+}
+const BY_ID = new Set(["Networks", "Configs", "Secrets"]);
+const FLEETING = new Set([
+    // The plan shows the image with its digest; the platforms are those of the digest.
+    "TaskTemplate.ContainerSpec.Image",
+    "Labels.com.docker.stack.image",
+    "TaskTemplate.Placement.Platforms",
+    // Docker takes it over from what runs.
+    "TaskTemplate.ForceUpdate",
+    // Ids of what the names beside them say.
+    "TaskTemplate.ContainerSpec.Configs.[].ConfigID",
+    "TaskTemplate.ContainerSpec.Secrets.[].SecretID",
+    "TaskTemplate.ContainerSpec.Privileges.CredentialSpec.Config",
+]);
+/** A stack file may have the image's digest in any value, by `IMAGE_DIGEST` or within `IMAGE`. */
+function withoutDigests(text, built) {
+    return [_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv, built]
+        .filter((digest) => digest !== "")
+        .reduce((rest, digest) => rest.replaceAll(`@${digest}`, "").replaceAll(digest, ""), text);
 }
 
 
@@ -30229,16 +30403,19 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony export */   planOnly: () => (/* binding */ planOnly)
 /* harmony export */ });
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8883);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3564);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(3564);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3453);
-/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(9188);
-/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(665);
-/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(6964);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3079);
+/* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8282);
+/* harmony import */ var _preflight_healthcheck_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8313);
+/* harmony import */ var _preflight_preflight_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6607);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3453);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9188);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(7575);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(665);
+/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6964);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -30302,6 +30479,9 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
+
+
 /**
  * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without
  * a manager it checks the files alone.
@@ -30314,22 +30494,23 @@ async function planOnly(inputs, world, facts) {
         facts.version = inputs.image.version;
         const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .begin */ .qN)(inputs.target === undefined ? withStandIns(inputs) : inputs, world, facts);
         if (inputs.target === undefined) {
-            note("There is no manager to ask, so only the files were checked: nothing is wrong with them.", deployment);
             facts.configName = deployment.draft.envConfigName;
+            (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .heed */ .f)(await foundInFiles(deployment), deployment);
+            note(`There is no manager to ask, so only the files were checked${verdict(facts)}.`, deployment);
             facts.status = "planned";
             return;
         }
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
-        session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_4__/* .WRITES_NOTHING */ .Vf);
+        session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_7__/* .WRITES_NOTHING */ .Vf);
         const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session);
-        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_9__/* .together */ .b)([
+        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_12__/* .together */ .b)([
             session.swarm.survey(inputs.stack.name),
             digestOrNone(images, deployment),
             images.askAhead(deployment.draft),
         ]);
-        (0,_settle_js__WEBPACK_IMPORTED_MODULE_7__/* .unsettledLines */ .K)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .knownOf */ .bz)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .serviceNamesIn */ .LI)(deployment), deployment)).forEach((line) => note(line, deployment));
-        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, survey, world);
-        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_3__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
+        (0,_settle_js__WEBPACK_IMPORTED_MODULE_10__/* .unsettledLines */ .K)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .knownOf */ .bz)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .serviceNamesIn */ .LI)(deployment), deployment)).forEach((line) => note(line, deployment));
+        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_8__/* .refuseOlder */ .z)(inputs, survey, world);
+        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
         facts.status = "planned";
     }
     catch (e_1) {
@@ -30341,6 +30522,20 @@ async function planOnly(inputs, world, facts) {
         if (result_1)
             await result_1;
     }
+}
+/**
+ * What of the preflight needs neither a swarm nor a registry. An image by its tag alone may be another one there than on this runner, so
+ * only one by its digest is looked into.
+ */
+async function foundInFiles({ inputs, world, draft, draftPlan }) {
+    const certain = draftPlan.services.filter(({ wanted }) => (0,_report_js__WEBPACK_IMPORTED_MODULE_9__/* .imageOf */ .dT)(wanted).includes("@"));
+    const inside = await (0,_preflight_healthcheck_js__WEBPACK_IMPORTED_MODULE_4__/* .lookedInto */ .z)(draft.root, { ...draftPlan, services: certain }, world.images, inputs.ignoreFindings);
+    return [...(0,_preflight_preflight_js__WEBPACK_IMPORTED_MODULE_5__/* .withoutSwarm */ .vp)(draft, draftPlan), ...inside];
+}
+function verdict({ findings }) {
+    if (findings.length === 0)
+        return ": nothing is wrong with them";
+    return findings.length === 1 ? ", with one warning" : `, with ${findings.length} warnings`;
 }
 /** A fork gets secrets that are empty: what the file does with them is checked with some value. */
 function withStandIns(inputs) {
@@ -30357,7 +30552,7 @@ async function digestOrNone(images, deployment) {
     facts.image = image;
     if (inputs.image.build !== undefined) {
         note(`The image ${image} is planned by its tag. The deployment builds and pushes it.`, deployment);
-        return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
+        return _image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv;
     }
     const answer = await images.ask(image);
     if (answer.kind === "found") {
@@ -30366,7 +30561,7 @@ async function digestOrNone(images, deployment) {
     }
     const why = `The image ${image} is planned by its tag (${(0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_1__/* .inWords */ .r4)(answer)}).`;
     note(`${why} A deployment needs it: it builds nothing.`, deployment);
-    return _image_reference_js__WEBPACK_IMPORTED_MODULE_10__/* .NO_DIGEST_YET */ .Gv;
+    return _image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv;
 }
 /** In the log, the summary and the comment. */
 function note(line, { world, facts }) {
@@ -30723,9 +30918,10 @@ async function planning_plan(request, session, voice) {
         if (answer.code !== 0)
             throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
     });
-    const wanted = writes
-        .filter(({ path }) => (0,plan/* writesService */.IJ)(path))
-        .map(({ body, auth }) => ({ spec: (0,plan/* withPlatformsOf */.af)(survey.services, body), auth }));
+    const wanted = wantedBy(writes).map(({ spec, auth }) => ({
+        spec: (0,plan/* withPlatformsOf */.af)(survey.services, spec),
+        auth,
+    }));
     return (0,plan/* planDeployment */.HN)({
         stack: stack.name,
         wanted,
@@ -30743,16 +30939,27 @@ function futures(names) {
 }
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
- * anything is contacted.
+ * anything is contacted. The plan, on a swarm that has no service yet.
  */
 async function checkByDocker(world, stack, folder, dockerMajor) {
     const flags = ["--resolve-image", "never"];
-    await world.rehearse(assumed(stack), async (docker) => {
+    const writes = await world.rehearse(assumed(stack), async (docker) => {
         const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags };
         const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
         if (answer.code !== 0)
             throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
     });
+    return (0,plan/* planDeployment */.HN)({
+        stack: stack.name,
+        wanted: wantedBy(writes),
+        live: [],
+        networkIds: new Map(),
+        prune: false,
+        needs: { networks: [], configs: [], secrets: [] },
+    });
+}
+function wantedBy(writes) {
+    return writes.filter(({ path }) => (0,plan/* writesService */.IJ)(path)).map(({ body, auth }) => ({ spec: body, auth }));
 }
 /** A swarm without services, on which every external network, config and secret exists. */
 function assumed({ root }) {
@@ -31278,8 +31485,9 @@ function times(have, need) {
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
-  B: () => (/* binding */ obstacles),
-  M: () => (/* binding */ preflight)
+  Bw: () => (/* binding */ obstacles),
+  Mz: () => (/* binding */ preflight),
+  vp: () => (/* binding */ withoutSwarm)
 });
 
 // EXTERNAL MODULE: ./src/image/reference.ts
@@ -31809,25 +32017,20 @@ function preflight({ root }, plan, survey) {
     const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
     const room = (0,preflight_subject/* roomOf */.dT)(plan, survey);
     const services = (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
-        const { wanted } = planned;
-        if (wanted === undefined)
+        const written = asWritten(planned, root);
+        if (written === undefined)
             return [];
-        const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).find(({ key }) => key.text === planned.name);
         const tasks = survey.tasks.filter((task) => task.serviceId === planned.before?.id && (0,preflight_subject/* isRunning */.W_)(task) && task.current);
         const subject = {
-            name: planned.name,
-            spec: wanted,
+            ...written,
             before: planned.before?.spec,
-            file: entry?.value,
-            place: (entry?.key ?? root).place,
             tasks,
             news: (0,preflight_subject/* newsOf */.Lq)(planned, tasks.length, networkIds),
-            startFirst: (0,preflight_subject/* startsFirst */.ge)(wanted),
-            mode: (0,preflight_subject/* modeOf */.VV)(wanted),
-            where: (0,preflight_placement/* eligibility */.GN)(wanted, survey.nodes),
+            mode: (0,preflight_subject/* modeOf */.VV)(written.spec),
+            where: (0,preflight_placement/* eligibility */.GN)(written.spec, survey.nodes),
             room,
         };
-        return SERVICE_RULES.flatMap((rule) => rule(subject, root, survey));
+        return [...SWARM_RULES, ...FILE_RULES].flatMap((rule) => rule(subject, root, survey));
     });
     return [
         ...services,
@@ -31837,6 +32040,20 @@ function preflight({ root }, plan, survey) {
         ...shortLived(plan),
         ...quorum(survey),
     ];
+}
+/** The part of it that needs no swarm: each service by itself, as the file has it and as docker would send it. */
+function withoutSwarm({ root }, plan) {
+    return (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
+        const written = asWritten(planned, root);
+        return written === undefined ? [] : FILE_RULES.flatMap((rule) => rule(written, root));
+    });
+}
+function asWritten({ name, wanted }, root) {
+    if (wanted === undefined)
+        return undefined;
+    const entry = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).find(({ key }) => key.text === name);
+    const place = (entry?.key ?? root).place;
+    return { name, spec: wanted, file: entry?.value, place, startFirst: (0,preflight_subject/* startsFirst */.ge)(wanted) };
 }
 const NO_FILE = { kind: "mapping", entries: [], place: { file: "", line: 0, column: 0 } };
 /**
@@ -31852,7 +32069,8 @@ function obstacles(plan, survey) {
         return { ...finding, problem: { message, hint: `${hint} ${instead}` } };
     });
 }
-const SERVICE_RULES = [
+/** Hold the service against what is there. */
+const SWARM_RULES = [
     otherMode,
     noNode,
     pausedNode,
@@ -31860,13 +32078,15 @@ const SERVICE_RULES = [
     tooFewNodes,
     tooMuch,
     besideTheOld,
+    keptVolumes,
+    olderThanAsked,
+];
+const FILE_RULES = [
     onHostNetwork,
     singleWriter,
-    keptVolumes,
     noHealthcheck,
     goesOn,
     shortMonitor,
-    olderThanAsked,
     lostSubpath,
 ];
 /**
@@ -32101,8 +32321,10 @@ var external_node_crypto_ = __nccwpck_require__(7598);
 var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
 var begin = __nccwpck_require__(8883);
-// EXTERNAL MODULE: ./src/changes.ts
-var src_changes = __nccwpck_require__(4582);
+// EXTERNAL MODULE: ./src/changes.ts + 1 modules
+var src_changes = __nccwpck_require__(9026);
+// EXTERNAL MODULE: ./src/definitions.ts
+var src_definitions = __nccwpck_require__(6961);
 // EXTERNAL MODULE: ./src/errors.ts
 var src_errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/image/resolve.ts
@@ -32254,6 +32476,7 @@ var world = __nccwpck_require__(3079);
 
 
 
+
 /**
  * Resolves every image, lets docker rehearse, and plans; tells the plan with all that was noticed, and refuses one that nobody approved, or
  * that can't end well. Writes nothing anywhere.
@@ -32296,7 +32519,7 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     const drift = driftOf(survey, deployment);
     tellPlan({ plan, survey, drift }, objects, deployment);
     const inside = await (0,healthcheck/* lookedInto */.z)(stack.root, plan, world.images, ignoreFindings);
-    heed([...images.findings, ...missing.findings, ...(0,preflight/* preflight */.M)(stack, plan, survey), ...inside], deployment);
+    heed([...images.findings, ...missing.findings, ...(0,preflight/* preflight */.Mz)(stack, plan, survey), ...inside], deployment);
     return { stack, file, survey, plan, drift, objects, images };
 }
 /** Whether nobody else is at work on the stack, as far as can be seen: no lock, and no update on its way or stuck. */
@@ -32363,7 +32586,8 @@ function tellPlan({ plan, survey, drift = [] }, objects, rollout, made = namesOf
     const changes = (0,src_changes/* changesOf */.fs)(plan, { survey, objects, stale, secrets });
     facts.changes = changes;
     const built = inputs.image.build === undefined ? "" : facts.digest;
-    facts.planDigest = (0,src_changes/* planDigest */.Gb)(changes, built, inputs.stack.approvedPlan);
+    const definitions = (0,src_definitions/* definitionsOf */.m)(plan, survey, built, secrets.length > 0);
+    facts.planDigest = (0,src_changes/* planDigest */.Gb)(changes, { built, definitions, approved: inputs.stack.approvedPlan });
     facts.drift = [...drift];
     facts.services = plan.services.map(plannedResult);
     voice.group("Plan");
@@ -32407,7 +32631,7 @@ function refuseOther({ inputs, facts }) {
  * next time: one roll too many, nothing lost.
  */
 function namingKeyOf(survey, draft) {
-    const existing = survey.configs.find(({ name }) => name === src_changes/* NAMING_KEY */.F2)?.bytes;
+    const existing = survey.configs.find(({ name }) => name === src_definitions/* NAMING_KEY */.F)?.bytes;
     if (existing !== undefined)
         return { bytes: existing, isNew: false };
     const isNew = draft.objects.some(({ kind }) => kind === "secret");
@@ -32423,7 +32647,7 @@ function takenByOthers(survey, stack) {
 }
 function namingKeyObject(bytes) {
     const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
-    return { kind: "config", name: src_changes/* NAMING_KEY */.F2, bytes, labels, templateDriver: undefined };
+    return { kind: "config", name: src_definitions/* NAMING_KEY */.F, bytes, labels, templateDriver: undefined };
 }
 function plannedResult({ name, change, before, wanted }) {
     return {
@@ -32484,7 +32708,7 @@ function objectLabels(object, { inputs, world }) {
 /* harmony export */   M: () => (/* binding */ asReleased),
 /* harmony export */   S: () => (/* binding */ driftSince)
 /* harmony export */ });
-/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(4582);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9026);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
@@ -32960,7 +33184,7 @@ function ownLabel(raw, name) {
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4005);
-/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4582);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9026);
 /* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3919);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3564);
 /* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(1601);
@@ -33024,11 +33248,11 @@ function outputs(facts) {
         "deployment-id": "",
     };
 }
-/** As docs/plan.schema.json describes it; empty where there is no plan. */
+/** As docs/plan.schema.json describes it; without a plan there is at most what was found in the files. */
 function planJson({ changes, drift, findings, planDigest }) {
-    if (changes === undefined)
-        return {};
     const found = findings.map(findingJson);
+    if (changes === undefined)
+        return found.length === 0 ? {} : { findings: found };
     return { ...changes, changes: (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes), drift, findings: found, digest: planDigest };
 }
 function findingJson({ id, severity, problem }) {
@@ -33090,6 +33314,7 @@ const TASKS = {
     "ends tasks": "its tasks are ended",
     "restarts tasks": "its tasks are restarted: each one ends before its successor starts",
     rolling: "its tasks are replaced: each one's successor starts before it ends",
+    "moves tasks": "its tasks end on nodes that are not meant any more, and start on others",
     "in place": "its tasks stay, or become more or fewer",
     nothing: "its tasks stay as they are",
 };
@@ -33141,7 +33366,7 @@ function title(facts) {
         case "unchanged":
             return `✅ ${what} was already running: nothing changed`;
         case "planned":
-            return plannedTitle(what, facts.changes);
+            return plannedTitle(what, facts);
         case "rolled-back":
             return `✅ ${what} runs again`;
         case "failed":
@@ -33153,9 +33378,9 @@ const FAILED = {
     plan: "could not be planned",
     rollback: "was not brought back",
 };
-function plannedTitle(what, changes) {
+function plannedTitle(what, { changes, findings }) {
     if (changes === undefined)
-        return `📋 The files of ${what} are in order`;
+        return `📋 The files of ${what} are in order${findings.length === 0 ? "" : ", with warnings"}`;
     const count = (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes);
     if (count === 0)
         return `📋 To deploy ${what} would change nothing`;
@@ -33873,7 +34098,7 @@ async function rollback(inputs, world, facts) {
         const { plan } = planFor(release, survey, inputs, session);
         const prepared = { plan, survey, drift: (0,prepare/* driftOf */.$p)(survey, rollout) };
         (0,prepare/* tellPlan */.fb)(prepared, [], rollout, release);
-        (0,prepare/* heed */.f)((0,preflight/* obstacles */.B)(plan, survey), rollout);
+        (0,prepare/* heed */.f)((0,preflight/* obstacles */.Bw)(plan, survey), rollout);
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
         if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
             return;
@@ -50550,7 +50775,7 @@ async function makeWorld(runner, inputs, run, folder, stop) {
         stop: (reason) => stop.abort(reason),
         rehearse: async (stage, deploy) => {
             const alone = docker.with(withheld(process.env));
-            await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
+            return await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
         },
         connect: async (swarmLogin) => {
             if (route === undefined)

@@ -17,7 +17,7 @@ import { type Fate, fateOf } from "./preflight/fate.ts";
 import { isRunning } from "./preflight/subject.ts";
 import { type StaleObject, used } from "./release/release.ts";
 import { isJob } from "./rollout.ts";
-import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
+import { KEY_LABEL, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type Path, canonicalSpec, differingPaths, engineDefault, networkIdsOf } from "./spec.ts";
 import { type NewObject, type ServiceSpec, type Survey } from "./swarm.ts";
 import { byName, compareTexts } from "./text-order.ts";
@@ -418,8 +418,6 @@ function objectChanges(
   const shown = present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw));
   return byName([...shown, ...left, ...gone]);
 }
-
-const KEY_LABEL = `${LABEL_PREFIX}key`;
 
 /** What serves all stacks, such as the key that the names of secrets are made with. */
 function isHousekeeping(name: string, raw: ReadonlyMap<string, JsonObject>): boolean {

@@ -13,16 +13,17 @@ export type Definitions = ReadonlyMap<string, string>;
 export const NAMING_KEY = "swarm-stack-deploy_naming-key";
 
 /**
- * What the services of a plan are to be, with every value that is not shown, since it may be a secret. Only who has the swarm's naming key
- * can try values against the digits, which everybody may read. Empty where the swarm has no key yet: a digest without one would help to
- * guess a weak secret. `built`: the digest of an image that the deployment itself builds.
+ * What the services of a plan are to be, with every value that is not shown. Where the workflow gives secrets, one of them may be a secret:
+ * only who has the swarm's naming key can try values against the digits, which everybody may read; and where the swarm has no key yet it is
+ * empty, since a digest without one would help to guess a weak secret. Where it gives none, all values stand in the repository. `built`: the digest of an image that the deployment itself builds.
  */
 export function definitionsOf(
   { stack, services }: Pick<Plan, "stack" | "services">,
   { configs, networks }: Pick<Survey, "configs" | "networks">,
   built: string,
+  mayBeSecret: boolean,
 ): Definitions {
-  const key = configs.find(({ name }) => name === NAMING_KEY)?.bytes;
+  const key = mayBeSecret ? configs.find(({ name }) => name === NAMING_KEY)?.bytes : NO_KEY;
   if (key === undefined) return new Map();
   const networkIds = networkIdsOf(networks);
   const networkNames = new Map([...networkIds].map(([name, id]) => [id, name]));
@@ -36,6 +37,8 @@ export function definitionsOf(
     }),
   );
 }
+
+const NO_KEY = new Uint8Array();
 
 /** A canonical spec without what may be another one, from a plan to its deployment, of the same definition. */
 function defined(value: Json, path: Path, networkNames: ReadonlyMap<string, string>): Json {

@@ -186,7 +186,7 @@ export function tellPlan(
   const changes = changesOf(plan, { survey, objects, stale, secrets });
   facts.changes = changes;
   const built = inputs.image.build === undefined ? "" : facts.digest;
-  const definitions = definitionsOf(plan, survey, built);
+  const definitions = definitionsOf(plan, survey, built, secrets.length > 0);
   facts.planDigest = planDigest(changes, { built, definitions, approved: inputs.stack.approvedPlan });
   facts.drift = [...drift];
   facts.services = plan.services.map(plannedResult);

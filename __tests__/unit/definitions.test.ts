@@ -14,7 +14,12 @@ function keyed(key: number, networks: readonly JsonObject[] = []): Survey {
   return emptySurvey({ networks, configs: [{ id: "k1", name: "swarm-stack-deploy_naming-key", bytes }] });
 }
 
-function definition(wanted: ServiceSpec, survey = keyed(1), built = ""): string | undefined {
+function definition(
+  wanted: ServiceSpec,
+  survey = keyed(1),
+  built = "",
+  mayBeSecret = true,
+): string | undefined {
   const plan = planDeployment({
     stack: "shop",
     wanted: [{ spec: wanted, auth: undefined }],
@@ -23,7 +28,7 @@ function definition(wanted: ServiceSpec, survey = keyed(1), built = ""): string 
     prune: true,
     needs: { networks: [], configs: [], secrets: [] },
   });
-  return definitionsOf(plan, survey, built).get("web");
+  return definitionsOf(plan, survey, built, mayBeSecret).get("web");
 }
 
 function spec(container: JsonObject, template: JsonObject = {}, more: JsonObject = {}): ServiceSpec {
@@ -55,6 +60,14 @@ describe("another definition has other digits:", () => {
   test("and so has the same one on another swarm", () => {
     expect(definition(plain, keyed(2))).not.toBe(definition(plain));
   });
+});
+
+test("where no secret is given, no key is needed, and none makes a difference", () => {
+  const open = definition(plain, emptySurvey(), "", false);
+  expect(open).toMatch(/^[0-9a-f]{64}$/);
+  expect(definition(plain, keyed(1), "", false)).toBe(open);
+  expect(definition(spec({ Env: ["A=1"] }), emptySurvey(), "", false)).not.toBe(open);
+  expect(definition(plain, emptySurvey())).toBeUndefined();
 });
 
 describe("the same definition has the same digits:", () => {
