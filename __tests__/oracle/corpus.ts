@@ -70,12 +70,14 @@ async function readOrCrash(
 
 /** The intended difference that explains a disagreement. */
 function excuseFor({ path, docker, ours }: Disagreement, { files, variables }: Case): string | undefined {
+  const texts = files.map(({ text }) => text);
   const spoken = DIFFERENCES.find(
-    ({ forgives, insists }) =>
-      (ours === "accepts" && forgives?.test(docker)) || (docker === "accepts" && insists?.test(ours)),
+    ({ forgives, forgivesIn = () => true, insists }) =>
+      (ours === "accepts" && forgives?.test(docker) && forgivesIn(docker.replace(/^refuses: /, ""), texts)) ||
+      (docker === "accepts" && insists?.test(ours)),
   );
   if (spoken !== undefined) return spoken.name;
-  const suspects = files.flatMap(({ text }) => valuesAt(text, path.split(".").at(-1) ?? ""));
+  const suspects = texts.flatMap((text) => valuesAt(text, path.split(".").at(-1) ?? ""));
   return DIFFERENCES.find(({ recognises }) => suspects.some((text) => recognises?.(text, variables)))?.name;
 }
 

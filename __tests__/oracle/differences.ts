@@ -1,3 +1,5 @@
+import { parseAllDocuments } from "yaml";
+
 /** Where our reading of a template is not docker's, on purpose. Everything else has to be the same. */
 export interface Difference {
   readonly name: string;
@@ -15,6 +17,8 @@ export interface Difference {
   readonly recognises?: (template: string, variables: ReadonlyMap<string, string>) => boolean;
   /** Docker's words about what it refuses and we take. */
   readonly forgives?: RegExp;
+  /** Whether that is so of these files; without it, of any. */
+  readonly forgivesIn?: (said: string, files: readonly string[]) => boolean;
   /** Our words about what we refuse and docker takes. */
   readonly insists?: RegExp;
 }
@@ -74,6 +78,12 @@ function fails(token: Token, variables: ReadonlyMap<string, string>): boolean {
   const value = variables.get(name);
   if (token.inside.startsWith(`${name}:?`)) return value === undefined || value === "";
   return token.inside.startsWith(`${name}?`) && value === undefined;
+}
+
+/** Whether a file has a key, and nothing for it. */
+function isNothing(text: string, path: readonly string[]): boolean {
+  const [document] = parseAllDocuments(text, { merge: true, uniqueKeys: false });
+  return document?.hasIn(path) === true && (document.getIn(path) ?? null) === null;
 }
 
 export const DIFFERENCES: readonly Difference[] = [
@@ -166,6 +176,11 @@ export const DIFFERENCES: readonly Difference[] = [
     ours: ACCEPTED,
     why: "What counts is the merged file; docker checks each for itself first.",
     forgives: /must be a (list|mapping|string)$|\w+ is required$|version mismatched .*<nil>/,
+    // The same words are said of a value of the wrong kind.
+    forgivesIn: (said, files) => {
+      const path = /^(\S+) must be a /.exec(said)?.[1];
+      return path === undefined || files.some((text) => isNothing(text, path.split(".")));
+    },
   },
   {
     name: "a line end that only docker knows",

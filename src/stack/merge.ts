@@ -1,4 +1,5 @@
 import { type Problem } from "../errors.ts";
+import { wrongKinds } from "./kinds.ts";
 import { KEYED, RULES, appended, isEmpty, merged } from "./merge-rules.ts";
 import { type Findings } from "./template.ts";
 import { type Mapping, type Node, get, isNull, mapping, remove, set, textOf } from "./tree.ts";
@@ -6,11 +7,12 @@ import { type Mapping, type Node, get, isNull, mapping, remove, set, textOf } fr
 /**
  * Several stack files become one as `docker stack deploy -c a -c b` makes it (docker/cli, compose/loader/merge.go): a later file's
  * definition of a network, volume, config or secret replaces the earlier one; its services are merged key by key. Where docker loses
- * something on the way, so do we, and say so.
+ * something on the way, so do we, and say so; what docker would refuse in one of the files is a problem.
  */
 export function mergeFiles(files: readonly Mapping[], { problems, warnings }: Findings): Mapping {
   const [first, ...others] = files;
   if (first === undefined) throw new RangeError("there is no stack file to merge");
+  for (const file of files) for (const problem of wrongKinds(file)) problems.push(problem);
   for (const other of others) {
     problems.push(...otherVersion(first, other));
     mergeFile(first, other, warnings);

@@ -153,7 +153,8 @@ function pinImages(root: Mapping, request: RenderRequest, problems: Problem[]): 
   for (const { service, image, place, node } of imagesOf(root)) {
     const reference = image === undefined ? undefined : parseImageReference(image);
     if (node?.kind === "scalar" && node.unresolved === true) continue;
-    if (image === undefined || node?.kind !== "scalar") {
+    if (node !== undefined && node.kind !== "scalar") continue; // Told as being of the wrong kind.
+    if (image === undefined || node === undefined) {
       problems.push({
         message: `Service ${service} has no image.`,
         place,

@@ -1,6 +1,6 @@
 import { type Place, type Problem, describe } from "../errors.ts";
 import { type Lookup, type Unresolved, interpolate, nearest } from "./interpolate.ts";
-import { type Mapping, type Node, type Scalar, entriesOf, get, textOf } from "./tree.ts";
+import { type Mapping, type Node, type Scalar, entriesOf, get, isNull, textOf } from "./tree.ts";
 
 export interface Scope {
   readonly lookup: Lookup;
@@ -245,12 +245,15 @@ function castOf(path: readonly string[]): Cast | undefined {
   )?.cast;
 }
 
-/** The image of every service, as the file writes it. */
+/** The image of every service, as the file writes it. What is no mapping is no service, and told as such. */
 export function imagesOf(
   root: Mapping,
 ): { service: string; image: string | undefined; place: Place; node: Node | undefined }[] {
-  return entriesOf(get(root, "services")).map((entry) => {
-    const node = get(entry.value, "image");
-    return { service: entry.key.text, image: textOf(node), place: node?.place ?? entry.key.place, node };
-  });
+  const services = entriesOf(get(root, "services"));
+  return services
+    .filter(({ value }) => value.kind === "mapping" || isNull(value))
+    .map((entry) => {
+      const node = get(entry.value, "image");
+      return { service: entry.key.text, image: textOf(node), place: node?.place ?? entry.key.place, node };
+    });
 }

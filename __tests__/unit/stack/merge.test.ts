@@ -880,17 +880,67 @@ test("of three files each meets what the two before it have become", () => {
   expect(warnings).toEqual([]);
 });
 
-test.each<[string, string, string, Value]>([
-  ["a list for a mapping", "deploy: {mode: global}", "deploy: [a]", { deploy: ["a"] }],
-  ["a mapping for a list", "cap_add: [A]", "cap_add: {a: b}", { cap_add: { a: "b" } }],
-  ["text for an environment", "environment: [A=b]", "environment: x", { environment: "x" }],
-  ["text for networks", "networks: [a]", "networks: x", { networks: "x" }],
-  [
-    "a mapping in an environment's list",
-    "environment: [A=b]",
-    "environment: [{C: d}]",
-    { environment: [{ C: "d" }] },
-  ],
-])("%s stays for docker to refuse", (_fact, first, second, merged) => {
-  expect(service(first, second)).toEqual({ keys: services(merged), warnings: [] });
+test("a mapping in an environment's list stays for docker to refuse", () => {
+  expect(service("environment: [A=b]", "environment: [{C: d}]")).toEqual({
+    keys: services({ environment: [{ C: "d" }] }),
+    warnings: [],
+  });
+});
+
+describe("what docker refuses in one of the files is a problem there:", () => {
+  const wrong = (...texts: readonly string[]): readonly string[] => merge(...texts).problems;
+  const web = "services: {w: {image: a}}";
+
+  test.each<[string, string, string]>([
+    ["a list of services", "services: [{db: {image: pg}}]", "11: services must be a mapping."],
+    ["text for services", "services: db", "11: services must be a mapping."],
+    ["text for a service", "services: {w: nginx}", "15: services.w must be a mapping."],
+    ["a list of networks", "networks: [net]", "11: networks must be a mapping."],
+    ["a list of volumes", "volumes: [data]", "10: volumes must be a mapping."],
+    ["a list of secrets", "secrets: [a]", "10: secrets must be a mapping."],
+    ["text for configs", "configs: ./x", "10: configs must be a mapping."],
+    ["text for a config", "configs: {a: ./x}", "14: configs.a must be a mapping."],
+  ])("%s", (_fact, text, told) => {
+    expect(wrong(web, text)).toEqual([`2.yml:1:${told}`]);
+    expect(wrong(text, web)).toEqual([`1.yml:1:${told}`]);
+    expect(wrong(text)).toEqual([`1.yml:1:${told}`]);
+  });
+
+  test.each<[string, string, string]>([
+    ["text for ports", 'ports: "443:443"', "14: services.w.ports must be a list."],
+    ["a mapping for ports", "ports: {80: 80}", "14: services.w.ports must be a list."],
+    ["text for volumes", "volumes: './x:/x'", "16: services.w.volumes must be a list."],
+    ["text for secrets", "secrets: b", "16: services.w.secrets must be a list."],
+    ["text for logging", "logging: syslog", "16: services.w.logging must be a mapping."],
+    [
+      "text for an environment",
+      "environment: A=1",
+      "20: services.w.environment must be a mapping or a list.",
+    ],
+    ["text for networks", "networks: x", "17: services.w.networks must be a mapping or a list."],
+    [
+      "a mapping for a command",
+      "command: {a: b}",
+      "16: services.w.command must be a single value or a list.",
+    ],
+    ["a list for a mapping", "deploy: [a]", "15: services.w.deploy must be a mapping."],
+    ["a mapping for a list", "cap_add: {a: b}", "16: services.w.cap_add must be a list."],
+    ["a list for a user", "user: [a]", "13: services.w.user must be a single value."],
+    ["text deep within", "deploy: {labels: x}", "24: services.w.deploy.labels must be a mapping or a list."],
+  ])("%s", (_fact, text, told) => {
+    const other = "services:\n  w: {image: a}";
+    expect(wrong(other, `services:\n  w: {${text}}`)).toEqual([`2.yml:2:${told}`]);
+    expect(wrong(`services:\n  w: {${text}}`, other)).toEqual([`1.yml:2:${told}`]);
+  });
+
+  test.each([
+    ["half a key", "services: {w: {ports: , deploy: , networks: }, v: }\nvolumes: "],
+    [
+      "what only one of docker's spellings is",
+      "services: {w: {networks: {n: }, labels: [a=b], dns: 1.1.1.1}}",
+    ],
+    ["what only Compose reads", "services: {w: {build: ., extends: a, depends_on: {v: {}}}}\nx-a: [b]"],
+  ])("%s is none", (_fact, text) => {
+    expect(wrong(web, text)).toEqual([]);
+  });
 });
