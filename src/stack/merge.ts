@@ -115,7 +115,23 @@ function below(path: string, key: string): string {
   return path === "" ? key : `${path}.${key}`;
 }
 
-/** Numbers that docker can tell from nothing; every other nought in a later file leaves the earlier one as it is. */
+/** Numbers and booleans to which nought or false is as good as nothing; a nought of any other number replaces an earlier value. */
+const NOUGHT_IS_NOTHING = new Set([
+  "oom_score_adj",
+  "deploy.update_config.max_failure_ratio",
+  "deploy.rollback_config.max_failure_ratio",
+  "deploy.resources.limits.pids",
+  "deploy.placement.max_replicas_per_node",
+]);
+const FALSE_IS_NOTHING = new Set([
+  "init",
+  "privileged",
+  "read_only",
+  "stdin_open",
+  "tty",
+  "healthcheck.disable",
+]);
+/** Numbers that docker can tell from nothing. */
 const COUNTED = new Set([
   "deploy.replicas",
   "deploy.update_config.parallelism",
@@ -127,11 +143,13 @@ const COUNTED = new Set([
 const MEASURED =
   /(^|\.)(stop_grace_period|delay|monitor|window|interval|timeout|start_period|start_interval|memory)$/;
 
-/** To docker, a value that is empty for its type is as good as none. */
+const NOUGHT = /^[+-]?((0[xob])?0+(\.0*)?|\.0+)(e[-+]?\d+)?$/i;
+
+/** To docker, a value that is empty for its type is as good as none. One of another type is not: docker has to refuse it. */
 function saysNothing(text: string, plain: boolean, path: string): boolean {
-  if (path.startsWith("x-")) return false;
+  if (path.startsWith("x-") || COUNTED.has(path)) return false;
+  if (NOUGHT_IS_NOTHING.has(path)) return plain && NOUGHT.test(text);
+  if (FALSE_IS_NOTHING.has(path)) return plain && /^(false|False|FALSE)$/.test(text);
   if (text === "") return true;
-  if (COUNTED.has(path)) return false;
-  if (MEASURED.test(path)) return /^[-+]?[0.][0.a-zµμ]*$/i.test(text);
-  return plain && (/^(false|False|FALSE)$/.test(text) || /^[+-]?(0x|0o|0b)?0*(\.0*)?(e\d+)?$/i.test(text));
+  return MEASURED.test(path) && !(plain && NOUGHT.test(text)) && /^[-+]?[0.][0.a-zµμ]*$/i.test(text);
 }

@@ -295,6 +295,32 @@ describe("0 counts where docker can tell it from nothing", () => {
   });
 });
 
+describe("0, false or empty text where another type is due stays, for docker to refuse:", () => {
+  test.each<[string, string, string, Value]>([
+    ["a number for a user", "user: '1000'", "user: 0", { user: "0" }],
+    ["a number for a name", "hostname: a", "hostname: 0x0", { hostname: "0x0" }],
+    [
+      "a number for a length of time",
+      "stop_grace_period: 5s",
+      "stop_grace_period: 0",
+      { stop_grace_period: "0" },
+    ],
+    ["a number for a switch", "tty: true", "tty: 0", { tty: "0" }],
+    ["false for a folder", "working_dir: /a", "working_dir: false", { working_dir: "false" }],
+    ["false for a number", "oom_score_adj: 5", "oom_score_adj: false", { oom_score_adj: "false" }],
+    [
+      "a number for CPUs",
+      "deploy: {resources: {limits: {cpus: '1'}}}",
+      "deploy: {resources: {limits: {cpus: 0}}}",
+      { deploy: { resources: { limits: { cpus: "0" } } } },
+    ],
+    ["text for a number", "deploy: {replicas: 2}", "deploy: {replicas: ''}", { deploy: { replicas: "" } }],
+    ["text for a switch", "tty: true", "tty: ''", { tty: "" }],
+  ])("%s", (_fact, first, second, merged) => {
+    expect(service(first, second)).toEqual({ keys: services(merged), warnings: [] });
+  });
+});
+
 describe("lists", () => {
   test.each<[string, string, string, Value]>([
     ["are appended", "cap_add: [B, A]", "cap_add: [C]", { cap_add: ["B", "A", "C"] }],
