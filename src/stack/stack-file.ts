@@ -199,6 +199,10 @@ function placeBehind(before: string, file: string): Place {
   return { file, line: lines.length, column: (lines.at(-1) ?? "").length + 1 };
 }
 
+function lastLine(text: string): string {
+  return text.slice(text.lastIndexOf("\n") + 1);
+}
+
 class TreeBuilder {
   readonly #text: string;
   readonly #place: (offset: number) => Place;
@@ -286,7 +290,7 @@ class TreeBuilder {
     }
     const isBlock = type === "BLOCK_LITERAL" || type === "BLOCK_FOLDED";
     // The file ends in the middle of the block's last line: there is no line end that could belong to the value.
-    const brokenOff = isBlock && range?.[1] === this.#text.length && /\S[^\n]*$/.test(this.#text);
+    const brokenOff = isBlock && range?.[1] === this.#text.length && /\S/.test(lastLine(this.#text));
     return { text: brokenOff ? text.replace(/\n$/, "") : text, tag };
   }
 

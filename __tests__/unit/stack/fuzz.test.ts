@@ -212,6 +212,7 @@ describe("a megabyte of one thing ends", () => {
     ["comments", filled("# a\n")],
     ["documents", filled("---\na: b\n")],
     ["quotes", `a: "${filled("\\n")}"`],
+    ["a value before a block at the end", `a: "${filled("x")}"\nb: |\n  c\n`],
     ["undefined variables", `a: "${filled("$NOT_THERE ")}"`],
     [
       "undefined variables of many names",
