@@ -54,7 +54,7 @@ function parseAll(
       return [parseStackFile(bytes, path, warnings)];
     } catch (error) {
       if (!(error instanceof StackFileError)) throw error;
-      malformed.push(...error.problems);
+      for (const problem of error.problems) malformed.push(problem);
       return [];
     }
   });

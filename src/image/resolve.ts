@@ -119,7 +119,7 @@ export async function resolveImages(
     }
     const told = fallback === undefined ? missing(image, answer, live, isOurs) : stays(image, answer);
     const services = stack.services.filter((service) => service.image === image);
-    findings.push(...services.map(({ name }) => told(placeOf(stack.root, name))));
+    for (const { name } of services) findings.push(told(placeOf(stack.root, name)));
   }
   return { answers, pins, findings };
 }

@@ -242,7 +242,7 @@ class Reader {
   }
 
   adopt(parsed: KeyValues): ReadonlyMap<string, string> {
-    this.problems.push(...parsed.problems);
+    for (const problem of parsed.problems) this.problems.push(problem);
     return parsed.values;
   }
 

@@ -288,6 +288,8 @@ function external(name: string, { key, value }: Entry): Mapping {
   const made = mapping(key.place);
   set(made, "external", ours("true", key.place, comment, "plain"));
   set(made, "name", ours(name, key.place, comment));
-  made.entries.push(...entriesOf(value).filter((entry) => !SEEN_TO.has(entry.key.text)));
-  return made;
+  return mapping(key.place, [
+    ...made.entries,
+    ...entriesOf(value).filter((entry) => !SEEN_TO.has(entry.key.text)),
+  ]);
 }

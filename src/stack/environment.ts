@@ -4,7 +4,7 @@ import { readEnvFile } from "./env-file.ts";
 import { nearest } from "./interpolate.ts";
 import { cleanPath } from "./paths.ts";
 import { isUnresolved } from "./references.ts";
-import { type Findings, type Scope, isHidden } from "./template.ts";
+import { type Findings, type Scope, addFindings, isHidden } from "./template.ts";
 import {
   type Mapping,
   type Node,
@@ -13,9 +13,12 @@ import {
   entriesOf,
   get,
   isNull,
+  mapping,
   ours,
   remove,
   scalar,
+  sequence,
+  set,
   textOf,
 } from "./tree.ts";
 
@@ -72,8 +75,7 @@ function addEnvFiles(
       continue;
     }
     const parsed = readEnvFile(bytes, cleanPath(folder, path), scope);
-    findings.problems.push(...parsed.problems);
-    findings.warnings.push(...parsed.warnings);
+    addFindings(findings, parsed);
     for (const [variable, { text, place }] of parsed.values)
       values.set(variable, ours(text, place, `from ${path}`));
   }
@@ -118,16 +120,16 @@ function addBelow(service: Mapping, values: ReadonlyMap<string, Scalar>): void {
   if (existing?.kind === "sequence") {
     const own = new Set(existing.items.map((item) => (textOf(item) ?? "").split("=")[0]));
     const lines = [...values].filter(([name]) => !own.has(name));
-    existing.items.unshift(
-      ...lines.map(([name, value]): Node => ({ ...value, text: `${name}=${value.text}` })),
-    );
+    const above = lines.map(([name, value]): Node => ({ ...value, text: `${name}=${value.text}` }));
+    set(service, "environment", sequence(existing.place, [...above, ...existing.items]));
     return;
   }
   const environment = ensureMapping(service, "environment");
   if (environment === undefined) return; // Neither list nor mapping: docker's own check names it.
   const own = new Set(environment.entries.map(({ key }) => key.text));
   const entries = [...values].filter(([name]) => !own.has(name));
-  environment.entries.unshift(...entries.map(([name, value]) => ({ key: scalar(name, value.place), value })));
+  const above = entries.map(([name, value]) => ({ key: scalar(name, value.place), value }));
+  set(service, "environment", mapping(environment.place, [...above, ...environment.entries]));
 }
 
 /** `TOKEN`, `TOKEN=` and `TOKEN: ""` all take their value from outside, where there is one: docker makes no difference between them. */

@@ -1,7 +1,7 @@
 import { type Problem } from "../errors.ts";
 import { wrongKinds } from "./kinds.ts";
 import { KEYED, RULES, appended, isEmpty, merged } from "./merge-rules.ts";
-import { type Findings } from "./template.ts";
+import { type Findings, addFindings } from "./template.ts";
 import { type Mapping, type Node, get, isNull, mapping, remove, set, textOf } from "./tree.ts";
 
 /**
@@ -9,13 +9,13 @@ import { type Mapping, type Node, get, isNull, mapping, remove, set, textOf } fr
  * definition of a network, volume, config or secret replaces the earlier one; its services are merged key by key. Where docker loses
  * something on the way, so do we, and say so; what docker would refuse in one of the files is a problem.
  */
-export function mergeFiles(files: readonly Mapping[], { problems, warnings }: Findings): Mapping {
+export function mergeFiles(files: readonly Mapping[], findings: Findings): Mapping {
   const [first, ...others] = files;
   if (first === undefined) throw new RangeError("there is no stack file to merge");
-  for (const file of files) for (const problem of wrongKinds(file)) problems.push(problem);
+  for (const file of files) addFindings(findings, { problems: wrongKinds(file) });
   for (const other of others) {
-    problems.push(...otherVersion(first, other));
-    mergeFile(first, other, warnings);
+    findings.problems.push(...otherVersion(first, other));
+    mergeFile(first, other, findings.warnings);
   }
   return first;
 }

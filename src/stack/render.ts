@@ -14,7 +14,7 @@ import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
 import { printStackFile } from "./stack-file.ts";
 import { type Mapping, clone, entriesOf, get, set, textOf } from "./tree.ts";
 import { resolveFiles, resolveStack } from "./resolve.ts";
-import { type Findings, imagesOf, once, scopeOf } from "./template.ts";
+import { type Findings, addFindings, imagesOf, once, scopeOf } from "./template.ts";
 
 export interface RenderRequest {
   /** The stack files, in the order in which they are merged. */
@@ -90,7 +90,7 @@ export function render(request: RenderRequest): RenderedStack {
   }
   const root = resolveStack(templates, scope, strict, read, findings);
   const objects = versionObjects(root, { stack, namingKey, taken, env, scope, read }, findings);
-  findings.problems.push(...undefinedReferences(root), ...refusedByEngine(root, stack));
+  addFindings(findings, { problems: [...undefinedReferences(root), ...refusedByEngine(root, stack)] });
   const services = pinImages(root, request, findings.problems);
   if (findings.problems.length > 0) throw refusal(findings, false);
 

@@ -1,7 +1,7 @@
 import { applyComposeKeys, idleServices } from "./compose.ts";
 import { type ReadFile, resolveEnvironment, tellBareNames } from "./environment.ts";
 import { mergeFiles } from "./merge.ts";
-import { type Findings, type Scope, resolveTemplate } from "./template.ts";
+import { type Findings, type Scope, addFindings, resolveTemplate } from "./template.ts";
 import { type Mapping, clone, entriesOf, get } from "./tree.ts";
 
 /** Each file by itself: every variable resolved, env files read into the environment. What is wrong goes into `findings`. */
@@ -17,8 +17,7 @@ export function resolveFiles(
   const ofVariables = roots.map((root) => resolveTemplate(root, scope, strict));
   const idle = idleServices(roots, scope);
   roots.forEach((root, index) => {
-    findings.problems.push(...(ofVariables[index]?.problems ?? []));
-    findings.warnings.push(...(ofVariables[index]?.warnings ?? []));
+    addFindings(findings, ofVariables[index] ?? {});
     resolveEnvironment(root, scope, folder, idle, read, findings);
   });
   return roots;

@@ -14,6 +14,17 @@ export interface Findings {
   readonly warnings: Problem[];
 }
 
+/** Adds one by one: of a file's findings there may be more than the arguments that a single `push` can take. */
+export function addFindings(into: Findings, { problems = [], warnings = [] }: Found): void {
+  for (const problem of problems) into.problems.push(problem);
+  for (const warning of warnings) into.warnings.push(warning);
+}
+
+interface Found {
+  readonly problems?: readonly Problem[];
+  readonly warnings?: readonly Problem[];
+}
+
 /** Variables that belong to the runner or to this step, and that no template may read. */
 const HIDDEN =
   /^(INPUT_|STATE_|ACTIONS_)|^(GITHUB_TOKEN|GITHUB_(ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|SSH_AUTH_SOCK)$/;

@@ -258,6 +258,20 @@ describe("an env file", () => {
   });
 
   test.each([
+    ["a mapping", "environment: {B: x}"],
+    ["a list", "environment: [B=x]"],
+  ])("may have more names than a call has arguments, above %s", (_fact, environment) => {
+    const names = Array.from({ length: 150_000 }, (_, n) => `A${n}=1`).join("\n");
+    const { lines, problems } = resolve(`env_file: .env\n${environment}`, { files: { ".env": names } });
+    expect([lines?.length, lines?.at(-1), problems]).toEqual([150_001, "B=x", []]);
+  });
+
+  test("may have more mistakes than a call has arguments", () => {
+    const { problems } = resolve("env_file: .env", { files: { ".env": "=x\n".repeat(150_000) } });
+    expect(problems).toHaveLength(150_000);
+  });
+
+  test.each([
     ["a bare name in a list", "env_file: .env\nenvironment: [TAG]", ["A=1", "TAG=v1"]],
     ["a bare name in a mapping", "env_file: .env\nenvironment: {TAG: }", ["A=1", "TAG=v1"]],
   ])("stands below a variable that environment names: %s", (_fact, service, lines) => {

@@ -214,6 +214,7 @@ describe("a megabyte of one thing ends", () => {
     ["quotes", `a: "${filled("\\n")}"`],
     ["a value before a block at the end", `a: "${filled("x")}"\nb: |\n  c\n`],
     ["undefined variables", `a: "${filled("$NOT_THERE ")}"`],
+    ["undefined variables, one behind the other", `a: "${filled("$a")}"`],
     [
       "undefined variables of many names",
       `a: "${Array.from({ length: 60_000 }, (_, n) => `$NAME_${n}`).join(" ")}"`,
