@@ -139,7 +139,8 @@ function parseLines(input: string, text: string): KeyValues {
     let end = index + 1;
     while (end < lines.length && !closings.includes(withoutReturn(lines[end] ?? ""))) end += 1;
     if (delimiter === "" || end === lines.length) {
-      complain(`the block of ${key} has no closing line "${delimiter}".`);
+      // What stands there may be a secret whose author meant an equals sign.
+      complain(`the block of ${key} has no closing line.`, "It repeats what stands behind the <<.");
       break;
     }
     const block = lines.slice(index + 1, end);

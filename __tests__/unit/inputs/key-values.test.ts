@@ -85,10 +85,12 @@ describe("blocks", () => {
     expect(values(text)).toEqual(expected);
   });
 
-  test("a block that never ends is named by its first line", () => {
-    expect(problems("A=1\nB<<EOF\nsecret")).toEqual([
-      '"secrets", line 2: the block of B has no closing line "EOF".',
-    ]);
+  test.each([
+    ["a word", "A=1\nB<<EOF\nsecret"],
+    ["what may be the value itself", "A=1\nB<<hunter2"],
+    ["what may be the value itself, behind three signs", "A=1\nB<<<hunter2"],
+  ])("a block that never ends is named by its first line, without %s behind the <<", (_fact, text) => {
+    expect(problems(text)).toEqual(['"secrets", line 2: the block of B has no closing line.']);
   });
 
   test("a block needs a word to end with", () => {
