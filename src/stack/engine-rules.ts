@@ -1,4 +1,4 @@
-import { type Problem } from "../errors.ts";
+import { type Place, type Problem } from "../errors.ts";
 import { isExternal } from "./configs.ts";
 import { hostNetworks } from "./defaults.ts";
 import { type Refusal, VALUE_RULES, isAbsolute, subnet } from "./engine-values.ts";
@@ -191,10 +191,14 @@ function portsPublishedTwice(services: readonly Entry[]): Problem[] {
     if (other === undefined || problems.has(port.entry)) continue;
     const what = isSubstituted(port.entry) ? "a port" : `port ${which}`;
     const whom = other.service === port.service ? "it" : `service ${other.service}`;
-    const message = `Service ${port.service} publishes ${what} that ${whom} publishes already, at line ${other.entry.place.line}.`;
+    const message = `Service ${port.service} publishes ${what} that ${whom} publishes already, ${seenFrom(port.entry.place, other.entry.place)}.`;
     problems.set(port.entry, { message, place: port.entry.place });
   }
   return [...problems.values()];
+}
+
+function seenFrom(here: Place, { file, line }: Place): string {
+  return `${file === here.file ? "" : `in ${file} `}at line ${line}`;
 }
 
 function badMounts({ key, value }: Entry, root: Mapping): Problem[] {

@@ -1,6 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { describe as inWords } from "../../../src/errors.ts";
 import { refusedByEngine } from "../../../src/stack/engine-rules.ts";
+import { mergeFiles } from "../../../src/stack/merge.ts";
 import { parseStackFile } from "../../../src/stack/stack-file.ts";
 import { EXAMPLES, fileOf } from "../../stacks/refused-by-engine.ts";
 
@@ -68,6 +69,16 @@ test("of all the ports that two services publish, each entry is told once", () =
   const service = "    image: a\n    ports: [1-65535:1-65535]\n";
   expect(found(`services:\n  a:\n${service}  b:\n${service}`)).toEqual([
     "f:7:13: Service b publishes port 1/tcp that service a publishes already, at line 4.",
+  ]);
+});
+
+test("a port that two services publish is told with the file of the other one, where there are two", () => {
+  const [a, b] = ["a", "b"].map((name) =>
+    parseStackFile(`services:\n  ${name}:\n    ports: ["80:80"]`, `${name}.yml`),
+  );
+  if (a === undefined || b === undefined) throw new Error("two files");
+  expect(refusedByEngine(mergeFiles([a, b], { problems: [], warnings: [] }), "shop").map(inWords)).toEqual([
+    "b.yml:3:13: Service b publishes port 80/tcp that service a publishes already, in a.yml at line 3.",
   ]);
 });
 
