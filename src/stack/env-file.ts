@@ -35,6 +35,7 @@ export function readEnvFile(bytes: Uint8Array, file: string, scope: Scope): EnvF
     }
     const value = line.slice(equals + 1);
     values.set(name, { text: value, place });
+    if (name.startsWith("\ufeff")) warnings.push(marked(place));
     const why = composeDialect(value, scope);
     if (why === undefined) continue;
     const hint = "docker stack deploy takes everything behind the = as it is.";
@@ -58,7 +59,8 @@ function linesOf(bytes: Uint8Array, file: string, problems: Problem[]): { line: 
   const found: { line: string; place: Place }[] = [];
   text.split("\n").forEach((raw, index) => {
     const whole = raw.replace(/\r$/, "");
-    const line = whole.replace(/^[\s\u0085]+/, "");
+    // A byte order mark within the file is no blank to docker, but a part of the name.
+    const line = whole.replace(/^(?:(?!\ufeff)[\s\u0085])+/, "");
     const place = { file, line: index + 1, column: whole.length - line.length + 1 };
     if (!exact && line.includes("\ufffd"))
       problems.push({ message: "This line of the env file is no UTF-8 text.", place });
@@ -74,6 +76,12 @@ function nameProblem(name: string, place: Place): Problem | undefined {
   if (/[ \t]/.test(name))
     return { message: "Docker refuses a name with blanks in it.", hint: "Write NAME=value.", place };
   return undefined;
+}
+
+/** Files from Windows, one behind the other. */
+function marked(place: Place): Problem {
+  const message = "A byte order mark stands in front of this name, and becomes part of it.";
+  return { message, hint: "Take it away: only the first of a file is none of its text.", place };
 }
 
 /** Such a line may be the rest of a key that was pasted: nothing of it is repeated. */

@@ -122,6 +122,19 @@ describe("a line", () => {
     });
   });
 
+  test("with a byte order mark in front that is not the file's first has it in its name", () => {
+    expect(read("A=1\n\ufeffF=6")).toEqual({
+      values: [
+        ["A", "1"],
+        ["\ufeffF", "6"],
+      ],
+      problems: [],
+      warnings: [
+        "app.env:2:1: A byte order mark stands in front of this name, and becomes part of it. Take it away: only the first of a file is none of its text.",
+      ],
+    });
+  });
+
   test("with a byte order mark may be a comment", () => {
     expect(read("\ufeff# A=1")).toEqual({ values: [], problems: [], warnings: [] });
   });
