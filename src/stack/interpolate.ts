@@ -219,11 +219,15 @@ export function nearest(name: string, defined: Iterable<string>): string | undef
   return best?.name;
 }
 
-/** Levenshtein's distance, or anything larger than `most` where it is. Only what is near the diagonal can count. */
+/**
+ * Levenshtein's distance with a swap of neighbours as one step, or anything larger than `most` where it is. Only what is near the
+ * diagonal can count.
+ */
 function editDistance(a: string, b: string, most: number): number {
   if (Math.abs(a.length - b.length) > most) return Infinity;
   let row = new Uint32Array(b.length + 1).map((_, index) => index);
   let next = new Uint32Array(b.length + 1);
+  let before = new Uint32Array(b.length + 1);
   for (let i = 1; i <= a.length; i += 1) {
     const [from, to] = [Math.max(1, i - most), Math.min(b.length, i + most)];
     next.fill(most + 1);
@@ -231,12 +235,14 @@ function editDistance(a: string, b: string, most: number): number {
     let least = most + 1;
     for (let j = from; j <= to; j += 1) {
       const replaced = (row[j - 1] ?? 0) + (a.charCodeAt(i - 1) === b.charCodeAt(j - 1) ? 0 : 1);
-      const here = Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
+      const swap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swapped = swap ? (before[j - 2] ?? 0) + 1 : Infinity;
+      const here = Math.min(replaced, swapped, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
       next[j] = here;
       least = Math.min(least, here);
     }
     if (least > most) return Infinity;
-    [row, next] = [next, row];
+    [before, row, next] = [row, next, before];
   }
   return row[b.length] ?? Infinity;
 }

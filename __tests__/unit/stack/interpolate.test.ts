@@ -199,6 +199,8 @@ describe("the name that was meant", () => {
   test.each([
     ["a letter too few", "VERSIN", "VERSION"],
     ["letters swapped", "REGISTRY_ULR", "REGISTRY_URL"],
+    ["two neighbours of a short name swapped", "HOEM", "HOME"],
+    ["two neighbours swapped at the start", "OHME", "HOME"],
     ["another case", "version", "VERSION"],
     ["far off", "PASSWORD", undefined],
     ["one letter, to which everything is near", "A", undefined],
