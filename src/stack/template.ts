@@ -68,9 +68,29 @@ export function resolveTemplate(root: Mapping, scope: Scope, strict: boolean): F
   return { problems: once(findings.problems), warnings: once(findings.warnings) };
 }
 
-/** The text of an anchor stands at each of its aliases too; what is wrong with it is one mistake. */
+/** The text of an anchor stands at each of its aliases too; what is wrong with it is one mistake, told of the first service. */
 export function once(problems: readonly Problem[]): Problem[] {
-  return [...new Map(problems.map((problem) => [describe(problem), problem])).values()];
+  const causes = new Map<string, { readonly problem: Problem; readonly services: Set<string> }>();
+  for (const problem of problems) {
+    const service = problem.place === undefined ? undefined : SERVICE.exec(problem.message)?.[0];
+    const message = service === undefined ? problem.message : problem.message.replace(service, "\0");
+    const cause = describe({ ...problem, message });
+    const known = causes.get(cause);
+    if (known === undefined) causes.set(cause, { problem, services: new Set([service ?? ""]) });
+    else known.services.add(service ?? "");
+  }
+  return [...causes.values()].map(({ problem, services }) =>
+    services.size === 1
+      ? problem
+      : { ...problem, message: `${problem.message} ${alsoIn(services.size - 1)}` },
+  );
+}
+
+/** How a message names the service that it is about. */
+const SERVICE = /\b(?:[Ss]ervice |services\.)[\w-]+/;
+
+function alsoIn(more: number): string {
+  return `The same goes for ${more} more service${more === 1 ? "" : "s"}.`;
 }
 
 function resolveScalar(

@@ -292,6 +292,22 @@ describe("what can't be deployed", () => {
     expect(problems(text)).toEqual(expected);
   });
 
+  test("a mistake behind an anchor is told once, of the first of the services that have it", () => {
+    const text = (services: string): string =>
+      `x-d: &d {image: a, env_file: nope.env, extends: x}\nservices: {${services}}`;
+    expect(problems(text("a: *d"))).toEqual([
+      expect.stringMatching(/^stack.yml:1:\d+: The env file "nope.env" of service a can't be read\. Its/),
+      expect.stringMatching(/^stack.yml:1:\d+: services.a.extends can't be deployed to a swarm\. /),
+    ]);
+    expect(problems(text("a: *d, b: {<<: *d}, c: *d"))).toEqual([
+      expect.stringContaining("of service a can't be read. The same goes for 2 more services."),
+      expect.stringContaining(
+        "services.a.extends can't be deployed to a swarm. The same goes for 2 more services.",
+      ),
+    ]);
+    expect(problems("services:\n  a: {extends: x, image: a}\n  b: {extends: x, image: a}")).toHaveLength(2);
+  });
+
   test("an env file that no config wants", () => {
     const envFile = { path: ".env", bytes: Buffer.from(ENV) };
     expect(problems("services: {web: {image: a}}", { envFile })).toEqual([
