@@ -184,6 +184,30 @@ describe("servers that are slow or full", () => {
     expect(run.ms).toBeGreaterThan(5000);
   });
 
+  test.concurrent("the first packet to a name with an IPv4 and an IPv6 address is lost", async () => {
+    const server = sshds.start(MANAGER);
+    const rule = 'INPUT -p tcp --dport "$1" --syn -m statistic --mode nth --every 2 --packet 0 -j DROP';
+    const drop = `iptables -D ${rule} 2>/dev/null || true; iptables -I ${rule}`; // One of an earlier run would count, too.
+    control.onNode(MANAGER, drop, [String(server.port)]);
+    const addresses = [
+      { address: N1, family: 4 },
+      { address: "::1", family: 6 },
+    ];
+    const folder = workspace({
+      "names.cjs": `require("node:dns").lookup = (_name, _options, done) => done(null, ${JSON.stringify(addresses)});`,
+    });
+    const run = await deploy(
+      {
+        "ssh-host": `manager.test:${server.port}`,
+        "ssh-known-hosts": `[manager.test]:${server.port} ${sshds.hostKeyOf(MANAGER)}`,
+      },
+      undefined,
+      { NODE_OPTIONS: `--require=${join(folder, "names.cjs")}` },
+    );
+    works(run);
+    expect(run.log).not.toContain("Trying again");
+  });
+
   test.concurrent("one that is full (MaxStartups) for 3 s is tried again", async () => {
     const server = sshds.start(MANAGER, { config: ["MaxStartups 1"] });
     const holder = connect(server.port, N1).on("error", () => undefined);

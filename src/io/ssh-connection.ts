@@ -10,6 +10,8 @@ import { type SshLogin, inWords, knownHostsName } from "./ssh-login.ts";
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
 const CONNECT_TIMEOUT_MS = 5000;
+/** Of several addresses of one name each but the last gets this; Node's own 250 ms would give up where the first packet is lost. */
+const ADDRESS_TIMEOUT_MS = 2500;
 /** A peer that is gone without a word is found out after three of these. */
 const KEEPALIVE_MS = 4000;
 
@@ -80,15 +82,21 @@ function tooSlow(): Error {
   return Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`), { code: "ETIMEDOUT" });
 }
 
-/** A TCP connection. Looking up the name is not part of the time it has: a slow name server is no reason to give up. */
+/** A TCP connection. Looking up the name is not part of the time that each address has: a slow name server is no reason to give up. */
 async function dial(at: SshHost, signal: AbortSignal): Promise<Socket> {
   const { host, port } = at;
   return await unlessCancelled(signal, (resolve, reject) => {
     // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
-    const socket = connectTcp({ host, port, noDelay: true });
+    const socket = connectTcp({
+      host,
+      port,
+      noDelay: true,
+      autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS,
+    });
     let timer: NodeJS.Timeout | undefined;
     socket.on("connectionAttempt", () => {
-      timer ??= setTimeout(() => socket.destroy(tooSlow()), CONNECT_TIMEOUT_MS);
+      clearTimeout(timer);
+      timer = setTimeout(() => socket.destroy(tooSlow()), CONNECT_TIMEOUT_MS);
     });
     // For life: ssh2 listens only from the handshake on.
     socket.on("error", (error) => reject(explainSocket(error, at)));
