@@ -606,6 +606,30 @@ describe("logins", () => {
     );
   });
 
+  /** It takes what is asked, and says nothing. */
+  const mute = (): Readonly<Record<string, string>> => {
+    const socket = join(workspace({}), "agent");
+    servers.push(
+      createServer((asked) => void sockets.add(asked.resume().on("error", isSilent))).listen(socket),
+    );
+    return { SSH_AUTH_SOCK: socket };
+  };
+
+  test.concurrent("an agent that does not answer is named as the reason after 20 s", async () => {
+    const run = await deploy({ ...sshds.start(MANAGER).inputs, "ssh-private-key": "" }, undefined, mute());
+    isRefused(run, /The SSH agent at SSH_AUTH_SOCK did not answer within 20 s\./);
+    expect(run.ms).toBeLessThan(30_000);
+  });
+
+  test.concurrent("an agent that does not answer holds up no job that is cancelled", async () => {
+    const { inputs } = sshds.start(MANAGER);
+    const cancel = when(/::group::Connect/, (action) => setTimeout(() => action.kill("SIGINT"), 1500));
+    const run = await deploy({ ...inputs, "ssh-private-key": "" }, cancel, mute());
+    expect(run.log).toContain("::error::Cancelled: the runner sent SIGINT.");
+    expect(run.ms).toBeLessThan(19_000);
+    leavesNothing(run);
+  });
+
   test.concurrent("an agent without keys is named as the reason", async () => {
     const server = sshds.start(MANAGER);
     const socket = join(workspace({}), "agent");

@@ -1,8 +1,10 @@
+import { type Duplex } from "node:stream";
 import {
   type AnyAuthMethod,
   type AuthHandlerMiddleware,
   type AuthenticationType,
   type Client,
+  type GetStreamCallback,
   type IdentityCallback,
   type KeyboardInteractiveAuthMethod,
   OpenSSHAgent,
@@ -23,12 +25,24 @@ export class Authentication {
   #accepted: readonly string[] = [];
   /** It took one of ours, and wants another one as well. */
   #halfIn = false;
-  /** How many the SSH agent has; undefined where it was not asked. */
-  #agentKeys: number | undefined;
+  /** Undefined where nobody asks it. */
+  readonly #agent: OwnAgent | undefined;
 
   constructor(at: SshHost, login: SshLogin) {
     this.#at = at;
     this.#login = login;
+    const { agent } = login.target;
+    this.#agent = agent === undefined ? undefined : new OwnAgent(agent);
+  }
+
+  /** The SSH agent has been asked for something, and has not answered yet. */
+  get waitsForAgent(): boolean {
+    return this.#agent?.isAsked === true;
+  }
+
+  /** The session is over: nothing more is asked of the agent. */
+  close(): void {
+    this.#agent?.close();
   }
 
   /**
@@ -55,15 +69,14 @@ export class Authentication {
   /** In the order in which they are tried. */
   #logins(): readonly AnyAuthMethod[] {
     const { target, privateKey } = this.#login;
-    const { password, agent } = target;
+    const { password } = target;
     const username = this.#at.user;
     const logins: AnyAuthMethod[] = [];
     if (privateKey !== undefined) logins.push({ type: "publickey", username, key: privateKey });
-    if (agent !== undefined) {
+    if (this.#agent !== undefined) {
       // What a server says to an agent's keys, ssh2 keeps for itself: how it takes logins at all is asked first.
       logins.push({ type: "none", username });
-      const counted = new CountedAgent(agent, (count) => (this.#agentKeys = count));
-      logins.push({ type: "agent", username, agent: counted });
+      logins.push({ type: "agent", username, agent: this.#agent });
     }
     if (password !== undefined) {
       logins.push({ type: "password", username, password });
@@ -79,7 +92,7 @@ export class Authentication {
     const accepted = this.#accepted.join(", ");
     const who = `${this.#at.user}@${inWords(this.#at)}`;
     const taken = accepted === "" ? "" : ` It would take: ${accepted}.`;
-    if (this.#agentKeys === 0) {
+    if (this.#agent?.keys === 0) {
       return new ConnectError(
         `The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as ${who}.${taken}`,
         'Add the key in a step before this one (ssh-add), or give it as "ssh-private-key".',
@@ -107,7 +120,7 @@ export class Authentication {
     const tried = [
       privateKey !== undefined && "the given key",
       target.password !== undefined && "the given password",
-      this.#agentKeys !== undefined && "the keys of the SSH agent",
+      this.#agent?.keys !== undefined && "the keys of the SSH agent",
     ].filter((way) => way !== false);
     return tried.length === 0 ? "the SSH agent has only keys to offer" : `tried ${tried.join(" and ")}`;
   }
@@ -119,20 +132,39 @@ function isWanted({ type }: AnyAuthMethod, methods: readonly string[] | null): b
   return methods.includes(type === "agent" ? "publickey" : type);
 }
 
-/** Tells how many keys it has, when it is asked. */
-class CountedAgent extends OpenSSHAgent {
-  readonly #tell: (count: number | undefined) => void;
+/** The runner's agent, which may be silent: ssh2 would wait for it for ever, and the process with it. */
+class OwnAgent extends OpenSSHAgent {
+  /** How many it has; undefined until it has told. */
+  keys: number | undefined;
+  /** Each question has a connection of its own, which ends with the answer. */
+  readonly #asked = new Set<Duplex>();
+  #isClosed = false;
 
-  constructor(socket: string, tell: (count: number | undefined) => void) {
-    super(socket);
-    this.#tell = tell;
+  get isAsked(): boolean {
+    return this.#asked.size > 0;
+  }
+
+  override getStream(done: GetStreamCallback): void {
+    super.getStream((error, stream) => {
+      if (stream !== undefined) {
+        this.#asked.add(stream);
+        stream.on("close", () => this.#asked.delete(stream));
+        if (this.#isClosed) stream.destroy();
+      }
+      done(error, stream);
+    });
   }
 
   override getIdentities(done: IdentityCallback<ParsedKey>): void {
     super.getIdentities((error, keys) => {
-      this.#tell(keys?.length);
+      this.keys = keys?.length;
       done(error, keys);
     });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const stream of this.#asked) stream.destroy();
   }
 }
 

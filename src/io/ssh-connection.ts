@@ -203,7 +203,10 @@ async function logIn(
   // One listener for life: an `error` of a session that nobody listens to ends the process.
   client.on("error", (error) => (lost ??= error.message));
   client.on("end", () => (lost ??= "the server ended the session"));
-  client.on("close", () => (lost ??= "the server closed the session"));
+  client.on("close", () => {
+    lost ??= "the server closed the session";
+    attempt.authentication.close();
+  });
   const close = (): void => {
     lost ??= "this step closed the session";
     client.end();
@@ -300,6 +303,14 @@ function explain(error: unknown, attempt: Attempt): ConnectError {
   if (level === "agent") {
     const message = `The SSH agent at SSH_AUTH_SOCK can't be used: ${messageOf(error)}.`;
     return new ConnectError(message, "Start it and add the key in a step before this one.", error);
+  }
+  if (level === "client-timeout" && attempt.authentication.waitsForAgent) {
+    const message = `The SSH agent at SSH_AUTH_SOCK did not answer within ${handshakeMs / 1000} s.`;
+    return new ConnectError(
+      message,
+      "Check with `ssh-add -l` in a step before this one that it does.",
+      error,
+    );
   }
   if (level === "client-timeout") {
     const message = `${name} did not complete the SSH handshake within ${handshakeMs / 1000} s.`;

@@ -454,6 +454,21 @@ describe("the SSH agent", () => {
     );
   });
 
+  test("that does not answer is left once the job is cancelled", async () => {
+    const mute = createServer((socket) => void socket.resume());
+    const socket = join(folder.path, "agent");
+    mute.listen(socket);
+    await using server = await sshd({ accepts: withKey });
+    const stop = new AbortController();
+    const opening = open(server, only(socket), stop.signal);
+    const [question] = (await once(mute, "connection")) as [Socket];
+    const left = once(question, "close");
+    stop.abort(new Cancelled("SIGINT"));
+    await expect(opening).rejects.toThrow(Cancelled);
+    await left;
+    mute.close();
+  });
+
   test("is not asked where the server takes no keys", async () => {
     await using keys = await agent(KEY.private);
     await using server = await sshd({ accepts: () => false, inTurn: ["password"] });
