@@ -592,6 +592,45 @@ describe("logins", () => {
     );
   });
 
+  test.concurrent.each<[string, number, Inputs, RegExp]>([
+    [
+      "a wrong key",
+      1,
+      {},
+      /refused the login \(tried the given key\) and allows no more tries \(MaxAuthTries\)/,
+    ],
+    [
+      "a wrong key before the right password",
+      1,
+      { "ssh-user": "deploy", "ssh-password": sandbox.sshPassword },
+      /refused the login \(tried the given key\) and allows no more tries \(MaxAuthTries\)\. Give only/,
+    ],
+    [
+      "five wrong keys of an agent",
+      3,
+      { "ssh-private-key": "" },
+      /refused the login \(tried the keys of the SSH agent\) and allows no more tries \(MaxAuthTries\)\. It would take: publickey/,
+    ],
+  ])("%s that use up MaxAuthTries %d are tried once", async (_fact, tries, inputs, says) => {
+    const server = sshds.start(MANAGER, { config: [`MaxAuthTries ${tries}`] });
+    const folder = workspace({});
+    const socket = join(folder, "agent");
+    const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+    await until("the agent listens", () => existsSync(socket));
+    for (const name of ["a", "b", "c", "d", "e"]) {
+      const key = join(folder, name);
+      execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+      execFileSync("ssh-add", ["-q", key], { env: { ...process.env, SSH_AUTH_SOCK: socket } });
+    }
+    const key = readFileSync(join(wrongKey, "k"), "utf8");
+    const run = await deploy({ ...server.inputs, "ssh-private-key": key, ...inputs }, undefined, {
+      SSH_AUTH_SOCK: socket,
+    });
+    agent.kill();
+    isRefused(run, says);
+    expect(server.log().match(/Connection from/g)).toHaveLength(1);
+  });
+
   test.concurrent("an agent that is gone is named as the reason", async () => {
     const server = sshds.start(MANAGER);
     const folder = workspace({});

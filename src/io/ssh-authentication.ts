@@ -10,7 +10,7 @@ import {
   OpenSSHAgent,
   type ParsedKey,
 } from "ssh2";
-import { ConnectError } from "../errors.ts";
+import { ConnectError, messageOf } from "../errors.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type SshLogin, inWords } from "./ssh-login.ts";
 
@@ -23,6 +23,8 @@ export class Authentication {
   readonly #login: SshLogin;
   /** The ways to log in that the server would take. */
   #accepted: readonly string[] = [];
+  /** Those of ours that it was shown. */
+  readonly #tried = new Set<AnyAuthMethod["type"]>();
   /** It took one of ours, and wants another one as well. */
   #halfIn = false;
   /** Undefined where nobody asks it. */
@@ -61,7 +63,10 @@ export class Authentication {
         refused.clear();
       }
       last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
-      if (last !== undefined) refused.add(last);
+      if (last !== undefined) {
+        refused.add(last);
+        this.#tried.add(last.type);
+      }
       next(last ?? NO_MORE);
     };
   }
@@ -106,6 +111,15 @@ export class Authentication {
         cause,
       );
     }
+    if (isOutOfTries(cause)) {
+      return new ConnectError(
+        `${who} refused the login (${this.#ways()}) and allows no more tries (MaxAuthTries).${taken}`,
+        this.#tried.has("agent")
+          ? 'Give the key that it takes as "ssh-private-key", or leave only that one in the agent.'
+          : "Give only the key or the password that it takes, and check that the user is right.",
+        cause,
+      );
+    }
     return new ConnectError(
       `${who} refused the login (${this.#ways()}).${taken}`,
       this.#login.target.password === undefined
@@ -116,14 +130,22 @@ export class Authentication {
   }
 
   #ways(): string {
-    const { target, privateKey } = this.#login;
     const tried = [
-      privateKey !== undefined && "the given key",
-      target.password !== undefined && "the given password",
+      this.#tried.has("publickey") && "the given key",
+      (this.#tried.has("password") || this.#tried.has("keyboard-interactive")) && "the given password",
       this.#agent?.keys !== undefined && "the keys of the SSH agent",
     ].filter((way) => way !== false);
     return tried.length === 0 ? "the SSH agent has only keys to offer" : `tried ${tried.join(" and ")}`;
   }
+}
+
+/** RFC 4253, 11.1; OpenSSH gives another number, that of a breach of the protocol, and these words. */
+const NO_MORE_AUTH_METHODS_AVAILABLE = 14;
+
+/** Instead of a refusal of the last login the server has ended the session. */
+export function isOutOfTries(error: unknown): boolean {
+  const isFinal = (error as { code?: unknown }).code === NO_MORE_AUTH_METHODS_AVAILABLE;
+  return isFinal || /too many authentication failures/i.test(messageOf(error));
 }
 
 /** Before the server has said what it takes, anything may do. */

@@ -5,7 +5,7 @@ import { Cancelled, ConnectError, messageOf } from "../errors.ts";
 import { cited } from "../foreign-text.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type HostKey, type KnownKeys, fingerprint, typeOfKey } from "./known-hosts.ts";
-import { Authentication, signAtOnce } from "./ssh-authentication.ts";
+import { Authentication, isOutOfTries, signAtOnce } from "./ssh-authentication.ts";
 import { type SshLogin, inWords, knownHostsName } from "./ssh-login.ts";
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
@@ -299,7 +299,7 @@ function explain(error: unknown, attempt: Attempt): ConnectError {
   const name = inWords(at);
   const { level } = error as { level?: string };
   if (offered !== undefined && !isTrusted(offered, attempt)) return hostKeyError(attempt, offered, error);
-  if (level === "client-authentication") return attempt.authentication.refusal(error);
+  if (level === "client-authentication" || isOutOfTries(error)) return attempt.authentication.refusal(error);
   if (level === "agent") {
     const message = `The SSH agent at SSH_AUTH_SOCK can't be used: ${messageOf(error)}.`;
     return new ConnectError(message, "Start it and add the key in a step before this one.", error);
