@@ -1,6 +1,7 @@
 import { type AddressInfo } from "node:net";
 import { once } from "node:events";
 import {
+  type Algorithms,
   type AuthContext,
   type AuthenticationType,
   type Connection,
@@ -28,6 +29,8 @@ export interface SshdRequest {
   readonly inTurn?: readonly AuthenticationType[];
   /** The right answer where the server asks for a password in a dialogue. */
   readonly dialogue?: string;
+  /** The only ones it offers. */
+  readonly algorithms?: Algorithms;
   /** Serves a forwarded unix socket; without it forwarding is refused. */
   readonly serve?: (channel: ServerChannel) => void;
 }
@@ -62,7 +65,7 @@ export async function sshd(request: SshdRequest): Promise<Sshd> {
   const host = keyPair();
   const heard: string[] = [];
   const clients = new Set<Connection>();
-  const server = new Server({ hostKeys: [host.private] }, (client) => {
+  const server = new Server({ hostKeys: [host.private], algorithms: request.algorithms ?? {} }, (client) => {
     clients.add(client);
     const left = [...(request.inTurn ?? [])];
     client.on("error", () => undefined);

@@ -146,6 +146,16 @@ describe("servers that are slow or full", () => {
     expect(run.log).not.toContain("Trying again");
   });
 
+  test.concurrent("one without an algorithm that we have is tried once", async () => {
+    const server = sshds.start(MANAGER, { config: ["KexAlgorithms sntrup761x25519-sha512@openssh.com"] });
+    const run = await deploy(server.inputs);
+    isRefused(
+      run,
+      /its sshd offers no key exchange algorithm that this action can use\. .*\(KexAlgorithms\)/,
+    );
+    expect(run.log).not.toContain("Trying again");
+  });
+
   test.concurrent("a port that nobody listens on is given up after 20 s", async () => {
     const run = await deploy({ ...TRUSTING, "ssh-host": `${N1}:1` });
     isRefused(run, /Nothing listens at \S+:1\. Check the host/);

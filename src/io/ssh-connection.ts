@@ -180,6 +180,8 @@ interface Attempt {
   readonly handshakeMs: number;
   readonly authentication: Authentication;
   offered: Buffer | undefined;
+  /** Its first words, up to those by which it shows to be an SSH server. */
+  said: string;
 }
 
 async function logIn(
@@ -197,6 +199,7 @@ async function logIn(
     handshakeMs,
     authentication: new Authentication(at, login),
     offered: undefined,
+    said: "",
   };
   const client = new Client();
   let lost: string | undefined;
@@ -214,6 +217,7 @@ async function logIn(
       sock.destroySoon(); // Otherwise the step would wait for the server to close its side, too.
     else client.destroy();
   };
+  listen(sock, attempt);
   await ready(client, optionsFor(attempt, sock), attempt, signal).catch((error: unknown) => {
     sock.destroy();
     throw error;
@@ -264,6 +268,16 @@ async function ready(
   });
 }
 
+const MOST_WORDS = 4096;
+
+function listen(sock: Duplex, attempt: Attempt): void {
+  const hear = (data: Buffer): void => {
+    attempt.said += data.toString("latin1", 0, MOST_WORDS);
+    if (attempt.said.length >= MOST_WORDS || IS_SSH.test(attempt.said)) sock.off("data", hear);
+  };
+  sock.on("data", hear);
+}
+
 function isTrusted(key: Buffer, { known, login }: Attempt): boolean {
   if (known.revoked.some(({ blob }) => blob.equals(key))) return false;
   const print = fingerprint(key);
@@ -293,6 +307,44 @@ function explainSocket(error: Error & { readonly code?: string }, at: SshHost): 
 
 /** Which of these it is depends on which packet came first. */
 const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
+/** Lines of text may come before it (RFC 4253, 4.2). */
+const IS_SSH = /^SSH-/m;
+/** What an sshd that takes nobody at the moment says in place of that. */
+const BUSY = /^(Exceeded MaxStartups|Not allowed at this time)/;
+
+/** By ssh2's word for it: the keyword of sshd_config, and what of it ssh2 can. */
+const ALGORITHMS: readonly [string, string, readonly string[]][] = [
+  [
+    "key exchange algorithm",
+    "KexAlgorithms",
+    ["curve25519-sha256", "ecdh-sha2-nistp256", "diffie-hellman-group16-sha512"],
+  ],
+  ["host key format", "HostKeyAlgorithms", HOST_KEY_ALGORITHMS],
+  ["cipher", "Ciphers", ["aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "aes256-ctr"]],
+  ["MAC", "MACs", ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256"]],
+];
+
+/** It is an SSH server, and never one for us; or none at all. */
+function explainStranger(error: unknown, { at, said }: Attempt): ConnectError | undefined {
+  const name = inWords(at);
+  const lacking = /no matching (.*)/.exec(messageOf(error))?.[1];
+  const [what, keyword, ours = []] = ALGORITHMS.find(([word]) => lacking?.endsWith(word)) ?? [];
+  if (what !== undefined) {
+    const message = `No SSH session with ${name}: its sshd offers no ${what} that this action can use.`;
+    return new ConnectError(
+      message,
+      `Let it offer one of these, too (${keyword}): ${ours.join(", ")}.`,
+      error,
+    );
+  }
+  if (cited(said) === "" || IS_SSH.test(said) || BUSY.test(said)) return undefined;
+  const message = `What answers at ${name} is no SSH server: ${cited(said)}`;
+  return new ConnectError(
+    message.replace(/[.…]?$/, (end) => end || "."),
+    "Check the host and the port.",
+    error,
+  );
+}
 
 function explain(error: unknown, attempt: Attempt): ConnectError {
   const { at, offered, handshakeMs } = attempt;
@@ -312,16 +364,19 @@ function explain(error: unknown, attempt: Attempt): ConnectError {
       error,
     );
   }
+  const stranger = explainStranger(error, attempt);
+  if (stranger !== undefined) return stranger;
   if (level === "client-timeout") {
     const message = `${name} did not complete the SSH handshake within ${handshakeMs / 1000} s.`;
     return new ConnectError(message, "Check that an SSH server answers at this port.", error, "passing");
   }
-  // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
+  const isHangUp = HANGING_UP.test(messageOf(error));
+  // Before it has shown its key, an sshd that is full (MaxStartups) or starting up just hangs up.
   const hint =
-    offered === undefined
+    isHangUp && offered === undefined
       ? "Its sshd may be full (MaxStartups) or restarting."
       : "Try from the runner: ssh -v.";
-  const why = HANGING_UP.test(messageOf(error)) ? "the server hung up" : cited(messageOf(error));
+  const why = isHangUp ? "the server hung up" : cited(messageOf(error));
   const message = `No SSH session with ${name}: ${why}.`;
   return new ConnectError(message, hint, error, "passing");
 }

@@ -4,8 +4,15 @@ import { type AddressInfo, type Socket, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { AgentProtocol, type AuthContext, type AuthenticationType, type ServerChannel, utils } from "ssh2";
-import { Cancelled, ConnectError, InputError } from "../../../src/errors.ts";
+import {
+  AgentProtocol,
+  type Algorithms,
+  type AuthContext,
+  type AuthenticationType,
+  type ServerChannel,
+  utils,
+} from "ssh2";
+import { Cancelled, ConnectError, InputError, type Outlook } from "../../../src/errors.ts";
 import { type SshTarget } from "../../../src/inputs/inputs.ts";
 import { fingerprint } from "../../../src/io/known-hosts.ts";
 import { prepareLogin } from "../../../src/io/ssh-login.ts";
@@ -506,13 +513,47 @@ describe("a manager that can't be reached", () => {
     expect(message).toContain("The host name manager.invalid can't be resolved.");
   });
 
-  test.each<[string, (socket: Socket) => void]>([
-    ["it hangs up at once", (socket) => void socket.end()],
-    ["it speaks HTTP", (socket) => void socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")],
-  ])("%s", async (_fact, behave) => {
+  const full =
+    /No SSH session with \S+: the server hung up\. Its sshd may be full \(MaxStartups\) or restarting\./;
+  test.each<[string, (socket: Socket) => void, RegExp, Outlook]>([
+    ["it hangs up at once", (socket) => void socket.end(), full, "passing"],
+    ["it is full and says so", (socket) => void socket.end("Exceeded MaxStartups\r\n"), full, "passing"],
+    [
+      "it speaks HTTP",
+      (socket) => void socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"),
+      /What answers at \S+ is no SSH server: HTTP\/1\.1 400 Bad Request\. Check the host and the port\./,
+      "lasting",
+    ],
+    [
+      "it floods us",
+      (socket) => void socket.write("x".repeat(9000)),
+      /What answers at \S+ is no SSH server: x{300}… Check/,
+      "lasting",
+    ],
+  ])("%s", async (_fact, behave, says, outlook) => {
     await using server = await plainServer(behave);
-    const message = await refused(reach(target(server.port, trusting)));
-    expect(message).toContain(`No SSH session with 127.0.0.1:${server.port}`);
+    const opening = reach(target(server.port, trusting));
+    await expect(opening).rejects.toMatchObject({ message: expect.stringMatching(says), outlook });
+  });
+
+  test.each<[string, Algorithms, RegExp]>([
+    [
+      "key exchange",
+      { kex: ["diffie-hellman-group14-sha1"] },
+      /no key exchange algorithm that this action can use\. Let it offer one of these, too \(KexAlgorithms\): curve25519-sha256, /,
+    ],
+    ["cipher", { cipher: ["aes256-cbc"] }, /no cipher .*\(Ciphers\): aes256-gcm@openssh\.com, /],
+    [
+      "MAC",
+      { cipher: ["aes256-ctr"], hmac: ["hmac-md5"] },
+      /no MAC .*\(MACs\): hmac-sha2-256-etm@openssh\.com, /,
+    ],
+  ])("it has no %s in common with us", async (_what, algorithms, says) => {
+    await using server = await sshd({ accepts: withKey, algorithms });
+    await expect(open(server)).rejects.toMatchObject({
+      message: expect.stringMatching(says),
+      outlook: "lasting",
+    });
   });
 
   test("and the job is cancelled meanwhile", async () => {
