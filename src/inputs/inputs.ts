@@ -375,7 +375,8 @@ function parseTarget(reader: Reader, run: RunContext): SshTarget | SocketTarget 
   };
 }
 
-const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
+/** As a URL, too; in brackets also a name, as `known_hosts` has it. */
+const SSH_HOST = /^(?:ssh:\/\/)?(?:([^@\s/:]+)@)?(?:\[([\w:.%-]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
 
 function parseSshHost(reader: Reader, input: string, entry: string): SshHost {
   const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
@@ -383,7 +384,7 @@ function parseSshHost(reader: Reader, input: string, entry: string): SshHost {
   if (host === "") {
     reader.complain(
       `"${input}" has "${entry}".`,
-      "Give [user@]host[:port]; an IPv6 address stands in brackets.",
+      "Give [user@]host[:port], without a password or a path; an IPv6 address stands in brackets.",
     );
   }
   if (port !== undefined) checkPort(reader, port);

@@ -175,6 +175,23 @@ describe("what an input means", () => {
       { target: { managers: [{ host: "2001:db8::1", port: 2222, user: "u" }] } },
     ],
     [
+      "a URL",
+      { "ssh-host": "ssh://deploy@m1:2222, ssh://m2" },
+      {
+        target: {
+          managers: [
+            { host: "m1", port: 2222, user: "deploy" },
+            { host: "m2", port: 22, user: "root" },
+          ],
+        },
+      },
+    ],
+    [
+      "a name in brackets, as known_hosts has it",
+      { "ssh-host": "[m-1.example.com]:2222" },
+      { target: { managers: [{ host: "m-1.example.com", port: 2222 }] } },
+    ],
+    [
       "an IPv6 address without port",
       { "ssh-host": "[::1]" },
       { target: { managers: [{ host: "::1", port: 22 }] } },
@@ -381,7 +398,9 @@ describe("one mistake, one complaint", () => {
       { "build-secrets": "=hunter2" },
       '"build-secrets", line 1: there is no name before the equals sign.',
     ],
-    ["a URL as host", { "ssh-host": "ssh://m1" }, '"ssh-host" has "ssh://m1".'],
+    ["a URL with a path as host", { "ssh-host": "ssh://m1/x" }, '"ssh-host" has "ssh://m1/x".'],
+    ["a URL of another kind as host", { "ssh-host": "tcp://u@m1:22" }, '"ssh-host" has "tcp://u@m1:22".'],
+    ["a user with a colon", { "ssh-host": "u:p@m1" }, '"ssh-host" has "u:p@m1".'],
     ["a bare IPv6 address", { "ssh-host": "2001:db8::1" }, '"ssh-host" has "2001:db8::1".'],
     ["a host with blanks", { "ssh-host": "m1 -oProxyCommand=x" }, '"ssh-host" has "m1 -oProxyCommand=x".'],
     ["port 0", { "ssh-host": "m1:0" }, 'The SSH port is "0".'],
