@@ -246,9 +246,14 @@ class Reader {
     return parsed.values;
   }
 
-  /** As given, blanks included: keys and passwords. */
+  /** As given, blanks included: keys. */
   verbatim(name: string): string {
     return this.#raw(name);
+  }
+
+  /** Blanks included, but for the newline that YAML's `|` ends a value with. */
+  password(name: string): string {
+    return this.#raw(name).replace(/\r?\n$/, "");
   }
 
   text(name: string): string {
@@ -422,7 +427,7 @@ type SshTrust = Omit<SshTarget, "kind" | "managers" | "jumps" | "sudo" | "socket
 
 function parseSshTrust(reader: Reader, wanted: boolean, run: RunContext): SshTrust {
   const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
-  const password = reader.verbatim("ssh-password") || undefined;
+  const password = reader.password("ssh-password") || undefined;
   const knownHosts = nonBlank(reader.verbatim("ssh-known-hosts"));
   const fingerprints = reader.list("ssh-fingerprint");
   const agent = privateKey === undefined && password === undefined ? run.sshAgent : undefined;
@@ -446,7 +451,7 @@ function parseSshTrust(reader: Reader, wanted: boolean, run: RunContext): SshTru
       );
     }
   }
-  const passphrase = reader.verbatim("ssh-passphrase") || undefined;
+  const passphrase = reader.password("ssh-passphrase") || undefined;
   return { privateKey, passphrase, password, agent, knownHosts, fingerprints };
 }
 
@@ -537,7 +542,7 @@ function parseCredential(
   others?: Credential,
 ): Credential | undefined {
   const givenUser = reader.text(userInput);
-  const givenPassword = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
+  const givenPassword = reader.password(passwordInput);
   if (givenUser === "" && givenPassword === "") return undefined;
   const username = givenUser || (others?.username ?? "");
   const password = givenPassword || (others?.password ?? "");

@@ -207,6 +207,11 @@ describe("what an input means", () => {
       { target: { managers: [{ host: "m1", port: 1, user: "a" }] } },
     ],
     ["a key keeps its lines", { "ssh-private-key": "a\nb\n" }, { target: { privateKey: "a\nb\n" } }],
+    [
+      "a password and a passphrase lose the newline at their end, and only one",
+      { "ssh-password": "p \n", "ssh-passphrase": "q\n\r\n" },
+      { target: { password: "p ", passphrase: "q\n" } },
+    ],
     ["a password keeps its blanks", { "ssh-password": " p " }, { target: { password: " p " } }],
     [
       "several fingerprints",
