@@ -23859,7 +23859,7 @@ nacl.setPRNG = function(fn) {
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8883);
 /* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3453);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2559);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3451);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
 
@@ -24083,7 +24083,8 @@ function parseAll(files, malformed, warnings) {
         catch (error) {
             if (!(error instanceof errors/* StackFileError */.Ne))
                 throw error;
-            malformed.push(...error.problems);
+            for (const problem of error.problems)
+                malformed.push(problem);
             return [];
         }
     });
@@ -24119,8 +24120,8 @@ function folderOf(path) {
     return slash === -1 ? "." : path.slice(0, slash) || "/";
 }
 
-// EXTERNAL MODULE: ./src/stack/render.ts + 11 modules
-var render = __nccwpck_require__(2559);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(3451);
 // EXTERNAL MODULE: ./src/together.ts
 var together = __nccwpck_require__(2297);
 ;// CONCATENATED MODULE: ./src/begin.ts
@@ -25320,7 +25321,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3453);
 /* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5205);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(2559);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(3451);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
@@ -26241,7 +26242,7 @@ const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /* harmony export */   r4: () => (/* binding */ inWords)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2559);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3451);
 /* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
 /* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8282);
@@ -26347,7 +26348,8 @@ async function resolveImages(stack, lookup, live, own) {
         }
         const told = fallback === undefined ? missing(image, answer, live, isOurs) : stays(image, answer);
         const services = stack.services.filter((service) => service.image === image);
-        findings.push(...services.map(({ name }) => told(placeOf(stack.root, name))));
+        for (const { name } of services)
+            findings.push(told(placeOf(stack.root, name)));
     }
     return { answers, pins, findings };
 }
@@ -26549,12 +26551,17 @@ class Reader {
         this.problems.push({ message, hint });
     }
     adopt(parsed) {
-        this.problems.push(...parsed.problems);
+        for (const problem of parsed.problems)
+            this.problems.push(problem);
         return parsed.values;
     }
-    /** As given, blanks included: keys and passwords. */
+    /** As given, blanks included: keys. */
     verbatim(name) {
         return this.#raw(name);
+    }
+    /** Blanks included, but for the newline that YAML's `|` ends a value with. */
+    password(name) {
+        return this.#raw(name).replace(/\r?\n$/, "");
     }
     text(name) {
         return this.#raw(name).trim() || (DEFAULTS[name] ?? "");
@@ -26664,12 +26671,13 @@ function parseTarget(reader, run) {
         ...parseSshTrust(reader, hosts.length > 0, run),
     };
 }
-const SSH_HOST = /^(?:([^@\s]+)@)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
+/** As a URL, too; in brackets also a name, as `known_hosts` has it. */
+const SSH_HOST = /^(?:ssh:\/\/)?(?:([^@\s/:]+)@)?(?:\[([\w:.%-]+)\]|([^\s:@[\]/]+))(?::(\d+))?$/;
 function parseSshHost(reader, input, entry) {
     const [, user, bracketed, plain, port] = SSH_HOST.exec(entry) ?? [];
     const host = bracketed ?? plain ?? "";
     if (host === "") {
-        reader.complain(`"${input}" has "${entry}".`, "Give [user@]host[:port]; an IPv6 address stands in brackets.");
+        reader.complain(`"${input}" has "${entry}".`, "Give [user@]host[:port], without a password or a path; an IPv6 address stands in brackets.");
     }
     if (port !== undefined)
         checkPort(reader, port);
@@ -26696,7 +26704,7 @@ function parseFindings(reader) {
 }
 function parseSshTrust(reader, wanted, run) {
     const privateKey = nonBlank(reader.verbatim("ssh-private-key"));
-    const password = reader.verbatim("ssh-password") || undefined;
+    const password = reader.password("ssh-password") || undefined;
     const knownHosts = nonBlank(reader.verbatim("ssh-known-hosts"));
     const fingerprints = reader.list("ssh-fingerprint");
     const agent = privateKey === undefined && password === undefined ? run.sshAgent : undefined;
@@ -26711,7 +26719,7 @@ function parseSshTrust(reader, wanted, run) {
             reader.complain(`"ssh-fingerprint" has "${fingerprint}".`, "Give SHA256: and 43 characters, as `ssh-keygen -l` prints it.");
         }
     }
-    const passphrase = reader.verbatim("ssh-passphrase") || undefined;
+    const passphrase = reader.password("ssh-passphrase") || undefined;
     return { privateKey, passphrase, password, agent, knownHosts, fingerprints };
 }
 function nonBlank(text) {
@@ -26776,7 +26784,7 @@ function parseVersion(reader, run) {
 /** What is missing of a pair that is given in part comes from `others`. */
 function parseCredential(reader, userInput, passwordInput, others) {
     const givenUser = reader.text(userInput);
-    const givenPassword = reader.verbatim(passwordInput).replace(/\r?\n$/, "");
+    const givenPassword = reader.password(passwordInput);
     if (givenUser === "" && givenPassword === "")
         return undefined;
     const username = givenUser || (others?.username ?? "");
@@ -26973,7 +26981,8 @@ function parseLines(input, text) {
         while (end < lines.length && !closings.includes(withoutReturn(lines[end] ?? "")))
             end += 1;
         if (delimiter === "" || end === lines.length) {
-            complain(`the block of ${key} has no closing line "${delimiter}".`);
+            // What stands there may be a secret whose author meant an equals sign.
+            complain(`the block of ${key} has no closing line.`, "It repeats what stands behind the <<.");
             break;
         }
         const block = lines.slice(index + 1, end);
@@ -28316,6 +28325,7 @@ var known_hosts = __nccwpck_require__(7633);
 
 
 
+
 /** ssh2 takes `false` for the end of the list, which its types don't know. */
 const NO_MORE = false;
 /** Our logins at one host, one after the other, and what came of them. */
@@ -28324,13 +28334,25 @@ class Authentication {
     #login;
     /** The ways to log in that the server would take. */
     #accepted = [];
+    /** Those of ours that it was shown. */
+    #tried = new Set();
     /** It took one of ours, and wants another one as well. */
     #halfIn = false;
-    /** How many the SSH agent has; undefined where it was not asked. */
-    #agentKeys;
+    /** Undefined where nobody asks it. */
+    #agent;
     constructor(at, login) {
         this.#at = at;
         this.#login = login;
+        const { agent } = login.target;
+        this.#agent = agent === undefined ? undefined : new OwnAgent(agent);
+    }
+    /** The SSH agent has been asked for something, and has not answered yet. */
+    get waitsForAgent() {
+        return this.#agent?.isAsked === true;
+    }
+    /** The session is over: nothing more is asked of the agent. */
+    close() {
+        this.#agent?.close();
     }
     /**
      * ssh2's own order begins with a question ("none") that costs a round trip and that no server of ours says yes to. A server that wants
@@ -28349,24 +28371,25 @@ class Authentication {
                 refused.clear();
             }
             last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
-            if (last !== undefined)
+            if (last !== undefined) {
                 refused.add(last);
+                this.#tried.add(last.type);
+            }
             next(last ?? NO_MORE);
         };
     }
     /** In the order in which they are tried. */
     #logins() {
         const { target, privateKey } = this.#login;
-        const { password, agent } = target;
+        const { password } = target;
         const username = this.#at.user;
         const logins = [];
         if (privateKey !== undefined)
             logins.push({ type: "publickey", username, key: privateKey });
-        if (agent !== undefined) {
+        if (this.#agent !== undefined) {
             // What a server says to an agent's keys, ssh2 keeps for itself: how it takes logins at all is asked first.
             logins.push({ type: "none", username });
-            const counted = new CountedAgent(agent, (count) => (this.#agentKeys = count));
-            logins.push({ type: "agent", username, agent: counted });
+            logins.push({ type: "agent", username, agent: this.#agent });
         }
         if (password !== undefined) {
             logins.push({ type: "password", username, password });
@@ -28380,25 +28403,36 @@ class Authentication {
         const accepted = this.#accepted.join(", ");
         const who = `${this.#at.user}@${(0,ssh_login/* inWords */.r)(this.#at)}`;
         const taken = accepted === "" ? "" : ` It would take: ${accepted}.`;
-        if (this.#agentKeys === 0) {
+        if (this.#agent?.keys === 0) {
             return new errors/* ConnectError */.T$(`The SSH agent at SSH_AUTH_SOCK has no keys, so there is nothing to log in with as ${who}.${taken}`, 'Add the key in a step before this one (ssh-add), or give it as "ssh-private-key".', cause);
         }
         if (this.#halfIn) {
             return new errors/* ConnectError */.T$(`${who} wants more than what it took so far (${this.#ways()}). It still wants: ${accepted}.`, 'Its sshd asks for several logins one after the other (AuthenticationMethods): give "ssh-private-key" and "ssh-password", both of them right.', cause);
+        }
+        if (isOutOfTries(cause)) {
+            return new errors/* ConnectError */.T$(`${who} refused the login (${this.#ways()}) and allows no more tries (MaxAuthTries).${taken}`, this.#tried.has("agent")
+                ? 'Give the key that it takes as "ssh-private-key", or leave only that one in the agent.'
+                : "Give only the key or the password that it takes, and check that the user is right.", cause);
         }
         return new errors/* ConnectError */.T$(`${who} refused the login (${this.#ways()}).${taken}`, this.#login.target.password === undefined
             ? `Check that the user is right and that the public half of the key is in ~${this.#at.user}/.ssh/authorized_keys there.`
             : "Check the user and the password, and that sshd takes passwords (PasswordAuthentication).", cause);
     }
     #ways() {
-        const { target, privateKey } = this.#login;
         const tried = [
-            privateKey !== undefined && "the given key",
-            target.password !== undefined && "the given password",
-            this.#agentKeys !== undefined && "the keys of the SSH agent",
+            this.#tried.has("publickey") && "the given key",
+            (this.#tried.has("password") || this.#tried.has("keyboard-interactive")) && "the given password",
+            this.#agent?.keys !== undefined && "the keys of the SSH agent",
         ].filter((way) => way !== false);
         return tried.length === 0 ? "the SSH agent has only keys to offer" : `tried ${tried.join(" and ")}`;
     }
+}
+/** RFC 4253, 11.1; OpenSSH gives another number, that of a breach of the protocol, and these words. */
+const NO_MORE_AUTH_METHODS_AVAILABLE = 14;
+/** Instead of a refusal of the last login the server has ended the session. */
+function isOutOfTries(error) {
+    const isFinal = error.code === NO_MORE_AUTH_METHODS_AVAILABLE;
+    return isFinal || /too many authentication failures/i.test((0,errors/* messageOf */.bD)(error));
 }
 /** Before the server has said what it takes, anything may do. */
 function isWanted({ type }, methods) {
@@ -28406,18 +28440,37 @@ function isWanted({ type }, methods) {
         return true;
     return methods.includes(type === "agent" ? "publickey" : type);
 }
-/** Tells how many keys it has, when it is asked. */
-class CountedAgent extends lib.OpenSSHAgent {
-    #tell;
-    constructor(socket, tell) {
-        super(socket);
-        this.#tell = tell;
+/** The runner's agent, which may be silent: ssh2 would wait for it for ever, and the process with it. */
+class OwnAgent extends lib.OpenSSHAgent {
+    /** How many it has; undefined until it has told. */
+    keys;
+    /** Each question has a connection of its own, which ends with the answer. */
+    #asked = new Set();
+    #isClosed = false;
+    get isAsked() {
+        return this.#asked.size > 0;
+    }
+    getStream(done) {
+        super.getStream((error, stream) => {
+            if (stream !== undefined) {
+                this.#asked.add(stream);
+                stream.on("close", () => this.#asked.delete(stream));
+                if (this.#isClosed)
+                    stream.destroy();
+            }
+            done(error, stream);
+        });
     }
     getIdentities(done) {
         super.getIdentities((error, keys) => {
-            this.#tell(keys?.length);
+            this.keys = keys?.length;
             done(error, keys);
         });
+    }
+    close() {
+        this.#isClosed = true;
+        for (const stream of this.#asked)
+            stream.destroy();
     }
 }
 /**
@@ -28447,6 +28500,8 @@ function signAtOnce(client, key) {
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
 const CONNECT_TIMEOUT_MS = 5000;
+/** Of several addresses of one name each but the last gets this; Node's own 250 ms would give up where the first packet is lost. */
+const ADDRESS_TIMEOUT_MS = 2500;
 /** A peer that is gone without a word is found out after three of these. */
 const KEEPALIVE_MS = 4000;
 /** Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in. */
@@ -28493,15 +28548,21 @@ async function unlessCancelled(signal, begin) {
 function tooSlow() {
     return Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`), { code: "ETIMEDOUT" });
 }
-/** A TCP connection. Looking up the name is not part of the time it has: a slow name server is no reason to give up. */
+/** A TCP connection. Looking up the name is not part of the time that each address has: a slow name server is no reason to give up. */
 async function dial(at, signal) {
     const { host, port } = at;
     return await unlessCancelled(signal, (resolve, reject) => {
         // ssh2 leaves Nagle on: 5.5 times slower per call (TOOLCHAIN A3).
-        const socket = (0,external_node_net_.connect)({ host, port, noDelay: true });
+        const socket = (0,external_node_net_.connect)({
+            host,
+            port,
+            noDelay: true,
+            autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS,
+        });
         let timer;
         socket.on("connectionAttempt", () => {
-            timer ??= setTimeout(() => socket.destroy(tooSlow()), CONNECT_TIMEOUT_MS);
+            clearTimeout(timer);
+            timer = setTimeout(() => socket.destroy(tooSlow()), CONNECT_TIMEOUT_MS);
         });
         // For life: ssh2 listens only from the handshake on.
         socket.on("error", (error) => reject(explainSocket(error, at)));
@@ -28575,13 +28636,17 @@ async function logIn(at, sock, login, handshakeMs, signal) {
         handshakeMs,
         authentication: new Authentication(at, login),
         offered: undefined,
+        said: "",
     };
     const client = new lib.Client();
     let lost;
     // One listener for life: an `error` of a session that nobody listens to ends the process.
     client.on("error", (error) => (lost ??= error.message));
     client.on("end", () => (lost ??= "the server ended the session"));
-    client.on("close", () => (lost ??= "the server closed the session"));
+    client.on("close", () => {
+        lost ??= "the server closed the session";
+        attempt.authentication.close();
+    });
     const close = () => {
         lost ??= "this step closed the session";
         client.end();
@@ -28590,6 +28655,7 @@ async function logIn(at, sock, login, handshakeMs, signal) {
         else
             client.destroy();
     };
+    listen(sock, attempt);
     await ready(client, optionsFor(attempt, sock), attempt, signal).catch((error) => {
         sock.destroy();
         throw error;
@@ -28634,6 +28700,15 @@ async function ready(client, options, attempt, signal) {
         return () => client.destroy();
     });
 }
+const MOST_WORDS = 4096;
+function listen(sock, attempt) {
+    const hear = (data) => {
+        attempt.said += data.toString("latin1", 0, MOST_WORDS);
+        if (attempt.said.length >= MOST_WORDS || IS_SSH.test(attempt.said))
+            sock.off("data", hear);
+    };
+    sock.on("data", hear);
+}
 function isTrusted(key, { known, login }) {
     if (known.revoked.some(({ blob }) => blob.equals(key)))
         return false;
@@ -28660,27 +28735,64 @@ function explainSocket(error, at) {
 }
 /** Which of these it is depends on which packet came first. */
 const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
+/** Lines of text may come before it (RFC 4253, 4.2). */
+const IS_SSH = /^SSH-/m;
+/** What an sshd that takes nobody at the moment says in place of that. */
+const BUSY = /^(Exceeded MaxStartups|Not allowed at this time)/;
+/** By ssh2's word for it: the keyword of sshd_config, and what of it ssh2 can. */
+const ALGORITHMS = [
+    [
+        "key exchange algorithm",
+        "KexAlgorithms",
+        ["curve25519-sha256", "ecdh-sha2-nistp256", "diffie-hellman-group16-sha512"],
+    ],
+    ["host key format", "HostKeyAlgorithms", HOST_KEY_ALGORITHMS],
+    ["cipher", "Ciphers", ["aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "aes256-ctr"]],
+    ["MAC", "MACs", ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256"]],
+];
+/** It is an SSH server, and never one for us; or none at all. */
+function explainStranger(error, { at, said }) {
+    const name = (0,ssh_login/* inWords */.r)(at);
+    const lacking = /no matching (.*)/.exec((0,errors/* messageOf */.bD)(error))?.[1];
+    const [what, keyword, ours = []] = ALGORITHMS.find(([word]) => lacking?.endsWith(word)) ?? [];
+    if (what !== undefined) {
+        const message = `No SSH session with ${name}: its sshd offers no ${what} that this action can use.`;
+        return new errors/* ConnectError */.T$(message, `Let it offer one of these, too (${keyword}): ${ours.join(", ")}.`, error);
+    }
+    if ((0,foreign_text/* cited */.k4)(said) === "" || IS_SSH.test(said) || BUSY.test(said))
+        return undefined;
+    const message = `What answers at ${name} is no SSH server: ${(0,foreign_text/* cited */.k4)(said)}`;
+    return new errors/* ConnectError */.T$(message.replace(/[.…]?$/, (end) => end || "."), "Check the host and the port.", error);
+}
 function explain(error, attempt) {
     const { at, offered, handshakeMs } = attempt;
     const name = (0,ssh_login/* inWords */.r)(at);
     const { level } = error;
     if (offered !== undefined && !isTrusted(offered, attempt))
         return hostKeyError(attempt, offered, error);
-    if (level === "client-authentication")
+    if (level === "client-authentication" || isOutOfTries(error))
         return attempt.authentication.refusal(error);
     if (level === "agent") {
         const message = `The SSH agent at SSH_AUTH_SOCK can't be used: ${(0,errors/* messageOf */.bD)(error)}.`;
         return new errors/* ConnectError */.T$(message, "Start it and add the key in a step before this one.", error);
     }
+    if (level === "client-timeout" && attempt.authentication.waitsForAgent) {
+        const message = `The SSH agent at SSH_AUTH_SOCK did not answer within ${handshakeMs / 1000} s.`;
+        return new errors/* ConnectError */.T$(message, "Check with `ssh-add -l` in a step before this one that it does.", error);
+    }
+    const stranger = explainStranger(error, attempt);
+    if (stranger !== undefined)
+        return stranger;
     if (level === "client-timeout") {
         const message = `${name} did not complete the SSH handshake within ${handshakeMs / 1000} s.`;
         return new errors/* ConnectError */.T$(message, "Check that an SSH server answers at this port.", error, "passing");
     }
-    // Before it has said a word, an sshd that is full (MaxStartups) or starting up just hangs up.
-    const hint = offered === undefined
+    const isHangUp = HANGING_UP.test((0,errors/* messageOf */.bD)(error));
+    // Before it has shown its key, an sshd that is full (MaxStartups) or starting up just hangs up.
+    const hint = isHangUp && offered === undefined
         ? "Its sshd may be full (MaxStartups) or restarting."
         : "Try from the runner: ssh -v.";
-    const why = HANGING_UP.test((0,errors/* messageOf */.bD)(error)) ? "the server hung up" : (0,foreign_text/* cited */.k4)((0,errors/* messageOf */.bD)(error));
+    const why = isHangUp ? "the server hung up" : (0,foreign_text/* cited */.k4)((0,errors/* messageOf */.bD)(error));
     const message = `No SSH session with ${name}: ${why}.`;
     return new errors/* ConnectError */.T$(message, hint, error, "passing");
 }
@@ -30708,8 +30820,8 @@ var plan = __nccwpck_require__(2464);
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(6188);
-// EXTERNAL MODULE: ./src/stack/render.ts + 11 modules
-var render = __nccwpck_require__(2559);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(3451);
 // EXTERNAL MODULE: ./src/stack/configs.ts
 var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
@@ -31498,8 +31610,8 @@ var json = __nccwpck_require__(8301);
 var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/spec.ts
 var src_spec = __nccwpck_require__(6188);
-// EXTERNAL MODULE: ./src/stack/render.ts + 11 modules
-var render = __nccwpck_require__(2559);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(3451);
 // EXTERNAL MODULE: ./src/stack/tree.ts
 var tree = __nccwpck_require__(6546);
 // EXTERNAL MODULE: ./src/preflight/finding.ts
@@ -32353,8 +32465,8 @@ var report = __nccwpck_require__(665);
 var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(7856);
-// EXTERNAL MODULE: ./src/stack/render.ts + 11 modules
-var render = __nccwpck_require__(2559);
+// EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
+var render = __nccwpck_require__(3451);
 // EXTERNAL MODULE: ./src/stack/tree.ts
 var tree = __nccwpck_require__(6546);
 // EXTERNAL MODULE: ./src/settle.ts
@@ -34945,8 +35057,10 @@ function external(name, { key, value }) {
     const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .mapping */ .pq)(key.place);
     (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)("true", key.place, comment, "plain"));
     (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)(name, key.place, comment));
-    made.entries.push(...(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)(value).filter((entry) => !SEEN_TO.has(entry.key.text)));
-    return made;
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .mapping */ .pq)(key.place, [
+        ...made.entries,
+        ...(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)(value).filter((entry) => !SEEN_TO.has(entry.key.text)),
+    ]);
 }
 
 
@@ -35265,12 +35379,16 @@ function nearest(name, defined) {
     }
     return best?.name;
 }
-/** Levenshtein's distance, or anything larger than `most` where it is. Only what is near the diagonal can count. */
+/**
+ * Levenshtein's distance with a swap of neighbours as one step, or anything larger than `most` where it is. Only what is near the
+ * diagonal can count.
+ */
 function editDistance(a, b, most) {
     if (Math.abs(a.length - b.length) > most)
         return Infinity;
     let row = new Uint32Array(b.length + 1).map((_, index) => index);
     let next = new Uint32Array(b.length + 1);
+    let before = new Uint32Array(b.length + 1);
     for (let i = 1; i <= a.length; i += 1) {
         const [from, to] = [Math.max(1, i - most), Math.min(b.length, i + most)];
         next.fill(most + 1);
@@ -35279,13 +35397,15 @@ function editDistance(a, b, most) {
         let least = most + 1;
         for (let j = from; j <= to; j += 1) {
             const replaced = (row[j - 1] ?? 0) + (a.charCodeAt(i - 1) === b.charCodeAt(j - 1) ? 0 : 1);
-            const here = Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
+            const swap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+            const swapped = swap ? (before[j - 2] ?? 0) + 1 : Infinity;
+            const here = Math.min(replaced, swapped, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
             next[j] = here;
             least = Math.min(least, here);
         }
         if (least > most)
             return Infinity;
-        [row, next] = [next, row];
+        [before, row, next] = [row, next, before];
     }
     return row[b.length] ?? Infinity;
 }
@@ -35574,7 +35694,7 @@ function volumesOf(service) {
 
 /***/ }),
 
-/***/ 2559:
+/***/ 3451:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -35992,10 +36112,13 @@ function portsPublishedTwice(services) {
             continue;
         const what = (0,references/* isSubstituted */.ZV)(port.entry) ? "a port" : `port ${which}`;
         const whom = other.service === port.service ? "it" : `service ${other.service}`;
-        const message = `Service ${port.service} publishes ${what} that ${whom} publishes already, at line ${other.entry.place.line}.`;
+        const message = `Service ${port.service} publishes ${what} that ${whom} publishes already, ${seenFrom(port.entry.place, other.entry.place)}.`;
         problems.set(port.entry, { message, place: port.entry.place });
     }
     return [...problems.values()];
+}
+function seenFrom(here, { file, line }) {
+    return `${file === here.file ? "" : `in ${file} `}at line ${line}`;
 }
 function badMounts({ key, value }, root) {
     const mounted = new Set();
@@ -36504,6 +36627,8 @@ function readEnvFile(bytes, file, scope) {
         }
         const value = line.slice(equals + 1);
         values.set(name, { text: value, place });
+        if (name.startsWith("\ufeff"))
+            warnings.push(marked(place));
         const why = composeDialect(value, scope);
         if (why === undefined)
             continue;
@@ -36527,7 +36652,8 @@ function linesOf(bytes, file, problems) {
     const found = [];
     text.split("\n").forEach((raw, index) => {
         const whole = raw.replace(/\r$/, "");
-        const line = whole.replace(/^[\s\u0085]+/, "");
+        // A byte order mark within the file is no blank to docker, but a part of the name.
+        const line = whole.replace(/^(?:(?!\ufeff)[\s\u0085])+/, "");
         const place = { file, line: index + 1, column: whole.length - line.length + 1 };
         if (!exact && line.includes("\ufffd"))
             problems.push({ message: "This line of the env file is no UTF-8 text.", place });
@@ -36544,6 +36670,11 @@ function nameProblem(name, place) {
     if (/[ \t]/.test(name))
         return { message: "Docker refuses a name with blanks in it.", hint: "Write NAME=value.", place };
     return undefined;
+}
+/** Files from Windows, one behind the other. */
+function marked(place) {
+    const message = "A byte order mark stands in front of this name, and becomes part of it.";
+    return { message, hint: "Take it away: only the first of a file is none of its text.", place };
 }
 /** Such a line may be the rest of a key that was pasted: nothing of it is repeated. */
 function withoutValue(place) {
@@ -36619,8 +36750,7 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
             continue;
         }
         const parsed = readEnvFile(bytes, (0,paths/* cleanPath */.t)(folder, path), scope);
-        findings.problems.push(...parsed.problems);
-        findings.warnings.push(...parsed.warnings);
+        (0,stack_template/* addFindings */.W7)(findings, parsed);
         for (const [variable, { text, place }] of parsed.values)
             values.set(variable, (0,tree/* ours */.Od)(text, place, `from ${path}`));
     }
@@ -36663,7 +36793,8 @@ function addBelow(service, values) {
     if (existing?.kind === "sequence") {
         const own = new Set(existing.items.map((item) => ((0,tree/* textOf */.b6)(item) ?? "").split("=")[0]));
         const lines = [...values].filter(([name]) => !own.has(name));
-        existing.items.unshift(...lines.map(([name, value]) => ({ ...value, text: `${name}=${value.text}` })));
+        const above = lines.map(([name, value]) => ({ ...value, text: `${name}=${value.text}` }));
+        (0,tree/* set */.hZ)(service, "environment", (0,tree/* sequence */.K2)(existing.place, [...above, ...existing.items]));
         return;
     }
     const environment = (0,tree/* ensureMapping */.FB)(service, "environment");
@@ -36671,7 +36802,8 @@ function addBelow(service, values) {
         return; // Neither list nor mapping: docker's own check names it.
     const own = new Set(environment.entries.map(({ key }) => key.text));
     const entries = [...values].filter(([name]) => !own.has(name));
-    environment.entries.unshift(...entries.map(([name, value]) => ({ key: (0,tree/* scalar */.d_)(name, value.place), value })));
+    const above = entries.map(([name, value]) => ({ key: (0,tree/* scalar */.d_)(name, value.place), value }));
+    (0,tree/* set */.hZ)(service, "environment", (0,tree/* mapping */.pq)(environment.place, [...above, ...environment.entries]));
 }
 /** `TOKEN`, `TOKEN=` and `TOKEN: ""` all take their value from outside, where there is one: docker makes no difference between them. */
 function fillEmpty(environment, scope, findings) {
@@ -36747,6 +36879,56 @@ function filled(name, place) {
     const message = `${name} is empty here, and takes the value of the variable ${name}, as docker does it.`;
     return { place, message, hint: "Define no variable of that name where it has to stay empty." };
 }
+
+;// CONCATENATED MODULE: ./src/stack/kinds.ts
+
+
+/**
+ * What is no list or mapping where docker takes nothing else, and the other way round. Docker checks each file by itself; merged with
+ * another one a value of the wrong kind would be lost, and nobody would hear of it.
+ */
+function wrongKinds(root) {
+    return (0,tree/* entriesOf */.Mc)(root).flatMap(({ key, value }) => wrongAt(value, key.text, key.text));
+}
+/** `pattern` is the path with `*` for a name that the author chose. */
+function wrongAt(node, pattern, path) {
+    const kinds = KINDS.get(pattern);
+    if (kinds === undefined || (0,tree/* isNull */.kZ)(node))
+        return []; // Half a key, for another file to complete.
+    if (!kinds.includes(node.kind)) {
+        if (node.kind === "scalar" && node.unresolved === true)
+            return [];
+        const wanted = kinds.map((kind) => IN_WORDS[kind]).join(" or ");
+        return [{ message: `${path} must be ${wanted}.`, place: node.place }];
+    }
+    return (0,tree/* entriesOf */.Mc)(node).flatMap(({ key, value }) => wrongAt(value, `${pattern}.${SECTIONS.includes(pattern) ? "*" : key.text}`, `${path}.${key.text}`));
+}
+const IN_WORDS = { scalar: "a single value", sequence: "a list", mapping: "a mapping" };
+const SECTIONS = ["services", "networks", "volumes", "configs", "secrets"];
+/** Keys of a service that docker reads (its schema, 3.13). What only Compose knows has several spellings there, and no say here. */
+const OF_SERVICE = [
+    [
+        ["mapping"],
+        `credential_spec deploy deploy.update_config deploy.rollback_config deploy.restart_policy deploy.resources deploy.resources.limits
+     deploy.resources.reservations deploy.placement healthcheck logging logging.options ulimits`,
+    ],
+    [
+        ["sequence"],
+        `cap_add cap_drop configs ports secrets volumes deploy.placement.constraints deploy.placement.preferences
+     deploy.resources.reservations.generic_resources`,
+    ],
+    [["mapping", "sequence"], "environment extra_hosts labels networks sysctls deploy.labels"],
+    [["scalar", "sequence"], "command dns dns_search entrypoint healthcheck.test"],
+    [
+        ["scalar"],
+        `hostname image init isolation oom_score_adj read_only stdin_open stop_grace_period stop_signal tty user working_dir deploy.mode
+     deploy.endpoint_mode deploy.replicas logging.driver`,
+    ],
+];
+const KINDS = new Map([
+    ...SECTIONS.flatMap((section) => [section, `${section}.*`]).map((path) => [path, ["mapping"]]),
+    ...OF_SERVICE.flatMap(([kinds, keys]) => keys.split(/\s+/).map((key) => [`services.*.${key}`, kinds])),
+]);
 
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
@@ -36969,18 +37151,21 @@ function collapsePorts(base, added, warn) {
 
 
 
+
 /**
  * Several stack files become one as `docker stack deploy -c a -c b` makes it (docker/cli, compose/loader/merge.go): a later file's
  * definition of a network, volume, config or secret replaces the earlier one; its services are merged key by key. Where docker loses
- * something on the way, so do we, and say so.
+ * something on the way, so do we, and say so; what docker would refuse in one of the files is a problem.
  */
-function mergeFiles(files, { problems, warnings }) {
+function mergeFiles(files, findings) {
     const [first, ...others] = files;
     if (first === undefined)
         throw new RangeError("there is no stack file to merge");
+    for (const file of files)
+        (0,stack_template/* addFindings */.W7)(findings, { problems: wrongKinds(file) });
     for (const other of others) {
-        problems.push(...otherVersion(first, other));
-        mergeFile(first, other, warnings);
+        findings.problems.push(...otherVersion(first, other));
+        mergeFile(first, other, findings.warnings);
     }
     return first;
 }
@@ -37001,13 +37186,13 @@ function otherVersion(first, other) {
     const hint = "Docker merges files of one version only.";
     return [{ message, hint, place: ((0,tree/* get */.Jt)(other, "version") ?? other).place }];
 }
-const SECTIONS = new Set(["networks", "volumes", "configs", "secrets"]);
+const merge_SECTIONS = new Set(["networks", "volumes", "configs", "secrets"]);
 function mergeFile(into, from, warnings) {
     for (const { key, value } of from.entries) {
         const existing = (0,tree/* get */.Jt)(into, key.text);
         if (key.text === "services")
             mergeServices(sectionOf(into, "services", value), value, warnings);
-        else if (SECTIONS.has(key.text))
+        else if (merge_SECTIONS.has(key.text))
             replaceEach(sectionOf(into, key.text, value), value);
         // An extension means something to its own file only.
         else if (existing === undefined && !key.text.startsWith("x-"))
@@ -37072,7 +37257,23 @@ function mergeMappings(base, over, path, warn) {
 function below(path, key) {
     return path === "" ? key : `${path}.${key}`;
 }
-/** Numbers that docker can tell from nothing; every other nought in a later file leaves the earlier one as it is. */
+/** Numbers and booleans to which nought or false is as good as nothing; a nought of any other number replaces an earlier value. */
+const NOUGHT_IS_NOTHING = new Set([
+    "oom_score_adj",
+    "deploy.update_config.max_failure_ratio",
+    "deploy.rollback_config.max_failure_ratio",
+    "deploy.resources.limits.pids",
+    "deploy.placement.max_replicas_per_node",
+]);
+const FALSE_IS_NOTHING = new Set([
+    "init",
+    "privileged",
+    "read_only",
+    "stdin_open",
+    "tty",
+    "healthcheck.disable",
+]);
+/** Numbers that docker can tell from nothing. */
 const COUNTED = new Set([
     "deploy.replicas",
     "deploy.update_config.parallelism",
@@ -37082,17 +37283,18 @@ const COUNTED = new Set([
 ]);
 /** Text to YAML, but a length of time or a size to docker. */
 const MEASURED = /(^|\.)(stop_grace_period|delay|monitor|window|interval|timeout|start_period|start_interval|memory)$/;
-/** To docker, a value that is empty for its type is as good as none. */
+const NOUGHT = /^[+-]?((0[xob])?0+(\.0*)?|\.0+)(e[-+]?\d+)?$/i;
+/** To docker, a value that is empty for its type is as good as none. One of another type is not: docker has to refuse it. */
 function saysNothing(text, plain, path) {
-    if (path.startsWith("x-"))
+    if (path.startsWith("x-") || COUNTED.has(path))
         return false;
+    if (NOUGHT_IS_NOTHING.has(path))
+        return plain && NOUGHT.test(text);
+    if (FALSE_IS_NOTHING.has(path))
+        return plain && /^(false|False|FALSE)$/.test(text);
     if (text === "")
         return true;
-    if (COUNTED.has(path))
-        return false;
-    if (MEASURED.test(path))
-        return /^[-+]?[0.][0.a-zµμ]*$/i.test(text);
-    return plain && (/^(false|False|FALSE)$/.test(text) || /^[+-]?(0x|0o|0b)?0*(\.0*)?(e\d+)?$/i.test(text));
+    return MEASURED.test(path) && !(plain && NOUGHT.test(text)) && /^[-+]?[0.][0.a-zµμ]*$/i.test(text);
 }
 
 ;// CONCATENATED MODULE: ./src/stack/resolve.ts
@@ -37108,8 +37310,7 @@ function resolveFiles(templates, scope, strict, read, findings) {
     const ofVariables = roots.map((root) => (0,stack_template/* resolveTemplate */.XZ)(root, scope, strict));
     const idle = idleServices(roots, scope);
     roots.forEach((root, index) => {
-        findings.problems.push(...(ofVariables[index]?.problems ?? []));
-        findings.warnings.push(...(ofVariables[index]?.warnings ?? []));
+        (0,stack_template/* addFindings */.W7)(findings, ofVariables[index] ?? {});
         resolveEnvironment(root, scope, folder, idle, read, findings);
     });
     return roots;
@@ -37155,7 +37356,7 @@ function render(request) {
     }
     const root = resolveStack(templates, scope, strict, read, findings);
     const objects = (0,configs/* versionObjects */.jP)(root, { stack, namingKey, taken, env, scope, read }, findings);
-    findings.problems.push(...(0,references/* undefinedReferences */.bd)(root), ...refusedByEngine(root, stack));
+    (0,stack_template/* addFindings */.W7)(findings, { problems: [...(0,references/* undefinedReferences */.bd)(root), ...refusedByEngine(root, stack)] });
     const services = pinImages(root, request, findings.problems);
     if (findings.problems.length > 0)
         throw refusal(findings, false);
@@ -37206,7 +37407,9 @@ function pinImages(root, request, problems) {
         const reference = image === undefined ? undefined : (0,image_reference/* parseImageReference */.o_)(image);
         if (node?.kind === "scalar" && node.unresolved === true)
             continue;
-        if (image === undefined || node?.kind !== "scalar") {
+        if (node !== undefined && node.kind !== "scalar")
+            continue; // Told as being of the wrong kind.
+        if (image === undefined || node === undefined) {
             problems.push({
                 message: `Service ${service} has no image.`,
                 place,
@@ -37433,6 +37636,9 @@ function placeBehind(before, file) {
     const lines = before.split("\n");
     return { file, line: lines.length, column: (lines.at(-1) ?? "").length + 1 };
 }
+function lastLine(text) {
+    return text.slice(text.lastIndexOf("\n") + 1);
+}
 class TreeBuilder {
     #text;
     #place;
@@ -37519,7 +37725,7 @@ class TreeBuilder {
         }
         const isBlock = type === "BLOCK_LITERAL" || type === "BLOCK_FOLDED";
         // The file ends in the middle of the block's last line: there is no line end that could belong to the value.
-        const brokenOff = isBlock && range?.[1] === this.#text.length && /\S[^\n]*$/.test(this.#text);
+        const brokenOff = isBlock && range?.[1] === this.#text.length && /\S/.test(lastLine(this.#text));
         return { text: brokenOff ? text.replace(/\n$/, "") : text, tag };
     }
     /** Where the source has the value's dollar signs, in their order. */
@@ -37634,6 +37840,7 @@ function yamlScalar(node, text) {
 /* harmony export */   Od: () => (/* binding */ scopeOf),
 /* harmony export */   Oo: () => (/* binding */ once),
 /* harmony export */   V9: () => (/* binding */ undefinedVariable),
+/* harmony export */   W7: () => (/* binding */ addFindings),
 /* harmony export */   XZ: () => (/* binding */ resolveTemplate),
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
@@ -37643,6 +37850,13 @@ function yamlScalar(node, text) {
 
 
 
+/** Adds one by one: of a file's findings there may be more than the arguments that a single `push` can take. */
+function addFindings(into, { problems = [], warnings = [] }) {
+    for (const problem of problems)
+        into.problems.push(problem);
+    for (const warning of warnings)
+        into.warnings.push(warning);
+}
 /** Variables that belong to the runner or to this step, and that no template may read. */
 const HIDDEN = /^(INPUT_|STATE_|ACTIONS_)|^(GITHUB_TOKEN|GITHUB_(ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|SSH_AUTH_SOCK)$/;
 /** Whether a variable of the step's environment must stay out of every stack file, and out of what docker reads for it. */
@@ -37683,9 +37897,27 @@ function resolveTemplate(root, scope, strict) {
     walk(root, []);
     return { problems: once(findings.problems), warnings: once(findings.warnings) };
 }
-/** The text of an anchor stands at each of its aliases too; what is wrong with it is one mistake. */
+/** The text of an anchor stands at each of its aliases too; what is wrong with it is one mistake, told of the first service. */
 function once(problems) {
-    return [...new Map(problems.map((problem) => [(0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .describe */ .q0)(problem), problem])).values()];
+    const causes = new Map();
+    for (const problem of problems) {
+        const service = problem.place === undefined ? undefined : SERVICE.exec(problem.message)?.[0];
+        const message = service === undefined ? problem.message : problem.message.replace(service, "\0");
+        const cause = (0,_errors_js__WEBPACK_IMPORTED_MODULE_0__/* .describe */ .q0)({ ...problem, message });
+        const known = causes.get(cause);
+        if (known === undefined)
+            causes.set(cause, { problem, services: new Set([service ?? ""]) });
+        else
+            known.services.add(service ?? "");
+    }
+    return [...causes.values()].map(({ problem, services }) => services.size === 1
+        ? problem
+        : { ...problem, message: `${problem.message} ${alsoIn(services.size - 1)}` });
+}
+/** How a message names the service that it is about. */
+const SERVICE = /\b(?:[Ss]ervice |services\.)[\w-]+/;
+function alsoIn(more) {
+    return `The same goes for ${more} more service${more === 1 ? "" : "s"}.`;
 }
 function resolveScalar(node, path, scope, strict, findings) {
     const template = node.text;
@@ -37850,9 +38082,12 @@ const PATTERNS = CASTS.map(([pattern, cast]) => ({ parts: pattern.split("."), ca
 function castOf(path) {
     return PATTERNS.find(({ parts }) => parts.length === path.length && parts.every((part, index) => part === "*" || part === path[index]))?.cast;
 }
-/** The image of every service, as the file writes it. */
+/** The image of every service, as the file writes it. What is no mapping is no service, and told as such. */
 function imagesOf(root) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).map((entry) => {
+    const services = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services"));
+    return services
+        .filter(({ value }) => value.kind === "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .isNull */ .kZ)(value))
+        .map((entry) => {
         const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(entry.value, "image");
         return { service: entry.key.text, image: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .textOf */ .b6)(node), place: node?.place ?? entry.key.place, node };
     });
