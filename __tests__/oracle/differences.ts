@@ -183,6 +183,14 @@ export const DIFFERENCES: readonly Difference[] = [
     },
   },
   {
+    name: "a version without quotes",
+    example: "version: 3.8\nservices:\n  web:\n    image: a\n",
+    docker: REFUSED,
+    ours: ACCEPTED,
+    why: "It can mean one thing only. Whatever an older one says means the same in the newest.",
+    forgives: /^refuses: version must be a string$/,
+  },
+  {
     name: "a line end that only docker knows",
     example: "services:\n  web:\n    image: a\n    labels:\n      a: 'b\u2028c'\n",
     docker: ACCEPTED,
