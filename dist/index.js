@@ -25080,8 +25080,8 @@ function volumesOf(specs) {
 }
 /**
  * What `plan-digest` says about a plan: a digest of all that was shown and of each service's whole definition, and after it eight digits
- * for each thing in it, so that a later plan can tell what is different. It says nothing about a secret: what is not shown has a part in
- * it by a keyed digest alone. Where the approved one comes from a time without a naming key, this one is told as it would have been then.
+ * for each thing in it, so that a later plan can tell what is different. It says nothing about a secret: what may be one has a part in it
+ * by a keyed digest alone. Where the approved one comes from a time without a naming key, this one is told as it would have been then.
  */
 function planDigest(changes, { built, definitions, approved = "" }) {
     const keyless = changes.configs.some(isNewKey) || approved.includes(` config:${src_definitions/* NAMING_KEY */.F}=`);

@@ -172,6 +172,22 @@ describe("a stack from its first plan to its last", () => {
   });
 });
 
+test("of a service on every node the plan tells what other constraints make of its tasks", async () => {
+  const other = stackName("plan-global");
+  const given = { "stack-name": other, project: other, "stable-for": "0s", "env-file": "", secrets: "" };
+  const file = (constraint: string): string =>
+    `services:\n  web: { image: $IMAGE, deploy: { mode: global, placement: { constraints: [${constraint}] } } }\n${LEAN}`;
+  expect((await run(file("node.role == worker"), "v1", given)).log).toContain("Status: deployed.");
+  const told = async (constraint: string): Promise<string> =>
+    (await plan(file(constraint), "v1", { ...given, build: "false", "ignore-findings": "no-eligible-node" }))
+      .log;
+  expect(await told("")).toContain("→ its tasks stay, or become more or fewer");
+  expect(await told("node.role == manager")).toContain(
+    "→ its tasks end on nodes that are not meant any more",
+  );
+  expect(await told("node.labels.planet == mars")).toContain("→ its tasks are ended");
+});
+
 /** One after the other: each test goes on from what the one before it has left. */
 describe("values that a plan does not show", () => {
   const other = stackName("plan-values");
