@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { LEAN } from "../stacks/lean.ts";
 import { belongings, deploy, record, records, rollBack } from "./history.ts";
 import {
   PATIENTLY,
@@ -11,6 +12,7 @@ import {
   serviceNames,
   stackName,
   until,
+  workspace,
 } from "./rig.ts";
 
 /** The way back to an earlier release. */
@@ -198,4 +200,36 @@ networks: { default: { external: true, name: host }, inner: { driver_opts: { enc
     expect(run.log).toContain(`::error::The swarm has no release of ${stack} to go back to.`);
     expect(records(stack)).toEqual([]);
   });
+});
+
+test("what ran beside a release is left, as nobody's addition, and a config made anew is told", async () => {
+  const stack = stackName("beside");
+  pushImage(stack, "v1");
+  const shared = `${stack}-shared`;
+  const makeShared = (content: string): string =>
+    docker(["config", "create", shared, `${workspace({ shared: content })}/shared`]);
+  makeShared("then");
+  const service = (name: string, more: string): string =>
+    `  ${name}: { image: $IMAGE, deploy: { replicas: 0 }${more} }\n`;
+  const file = (services: string, more = ""): string => `services:\n${services}${LEAN}${more}`;
+  const external = `configs: { ${shared}: { external: true } }\n`;
+  const keeping = { prune: "false" };
+  await deploy(stack, file(service("b", "") + service("a", `, configs: [${shared}]`), external), "v1");
+  await deploy(stack, file(service("a", ", hostname: two")), "v1", keeping);
+  const third = await deploy(stack, file(service("a", ", hostname: three")), "v1", keeping);
+  expect(third.outputs.status).toBe("deployed");
+  expect(third.log).not.toMatch(/^! /m);
+  const back = await rollBack(stack);
+  expect(back.log).toMatch(/^Going back to release #2 /m);
+  expect(back.outputs.status).toBe("rolled-back");
+  expect(serviceNames(stack)).toEqual([`${stack}_a`, `${stack}_b`]);
+  docker(["config", "rm", shared]);
+  makeShared("now");
+  const first = await rollBack(stack, { version: "#1" });
+  expect(first.log).toMatch(
+    new RegExp(`^::warning.*The config ${shared} that release #1 .* was removed since`, "m"),
+  );
+  expect(first.outputs.status).toBe("rolled-back");
+  docker(["stack", "rm", stack]);
+  docker(["config", "rm", shared]);
 });
