@@ -254,6 +254,16 @@ const CASES: Readonly<Record<string, Case>> = {
     reason: "render",
     says: /::error file=stack\.yml,line=4,col=26::.*services\.web\.ports\.host_ip can't be deployed to a swarm\./,
   },
+  "text for a list in the second of two files": {
+    files: {
+      "stack.yml": "services:\n  web:\n    image: $IMAGE\n    ports: ['80:80']\n",
+      "more.yml": "services:\n  web:\n    ports: '443:443'\n",
+      Dockerfile: "FROM scratch",
+    },
+    inputs: { "stack-file": "stack.yml\nmore.yml" },
+    reason: "render",
+    says: /::error file=more\.yml,line=3,col=12::.*services\.web\.ports must be a list\./,
+  },
   "a key that YAML does not read as text": {
     files: {
       "stack.yml": "services:\n  web:\n    image: $IMAGE\n    environment:\n      NULL: x\n",
