@@ -28474,13 +28474,33 @@ class OwnAgent extends lib.OpenSSHAgent {
     }
 }
 /**
- * ssh2 first asks whether a key would do: a round trip for what the answer to its signature tells as well (RFC 4252, 7). With which hash
- * an RSA key signs depends on the server, so that is left to ssh2.
+ * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
+ * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
+ * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
+ * meanwhile, so that is left to ssh2.
  */
-function signAtOnce(client, key) {
+function logInAtOnce(client, key) {
     const { _protocol: protocol } = client;
-    const ask = protocol?.authPK;
-    if (protocol === undefined || ask === undefined || key.type === "ssh-rsa")
+    if (protocol === undefined || key.type === "ssh-rsa")
+        return;
+    takeForGranted(protocol);
+    signUnasked(protocol, key);
+}
+/** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
+function takeForGranted(protocol) {
+    const { service: ask, _handlers: handlers } = protocol;
+    const begin = handlers?.SERVICE_ACCEPT;
+    if (ask === undefined || handlers === undefined || begin === undefined)
+        return;
+    protocol.service = (name) => {
+        ask.call(protocol, name);
+        handlers.SERVICE_ACCEPT = () => undefined;
+        begin(protocol, name);
+    };
+}
+function signUnasked(protocol, key) {
+    const ask = protocol.authPK;
+    if (ask === undefined)
         return;
     protocol.authPK = (user, offered, algorithm, sign) => {
         const signNow = (data, done) => done(key.sign(data));
@@ -28692,7 +28712,7 @@ async function ready(client, options, attempt, signal) {
         try {
             client.connect(options); // Throws on options it can't use.
             if (attempt.login.privateKey !== undefined)
-                signAtOnce(client, attempt.login.privateKey);
+                logInAtOnce(client, attempt.login.privateKey);
         }
         catch (error) {
             queueMicrotask(() => reject(explain(error, attempt)));

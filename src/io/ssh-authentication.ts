@@ -190,21 +190,43 @@ class OwnAgent extends OpenSSHAgent {
   }
 }
 
-/** The part of ssh2 that writes messages; private there, so it is looked at before it is used. */
+/** The part of ssh2 that speaks the protocol; private there, so it is looked at before it is used. */
 interface Protocol {
+  service?: (name: string) => void;
   authPK?: (user: string, key: unknown, algorithm: string | undefined, sign?: Sign) => void;
+  readonly _handlers?: { SERVICE_ACCEPT?: (protocol: Protocol, name: string) => void };
 }
 
 type Sign = (data: Buffer, done: (signature: Buffer) => void) => void;
 
 /**
- * ssh2 first asks whether a key would do: a round trip for what the answer to its signature tells as well (RFC 4252, 7). With which hash
- * an RSA key signs depends on the server, so that is left to ssh2.
+ * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
+ * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
+ * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
+ * meanwhile, so that is left to ssh2.
  */
-export function signAtOnce(client: Client, key: ParsedKey): void {
+export function logInAtOnce(client: Client, key: ParsedKey): void {
   const { _protocol: protocol } = client as { readonly _protocol?: Protocol };
-  const ask = protocol?.authPK;
-  if (protocol === undefined || ask === undefined || key.type === "ssh-rsa") return;
+  if (protocol === undefined || key.type === "ssh-rsa") return;
+  takeForGranted(protocol);
+  signUnasked(protocol, key);
+}
+
+/** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
+function takeForGranted(protocol: Protocol): void {
+  const { service: ask, _handlers: handlers } = protocol;
+  const begin = handlers?.SERVICE_ACCEPT;
+  if (ask === undefined || handlers === undefined || begin === undefined) return;
+  protocol.service = (name) => {
+    ask.call(protocol, name);
+    handlers.SERVICE_ACCEPT = () => undefined;
+    begin(protocol, name);
+  };
+}
+
+function signUnasked(protocol: Protocol, key: ParsedKey): void {
+  const ask = protocol.authPK;
+  if (ask === undefined) return;
   protocol.authPK = (user, offered, algorithm, sign) => {
     const signNow: Sign = (data, done) => done(key.sign(data));
     ask.call(protocol, user, offered, algorithm, sign ?? (offered === key ? signNow : undefined));

@@ -5,7 +5,7 @@ import { Cancelled, ConnectError, messageOf } from "../errors.ts";
 import { cited } from "../foreign-text.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type HostKey, type KnownKeys, fingerprint, typeOfKey } from "./known-hosts.ts";
-import { Authentication, isOutOfTries, signAtOnce } from "./ssh-authentication.ts";
+import { Authentication, isOutOfTries, logInAtOnce } from "./ssh-authentication.ts";
 import { type SshLogin, inWords, knownHostsName } from "./ssh-login.ts";
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
@@ -260,7 +260,7 @@ async function ready(
     });
     try {
       client.connect(options); // Throws on options it can't use.
-      if (attempt.login.privateKey !== undefined) signAtOnce(client, attempt.login.privateKey);
+      if (attempt.login.privateKey !== undefined) logInAtOnce(client, attempt.login.privateKey);
     } catch (error) {
       queueMicrotask(() => reject(explain(error, attempt)));
     }
