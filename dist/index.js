@@ -26093,8 +26093,9 @@ function checkBuildFiles(image, files) {
 async function publish(image, world) {
     const { docker, voice, files } = world;
     const plan = await planBuild(image, world.run, world); // Refuses what docker here can't build, before anybody is contacted.
-    if (image.login !== undefined)
-        await login(docker, image.registryHost, image.login, voice);
+    const { registryHost, login: credential } = image;
+    if (credential !== undefined)
+        await login(docker, { registryHost, credential }, voice);
     voice.group(`Build ${plan.references[0] ?? ""}`);
     await mustSucceed(docker, plan.argv, voice, "The build failed", "The lines above say why.", Object.fromEntries(plan.environment));
     const digest = plan.pushes ? digestFrom(files) : await push(docker, plan.references, voice);
@@ -26109,20 +26110,31 @@ function swarmLogin(image) {
     const credential = image.pullLogin ?? (image.build === undefined ? image.login : undefined);
     return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
 }
+/** The manager asks the registry, as it will when it pulls. */
 async function loginSwarm(image, session, voice) {
     const kept = swarmLogin(image);
-    if (kept !== undefined)
-        await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
+    if (kept === undefined)
+        return;
+    const refusal = await session.logIn(kept);
+    if (refusal !== undefined)
+        throw refusedLogin("preflight", kept, refusal);
+    sayLogin(kept, voice);
 }
 /** The password goes through standard input, into a configuration that is gone when the step ends. */
-async function login(docker, registryHost, credential, voice, reason = "build") {
+async function login(docker, wanted, voice) {
+    const { registryHost, credential } = wanted;
     const server = registryHost === "docker.io" ? [] : [registryHost];
     const argv = ["login", "--username", credential.username, "--password-stdin", ...server];
     const answer = await docker.run(argv, { input: credential.password });
-    if (answer.code !== 0) {
-        const message = `${registryHost} refused the login of ${credential.username}: ${lastLine(answer)}`;
-        throw new errors/* StopError */.Tj(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
-    }
+    if (answer.code !== 0)
+        throw refusedLogin("build", wanted, lastLine(answer));
+    sayLogin(wanted, voice);
+}
+function refusedLogin(reason, { registryHost, credential }, why) {
+    const message = `${registryHost} refused the login of ${credential.username}: ${why}`;
+    return new errors/* StopError */.Tj(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
+}
+function sayLogin({ registryHost, credential }, voice) {
     voice.say(`Logged in to ${registryHost} as ${credential.username}.`);
 }
 const METADATA = "build.json";
@@ -27062,6 +27074,7 @@ function runnersClock(signal) {
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   I3: () => (/* binding */ registryAuth),
 /* harmony export */   Jr: () => (/* binding */ encodedAuth),
+/* harmony export */   Lp: () => (/* binding */ keepLogin),
 /* harmony export */   x0: () => (/* binding */ makeDockerConfig)
 /* harmony export */ });
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
@@ -27101,6 +27114,16 @@ function makeDockerConfig(folder, ownDomains) {
         if (name !== "config.json")
             (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.symlinkSync)((0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(ambient, name), (0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(folder, name));
     }
+}
+/** Writes down a credential as `docker login` would: in the configuration itself, since no helper keeps what is ours. */
+function keepLogin(folder, domain, auth) {
+    const path = (0,node_path__WEBPACK_IMPORTED_MODULE_3__.join)(folder, "config.json");
+    const config = readConfig(path);
+    const entry = "identitytoken" in auth
+        ? auth
+        : { auth: Buffer.from(`${auth.username}:${auth.password}`).toString("base64") };
+    config.auths = { ...config.auths, [(0,_image_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .credentialKey */ .TC)(domain)]: entry };
+    (0,node_fs__WEBPACK_IMPORTED_MODULE_1__.writeFileSync)(path, JSON.stringify(config), { mode: 0o600 });
 }
 /** The X-Registry-Auth value docker would send for a registry, from the configuration in `folder`; undefined where it has none. */
 function registryAuth(folder, domain) {
@@ -27579,7 +27602,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 7013:
+/***/ 6786:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28146,51 +28169,41 @@ async function versionNow(engine, { services, networks }, { path }) {
         : undefined;
 }
 
-// EXTERNAL MODULE: external "node:events"
-var external_node_events_ = __nccwpck_require__(8474);
-// EXTERNAL MODULE: external "node:http"
-var external_node_http_ = __nccwpck_require__(7067);
-;// CONCATENATED MODULE: ./src/io/proxy.ts
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(3564);
+;// CONCATENATED MODULE: ./src/io/registry-login.ts
 
 
 
 
 
 
-/** A socket for docker commands that only ask and answer in JSON, such as `docker login`: it stays while the manager behind it may change. */
-async function openProxy(engine, socket) {
-    const server = (0,external_node_http_.createServer)((request, response) => {
-        void pass(engine, request).then(({ status, body }) => {
-            response.writeHead(status, { "api-version": stand_in.ANY_API_VERSION, "content-type": "application/json" });
-            response.end(body);
-        }, (error) => {
-            response.writeHead(502, { "content-type": "application/json" });
-            response.end(JSON.stringify({ message: (0,errors/* messageOf */.bD)(error) }));
-        });
-    });
-    server.listen(socket);
-    await (0,external_node_events_.once)(server, "listening");
-    return {
-        dockerHost: `unix://${socket}`,
-        [Symbol.asyncDispose]: async () => {
-            server.closeAllConnections();
-            await new Promise((resolve) => server.close(() => resolve()));
-        },
-    };
-}
-async function pass(engine, request) {
-    const text = await (0,stand_in/* bodyOf */.EN)(request);
-    const path = (0,stand_in/* unversioned */.jY)(request);
-    if (path === "/_ping")
-        return { status: 200, body: Buffer.from("OK") };
-    const body = text === "" ? {} : { body: JSON.parse(text) };
-    const method = request.method ?? "GET";
-    // To ask whether a registry knows somebody changes nothing.
-    return await engine.send(path, { method, ...body, repeatable: method === "GET" || path === "/auth" });
+const DEADLINE_MS = 60_000;
+/**
+ * What `docker login` asks its engine, without a docker: the manager shows the credential to the registry. What to keep of it, which may
+ * be a token that the registry gives in exchange; or the reason of a refusal.
+ */
+async function askForLogin(engine, { registryHost, credential }) {
+    const body = { ...credential, serveraddress: (0,reference/* credentialKey */.TC)(registryHost) };
+    try {
+        // It changes nothing on the swarm, so it may be asked again.
+        const call = { method: "POST", body, repeatable: true, deadlineMs: DEADLINE_MS };
+        const identitytoken = (0,json/* textAt */.$6)(await (0,io_engine/* json */.Pq)(engine, "/auth", call), "IdentityToken");
+        return identitytoken === "" ? credential : { identitytoken };
+    }
+    catch (error) {
+        if (error instanceof errors/* ManagerRefusal */.oF)
+            return error.said;
+        if (error instanceof io_engine/* Timeout */.Ep)
+            return `it gave ${error.message}`;
+        throw error;
+    }
 }
 
 // EXTERNAL MODULE: ./src/io/ssh-login.ts + 2 modules
 var ssh_login = __nccwpck_require__(1678);
+// EXTERNAL MODULE: external "node:events"
+var external_node_events_ = __nccwpck_require__(8474);
 // EXTERNAL MODULE: external "node:net"
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
@@ -29027,13 +29040,18 @@ async function openSession(request) {
     const first = await managers.reachPatiently();
     const engine = new steady_engine/* SteadyEngine */.x4(first, async () => await managers.reachAnother(), signal, say);
     try {
-        const proxy = await openProxy(engine, (0,external_node_path_.join)(privateFolder, "docker.sock"));
         const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
         return {
             swarm: new EngineSwarm(engine, () => engine.address, signal),
             lastSwarm: new EngineSwarm(evenCancelled(engine), () => engine.address, NEVER),
             locks: new EngineLocks(engine),
-            docker: (0,stand_in/* facing */.j2)(docker, proxy.dockerHost),
+            logIn: async (wanted) => {
+                const answer = await askForLogin(engine, wanted);
+                if (typeof answer === "string")
+                    return answer;
+                (0,docker_config/* keepLogin */.Lp)(configFolder, wanted.registryHost, answer);
+                return undefined;
+            },
             registryAuth: remembered((domain) => domain === login?.registryHost
                 ? (0,docker_config/* encodedAuth */.Jr)(login.credential, domain)
                 : (0,docker_config/* registryAuth */.I3)(configFolder, domain)),
@@ -29052,10 +29070,7 @@ async function openSession(request) {
             },
             lost: () => engine.lost,
             waitUntil: (time) => engine.waitUntil(time),
-            [Symbol.asyncDispose]: async () => {
-                await proxy[Symbol.asyncDispose]();
-                await engine[Symbol.asyncDispose]();
-            },
+            [Symbol.asyncDispose]: async () => await engine[Symbol.asyncDispose](),
         };
     }
     catch (error) {
@@ -29472,9 +29487,7 @@ function inWords({ host, port }) {
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
 /* harmony export */   ANY_API_VERSION: () => (/* binding */ ANY_API_VERSION),
-/* harmony export */   EN: () => (/* binding */ bodyOf),
 /* harmony export */   j2: () => (/* binding */ facing),
-/* harmony export */   jY: () => (/* binding */ unversioned),
 /* harmony export */   rehearse: () => (/* binding */ rehearse),
 /* harmony export */   us: () => (/* binding */ standIn)
 /* harmony export */ });
@@ -50804,7 +50817,7 @@ function byDigest(image) {
 }
 
 // EXTERNAL MODULE: ./src/io/session.ts + 9 modules
-var session = __nccwpck_require__(7013);
+var session = __nccwpck_require__(6786);
 // EXTERNAL MODULE: ./src/lock.ts
 var lock = __nccwpck_require__(9188);
 // EXTERNAL MODULE: ./src/report.ts
@@ -50998,7 +51011,7 @@ function maskSecrets(runner) {
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
     const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 1678));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 7013));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6786));
     const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
     const { target } = inputs;
     const route = target?.kind === "ssh" ? { kind: "ssh", login: prepareLogin(target) } : target;

@@ -160,8 +160,11 @@ export interface Session extends AsyncDisposable {
   /** The same, for what has to be done when the job is cancelled: each call goes out, once, and has a few seconds. */
   readonly lastSwarm: Swarm;
   readonly locks: Locks;
-  /** Docker speaking to the manager, with the credentials that the swarm is to keep. */
-  readonly docker: Docker;
+  /**
+   * Has the manager ask a registry whether it takes a credential, and keeps it for the docker commands to come, which hand it to the
+   * swarm. The registry's reason where it does not.
+   */
+  logIn(login: RegistryLogin): Promise<string | undefined>;
   /** The X-Registry-Auth value for a registry; undefined where there are no credentials. */
   registryAuth(domain: string): string | undefined;
   /** Lets docker deploy against a stand-in for the manager; what it would have written. Nothing is touched. */

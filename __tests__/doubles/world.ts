@@ -28,6 +28,8 @@ export interface Script {
   /** What a docker command answers, by its first words; without an entry it succeeds in silence. */
   readonly docker?: Readonly<Record<string, Partial<DockerAnswer>>>;
   readonly swarm?: Partial<Swarm>;
+  /** Why the registry does not take a credential; without it, it does. */
+  readonly refusedLogin?: string;
   /** Full names of the services that the manager takes; all that docker is given, where this is left out. */
   readonly takes?: readonly string[];
   readonly locks?: Partial<Locks>;
@@ -91,7 +93,10 @@ export function scriptedWorld(script: Script): RecordedWorld {
     lastSwarm: swarm,
     locks: lockBoard(clock, script.locks),
     guard: () => undefined,
-    docker: docker(" (manager)"),
+    logIn: async ({ registryHost, credential }) => {
+      transcript.push(`  > registry: log in to ${registryHost} as ${credential.username}`);
+      return await Promise.resolve(script.refusedLogin);
+    },
     registryAuth: () => undefined,
     rehearse: async (_stage, deploy) => {
       await deploy(docker(" (rehearsal)"));

@@ -150,6 +150,16 @@ describe("what goes wrong", () => {
     expect(run.outputs.reason).toBe("preflight");
   });
 
+  test("a login that the registry does not take from the manager", async () => {
+    const run = await runAction({ cwd, inputs: { ...inputs, password: "wrong-password", build: "false" } });
+    expect(run.log).toMatch(
+      new RegExp(`^::error.*${sandbox.registry} refused the login of ${sandbox.registryUser}: .*401`, "m"),
+    );
+    expect(run.outputs.reason).toBe("preflight");
+    expect(run.raw.replace(/^::add-mask::.*/gm, "")).not.toContain("wrong-password");
+    expect(run.log.match(/^::error/gm)).toHaveLength(1);
+  });
+
   test("a registry login that is refused", async () => {
     const run = await runAction({ cwd, inputs: { ...inputs, password: "wrong-password", build: "true" } });
     expect(run.log).toContain(`${sandbox.registry} refused the login of ${sandbox.registryUser}`);

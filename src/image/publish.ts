@@ -1,5 +1,5 @@
 import { BuildError, InputError, type Reason, StopError } from "../errors.ts";
-import { type Credential, type Inputs, type RunContext } from "../inputs/inputs.ts";
+import { type Inputs, type RunContext } from "../inputs/inputs.ts";
 import {
   type Docker,
   type DockerAnswer,
@@ -48,7 +48,8 @@ export function checkBuildFiles(image: Inputs["image"], files: Files): void {
 export async function publish(image: Inputs["image"], world: World): Promise<string> {
   const { docker, voice, files } = world;
   const plan = await planBuild(image, world.run, world); // Refuses what docker here can't build, before anybody is contacted.
-  if (image.login !== undefined) await login(docker, image.registryHost, image.login, voice);
+  const { registryHost, login: credential } = image;
+  if (credential !== undefined) await login(docker, { registryHost, credential }, voice);
   voice.group(`Build ${plan.references[0] ?? ""}`);
   await mustSucceed(
     docker,
@@ -75,26 +76,31 @@ export function swarmLogin(image: Inputs["image"]): RegistryLogin | undefined {
   return credential === undefined ? undefined : { registryHost: image.registryHost, credential };
 }
 
+/** The manager asks the registry, as it will when it pulls. */
 export async function loginSwarm(image: Inputs["image"], session: Session, voice: Voice): Promise<void> {
   const kept = swarmLogin(image);
-  if (kept !== undefined) await login(session.docker, kept.registryHost, kept.credential, voice, "preflight");
+  if (kept === undefined) return;
+  const refusal = await session.logIn(kept);
+  if (refusal !== undefined) throw refusedLogin("preflight", kept, refusal);
+  sayLogin(kept, voice);
 }
 
 /** The password goes through standard input, into a configuration that is gone when the step ends. */
-async function login(
-  docker: Docker,
-  registryHost: string,
-  credential: Credential,
-  voice: Voice,
-  reason: Reason = "build",
-): Promise<void> {
+async function login(docker: Docker, wanted: RegistryLogin, voice: Voice): Promise<void> {
+  const { registryHost, credential } = wanted;
   const server = registryHost === "docker.io" ? [] : [registryHost];
   const argv = ["login", "--username", credential.username, "--password-stdin", ...server];
   const answer = await docker.run(argv, { input: credential.password });
-  if (answer.code !== 0) {
-    const message = `${registryHost} refused the login of ${credential.username}: ${lastLine(answer)}`;
-    throw new StopError(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
-  }
+  if (answer.code !== 0) throw refusedLogin("build", wanted, lastLine(answer));
+  sayLogin(wanted, voice);
+}
+
+function refusedLogin(reason: Reason, { registryHost, credential }: RegistryLogin, why: string): StopError {
+  const message = `${registryHost} refused the login of ${credential.username}: ${why}`;
+  return new StopError(reason, [{ message, hint: 'Check "registry", "username" and "password".' }]);
+}
+
+function sayLogin({ registryHost, credential }: RegistryLogin, voice: Voice): void {
   voice.say(`Logged in to ${registryHost} as ${credential.username}.`);
 }
 

@@ -31,6 +31,18 @@ export function makeDockerConfig(folder: string, ownDomains: readonly string[]):
   }
 }
 
+/** Writes down a credential as `docker login` would: in the configuration itself, since no helper keeps what is ours. */
+export function keepLogin(folder: string, domain: string, auth: RegistryAuth): void {
+  const path = join(folder, "config.json");
+  const config = readConfig(path);
+  const entry =
+    "identitytoken" in auth
+      ? auth
+      : { auth: Buffer.from(`${auth.username}:${auth.password}`).toString("base64") };
+  config.auths = { ...config.auths, [credentialKey(domain)]: entry };
+  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+}
+
 /** The X-Registry-Auth value docker would send for a registry, from the configuration in `folder`; undefined where it has none. */
 export function registryAuth(folder: string, domain: string): string | undefined {
   const config = readConfig(join(folder, "config.json"));
@@ -41,7 +53,7 @@ export function registryAuth(folder: string, domain: string): string | undefined
 }
 
 /** A credential as an X-Registry-Auth value. */
-export function encodedAuth(auth: Auth, domain: string): string {
+export function encodedAuth(auth: RegistryAuth, domain: string): string {
   // Go's URLEncoding: the URL alphabet, and unlike Node's "base64url" with its padding, without which old engines see no credentials.
   const base64 = Buffer.from(JSON.stringify({ ...auth, serveraddress: credentialKey(domain) })).toString(
     "base64",
@@ -65,9 +77,11 @@ function parseJson(text: string, whence: string): unknown {
   }
 }
 
-type Auth = { username: string; password: string } | { identitytoken: string };
+/** A credential, or what a registry gave in exchange for it. */
+export type RegistryAuth =
+  { readonly username: string; readonly password: string } | { readonly identitytoken: string };
 
-function fromFile(config: ConfigFile, key: string): Auth | undefined {
+function fromFile(config: ConfigFile, key: string): RegistryAuth | undefined {
   const entry =
     config.auths?.[key] ??
     Object.entries(config.auths ?? {}).find(([name]) => hostOf(name) === hostOf(key))?.[1];
@@ -86,7 +100,7 @@ function hostOf(name: string): string {
 }
 
 /** Docker's credential helper protocol: the server's name in, JSON out. */
-function fromHelper(helper: string, key: string): Auth | undefined {
+function fromHelper(helper: string, key: string): RegistryAuth | undefined {
   const { status, stdout } = spawnSync(`docker-credential-${helper}`, ["get"], {
     input: key,
     env: stepEnvironment(process.env),

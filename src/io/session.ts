@@ -6,12 +6,12 @@ import { isHidden } from "../stack/template.ts";
 import { type RegistryLogin, type Session } from "../world.ts";
 import { now } from "./clock.ts";
 import { type DockerCli } from "./docker.ts";
-import { encodedAuth, registryAuth } from "./docker-config.ts";
+import { encodedAuth, keepLogin, registryAuth } from "./docker-config.ts";
 import { EngineApi, Timeout } from "./engine.ts";
 import { EngineLocks } from "./engine-locks.ts";
 import { EngineSwarm } from "./engine-swarm.ts";
 import { forwarding } from "./forwarding.ts";
-import { openProxy } from "./proxy.ts";
+import { askForLogin } from "./registry-login.ts";
 import { type SshLogin } from "./ssh-login.ts";
 import { facing, rehearse, standIn } from "./stand-in.ts";
 import { type PatientEngine, type Reached, SteadyEngine, pause } from "./steady-engine.ts";
@@ -66,13 +66,17 @@ export async function openSession(request: SessionRequest): Promise<Session> {
   const first = await managers.reachPatiently();
   const engine = new SteadyEngine(first, async () => await managers.reachAnother(), signal, say);
   try {
-    const proxy = await openProxy(engine, join(privateFolder, "docker.sock"));
     const docker = request.docker.with({ DOCKER_CONFIG: configFolder, ...withheld(process.env) });
     return {
       swarm: new EngineSwarm(engine, () => engine.address, signal),
       lastSwarm: new EngineSwarm(evenCancelled(engine), () => engine.address, NEVER),
       locks: new EngineLocks(engine),
-      docker: facing(docker, proxy.dockerHost),
+      logIn: async (wanted) => {
+        const answer = await askForLogin(engine, wanted);
+        if (typeof answer === "string") return answer;
+        keepLogin(configFolder, wanted.registryHost, answer);
+        return undefined;
+      },
       registryAuth: remembered((domain) =>
         domain === login?.registryHost
           ? encodedAuth(login.credential, domain)
@@ -94,10 +98,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       },
       lost: () => engine.lost,
       waitUntil: (time) => engine.waitUntil(time),
-      [Symbol.asyncDispose]: async () => {
-        await proxy[Symbol.asyncDispose]();
-        await engine[Symbol.asyncDispose]();
-      },
+      [Symbol.asyncDispose]: async () => await engine[Symbol.asyncDispose](),
     };
   } catch (error) {
     await engine[Symbol.asyncDispose]();

@@ -78,14 +78,14 @@ function reply(apiVersion: string, response: ServerResponse, status: number, bod
 }
 
 /** All that docker says in a request. */
-export async function bodyOf(request: IncomingMessage): Promise<string> {
+async function bodyOf(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString("utf8");
 }
 
 /** The path and query that docker asks for, without the API's version. */
-export function unversioned(request: IncomingMessage): string {
+function unversioned(request: IncomingMessage): string {
   return (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
 }
 

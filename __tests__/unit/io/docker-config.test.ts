@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { PreflightError } from "../../../src/errors.ts";
-import { makeDockerConfig, registryAuth } from "../../../src/io/docker-config.ts";
+import { keepLogin, makeDockerConfig, registryAuth } from "../../../src/io/docker-config.ts";
 import { temporaryFolder } from "../../doubles/folder.ts";
 
 const before = { ...process.env };
@@ -94,6 +94,26 @@ describe("a docker configuration of our own", () => {
   test("knows Docker Hub by docker's name for it", () => {
     given({ credsStore: "desktop" });
     expect(made(["docker.io"])).toMatchObject({ credHelpers: { "https://index.docker.io/v1/": "" } });
+  });
+});
+
+describe("a login that is kept", () => {
+  test("stands in the file as docker writes it, beside what was there", () => {
+    given({ credsStore: "desktop", auths: { "x.io": { auth: base64("a:b") } } });
+    made(["r.io", "docker.io"]);
+    keepLogin(own, "r.io", { username: "u", password: "p:ü" });
+    keepLogin(own, "docker.io", { identitytoken: "t" });
+    expect(JSON.parse(readFileSync(join(own, "config.json"), "utf8"))).toEqual({
+      credsStore: "desktop",
+      credHelpers: { "r.io": "", "https://index.docker.io/v1/": "" },
+      auths: {
+        "x.io": { auth: base64("a:b") },
+        "r.io": { auth: base64("u:p:ü") },
+        "https://index.docker.io/v1/": { identitytoken: "t" },
+      },
+    });
+    expect(auth("r.io")).toEqual({ username: "u", password: "p:ü", serveraddress: "r.io" });
+    expect(statSync(join(own, "config.json")).mode & 0o777).toBe(0o600);
   });
 });
 
