@@ -24015,14 +24015,14 @@ __nccwpck_require__.d(__webpack_exports__, {
 var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
 var publish = __nccwpck_require__(5289);
+// EXTERNAL MODULE: ./src/foreseen.ts
+var foreseen = __nccwpck_require__(8530);
 // EXTERNAL MODULE: ./src/image/reference.ts
 var reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/image/resolve.ts
 var resolve = __nccwpck_require__(7317);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(8028);
-// EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/planning.ts + 1 modules
 var planning = __nccwpck_require__(332);
 // EXTERNAL MODULE: ./src/report.ts
@@ -24149,11 +24149,10 @@ async function begin(inputs, world, facts) {
     ]);
     const begun = { inputs, sources, dockerMajor, world, facts };
     sources.warnings.forEach((warning) => world.voice.warn(warning));
-    const draft = renderWith(reference/* NO_DIGEST_YET */.Gv, DRAFT_NAMES, begun);
-    draft.warnings.forEach((warning) => world.voice.warn(warning));
+    const stack = renderWith(reference/* NO_DIGEST_YET */.Gv, DRAFT_NAMES, begun);
+    stack.warnings.forEach((warning) => world.voice.warn(warning));
     (0,publish/* checkBuildFiles */.oh)(inputs.image, world.files);
-    const draftPlan = await (0,planning/* checkByDocker */.w)(world, draft, sources.folder, dockerMajor);
-    return { ...begun, draft, draftPlan };
+    return { ...begun, draft: await (0,planning/* checkByDocker */.w)(world, stack, sources.folder, dockerMajor) };
 }
 /** Opens the one session, whichever mode it is for, with the credential that the swarm is to keep. */
 async function connect({ inputs, world, facts }) {
@@ -25446,7 +25445,7 @@ async function look(pushed, deployment, session) {
         session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
-        images.askAhead(draft, pushed),
+        images.askAhead(draft.stack, pushed),
     ]);
     return { digest, survey, images };
 }
@@ -25934,6 +25933,94 @@ function wholeWords(line) {
         .replace(/\S*$/, "")
         .trimEnd();
     return `${kept}… (${line.length - kept.length} more characters)`;
+}
+
+
+/***/ }),
+
+/***/ 8530:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   m: () => (/* binding */ foreseen)
+/* harmony export */ });
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3564);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2464);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6188);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7856);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3451);
+
+
+
+
+
+
+
+/**
+ * The plan that does nothing, where that can be told without another rehearsal: the draft's specs, with the digests, names and ids of now in
+ * their places, are what runs. Undefined where anything is different: what docker then sends depends on the engine's API and on what
+ * runs, so docker is asked. It can't be wrong about "nothing": a field that docker would keep from an old engine is in the draft and
+ * not in what runs.
+ */
+function foreseen(known) {
+    const { draft, stack, survey, needs, lacking, prune } = known;
+    const isWhole = [needs, lacking].every((each) => Object.values(each).every(({ length }) => length === 0));
+    const networks = new Set(survey.networks
+        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_2__/* .STACK_LABEL */ .GF) === stack.name)
+        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(raw, "Name")));
+    if (!isWhole || draft.plan.networks?.every((name) => networks.has(name)) === false)
+        return undefined;
+    const replace = replacer(known);
+    const plan = (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .planDeployment */ .HN)({
+        stack: stack.name,
+        wanted: draft.plan.services.flatMap(({ wanted }) => wanted === undefined ? [] : [{ spec: withImage(replace(wanted), known), auth: undefined }]),
+        live: survey.services,
+        networkIds: (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .networkIdsOf */ .Ub)(survey.networks),
+        prune,
+        needs,
+    });
+    return (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .isEmpty */ .Im)(plan) ? plan : undefined;
+}
+/** Puts what is known by now in the places of what stood for it. All of that is long, and made to be found. */
+function replacer({ draft, stack, survey, digest }) {
+    const ids = (objects) => objects.map(({ name, id }) => [JSON.stringify((0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .futureId */ .vY)(name)), JSON.stringify(id)]);
+    const names = draft.stack.objects.map(({ kind, key, name }) => {
+        const now = stack.objects.find((each) => each.kind === kind && each.key === key);
+        return [name, now?.name ?? name];
+    });
+    const pairs = [
+        [_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv, digest],
+        ...names.filter(([before, now]) => before !== now),
+        ...ids([...survey.configs, ...survey.secrets]),
+    ];
+    return (spec) => JSON.parse(pairs.reduce((text, [before, now]) => text.replaceAll(before, now), JSON.stringify(spec)));
+}
+/** With the image's digest, and the platforms that docker would have from the registry's answer. */
+function withImage(spec, { pins, images }) {
+    const named = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    const image = pins.get(named) ?? named;
+    const template = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(spec, "TaskTemplate");
+    const answer = images.get(image);
+    return {
+        ...spec,
+        Labels: { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(spec, "Labels"), "com.docker.stack.image": image },
+        TaskTemplate: {
+            ...template,
+            ContainerSpec: { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(template, "ContainerSpec"), Image: image },
+            Placement: { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(template, "Placement"), Platforms: platformsOf(answer) },
+        },
+    };
+}
+/** As docker sends them: of "arm" it leaves the architecture out, since nodes have several words for it (swarmkit#2294). */
+function platformsOf(answer) {
+    if (answer?.kind !== "found")
+        return [];
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .listAt */ .gT)(answer.body, "Platforms").map((platform) => {
+        const [architecture, os] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "architecture"), (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "os")];
+        return { Architecture: architecture.toLowerCase() === "arm" ? "" : architecture, OS: os };
+    });
 }
 
 
@@ -30639,7 +30726,7 @@ async function planOnly(inputs, world, facts) {
         facts.version = inputs.image.version;
         const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .begin */ .qN)(inputs.target === undefined ? withStandIns(inputs) : inputs, world, facts);
         if (inputs.target === undefined) {
-            facts.configName = deployment.draft.envConfigName;
+            facts.configName = deployment.draft.stack.envConfigName;
             (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .heed */ .f)(await foundInFiles(deployment), deployment);
             note(`There is no manager to ask, so only the files were checked${verdict(facts)}.`, deployment);
             facts.status = "planned";
@@ -30651,7 +30738,7 @@ async function planOnly(inputs, world, facts) {
         const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_12__/* .together */ .b)([
             session.swarm.survey(inputs.stack.name),
             digestOrNone(images, deployment),
-            images.askAhead(deployment.draft),
+            images.askAhead(deployment.draft.stack),
         ]);
         (0,_settle_js__WEBPACK_IMPORTED_MODULE_10__/* .unsettledLines */ .K)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .knownOf */ .bz)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .serviceNamesIn */ .LI)(deployment), deployment)).forEach((line) => note(line, deployment));
         await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_8__/* .refuseOlder */ .z)(inputs, survey, world);
@@ -30672,10 +30759,11 @@ async function planOnly(inputs, world, facts) {
  * What of the preflight needs neither a swarm nor a registry. An image by its tag alone may be another one there than on this runner, so
  * only one by its digest is looked into.
  */
-async function foundInFiles({ inputs, world, draft, draftPlan }) {
-    const certain = draftPlan.services.filter(({ wanted }) => (0,_report_js__WEBPACK_IMPORTED_MODULE_9__/* .imageOf */ .dT)(wanted).includes("@"));
-    const inside = await (0,_preflight_healthcheck_js__WEBPACK_IMPORTED_MODULE_4__/* .lookedInto */ .z)(draft.root, { ...draftPlan, services: certain }, world.images, inputs.ignoreFindings);
-    return [...(0,_preflight_preflight_js__WEBPACK_IMPORTED_MODULE_5__/* .withoutSwarm */ .vp)(draft, draftPlan), ...inside];
+async function foundInFiles({ inputs, world, draft }) {
+    const { stack, plan } = draft;
+    const certain = plan.services.filter(({ wanted }) => (0,_report_js__WEBPACK_IMPORTED_MODULE_9__/* .imageOf */ .dT)(wanted).includes("@"));
+    const inside = await (0,_preflight_healthcheck_js__WEBPACK_IMPORTED_MODULE_4__/* .lookedInto */ .z)(stack.root, { ...plan, services: certain }, world.images, inputs.ignoreFindings);
+    return [...(0,_preflight_preflight_js__WEBPACK_IMPORTED_MODULE_5__/* .withoutSwarm */ .vp)(stack, plan), ...inside];
 }
 function verdict({ findings }) {
     if (findings.length === 0)
@@ -30840,15 +30928,17 @@ function changed(plan) {
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
   w: () => (/* binding */ checkByDocker),
-  e: () => (/* binding */ planning_plan)
+  e: () => (/* binding */ plan)
 });
 
 // EXTERNAL MODULE: ./src/apply.ts
 var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(3916);
+// EXTERNAL MODULE: ./src/foreseen.ts
+var foreseen = __nccwpck_require__(8530);
 // EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
+var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts
@@ -31036,8 +31126,9 @@ var world = __nccwpck_require__(3079);
 
 
 
-/** Rehearses the deployment and compares what docker would send with what runs. */
-async function planning_plan(request, session, voice) {
+
+/** Rehearses the deployment and compares what docker would send with what runs, unless all is as the draft has it. */
+async function plan(request, session, voice) {
     const { stack, file, survey, folder, dockerMajor } = request;
     const missing = (kind, existing) => request.objects
         .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
@@ -31047,7 +31138,12 @@ async function planning_plan(request, session, voice) {
         configs: missing("config", survey.configs),
         secrets: missing("secret", survey.secrets),
     };
-    const { lacking } = request;
+    const { lacking, draft } = request;
+    const nothing = (0,foreseen/* foreseen */.m)({ ...request, needs });
+    if (nothing !== undefined) {
+        sayWarnings(draft.said, voice);
+        return nothing;
+    }
     const usable = survey.networks.filter(({ Name }) => !lacking.networks.some((name) => name === Name));
     const stage = {
         survey: { ...survey, networks: usable },
@@ -31064,47 +31160,52 @@ async function planning_plan(request, session, voice) {
             throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
     });
     const wanted = wantedBy(writes).map(({ spec, auth }) => ({
-        spec: (0,plan/* withPlatformsOf */.af)(survey.services, spec),
+        spec: (0,src_plan/* withPlatformsOf */.af)(survey.services, spec),
         auth,
     }));
-    return (0,plan/* planDeployment */.HN)({
+    return (0,src_plan/* planDeployment */.HN)({
         stack: stack.name,
         wanted,
         live: survey.services,
         networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
         prune: request.prune,
         needs,
-        networks: writes
-            .filter(({ path }) => path === "/networks/create")
-            .map(({ body }) => (0,json/* textAt */.$6)(body, "Name")),
+        networks: networksBy(writes),
     });
 }
 function futures(names) {
-    return new Map(names.map((name) => [name, (0,plan/* futureId */.vY)(name)]));
+    return new Map(names.map((name) => [name, (0,src_plan/* futureId */.vY)(name)]));
 }
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
- * anything is contacted. The plan, on a swarm that has no service yet.
+ * anything is contacted.
  */
 async function checkByDocker(world, stack, folder, dockerMajor) {
     const flags = ["--resolve-image", "never"];
+    let said = "";
     const writes = await world.rehearse(assumed(stack), async (docker) => {
         const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags };
         const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
         if (answer.code !== 0)
             throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
+        said = answer.stderr;
     });
-    return (0,plan/* planDeployment */.HN)({
+    const plan = (0,src_plan/* planDeployment */.HN)({
         stack: stack.name,
         wanted: wantedBy(writes),
         live: [],
         networkIds: new Map(),
         prune: false,
         needs: { networks: [], configs: [], secrets: [] },
+        networks: networksBy(writes),
     });
+    return { stack, plan, said };
 }
 function wantedBy(writes) {
-    return writes.filter(({ path }) => (0,plan/* writesService */.IJ)(path)).map(({ body, auth }) => ({ spec: body, auth }));
+    return writes.filter(({ path }) => (0,src_plan/* writesService */.IJ)(path)).map(({ body, auth }) => ({ spec: body, auth }));
+}
+function networksBy(writes) {
+    return writes.filter(({ path }) => path === "/networks/create").map(({ body }) => (0,json/* textAt */.$6)(body, "Name"));
 }
 /** A swarm without services, on which every external network, config and secret exists. */
 function assumed({ root }) {
@@ -32627,9 +32728,9 @@ var world = __nccwpck_require__(3079);
  * that can't end well. Writes nothing anywhere.
  */
 async function decide(digest, { survey, images: lookup }, deployment, session) {
-    const { inputs, sources, world, dockerMajor, facts } = deployment;
+    const { inputs, sources, draft, world, dockerMajor, facts } = deployment;
     const { voice } = world;
-    const namingKey = namingKeyOf(survey, deployment.draft);
+    const namingKey = namingKeyOf(survey, draft.stack);
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
     const rendered = (0,begin/* renderWith */.hc)(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
@@ -32637,7 +32738,7 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     const stack = (0,render/* pinned */.dp)(rendered, images.pins);
     const file = (0,render/* printed */.zd)(stack);
     facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,src_changes/* withoutDraftDigest */.Us)(file));
-    const told = new Set(deployment.draft.warnings.map(src_errors/* describe */.q0));
+    const told = new Set(draft.stack.warnings.map(src_errors/* describe */.q0));
     const untold = rendered.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
     for (const warning of untold)
         voice.warn(warning);
@@ -32653,6 +32754,9 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
         file,
         objects,
         survey,
+        draft,
+        digest,
+        pins: images.pins,
         images: images.answers,
         networks,
         lacking: missing.names,
@@ -32674,7 +32778,7 @@ function isCalm(survey, deployment) {
 }
 /** Full names of the services in the stack file. */
 function serviceNamesIn({ inputs, draft }) {
-    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(draft.root, "services"));
+    const services = (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(draft.stack.root, "services"));
     return new Set(services.map(({ key }) => `${inputs.stack.name}_${key.text}`));
 }
 function knownOf(survey, names, rollout) {

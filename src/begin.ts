@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { checkBuildFiles, swarmLogin } from "./image/publish.ts";
+import { type Draft } from "./foreseen.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
-import { type Plan } from "./plan.ts";
 import { checkByDocker } from "./planning.ts";
 import { type Facts } from "./report.ts";
 import { type Sources, readSources } from "./sources.ts";
@@ -35,15 +35,13 @@ export interface Rollout {
 /** A rollout of stack files: what was read beside what was asked. */
 export interface Deployment extends Rollout {
   readonly sources: Sources;
-  /** The stack as far as it is known without the image's digest. */
-  readonly draft: RenderedStack;
-  /** The draft as docker would send it to a swarm that has no service yet. */
-  readonly draftPlan: Plan;
+  /** The stack as far as it is known without the image's digest, and what docker would make of it. */
+  readonly draft: Draft;
   /** Major version of the docker CLI. */
   readonly dockerMajor: number;
 }
 
-type BegunDeployment = Omit<Deployment, "draft" | "draftPlan">;
+type BegunDeployment = Omit<Deployment, "draft">;
 
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 export async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deployment> {
@@ -53,11 +51,10 @@ export async function begin(inputs: Inputs, world: World, facts: Facts): Promise
   ]);
   const begun = { inputs, sources, dockerMajor, world, facts };
   sources.warnings.forEach((warning) => world.voice.warn(warning));
-  const draft = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
-  draft.warnings.forEach((warning) => world.voice.warn(warning));
+  const stack = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+  stack.warnings.forEach((warning) => world.voice.warn(warning));
   checkBuildFiles(inputs.image, world.files);
-  const draftPlan = await checkByDocker(world, draft, sources.folder, dockerMajor);
-  return { ...begun, draft, draftPlan };
+  return { ...begun, draft: await checkByDocker(world, stack, sources.folder, dockerMajor) };
 }
 
 /** Opens the one session, whichever mode it is for, with the credential that the swarm is to keep. */

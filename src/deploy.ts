@@ -70,7 +70,7 @@ async function look(
     session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
     loginSwarm(inputs.image, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
-    images.askAhead(draft, pushed),
+    images.askAhead(draft.stack, pushed),
   ]);
   return { digest, survey, images };
 }

@@ -23,7 +23,7 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   facts.version = inputs.image.version;
   const deployment = await begin(inputs.target === undefined ? withStandIns(inputs) : inputs, world, facts);
   if (inputs.target === undefined) {
-    facts.configName = deployment.draft.envConfigName;
+    facts.configName = deployment.draft.stack.envConfigName;
     heed(await foundInFiles(deployment), deployment);
     note(`There is no manager to ask, so only the files were checked${verdict(facts)}.`, deployment);
     facts.status = "planned";
@@ -36,7 +36,7 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   const [survey, digest] = await together([
     session.swarm.survey(inputs.stack.name),
     digestOrNone(images, deployment),
-    images.askAhead(deployment.draft),
+    images.askAhead(deployment.draft.stack),
   ]);
   unsettledLines(survey, knownOf(survey, serviceNamesIn(deployment), deployment)).forEach((line) =>
     note(line, deployment),
@@ -50,15 +50,16 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
  * What of the preflight needs neither a swarm nor a registry. An image by its tag alone may be another one there than on this runner, so
  * only one by its digest is looked into.
  */
-async function foundInFiles({ inputs, world, draft, draftPlan }: Deployment): Promise<readonly Finding[]> {
-  const certain = draftPlan.services.filter(({ wanted }) => imageOf(wanted).includes("@"));
+async function foundInFiles({ inputs, world, draft }: Deployment): Promise<readonly Finding[]> {
+  const { stack, plan } = draft;
+  const certain = plan.services.filter(({ wanted }) => imageOf(wanted).includes("@"));
   const inside = await lookedInto(
-    draft.root,
-    { ...draftPlan, services: certain },
+    stack.root,
+    { ...plan, services: certain },
     world.images,
     inputs.ignoreFindings,
   );
-  return [...withoutSwarm(draft, draftPlan), ...inside];
+  return [...withoutSwarm(stack, plan), ...inside];
 }
 
 function verdict({ findings }: Facts): string {

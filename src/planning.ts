@@ -1,5 +1,6 @@
 import { IN_EARNEST, dockersReason, stackDeploy } from "./apply.ts";
 import { StackFileError } from "./errors.ts";
+import { type Draft, foreseen } from "./foreseen.ts";
 import { type Needs, type Plan, futureId, planDeployment, withPlatformsOf, writesService } from "./plan.ts";
 import { textAt } from "./json.ts";
 import { networkIdsOf } from "./spec.ts";
@@ -20,6 +21,12 @@ export interface PlanningRequest {
   readonly images: ReadonlyMap<string, ImageAnswer>;
   /** Networks that must exist. */
   readonly networks: readonly string[];
+  /** What docker made of the files before anything was contacted. */
+  readonly draft: Draft;
+  /** Of the image of this repository. */
+  readonly digest: string;
+  /** Images as the stack file names them → with their digest. */
+  readonly pins: ReadonlyMap<string, string>;
   /** What the file takes for granted and the swarm lacks, which is told elsewhere: names. Docker is not to stumble over it here. */
   readonly lacking: Needs;
   readonly prune: boolean;
@@ -27,7 +34,7 @@ export interface PlanningRequest {
   readonly dockerMajor: number;
 }
 
-/** Rehearses the deployment and compares what docker would send with what runs. */
+/** Rehearses the deployment and compares what docker would send with what runs, unless all is as the draft has it. */
 export async function plan(request: PlanningRequest, session: Session, voice: Voice): Promise<Plan> {
   const { stack, file, survey, folder, dockerMajor } = request;
   const missing = (kind: Kind, existing: readonly Named[]): string[] =>
@@ -39,7 +46,12 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     configs: missing("config", survey.configs),
     secrets: missing("secret", survey.secrets),
   };
-  const { lacking } = request;
+  const { lacking, draft } = request;
+  const nothing = foreseen({ ...request, needs });
+  if (nothing !== undefined) {
+    sayWarnings(draft.said, voice);
+    return nothing;
+  }
   const usable = survey.networks.filter(({ Name }) => !lacking.networks.some((name) => name === Name));
   const stage: Stage = {
     survey: { ...survey, networks: usable },
@@ -65,9 +77,7 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     networkIds: networkIdsOf(survey.networks),
     prune: request.prune,
     needs,
-    networks: writes
-      .filter(({ path }) => path === "/networks/create")
-      .map(({ body }) => textAt(body, "Name")),
+    networks: networksBy(writes),
   });
 }
 
@@ -77,32 +87,40 @@ function futures(names: readonly string[]): ReadonlyMap<string, string> {
 
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
- * anything is contacted. The plan, on a swarm that has no service yet.
+ * anything is contacted.
  */
 export async function checkByDocker(
   world: World,
   stack: RenderedStack,
   folder: string,
   dockerMajor: number,
-): Promise<Plan> {
+): Promise<Draft> {
   const flags = ["--resolve-image", "never"];
+  let said = "";
   const writes = await world.rehearse(assumed(stack), async (docker) => {
     const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags };
     const answer = await stackDeploy(docker, call);
     if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
+    said = answer.stderr;
   });
-  return planDeployment({
+  const plan = planDeployment({
     stack: stack.name,
     wanted: wantedBy(writes),
     live: [],
     networkIds: new Map(),
     prune: false,
     needs: { networks: [], configs: [], secrets: [] },
+    networks: networksBy(writes),
   });
+  return { stack, plan, said };
 }
 
 function wantedBy(writes: readonly Write[]): { spec: ServiceSpec; auth: string | undefined }[] {
   return writes.filter(({ path }) => writesService(path)).map(({ body, auth }) => ({ spec: body, auth }));
+}
+
+function networksBy(writes: readonly Write[]): string[] {
+  return writes.filter(({ path }) => path === "/networks/create").map(({ body }) => textAt(body, "Name"));
 }
 
 /** A swarm without services, on which every external network, config and secret exists. */

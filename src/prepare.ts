@@ -61,9 +61,9 @@ export async function decide(
   deployment: Deployment,
   session: Session,
 ): Promise<PreparedDeployment> {
-  const { inputs, sources, world, dockerMajor, facts } = deployment;
+  const { inputs, sources, draft, world, dockerMajor, facts } = deployment;
   const { voice } = world;
-  const namingKey = namingKeyOf(survey, deployment.draft);
+  const namingKey = namingKeyOf(survey, draft.stack);
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);
   facts.configName = rendered.envConfigName;
@@ -71,7 +71,7 @@ export async function decide(
   const stack = pinned(rendered, images.pins);
   const file = printed(stack);
   facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, withoutDraftDigest(file));
-  const told = new Set(deployment.draft.warnings.map(describe));
+  const told = new Set(draft.stack.warnings.map(describe));
   const untold = rendered.warnings.filter((warning) => !told.has(describe(warning)));
   for (const warning of untold) voice.warn(warning);
 
@@ -87,6 +87,9 @@ export async function decide(
     file,
     objects,
     survey,
+    draft,
+    digest,
+    pins: images.pins,
     images: images.answers,
     networks,
     lacking: missing.names,
@@ -112,7 +115,7 @@ export function isCalm(survey: Survey, deployment: Deployment): boolean {
 
 /** Full names of the services in the stack file. */
 export function serviceNamesIn({ inputs, draft }: Deployment): ReadonlySet<string> {
-  const services = entriesOf(get(draft.root, "services"));
+  const services = entriesOf(get(draft.stack.root, "services"));
   return new Set(services.map(({ key }) => `${inputs.stack.name}_${key.text}`));
 }
 
