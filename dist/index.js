@@ -23961,11 +23961,18 @@ const IN_EARNEST = ["--with-registry-auth", "--resolve-image", "always"];
  * runs in the stack file's folder, so that relative paths keep their meaning.
  */
 async function stackDeploy(docker, { stack, file, folder, dockerMajor, flags }, onLine = () => undefined) {
+    const deploy = async (detach) => {
+        const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
+        return await docker.run(argv, { input: file, cwd: folder, onLine });
+    };
     // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
-    const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
-    const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
-    return await docker.run(argv, { input: file, cwd: folder, onLine });
+    if (dockerMajor !== undefined)
+        return await deploy(dockerMajor >= 26 ? DETACHED : []);
+    const answer = await deploy(DETACHED);
+    return UNKNOWN_DETACH.test(answer.stderr) ? await deploy([]) : answer;
 }
+const DETACHED = ["--detach=true"];
+const UNKNOWN_DETACH = /^unknown flag: --detach/m;
 /** What docker says on its way out, without the lines it says anyway. */
 function dockersReason(answer) {
     const lines = answer.stderr
@@ -24064,8 +24071,11 @@ function readSources(stack, files) {
     const malformed = [];
     const warnings = [];
     const templates = parseAll(read, malformed, warnings);
-    const folder = folderOf((0,paths/* cleanPath */.t)("", found[0] ?? ""));
-    return { templates, folder, envFile, unread: { missing, malformed }, warnings };
+    return { templates, folder: folderOfStack(stack), envFile, unread: { missing, malformed }, warnings };
+}
+/** The folder of the first stack file, which relative paths in all of them start from. Without one it is sought in the workspace itself. */
+function folderOfStack({ files }) {
+    return folderOf((0,paths/* cleanPath */.t)("", files[0] ?? ""));
 }
 function defaultFile(files, problems) {
     const path = inputs/* STACK_FILES */.dN.find((name) => files.read(name) !== undefined);
@@ -24143,16 +24153,25 @@ var together = __nccwpck_require__(2297);
 const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 async function begin(inputs, world, facts) {
+    let reading;
+    const readOnce = async () => await (reading ??= readAll(inputs, world, facts));
+    const folder = folderOfStack(inputs.stack);
+    const checked = await (0,planning/* checkByDocker */.w)(world, inputs.stack.name, folder, async () => (await readOnce()).stack);
+    const { read, stack } = await readOnce();
+    return { ...read, draft: { ...checked, stack } };
+}
+/** Reads the files, and renders them as far as that goes without the image's digest. */
+async function readAll(inputs, world, facts) {
     const [dockerMajor, sources] = await (0,together/* together */.b)([
         majorVersion(world.docker),
         new Promise((read) => read(readSources(inputs.stack, world.files))),
     ]);
-    const begun = { inputs, sources, dockerMajor, world, facts };
+    const read = { inputs, sources, dockerMajor, world, facts };
     sources.warnings.forEach((warning) => world.voice.warn(warning));
-    const stack = renderWith(reference/* NO_DIGEST_YET */.Gv, DRAFT_NAMES, begun);
+    const stack = renderWith(reference/* NO_DIGEST_YET */.Gv, DRAFT_NAMES, read);
     stack.warnings.forEach((warning) => world.voice.warn(warning));
     (0,publish/* checkBuildFiles */.oh)(inputs.image, world.files);
-    return { ...begun, draft: await (0,planning/* checkByDocker */.w)(world, stack, sources.folder, dockerMajor) };
+    return { read, stack };
 }
 /** Opens the one session, whichever mode it is for, with the credential that the swarm is to keep. */
 async function connect({ inputs, world, facts }) {
@@ -25973,9 +25992,13 @@ function foreseen(known) {
     if (!isWhole || draft.plan.networks?.every((name) => networks.has(name)) === false)
         return undefined;
     const replace = replacer(known);
+    const wanted = draft.plan.services.flatMap((service) => service.wanted === undefined ? [] : [withImage(replace(service.wanted), known)]);
+    const images = new Map(survey.services.map(({ name, spec }) => [name, imageOf(spec)]));
+    if (wanted.some((spec) => images.get((0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name")) !== imageOf(spec)))
+        return undefined; // Seen at once, and the usual case.
     const plan = (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .planDeployment */ .HN)({
         stack: stack.name,
-        wanted: draft.plan.services.flatMap(({ wanted }) => wanted === undefined ? [] : [{ spec: withImage(replace(wanted), known), auth: undefined }]),
+        wanted: wanted.map((spec) => ({ spec, auth: undefined })),
         live: survey.services,
         networkIds: (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .networkIdsOf */ .Ub)(survey.networks),
         prune,
@@ -25985,7 +26008,6 @@ function foreseen(known) {
 }
 /** Puts what is known by now in the places of what stood for it. All of that is long, and made to be found. */
 function replacer({ draft, stack, survey, digest }) {
-    const ids = (objects) => objects.map(({ name, id }) => [JSON.stringify((0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .futureId */ .vY)(name)), JSON.stringify(id)]);
     const names = draft.stack.objects.map(({ kind, key, name }) => {
         const now = stack.objects.find((each) => each.kind === kind && each.key === key);
         return [name, now?.name ?? name];
@@ -25993,13 +26015,16 @@ function replacer({ draft, stack, survey, digest }) {
     const pairs = [
         [_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv, digest],
         ...names.filter(([before, now]) => before !== now),
-        ...ids([...survey.configs, ...survey.secrets]),
+        ...[...survey.configs, ...survey.secrets].map(idOf),
     ];
     return (spec) => JSON.parse(pairs.reduce((text, [before, now]) => text.replaceAll(before, now), JSON.stringify(spec)));
 }
+function idOf({ name, id }) {
+    return [JSON.stringify((0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .futureId */ .vY)(name)), JSON.stringify(id)];
+}
 /** With the image's digest, and the platforms that docker would have from the registry's answer. */
 function withImage(spec, { pins, images }) {
-    const named = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    const named = imageOf(spec);
     const image = pins.get(named) ?? named;
     const template = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(spec, "TaskTemplate");
     const answer = images.get(image);
@@ -26012,6 +26037,9 @@ function withImage(spec, { pins, images }) {
             Placement: { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(template, "Placement"), Platforms: platformsOf(answer) },
         },
     };
+}
+function imageOf(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 /** As docker sends them: of "arm" it leaves the architecture out, since nodes have several words for it (swarmkit#2294). */
 function platformsOf(answer) {
@@ -27287,7 +27315,9 @@ function fromHelper(helper, key) {
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
+
 
 
 
@@ -27325,9 +27355,8 @@ class DockerCli {
         const stdout = collect(child.stdout, call.onLine);
         const stderr = collect(child.stderr, call.onLine);
         child.stdin.on("error", () => undefined); // Docker may end before it has read everything; its exit code says why.
-        child.stdin.end(call.input ?? "");
         try {
-            const code = await new Promise((resolve, reject) => {
+            const ended = new Promise((resolve, reject) => {
                 child.on("error", (error) => {
                     reject(error.code === "ENOENT" ? dockerMissing(error) : error);
                 });
@@ -27338,6 +27367,7 @@ class DockerCli {
                         resolve(exit ?? 255);
                 });
             });
+            const [, code] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_3__/* .together */ .b)([give(call.input, child), ended]);
             if (this.#signal.aborted)
                 throw this.#signal.reason instanceof Error ? this.#signal.reason : new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ("a signal");
             return { code, stdout: stdout(), stderr: stderr() };
@@ -27350,6 +27380,15 @@ class DockerCli {
                 child.stderr.destroy();
             }
         }
+    }
+}
+async function give(input = "", child) {
+    try {
+        child.stdin.end(typeof input === "string" ? input : await input());
+    }
+    catch (error) {
+        killGroup(child, "SIGKILL");
+        throw error;
     }
 }
 /** Long enough for docker to tell its engine that the build is off. */
@@ -29659,8 +29698,10 @@ async function answer(stage, request, onWrite) {
     const url = new URL(unversioned(request), "http://docker");
     const path = decodeURIComponent(url.pathname);
     const method = request.method ?? "GET";
+    if (path === "/_ping")
+        return { status: 200, body: "OK" }; // Before it reads its stack file, docker wants to know whom it speaks to.
     if (method === "GET" || method === "HEAD")
-        return read(stage, path, url.searchParams);
+        return read(await stage, path, url.searchParams);
     const auth = request.headers["x-registry-auth"];
     const body = text === "" ? {} : JSON.parse(text);
     return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
@@ -29673,8 +29714,6 @@ function read(stage, path, query) {
     const [, kind = "", ...rest] = path.split("/");
     const name = rest.join("/");
     switch (kind) {
-        case "_ping":
-            return { status: 200, body: "OK" };
         case "info":
             return { status: 200, body: survey.info };
         case "networks":
@@ -30928,7 +30967,7 @@ function changed(plan) {
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
   w: () => (/* binding */ checkByDocker),
-  e: () => (/* binding */ plan)
+  e: () => (/* binding */ planning_plan)
 });
 
 // EXTERNAL MODULE: ./src/apply.ts
@@ -30938,7 +30977,7 @@ var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/foreseen.ts
 var foreseen = __nccwpck_require__(8530);
 // EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
+var plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/spec.ts
@@ -31128,7 +31167,7 @@ var world = __nccwpck_require__(3079);
 
 
 /** Rehearses the deployment and compares what docker would send with what runs, unless all is as the draft has it. */
-async function plan(request, session, voice) {
+async function planning_plan(request, session, voice) {
     const { stack, file, survey, folder, dockerMajor } = request;
     const missing = (kind, existing) => request.objects
         .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
@@ -31160,10 +31199,10 @@ async function plan(request, session, voice) {
             throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
     });
     const wanted = wantedBy(writes).map(({ spec, auth }) => ({
-        spec: (0,src_plan/* withPlatformsOf */.af)(survey.services, spec),
+        spec: (0,plan/* withPlatformsOf */.af)(survey.services, spec),
         auth,
     }));
-    return (0,src_plan/* planDeployment */.HN)({
+    return (0,plan/* planDeployment */.HN)({
         stack: stack.name,
         wanted,
         live: survey.services,
@@ -31174,24 +31213,30 @@ async function plan(request, session, voice) {
     });
 }
 function futures(names) {
-    return new Map(names.map((name) => [name, (0,src_plan/* futureId */.vY)(name)]));
+    return new Map(names.map((name) => [name, (0,plan/* futureId */.vY)(name)]));
 }
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
- * anything is contacted.
+ * anything is contacted. Docker takes as long to start as the files to read, so `draft` is called when it has been started; what `draft`
+ * throws is thrown.
  */
-async function checkByDocker(world, stack, folder, dockerMajor) {
-    const flags = ["--resolve-image", "never"];
+async function checkByDocker(world, stack, folder, draft) {
     let said = "";
-    const writes = await world.rehearse(assumed(stack), async (docker) => {
-        const call = { stack: stack.name, file: (0,render/* printed */.zd)(stack), folder, dockerMajor, flags };
-        const answer = await (0,apply/* stackDeploy */.Cy)(docker, call);
+    const stage = Promise.withResolvers();
+    const writes = await world.rehearse(stage.promise, async (docker) => {
+        const file = async () => {
+            const rendered = await draft();
+            stage.resolve(assumed(rendered));
+            return (0,render/* printed */.zd)(rendered);
+        };
+        const flags = ["--resolve-image", "never"];
+        const answer = await (0,apply/* stackDeploy */.Cy)(docker, { stack, file, folder, dockerMajor: undefined, flags });
         if (answer.code !== 0)
-            throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
+            throw refusal((0,apply/* dockersReason */.q$)(answer), await draft());
         said = answer.stderr;
     });
-    const plan = (0,src_plan/* planDeployment */.HN)({
-        stack: stack.name,
+    const drafted = (0,plan/* planDeployment */.HN)({
+        stack,
         wanted: wantedBy(writes),
         live: [],
         networkIds: new Map(),
@@ -31199,10 +31244,10 @@ async function checkByDocker(world, stack, folder, dockerMajor) {
         needs: { networks: [], configs: [], secrets: [] },
         networks: networksBy(writes),
     });
-    return { stack, plan, said };
+    return { plan: drafted, said };
 }
 function wantedBy(writes) {
-    return writes.filter(({ path }) => (0,src_plan/* writesService */.IJ)(path)).map(({ body, auth }) => ({ spec: body, auth }));
+    return writes.filter(({ path }) => (0,plan/* writesService */.IJ)(path)).map(({ body, auth }) => ({ spec: body, auth }));
 }
 function networksBy(writes) {
     return writes.filter(({ path }) => path === "/networks/create").map(({ body }) => (0,json/* textAt */.$6)(body, "Name"));

@@ -141,12 +141,12 @@ function sendingFailed(failed: readonly DockerAnswer[], lost: string | undefined
 /** One run of `docker stack deploy`. */
 export interface StackDeploy {
   readonly stack: string;
-  /** The stack file's text. */
-  readonly file: string;
+  /** The stack file's text, as `DockerCall` takes it. */
+  readonly file: string | (() => Promise<string>);
   /** Where relative paths in the file start. */
   readonly folder: string;
-  /** Of the docker CLI. */
-  readonly dockerMajor: number;
+  /** Of the docker CLI; undefined where nobody has asked yet. */
+  readonly dockerMajor: number | undefined;
   readonly flags: readonly string[];
 }
 
@@ -162,11 +162,18 @@ export async function stackDeploy(
   { stack, file, folder, dockerMajor, flags }: StackDeploy,
   onLine: (line: string) => void = () => undefined,
 ): Promise<DockerAnswer> {
+  const deploy = async (detach: readonly string[]): Promise<DockerAnswer> => {
+    const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
+    return await docker.run(argv, { input: file, cwd: folder, onLine });
+  };
   // Docker before 26 has no --detach, and later ones may wait unless told not to; waiting is our work, since docker's own says 0 after a rollback.
-  const detach = dockerMajor >= 26 ? ["--detach=true"] : [];
-  const argv = ["stack", "deploy", ...flags, ...detach, "--compose-file", "-", stack];
-  return await docker.run(argv, { input: file, cwd: folder, onLine });
+  if (dockerMajor !== undefined) return await deploy(dockerMajor >= 26 ? DETACHED : []);
+  const answer = await deploy(DETACHED);
+  return UNKNOWN_DETACH.test(answer.stderr) ? await deploy([]) : answer;
 }
+
+const DETACHED: readonly string[] = ["--detach=true"];
+const UNKNOWN_DETACH = /^unknown flag: --detach/m;
 
 /** What docker says on its way out, without the lines it says anyway. */
 export function dockersReason(answer: DockerAnswer): string {

@@ -6,7 +6,7 @@ import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { checkByDocker } from "./planning.ts";
 import { type Facts } from "./report.ts";
-import { type Sources, readSources } from "./sources.ts";
+import { type Sources, folderOfStack, readSources } from "./sources.ts";
 import { type Kind } from "./stack/configs.ts";
 import { cleanPath } from "./stack/paths.ts";
 import { type RenderedStack, render } from "./stack/render.ts";
@@ -41,20 +41,34 @@ export interface Deployment extends Rollout {
   readonly dockerMajor: number;
 }
 
-type BegunDeployment = Omit<Deployment, "draft">;
+type ReadDeployment = Omit<Deployment, "draft">;
 
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 export async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deployment> {
+  let reading: Promise<{ read: ReadDeployment; stack: RenderedStack }> | undefined;
+  const readOnce = async (): ReturnType<typeof readAll> => await (reading ??= readAll(inputs, world, facts));
+  const folder = folderOfStack(inputs.stack);
+  const checked = await checkByDocker(world, inputs.stack.name, folder, async () => (await readOnce()).stack);
+  const { read, stack } = await readOnce();
+  return { ...read, draft: { ...checked, stack } };
+}
+
+/** Reads the files, and renders them as far as that goes without the image's digest. */
+async function readAll(
+  inputs: Inputs,
+  world: World,
+  facts: Facts,
+): Promise<{ read: ReadDeployment; stack: RenderedStack }> {
   const [dockerMajor, sources] = await together([
     majorVersion(world.docker),
     new Promise<Sources>((read) => read(readSources(inputs.stack, world.files))),
   ]);
-  const begun = { inputs, sources, dockerMajor, world, facts };
+  const read = { inputs, sources, dockerMajor, world, facts };
   sources.warnings.forEach((warning) => world.voice.warn(warning));
-  const stack = renderWith(NO_DIGEST_YET, DRAFT_NAMES, begun);
+  const stack = renderWith(NO_DIGEST_YET, DRAFT_NAMES, read);
   stack.warnings.forEach((warning) => world.voice.warn(warning));
   checkBuildFiles(inputs.image, world.files);
-  return { ...begun, draft: await checkByDocker(world, stack, sources.folder, dockerMajor) };
+  return { read, stack };
 }
 
 /** Opens the one session, whichever mode it is for, with the credential that the swarm is to keep. */
@@ -74,7 +88,7 @@ async function majorVersion(docker: Docker): Promise<number> {
 export function renderWith(
   digest: string,
   naming: Naming,
-  { inputs, sources, world, dockerMajor }: BegunDeployment,
+  { inputs, sources, world, dockerMajor }: ReadDeployment,
 ): RenderedStack {
   const { stack, image } = inputs;
   const { folder } = sources;

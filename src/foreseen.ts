@@ -47,11 +47,14 @@ export function foreseen(known: Foresight): Plan | undefined {
   );
   if (!isWhole || draft.plan.networks?.every((name) => networks.has(name)) === false) return undefined;
   const replace = replacer(known);
+  const wanted = draft.plan.services.flatMap((service) =>
+    service.wanted === undefined ? [] : [withImage(replace(service.wanted), known)],
+  );
+  const images = new Map(survey.services.map(({ name, spec }) => [name, imageOf(spec)]));
+  if (wanted.some((spec) => images.get(textAt(spec, "Name")) !== imageOf(spec))) return undefined; // Seen at once, and the usual case.
   const plan = planDeployment({
     stack: stack.name,
-    wanted: draft.plan.services.flatMap(({ wanted }) =>
-      wanted === undefined ? [] : [{ spec: withImage(replace(wanted), known), auth: undefined }],
-    ),
+    wanted: wanted.map((spec) => ({ spec, auth: undefined })),
     live: survey.services,
     networkIds: networkIdsOf(survey.networks),
     prune,
@@ -62,8 +65,6 @@ export function foreseen(known: Foresight): Plan | undefined {
 
 /** Puts what is known by now in the places of what stood for it. All of that is long, and made to be found. */
 function replacer({ draft, stack, survey, digest }: Foresight): (spec: ServiceSpec) => ServiceSpec {
-  const ids = (objects: readonly Named[]): [string, string][] =>
-    objects.map(({ name, id }) => [JSON.stringify(futureId(name)), JSON.stringify(id)]);
   const names = draft.stack.objects.map(({ kind, key, name }): [string, string] => {
     const now = stack.objects.find((each) => each.kind === kind && each.key === key);
     return [name, now?.name ?? name];
@@ -71,7 +72,7 @@ function replacer({ draft, stack, survey, digest }: Foresight): (spec: ServiceSp
   const pairs = [
     [NO_DIGEST_YET, digest],
     ...names.filter(([before, now]) => before !== now),
-    ...ids([...survey.configs, ...survey.secrets]),
+    ...[...survey.configs, ...survey.secrets].map(idOf),
   ] as const;
   return (spec) =>
     JSON.parse(
@@ -79,9 +80,13 @@ function replacer({ draft, stack, survey, digest }: Foresight): (spec: ServiceSp
     ) as JsonObject;
 }
 
+function idOf({ name, id }: Named): [string, string] {
+  return [JSON.stringify(futureId(name)), JSON.stringify(id)];
+}
+
 /** With the image's digest, and the platforms that docker would have from the registry's answer. */
 function withImage(spec: ServiceSpec, { pins, images }: Foresight): ServiceSpec {
-  const named = textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
+  const named = imageOf(spec);
   const image = pins.get(named) ?? named;
   const template = objectAt(spec, "TaskTemplate");
   const answer = images.get(image);
@@ -94,6 +99,10 @@ function withImage(spec: ServiceSpec, { pins, images }: Foresight): ServiceSpec 
       Placement: { ...objectAt(template, "Placement"), Platforms: platformsOf(answer) },
     },
   };
+}
+
+function imageOf(spec: ServiceSpec): string {
+  return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 
 /** As docker sends them: of "arm" it leaves the architecture out, since nodes have several words for it (swarmkit#2294). */

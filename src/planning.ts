@@ -85,26 +85,35 @@ function futures(names: readonly string[]): ReadonlyMap<string, string> {
   return new Map(names.map((name) => [name, futureId(name)]));
 }
 
+/** What docker makes of the draft, on a swarm that has no service yet, and what it says on the way. */
+export type Checked = Pick<Draft, "plan" | "said">;
+
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
- * anything is contacted.
+ * anything is contacted. Docker takes as long to start as the files to read, so `draft` is called when it has been started; what `draft`
+ * throws is thrown.
  */
 export async function checkByDocker(
   world: World,
-  stack: RenderedStack,
+  stack: string,
   folder: string,
-  dockerMajor: number,
-): Promise<Draft> {
-  const flags = ["--resolve-image", "never"];
+  draft: () => Promise<RenderedStack>,
+): Promise<Checked> {
   let said = "";
-  const writes = await world.rehearse(assumed(stack), async (docker) => {
-    const call = { stack: stack.name, file: printed(stack), folder, dockerMajor, flags };
-    const answer = await stackDeploy(docker, call);
-    if (answer.code !== 0) throw refusal(dockersReason(answer), stack);
+  const stage = Promise.withResolvers<Stage>();
+  const writes = await world.rehearse(stage.promise, async (docker) => {
+    const file = async (): Promise<string> => {
+      const rendered = await draft();
+      stage.resolve(assumed(rendered));
+      return printed(rendered);
+    };
+    const flags = ["--resolve-image", "never"];
+    const answer = await stackDeploy(docker, { stack, file, folder, dockerMajor: undefined, flags });
+    if (answer.code !== 0) throw refusal(dockersReason(answer), await draft());
     said = answer.stderr;
   });
-  const plan = planDeployment({
-    stack: stack.name,
+  const drafted = planDeployment({
+    stack,
     wanted: wantedBy(writes),
     live: [],
     networkIds: new Map(),
@@ -112,7 +121,7 @@ export async function checkByDocker(
     needs: { networks: [], configs: [], secrets: [] },
     networks: networksBy(writes),
   });
-  return { stack, plan, said };
+  return { plan: drafted, said };
 }
 
 function wantedBy(writes: readonly Write[]): { spec: ServiceSpec; auth: string | undefined }[] {

@@ -11,7 +11,7 @@ import { type Files } from "./world.ts";
 export interface Sources {
   /** The stack files, in the order in which they are merged. */
   readonly templates: readonly Mapping[];
-  /** The folder of the first stack file, which relative paths in all of them start from. */
+  /** See `folderOfStack`. */
   readonly folder: string;
   readonly envFile: EnvFile | undefined;
   /** What could not be read, and what stands there instead; what is no YAML. */
@@ -32,8 +32,12 @@ export function readSources(stack: Inputs["stack"], files: Files): Sources {
   const malformed: Problem[] = [];
   const warnings: Problem[] = [];
   const templates = parseAll(read, malformed, warnings);
-  const folder = folderOf(cleanPath("", found[0] ?? ""));
-  return { templates, folder, envFile, unread: { missing, malformed }, warnings };
+  return { templates, folder: folderOfStack(stack), envFile, unread: { missing, malformed }, warnings };
+}
+
+/** The folder of the first stack file, which relative paths in all of them start from. Without one it is sought in the workspace itself. */
+export function folderOfStack({ files }: Pick<Inputs["stack"], "files">): string {
+  return folderOf(cleanPath("", files[0] ?? ""));
 }
 
 function defaultFile(files: Files, problems: Problem[]): string[] {

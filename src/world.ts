@@ -16,8 +16,11 @@ export interface World {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly run: RunContext;
   readonly github: GitHub;
-  /** Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. What it would have written. */
-  rehearse(stage: Stage, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
+  /**
+   * Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. What it would have written. Its questions
+   * wait for the stage.
+   */
+  rehearse(stage: Promise<Stage>, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
   /** Opens the one connection to a manager. `login` is the credential that the swarm is to keep, where docker has yet to log in with it. */
   connect(login: RegistryLogin | undefined): Promise<Session>;
   /** Keeps a value for the post step, which also comes when this one is killed. */
@@ -109,8 +112,11 @@ export interface Files {
 export interface DockerCall {
   /** Added to the environment of the command. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** Written to its standard input: passwords and stack files, which must not be in argv. */
-  readonly input?: string;
+  /**
+   * Written to its standard input: passwords and stack files, which must not be in argv. What takes time to make is asked for once docker
+   * has been started, which takes time, too; where it can't be made, docker is ended.
+   */
+  readonly input?: string | (() => Promise<string>);
   readonly cwd?: string;
   /** Called with every line as it comes, of both streams. */
   readonly onLine?: (line: string) => void;

@@ -73,6 +73,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       const [, answer] =
         Object.entries(script.docker ?? {}).find(([start]) => `${where} ${line}`.trim().startsWith(start)) ??
         [];
+      if (typeof call?.input === "function") await call.input();
       const full = { code: 0, stdout: "", stderr: "", ...answer };
       full.stderr
         .split("\n")
@@ -106,7 +107,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       const earnest = docker(" (in earnest)");
       await deploy({
         run: async (argv, call) => {
-          const file = parseStackFile(call?.input ?? "", "stdin");
+          const file = parseStackFile(inputOf(call), "stdin");
           const given = script.specs
             .map((each) => textAt(each, "Name"))
             .filter((name) => get(file, "services", name.replace(`${argv.at(-1)}_`, "")) !== undefined);
@@ -187,4 +188,9 @@ export function scriptedWorld(script: Script): RecordedWorld {
       return await Promise.resolve(session);
     },
   };
+}
+
+/** What a docker command gets that needs not be made first. */
+export function inputOf(call: DockerCall | undefined): string {
+  return typeof call?.input === "string" ? call.input : "";
 }

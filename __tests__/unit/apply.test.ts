@@ -25,6 +25,7 @@ import { emptySurvey, scriptedSwarm, serviceSpec } from "../doubles/swarm.ts";
 import { fakeClock } from "../doubles/clock.ts";
 import { lockBoard } from "../doubles/locks.ts";
 import { recordedVoice } from "../doubles/voice.ts";
+import { inputOf } from "../doubles/world.ts";
 
 const OK: DockerAnswer = { code: 0, stdout: "", stderr: "" };
 const STAGE: Stage = {
@@ -171,6 +172,21 @@ describe("docker stack deploy", () => {
     const docker = recordedDocker(OK);
     await stackDeploy(docker, { ...call, file: "services: {}", dockerMajor: major });
     expect(docker.calls[0]?.argv.includes("--detach=true")).toBe(detach);
+  });
+
+  test.each([
+    [
+      "one that knows no --detach is asked again without",
+      "unknown flag: --detach\nSee 'docker stack deploy --help'.\n",
+      2,
+    ],
+    ["one that refuses the file is not", "services.web Additional property imge is not allowed\n", 1],
+  ])("whose version nobody knows yet: %s", async (_fact, stderr, tries) => {
+    const docker = recordedDocker({ code: 125, stdout: "", stderr }, OK);
+    await stackDeploy(docker, { ...call, dockerMajor: undefined });
+    expect(docker.calls.map(({ argv }) => argv.includes("--detach=true"))).toEqual(
+      [true, false].slice(0, tries),
+    );
   });
 
   test("gets the file through standard input, since it may hold secrets", async () => {
@@ -328,7 +344,7 @@ describe("sending", () => {
     const refused = (stderr: string): DockerAnswer => ({ code: 1, stdout: "", stderr: `${stderr}\n` });
     const held = refused(`failed to create service shop_x: Error response from daemon: ${HELD_BACK}`);
     const given = ({ calls }: { readonly calls: readonly Heard[] }): string[][] =>
-      calls.map(({ call: each }) => each?.input?.match(/many\d/g) ?? []);
+      calls.map(({ call: each }) => inputOf(each).match(/many\d/g) ?? []);
 
     test("several dockers get a part each, and every service is in one of them", async () => {
       const docker = recordedDocker(OK);
@@ -361,7 +377,7 @@ describe("sending", () => {
       const docker: Docker = {
         run: async (_argv, each) => {
           running += 1;
-          const first = each?.input?.includes("many0") === true;
+          const first = inputOf(each).includes("many0");
           for (let turn = 0; turn < (first ? 1 : 20); turn += 1) await Promise.resolve();
           running -= 1;
           if (first) throw new Error("this docker could not be started");

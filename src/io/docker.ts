@@ -1,5 +1,6 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { Cancelled, PreflightError } from "../errors.ts";
+import { together } from "../together.ts";
 import { type Docker, type DockerAnswer, type DockerCall } from "../world.ts";
 
 /**
@@ -39,9 +40,8 @@ export class DockerCli implements Docker {
     const stdout = collect(child.stdout, call.onLine);
     const stderr = collect(child.stderr, call.onLine);
     child.stdin.on("error", () => undefined); // Docker may end before it has read everything; its exit code says why.
-    child.stdin.end(call.input ?? "");
     try {
-      const code = await new Promise<number>((resolve, reject) => {
+      const ended = new Promise<number>((resolve, reject) => {
         child.on("error", (error: NodeJS.ErrnoException) => {
           reject(error.code === "ENOENT" ? dockerMissing(error) : error);
         });
@@ -51,6 +51,7 @@ export class DockerCli implements Docker {
           if (this.#signal.aborted) resolve(exit ?? 255);
         });
       });
+      const [, code] = await together([give(call.input, child), ended]);
       if (this.#signal.aborted)
         throw this.#signal.reason instanceof Error ? this.#signal.reason : new Cancelled("a signal");
       return { code, stdout: stdout(), stderr: stderr() };
@@ -62,6 +63,15 @@ export class DockerCli implements Docker {
         child.stderr.destroy();
       }
     }
+  }
+}
+
+async function give(input: DockerCall["input"] = "", child: ChildProcessWithoutNullStreams): Promise<void> {
+  try {
+    child.stdin.end(typeof input === "string" ? input : await input());
+  } catch (error) {
+    killGroup(child, "SIGKILL");
+    throw error;
   }
 }
 

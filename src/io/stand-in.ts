@@ -15,7 +15,7 @@ export type OnWrite = (write: Write, query: string) => Promise<WriteAnswer>;
  * run happens in earnest, so that what is sent is what was planned.
  */
 export async function standIn(
-  stage: Stage,
+  stage: Stage | Promise<Stage>,
   apiVersion: string,
   socket: string,
   onWrite: OnWrite,
@@ -47,7 +47,7 @@ export function facing(docker: DockerCli, dockerHost: string): DockerCli {
 
 /** Lets docker deploy with nothing behind the stand-in; what it would have written. */
 export async function rehearse(
-  stage: Stage,
+  stage: Stage | Promise<Stage>,
   apiVersion: string,
   socket: string,
   docker: DockerCli,
@@ -89,12 +89,17 @@ function unversioned(request: IncomingMessage): string {
   return (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
 }
 
-async function answer(stage: Stage, request: IncomingMessage, onWrite: OnWrite): Promise<WriteAnswer> {
+async function answer(
+  stage: Stage | Promise<Stage>,
+  request: IncomingMessage,
+  onWrite: OnWrite,
+): Promise<WriteAnswer> {
   const text = await bodyOf(request);
   const url = new URL(unversioned(request), "http://docker");
   const path = decodeURIComponent(url.pathname);
   const method = request.method ?? "GET";
-  if (method === "GET" || method === "HEAD") return read(stage, path, url.searchParams);
+  if (path === "/_ping") return { status: 200, body: "OK" }; // Before it reads its stack file, docker wants to know whom it speaks to.
+  if (method === "GET" || method === "HEAD") return read(await stage, path, url.searchParams);
   const auth = request.headers["x-registry-auth"];
   const body = text === "" ? {} : (JSON.parse(text) as JsonObject);
   return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
@@ -108,8 +113,6 @@ function read(stage: Stage, path: string, query: URLSearchParams): WriteAnswer {
   const [, kind = "", ...rest] = path.split("/");
   const name = rest.join("/");
   switch (kind) {
-    case "_ping":
-      return { status: 200, body: "OK" };
     case "info":
       return { status: 200, body: survey.info };
     case "networks":
