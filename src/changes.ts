@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
+import { looksSecret, soundsSecret } from "./credential.ts";
 import { type Definitions, NAMING_KEY } from "./definitions.ts";
 import { fieldOf } from "./field-words.ts";
+import { brief } from "./foreign-text.ts";
 import { NO_DIGEST_YET, shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Json, type JsonObject, at, listAt, numberAt, objectAt, textAt } from "./json.ts";
@@ -15,7 +17,7 @@ import {
 } from "./plan.ts";
 import { type Fate, fateOf } from "./preflight/fate.ts";
 import { isRunning } from "./preflight/subject.ts";
-import { type StaleObject, used } from "./release/release.ts";
+import { type Release, type StaleObject, used } from "./release/release.ts";
 import { isJob } from "./rollout.ts";
 import { KEY_LABEL, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type Path, canonicalSpec, differingPaths, engineDefault, networkIdsOf } from "./spec.ts";
@@ -67,11 +69,25 @@ export interface FieldChange {
   /** In the stack file's words, for instance `environment.GREETING`. */
   readonly field: string;
   readonly change: "added" | "removed" | "changed";
-  /** Left out where there was nothing, and where it could be a secret. */
+  /** Left out where there was nothing, and where it could be a secret; shortened where it is long. */
   readonly before?: string;
   readonly after?: string;
   readonly consequence: Consequence;
 }
+
+/** Whether it is known of a field's value, which is given whole, that it was made of no secret. */
+export type Plainness = (field: string, value: string) => boolean;
+
+/** What decides which values are shown, beside their names and their looks. */
+export interface Discretion {
+  /** Whether a text holds what is known to be a secret. */
+  readonly isSecret: (text: string) => boolean;
+  /** Of what runs, and of what is to run. */
+  readonly before: Plainness;
+  readonly after: Plainness;
+}
+
+export const NOTHING_IS_PLAIN: Plainness = () => false;
 
 /** What the words about a plan are made of, beside the plan. */
 export interface ChangesRequest {
@@ -80,17 +96,21 @@ export interface ChangesRequest {
   readonly objects: readonly NewObject[];
   /** Those that the deployment removes after a good verdict, since nothing will need them any more. */
   readonly stale: readonly StaleObject[];
-  /** No text that contains one of them is shown. */
-  readonly secrets: readonly string[];
+  readonly discretion: {
+    readonly isSecret: Discretion["isSecret"];
+    /** By the full name of a service. */
+    readonly before: (service: string) => Plainness;
+    readonly after: (service: string) => Plainness;
+  };
 }
 
 /** Puts a plan into words. */
 export function changesOf(plan: Plan, request: ChangesRequest): Changes {
-  const { survey, secrets } = request;
+  const { survey } = request;
   const networkIds = networkIdsOf(survey.networks);
   return {
     stack: plan.stack,
-    services: plan.services.map((service) => serviceChanges(service, survey, networkIds, secrets)),
+    services: plan.services.map((service) => serviceChanges(service, request, networkIds)),
     networks: networkChanges(plan, survey, networkIds),
     configs: objectChanges("config", plan, request),
     secrets: objectChanges("secret", plan, request),
@@ -105,16 +125,21 @@ export function countOf({ services, networks, configs, secrets, volumes }: Chang
 
 function serviceChanges(
   { name, change, fields, wanted, before }: PlannedService,
-  { tasks, nodes }: Survey,
+  { survey: { tasks, nodes }, discretion }: ChangesRequest,
   networkIds: ReadonlyMap<string, string>,
-  secrets: readonly string[],
 ): ServiceChanges {
   const image = withoutDraftDigest(textAt(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
   const isChanged = wanted !== undefined && (change === "create" || change === "update");
   if (!isChanged) return { name, change, image, fields, details: [], consequence: BY_CHANGE[change] };
   const running = tasks.filter((task) => task.serviceId === before?.id && isRunning(task));
   const fate = fateOf(before?.spec, wanted, running, nodes);
-  const details = fieldChanges(before?.spec, wanted, networkIds, secrets, fate);
+  const fullName = textAt(wanted, "Name");
+  const chosen = {
+    ...discretion,
+    before: discretion.before(fullName),
+    after: discretion.after(fullName),
+  };
+  const details = fieldChanges(before?.spec, wanted, networkIds, chosen, fate);
   const consequence = change === "update" ? strongest(details, wanted, fate) : BY_CHANGE[change];
   return { name, change, image, fields, details, consequence };
 }
@@ -146,7 +171,7 @@ export function fieldChanges(
   before: ServiceSpec | undefined,
   wanted: ServiceSpec,
   networkIds: ReadonlyMap<string, string>,
-  secrets: readonly string[] = [],
+  discretion: Discretion,
   fate: Fate = {},
 ): FieldChange[] {
   const [a, b] = [
@@ -161,15 +186,72 @@ export function fieldChanges(
   return paths.flatMap((path) => {
     const consequence = startsAnew ? (fate.ofAll ?? "starts tasks") : consequenceAt(path, order, fate);
     const [old, made] = [at(a, ...path), at(b, ...path)];
-    return itemChanges(path, old, made, names).map(({ field, from, to, open }): FieldChange => {
-      const change = from === undefined ? "added" : to === undefined ? "removed" : "changed";
-      const isShown = open && from !== to && ![from, to].some((text) => holdsSecret(text ?? "", secrets));
-      const shown = isShown
-        ? { ...(from === undefined ? {} : { before: from }), ...(to === undefined ? {} : { after: to }) }
-        : {};
-      return { field, change, ...shown, consequence };
+    return itemChanges(path, old, made, names).map((item): FieldChange => {
+      const change = item.from === undefined ? "added" : item.to === undefined ? "removed" : "changed";
+      return { field: item.field, change, ...shownSides(item, discretion), consequence };
     });
   });
+}
+
+type Sides = Pick<FieldChange, "before" | "after">;
+
+/** What of both sides may be read by everybody. Whether both are hidden or one of them, no change is left out for it. */
+function shownSides({ field, from, to, open }: ItemChange, discretion: Discretion): Sides {
+  const values = [from, to].filter((value) => value !== undefined);
+  if (from === to || values.some(discretion.isSecret)) return {};
+  if (open) return sides(from, to);
+  if (soundsSecret(field) || values.some(looksSecret)) return {};
+  const before = from !== undefined && discretion.before(field, from) ? brief(from) : undefined;
+  const after = to !== undefined && discretion.after(field, to) ? brief(to) : undefined;
+  return before === after ? {} : sides(before, after); // They may differ in what is not shown of them.
+}
+
+function sides(before: string | undefined, after: string | undefined): Sides {
+  return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
+}
+
+/** Of a spec: the whole values of all fields whose nature does not say that they are no secrets. */
+function closedValues(
+  spec: ServiceSpec,
+  networkIds: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
+  const whole = canonicalSpec(spec, networkIds);
+  const names = namesOf(networkIds);
+  const items = differingPaths({}, whole).flatMap((path) =>
+    itemChanges(path, undefined, at(whole, ...path), names),
+  );
+  return new Map(
+    items.flatMap(({ field, to, open }): [string, string][] =>
+      open || to === undefined ? [] : [[field, to]],
+    ),
+  );
+}
+
+/** Names of fields, by the full names of services, whose values hold what may be a secret. */
+export function secretFields(
+  specs: readonly ServiceSpec[],
+  networkIds: ReadonlyMap<string, string>,
+  mayBeSecret: (text: string) => boolean,
+): Readonly<Record<string, readonly string[]>> {
+  const found = specs.map((spec): [string, string[]] => {
+    const values = [...closedValues(spec, networkIds)];
+    return [textAt(spec, "Name"), values.filter(([, value]) => mayBeSecret(value)).map(([field]) => field)];
+  });
+  return Object.fromEntries(found.filter(([, fields]) => fields.length > 0));
+}
+
+/** Values that a release has left there, and that it knows to have been made of no secret. */
+export function plainSince(
+  release: Pick<Release, "services" | "hidden"> | undefined,
+  networkIds: ReadonlyMap<string, string>,
+): (service: string) => Plainness {
+  return (service) => {
+    const spec = release?.services.find((each) => textAt(each, "Name") === service);
+    if (spec === undefined || release?.hidden === undefined) return NOTHING_IS_PLAIN;
+    const values = closedValues(spec, networkIds);
+    const hidden = new Set(release.hidden[service]);
+    return (field, value) => !hidden.has(field) && values.get(field) === value;
+  };
 }
 
 /** Says what another field says: docker's labels, and the platforms that an image's digest stands for. */
@@ -196,21 +278,25 @@ function consequenceAt(path: Path, order: Consequence, { ofAll, ofPlacement }: F
 /** The runner masks shorter ones by itself; as part of another text they mean nothing. */
 const SHORTEST_PART = 4;
 
-function holdsSecret(text: string, secrets: readonly string[]): boolean {
-  return secrets.some(
-    (secret) => text === secret || (secret.length >= SHORTEST_PART && text.includes(secret)),
-  );
+/** Whether one of the secrets is the text, or a part of it. */
+export function holdsSecret(text: string, secrets: readonly string[]): boolean {
+  return secrets.some((secret) => {
+    if (secret === "") return false; // A fork is given none.
+    if (secret.length < SHORTEST_PART) return text === secret;
+    return text.includes(secret) || text.includes(JSON.stringify(secret).slice(1, -1));
+  });
 }
 
 interface ItemChange {
   readonly field: string;
+  /** Whole. */
   readonly from: string | undefined;
   readonly to: string | undefined;
   /** Whether its value can't be a secret by its nature. */
   readonly open: boolean;
 }
 
-/** Values that say how something runs, and never with what credentials. All others are told as changed. */
+/** Values that say how something runs, and never with what credentials. Of all others it depends. */
 const OPEN =
   /^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.(ContainerSpec\.(Image|User|Dir|Hostname|Init|ReadOnly|TTY|OpenStdin|StopSignal|StopGracePeriod|Isolation|CapabilityAdd|CapabilityDrop|Groups|Healthcheck\.(Interval|Timeout|StartPeriod|StartInterval|Retries))|Resources|RestartPolicy|Placement|LogDriver\.Name)(\.|$)|^(Mode|UpdateConfig|RollbackConfig|EndpointSpec)(\.|$)/;
 
@@ -251,7 +337,7 @@ const LISTS: readonly List[] = [
   {
     at: "TaskTemplate.ContainerSpec.Env",
     key: (item) => (typeof item === "string" ? (item.split("=")[0] ?? "") : ""),
-    shown: () => "", // The value of a variable may be a secret.
+    shown: (item) => (typeof item === "string" ? item.slice(item.indexOf("=") + 1) : ""),
     open: false,
   },
   {
@@ -329,8 +415,18 @@ function valueText(path: Path, value: Json | undefined): string | undefined {
   if (typeof meant === "number" && DURATIONS.has(name)) return formatDuration(meant / 1e6);
   if (name === "NanoCPUs") return String(Number(meant) / 1e9);
   if (name === "MemoryBytes") return bytesText(Number(meant));
+  if (Array.isArray(meant) && COMMANDS.has(name)) return (meant as readonly Json[]).map(asWord).join(" ");
   if (Array.isArray(meant) && textsOf(meant).length === meant.length) return textsOf(meant).join(", ");
   return JSON.stringify(meant);
+}
+
+/** Lists of words. */
+const COMMANDS = new Set(["Command", "Args", "Test"]);
+
+/** As part of a command: what has blanks in it is one word all the same, and so is nothing, which a canonical spec has no text for. */
+function asWord(item: Json): string {
+  const text = typeof item === "string" ? item : "";
+  return /^[^\s"]+$/.test(text) ? text : `"${text}"`;
 }
 
 /** In nanoseconds. */

@@ -11,6 +11,7 @@ import {
   type PreparedDeployment,
   atRest,
   decide,
+  hiddenIn,
   isCalm,
   isSameGround,
   namesOf,
@@ -111,10 +112,12 @@ async function prepare(
 }
 
 /** What is recorded of it, so that mode `rollback` can come back to it. */
-function releaseFrom({ stack, file, objects }: PreparedDeployment, { world, facts }: Deployment): NewRelease {
-  const { version, image, digest, configName } = facts;
+function releaseFrom(prepared: PreparedDeployment, deployment: Deployment): NewRelease {
+  const { stack, file, objects } = prepared;
+  const { version, image, digest, configName } = deployment.facts;
+  const commit = deployment.world.run.sha;
   return {
-    facts: { version, image, digest, configName, commit: world.run.sha, file },
+    facts: { version, image, digest, configName, commit, file, hidden: hiddenIn(prepared, deployment) },
     ...namesOf(objects),
     addressed: addressedNetworks(stack),
   };

@@ -34,3 +34,12 @@ export function wholeWords(line: string): string {
     .trimEnd();
   return `${kept}… (${line.length - kept.length} more characters)`;
 }
+
+const LONGEST_VALUE = 80;
+
+/** One value of several in a line: no longer than it takes to know it by. For what is free of secrets already, as `shortened`. */
+export function brief(value: string): string {
+  const line = printable(value.replace(/[\s\u0085]+/g, " ")).trim();
+  if (line.length <= LONGEST_VALUE) return line;
+  return `${line.slice(0, LONGEST_VALUE).replace(/[\ud800-\udbff]$/, "")}…`; // No half of a letter that is two.
+}

@@ -1,7 +1,16 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
 import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } from "./begin.ts";
-import { changesOf, differingParts, planDigest, withoutDraftDigest } from "./changes.ts";
+import {
+  type Plainness,
+  changesOf,
+  differingParts,
+  holdsSecret,
+  planDigest,
+  plainSince,
+  secretFields,
+  withoutDraftDigest,
+} from "./changes.ts";
 import { NAMING_KEY, definitionsOf } from "./definitions.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
 import { type ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
@@ -25,6 +34,7 @@ import { lookedInto } from "./preflight/healthcheck.ts";
 import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
 import { type NewObject, type Service, type Survey, type Task } from "./swarm.ts";
+import { networkIdsOf } from "./spec.ts";
 import { compareTexts } from "./text-order.ts";
 import { type Session } from "./world.ts";
 
@@ -98,8 +108,10 @@ export async function decide(
     dockerMajor,
   };
   const plan = await makePlan(request, session, voice);
-  const drift = driftOf(survey, deployment);
-  tellPlan({ plan, survey, drift }, objects, deployment);
+  const newest = newestRelease(survey, deployment);
+  const drift = driftOf(newest, survey, deployment);
+  const plain: Plainness = (_field, value) => !holdsSecret(value, stack.borrowed);
+  tellPlan({ plan, survey, drift }, { ...namesOf(objects), objects, newest, plain: () => plain }, deployment);
   const inside = await lookedInto(stack.root, plan, world.images, ignoreFindings);
   heed([...images.findings, ...missing.findings, ...preflight(stack, plan, survey), ...inside], deployment);
   return { stack, file, survey, plan, drift, objects, images };
@@ -120,13 +132,12 @@ export function serviceNamesIn({ inputs, draft }: Deployment): ReadonlySet<strin
 }
 
 export function knownOf(survey: Survey, names: ReadonlySet<string>, rollout: Rollout): Known {
-  const { name, secrets } = rollout.inputs.stack;
+  const { name } = rollout.inputs.stack;
   // The record is read only where it matters.
   if (!survey.services.some((each) => isInFlight(each) || each.update?.state === "paused"))
     return { names, released: new Set() };
   const newest = newestRelease(survey, rollout);
-  const released =
-    newest === undefined ? new Set<string>() : asReleased(newest, name, survey, [...secrets.values()]);
+  const released = newest === undefined ? new Set<string>() : asReleased(newest, name, survey);
   return { names, released };
 }
 
@@ -172,24 +183,30 @@ export async function atRest(
   });
 }
 
-/**
- * Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. `made` are the names of configs and
- * secrets that will be recorded with the release, used or not.
- */
+/** What there is to know of a plan to tell it. `configs` and `secrets` are names that will be recorded with the release, used or not. */
+interface Telling extends Pick<Release, "configs" | "secrets"> {
+  readonly objects: readonly NewObject[];
+  readonly newest: Release | undefined;
+  /** Of what is to run, by the full name of a service. */
+  readonly plain: (service: string) => Plainness;
+}
+
+/** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
 export function tellPlan(
   { plan, survey, drift = [] }: Prepared,
-  objects: readonly NewObject[],
+  { objects, newest, plain, ...made }: Telling,
   rollout: Rollout,
-  made: Pick<Release, "configs" | "secrets"> = namesOf(objects),
 ): void {
   const { inputs, world, facts } = rollout;
   const { voice } = world;
-  const secrets = [...inputs.stack.secrets.values()];
+  const { secrets } = inputs.stack;
   const stale = staleAfter(plan, made, survey, rollout);
-  const changes = changesOf(plan, { survey, objects, stale, secrets });
+  const before = plainSince(newest, networkIdsOf(survey.networks));
+  const discretion = { isSecret: secretsOf(rollout), before, after: plain };
+  const changes = changesOf(plan, { survey, objects, stale, discretion });
   facts.changes = changes;
   const built = inputs.image.build === undefined ? "" : facts.digest;
-  const definitions = definitionsOf(plan, survey, built, secrets.length > 0);
+  const definitions = definitionsOf(plan, survey, built, secrets.size > 0);
   facts.planDigest = planDigest(changes, { built, definitions, approved: inputs.stack.approvedPlan });
   facts.drift = [...drift];
   facts.services = plan.services.map(plannedResult);
@@ -207,14 +224,37 @@ export function namesOf(objects: readonly NewObject[]): Pick<Release, "configs" 
   return { configs: names("config"), secrets: names("secret") };
 }
 
-/** What was done to the stack behind our back; undefined where no record tells what we had left. */
-export function driftOf(survey: Survey, rollout: Rollout): readonly Drift[] | undefined {
-  const { name, secrets } = rollout.inputs.stack;
-  const newest = newestRelease(survey, rollout);
-  return newest === undefined ? undefined : driftSince(newest, name, survey, [...secrets.values()]);
+/** Whether a text holds a secret that this run was given, in whatever encoding the log would be freed of it. */
+function secretsOf({ inputs, world: { voice } }: Rollout): (text: string) => boolean {
+  const secrets = [...inputs.stack.secrets.values()];
+  return (text) => holdsSecret(text, secrets) || voice.redactAll(text) !== text;
 }
 
-function newestRelease({ rawConfigs }: Survey, { inputs, world }: Rollout): Release | undefined {
+/** What a record is to say of a deployment's fields that may have a secret. */
+export function hiddenIn(
+  { plan, survey, stack }: Pick<PreparedDeployment, "plan" | "survey" | "stack">,
+  rollout: Rollout,
+): NonNullable<Release["hidden"]> {
+  const wanted = plan.services.flatMap(({ wanted: spec }) => (spec === undefined ? [] : [spec]));
+  const isSecret = secretsOf(rollout);
+  return secretFields(
+    wanted,
+    networkIdsOf(survey.networks),
+    (text) => isSecret(text) || holdsSecret(text, stack.borrowed),
+  );
+}
+
+/** What was done to the stack behind our back; undefined where no record tells what we had left. */
+export function driftOf(
+  newest: Release | undefined,
+  survey: Survey,
+  rollout: Rollout,
+): readonly Drift[] | undefined {
+  if (newest === undefined) return undefined;
+  return driftSince(newest, rollout.inputs.stack.name, survey, secretsOf(rollout));
+}
+
+export function newestRelease({ rawConfigs }: Survey, { inputs, world }: Rollout): Release | undefined {
   return readHistory(recordsOf(rawConfigs, inputs.stack.name).slice(0, 1), world).releases[0];
 }
 

@@ -201,8 +201,13 @@ const TASKS: Readonly<Record<Consequence, string>> = {
 /** `~ deploy.replicas: 1 → 3`; a value that could be a secret is not told. */
 function detailLine({ field, change, before, after }: FieldChange): string {
   const sign = { added: "+", removed: "-", changed: "~" }[change];
-  const shown = [before, after].filter((value) => value !== undefined && value !== "");
-  return `${sign} ${field}: ${shown.length === 0 ? change : shown.join(" → ")}`;
+  if (change !== "changed") return `${sign} ${field}: ${(before ?? after) || change}`;
+  const isShown = before !== undefined || after !== undefined;
+  return `${sign} ${field}: ${isShown ? `${side(before)} → ${side(after)}` : change}`;
+}
+
+function side(value: string | undefined): string {
+  return value === undefined ? "(not shown)" : value || '""';
 }
 
 /** What was changed behind our back, as log lines. */

@@ -1,4 +1,5 @@
 import { type Send, carryOut } from "./carry-out.ts";
+import { plainSince } from "./changes.ts";
 import { PreflightError } from "./errors.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { loginSwarm } from "./image/publish.ts";
@@ -8,7 +9,7 @@ import { lockOf } from "./lock.ts";
 import { type Plan, planDeployment } from "./plan.ts";
 import { type Rollout, connect } from "./begin.ts";
 import { obstacles } from "./preflight/preflight.ts";
-import { atRest, driftOf, heed, tellPlan } from "./prepare.ts";
+import { atRest, driftOf, heed, newestRelease, tellPlan } from "./prepare.ts";
 import {
   type Renewed,
   chooseRelease,
@@ -49,8 +50,11 @@ export async function rollback(inputs: Inputs, world: World, facts: Facts): Prom
   const names = new Set(release.services.map((spec) => textAt(spec, "Name")));
   const survey = await atRest(found, names, rollout, session);
   const { plan } = planFor(release, survey, inputs, session);
-  const prepared = { plan, survey, drift: driftOf(survey, rollout) };
-  tellPlan(prepared, [], rollout, release);
+  const newest = newestRelease(survey, rollout);
+  const prepared = { plan, survey, drift: driftOf(newest, survey, rollout) };
+  const { configs, secrets } = release;
+  const plain = plainAgain(release, plan, survey);
+  tellPlan(prepared, { configs, secrets, objects: [], newest, plain }, rollout);
   heed(obstacles(plan, survey), rollout);
 
   const send: Send = async (onSent) =>
@@ -119,6 +123,16 @@ function planFor(
     needs: { networks: networks.map(({ name }) => name), configs: [], secrets: [] },
   });
   return { plan, missing };
+}
+
+/** Of what is sent again: the release's values, with the ids of today. */
+function plainAgain(
+  { hidden }: Release,
+  { services }: Plan,
+  { networks }: Survey,
+): ReturnType<typeof plainSince> {
+  const again = services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted]));
+  return plainSince({ services: again, hidden }, networkIdsOf(networks));
 }
 
 /** Where there are no credentials, the swarm uses those that it has kept for the service. */

@@ -24,6 +24,7 @@ export function release(changes: Partial<Release> = {}): Release {
     networks: [],
     configs: [],
     secrets: [],
+    hidden: {},
     ...changes,
   };
 }

@@ -251,6 +251,7 @@ describe("sending", () => {
     services: [],
     objects: [],
     envConfigName: "",
+    borrowed: [],
     warnings: [],
   };
   const service = (name: string, change: Plan["services"][number]["change"]): Plan["services"][number] => ({

@@ -2,11 +2,15 @@ import { describe, expect, test } from "@jest/globals";
 import {
   type ChangesRequest,
   type Consequence,
+  type Discretion,
   changesOf,
   countOf,
   differingParts,
   fieldChanges,
+  holdsSecret,
   planDigest,
+  plainSince,
+  secretFields,
 } from "../../src/changes.ts";
 import { NO_DIGEST_YET } from "../../src/image/reference.ts";
 import { type Json, type JsonObject } from "../../src/json.ts";
@@ -34,10 +38,15 @@ function template(container: JsonObject, more: JsonObject = {}): ServiceSpec {
 
 /** `~ deploy.replicas: 1 → 3 (in place)` */
 function told(before: ServiceSpec, wanted: ServiceSpec, secrets: readonly string[] = []): string[] {
-  return fieldChanges(before, wanted, NETWORKS, secrets).map(
+  return fieldChanges(before, wanted, NETWORKS, discretion(secrets)).map(
     ({ field, change, before: from, after: to, consequence }) =>
       `${field} ${change}: ${from ?? ""} → ${to ?? ""} (${consequence})`,
   );
+}
+
+/** All values were made of no secret, but for those. */
+function discretion(secrets: readonly string[] = []): Discretion {
+  return { isSecret: (text) => holdsSecret(text, secrets), before: () => true, after: () => true };
 }
 
 describe("a field", () => {
@@ -62,26 +71,26 @@ describe("a field", () => {
       ["image changed: app:v1 → app:v2 (rolling)"],
     ],
     [
-      "the value of a variable is not told",
+      "the value of a variable",
       template({ Env: ["A=1", "B=2", "C=3"] }),
       template({ Env: ["A=1", "B=3", "D=4"] }),
       [
-        "environment.B changed:  →  (restarts tasks)",
-        "environment.C removed:  →  (restarts tasks)",
-        "environment.D added:  →  (restarts tasks)",
+        "environment.B changed: 2 → 3 (restarts tasks)",
+        "environment.C removed: 3 →  (restarts tasks)",
+        "environment.D added:  → 4 (restarts tasks)",
       ],
     ],
     [
-      "nor that of a label",
+      "a label",
       template({ Labels: { "a.b": "x" } }),
       template({ Labels: { "a.b": "y" } }),
-      ["labels.a.b changed:  →  (restarts tasks)"],
+      ["labels.a.b changed: x → y (restarts tasks)"],
     ],
     [
       "a command",
-      template({ Args: ["a"] }),
-      template({ Args: ["b"] }),
-      ["command changed:  →  (restarts tasks)"],
+      template({ Args: ["serve", "--port", "80"] }),
+      template({ Args: ["sh", "-c", "serve  all", ""] }),
+      ['command changed: serve --port 80 → sh -c "serve all" "" (restarts tasks)'],
     ],
     [
       "a health check's command, and its times",
@@ -89,7 +98,7 @@ describe("a field", () => {
       template({ Healthcheck: { Test: ["CMD", "y"], Interval: 90e9 } }),
       [
         "healthcheck.interval changed: 5s → 1m30s (restarts tasks)",
-        "healthcheck.test changed:  →  (restarts tasks)",
+        "healthcheck.test changed: CMD x → CMD y (restarts tasks)",
       ],
     ],
     [
@@ -156,7 +165,7 @@ describe("a field", () => {
       "of a job, which runs again at every update",
       serviceSpec("app:v1", { Mode: { ReplicatedJob: {} }, Labels: { a: "1" } }),
       serviceSpec("app:v1", { Mode: { ReplicatedJob: {} }, Labels: { a: "2" } }),
-      ["deploy.labels.a changed:  →  (starts tasks)"],
+      ["deploy.labels.a changed: 1 → 2 (starts tasks)"],
     ],
   ])("%s", (_fact, before, wanted, expected) => {
     expect(told(before, wanted)).toEqual(expected);
@@ -175,6 +184,127 @@ describe("a field", () => {
     expect(told(template({ User: "a" }), template({ User: "b" }), ["b"])).toEqual([
       "user changed:  →  (restarts tasks)",
     ]);
+  });
+});
+
+type Told = readonly [before: string | undefined, after: string | undefined];
+
+/** What is told of a variable that was the one and becomes the other. */
+function toldOf(name: string, from: string, to: string, known: Partial<Discretion> = {}): Told {
+  const [change] = fieldChanges(
+    template({ Env: [`${name}=${from}`] }),
+    template({ Env: [`${name}=${to}`] }),
+    NETWORKS,
+    { ...discretion(["hunter22"]), ...known },
+  );
+  expect(change).toMatchObject({ field: `environment.${name}`, change: "changed" });
+  return [change?.before, change?.after];
+}
+
+describe("a value that may be anything", () => {
+  const LONG = "word ".repeat(40);
+  const HIDDEN: Told = [undefined, undefined];
+
+  test.each<[string, Parameters<typeof toldOf>, Told]>([
+    ["is shown", ["LOG_LEVEL", "info", "debug"], ["info", "debug"]],
+    ["is shown where it is empty", ["LOG_LEVEL", "", "debug"], ["", "debug"]],
+    ["that held a known secret is hidden with what comes", ["GREETING", "x hunter22", "hello"], HIDDEN],
+    ["that gets a known secret is hidden with what was", ["GREETING", "hello", "x hunter22"], HIDDEN],
+    ["with the name of a credential is hidden", ["DB_PASSWORD", "a", "b"], HIDDEN],
+    ["that looked like one is hidden", ["DB", "pg://u:p@db", "db"], HIDDEN],
+    ["that comes to look like one is hidden", ["DB", "db", "pg://u:p@db"], HIDDEN],
+    [
+      "that nobody knows to have been no secret is hidden alone",
+      ["GREETING", "old", "new", { before: () => false }],
+      [undefined, "new"],
+    ],
+    ["that may become a secret, too", ["GREETING", "old", "new", { after: () => false }], ["old", undefined]],
+    ["is one line", ["TEXT", "a\n::error::b", "a\r\tb\u001b[31mc"], ["a ::error::b", "a bc"]],
+    ["is shortened", ["TEXT", "a", LONG], ["a", `${LONG.slice(0, 80)}…`]],
+    ["has no half letters", ["TEXT", "a", "😀".repeat(90)], ["a", `${"😀".repeat(40)}…`]],
+    ["that differs in what is not shown of it is told as changed", ["TEXT", LONG, `${LONG}more`], HIDDEN],
+    ["that differs in blanks alone is told as changed", ["TEXT", "a b", "a\nb"], HIDDEN],
+  ])("%s", (_fact, given, expected) => {
+    expect(toldOf(...given)).toEqual(expected);
+  });
+
+  test("is held against what is known with its field and as a whole", () => {
+    const asked: string[] = [];
+    const before = (field: string, value: string): boolean => asked.push(`${field}=${value}`) > 0;
+    toldOf("TEXT", LONG, "b", { before });
+    expect(asked).toEqual([`environment.TEXT=${LONG}`]);
+  });
+
+  test.each<[string, JsonObject, string]>([
+    ["a host", { Hosts: ["10.0.0.1 db"] }, "extra_hosts: 10.0.0.1 db"],
+    ["name servers", { DNSConfig: { Nameservers: ["1.1.1.1", "9.9.9.9"] } }, "dns: 1.1.1.1, 9.9.9.9"],
+    ["a sysctl", { Sysctls: { "net.core.somaxconn": "1024" } }, "sysctls.net.core.somaxconn: 1024"],
+    ["an entrypoint", { Command: ["/run", "--now"] }, "entrypoint: /run --now"],
+    ["a command with a password", { Args: ["serve", "--password", "x"] }, "command: "],
+    [
+      "a health check with one",
+      { Healthcheck: { Test: ["CMD", "ping", "-phunter2"] } },
+      "healthcheck.test: ",
+    ],
+    [
+      "Traefik's users",
+      { Labels: { "traefik.x.basicauth.users": "a:b" } },
+      "labels.traefik.x.basicauth.users: ",
+    ],
+  ])("%s", (_what, container, expected) => {
+    const details = fieldChanges(template({}), template(container), NETWORKS, discretion());
+    expect(details.map(({ field, after = "" }) => `${field}: ${after}`)).toEqual([expected]);
+  });
+
+  test("that logs are sent with", () => {
+    const log = (Options: JsonObject): ServiceSpec =>
+      template({}, { LogDriver: { Name: "splunk", Options } });
+    const [before, wanted] = [log({ tag: "a", "splunk-token": "a" }), log({ tag: "b", "splunk-token": "b" })];
+    expect(told(before, wanted)).toEqual([
+      "logging.options.splunk-token changed:  →  (restarts tasks)",
+      "logging.options.tag changed: a → b (restarts tasks)",
+    ]);
+  });
+});
+
+test.each<[string, string, readonly string[], boolean]>([
+  ["the whole text", "hunter22", ["hunter22"], true],
+  ["a part of it", "x=hunter22;", ["hunter22"], true],
+  ["short, and the whole text", "abc", ["abc"], true],
+  ["short, and a part of it", "abcd", ["abc"], false],
+  ["of several lines, and in JSON", '{"a":"one\\ntwo"}', ["one\ntwo"], true],
+  ["empty, as a fork is given it", "", [""], false],
+])("a secret that is %s", (_fact, text, secrets, expected) => {
+  expect(holdsSecret(text, secrets)).toBe(expected);
+});
+
+describe("what a release knows", () => {
+  const env = (...Env: string[]): ServiceSpec =>
+    template({ Env, Args: ["serve", "hunter22"], User: "hunter22" });
+  const specs = [env("A=1", "B=hunter22"), { ...env("A=2"), Name: "shop_other" }, serviceSpec()];
+  const hidden = secretFields(specs.slice(0, 2), NETWORKS, (text) => text.includes("hunter22"));
+
+  test("is which fields hold a secret, by their names alone", () => {
+    expect(hidden).toEqual({ shop_web: ["command", "environment.B"], shop_other: ["command"] });
+    expect(secretFields(specs, NETWORKS, () => false)).toEqual({});
+  });
+
+  test.each<[string, [string, string, string], boolean]>([
+    ["that it has left there", ["shop_web", "environment.A", "1"], true],
+    ["that somebody has changed since", ["shop_web", "environment.A", "2"], false],
+    ["that held a secret", ["shop_web", "environment.B", "hunter22"], false],
+    ["that has replaced a secret since", ["shop_web", "environment.B", "plain"], false],
+    ["of a field that it did not have", ["shop_web", "environment.C", "1"], false],
+    ["of a service that it did not have", ["shop_new", "environment.A", "1"], false],
+  ])("a value %s", (_fact, [name, field, value], plain) => {
+    expect(plainSince({ services: specs, hidden }, NETWORKS)(name)(field, value)).toBe(plain);
+  });
+
+  test("is nothing where it is older than the question, or where there is none", () => {
+    expect(
+      plainSince({ services: specs, hidden: undefined }, NETWORKS)("shop_web")("environment.A", "1"),
+    ).toBe(false);
+    expect(plainSince(undefined, NETWORKS)("shop_web")("environment.A", "1")).toBe(false);
   });
 });
 
@@ -312,7 +442,8 @@ test("a job whose labels alone differ starts tasks", () => {
 });
 
 function words(plan: Plan, changes: Partial<ChangesRequest> = {}): ReturnType<typeof changesOf> {
-  return changesOf(plan, { survey: emptySurvey(), objects: [], stale: [], secrets: [], ...changes });
+  const seen = { isSecret: () => false, before: () => () => true, after: () => () => true };
+  return changesOf(plan, { survey: emptySurvey(), objects: [], stale: [], discretion: seen, ...changes });
 }
 
 /** On a swarm without a naming key. */

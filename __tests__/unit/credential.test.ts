@@ -151,6 +151,6 @@ describe("by its looks", () => {
 
   test("takes no long time, whatever the text", () => {
     for (const part of ["a", "a-", "://", "-p", "key", "key-", "aB1!", " ", "$", "_"])
-      looksSecret(part.repeat(10_000 / part.length));
+      expect(typeof looksSecret(part.repeat(10_000 / part.length))).toBe("boolean");
   });
 });

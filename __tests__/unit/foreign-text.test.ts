@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { cited, printable, shortened, wholeWords } from "../../src/foreign-text.ts";
+import { brief, cited, printable, shortened, wholeWords } from "../../src/foreign-text.ts";
 
 test.each([
   ["a colour", "\u001b[1;31mred\u001b[0m", "red"],
@@ -17,6 +17,16 @@ test.each([
   ["too much", "x".repeat(301), `${"x".repeat(300)}…`],
 ])("what is cited is one line: %s", (_what, text, shown) => {
   expect(cited(text)).toBe(shown);
+});
+
+test.each([
+  ["several lines", "one\r\n\n  two\rthree\n", "one two three"],
+  ["colours", "\u001b[31mno\u001b[0m way", "no way"],
+  ["as much as there is room for", "x".repeat(80), "x".repeat(80)],
+  ["too much", "x".repeat(81), `${"x".repeat(80)}…`],
+  ["a letter of two halves at the end", `${"x".repeat(79)}😀!`, `${"x".repeat(79)}…`],
+])("what is one value of several is brief: %s", (_what, text, shown) => {
+  expect(brief(text)).toBe(shown);
 });
 
 test("a line is cut where it gets too long", () => {

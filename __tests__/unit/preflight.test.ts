@@ -71,7 +71,7 @@ const FILE = `services:
 
 function stackOf(text: string): RenderedStack {
   const root = parseStackFile(text, "stack.yml");
-  return { name: "shop", root, services: [], objects: [], envConfigName: "", warnings: [] };
+  return { name: "shop", root, services: [], objects: [], envConfigName: "", borrowed: [], warnings: [] };
 }
 
 interface Case {

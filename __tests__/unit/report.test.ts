@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { type TaskStory } from "../../src/failing-task.ts";
-import { type Changes } from "../../src/changes.ts";
+import { type Changes, type FieldChange } from "../../src/changes.ts";
 import { error, warning } from "../../src/preflight/finding.ts";
 import {
   type Facts,
@@ -370,6 +370,27 @@ describe("the plan in the log", () => {
     expect(planLines(CHANGES, "plan")).toEqual(
       expect.arrayContaining(["= volume shop_data", "? network ingress_net"]),
     );
+  });
+
+  test.each<[string, Partial<FieldChange>, string]>([
+    ["both sides", { before: "info", after: "debug" }, "~ environment.A: info → debug"],
+    ["one that is empty", { before: "", after: "debug" }, '~ environment.A: "" → debug'],
+    ["what is to be alone", { after: "debug" }, "~ environment.A: (not shown) → debug"],
+    ["what was alone", { before: "info" }, "~ environment.A: info → (not shown)"],
+    ["neither", {}, "~ environment.A: changed"],
+    ["what is new", { change: "added", after: "debug" }, "+ environment.A: debug"],
+    ["what is new and empty", { change: "added", after: "" }, "+ environment.A: added"],
+    ["what is new and hidden", { change: "added" }, "+ environment.A: added"],
+    ["what goes", { change: "removed", before: "info" }, "- environment.A: info"],
+  ])("tells of a field %s", (_what, told, expected) => {
+    const detail: FieldChange = {
+      field: "environment.A",
+      change: "changed",
+      consequence: "nothing",
+      ...told,
+    };
+    const [, text] = driftLines([{ service: "web", change: "changed", details: [detail] }]);
+    expect(text?.trim()).toBe(expected);
   });
 
   test("tells what was changed behind our back", () => {

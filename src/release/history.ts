@@ -58,7 +58,10 @@ function read(record: StoredRecord, compression: World["compression"]): Release 
 
 /** What a story tells of its release; number, time and the run are the same for all of them. */
 export interface NewRelease extends Omit<Belongings, "stack" | "services"> {
-  readonly facts: Pick<ReleaseFacts, "version" | "image" | "digest" | "configName" | "commit" | "file">;
+  readonly facts: Pick<
+    ReleaseFacts,
+    "version" | "image" | "digest" | "configName" | "commit" | "file" | "hidden"
+  >;
   /** Which release this is again, after a rollback. */
   readonly origin?: number;
 }

@@ -111,6 +111,7 @@ export function decoded(text: string): Release | string {
     })),
     configs: texts(raw, "configs"),
     secrets: texts(raw, "secrets"),
+    hidden: isObject(at(raw, "hidden")) ? textLists(objectAt(raw, "hidden")) : undefined,
   };
 }
 
@@ -124,4 +125,8 @@ function parsed(text: string): Json | undefined {
 
 function texts(raw: Json, key: string): string[] {
   return listAt(raw, key).filter((each) => typeof each === "string");
+}
+
+function textLists(raw: JsonObject): Record<string, string[]> {
+  return Object.fromEntries(Object.keys(raw).map((key) => [key, texts(raw, key)]));
 }

@@ -34,6 +34,11 @@ export interface Release {
   /** Names of those that the services use, or that were made for the release. */
   readonly configs: readonly string[];
   readonly secrets: readonly string[];
+  /**
+   * Fields in the stack file's words, by the full names of services, whose values held what may be a secret. Undefined in records of a
+   * time that did not ask: then every one may.
+   */
+  readonly hidden: Readonly<Record<string, readonly string[]>> | undefined;
 }
 
 export interface RecordedNetwork {

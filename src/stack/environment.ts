@@ -76,8 +76,10 @@ function addEnvFiles(
     }
     const parsed = readEnvFile(bytes, cleanPath(folder, path), scope);
     addFindings(findings, parsed);
-    for (const [variable, { text, place }] of parsed.values)
+    for (const [variable, { text, place }] of parsed.values) {
       values.set(variable, ours(text, place, `from ${path}`));
+      scope.borrowed.add(text);
+    }
   }
   addBelow(service, values);
 }

@@ -61,6 +61,8 @@ export interface RenderedStack {
   readonly objects: readonly VersionedObject[];
   /** The swarm's name of the config (or secret) made from the env file; empty without one. */
   readonly envConfigName: string;
+  /** Values in it that may be secrets, though nobody has called them so: they are from the step's environment or an env file. */
+  readonly borrowed: readonly string[];
   readonly warnings: readonly Problem[];
 }
 
@@ -96,8 +98,12 @@ export function render(request: RenderRequest): RenderedStack {
 
   const warnings = once([...findings.warnings, ...addDefaults(root, request.defaults)]);
   setFormatVersion(root, request.dockerMajor);
-  return { name: stack, root, services, objects, envConfigName, warnings };
+  const borrowed = [...scope.borrowed].filter((value) => !SAYS_NOTHING.test(value));
+  return { name: stack, root, services, objects, envConfigName, borrowed, warnings };
 }
+
+/** What is no secret wherever it comes from. */
+const SAYS_NOTHING = /^(?:true|false|yes|no|on|off|\d{0,2})$/i;
 
 function refusal({ problems, warnings }: Findings, missing: boolean): InputError | StackFileError {
   const [all, told] = [once(problems), once(warnings)];

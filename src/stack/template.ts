@@ -6,6 +6,8 @@ export interface Scope {
   readonly lookup: Lookup;
   /** The name with a value that the author of another one most likely meant. */
   readonly suggest: (name: string) => string | undefined;
+  /** Values that came from the step's environment, as far as it was asked, or from an env file: they may be secrets that nobody has called so. */
+  readonly borrowed: Set<string>;
 }
 
 export interface Findings {
@@ -50,7 +52,13 @@ export function scopeOf(
       suggested.set(name, nearest(name, values.keys()));
     return suggested.get(name);
   };
-  return { lookup: (name) => values.get(name), suggest };
+  const borrowed = new Set<string>();
+  const lookup = (name: string): string | undefined => {
+    const value = values.get(name);
+    if (value !== undefined && !layers.some((layer) => layer.has(name))) borrowed.add(value);
+    return value;
+  };
+  return { lookup, suggest, borrowed };
 }
 
 /** Each name is held against every other one; who has more mistakes than these has made another one. */

@@ -22,7 +22,15 @@ const WEB: PlannedService = {
   auth: undefined,
 };
 const NEW: NewRelease = {
-  facts: { version: "v9", image: "app:v9", digest: "sha256:0b", configName: "", commit: "abc", file: "x" },
+  facts: {
+    version: "v9",
+    image: "app:v9",
+    digest: "sha256:0b",
+    configName: "",
+    commit: "abc",
+    file: "x",
+    hidden: { shop_web: ["environment.A"] },
+  },
   configs: [],
   secrets: [],
   addressed: new Set(),

@@ -9,9 +9,16 @@ test("a release comes back as it went", () => {
     origin: 2,
     configs: ["a"],
     secrets: ["b"],
+    hidden: { shop_web: ["environment.A", "command"] },
     networks: [network, { name: "proxy", id: "n2", definition: undefined }],
   });
   expect(decoded(encoded(whole))).toEqual(whole);
+});
+
+test("of an older record nobody knows which values may be secrets", () => {
+  const { hidden, ...older } = release();
+  expect(hidden).toEqual({});
+  expect(decoded(JSON.stringify({ format: 1, ...older }))).toEqual({ ...older, hidden: undefined });
 });
 
 test.each([

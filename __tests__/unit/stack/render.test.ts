@@ -195,6 +195,18 @@ test("secrets beat variables, which beat the action's own, which beat the enviro
   expect(printed(stack)).toContain('V: "secret var var env"');
 });
 
+test("what the step's environment or an env file gives may be a secret, what is given as a variable is none", () => {
+  const stack = render(
+    request("services: {web: {image: a, env_file: .env, environment: {V: '$A $B $C $ON', BARE: null}}}", {
+      secrets: new Map([["A", "secret"]]),
+      variables: new Map([["B", "var"]]),
+      environment: { A: "env a", B: "env b", C: "env c", ON: "true", BARE: "env bare", UNUSED: "env unused" },
+      read: () => Buffer.from("PIN=from file\nDEBUG=1\n"),
+    }),
+  );
+  expect(stack.borrowed.toSorted()).toEqual(["env bare", "env c", "from file"]);
+});
+
 test("a secret full of dollars arrives as it is: docker reads two as one", () => {
   const stack = render(
     request("services: {web: {image: a, environment: {V: $S}}}", {
