@@ -130,11 +130,10 @@ describe("a stack from its first plan to its last", () => {
     const planned = await plan(base(", COLOUR: green"), "v2", { secrets: `TOKEN=${TOKEN}!` });
     expect(planned.log).toMatch(/^~ web {2}\S+:v2 {2}\(.*image.*\)$/m);
     expect(planned.log).toMatch(/^ {4}~ image: \S+:v1@sha256:\w{12} → \S+:v2 \(new image\)$/m);
-    expect(planned.log).toMatch(/^ {4}\+ environment\.COLOUR: added$/m);
+    expect(planned.log).toMatch(/^ {4}\+ environment\.COLOUR: green$/m);
     expect(planned.log).toMatch(/^ {4}~ environment\.PASSWORD: changed$/m);
     expect(planned.log).toMatch(/^ {4}~ secrets\.token: \S+_token_\w{12} → \S+_token_\w{12}$/m);
     expect(planned.log).toContain("each one's successor starts before it ends");
-    expect(planned.log).not.toContain("green");
     expect(planned.log).not.toMatch(/placement|Platforms/);
   });
 
@@ -192,13 +191,13 @@ test("of a service on every node the plan tells what other constraints make of i
 describe("values that a plan does not show", () => {
   const other = stackName("plan-values");
   const given = { "stack-name": other, project: other, "stable-for": "0s", "env-file": "" };
-  const file = (host: string, command: string, label: string): string => `
+  const file = (host: string, command: string, label: string, level = "info"): string => `
 services:
   web:
     image: $IMAGE
-    environment: { DB_HOST: ${host}, DIGEST: $IMAGE_DIGEST }
-    command: [${command}]
-    labels: { rule: Host(${label}) }
+    environment: { DB_PASS: ${host}, DIGEST: $IMAGE_DIGEST, PULLED: $IMAGE, LOG_LEVEL: ${level} }
+    command: [--password, ${command}]
+    labels: { auth: Host(${label}) }
     secrets: [token]
     deploy: { replicas: 0 }
   beside:
@@ -230,6 +229,13 @@ ${LEAN}`;
     expect(service(`${other}_web`).Version.Index).toBe(version);
   });
 
+  test("one that it shows does so, too", async () => {
+    const shown = file("approved", "approved", "approved", "debug");
+    const stopped = await run(shown, "v1", { ...given, "plan-digest": approved });
+    expect(stopped.outputs).toMatchObject({ status: "failed", reason: "preflight" });
+    expect(stopped.log).toMatch(/Different: service web\.(%0A|\s)/);
+  });
+
   test("as they were approved are deployed, also with the digest of an image that is built only then", async () => {
     const deployed = await run(file("approved", "approved", "approved"), "v1", {
       ...given,
@@ -237,6 +243,116 @@ ${LEAN}`;
     });
     expect(deployed.log).toContain("Status: deployed.");
     expect(deployed.outputs["plan-digest"]).toBe(approved);
+  });
+});
+
+/** One after the other, too: a secret in a variable whose name tells nobody, beside plain ones. */
+describe("values that a plan shows", () => {
+  const other = stackName("plan-shown");
+  const OLD = "old-and-quiet";
+  const NEW = "new-and-quiet";
+  const LENT = "lent by the step";
+  const given = { "stack-name": other, project: other, "stable-for": "0s", "env-file": "" };
+  const file = (greeting: string, level: string, more = ""): string => `
+services:
+  web:
+    image: $IMAGE
+    environment:
+      GREETING: ${greeting}
+      LOG_LEVEL: ${level}
+      LENT: $LENT
+      TEXT: |
+        ${level}
+        ::error::${level} <b>
+    labels: { rule: Host(\`${level}.example.com\`) }
+    healthcheck: { test: [CMD, "true", "${level} level"] }
+    deploy: { replicas: 0 }
+${more}${LEAN}`;
+  const secret = (value: string): Record<string, string> => ({ ...given, secrets: `GREETING=${value}` });
+  const environment = { LENT };
+  const saidBy = (done: Run): string => [done.log, done.summary, JSON.stringify(done.outputs)].join("\n");
+  const hides = (done: Run, ...texts: string[]): void => {
+    for (const text of [...texts, LENT]) expect(saidBy(done)).not.toContain(text);
+  };
+
+  test("before a release says what held a secret, only what comes is shown", async () => {
+    const first = await plan(file("$GREETING", "info"), "v1", secret(OLD), { environment });
+    expect(first.log).toContain("+ web");
+    const deployed = await run(file("$GREETING", "info"), "v1", secret(OLD), { environment });
+    expect(deployed.log).toContain("Status: deployed.");
+    hides(first, OLD);
+    hides(deployed, OLD);
+  });
+
+  test("are those of plain variables, labels and commands, before and after", async () => {
+    const planned = await plan(
+      file("$GREETING", "debug"),
+      "v1",
+      { ...secret(OLD), build: "false" },
+      { environment },
+    );
+    for (const line of [
+      "~ environment.LOG_LEVEL: info → debug",
+      "~ environment.TEXT: info ::error::info <b> → debug ::error::debug <b>",
+      "~ labels.rule: Host(`info.example.com`) → Host(`debug.example.com`)",
+      '~ healthcheck.test: CMD true "info level" → CMD true "debug level"',
+    ]) {
+      expect(planned.log).toContain(`    ${line}\n`);
+      expect(planned.summary).toContain(`    ${line}\n`);
+    }
+    expect(planned.log).not.toMatch(/^::error::/m);
+    expect(planned.log).not.toContain("environment.GREETING");
+    hides(planned, OLD);
+  });
+
+  test("are neither the old text of a secret that is rotated nor the new one", async () => {
+    const planned = await plan(
+      file("$GREETING", "info"),
+      "v1",
+      { ...secret(NEW), build: "false" },
+      { environment },
+    );
+    expect(planned.log).toMatch(/^ {4}~ environment\.GREETING: changed$/m);
+    hides(planned, OLD, NEW);
+  });
+
+  test("are not the old text of a secret that a plain value replaces, nor what it was lent", async () => {
+    const lent = { environment: { LENT: "lent anew" } };
+    const planned = await plan(file("hello", "info"), "v1", { ...given, secrets: "", build: "false" }, lent);
+    expect(planned.log).toMatch(/^ {4}~ environment\.GREETING: \(not shown\) → hello$/m);
+    expect(planned.log).toMatch(/^ {4}~ environment\.LENT: changed$/m);
+    hides(planned, OLD, "lent anew");
+  });
+
+  test("are not what a deployment has left that failed, or somebody by hand", async () => {
+    docker(["service", "update", "--detach", "--env-add", "LOG_LEVEL=typed by hand", `${other}_web`]);
+    const planned = await plan(
+      file("$GREETING", "info"),
+      "v1",
+      { ...secret(OLD), build: "false" },
+      { environment },
+    );
+    expect(planned.log).toMatch(/^ {4}~ environment\.LOG_LEVEL: info → \(not shown\)$/m);
+    expect(planned.log).toMatch(/^ {4}~ environment\.LOG_LEVEL: \(not shown\) → info$/m);
+    hides(planned, OLD, "typed by hand");
+  });
+
+  test("are not the secrets of a release that is returned to", async () => {
+    const deployed = await run(file("hello", "debug"), "v2", { ...given, secrets: "" }, { environment });
+    expect(deployed.log).toContain("Status: deployed.");
+    hides(deployed, OLD);
+    const back = await run("", "", { ...given, mode: "rollback", secrets: "" });
+    expect(back.log).toMatch(/^ {4}~ environment\.GREETING: hello → \(not shown\)$/m);
+    expect(back.log).toMatch(/^ {4}~ environment\.LOG_LEVEL: debug → info$/m);
+    hides(back, OLD);
+    const planned = await plan(
+      file("hello", "info"),
+      "v1",
+      { ...given, secrets: "", build: "false" },
+      { environment },
+    );
+    expect(planned.log).toMatch(/^ {4}~ environment\.GREETING: \(not shown\) → hello$/m);
+    hides(planned, OLD);
   });
 });
 
