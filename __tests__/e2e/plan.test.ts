@@ -275,7 +275,7 @@ ${more}${LEAN}`;
     for (const text of [...texts, LENT]) expect(saidBy(done)).not.toContain(text);
   };
 
-  test("before a release says what held a secret, only what comes is shown", async () => {
+  test("are no secrets, in the first plan and its deployment", async () => {
     const first = await plan(file("$GREETING", "info"), "v1", secret(OLD), { environment });
     expect(first.log).toContain("+ web");
     const deployed = await run(file("$GREETING", "info"), "v1", secret(OLD), { environment });
@@ -324,7 +324,7 @@ ${more}${LEAN}`;
     hides(planned, OLD, "lent anew");
   });
 
-  test("are not what a deployment has left that failed, or somebody by hand", async () => {
+  test("are not what somebody has put there by hand", async () => {
     docker(["service", "update", "--detach", "--env-add", "LOG_LEVEL=typed by hand", `${other}_web`]);
     const planned = await plan(
       file("$GREETING", "info"),
