@@ -24695,27 +24695,91 @@ async function prune(plan, { inputs, world, facts }, session) {
 
 /***/ }),
 
-/***/ 9026:
+/***/ 3207:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
 
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
+  uI: () => (/* binding */ NOTHING_IS_PLAIN),
   fs: () => (/* binding */ changesOf),
   pq: () => (/* binding */ countOf),
   dl: () => (/* binding */ differingParts),
   wV: () => (/* binding */ fieldChanges),
+  hK: () => (/* binding */ holdsSecret),
+  n: () => (/* binding */ plainSince),
   Gb: () => (/* binding */ planDigest),
+  kv: () => (/* binding */ secretFields),
   Us: () => (/* binding */ withoutDraftDigest)
 });
 
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
+;// CONCATENATED MODULE: ./src/credential.ts
+/**
+ * What may be a credential though nobody said so: by the name of its field, or by how it looks. To hide too much costs a reader one value; to
+ * show too much costs a password. So where there is a doubt, it is one.
+ */
+/** Whole words; what stands before them in the same word (`dbpassword`, `basicauth`) makes no difference. */
+const CREDENTIAL_WORD = "(?:[a-z0-9]*(?:pass|passcode|passwo?rd|passwd|passphrase|pwd|secret|token|credential|auth|apikey|accesskey|privatekey|secretkey|signingkey|encryptionkey)" +
+    "|pw|pin|otp|totp|cred|key|keystore|dsn|connectionstring|connection_string|jwt|bearer|oauth2?|authorization|authentication|cookie|salt|pepper" +
+    "|seed|mnemonic|nonce|hmac|sid|sig|signature|signing|webhook|cert|certificate|pem|pfx|p12|license|licence)s?\\d*";
+const CREDENTIAL_NAME = new RegExp(`(?:^|_)${CREDENTIAL_WORD}(?=_|$)`);
+/** Whether a field's name sounds like that of a credential: `DB_PASSWORD`, `apiKey`, `basicauth.users`; not `KEYBOARD` or `AUTHOR`. */
+function soundsSecret(field) {
+    return CREDENTIAL_NAME.test(inSnakeCase(field).replace(/[^a-z0-9]+/g, "_"));
+}
+function inSnakeCase(name) {
+    return name.replace(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, "_").toLowerCase();
+}
+/** Whoever says that much in one value is not read, and too long to be searched. */
+const LONGEST_READ = 10_000;
+/** Whether a text looks as if there were a credential in it, whatever its field is called. */
+function looksSecret(text) {
+    return (text.length > LONGEST_READ ||
+        CREDENTIAL_FORMS.some((form) => form.test(text)) ||
+        NAMED_WITHIN.test(inSnakeCase(text)) ||
+        (text.match(RUN) ?? []).some(isRandom) ||
+        text.split(/\s+/).some(isGenerated));
+}
+const CREDENTIAL_FORMS = [
+    /:\/\/[^\s"'<>]*@/, // A URL with a user, or a user and a password.
+    /-----BEGIN /,
+    /\beyJ[\w-]{8,}/, // A JSON Web Token, or any JSON in base64.
+    /\b(?:gh[a-z]_|github_pat_|gl[a-z]{2,8}-(?=[\w-]{16})|xox[a-z]-|xapp-|[srp]k[-_](?=[\w-]{8})|npm_(?=\w{16})|dckr_[a-z]+_|pypi-|hf_(?=\w{8})|whsec_|SWMTKN-|AGE-SECRET-|tskey-|hv[sb]\.|ya29\.|SG\.(?=[\w-]{8}))/,
+    /\b(?:AKIA|ASIA|AIza)[\w-]{8,}/,
+    /\b(?:bearer|basic|digest|negotiate)\s+\S/i,
+    /\$(?:apr1|2[abxy]?|[1567y]|sha\d|argon2\w*|scrypt|pbkdf2[\w-]*)\$/, // What htpasswd and crypt write, dollar signs doubled or not.
+    /\{(?:S?SHA\d*|S?MD5|CRYPT|BCRYPT)\}/i,
+    /(?<![\w-])-p(?!ort\b)(?!\s*\d{1,5}(?!\S))\s*\S/i, // mysql -psecret; a port is none.
+    /(?<![\w-])-a\s+\S/, // redis-cli -a secret
+    /(?<![\w-])-w\s+(?!\d+(?!\S))\S/, // ldapsearch -w secret
+    /(?<![\w-])(?:-u|--user)[\s=]*\S*:\S/, // curl -u user:secret
+];
+/** `--password x`, `password=x`, `?token=x`, `"apiKey": "x"`, `X-Api-Key: x`. */
+const NAMED_WITHIN = new RegExp(`(?<![a-z0-9])${CREDENTIAL_WORD}(?:[._-][a-z0-9]+){0,9}["'\`]?(?:\\s*[=:]\\s*|\\s+)\\S`);
+/** Of the letters that base64, hexadecimal digits and most tokens are made of. */
+const RUN = /[A-Za-z0-9+/=_-]{20,}/g;
+/** Whether it is made of anything but words and numbers: a path, a name with dashes or an option in a command is. */
+function isRandom(run) {
+    return run.split(/[+/=_-]+/).some((part) => !WORD_OR_NUMBER.test(part));
+}
+/** `nginx`, `http2`, `8080`, `30s`; of letters alone it may be long, of digits not. */
+const WORD_OR_NUMBER = /^(?:[A-Za-z]{0,32}\d{0,4}|\d{1,12}[A-Za-z]{0,2})$/;
+/** What a generator of passwords makes of all that there is on a keyboard. */
+function isGenerated(word) {
+    return (word.length >= 10 &&
+        [/[a-z]/, /[A-Z]/, /\d/, /[!#$%^&*?~@]/].every((kind) => kind.test(word)) &&
+        !/[(){}`/]/.test(word));
+}
+
 // EXTERNAL MODULE: ./src/definitions.ts
 var src_definitions = __nccwpck_require__(6961);
 // EXTERNAL MODULE: ./src/field-words.ts
 var field_words = __nccwpck_require__(1759);
+// EXTERNAL MODULE: ./src/foreign-text.ts
+var foreign_text = __nccwpck_require__(3919);
 // EXTERNAL MODULE: ./src/image/reference.ts
 var reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/inputs/duration.ts
@@ -24777,7 +24841,7 @@ var rollout = __nccwpck_require__(6190);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
 var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var src_spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
 ;// CONCATENATED MODULE: ./src/changes.ts
@@ -24796,13 +24860,16 @@ var text_order = __nccwpck_require__(6533);
 
 
 
+
+
+const NOTHING_IS_PLAIN = () => false;
 /** Puts a plan into words. */
 function changesOf(plan, request) {
-    const { survey, secrets } = request;
-    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const { survey } = request;
+    const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
     return {
         stack: plan.stack,
-        services: plan.services.map((service) => serviceChanges(service, survey, networkIds, secrets)),
+        services: plan.services.map((service) => serviceChanges(service, request, networkIds)),
         networks: networkChanges(plan, survey, networkIds),
         configs: objectChanges("config", plan, request),
         secrets: objectChanges("secret", plan, request),
@@ -24813,14 +24880,20 @@ function changesOf(plan, request) {
 function countOf({ services, networks, configs, secrets, volumes }) {
     return [services, networks, configs, secrets, volumes].flat().filter(src_plan/* alters */.e2).length;
 }
-function serviceChanges({ name, change, fields, wanted, before }, { tasks, nodes }, networkIds, secrets) {
+function serviceChanges({ name, change, fields, wanted, before }, { survey: { tasks, nodes }, discretion }, networkIds) {
     const image = withoutDraftDigest((0,json/* textAt */.$6)(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
     const isChanged = wanted !== undefined && (change === "create" || change === "update");
     if (!isChanged)
         return { name, change, image, fields, details: [], consequence: BY_CHANGE[change] };
     const running = tasks.filter((task) => task.serviceId === before?.id && (0,subject/* isRunning */.W_)(task));
     const fate = fateOf(before?.spec, wanted, running, nodes);
-    const details = fieldChanges(before?.spec, wanted, networkIds, secrets, fate);
+    const fullName = (0,json/* textAt */.$6)(wanted, "Name");
+    const chosen = {
+        ...discretion,
+        before: discretion.before(fullName),
+        after: discretion.after(fullName),
+    };
+    const details = fieldChanges(before?.spec, wanted, networkIds, chosen, fate);
     const consequence = change === "update" ? strongest(details, wanted, fate) : BY_CHANGE[change];
     return { name, change, image, fields, details, consequence };
 }
@@ -24846,28 +24919,66 @@ function strongest(details, wanted, { ofAll }) {
     return WEIGHTS.find((weight) => details.some(({ consequence }) => consequence === weight)) ?? "nothing";
 }
 /** Every field that differs, in the stack file's words. */
-function fieldChanges(before, wanted, networkIds, secrets = [], fate = {}) {
+function fieldChanges(before, wanted, networkIds, discretion, fate = {}) {
     const [a, b] = [
-        before === undefined ? {} : (0,spec/* canonicalSpec */.Yu)(before, networkIds),
-        (0,spec/* canonicalSpec */.Yu)(wanted, networkIds),
+        before === undefined ? {} : (0,src_spec/* canonicalSpec */.Yu)(before, networkIds),
+        (0,src_spec/* canonicalSpec */.Yu)(wanted, networkIds),
     ];
     const names = namesOf(networkIds);
     const order = (0,json/* textAt */.$6)(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
     const startsAnew = before === undefined || (0,rollout/* isJob */.o5)(wanted);
-    const differing = (0,spec/* differingPaths */.Zk)(a, b);
+    const differing = (0,src_spec/* differingPaths */.Zk)(a, b);
     const paths = differing.filter((path) => !isRepeated(path, differing));
     return paths.flatMap((path) => {
         const consequence = startsAnew ? (fate.ofAll ?? "starts tasks") : consequenceAt(path, order, fate);
         const [old, made] = [(0,json.at)(a, ...path), (0,json.at)(b, ...path)];
-        return itemChanges(path, old, made, names).map(({ field, from, to, open }) => {
-            const change = from === undefined ? "added" : to === undefined ? "removed" : "changed";
-            const isShown = open && from !== to && ![from, to].some((text) => holdsSecret(text ?? "", secrets));
-            const shown = isShown
-                ? { ...(from === undefined ? {} : { before: from }), ...(to === undefined ? {} : { after: to }) }
-                : {};
-            return { field, change, ...shown, consequence };
+        return itemChanges(path, old, made, names).map((item) => {
+            const change = item.from === undefined ? "added" : item.to === undefined ? "removed" : "changed";
+            return { field: item.field, change, ...shownSides(item, discretion), consequence };
         });
     });
+}
+/** What of both sides may be read by everybody. Whether both are hidden or one of them, no change is left out for it. */
+function shownSides({ field, from, to, open }, discretion) {
+    const values = [from, to].filter((value) => value !== undefined);
+    if (from === to || values.some(discretion.isSecret))
+        return {};
+    if (open)
+        return sides(from, to);
+    if (soundsSecret(field) || values.some(looksSecret))
+        return {};
+    const before = from !== undefined && discretion.before(field, from) ? (0,foreign_text/* brief */.dh)(from) : undefined;
+    const after = to !== undefined && discretion.after(field, to) ? (0,foreign_text/* brief */.dh)(to) : undefined;
+    return before === after ? {} : sides(before, after); // They may differ in what is not shown of them.
+}
+function sides(before, after) {
+    return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
+}
+/** Of a spec: the whole values of all fields whose nature does not say that they are no secrets. */
+function closedValues(spec, networkIds) {
+    const whole = (0,src_spec/* canonicalSpec */.Yu)(spec, networkIds);
+    const names = namesOf(networkIds);
+    const items = (0,src_spec/* differingPaths */.Zk)({}, whole).flatMap((path) => itemChanges(path, undefined, (0,json.at)(whole, ...path), names));
+    return new Map(items.flatMap(({ field, to, open }) => open || to === undefined ? [] : [[field, to]]));
+}
+/** Names of fields, by the full names of services, whose values hold what may be a secret. */
+function secretFields(specs, networkIds, mayBeSecret) {
+    const found = specs.map((spec) => {
+        const values = [...closedValues(spec, networkIds)];
+        return [(0,json/* textAt */.$6)(spec, "Name"), values.filter(([, value]) => mayBeSecret(value)).map(([field]) => field)];
+    });
+    return Object.fromEntries(found.filter(([, fields]) => fields.length > 0));
+}
+/** Values that a release has left there, and that it knows to have been made of no secret. */
+function plainSince(release, networkIds) {
+    return (service) => {
+        const spec = release?.services.find((each) => (0,json/* textAt */.$6)(each, "Name") === service);
+        if (spec === undefined || release?.hidden === undefined)
+            return NOTHING_IS_PLAIN;
+        const values = closedValues(spec, networkIds);
+        const hidden = new Set(release.hidden[service]);
+        return (field, value) => !hidden.has(field) && values.get(field) === value;
+    };
 }
 /** Says what another field says: docker's labels, and the platforms that an image's digest stands for. */
 function isRepeated(path, differing) {
@@ -24890,10 +25001,17 @@ function consequenceAt(path, order, { ofAll, ofPlacement }) {
 }
 /** The runner masks shorter ones by itself; as part of another text they mean nothing. */
 const SHORTEST_PART = 4;
+/** Whether one of the secrets is the text, or a part of it. */
 function holdsSecret(text, secrets) {
-    return secrets.some((secret) => text === secret || (secret.length >= SHORTEST_PART && text.includes(secret)));
+    return secrets.some((secret) => {
+        if (secret === "")
+            return false; // A fork is given none.
+        if (secret.length < SHORTEST_PART)
+            return text === secret;
+        return text.includes(secret) || text.includes(JSON.stringify(secret).slice(1, -1));
+    });
 }
-/** Values that say how something runs, and never with what credentials. All others are told as changed. */
+/** Values that say how something runs, and never with what credentials. Of all others it depends. */
 const OPEN = /^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.(ContainerSpec\.(Image|User|Dir|Hostname|Init|ReadOnly|TTY|OpenStdin|StopSignal|StopGracePeriod|Isolation|CapabilityAdd|CapabilityDrop|Groups|Healthcheck\.(Interval|Timeout|StartPeriod|StartInterval|Retries))|Resources|RestartPolicy|Placement|LogDriver\.Name)(\.|$)|^(Mode|UpdateConfig|RollbackConfig|EndpointSpec)(\.|$)/;
 function itemChanges(path, before, after, names) {
     const field = (0,field_words/* fieldOf */._)(path);
@@ -24918,7 +25036,7 @@ const LISTS = [
     {
         at: "TaskTemplate.ContainerSpec.Env",
         key: (item) => (typeof item === "string" ? (item.split("=")[0] ?? "") : ""),
-        shown: () => "", // The value of a variable may be a secret.
+        shown: (item) => (typeof item === "string" ? item.slice(item.indexOf("=") + 1) : ""),
         open: false,
     },
     {
@@ -24974,7 +25092,7 @@ function networkName(target, names) {
 }
 /** Undefined for nothing, unless the engine makes something of that. */
 function valueText(path, value) {
-    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,spec/* engineDefault */.c7)(path));
+    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,src_spec/* engineDefault */.c7)(path));
     if (meant === undefined)
         return undefined;
     const name = path.at(-1) ?? "";
@@ -24986,9 +25104,18 @@ function valueText(path, value) {
         return String(Number(meant) / 1e9);
     if (name === "MemoryBytes")
         return bytesText(Number(meant));
+    if (Array.isArray(meant) && COMMANDS.has(name))
+        return meant.map(asWord).join(" ");
     if (Array.isArray(meant) && textsOf(meant).length === meant.length)
         return textsOf(meant).join(", ");
     return JSON.stringify(meant);
+}
+/** Lists of words. */
+const COMMANDS = new Set(["Command", "Args", "Test"]);
+/** As part of a command: what has blanks in it is one word all the same, and so is nothing, which a canonical spec has no text for. */
+function asWord(item) {
+    const text = typeof item === "string" ? item : "";
+    return /^[^\s"]+$/.test(text) ? text : `"${text}"`;
 }
 /** In nanoseconds. */
 const DURATIONS = new Set([
@@ -25493,10 +25620,12 @@ async function prepare(digest, found, first, deployment, session) {
     return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
-function releaseFrom({ stack, file, objects }, { world, facts }) {
-    const { version, image, digest, configName } = facts;
+function releaseFrom(prepared, deployment) {
+    const { stack, file, objects } = prepared;
+    const { version, image, digest, configName } = deployment.facts;
+    const commit = deployment.world.run.sha;
     return {
-        facts: { version, image, digest, configName, commit: world.run.sha, file },
+        facts: { version, image, digest, configName, commit, file, hidden: (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .hiddenIn */ .k_)(prepared, deployment) },
         ...(0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .namesOf */ .eZ)(objects),
         addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_11__/* .addressedNetworks */ .hg)(stack),
     };
@@ -25916,6 +26045,7 @@ function snakeCased(name) {
 
 "use strict";
 /* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   dh: () => (/* binding */ brief),
 /* harmony export */   g$: () => (/* binding */ printable),
 /* harmony export */   k4: () => (/* binding */ cited),
 /* harmony export */   pC: () => (/* binding */ wholeWords),
@@ -25952,6 +26082,14 @@ function wholeWords(line) {
         .replace(/\S*$/, "")
         .trimEnd();
     return `${kept}… (${line.length - kept.length} more characters)`;
+}
+const LONGEST_VALUE = 80;
+/** One value of several in a line: no longer than it takes to know it by. For what is free of secrets already, as `shortened`. */
+function brief(value) {
+    const line = printable(value.replace(/[\s\u0085]+/g, " ")).trim();
+    if (line.length <= LONGEST_VALUE)
+        return line;
+    return `${line.slice(0, LONGEST_VALUE).replace(/[\ud800-\udbff]$/, "")}…`; // No half of a letter that is two.
 }
 
 
@@ -32597,10 +32735,12 @@ __nccwpck_require__.d(__webpack_exports__, {
   LD: () => (/* binding */ decide),
   $p: () => (/* binding */ driftOf),
   f: () => (/* binding */ heed),
+  k_: () => (/* binding */ hiddenIn),
   uv: () => (/* binding */ isCalm),
   sN: () => (/* binding */ isSameGround),
   bz: () => (/* binding */ knownOf),
   eZ: () => (/* binding */ namesOf),
+  s5: () => (/* binding */ newestRelease),
   LI: () => (/* binding */ serviceNamesIn),
   fb: () => (/* binding */ tellPlan),
   x4: () => (/* binding */ versionsOf)
@@ -32612,8 +32752,8 @@ var external_node_crypto_ = __nccwpck_require__(7598);
 var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
 var begin = __nccwpck_require__(8883);
-// EXTERNAL MODULE: ./src/changes.ts + 1 modules
-var src_changes = __nccwpck_require__(9026);
+// EXTERNAL MODULE: ./src/changes.ts + 2 modules
+var src_changes = __nccwpck_require__(3207);
 // EXTERNAL MODULE: ./src/definitions.ts
 var src_definitions = __nccwpck_require__(6961);
 // EXTERNAL MODULE: ./src/errors.ts
@@ -32734,11 +32874,14 @@ function reachesAll({ networks }, name) {
 
 // EXTERNAL MODULE: ./src/preflight/preflight.ts + 4 modules
 var preflight = __nccwpck_require__(6607);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/text-order.ts
 var text_order = __nccwpck_require__(6533);
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/prepare.ts
+
 
 
 
@@ -32810,8 +32953,10 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
         dockerMajor,
     };
     const plan = await (0,planning/* plan */.e)(request, session, voice);
-    const drift = driftOf(survey, deployment);
-    tellPlan({ plan, survey, drift }, objects, deployment);
+    const newest = newestRelease(survey, deployment);
+    const drift = driftOf(newest, survey, deployment);
+    const plain = (_field, value) => !(0,src_changes/* holdsSecret */.hK)(value, stack.borrowed);
+    tellPlan({ plan, survey, drift }, { ...namesOf(objects), objects, newest, plain: () => plain }, deployment);
     const inside = await (0,healthcheck/* lookedInto */.z)(stack.root, plan, world.images, ignoreFindings);
     heed([...images.findings, ...missing.findings, ...(0,preflight/* preflight */.Mz)(stack, plan, survey), ...inside], deployment);
     return { stack, file, survey, plan, drift, objects, images };
@@ -32827,12 +32972,12 @@ function serviceNamesIn({ inputs, draft }) {
     return new Set(services.map(({ key }) => `${inputs.stack.name}_${key.text}`));
 }
 function knownOf(survey, names, rollout) {
-    const { name, secrets } = rollout.inputs.stack;
+    const { name } = rollout.inputs.stack;
     // The record is read only where it matters.
     if (!survey.services.some((each) => (0,src_rollout/* isInFlight */.wn)(each) || each.update?.state === "paused"))
         return { names, released: new Set() };
     const newest = newestRelease(survey, rollout);
-    const released = newest === undefined ? new Set() : (0,drift/* asReleased */.M)(newest, name, survey, [...secrets.values()]);
+    const released = newest === undefined ? new Set() : (0,drift/* asReleased */.M)(newest, name, survey);
     return { names, released };
 }
 /** Whether a plan that was made from the one survey is that of the other one, too. Nodes and tasks are no part of a plan. */
@@ -32868,19 +33013,18 @@ async function atRest(survey, names, rollout, { swarm }) {
         onBack: (name) => (facts.returned = [...facts.returned, name]),
     });
 }
-/**
- * Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. `made` are the names of configs and
- * secrets that will be recorded with the release, used or not.
- */
-function tellPlan({ plan, survey, drift = [] }, objects, rollout, made = namesOf(objects)) {
+/** Into the log and the facts; refuses a plan that nobody approved, or that would harm what runs. */
+function tellPlan({ plan, survey, drift = [] }, { objects, newest, plain, ...made }, rollout) {
     const { inputs, world, facts } = rollout;
     const { voice } = world;
-    const secrets = [...inputs.stack.secrets.values()];
+    const { secrets } = inputs.stack;
     const stale = (0,release_history/* staleAfter */.S)(plan, made, survey, rollout);
-    const changes = (0,src_changes/* changesOf */.fs)(plan, { survey, objects, stale, secrets });
+    const before = (0,src_changes/* plainSince */.n)(newest, (0,spec/* networkIdsOf */.Ub)(survey.networks));
+    const discretion = { isSecret: secretsOf(rollout), before, after: plain };
+    const changes = (0,src_changes/* changesOf */.fs)(plan, { survey, objects, stale, discretion });
     facts.changes = changes;
     const built = inputs.image.build === undefined ? "" : facts.digest;
-    const definitions = (0,src_definitions/* definitionsOf */.m)(plan, survey, built, secrets.length > 0);
+    const definitions = (0,src_definitions/* definitionsOf */.m)(plan, survey, built, secrets.size > 0);
     facts.planDigest = (0,src_changes/* planDigest */.Gb)(changes, { built, definitions, approved: inputs.stack.approvedPlan });
     facts.drift = [...drift];
     facts.services = plan.services.map(plannedResult);
@@ -32897,11 +33041,22 @@ function namesOf(objects) {
     const names = (kind) => objects.filter((object) => object.kind === kind).map(({ name }) => name);
     return { configs: names("config"), secrets: names("secret") };
 }
+/** Whether a text holds a secret that this run was given, in whatever encoding the log would be freed of it. */
+function secretsOf({ inputs, world: { voice } }) {
+    const secrets = [...inputs.stack.secrets.values()];
+    return (text) => (0,src_changes/* holdsSecret */.hK)(text, secrets) || voice.redactAll(text) !== text;
+}
+/** What a record is to say of a deployment's fields that may have a secret. */
+function hiddenIn({ plan, survey, stack }, rollout) {
+    const wanted = plan.services.flatMap(({ wanted: spec }) => (spec === undefined ? [] : [spec]));
+    const isSecret = secretsOf(rollout);
+    return (0,src_changes/* secretFields */.kv)(wanted, (0,spec/* networkIdsOf */.Ub)(survey.networks), (text) => isSecret(text) || (0,src_changes/* holdsSecret */.hK)(text, stack.borrowed));
+}
 /** What was done to the stack behind our back; undefined where no record tells what we had left. */
-function driftOf(survey, rollout) {
-    const { name, secrets } = rollout.inputs.stack;
-    const newest = newestRelease(survey, rollout);
-    return newest === undefined ? undefined : (0,drift/* driftSince */.S)(newest, name, survey, [...secrets.values()]);
+function driftOf(newest, survey, rollout) {
+    if (newest === undefined)
+        return undefined;
+    return (0,drift/* driftSince */.S)(newest, rollout.inputs.stack.name, survey, secretsOf(rollout));
 }
 function newestRelease({ rawConfigs }, { inputs, world }) {
     return (0,release_history/* readHistory */.Lu)((0,record/* recordsOf */.M$)(rawConfigs, inputs.stack.name).slice(0, 1), world).releases[0];
@@ -33002,7 +33157,7 @@ function objectLabels(object, { inputs, world }) {
 /* harmony export */   M: () => (/* binding */ asReleased),
 /* harmony export */   S: () => (/* binding */ driftSince)
 /* harmony export */ });
-/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(9026);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3207);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
@@ -33013,8 +33168,11 @@ function objectLabels(object, { inputs, world }) {
 
 
 
-/** Compares what runs with the newest release. A service that this action never deployed is no part of either. */
-function driftSince(release, stack, survey, secrets) {
+/**
+ * Compares what runs with the newest release. A service that this action never deployed is no part of either. What somebody has put there
+ * by hand, or a deployment that failed, may be a secret that nobody knows of: it is shown only where its field can't have one.
+ */
+function driftSince(release, stack, survey, isSecret) {
     const short = (name) => (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .shortName */ .EU)(stack, name);
     const recorded = new Map(release.services.map((spec) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name"), spec]));
     const live = new Map(survey.services.map((service) => [service.name, service]));
@@ -33022,11 +33180,13 @@ function driftSince(release, stack, survey, secrets) {
     // A network that was made anew in the meantime is the same one to the stack file.
     const renewed = release.networks.map(({ name, id }) => [id, ids.get(name) ?? id]);
     const networkIds = new Map([...renewed, ...ids]);
+    const plain = (0,_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .plainSince */ .n)(release, networkIds);
     const kept = [...recorded].flatMap(([name, spec]) => {
         const now = live.get(name);
         if (now === undefined)
             return [{ service: short(name), change: "removed", details: [] }];
-        const details = (0,_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .fieldChanges */ .wV)((0,_release_js__WEBPACK_IMPORTED_MODULE_3__/* .asOftenForced */ .qv)(spec, now), now.spec, networkIds, secrets);
+        const discretion = { isSecret, before: plain(name), after: _changes_js__WEBPACK_IMPORTED_MODULE_0__/* .NOTHING_IS_PLAIN */ .uI };
+        const details = (0,_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .fieldChanges */ .wV)((0,_release_js__WEBPACK_IMPORTED_MODULE_3__/* .asOftenForced */ .qv)(spec, now), now.spec, networkIds, discretion);
         return details.length === 0 ? [] : [{ service: short(name), change: "changed", details }];
     });
     // What `prune: false` has left is older, and nobody has added it.
@@ -33036,8 +33196,8 @@ function driftSince(release, stack, survey, secrets) {
     return [...kept, ...added];
 }
 /** Full names of the services that have the spec of the newest release. */
-function asReleased(release, stack, survey, secrets) {
-    const changed = new Set(driftSince(release, stack, survey, secrets).map(({ service }) => service));
+function asReleased(release, stack, survey) {
+    const changed = new Set(driftSince(release, stack, survey, () => true).map(({ service }) => service));
     const recorded = new Set(release.services.map((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name")));
     const names = survey.services.map(({ name }) => name);
     return new Set(names.filter((name) => recorded.has(name) && !changed.has((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .shortName */ .EU)(stack, name))));
@@ -33340,6 +33500,7 @@ function decoded(text) {
         })),
         configs: texts(raw, "configs"),
         secrets: texts(raw, "secrets"),
+        hidden: (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .isObject */ .Gv)((0,_json_js__WEBPACK_IMPORTED_MODULE_3__.at)(raw, "hidden")) ? textLists((0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .objectAt */ .lJ)(raw, "hidden")) : undefined,
     };
 }
 function parsed(text) {
@@ -33352,6 +33513,9 @@ function parsed(text) {
 }
 function texts(raw, key) {
     return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(raw, key).filter((each) => typeof each === "string");
+}
+function textLists(raw) {
+    return Object.fromEntries(Object.keys(raw).map((key) => [key, texts(raw, key)]));
 }
 
 
@@ -33478,7 +33642,7 @@ function ownLabel(raw, name) {
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4005);
-/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(9026);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3207);
 /* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3919);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3564);
 /* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(1601);
@@ -33615,8 +33779,13 @@ const TASKS = {
 /** `~ deploy.replicas: 1 → 3`; a value that could be a secret is not told. */
 function detailLine({ field, change, before, after }) {
     const sign = { added: "+", removed: "-", changed: "~" }[change];
-    const shown = [before, after].filter((value) => value !== undefined && value !== "");
-    return `${sign} ${field}: ${shown.length === 0 ? change : shown.join(" → ")}`;
+    if (change !== "changed")
+        return `${sign} ${field}: ${(before ?? after) || change}`;
+    const isShown = before !== undefined || after !== undefined;
+    return `${sign} ${field}: ${isShown ? `${side(before)} → ${side(after)}` : change}`;
+}
+function side(value) {
+    return value === undefined ? "(not shown)" : value || '""';
 }
 /** What was changed behind our back, as log lines. */
 function driftLines(drift) {
@@ -34093,6 +34262,8 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: ./src/carry-out.ts + 2 modules
 var carry_out = __nccwpck_require__(476);
+// EXTERNAL MODULE: ./src/changes.ts + 2 modules
+var changes = __nccwpck_require__(3207);
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/json.ts
@@ -34368,6 +34539,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 /**
  * Mode `rollback`: all services of the stack return to an earlier release that the swarm remembers, by digest and with its configs and
  * secrets. Nothing is built and no stack file is read. It is watched and judged as a deployment is, and becomes a release of its own.
@@ -34390,8 +34562,11 @@ async function rollback(inputs, world, facts) {
         const names = new Set(release.services.map((spec) => (0,json/* textAt */.$6)(spec, "Name")));
         const survey = await (0,prepare/* atRest */.ev)(found, names, rollout, session);
         const { plan } = planFor(release, survey, inputs, session);
-        const prepared = { plan, survey, drift: (0,prepare/* driftOf */.$p)(survey, rollout) };
-        (0,prepare/* tellPlan */.fb)(prepared, [], rollout, release);
+        const newest = (0,prepare/* newestRelease */.s5)(survey, rollout);
+        const prepared = { plan, survey, drift: (0,prepare/* driftOf */.$p)(newest, survey, rollout) };
+        const { configs, secrets } = release;
+        const plain = plainAgain(release, plan, survey);
+        (0,prepare/* tellPlan */.fb)(prepared, { configs, secrets, objects: [], newest, plain }, rollout);
         (0,prepare/* heed */.f)((0,preflight/* obstacles */.Bw)(plan, survey), rollout);
         const send = async (onSent) => await sendSpecs(prepared, definitionsOf(release), world, session, onSent);
         if (!(await (0,carry_out/* carryOut */.u)(prepared, send, rollout, session)))
@@ -34456,6 +34631,11 @@ function planFor(release, survey, inputs, session) {
         needs: { networks: networks.map(({ name }) => name), configs: [], secrets: [] },
     });
     return { plan, missing };
+}
+/** Of what is sent again: the release's values, with the ids of today. */
+function plainAgain({ hidden }, { services }, { networks }) {
+    const again = services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted]));
+    return (0,changes/* plainSince */.n)({ services: again, hidden }, (0,spec/* networkIdsOf */.Ub)(networks));
 }
 /** Where there are no credentials, the swarm uses those that it has kept for the service. */
 function authFor(spec, session) {
@@ -36933,8 +37113,10 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
         }
         const parsed = readEnvFile(bytes, (0,paths/* cleanPath */.t)(folder, path), scope);
         (0,stack_template/* addFindings */.W7)(findings, parsed);
-        for (const [variable, { text, place }] of parsed.values)
+        for (const [variable, { text, place }] of parsed.values) {
             values.set(variable, (0,tree/* ours */.Od)(text, place, `from ${path}`));
+            scope.borrowed.add(text);
+        }
     }
     addBelow(service, values);
 }
@@ -37544,8 +37726,11 @@ function render(request) {
         throw refusal(findings, false);
     const warnings = (0,stack_template/* once */.Oo)([...findings.warnings, ...(0,defaults/* addDefaults */.Kb)(root, request.defaults)]);
     (0,defaults/* setFormatVersion */._6)(root, request.dockerMajor);
-    return { name: stack, root, services, objects, envConfigName, warnings };
+    const borrowed = [...scope.borrowed].filter((value) => !SAYS_NOTHING.test(value));
+    return { name: stack, root, services, objects, envConfigName, borrowed, warnings };
 }
+/** What is no secret wherever it comes from. */
+const SAYS_NOTHING = /^(?:true|false|yes|no|on|off|\d{0,2})$/i;
 function refusal({ problems, warnings }, missing) {
     const [all, told] = [(0,stack_template/* once */.Oo)(problems), (0,stack_template/* once */.Oo)(warnings)];
     return missing ? new errors/* InputError */.dz(all, told) : new errors/* StackFileError */.Ne(all, told);
@@ -38061,7 +38246,14 @@ function scopeOf(layers, environment) {
             suggested.set(name, (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_2__/* .nearest */ .p)(name, values.keys()));
         return suggested.get(name);
     };
-    return { lookup: (name) => values.get(name), suggest };
+    const borrowed = new Set();
+    const lookup = (name) => {
+        const value = values.get(name);
+        if (value !== undefined && !layers.some((layer) => layer.has(name)))
+            borrowed.add(value);
+        return value;
+    };
+    return { lookup, suggest, borrowed };
 }
 /** Each name is held against every other one; who has more mistakes than these has made another one. */
 const MOST_SUGGESTIONS = 100;

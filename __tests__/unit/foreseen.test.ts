@@ -29,6 +29,7 @@ function stack(secret: string): RenderedStack {
     services: [],
     objects: [object("config", "site", "shop_site_1"), object("secret", "key", secret)],
     envConfigName: "",
+    borrowed: [],
     warnings: [],
   };
 }
