@@ -178,6 +178,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
       runUrl: "https://github.com/acme/shop/actions/runs/1",
       repositoryUrl: "https://github.com/acme/shop",
       sshAgent: undefined,
+      withheldFrom: undefined,
     },
     rehearse: async (_stage, deploy) => {
       await deploy(docker(" (offline)"));

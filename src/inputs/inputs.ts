@@ -53,6 +53,8 @@ export interface RunContext {
   readonly actionRef: string;
   /** The number of the pull request that started the workflow; undefined where none did. */
   readonly pullRequest: number | undefined;
+  /** Whose pull request started the workflow, where GitHub gives such a run no secrets and no variables; else undefined. */
+  readonly withheldFrom: "a fork" | "Dependabot" | undefined;
   /** What started the workflow, for instance `push`. */
   readonly event: string;
   readonly runId: string;

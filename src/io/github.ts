@@ -18,11 +18,13 @@ export function runContext(environment: NodeJS.ProcessEnv): RunContext {
   const repositoryUrl =
     repository === "" ? "" : `${of("GITHUB_SERVER_URL") || "https://github.com"}/${repository}`;
   const runId = of("GITHUB_RUN_ID");
+  const event = eventIn(of("GITHUB_EVENT_PATH"));
   return {
     repository,
     repositoryUrl,
     event: of("GITHUB_EVENT_NAME"),
-    pullRequest: pullRequestOf(of("GITHUB_REF"), of("GITHUB_EVENT_PATH")),
+    pullRequest: pullRequestOf(of("GITHUB_REF"), event),
+    withheldFrom: withheldFrom(of("GITHUB_EVENT_NAME"), of("GITHUB_ACTOR"), event),
     runId,
     runAttempt: Number(of("GITHUB_RUN_ATTEMPT") || "0"),
     runUrl: repositoryUrl === "" || runId === "" ? "" : `${repositoryUrl}/actions/runs/${runId}`,
@@ -36,16 +38,30 @@ export function runContext(environment: NodeJS.ProcessEnv): RunContext {
 }
 
 /** The merge commit's name has it; where the workflow runs on the base branch (`pull_request_target`), only the event itself does. */
-function pullRequestOf(ref: string, eventPath: string): number | undefined {
+function pullRequestOf(ref: string, event: Json): number | undefined {
   const [, number] = /^refs\/pull\/(\d+)\//.exec(ref) ?? [];
   if (number !== undefined) return Number(number);
+  return numberAt(event, "pull_request", "number") || undefined;
+}
+
+function eventIn(path: string): Json {
   try {
-    return (
-      numberAt(JSON.parse(readFileSync(eventPath, "utf8")) as Json, "pull_request", "number") || undefined
-    );
+    return JSON.parse(readFileSync(path, "utf8")) as Json;
   } catch {
-    return undefined; // Outside of a workflow there is no event.
+    return {}; // Outside of a workflow there is no event.
   }
+}
+
+/**
+ * Not so with `pull_request_target`, whose workflow is the base branch's own. A repository that is a fork itself gets its own pull
+ * requests; and where the fork was deleted since, none is named.
+ */
+function withheldFrom(name: string, actor: string, event: Json): RunContext["withheldFrom"] {
+  if (!/^pull_request(_review(_comment)?)?$/.test(name)) return undefined;
+  const base = textAt(event, "pull_request", "base", "repo", "full_name");
+  const head = textAt(event, "pull_request", "head", "repo", "full_name");
+  if (base !== "" && head.toLowerCase() !== base.toLowerCase()) return "a fork";
+  return actor === "dependabot[bot]" ? "Dependabot" : undefined;
 }
 
 const DEADLINE_MS = 10_000;

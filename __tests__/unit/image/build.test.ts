@@ -48,6 +48,7 @@ const RUN = {
   runAttempt: 1,
   pullRequest: undefined,
   sshAgent: undefined,
+  withheldFrom: undefined,
 };
 
 /** The argv as one line, as a person would type it. */

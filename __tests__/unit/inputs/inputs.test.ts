@@ -19,6 +19,7 @@ const RUN: RunContext = {
   runAttempt: 1,
   pullRequest: undefined,
   sshAgent: undefined,
+  withheldFrom: undefined,
 };
 /** The least that a workflow must say. */
 const LEAST = { "ssh-host": "m1", "ssh-private-key": "KEY", "ssh-fingerprint": PRINT };

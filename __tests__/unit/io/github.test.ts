@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { type AddressInfo } from "node:net";
-import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { Cancelled } from "../../../src/errors.ts";
 import { GitHubApi, runContext } from "../../../src/io/github.ts";
 import { type Told } from "../../../src/world.ts";
@@ -183,4 +183,27 @@ test("the pull request is known by the ref, or by the event where the workflow r
   expect(runContext({ GITHUB_REF: "refs/pull/7/merge" }).pullRequest).toBe(7);
   expect(runContext({ GITHUB_REF: "refs/heads/main", GITHUB_EVENT_PATH: event }).pullRequest).toBe(8);
   expect(runContext({ GITHUB_REF: "refs/heads/main" }).pullRequest).toBeUndefined();
+});
+
+describe("whose pull request gets no secrets and no variables", () => {
+  const base = { repo: { full_name: "acme/shop" } };
+  const own = { pull_request: { base, head: { repo: { full_name: "Acme/Shop", fork: true } } } };
+  const fork = { pull_request: { base, head: { repo: { full_name: "stranger/shop", fork: true } } } };
+  const deleted = { pull_request: { base, head: { repo: null } } };
+
+  test.each([
+    ["a fork's", "pull_request", "dev", fork, "a fork"],
+    ["a review of a fork's", "pull_request_review", "dev", fork, "a fork"],
+    ["one whose fork was deleted", "pull_request", "dev", deleted, "a fork"],
+    ["the repository's own, though it is a fork itself", "pull_request", "dev", own, undefined],
+    ["Dependabot's", "pull_request", "dependabot[bot]", own, "Dependabot"],
+    ["a fork's by the workflow of the base branch", "pull_request_target", "dev", fork, undefined],
+    ["Dependabot's push", "push", "dependabot[bot]", {}, undefined],
+    ["one without an event", "pull_request", "dev", {}, undefined],
+  ])("%s", (_fact, name, actor, payload, expected) => {
+    const event = `${folder.path}/from.json`;
+    writeFileSync(event, JSON.stringify(payload));
+    const context = { GITHUB_EVENT_NAME: name, GITHUB_ACTOR: actor, GITHUB_EVENT_PATH: event };
+    expect(runContext(context).withheldFrom).toBe(expected);
+  });
 });
