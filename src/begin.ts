@@ -10,6 +10,7 @@ import { type Sources, folderOfStack, readSources } from "./sources.ts";
 import { type Kind } from "./stack/configs.ts";
 import { cleanPath } from "./stack/paths.ts";
 import { type RenderedStack, render } from "./stack/render.ts";
+import { NOTHING_WITHHELD, type Withheld } from "./stack/withheld.ts";
 import { together } from "./together.ts";
 import { type Docker, type Session, type World } from "./world.ts";
 
@@ -35,6 +36,8 @@ export interface Rollout {
 /** A rollout of stack files: what was read beside what was asked. */
 export interface Deployment extends Rollout {
   readonly sources: Sources;
+  /** What this run is not told, and whose lack is no mistake. */
+  readonly withheld: Withheld;
   /** The stack as far as it is known without the image's digest, and what docker would make of it. */
   readonly draft: Draft;
   /** Major version of the docker CLI. */
@@ -44,9 +47,15 @@ export interface Deployment extends Rollout {
 type ReadDeployment = Omit<Deployment, "draft">;
 
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
-export async function begin(inputs: Inputs, world: World, facts: Facts): Promise<Deployment> {
+export async function begin(
+  inputs: Inputs,
+  world: World,
+  facts: Facts,
+  withheld: Withheld = NOTHING_WITHHELD,
+): Promise<Deployment> {
   let reading: Promise<{ read: ReadDeployment; stack: RenderedStack }> | undefined;
-  const readOnce = async (): ReturnType<typeof readAll> => await (reading ??= readAll(inputs, world, facts));
+  const readOnce = async (): ReturnType<typeof readAll> =>
+    await (reading ??= readAll(inputs, world, facts, withheld));
   const folder = folderOfStack(inputs.stack);
   const checked = await checkByDocker(world, inputs.stack.name, folder, async () => (await readOnce()).stack);
   const { read, stack } = await readOnce();
@@ -58,12 +67,13 @@ async function readAll(
   inputs: Inputs,
   world: World,
   facts: Facts,
+  withheld: Withheld,
 ): Promise<{ read: ReadDeployment; stack: RenderedStack }> {
   const [dockerMajor, sources] = await together([
     majorVersion(world.docker),
-    new Promise<Sources>((read) => read(readSources(inputs.stack, world.files))),
+    new Promise<Sources>((read) => read(readSources(inputs.stack, world.files, withheld))),
   ]);
-  const read = { inputs, sources, dockerMajor, world, facts };
+  const read = { inputs, sources, withheld, dockerMajor, world, facts };
   sources.warnings.forEach((warning) => world.voice.warn(warning));
   const stack = renderWith(NO_DIGEST_YET, DRAFT_NAMES, read);
   stack.warnings.forEach((warning) => world.voice.warn(warning));
@@ -88,7 +98,7 @@ async function majorVersion(docker: Docker): Promise<number> {
 export function renderWith(
   digest: string,
   naming: Naming,
-  { inputs, sources, world, dockerMajor }: ReadDeployment,
+  { inputs, sources, withheld, world, dockerMajor }: ReadDeployment,
 ): RenderedStack {
   const { stack, image } = inputs;
   const { folder } = sources;
@@ -99,6 +109,7 @@ export function renderWith(
     variables: stack.variables,
     secrets: stack.secrets,
     environment: world.environment,
+    withheld,
     strict: stack.strict,
     defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
     envFile: sources.envFile,

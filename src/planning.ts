@@ -8,6 +8,7 @@ import { type RenderedStack, printed } from "./stack/render.ts";
 import { type Kind, externalName } from "./stack/configs.ts";
 import { objection } from "./stack/objection.ts";
 import { entriesOf, get } from "./stack/tree.ts";
+import { isAssumed, withoutAssumed } from "./stack/withheld.ts";
 import { type ImageAnswer, type Named, type NewObject, type ServiceSpec, type Survey } from "./swarm.ts";
 import { type Session, type Stage, type Voice, type World, type Write } from "./world.ts";
 
@@ -91,9 +92,34 @@ export type Checked = Pick<Draft, "plan" | "said">;
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
  * anything is contacted. Docker takes as long to start as the files to read, so `draft` is called when it has been started; what `draft`
- * throws is thrown.
+ * throws is thrown. What docker refuses may be no more than a value that something stands in for: only what it refuses without those, too, is
+ * a mistake.
  */
 export async function checkByDocker(
+  world: World,
+  stack: string,
+  folder: string,
+  draft: () => Promise<RenderedStack>,
+): Promise<Checked> {
+  try {
+    return await rehearsed(world, stack, folder, draft);
+  } catch (error) {
+    if (!(error instanceof StackFileError)) throw error;
+    const whole = await draft();
+    if (!isAssumed(whole.root)) throw error;
+    const certain = { ...whole, root: withoutAssumed(whole.root) };
+    const again = rehearsed(world, stack, folder, async () => await Promise.resolve(certain));
+    return await again.catch((other: unknown) => {
+      throw isSamePlace(error, other) ? error : other; // The first one counts all items of a list.
+    });
+  }
+}
+
+function isSamePlace(one: StackFileError, other: unknown): boolean {
+  return other instanceof StackFileError && one.problems[0]?.place === other.problems[0]?.place;
+}
+
+async function rehearsed(
   world: World,
   stack: string,
   folder: string,

@@ -5,6 +5,7 @@ import { nearest } from "./stack/interpolate.ts";
 import { cleanPath } from "./stack/paths.ts";
 import { parseStackFile } from "./stack/stack-file.ts";
 import { type Mapping } from "./stack/tree.ts";
+import { NOTHING_WITHHELD, StandIns, type Withheld } from "./stack/withheld.ts";
 import { type Files } from "./world.ts";
 
 /** The user's files, read and understood as far as that goes without variables. */
@@ -14,13 +15,19 @@ export interface Sources {
   /** See `folderOfStack`. */
   readonly folder: string;
   readonly envFile: EnvFile | undefined;
+  /** The path of the env file where something stands in for it, since it is withheld. */
+  readonly withheldEnvFile: string | undefined;
   /** What could not be read, and what stands there instead; what is no YAML. */
   readonly unread: { readonly missing: readonly Problem[]; readonly malformed: readonly Problem[] };
   readonly warnings: readonly Problem[];
 }
 
 /** Reads the stack files and the env file, as far as they can be read. */
-export function readSources(stack: Inputs["stack"], files: Files): Sources {
+export function readSources(
+  stack: Inputs["stack"],
+  files: Files,
+  withheld: Withheld = NOTHING_WITHHELD,
+): Sources {
   const missing: Problem[] = [];
   const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
   const read = found.flatMap((path) => {
@@ -28,11 +35,20 @@ export function readSources(stack: Inputs["stack"], files: Files): Sources {
     if (bytes === undefined) missing.push(unreadable("stack-file", path, files));
     return bytes === undefined ? [] : [{ path: cleanPath("", path), bytes }];
   });
-  const envFile = readEnvFile(stack.envFile, files, missing);
+  const standIns = new StandIns(withheld);
+  const envFile = readEnvFile(stack.envFile, files, standIns, missing);
+  const [withheldEnvFile] = standIns.files;
   const malformed: Problem[] = [];
   const warnings: Problem[] = [];
   const templates = parseAll(read, malformed, warnings);
-  return { templates, folder: folderOfStack(stack), envFile, unread: { missing, malformed }, warnings };
+  return {
+    templates,
+    folder: folderOfStack(stack),
+    envFile,
+    withheldEnvFile,
+    unread: { missing, malformed },
+    warnings,
+  };
 }
 
 /** The folder of the first stack file, which relative paths in all of them start from. Without one it is sought in the workspace itself. */
@@ -64,9 +80,14 @@ function parseAll(
   });
 }
 
-function readEnvFile(path: string | undefined, files: Files, problems: Problem[]): EnvFile | undefined {
+function readEnvFile(
+  path: string | undefined,
+  files: Files,
+  standIns: StandIns,
+  problems: Problem[],
+): EnvFile | undefined {
   if (path === undefined) return undefined;
-  const bytes = files.read(path);
+  const bytes = standIns.forFile(path, files.read(path));
   if (bytes === undefined) {
     problems.push(unreadable("env-file", path, files));
     return undefined;

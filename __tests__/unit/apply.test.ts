@@ -252,6 +252,7 @@ describe("sending", () => {
     objects: [],
     envConfigName: "",
     borrowed: [],
+    standIns: { names: [], files: [] },
     warnings: [],
   };
   const service = (name: string, change: Plan["services"][number]["change"]): Plan["services"][number] => ({

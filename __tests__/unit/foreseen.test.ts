@@ -30,6 +30,7 @@ function stack(secret: string): RenderedStack {
     objects: [object("config", "site", "shop_site_1"), object("secret", "key", secret)],
     envConfigName: "",
     borrowed: [],
+    standIns: { names: [], files: [] },
     warnings: [],
   };
 }

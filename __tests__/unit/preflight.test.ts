@@ -71,7 +71,16 @@ const FILE = `services:
 
 function stackOf(text: string): RenderedStack {
   const root = parseStackFile(text, "stack.yml");
-  return { name: "shop", root, services: [], objects: [], envConfigName: "", borrowed: [], warnings: [] };
+  return {
+    name: "shop",
+    root,
+    services: [],
+    objects: [],
+    envConfigName: "",
+    borrowed: [],
+    standIns: { names: [], files: [] },
+    warnings: [],
+  };
 }
 
 interface Case {

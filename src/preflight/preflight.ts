@@ -4,8 +4,10 @@ import { type Plan, type PlannedService, changed } from "../plan.ts";
 import { networkIdsOf } from "../spec.ts";
 import { type RenderedStack } from "../stack/render.ts";
 import { type Mapping, entriesOf, get } from "../stack/tree.ts";
+import { isAssumed } from "../stack/withheld.ts";
 import { type ServiceSpec, type Survey } from "../swarm.ts";
 import { type Finding, error, warning } from "./finding.ts";
+import { type FindingId } from "./findings.ts";
 import { keptNetworks, keptVolumes, takenNetworks } from "./kept.ts";
 import { noNode, pausedNode, someNodesOnly, tooFewNodes, tooMuch } from "./nodes.ts";
 import { eligibility } from "./placement.ts";
@@ -58,12 +60,32 @@ export function preflight({ root }: Pick<RenderedStack, "root">, plan: Plan, sur
   ];
 }
 
-/** The part of it that needs no swarm: each service by itself, as the file has it and as docker would send it. */
+/**
+ * The part of it that needs no swarm: each service by itself, as the file has it and as docker would send it. What would be told of a value
+ * that something stands in for is not known.
+ */
 export function withoutSwarm({ root }: Pick<RenderedStack, "root">, plan: Plan): Finding[] {
   return changed(plan).flatMap((planned) => {
     const written = asWritten(planned, root);
-    return written === undefined ? [] : FILE_RULES.flatMap((rule) => rule(written, root));
+    if (written === undefined) return [];
+    return FILE_RULES.flatMap((rule) => rule(written, root)).filter(({ id }) => isKnown(id, written));
   });
+}
+
+const ORDER = "deploy.update_config.order";
+
+/** What of a service the findings are drawn from that need no swarm. */
+const DRAWN_FROM: Readonly<Partial<Record<FindingId, readonly string[]>>> = {
+  "start-first-host-network": ["networks", ORDER],
+  "start-first-single-writer": ["image", "volumes", ORDER],
+  "start-first-no-healthcheck": ["healthcheck", ORDER],
+  "failure-action-continue": ["deploy.update_config.failure_action", "deploy.restart_policy"],
+  "monitor-too-short": ["deploy.update_config.monitor", "healthcheck"],
+  "engine-too-old": ["volumes"],
+};
+
+function isKnown(id: FindingId, { file }: WrittenService): boolean {
+  return !(DRAWN_FROM[id] ?? []).some((path) => isAssumed(get(file, ...path.split("."))));
 }
 
 function asWritten({ name, wanted }: PlannedService, root: Mapping): WrittenService | undefined {

@@ -1,6 +1,7 @@
 import { type Place, type Problem } from "../errors.ts";
 import { type Findings } from "./template.ts";
 import { type Entry, type Mapping, ensureMapping, get, isNull, ours, set, textOf } from "./tree.ts";
+import { assumptionOf } from "./withheld.ts";
 
 /** Takes the older spelling, already out of the service, and writes what means the same. */
 export type Translate = (service: Mapping, entry: Entry, name: string, findings: Findings) => void;
@@ -26,7 +27,10 @@ export function toResource(group: "limits" | "reservations", field: string): Tra
     } else if (field === "pids" && /^-?[01]$|^-/.test(text) && Number(text) <= 0)
       return; // No limit, as without the key.
     else if (target !== undefined)
-      set(target, field, ours(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"));
+      set(target, field, {
+        ...ours(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"),
+        ...assumptionOf(value),
+      });
   };
 }
 

@@ -3,6 +3,7 @@ import { type Place, type Problem } from "../errors.ts";
 import { asText } from "./readings.ts";
 import { sourceOf } from "./references.ts";
 import { type Findings, type Scope, undefinedVariable } from "./template.ts";
+import { isAssumed } from "./withheld.ts";
 import {
   type Entry,
   type Mapping,
@@ -214,13 +215,22 @@ function contentOf(kind: Kind, { key, value }: Entry, sources: ObjectSources): F
     return { kind: "problem", problem: { message, place: second.key.place } };
   }
   const { place } = source.value;
-  if (source.value.kind === "scalar" && source.value.unresolved === true) return { kind: "none" };
+  const whole = isAssumed(source.value);
+  if (source.value.kind === "scalar" && source.value.unresolved === true && !whole) return { kind: "none" };
   const text = source.value.kind === "scalar" && !isNull(source.value) ? source.value.text : undefined;
   if (text === undefined) {
     const message = `${source.key.text} ${whose} must be text.`;
     return { kind: "problem", problem: { message, place } };
   }
-  return READERS[source.key.text as (typeof SOURCES)[number]](text, whose, place, sources);
+  // Where not even its name is known, something stands in for the content.
+  const reader = whole ? "content" : (source.key.text as (typeof SOURCES)[number]);
+  return READERS[reader](text, whose, place, { ...sources, read: (path) => fileOf(kind, path, sources) });
+}
+
+/** A secret's file is one that the workflow writes; a config's belongs to the repository, though its content may be written there. */
+function fileOf(kind: Kind, path: string, { read, scope }: ObjectSources): Uint8Array | undefined {
+  const bytes = read(path);
+  return bytes === undefined && kind === "config" ? undefined : scope.standIns.forFile(path, bytes);
 }
 
 type Reader = (text: string, whose: string, place: Place, sources: ObjectSources) => Found;
@@ -236,7 +246,7 @@ const READERS: Readonly<Record<(typeof SOURCES)[number], Reader>> = {
   },
   content: (text, whose) => ({ kind: "content", bytes: Buffer.from(text), what: `The content ${whose}` }),
   environment: (name, whose, place, { scope }) => {
-    const value = scope.lookup(name);
+    const value = scope.lookup(name) ?? scope.standIns.forName(name);
     if (value !== undefined)
       return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
     const otherwise = `The content ${whose} comes from it: give it in "variables" or "secrets".`;

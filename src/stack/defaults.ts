@@ -15,6 +15,7 @@ import {
   set,
   textOf,
 } from "./tree.ts";
+import { isAssumed } from "./withheld.ts";
 
 /** Docker's own label for what belongs to a stack; `docker stack rm` goes by it. */
 export const STACK_LABEL = "com.docker.stack.namespace";
@@ -75,8 +76,11 @@ function obstacleToStartFirst(service: Mapping, onHost: ReadonlySet<string>): st
   if (publishesOnHost(service)) return "publishes a port in host mode";
   if (networksOf(service).some(({ name }) => onHost.has(name)))
     return "shares the node's own network, where a port is free for one task only";
-  const most = wholeNumber(get(service, "deploy", "placement", "max_replicas_per_node")) ?? 0;
-  const replicas = wholeNumber(get(service, "deploy", "replicas")) ?? 1;
+  const limit = get(service, "deploy", "placement", "max_replicas_per_node");
+  const wanted = get(service, "deploy", "replicas");
+  if (isAssumed(limit) || isAssumed(wanted)) return undefined;
+  const most = wholeNumber(limit) ?? 0;
+  const replicas = wholeNumber(wanted) ?? 1;
   if (most > 0 && replicas >= most) return "may fill its nodes (max_replicas_per_node)";
   return undefined;
 }
@@ -85,7 +89,9 @@ function obstacleToStartFirst(service: Mapping, onHost: ReadonlySet<string>): st
 function publishesOnHost(service: Mapping): boolean {
   const ports = get(service, "ports");
   if (ports?.kind !== "sequence") return false;
-  return ports.items.some((port) => isOnHost(port) && (wholeNumber(get(port, "published")) ?? 0) > 0);
+  return ports.items.some(
+    (port) => isOnHost(port) && !isAssumed(port) && (wholeNumber(get(port, "published")) ?? 0) > 0,
+  );
 }
 
 /** The keys under `networks` that stand for the node's own network. */

@@ -182,7 +182,10 @@ class Published {
 function portsPublishedTwice(services: readonly Entry[]): Problem[] {
   const earlier = new Map<string, Published>();
   const problems = new Map<Node, Problem>();
-  for (const port of services.flatMap(publications).filter(({ number }) => number > 0)) {
+  const known = services
+    .flatMap(publications)
+    .filter(({ number, entry }) => number > 0 && !isUnresolved(entry));
+  for (const port of known) {
     const which = `${port.number}/${port.protocol}`;
     const same = earlier.get(which) ?? new Published();
     earlier.set(which, same);

@@ -28,7 +28,7 @@ export function readEnvFile(bytes: Uint8Array, file: string, scope: Scope): EnvF
       continue;
     }
     if (equals === -1) {
-      const text = scope.lookup(name);
+      const text = scope.lookup(name) ?? scope.standIns.forName(name);
       if (text !== undefined) values.set(name, { text, place });
       else warnings.push(withoutValue(place));
       continue;

@@ -71,6 +71,7 @@ function addEnvFiles(
     findings.warnings.push(...unknownKeys(name, file));
     const bytes = read(path);
     if (bytes === undefined) {
+      if (scope.standIns.forFile(path, bytes) !== undefined) continue;
       (isOptional(file) ? findings.warnings : findings.problems).push(missing(name, path, file));
       continue;
     }
@@ -175,7 +176,7 @@ function withoutRepeats(lines: readonly Node[], inserted: ReadonlySet<string | u
 }
 
 function filledLine(item: Node, scope: Scope, findings: Findings): Node {
-  if (item.kind !== "scalar") return item;
+  if (item.kind !== "scalar" || item.assumed === true) return item;
   const [name = "", ...rest] = item.text.split("=");
   const bare = rest.length === 0;
   if (!bare && rest.join("=") !== "") return item;
@@ -195,7 +196,7 @@ function valueFor(
   scope: Scope,
   { warnings }: Findings,
 ): string | undefined {
-  const value = scope.lookup(name);
+  const value = scope.lookup(name) ?? (bare ? scope.standIns.forName(name) : undefined);
   if (value === undefined || (value === "" && !bare)) return undefined;
   if (!bare) warnings.push(filled(name, place));
   return value;

@@ -35,14 +35,33 @@ export interface Interpolated {
   /** Whether anything was substituted: docker casts typed fields only then. */
   readonly changed: boolean;
   readonly unresolved: readonly Unresolved[];
+  /** Whether something stands in for a variable without a value. */
+  readonly assumed: boolean;
+}
+
+/** What a variable's value is, and what stands in where it has none and needs one; undefined where that is a mistake. */
+interface Values {
+  readonly lookup: Lookup;
+  readonly standIn: Lookup;
 }
 
 /** Resolves every variable of `template`; what can't be resolved stands for nothing in the text and is listed. */
-export function interpolate(template: string, lookup: Lookup): Interpolated {
-  if (!template.includes("$")) return { text: template, changed: false, unresolved: [] };
+export function interpolate(
+  template: string,
+  lookup: Lookup,
+  standIn: Lookup = () => undefined,
+): Interpolated {
+  if (!template.includes("$")) return { text: template, changed: false, unresolved: [], assumed: false };
   const unresolved: Unresolved[] = [];
+  let assumed = false;
+  const marked: Lookup = (name) => {
+    const value = standIn(name);
+    if (value !== undefined) assumed = true;
+    return value;
+  };
   const { segments } = parse(template, 0, 0, unresolved);
-  return { text: evaluate(segments, lookup, unresolved), changed: true, unresolved };
+  const text = evaluate(segments, { lookup, standIn: marked }, unresolved);
+  return { text, changed: true, unresolved, assumed };
 }
 
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
@@ -170,38 +189,45 @@ function unclosed(
   return { segment: undefined, end: template.length };
 }
 
-function evaluate(segments: readonly Segment[], lookup: Lookup, unresolved: Unresolved[]): string {
+function evaluate(segments: readonly Segment[], values: Values, unresolved: Unresolved[]): string {
   return segments
-    .map((segment) => (segment.kind === "literal" ? segment.text : substitute(segment, lookup, unresolved)))
+    .map((segment) => (segment.kind === "literal" ? segment.text : substitute(segment, values, unresolved)))
     .join("");
 }
 
 function substitute(
   segment: Extract<Segment, { kind: "variable" }>,
-  lookup: Lookup,
+  values: Values,
   unresolved: Unresolved[],
 ): string {
-  const value = lookup(segment.name);
-  const operand = (): string => evaluate(segment.operand, lookup, unresolved);
-  const complain = (kind: "undefined" | "required", why: string): string => {
+  const value = values.lookup(segment.name);
+  const operand = (): string => evaluate(segment.operand, values, unresolved);
+  const missing = (kind: "undefined" | "required"): string => {
+    const instead = values.standIn(segment.name);
+    if (instead !== undefined) return instead;
+    const why = kind === "required" ? operand() : "";
     unresolved.push({ kind, offset: segment.offset, name: segment.name, why });
+    return "";
+  };
+  const without = (): string => {
+    values.standIn(segment.name); // With a value there would be more.
     return "";
   };
   switch (segment.operator) {
     case undefined:
-      return value ?? complain("undefined", "");
+      return value ?? missing("undefined");
     case ":-":
       return value === undefined || value === "" ? operand() : value;
     case "-":
       return value ?? operand();
     case ":?":
-      return value === undefined || value === "" ? complain("required", operand()) : value;
+      return value === undefined || value === "" ? missing("required") : value;
     case "?":
-      return value ?? complain("required", operand());
+      return value ?? missing("required");
     case ":+":
-      return value === undefined || value === "" ? "" : operand();
+      return value === undefined || value === "" ? without() : operand();
     case "+":
-      return value === undefined ? "" : operand();
+      return value === undefined ? without() : operand();
   }
 }
 

@@ -1,6 +1,7 @@
 import { compareTexts } from "../text-order.ts";
 import { wholeNumber } from "./readings.ts";
 import { type Mapping, type Node, get, mapping, scalar, set, textOf } from "./tree.ts";
+import { assumptionOf } from "./withheld.ts";
 
 /** One published port of a service, in the long spelling. */
 export interface PublishedPort {
@@ -19,10 +20,12 @@ export function portsOf(entry: Node): PublishedPort[] | undefined {
     const number = published === undefined ? 0 : wholeNumber(published);
     return number === undefined ? undefined : [{ published: number, node: entry }];
   }
+  const assumption = assumptionOf(entry);
   const text = entry.kind === "scalar" ? String(wholeNumber(entry) ?? entry.text) : "";
   return shortPort(text)?.map(({ target, published, protocol }) => {
     const node = mapping(entry.place);
-    const add = (key: string, value: string): void => set(node, key, scalar(value, entry.place, "plain"));
+    const add = (key: string, value: string): void =>
+      set(node, key, { ...scalar(value, entry.place, "plain"), ...assumption });
     add("mode", "ingress");
     add("target", String(target));
     if (published > 0) add("published", String(published));

@@ -14,7 +14,8 @@ import { type Defaults, addDefaults, setFormatVersion } from "./defaults.ts";
 import { printStackFile } from "./stack-file.ts";
 import { type Mapping, clone, entriesOf, get, set, textOf } from "./tree.ts";
 import { resolveFiles, resolveStack } from "./resolve.ts";
-import { type Findings, addFindings, imagesOf, once, scopeOf } from "./template.ts";
+import { type Findings, type Scope, addFindings, imagesOf, once, scopeOf } from "./template.ts";
+import { type Withheld } from "./withheld.ts";
 
 export interface RenderRequest {
   /** The stack files, in the order in which they are merged. */
@@ -25,6 +26,8 @@ export interface RenderRequest {
   readonly variables: ReadonlyMap<string, string>;
   readonly secrets: ReadonlyMap<string, string>;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Nothing, unless given. */
+  readonly withheld?: Withheld;
   readonly strict: boolean;
   readonly defaults: Defaults;
   readonly envFile: EnvFile | undefined;
@@ -64,6 +67,14 @@ export interface RenderedStack {
   /** Values in it that may be secrets, though nobody has called them so: they are from the step's environment or an env file. */
   readonly borrowed: readonly string[];
   readonly warnings: readonly Problem[];
+  readonly standIns: StoodInFor;
+}
+
+/** What something stands in for, since it is withheld. */
+interface StoodInFor {
+  /** Variables, each with the one that its author may have meant. */
+  readonly names: readonly { readonly name: string; readonly meant: string | undefined }[];
+  readonly files: readonly string[];
 }
 
 interface RenderedService {
@@ -85,6 +96,7 @@ export function render(request: RenderRequest): RenderedStack {
   const scope = scopeOf(
     [request.secrets, request.variables, ownVariables(request, envConfigName)],
     request.environment,
+    request.withheld,
   );
   if (unread.missing.length > 0 || unread.malformed.length > 0) {
     resolveFiles(templates, scope, strict, read, findings); // Without the rest of them no more can be said.
@@ -99,7 +111,12 @@ export function render(request: RenderRequest): RenderedStack {
   const warnings = once([...findings.warnings, ...addDefaults(root, request.defaults)]);
   setFormatVersion(root, request.dockerMajor);
   const borrowed = [...scope.borrowed].filter((value) => !SAYS_NOTHING.test(value));
-  return { name: stack, root, services, objects, envConfigName, borrowed, warnings };
+  const standIns = stoodInFor(scope);
+  return { name: stack, root, services, objects, envConfigName, borrowed, warnings, standIns };
+}
+
+function stoodInFor({ standIns, suggest }: Scope): StoodInFor {
+  return { names: standIns.names.map((name) => ({ name, meant: suggest(name) })), files: standIns.files };
 }
 
 /** What is no secret wherever it comes from. */

@@ -1,8 +1,9 @@
+import { type Place, type Problem } from "../errors.ts";
 import { applyComposeKeys, idleServices } from "./compose.ts";
 import { type ReadFile, resolveEnvironment, tellBareNames } from "./environment.ts";
 import { mergeFiles } from "./merge.ts";
 import { type Findings, type Scope, addFindings, resolveTemplate } from "./template.ts";
-import { type Mapping, clone, entriesOf, get } from "./tree.ts";
+import { type Mapping, clone, entriesOf, get, scalarsOf } from "./tree.ts";
 
 /** Each file by itself: every variable resolved, env files read into the environment. What is wrong goes into `findings`. */
 export function resolveFiles(
@@ -23,6 +24,11 @@ export function resolveFiles(
   return roots;
 }
 
+/** Of values that something stands in for: what is wrong with such a one says nothing of the file. */
+function assumedPlaces(root: Mapping): Place[] {
+  return scalarsOf(root).flatMap(({ assumed, place }) => (assumed === true ? [place] : []));
+}
+
 /** One file made of one or several: resolved, merged as docker merges, Compose-only keys translated; nothing of ours added yet. */
 export function resolveStack(
   templates: readonly Mapping[],
@@ -31,9 +37,17 @@ export function resolveStack(
   read: ReadFile,
   findings: Findings,
 ): Mapping {
-  const root = mergeFiles(resolveFiles(templates, scope, strict, read, findings), findings);
-  applyComposeKeys(root, scope, findings);
-  tellBareNames(root, findings);
+  const files = resolveFiles(templates, scope, strict, read, findings);
+  const assumed = new Set(files.flatMap(assumedPlaces));
+  const later: Findings = { problems: [], warnings: [] };
+  const root = mergeFiles(files, later);
+  applyComposeKeys(root, scope, later);
+  tellBareNames(root, later);
+  const isCertain = ({ place }: Problem): boolean => place === undefined || !assumed.has(place);
+  addFindings(findings, {
+    problems: later.problems.filter(isCertain),
+    warnings: later.warnings.filter(isCertain),
+  });
   if (findings.problems.length === 0 && entriesOf(get(root, "services")).length === 0)
     findings.problems.push({ message: "The stack file has no services.", place: root.place });
   return root;

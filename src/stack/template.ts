@@ -1,6 +1,7 @@
 import { type Place, type Problem, describe } from "../errors.ts";
 import { type Lookup, type Unresolved, interpolate, nearest } from "./interpolate.ts";
 import { type Mapping, type Node, type Scalar, entriesOf, get, isNull, textOf } from "./tree.ts";
+import { NOTHING_WITHHELD, StandIns, type Withheld } from "./withheld.ts";
 
 export interface Scope {
   readonly lookup: Lookup;
@@ -8,6 +9,7 @@ export interface Scope {
   readonly suggest: (name: string) => string | undefined;
   /** Values that came from the step's environment, as far as it was asked, or from an env file: they may be secrets that nobody has called so. */
   readonly borrowed: Set<string>;
+  readonly standIns: StandIns;
 }
 
 export interface Findings {
@@ -36,10 +38,17 @@ export function isHidden(name: string): boolean {
   return HIDDEN.test(name);
 }
 
-/** In falling priority: `secrets`, `variables`, the action's own variables, the step's environment. */
+/** Of this action's own variables the one that a workflow without `env-file` does not have, wherever it runs. */
+const OF_ENV_FILE = "ENV_CONFIG";
+
+/**
+ * In falling priority: `secrets`, `variables`, the action's own variables, the step's environment. Where a name is withheld an empty
+ * value is none: `${{ secrets.TOKEN }}` is empty there.
+ */
 export function scopeOf(
   layers: readonly ReadonlyMap<string, string>[],
   environment: Readonly<Record<string, string | undefined>>,
+  withheld: Withheld = NOTHING_WITHHELD,
 ): Scope {
   const values = new Map<string, string>();
   for (const [name, value] of Object.entries(environment)) {
@@ -55,10 +64,14 @@ export function scopeOf(
   const borrowed = new Set<string>();
   const lookup = (name: string): string | undefined => {
     const value = values.get(name);
+    if (value === "" && withheld.hasName(name)) return undefined;
     if (value !== undefined && !layers.some((layer) => layer.has(name))) borrowed.add(value);
     return value;
   };
-  return { lookup, suggest, borrowed };
+  const isNobodys = (name: string): boolean =>
+    !values.has(name) && (HIDDEN.test(name) || name === OF_ENV_FILE);
+  const hasName = (name: string): boolean => withheld.hasName(name) && !isNobodys(name);
+  return { lookup, suggest, borrowed, standIns: new StandIns({ ...withheld, hasName }) };
 }
 
 /** Each name is held against every other one; who has more mistakes than these has made another one. */
@@ -110,7 +123,9 @@ function resolveScalar(
 ): void {
   const template = node.text;
   const cast = castOf(path);
-  const { text, changed, unresolved } = interpolate(template, scope.lookup);
+  const { text, changed, unresolved, assumed } = interpolate(template, scope.lookup, (name) =>
+    scope.standIns.forName(name),
+  );
   if (!changed) {
     if (cast !== undefined) unquote(node, cast);
     return;
@@ -123,19 +138,20 @@ function resolveScalar(
     const place = placed[each.offset] ?? node.place;
     (tolerated ? findings.warnings : findings.problems).push(explain(each, place, scope, tolerated));
   }
-  const typed = understood ? cast?.read(text) : undefined;
+  const typed = understood ? (cast?.read(text) ?? (assumed ? cast?.example : undefined)) : undefined;
   if (cast !== undefined && understood && typed === undefined) {
     const message = `${inWords(path)} must be ${cast.what}; the template makes it "${shown(text, template)}".`;
     findings.problems.push({ message, place: node.place });
   }
-  if (cast === MODE && typed !== undefined && /^0\d/.test(text)) {
+  if (cast === MODE && typed !== undefined && !assumed && /^0\d/.test(text)) {
     const message = `Docker reads ${inWords(path)} as a decimal number where it comes from a variable: ${typed}, not octal.`;
     const hint = "Write an octal mode into the file itself, such as mode: 0440.";
     findings.warnings.push({ message, hint, place: node.place });
   }
   node.text = typed ?? text;
   node.substituted = true;
-  if (!understood) node.unresolved = true;
+  if (!understood || assumed) node.unresolved = true;
+  if (understood && assumed) node.assumed = true;
   node.plain = typed !== undefined;
 }
 
@@ -205,10 +221,13 @@ interface Cast {
   readonly what: string;
   /** The text as YAML would have to spell it; undefined where docker would refuse it. */
   readonly read: (text: string) => string | undefined;
+  /** Stands in for a value that is not known. */
+  readonly example: string;
 }
 
 const WHOLE: Cast = {
   what: "a whole number",
+  example: "1",
   read: (text) => {
     if (!/^[+-]?\d{1,19}$/.test(text)) return undefined;
     const value = BigInt(text);
@@ -219,6 +238,7 @@ const WHOLE: Cast = {
 const MODE: Cast = { ...WHOLE };
 const FRACTION: Cast = {
   what: "a number",
+  example: "1",
   // As Go's ParseFloat: underscores between digits, and no hexadecimal without an exponent of two.
   read: (text) => {
     const digits = text.replace(/(?<=\d)_(?=\d)/g, "");
@@ -229,6 +249,7 @@ const FRACTION: Cast = {
 };
 const BOOLEAN: Cast = {
   what: "true or false",
+  example: "false",
   read: (text) => {
     if (/^(true|y|yes|on)$/i.test(text)) return "true";
     return /^(false|n|no|off)$/i.test(text) ? "false" : undefined;

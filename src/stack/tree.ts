@@ -20,6 +20,8 @@ export interface Scalar {
   substituted?: true;
   /** A variable of it is missing, which is told: whatever is wrong with its text is no mistake of its own. */
   unresolved?: true;
+  /** Something stands in for a variable of it that is withheld; it is `unresolved` then, too. */
+  assumed?: true;
   /** Printed behind the value; marks what we wrote into the user's file. */
   comment?: string;
 }
