@@ -453,6 +453,109 @@ volumes: { data: {} }
   });
 });
 
+describe("without a manager, for somebody who gets no secrets", () => {
+  /** One variable of each kind of field. */
+  const NEEDY = `services:
+  web:
+    image: ghcr.io/acme/web:\${TAG}
+    read_only: \${RO}
+    environment: { A: "$A", B: "\${B:?why}", C: "\${X:-2}" }
+    ports: ["\${PORT}:80", "\${ADDRESS}:81:81"]
+    secrets: [token, { source: "\${SECRET}", target: x }]
+    networks: ["\${NETWORK}"]
+    volumes: ["\${DATA}:/data", { type: "\${KIND}", source: x, target: /x }]
+    healthcheck: { test: [CMD, "true"], interval: "\${EVERY}s" }
+    stop_grace_period: \${GRACE}
+    deploy:
+      replicas: \${REPLICAS}
+      update_config: { delay: "\${WAIT}", monitor: 1s }
+      resources: { limits: { memory: "\${MEM}", cpus: "\${CPUS}" } }
+secrets: { token: { environment: TOKEN }, key: { file: key.pem } }
+`;
+  const NEEDED =
+    "TAG RO A B PORT ADDRESS SECRET NETWORK DATA KIND EVERY GRACE REPLICAS WAIT MEM CPUS TOKEN".split(" ");
+  const bare = { mode: "plan", project: "shop", registry: "r.example.com", "ssh-host": "", build: "false" };
+  const asJson = { ...bare, secrets: '{"github_token":"x"}', variables: "{}" };
+  const repo = (full_name: string): unknown => ({ full_name, fork: full_name !== "acme/shop" });
+
+  async function check(
+    file: string,
+    inputs: Readonly<Record<string, string>>,
+    event: "a fork" | "Dependabot" | "own" | "push",
+  ): Promise<Run> {
+    const head = event === "a fork" ? repo("stranger/shop") : repo("acme/shop");
+    const payload =
+      event === "push"
+        ? {}
+        : { pull_request: { number: 7, head: { repo: head }, base: { repo: repo("acme/shop") } } };
+    return await runAction({
+      cwd: workspace({ "stack.yml": file, "event.json": JSON.stringify(payload) }),
+      inputs: { ...bare, ...inputs },
+      bare: true,
+      environment: {
+        GITHUB_EVENT_NAME: event === "push" ? "push" : "pull_request",
+        GITHUB_EVENT_PATH: "event.json",
+        GITHUB_ACTOR: event === "Dependabot" ? "dependabot[bot]" : "dev",
+        GITHUB_REF: event === "push" ? "refs/heads/main" : "refs/pull/7/merge",
+      },
+    });
+  }
+
+  const annotations = ({ log }: Run): string[] =>
+    log.split("\n").filter((line) => /^::(error|warning)/.test(line));
+
+  test.each(["a fork", "Dependabot"] as const)("the files of %s are in order", async (event) => {
+    const checked = await check(NEEDY, asJson, event);
+    expect(annotations(checked)).toEqual([]);
+    expect(checked.outputs).toMatchObject({ status: "planned", reason: "", plan: "{}" });
+    expect(checked.code).toBe(0);
+    for (const text of [checked.log, checked.summary]) {
+      expect(text).toContain(
+        `${NEEDED.length} variables are not known here, since a pull request from ${event} gets no secrets and no variables:`,
+      );
+      for (const name of NEEDED) expect(text).toMatch(new RegExp(`\\b${name}\\b`));
+      expect(text).toContain("Some value stands in for them.");
+      expect(text).toContain("1 file is not known here");
+    }
+  });
+
+  test.each(["push", "own"] as const)("on a %s run each name is a mistake", async (event) => {
+    const checked = await check(NEEDY, asJson, event);
+    expect(checked.outputs).toMatchObject({ status: "failed", reason: "render" });
+    for (const name of NEEDED)
+      expect(checked.log).toMatch(new RegExp(`^::error file=stack\\.yml.*\\b${name}\\b`, "m"));
+    expect(checked.log).not.toContain("stands in");
+    expect(checked.code).toBe(1);
+  });
+
+  test.each([
+    ["a misspelt key", "    healthcheck:", "    helthcheck:", 10, "Did you mean healthcheck?"],
+    ["a key in an item that has an unknown value", "target: /x }", "target: /x, sorce: y }", 9, "sorce"],
+    ["a value that has no variable", "monitor: 1s", "monitor: soon", 14, "monitor"],
+    ["a port that is none", '"${PORT}:80"', '"${PORT}:80", "99999:80"', 6, "services.web.ports.1"],
+    ["no variable", '"$A"', '"${A"', 5, "don't close"],
+    ["what belongs to the runner", '"$A"', '"$GITHUB_TOKEN"', 5, "GITHUB_TOKEN"],
+  ])("%s beside is told, and nothing else", async (_fact, right, wrong, line, words) => {
+    const checked = await check(NEEDY.replace(right, wrong), asJson, "a fork");
+    const [only, ...others] = annotations(checked);
+    expect(only).toMatch(new RegExp(`^::error file=stack\\.yml,line=${line},`));
+    expect(only).toContain(words);
+    expect(others).toEqual([]);
+    expect(checked.code).toBe(1);
+  });
+
+  test("an env file that nobody wrote, or that is empty, is no mistake there, and one elsewhere", async () => {
+    const file =
+      "services:\n  web:\n    image: busybox\n    env_file: .env\n    configs: [{ source: env, target: /.env }]\nconfigs: { env: { external: true } }\n";
+    const fork = await check(file, { ...asJson, "env-file": ".env" }, "a fork");
+    expect(fork.log).toContain("1 file is not known here, since a pull request from a fork");
+    expect(fork.outputs.status).toBe("planned");
+    expect(annotations(fork)).toEqual([]);
+    const push = await check(file, { ...asJson, "env-file": ".env" }, "push");
+    expect(push.outputs).toMatchObject({ status: "failed", reason: "input" });
+  });
+});
+
 describe("the comment below the pull request", () => {
   const FILE = "services:\n  web:\n    image: $IMAGE\n";
   const PULL = { GITHUB_EVENT_NAME: "pull_request", GITHUB_REF: "refs/pull/7/merge" };
