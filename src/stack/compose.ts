@@ -6,6 +6,7 @@ import { nearest } from "./interpolate.ts";
 import { hostAddress } from "./ports.ts";
 import { type Findings, type Scope } from "./template.ts";
 import { type Entry, type Mapping, type Node, entriesOf, get, remove, textOf } from "./tree.ts";
+import { isAssumed } from "./withheld.ts";
 
 /** Gives every Compose-only key its fate, in place. */
 export function applyComposeKeys(root: Mapping, scope: Scope, findings: Findings): void {
@@ -129,8 +130,11 @@ export function idleServices(
   const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
   const profiles = new Map<string, string[]>();
   for (const { key, value } of files.flatMap((file) => entriesOf(get(file, "services"))))
-    for (const item of itemsOf(get(value, "profiles")))
-      profiles.set(key.text, [...(profiles.get(key.text) ?? []), textOf(item) ?? ""]);
+    for (const item of itemsOf(get(value, "profiles"))) {
+      const name = textOf(item) ?? "";
+      profiles.set(key.text, [...(profiles.get(key.text) ?? []), name]);
+      if (isAssumed(item)) active.add(name); // A service that may be active is looked at.
+    }
   return new Map(
     [...profiles].filter(([, names]) => !active.has("*") && !names.some((name) => active.has(name))),
   );

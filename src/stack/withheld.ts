@@ -76,7 +76,7 @@ export function isAssumed(node: Node | undefined): boolean {
  * against the stack without them does. What docker would ask for stays, and is one that it takes.
  */
 export function withoutAssumed(root: Mapping): Mapping {
-  const entries = root.entries.flatMap((entry) => cutEntry(entry));
+  const entries = root.entries.flatMap((entry) => cutEntry(entry, root));
   const sections = entries.map((entry) => entry.key.text);
   const added = Object.keys(DEFINED).filter(
     (key) => !sections.includes(key) && sourcesIn(root, key).length > 0,
@@ -88,19 +88,25 @@ export function withoutAssumed(root: Mapping): Mapping {
   return { ...root, entries: all.map((entry) => ({ ...entry, value: defined(entry, root) })) };
 }
 
-function cutEntry(entry: Entry): Entry[] {
+function cutEntry(entry: Entry, parent: Mapping): Entry[] {
   const { key, value } = entry;
   if (!isAssumed(value) || KEPT.has(key.text)) return [entry];
-  const rest = value.kind === "sequence" ? cutList(value, key.text) : cutNode(value, EXAMPLES[key.text]);
+  if (key.text === "type") return [{ ...entry, value: scalar(kindOf(parent), value.place) }];
+  const rest = value.kind === "sequence" ? cutList(value, key.text) : cutNode(value, undefined);
   return rest === undefined ? [] : [{ ...entry, value: rest }];
 }
 
-/** Without these docker refuses a service, or an item; it takes any text. */
-const KEPT: ReadonlySet<string> = new Set(["image", "source"]);
+/** Of a volume: a kind that goes with what else the item says, and asks for no definition. */
+function kindOf(item: Mapping): string {
+  if (get(item, "tmpfs") !== undefined) return "tmpfs";
+  return get(item, "source") === undefined || get(item, "volume") !== undefined ? "volume" : "bind";
+}
 
-/** What docker takes in place of a value that it would ask for, or of an item, so that it counts the others as they stand in the file. */
+/** Without these docker refuses a service, an item or a definition; it takes any text. */
+const KEPT: ReadonlySet<string> = new Set(["image", "source", "driver"]);
+
+/** What docker takes in place of an item, so that it counts the others as they stand in the file. */
 const EXAMPLES: Readonly<Record<string, (index: number) => string>> = {
-  type: () => "bind", // Of the kinds of volumes the one that asks for no definition.
   ports: (index) => String(60_000 + index),
   volumes: (index) => `/assumed/${index}`,
 };
@@ -118,7 +124,7 @@ function cutNode(node: Node, example: ((index: number) => string) | undefined, i
     case "sequence":
       return cutList(node, "");
     case "mapping":
-      return { ...node, entries: node.entries.flatMap(cutEntry) };
+      return { ...node, entries: node.entries.flatMap((entry) => cutEntry(entry, node)) };
   }
 }
 

@@ -164,6 +164,23 @@ test.each([
   expect(stack.warnings).toEqual([]);
 });
 
+test("a service that may belong to an active profile is looked at", () => {
+  expect(problems(service('    profiles: ["$P"]\n    stop_signal: SIGTREM'))).toHaveLength(1);
+  expect(rendered(service('    profiles: ["$P"]')).warnings).toEqual([]);
+});
+
+test.each([
+  ["{ target: /x }", "volume"],
+  ["{ target: /x, source: y }", "bind"],
+  ["{ target: /x, source: y, volume: { nocopy: true } }", "volume"],
+  ["{ target: /x, tmpfs: { size: 1 } }", "tmpfs"],
+])("the kind of the volume %s is one that goes with it", (volume, kind) => {
+  const { root } = rendered(
+    `${service(`    volumes: [${volume.replace("{", '{ type: "$T",')}]`)}volumes: { y: {} }\n`,
+  );
+  expect(printed({ ...rendered(service("")), root: withoutAssumed(root) })).toContain(`type: "${kind}"`);
+});
+
 test.each([
   ["a misspelt signal", "stop_signal: SIGTREM", "stop_signal"],
   ["a secret that is not defined", "secrets: [nobody]", '"nobody"'],
