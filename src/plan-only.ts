@@ -83,7 +83,7 @@ function verdict({ findings }: Facts): string {
  * A run for a fork gets no secrets and no variables, so there any name may have a value elsewhere, and any file may be written from one.
  * In any other run the workflow's own names are all there are, and only a secret that it gives and that is empty may be one without a value.
  */
-export function withheldFrom({ stack }: Inputs, run: RunContext): Withheld {
+function withheldFrom({ stack }: Inputs, run: RunContext): Withheld {
   if (run.withheldFrom !== undefined) return { hasName: () => true, hasFiles: true };
   return { hasName: (name) => stack.secrets.get(name) === "", hasFiles: false };
 }
