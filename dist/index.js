@@ -24046,6 +24046,8 @@ var paths = __nccwpck_require__(9424);
 var stack_file = __nccwpck_require__(1891);
 // EXTERNAL MODULE: ./src/stack/tree.ts
 var tree = __nccwpck_require__(6546);
+// EXTERNAL MODULE: ./src/stack/withheld.ts
+var stack_withheld = __nccwpck_require__(7729);
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/sources.ts
@@ -24057,8 +24059,9 @@ var world = __nccwpck_require__(3079);
 
 
 
+
 /** Reads the stack files and the env file, as far as they can be read. */
-function readSources(stack, files) {
+function readSources(stack, files, withheld = stack_withheld/* NOTHING_WITHHELD */.EV) {
     const missing = [];
     const found = stack.files.length > 0 ? stack.files : defaultFile(files, missing);
     const read = found.flatMap((path) => {
@@ -24067,11 +24070,20 @@ function readSources(stack, files) {
             missing.push(unreadable("stack-file", path, files));
         return bytes === undefined ? [] : [{ path: (0,paths/* cleanPath */.t)("", path), bytes }];
     });
-    const envFile = readEnvFile(stack.envFile, files, missing);
+    const standIns = new stack_withheld/* StandIns */.r3(withheld);
+    const envFile = readEnvFile(stack.envFile, files, standIns, missing);
+    const [withheldEnvFile] = standIns.files;
     const malformed = [];
     const warnings = [];
     const templates = parseAll(read, malformed, warnings);
-    return { templates, folder: folderOfStack(stack), envFile, unread: { missing, malformed }, warnings };
+    return {
+        templates,
+        folder: folderOfStack(stack),
+        envFile,
+        withheldEnvFile,
+        unread: { missing, malformed },
+        warnings,
+    };
 }
 /** The folder of the first stack file, which relative paths in all of them start from. Without one it is sought in the workspace itself. */
 function folderOfStack({ files }) {
@@ -24099,10 +24111,10 @@ function parseAll(files, malformed, warnings) {
         }
     });
 }
-function readEnvFile(path, files, problems) {
+function readEnvFile(path, files, standIns, problems) {
     if (path === undefined)
         return undefined;
-    const bytes = files.read(path);
+    const bytes = standIns.forFile(path, files.read(path));
     if (bytes === undefined) {
         problems.push(unreadable("env-file", path, files));
         return undefined;
@@ -24149,24 +24161,25 @@ var together = __nccwpck_require__(2297);
 
 
 
+
 /** Where no name matters yet. Docker may repeat one, so even these say nothing about a secret. */
 const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () => false };
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
-async function begin(inputs, world, facts) {
+async function begin(inputs, world, facts, withheld = stack_withheld/* NOTHING_WITHHELD */.EV) {
     let reading;
-    const readOnce = async () => await (reading ??= readAll(inputs, world, facts));
+    const readOnce = async () => await (reading ??= readAll(inputs, world, facts, withheld));
     const folder = folderOfStack(inputs.stack);
     const checked = await (0,planning/* checkByDocker */.w)(world, inputs.stack.name, folder, async () => (await readOnce()).stack);
     const { read, stack } = await readOnce();
     return { ...read, draft: { ...checked, stack } };
 }
 /** Reads the files, and renders them as far as that goes without the image's digest. */
-async function readAll(inputs, world, facts) {
+async function readAll(inputs, world, facts, withheld) {
     const [dockerMajor, sources] = await (0,together/* together */.b)([
         majorVersion(world.docker),
-        new Promise((read) => read(readSources(inputs.stack, world.files))),
+        new Promise((read) => read(readSources(inputs.stack, world.files, withheld))),
     ]);
-    const read = { inputs, sources, dockerMajor, world, facts };
+    const read = { inputs, sources, withheld, dockerMajor, world, facts };
     sources.warnings.forEach((warning) => world.voice.warn(warning));
     const stack = renderWith(reference/* NO_DIGEST_YET */.Gv, DRAFT_NAMES, read);
     stack.warnings.forEach((warning) => world.voice.warn(warning));
@@ -24185,7 +24198,7 @@ async function majorVersion(docker) {
     const { stdout } = await docker.run(["--version"]);
     return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
 }
-function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
+function renderWith(digest, naming, { inputs, sources, withheld, world, dockerMajor }) {
     const { stack, image } = inputs;
     const { folder } = sources;
     return (0,render/* render */.XX)({
@@ -24195,6 +24208,7 @@ function renderWith(digest, naming, { inputs, sources, world, dockerMajor }) {
         variables: stack.variables,
         secrets: stack.secrets,
         environment: world.environment,
+        withheld,
         strict: stack.strict,
         defaults: { updateOrder: stack.updateOrder, failureAction: stack.failureAction },
         envFile: sources.envFile,
@@ -30812,19 +30826,22 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony export */   planOnly: () => (/* binding */ planOnly)
 /* harmony export */ });
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8883);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(3564);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_16__ = __nccwpck_require__(3564);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
 /* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8282);
 /* harmony import */ var _preflight_healthcheck_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8313);
 /* harmony import */ var _preflight_preflight_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6607);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3453);
-/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9188);
-/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(7575);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(665);
-/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6964);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(3079);
+/* harmony import */ var _preflight_subject_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3911);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3453);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(9188);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(7575);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
+/* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(6964);
+/* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(6546);
+/* harmony import */ var _stack_withheld_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(7729);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_15__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -30891,6 +30908,9 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
+
+
 /**
  * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without
  * a manager it checks the files alone.
@@ -30901,25 +30921,27 @@ async function planOnly(inputs, world, facts) {
         facts.mode = "plan";
         facts.stackName = inputs.stack.name;
         facts.version = inputs.image.version;
-        const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .begin */ .qN)(inputs.target === undefined ? withStandIns(inputs) : inputs, world, facts);
+        const withheld = inputs.target === undefined ? withheldFrom(inputs, world.run) : _stack_withheld_js__WEBPACK_IMPORTED_MODULE_13__/* .NOTHING_WITHHELD */ .EV;
+        const deployment = await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .begin */ .qN)(inputs, world, facts, withheld);
         if (inputs.target === undefined) {
             facts.configName = deployment.draft.stack.envConfigName;
-            (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .heed */ .f)(await foundInFiles(deployment), deployment);
+            (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .heed */ .f)(await foundInFiles(deployment), deployment);
+            unknownLines(deployment).forEach((line) => note(line, deployment));
             note(`There is no manager to ask, so only the files were checked${verdict(facts)}.`, deployment);
             facts.status = "planned";
             return;
         }
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
-        session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_7__/* .WRITES_NOTHING */ .Vf);
+        session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_8__/* .WRITES_NOTHING */ .Vf);
         const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session);
-        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_12__/* .together */ .b)([
+        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_15__/* .together */ .b)([
             session.swarm.survey(inputs.stack.name),
             digestOrNone(images, deployment),
             images.askAhead(deployment.draft.stack),
         ]);
-        (0,_settle_js__WEBPACK_IMPORTED_MODULE_10__/* .unsettledLines */ .K)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .knownOf */ .bz)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .serviceNamesIn */ .LI)(deployment), deployment)).forEach((line) => note(line, deployment));
-        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_8__/* .refuseOlder */ .z)(inputs, survey, world);
-        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_6__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
+        (0,_settle_js__WEBPACK_IMPORTED_MODULE_11__/* .unsettledLines */ .K)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .knownOf */ .bz)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .serviceNamesIn */ .LI)(deployment), deployment)).forEach((line) => note(line, deployment));
+        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_9__/* .refuseOlder */ .z)(inputs, survey, world);
+        await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
         facts.status = "planned";
     }
     catch (e_1) {
@@ -30932,13 +30954,16 @@ async function planOnly(inputs, world, facts) {
             await result_1;
     }
 }
+/** What of a service tells whether its health check can run, but for the variable PATH, which nobody keeps secret. */
+const LOOKED_AT = ["image", "healthcheck", "working_dir", "init", "volumes", "configs", "secrets", "deploy"];
 /**
  * What of the preflight needs neither a swarm nor a registry. An image by its tag alone may be another one there than on this runner, so
  * only one by its digest is looked into.
  */
 async function foundInFiles({ inputs, world, draft }) {
     const { stack, plan } = draft;
-    const certain = plan.services.filter(({ wanted }) => (0,_report_js__WEBPACK_IMPORTED_MODULE_9__/* .imageOf */ .dT)(wanted).includes("@"));
+    const certain = plan.services.filter(({ name, wanted }) => (0,_report_js__WEBPACK_IMPORTED_MODULE_10__/* .imageOf */ .dT)(wanted).includes("@") &&
+        !LOOKED_AT.some((key) => (0,_stack_withheld_js__WEBPACK_IMPORTED_MODULE_13__/* .isAssumed */ .nH)((0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_12__/* .get */ .Jt)(stack.root, "services", name, key))));
     const inside = await (0,_preflight_healthcheck_js__WEBPACK_IMPORTED_MODULE_4__/* .lookedInto */ .z)(stack.root, { ...plan, services: certain }, world.images, inputs.ignoreFindings);
     return [...(0,_preflight_preflight_js__WEBPACK_IMPORTED_MODULE_5__/* .withoutSwarm */ .vp)(stack, plan), ...inside];
 }
@@ -30947,10 +30972,33 @@ function verdict({ findings }) {
         return ": nothing is wrong with them";
     return findings.length === 1 ? ", with one warning" : `, with ${findings.length} warnings`;
 }
-/** A fork gets secrets that are empty: what the file does with them is checked with some value. */
-function withStandIns(inputs) {
-    const secrets = [...inputs.stack.secrets].map(([name, value]) => [name, value || "not-given"]);
-    return { ...inputs, stack: { ...inputs.stack, secrets: new Map(secrets) } };
+/**
+ * A run for a fork gets no secrets and no variables, so there any name may have a value elsewhere, and any file may be written from one.
+ * In any other run the workflow's own names are all there are, and only a secret that it gives and that is empty may be one without a value.
+ */
+function withheldFrom({ stack }, run) {
+    if (run.withheldFrom !== undefined)
+        return { hasName: () => true, hasFiles: true };
+    return { hasName: (name) => stack.secrets.get(name) === "", hasFiles: false };
+}
+/** What the check of the files did not see, so that nobody takes it for a complete one. */
+function unknownLines({ draft, sources, world }) {
+    const { names, files } = draft.stack.standIns;
+    const paths = [...new Set([sources.withheldEnvFile ?? [], files].flat())];
+    const from = world.run.withheldFrom;
+    const why = from === undefined
+        ? "since the secrets of these names are empty"
+        : `since a pull request from ${from} gets no secrets and no variables`;
+    const variables = names.map(({ name, meant }) => meant === undefined ? name : `${name} (or is ${meant} meant?)`);
+    return [...unknown(variables, "variable", why), ...unknown(paths, "file", why)];
+}
+function unknown(names, noun, why) {
+    if (names.length === 0)
+        return [];
+    const [are, them] = names.length === 1 ? ["is", "it"] : ["are", "them"];
+    return [
+        `${(0,_preflight_subject_js__WEBPACK_IMPORTED_MODULE_6__/* .count */ .U9)(names.length, noun)} ${are} not known here, ${why}: ${names.join(", ")}. Some value stands in for ${them}.`,
+    ];
 }
 /**
  * The digest of an image that exists. One that the deployment builds gets a new digest, also where its tag exists already: the image
@@ -30962,7 +31010,7 @@ async function digestOrNone(images, deployment) {
     facts.image = image;
     if (inputs.image.build !== undefined) {
         note(`The image ${image} is planned by its tag. The deployment builds and pushes it.`, deployment);
-        return _image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv;
+        return _image_reference_js__WEBPACK_IMPORTED_MODULE_16__/* .NO_DIGEST_YET */ .Gv;
     }
     const answer = await images.ask(image);
     if (answer.kind === "found") {
@@ -30971,7 +31019,7 @@ async function digestOrNone(images, deployment) {
     }
     const why = `The image ${image} is planned by its tag (${(0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_1__/* .inWords */ .r4)(answer)}).`;
     note(`${why} A deployment needs it: it builds nothing.`, deployment);
-    return _image_reference_js__WEBPACK_IMPORTED_MODULE_13__/* .NO_DIGEST_YET */ .Gv;
+    return _image_reference_js__WEBPACK_IMPORTED_MODULE_16__/* .NO_DIGEST_YET */ .Gv;
 }
 /** In the log, the summary and the comment. */
 function note(line, { world, facts }) {
@@ -31289,9 +31337,12 @@ const KNOWN_KEYS = `version services networks volumes secrets configs
   max_replicas_per_node disable interval retries test timeout start_period start_interval driver options target published protocol source
   type bind volume tmpfs consistency propagation nocopy aliases external name file attachable internal driver_opts ipam template_driver`.split(/\s+/);
 
+// EXTERNAL MODULE: ./src/stack/withheld.ts
+var withheld = __nccwpck_require__(7729);
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/planning.ts
+
 
 
 
@@ -31356,9 +31407,30 @@ function futures(names) {
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
  * anything is contacted. Docker takes as long to start as the files to read, so `draft` is called when it has been started; what `draft`
- * throws is thrown.
+ * throws is thrown. What docker refuses may be no more than a value that something stands in for: only what it refuses without those, too, is
+ * a mistake.
  */
 async function checkByDocker(world, stack, folder, draft) {
+    try {
+        return await rehearsed(world, stack, folder, draft);
+    }
+    catch (error) {
+        if (!(error instanceof errors/* StackFileError */.Ne))
+            throw error;
+        const whole = await draft();
+        if (!(0,withheld/* isAssumed */.nH)(whole.root))
+            throw error;
+        const certain = { ...whole, root: (0,withheld/* withoutAssumed */.Nh)(whole.root) };
+        const again = rehearsed(world, stack, folder, async () => await Promise.resolve(certain));
+        return await again.catch((other) => {
+            throw isSamePlace(error, other) ? error : other; // The first one counts all items of a list.
+        });
+    }
+}
+function isSamePlace(one, other) {
+    return other instanceof errors/* StackFileError */.Ne && one.problems[0]?.place === other.problems[0]?.place;
+}
+async function rehearsed(world, stack, folder, draft) {
     let said = "";
     const stage = Promise.withResolvers();
     const writes = await world.rehearse(stage.promise, async (docker) => {
@@ -31931,8 +32003,12 @@ var src_spec = __nccwpck_require__(6188);
 var render = __nccwpck_require__(3451);
 // EXTERNAL MODULE: ./src/stack/tree.ts
 var tree = __nccwpck_require__(6546);
+// EXTERNAL MODULE: ./src/stack/withheld.ts
+var withheld = __nccwpck_require__(7729);
 // EXTERNAL MODULE: ./src/preflight/finding.ts
 var finding = __nccwpck_require__(8282);
+// EXTERNAL MODULE: ./src/preflight/findings.ts
+var findings = __nccwpck_require__(7857);
 // EXTERNAL MODULE: ./src/stack/configs.ts
 var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
@@ -32438,6 +32514,8 @@ const noHealthcheck = (subject) => {
 
 
 
+
+
 /**
  * Looks at what is about to be sent with the eyes of Swarm's scheduler and of an operator. Only services that the plan changes are
  * looked at, so that a deployment of the same thing has next to nothing to say. It asks nobody: all is in the survey.
@@ -32470,12 +32548,30 @@ function preflight({ root }, plan, survey) {
         ...quorum(survey),
     ];
 }
-/** The part of it that needs no swarm: each service by itself, as the file has it and as docker would send it. */
+/**
+ * The part of it that needs no swarm: each service by itself, as the file has it and as docker would send it. What would be told of a value
+ * that something stands in for is not known.
+ */
 function withoutSwarm({ root }, plan) {
     return (0,src_plan/* changed */.tD)(plan).flatMap((planned) => {
         const written = asWritten(planned, root);
-        return written === undefined ? [] : FILE_RULES.flatMap((rule) => rule(written, root));
+        if (written === undefined)
+            return [];
+        return FILE_RULES.flatMap((rule) => rule(written, root)).filter(({ id }) => isKnown(id, written));
     });
+}
+const ORDER = "deploy.update_config.order";
+/** What of a service the findings are drawn from that need no swarm. */
+const DRAWN_FROM = {
+    "start-first-host-network": ["networks", ORDER],
+    "start-first-single-writer": ["image", "volumes", ORDER],
+    "start-first-no-healthcheck": ["healthcheck", ORDER],
+    "failure-action-continue": ["deploy.update_config.failure_action", "deploy.restart_policy"],
+    "monitor-too-short": ["deploy.update_config.monitor", "healthcheck"],
+    "engine-too-old": ["volumes"],
+};
+function isKnown(id, { file }) {
+    return !(DRAWN_FROM[id] ?? []).some((path) => (0,withheld/* isAssumed */.nH)((0,tree/* get */.Jt)(file, ...path.split("."))));
 }
 function asWritten({ name, wanted }, root) {
     if (wanted === undefined)
@@ -35204,7 +35300,9 @@ function canonicalScalar(value, path, networkIds) {
 /* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(1619);
 /* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5052);
 /* harmony import */ var _template_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(4364);
-/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6546);
+/* harmony import */ var _withheld_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7729);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6546);
+
 
 
 
@@ -35253,7 +35351,7 @@ function sha256(bytes) {
 /** What the env file fills: the key asked for, under configs or secrets, else the config mounted at a path that ends in its name. */
 function envConfigKey(roots, envFile, asked) {
     const keysOf = (section) => [
-        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
+        ...new Set(roots.flatMap((root) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(root, section)).map((entry) => entry.key.text))),
     ];
     const keys = keysOf("configs");
     const secrets = keysOf("secrets");
@@ -35291,13 +35389,13 @@ function listing(kind, keys) {
         : `The stack file has the ${kind} ${keys.join(", ")}.`;
 }
 function mounts(root) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, "services")).flatMap((service) => {
-        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service.value, "configs");
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(root, "services")).flatMap((service) => {
+        const configs = (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(service.value, "configs");
         if (configs?.kind !== "sequence")
             return [];
         return configs.items.flatMap((item) => {
             const source = (0,_references_js__WEBPACK_IMPORTED_MODULE_3__/* .sourceOf */ .vz)(item);
-            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
+            return source === undefined ? [] : [{ source, target: (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(item, "target")) ?? `/${source}` }];
         });
     });
 }
@@ -35306,7 +35404,7 @@ function versionObjects(root, sources, findings) {
     const { problems, warnings } = findings;
     const objects = [];
     for (const kind of ["config", "secret"]) {
-        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(root, `${kind}s`))) {
+        for (const entry of (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(root, `${kind}s`))) {
             const found = contentOf(kind, entry, sources);
             if (found.kind === "problem")
                 problems.push(found.problem);
@@ -35327,7 +35425,7 @@ function versioned(kind, entry, bytes, sources) {
     const key = entry.key.text;
     const namingKey = kind === "secret" ? sources.namingKey : undefined;
     const name = versionedName(sources.stack, key, bytes, namingKey, (each) => sources.taken(kind, each));
-    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(entry.value, "template_driver"));
+    const templateDriver = (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(entry.value, "template_driver"));
     const labels = labelsOf(entry.value);
     entry.value = external(name, entry);
     return { kind, key, name, bytes, labels, templateDriver };
@@ -35339,7 +35437,7 @@ function contentOf(kind, { key, value }, sources) {
     const { env } = sources;
     if (env?.key === key.text && env.kind === kind)
         return { kind: "content", bytes: env.file.bytes, what: `The env file ${env.file.path}` };
-    if (isExternal(value) || value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(value, "driver") !== undefined)
+    if (isExternal(value) || value.kind !== "mapping" || (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(value, "driver") !== undefined)
         return { kind: "none" };
     const given = value.entries.filter((each) => SOURCES.some((source) => source === each.key.text));
     const [source, second] = given;
@@ -35352,14 +35450,22 @@ function contentOf(kind, { key, value }, sources) {
         return { kind: "problem", problem: { message, place: second.key.place } };
     }
     const { place } = source.value;
-    if (source.value.kind === "scalar" && source.value.unresolved === true)
+    const whole = (0,_withheld_js__WEBPACK_IMPORTED_MODULE_5__/* .isAssumed */ .nH)(source.value);
+    if (source.value.kind === "scalar" && source.value.unresolved === true && !whole)
         return { kind: "none" };
-    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
+    const text = source.value.kind === "scalar" && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .isNull */ .kZ)(source.value) ? source.value.text : undefined;
     if (text === undefined) {
         const message = `${source.key.text} ${whose} must be text.`;
         return { kind: "problem", problem: { message, place } };
     }
-    return READERS[source.key.text](text, whose, place, sources);
+    // Where not even its name is known, something stands in for the content.
+    const reader = whole ? "content" : source.key.text;
+    return READERS[reader](text, whose, place, { ...sources, read: (path) => fileOf(kind, path, sources) });
+}
+/** A secret's file is one that the workflow writes; a config's belongs to the repository, though its content may be written there. */
+function fileOf(kind, path, { read, scope }) {
+    const bytes = read(path);
+    return bytes === undefined && kind === "config" ? undefined : scope.standIns.forFile(path, bytes);
 }
 /** The content, or why there is none. */
 const READERS = {
@@ -35373,7 +35479,7 @@ const READERS = {
     },
     content: (text, whose) => ({ kind: "content", bytes: Buffer.from(text), what: `The content ${whose}` }),
     environment: (name, whose, place, { scope }) => {
-        const value = scope.lookup(name);
+        const value = scope.lookup(name) ?? scope.standIns.forName(name);
         if (value !== undefined)
             return { kind: "content", bytes: Buffer.from(value), what: `The variable ${name} ${whose}` };
         const otherwise = `The content ${whose} comes from it: give it in "variables" or "secrets".`;
@@ -35382,22 +35488,22 @@ const READERS = {
 };
 /** Whether a definition names something that exists already, on the swarm or a node. */
 function isExternal(definition) {
-    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "external");
-    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)(says) ?? "");
+    const says = (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(definition, "external");
+    return says !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .isNull */ .kZ)(says) && !/^false$/i.test((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .textOf */ .b6)(says) ?? "");
 }
 /** What the swarm or a node calls an external definition. */
 function externalName(key, definition) {
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "external", "name")) ?? key;
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(definition, "name")) ?? (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .textOf */ .b6)((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(definition, "external", "name")) ?? key;
 }
 /** What has no meaning beside content that is versioned: a name, and options for a driver that is not there. */
 function unheeded(kind, { key, value }) {
     const warnings = [];
-    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(value, "name");
-    if (name !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .isNull */ .kZ)(name) && !isExternal(value)) {
+    const name = (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(value, "name");
+    if (name !== undefined && !(0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .isNull */ .kZ)(name) && !isExternal(value)) {
         const message = `The ${kind} ${key.text} is named after its content, so the name given here is left out.`;
         warnings.push({ message, place: name.place });
     }
-    const options = kind === "secret" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(value, "driver_opts") : undefined;
+    const options = kind === "secret" ? (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(value, "driver_opts") : undefined;
     if (options !== undefined) {
         const message = `The secret ${key.text} has no driver, so its driver_opts are left out.`;
         warnings.push({ message, place: options.place });
@@ -35405,10 +35511,10 @@ function unheeded(kind, { key, value }) {
     return warnings;
 }
 function labelsOf(definition) {
-    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(definition, "labels");
+    const labels = (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .get */ .Jt)(definition, "labels");
     if (labels?.kind !== "sequence")
-        return new Map((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)(labels).map(({ key, value }) => [key.text, (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .asText */ .e)(value) ?? ""]));
-    const lines = labels.items.map((item) => ((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .textOf */ .b6)(item) ?? "").split("="));
+        return new Map((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .entriesOf */ .Mc)(labels).map(({ key, value }) => [key.text, (0,_readings_js__WEBPACK_IMPORTED_MODULE_2__/* .asText */ .e)(value) ?? ""]));
+    const lines = labels.items.map((item) => ((0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .textOf */ .b6)(item) ?? "").split("="));
     return new Map(lines.map(([name = "", ...value]) => [name, value.join("=")]));
 }
 /** What of a definition is ours to see to, once its content is read. */
@@ -35416,12 +35522,12 @@ const SEEN_TO = new Set([...SOURCES, "name", "external", "driver_opts"]);
 /** Beside `external` docker heeds nothing else, but goes on checking it: a misspelt key, a label that can't be one. */
 function external(name, { key, value }) {
     const comment = "versioned by content";
-    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .mapping */ .pq)(key.place);
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)("true", key.place, comment, "plain"));
-    (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .ours */ .Od)(name, key.place, comment));
-    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .mapping */ .pq)(key.place, [
+    const made = (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .mapping */ .pq)(key.place);
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .set */ .hZ)(made, "external", (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .ours */ .Od)("true", key.place, comment, "plain"));
+    (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .set */ .hZ)(made, "name", (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .ours */ .Od)(name, key.place, comment));
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .mapping */ .pq)(key.place, [
         ...made.entries,
-        ...(0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .entriesOf */ .Mc)(value).filter((entry) => !SEEN_TO.has(entry.key.text)),
+        ...(0,_tree_js__WEBPACK_IMPORTED_MODULE_6__/* .entriesOf */ .Mc)(value).filter((entry) => !SEEN_TO.has(entry.key.text)),
     ]);
 }
 
@@ -35447,6 +35553,8 @@ function external(name, { key, value }) {
 /* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(1619);
 /* harmony import */ var _references_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(5052);
 /* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6546);
+/* harmony import */ var _withheld_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(7729);
+
 
 
 
@@ -35507,8 +35615,12 @@ function obstacleToStartFirst(service, onHost) {
         return "publishes a port in host mode";
     if ((0,_references_js__WEBPACK_IMPORTED_MODULE_4__/* .networksOf */ .Nd)(service).some(({ name }) => onHost.has(name)))
         return "shares the node's own network, where a port is free for one task only";
-    const most = (0,_readings_js__WEBPACK_IMPORTED_MODULE_3__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node")) ?? 0;
-    const replicas = (0,_readings_js__WEBPACK_IMPORTED_MODULE_3__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service, "deploy", "replicas")) ?? 1;
+    const limit = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service, "deploy", "placement", "max_replicas_per_node");
+    const wanted = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service, "deploy", "replicas");
+    if ((0,_withheld_js__WEBPACK_IMPORTED_MODULE_6__/* .isAssumed */ .nH)(limit) || (0,_withheld_js__WEBPACK_IMPORTED_MODULE_6__/* .isAssumed */ .nH)(wanted))
+        return undefined;
+    const most = (0,_readings_js__WEBPACK_IMPORTED_MODULE_3__/* .wholeNumber */ .r)(limit) ?? 0;
+    const replicas = (0,_readings_js__WEBPACK_IMPORTED_MODULE_3__/* .wholeNumber */ .r)(wanted) ?? 1;
     if (most > 0 && replicas >= most)
         return "may fill its nodes (max_replicas_per_node)";
     return undefined;
@@ -35518,7 +35630,7 @@ function publishesOnHost(service) {
     const ports = (0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(service, "ports");
     if (ports?.kind !== "sequence")
         return false;
-    return ports.items.some((port) => (0,_ports_js__WEBPACK_IMPORTED_MODULE_2__/* .isOnHost */ .az)(port) && ((0,_readings_js__WEBPACK_IMPORTED_MODULE_3__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
+    return ports.items.some((port) => (0,_ports_js__WEBPACK_IMPORTED_MODULE_2__/* .isOnHost */ .az)(port) && !(0,_withheld_js__WEBPACK_IMPORTED_MODULE_6__/* .isAssumed */ .nH)(port) && ((0,_readings_js__WEBPACK_IMPORTED_MODULE_3__/* .wholeNumber */ .r)((0,_tree_js__WEBPACK_IMPORTED_MODULE_5__/* .get */ .Jt)(port, "published")) ?? 0) > 0);
 }
 /** The keys under `networks` that stand for the node's own network. */
 function hostNetworks(root) {
@@ -35581,12 +35693,20 @@ function setFormatVersion(root, dockerMajor) {
  * Defaults and alternatives nest. A value is inserted once and never read again, whatever it contains.
  */
 /** Resolves every variable of `template`; what can't be resolved stands for nothing in the text and is listed. */
-function interpolate(template, lookup) {
+function interpolate(template, lookup, standIn = () => undefined) {
     if (!template.includes("$"))
-        return { text: template, changed: false, unresolved: [] };
+        return { text: template, changed: false, unresolved: [], assumed: false };
     const unresolved = [];
+    let assumed = false;
+    const marked = (name) => {
+        const value = standIn(name);
+        if (value !== undefined)
+            assumed = true;
+        return value;
+    };
     const { segments } = parse(template, 0, 0, unresolved);
-    return { text: evaluate(segments, lookup, unresolved), changed: true, unresolved };
+    const text = evaluate(segments, { lookup, standIn: marked }, unresolved);
+    return { text, changed: true, unresolved, assumed };
 }
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 const OPERATORS = [":-", ":?", ":+", "-", "?", "+"];
@@ -35696,33 +35816,41 @@ function unclosed(template, offset, unresolved) {
     unresolved.push({ kind: "unclosed", offset, name: cut(template.slice(offset)), why: "" });
     return { segment: undefined, end: template.length };
 }
-function evaluate(segments, lookup, unresolved) {
+function evaluate(segments, values, unresolved) {
     return segments
-        .map((segment) => (segment.kind === "literal" ? segment.text : substitute(segment, lookup, unresolved)))
+        .map((segment) => (segment.kind === "literal" ? segment.text : substitute(segment, values, unresolved)))
         .join("");
 }
-function substitute(segment, lookup, unresolved) {
-    const value = lookup(segment.name);
-    const operand = () => evaluate(segment.operand, lookup, unresolved);
-    const complain = (kind, why) => {
+function substitute(segment, values, unresolved) {
+    const value = values.lookup(segment.name);
+    const operand = () => evaluate(segment.operand, values, unresolved);
+    const missing = (kind) => {
+        const instead = values.standIn(segment.name);
+        if (instead !== undefined)
+            return instead;
+        const why = kind === "required" ? operand() : "";
         unresolved.push({ kind, offset: segment.offset, name: segment.name, why });
+        return "";
+    };
+    const without = () => {
+        values.standIn(segment.name); // With a value there would be more.
         return "";
     };
     switch (segment.operator) {
         case undefined:
-            return value ?? complain("undefined", "");
+            return value ?? missing("undefined");
         case ":-":
             return value === undefined || value === "" ? operand() : value;
         case "-":
             return value ?? operand();
         case ":?":
-            return value === undefined || value === "" ? complain("required", operand()) : value;
+            return value === undefined || value === "" ? missing("required") : value;
         case "?":
-            return value ?? complain("required", operand());
+            return value ?? missing("required");
         case ":+":
-            return value === undefined || value === "" ? "" : operand();
+            return value === undefined || value === "" ? without() : operand();
         case "+":
-            return value === undefined ? "" : operand();
+            return value === undefined ? without() : operand();
     }
 }
 /** The defined name that the author most likely meant, if one is near. */
@@ -35811,9 +35939,11 @@ function cleanPath(folder, path) {
 /* harmony export */   a5: () => (/* binding */ portsOf),
 /* harmony export */   az: () => (/* binding */ isOnHost)
 /* harmony export */ });
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6533);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6533);
 /* harmony import */ var _readings_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1619);
 /* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+/* harmony import */ var _withheld_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7729);
+
 
 
 
@@ -35826,10 +35956,11 @@ function portsOf(entry) {
         const number = published === undefined ? 0 : (0,_readings_js__WEBPACK_IMPORTED_MODULE_0__/* .wholeNumber */ .r)(published);
         return number === undefined ? undefined : [{ published: number, node: entry }];
     }
+    const assumption = (0,_withheld_js__WEBPACK_IMPORTED_MODULE_2__/* .assumptionOf */ .JL)(entry);
     const text = entry.kind === "scalar" ? String((0,_readings_js__WEBPACK_IMPORTED_MODULE_0__/* .wholeNumber */ .r)(entry) ?? entry.text) : "";
     return shortPort(text)?.map(({ target, published, protocol }) => {
         const node = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .mapping */ .pq)(entry.place);
-        const add = (key, value) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .set */ .hZ)(node, key, (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(value, entry.place, "plain"));
+        const add = (key, value) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .set */ .hZ)(node, key, { ...(0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(value, entry.place, "plain"), ...assumption });
         add("mode", "ingress");
         add("target", String(target));
         if (published > 0)
@@ -35873,7 +36004,7 @@ function shortPort(text) {
     const key = (port) => `${port.target}/${protocol}`;
     return ports
         .map((port) => ({ ...port, protocol: protocol.toLowerCase() }))
-        .toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_2__/* .compareTexts */ .q)(key(a), key(b)));
+        .toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_3__/* .compareTexts */ .q)(key(a), key(b)));
 }
 function rangeOf(text) {
     const [first = 0, last = first] = text.split("-").map(Number);
@@ -36464,7 +36595,10 @@ class Published {
 function portsPublishedTwice(services) {
     const earlier = new Map();
     const problems = new Map();
-    for (const port of services.flatMap(publications).filter(({ number }) => number > 0)) {
+    const known = services
+        .flatMap(publications)
+        .filter(({ number, entry }) => number > 0 && !(0,references/* isUnresolved */.U4)(entry));
+    for (const port of known) {
         const which = `${port.number}/${port.protocol}`;
         const same = earlier.get(which) ?? new Published();
         earlier.set(which, same);
@@ -36565,7 +36699,10 @@ function badSubnets(network, key) {
 var stack_file = __nccwpck_require__(1891);
 // EXTERNAL MODULE: ./src/stack/template.ts
 var stack_template = __nccwpck_require__(4364);
+// EXTERNAL MODULE: ./src/stack/withheld.ts
+var withheld = __nccwpck_require__(7729);
 ;// CONCATENATED MODULE: ./src/stack/compose-translations.ts
+
 
 
 
@@ -36590,7 +36727,10 @@ function toResource(group, field) {
         else if (field === "pids" && /^-?[01]$|^-/.test(text) && Number(text) <= 0)
             return; // No limit, as without the key.
         else if (target !== undefined)
-            (0,tree/* set */.hZ)(target, field, (0,tree/* ours */.Od)(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"));
+            (0,tree/* set */.hZ)(target, field, {
+                ...(0,tree/* ours */.Od)(text, value.place, translated(entry), field === "pids" ? "plain" : "quoted"),
+                ...(0,withheld/* assumptionOf */.JL)(value),
+            });
     };
 }
 function toReplicas(parent, entry, name, findings) {
@@ -36808,6 +36948,7 @@ const UNREAD = {
 
 
 
+
 /** Gives every Compose-only key its fate, in place. */
 function applyComposeKeys(root, scope, findings) {
     leaveOutProfiles(root, scope, findings);
@@ -36911,8 +37052,12 @@ function idleServices(files, scope) {
     const active = new Set((scope.lookup("COMPOSE_PROFILES") ?? "").split(",").map((each) => each.trim()));
     const profiles = new Map();
     for (const { key, value } of files.flatMap((file) => (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(file, "services"))))
-        for (const item of compose_itemsOf((0,tree/* get */.Jt)(value, "profiles")))
-            profiles.set(key.text, [...(profiles.get(key.text) ?? []), (0,tree/* textOf */.b6)(item) ?? ""]);
+        for (const item of compose_itemsOf((0,tree/* get */.Jt)(value, "profiles"))) {
+            const name = (0,tree/* textOf */.b6)(item) ?? "";
+            profiles.set(key.text, [...(profiles.get(key.text) ?? []), name]);
+            if ((0,withheld/* isAssumed */.nH)(item))
+                active.add(name); // A service that may be active is looked at.
+        }
     return new Map([...profiles].filter(([, names]) => !active.has("*") && !names.some((name) => active.has(name))));
 }
 /** A service that only some occasions need, such as a debugger, is not started by Compose unless it is asked for. */
@@ -36980,7 +37125,7 @@ function readEnvFile(bytes, file, scope) {
             continue;
         }
         if (equals === -1) {
-            const text = scope.lookup(name);
+            const text = scope.lookup(name) ?? scope.standIns.forName(name);
             if (text !== undefined)
                 values.set(name, { text, place });
             else
@@ -37108,6 +37253,8 @@ function addEnvFiles(name, service, scope, folder, read, findings) {
         findings.warnings.push(...unknownKeys(name, file));
         const bytes = read(path);
         if (bytes === undefined) {
+            if (scope.standIns.forFile(path, bytes) !== undefined)
+                continue;
             (isOptional(file) ? findings.warnings : findings.problems).push(missing(name, path, file));
             continue;
         }
@@ -37209,7 +37356,7 @@ function withoutRepeats(lines, inserted) {
     return lines.filter((line, index) => !inserted.has((0,tree/* textOf */.b6)(line)) || last.get((0,tree/* textOf */.b6)(line)) === index);
 }
 function filledLine(item, scope, findings) {
-    if (item.kind !== "scalar")
+    if (item.kind !== "scalar" || item.assumed === true)
         return item;
     const [name = "", ...rest] = item.text.split("=");
     const bare = rest.length === 0;
@@ -37223,7 +37370,7 @@ function fromVariable(name, text, place) {
     return { ...(0,tree/* ours */.Od)(text, place, `from the variable ${name}`), substituted: true };
 }
 function valueFor(name, bare, place, scope, { warnings }) {
-    const value = scope.lookup(name);
+    const value = scope.lookup(name) ?? (bare ? scope.standIns.forName(name) : undefined);
     if (value === undefined || (value === "" && !bare))
         return undefined;
     if (!bare)
@@ -37667,6 +37814,7 @@ function saysNothing(text, plain, path) {
 
 
 
+
 /** Each file by itself: every variable resolved, env files read into the environment. What is wrong goes into `findings`. */
 function resolveFiles(templates, scope, strict, read, findings) {
     const folder = /^.*\//.exec(templates[0]?.place.file ?? "")?.[0] ?? "";
@@ -37679,17 +37827,30 @@ function resolveFiles(templates, scope, strict, read, findings) {
     });
     return roots;
 }
+/** Of values that something stands in for: what is wrong with such a one says nothing of the file. */
+function assumedPlaces(root) {
+    return (0,tree/* scalarsOf */.TM)(root).flatMap(({ assumed, place }) => (assumed === true ? [place] : []));
+}
 /** One file made of one or several: resolved, merged as docker merges, Compose-only keys translated; nothing of ours added yet. */
 function resolveStack(templates, scope, strict, read, findings) {
-    const root = mergeFiles(resolveFiles(templates, scope, strict, read, findings), findings);
-    applyComposeKeys(root, scope, findings);
-    tellBareNames(root, findings);
+    const files = resolveFiles(templates, scope, strict, read, findings);
+    const assumed = new Set(files.flatMap(assumedPlaces));
+    const later = { problems: [], warnings: [] };
+    const root = mergeFiles(files, later);
+    applyComposeKeys(root, scope, later);
+    tellBareNames(root, later);
+    const isCertain = ({ place }) => place === undefined || !assumed.has(place);
+    (0,stack_template/* addFindings */.W7)(findings, {
+        problems: later.problems.filter(isCertain),
+        warnings: later.warnings.filter(isCertain),
+    });
     if (findings.problems.length === 0 && (0,tree/* entriesOf */.Mc)((0,tree/* get */.Jt)(root, "services")).length === 0)
         findings.problems.push({ message: "The stack file has no services.", place: root.place });
     return root;
 }
 
 ;// CONCATENATED MODULE: ./src/stack/render.ts
+
 
 
 
@@ -37713,7 +37874,7 @@ function render(request) {
     const env = findEnvConfig(request, findings.problems);
     const noName = unread.missing.length > 0 ? UNREAD_ENV_FILE : "";
     const envConfigName = env === undefined ? noName : nameOf(env, request);
-    const scope = (0,stack_template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment);
+    const scope = (0,stack_template/* scopeOf */.Od)([request.secrets, request.variables, ownVariables(request, envConfigName)], request.environment, request.withheld);
     if (unread.missing.length > 0 || unread.malformed.length > 0) {
         resolveFiles(templates, scope, strict, read, findings); // Without the rest of them no more can be said.
         throw refusal(findings, unread.missing.length > 0);
@@ -37727,7 +37888,11 @@ function render(request) {
     const warnings = (0,stack_template/* once */.Oo)([...findings.warnings, ...(0,defaults/* addDefaults */.Kb)(root, request.defaults)]);
     (0,defaults/* setFormatVersion */._6)(root, request.dockerMajor);
     const borrowed = [...scope.borrowed].filter((value) => !SAYS_NOTHING.test(value));
-    return { name: stack, root, services, objects, envConfigName, borrowed, warnings };
+    const standIns = stoodInFor(scope);
+    return { name: stack, root, services, objects, envConfigName, borrowed, warnings, standIns };
+}
+function stoodInFor({ standIns, suggest }) {
+    return { names: standIns.names.map((name) => ({ name, meant: suggest(name) })), files: standIns.files };
 }
 /** What is no secret wherever it comes from. */
 const SAYS_NOTHING = /^(?:true|false|yes|no|on|off|\d{0,2})$/i;
@@ -38212,8 +38377,10 @@ function yamlScalar(node, text) {
 /* harmony export */   dK: () => (/* binding */ isHidden)
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
-/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4291);
+/* harmony import */ var _interpolate_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(4291);
 /* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+/* harmony import */ var _withheld_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7729);
+
 
 
 
@@ -38230,8 +38397,13 @@ const HIDDEN = /^(INPUT_|STATE_|ACTIONS_)|^(GITHUB_TOKEN|GITHUB_(ENV|PATH|OUTPUT
 function isHidden(name) {
     return HIDDEN.test(name);
 }
-/** In falling priority: `secrets`, `variables`, the action's own variables, the step's environment. */
-function scopeOf(layers, environment) {
+/** Of this action's own variables the one that a workflow without `env-file` does not have, wherever it runs. */
+const OF_ENV_FILE = "ENV_CONFIG";
+/**
+ * In falling priority: `secrets`, `variables`, the action's own variables, the step's environment. Where a name is withheld an empty
+ * value is none: `${{ secrets.TOKEN }}` is empty there.
+ */
+function scopeOf(layers, environment, withheld = _withheld_js__WEBPACK_IMPORTED_MODULE_2__/* .NOTHING_WITHHELD */ .EV) {
     const values = new Map();
     for (const [name, value] of Object.entries(environment)) {
         if (value !== undefined && !HIDDEN.test(name))
@@ -38243,17 +38415,21 @@ function scopeOf(layers, environment) {
     const suggested = new Map();
     const suggest = (name) => {
         if (!suggested.has(name) && suggested.size < MOST_SUGGESTIONS)
-            suggested.set(name, (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_2__/* .nearest */ .p)(name, values.keys()));
+            suggested.set(name, (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_3__/* .nearest */ .p)(name, values.keys()));
         return suggested.get(name);
     };
     const borrowed = new Set();
     const lookup = (name) => {
         const value = values.get(name);
+        if (value === "" && withheld.hasName(name))
+            return undefined;
         if (value !== undefined && !layers.some((layer) => layer.has(name)))
             borrowed.add(value);
         return value;
     };
-    return { lookup, suggest, borrowed };
+    const isNobodys = (name) => !values.has(name) && (HIDDEN.test(name) || name === OF_ENV_FILE);
+    const hasName = (name) => withheld.hasName(name) && !isNobodys(name);
+    return { lookup, suggest, borrowed, standIns: new _withheld_js__WEBPACK_IMPORTED_MODULE_2__/* .StandIns */ .r3({ ...withheld, hasName }) };
 }
 /** Each name is held against every other one; who has more mistakes than these has made another one. */
 const MOST_SUGGESTIONS = 100;
@@ -38296,7 +38472,7 @@ function alsoIn(more) {
 function resolveScalar(node, path, scope, strict, findings) {
     const template = node.text;
     const cast = castOf(path);
-    const { text, changed, unresolved } = (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_2__/* .interpolate */ .G)(template, scope.lookup);
+    const { text, changed, unresolved, assumed } = (0,_interpolate_js__WEBPACK_IMPORTED_MODULE_3__/* .interpolate */ .G)(template, scope.lookup, (name) => scope.standIns.forName(name));
     if (!changed) {
         if (cast !== undefined)
             unquote(node, cast);
@@ -38311,20 +38487,22 @@ function resolveScalar(node, path, scope, strict, findings) {
         const place = placed[each.offset] ?? node.place;
         (tolerated ? findings.warnings : findings.problems).push(explain(each, place, scope, tolerated));
     }
-    const typed = understood ? cast?.read(text) : undefined;
+    const typed = understood ? (cast?.read(text) ?? (assumed ? cast?.example : undefined)) : undefined;
     if (cast !== undefined && understood && typed === undefined) {
         const message = `${inWords(path)} must be ${cast.what}; the template makes it "${shown(text, template)}".`;
         findings.problems.push({ message, place: node.place });
     }
-    if (cast === MODE && typed !== undefined && /^0\d/.test(text)) {
+    if (cast === MODE && typed !== undefined && !assumed && /^0\d/.test(text)) {
         const message = `Docker reads ${inWords(path)} as a decimal number where it comes from a variable: ${typed}, not octal.`;
         const hint = "Write an octal mode into the file itself, such as mode: 0440.";
         findings.warnings.push({ message, hint, place: node.place });
     }
     node.text = typed ?? text;
     node.substituted = true;
-    if (!understood)
+    if (!understood || assumed)
         node.unresolved = true;
+    if (understood && assumed)
+        node.assumed = true;
     node.plain = typed !== undefined;
 }
 /** A number in quotes, as Compose allows it and docker does not. */
@@ -38386,6 +38564,7 @@ function undefinedVariable(name, place, scope, otherwise) {
 }
 const WHOLE = {
     what: "a whole number",
+    example: "1",
     read: (text) => {
         if (!/^[+-]?\d{1,19}$/.test(text))
             return undefined;
@@ -38397,6 +38576,7 @@ const WHOLE = {
 const MODE = { ...WHOLE };
 const FRACTION = {
     what: "a number",
+    example: "1",
     // As Go's ParseFloat: underscores between digits, and no hexadecimal without an exponent of two.
     read: (text) => {
         const digits = text.replace(/(?<=\d)_(?=\d)/g, "");
@@ -38407,6 +38587,7 @@ const FRACTION = {
 };
 const BOOLEAN = {
     what: "true or false",
+    example: "false",
     read: (text) => {
         if (/^(true|y|yes|on)$/i.test(text))
             return "true";
@@ -38565,6 +38746,147 @@ function scalarsOf(node) {
     if (node.kind === "scalar")
         return [node];
     return (node.kind === "sequence" ? node.items : node.entries.map(({ value }) => value)).flatMap(scalarsOf);
+}
+
+
+/***/ }),
+
+/***/ 7729:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   EV: () => (/* binding */ NOTHING_WITHHELD),
+/* harmony export */   JL: () => (/* binding */ assumptionOf),
+/* harmony export */   Nh: () => (/* binding */ withoutAssumed),
+/* harmony export */   nH: () => (/* binding */ isAssumed),
+/* harmony export */   r3: () => (/* binding */ StandIns)
+/* harmony export */ });
+/* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
+/* harmony import */ var _tree_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6546);
+
+
+/** A name that nobody defines is a mistake, and so is a file that is not there. */
+const NOTHING_WITHHELD = { hasName: () => false, hasFiles: false };
+/** Fits as text, as a number, as a size, as a port, as a tag and as a part of a name or path. */
+const STAND_IN = "12345";
+/** Gives a value to what is withheld, and remembers to what. */
+class StandIns {
+    #withheld;
+    #names = new Set();
+    #files = new Set();
+    constructor(withheld) {
+        this.#withheld = withheld;
+    }
+    /** Variables that the stack needs, in the order in which they were met. */
+    get names() {
+        return [...this.#names];
+    }
+    /** Paths as the stack file or the workflow has them. */
+    get files() {
+        return [...this.#files];
+    }
+    /** Undefined where the name is not withheld: that it has no value is a mistake. */
+    forName(name) {
+        if (!this.#withheld.hasName(name))
+            return undefined;
+        this.#names.add(name);
+        return STAND_IN;
+    }
+    /** The bytes of the file, or what stands in for it where it is withheld; undefined where that it is missing is a mistake. */
+    forFile(path, bytes) {
+        if (!this.#withheld.hasFiles || (bytes !== undefined && bytes.byteLength > 0))
+            return bytes;
+        this.#files.add(path);
+        return Buffer.from(STAND_IN);
+    }
+}
+/** What another spelling of a value takes over from it. */
+function assumptionOf(node) {
+    return isAssumed(node) ? { assumed: true, unresolved: true } : {};
+}
+/** Whether a part of a stack depends on a value that is withheld. */
+function isAssumed(node) {
+    return node !== undefined && (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalarsOf */ .TM)(node).some(({ assumed }) => assumed === true);
+}
+/**
+ * The stack without the values that something stands in for. What docker has against such a value says nothing of the file; what it has
+ * against the stack without them does. What docker would ask for stays, and is one that it takes.
+ */
+function withoutAssumed(root) {
+    const entries = root.entries.flatMap((entry) => cutEntry(entry, root));
+    const sections = entries.map((entry) => entry.key.text);
+    const added = Object.keys(DEFINED).filter((key) => !sections.includes(key) && sourcesIn(root, key).length > 0);
+    const all = [
+        ...entries,
+        ...added.map((key) => ({ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(key, root.place), value: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .mapping */ .pq)(root.place) })),
+    ];
+    return { ...root, entries: all.map((entry) => ({ ...entry, value: defined(entry, root) })) };
+}
+function cutEntry(entry, parent) {
+    const { key, value } = entry;
+    if (!isAssumed(value) || KEPT.has(key.text))
+        return [entry];
+    if (key.text === "type")
+        return [{ ...entry, value: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(kindOf(parent), value.place) }];
+    const rest = value.kind === "sequence" ? cutList(value, key.text) : cutNode(value, undefined);
+    return rest === undefined ? [] : [{ ...entry, value: rest }];
+}
+/** Of a volume: a kind that goes with what else the item says, and asks for no definition. */
+function kindOf(item) {
+    if ((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "tmpfs") !== undefined)
+        return "tmpfs";
+    return (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source") === undefined || (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "volume") !== undefined ? "volume" : "bind";
+}
+/** Without these docker refuses a service, an item or a definition; it takes any text. */
+const KEPT = new Set(["image", "source", "driver"]);
+/** What docker takes in place of an item, so that it counts the others as they stand in the file. */
+const EXAMPLES = {
+    ports: (index) => String(60_000 + index),
+    volumes: (index) => `/assumed/${index}`,
+};
+function cutList(list, key) {
+    return { ...list, items: list.items.flatMap((item, index) => cutNode(item, EXAMPLES[key], index) ?? []) };
+}
+/** Numbers and booleans stay: they are of the right kind. */
+function cutNode(node, example, index = 0) {
+    switch (node.kind) {
+        case "scalar":
+            if (node.assumed !== true || node.plain)
+                return node;
+            return example === undefined ? undefined : (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(example(index), node.place);
+        case "sequence":
+            return cutList(node, "");
+        case "mapping":
+            return { ...node, entries: node.entries.flatMap((entry) => cutEntry(entry, node)) };
+    }
+}
+/** Sections whose definitions an item names as its source, and a definition that docker takes. */
+const DEFINED = {
+    configs: (place) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .mapping */ .pq)(place, [{ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)("external", place), value: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)("true", place, "plain") }]),
+    secrets: (place) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .mapping */ .pq)(place, [{ key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)("external", place), value: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)("true", place, "plain") }]),
+    volumes: (place) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .mapping */ .pq)(place),
+};
+/** The section, with a definition for each source that nobody here knows. */
+function defined({ key, value }, root) {
+    const definition = DEFINED[key.text];
+    if (definition === undefined || value.kind !== "mapping")
+        return value;
+    const missing = sourcesIn(root, key.text).filter(({ text }) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(value, text) === undefined);
+    const made = missing.map((source) => ({
+        key: (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .scalar */ .d_)(source.text, source.place),
+        value: definition(source.place),
+    }));
+    return { ...value, entries: [...value.entries, ...made] };
+}
+function sourcesIn(root, section) {
+    const lists = (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .entriesOf */ .Mc)((0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(root, "services")).map(({ value }) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(value, section));
+    const sources = lists
+        .flatMap((list) => (list?.kind === "sequence" ? list.items : []))
+        .map((item) => (0,_tree_js__WEBPACK_IMPORTED_MODULE_1__/* .get */ .Jt)(item, "source"))
+        .filter((source) => source?.kind === "scalar")
+        .filter(({ assumed, text }) => assumed === true && /^[\w.-]+$/.test(text));
+    return [...new Map(sources.map((source) => [source.text, source])).values()];
 }
 
 
@@ -50906,11 +51228,13 @@ function runContext(environment) {
     const repository = of("GITHUB_REPOSITORY");
     const repositoryUrl = repository === "" ? "" : `${of("GITHUB_SERVER_URL") || "https://github.com"}/${repository}`;
     const runId = of("GITHUB_RUN_ID");
+    const event = eventIn(of("GITHUB_EVENT_PATH"));
     return {
         repository,
         repositoryUrl,
         event: of("GITHUB_EVENT_NAME"),
-        pullRequest: pullRequestOf(of("GITHUB_REF"), of("GITHUB_EVENT_PATH")),
+        pullRequest: pullRequestOf(of("GITHUB_REF"), event),
+        withheldFrom: withheldFrom(of("GITHUB_EVENT_NAME"), of("GITHUB_ACTOR"), event),
         runId,
         runAttempt: Number(of("GITHUB_RUN_ATTEMPT") || "0"),
         runUrl: repositoryUrl === "" || runId === "" ? "" : `${repositoryUrl}/actions/runs/${runId}`,
@@ -50923,16 +51247,32 @@ function runContext(environment) {
     };
 }
 /** The merge commit's name has it; where the workflow runs on the base branch (`pull_request_target`), only the event itself does. */
-function pullRequestOf(ref, eventPath) {
+function pullRequestOf(ref, event) {
     const [, number] = /^refs\/pull\/(\d+)\//.exec(ref) ?? [];
     if (number !== undefined)
         return Number(number);
+    return (0,json/* numberAt */.tk)(event, "pull_request", "number") || undefined;
+}
+function eventIn(path) {
     try {
-        return ((0,json/* numberAt */.tk)(JSON.parse((0,external_node_fs_.readFileSync)(eventPath, "utf8")), "pull_request", "number") || undefined);
+        return JSON.parse((0,external_node_fs_.readFileSync)(path, "utf8"));
     }
     catch {
-        return undefined; // Outside of a workflow there is no event.
+        return {}; // Outside of a workflow there is no event.
     }
+}
+/**
+ * Not so with `pull_request_target`, whose workflow is the base branch's own. A repository that is a fork itself gets its own pull
+ * requests; and where the fork was deleted since, none is named.
+ */
+function withheldFrom(name, actor, event) {
+    if (!/^pull_request(_review(_comment)?)?$/.test(name))
+        return undefined;
+    const base = (0,json/* textAt */.$6)(event, "pull_request", "base", "repo", "full_name");
+    const head = (0,json/* textAt */.$6)(event, "pull_request", "head", "repo", "full_name");
+    if (base !== "" && head.toLowerCase() !== base.toLowerCase())
+        return "a fork";
+    return actor === "dependabot[bot]" ? "Dependabot" : undefined;
 }
 const github_DEADLINE_MS = 10_000;
 /** Of a commit's id, in SHA-1 or SHA-256: nothing else may stand in a path or a command line. */
