@@ -35234,10 +35234,14 @@ const ENGINE_DEFAULTS = [
     ["RollbackConfig.Order", "stop-first"],
     ["ContainerSpec.StopGracePeriod", 10_000_000_000],
 ];
+const DEFAULTS_BY_KEY = Map.groupBy(ENGINE_DEFAULTS, ([suffix]) => suffix.split(".").at(-1) ?? "");
 /** What the engine makes of a field that docker leaves out; undefined where that is "nothing". */
 function engineDefault(path) {
+    const candidates = DEFAULTS_BY_KEY.get(path.at(-1) ?? "");
+    if (candidates === undefined)
+        return undefined; // Asked for each value of each spec, and nearly all have none.
     const joined = path.join(".");
-    return ENGINE_DEFAULTS.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
+    return candidates.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
 }
 function canonical(value, path, networkIds) {
     if (Array.isArray(value)) {
