@@ -6,14 +6,7 @@ import { type PreparedDeployment } from "./prepare.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
 import { together } from "./together.ts";
 import { type NewObject, type Survey, type Swarm } from "./swarm.ts";
-import { type Docker, type DockerAnswer, type Session, type Stage, type Voice } from "./world.ts";
-
-/** What was created for a rollout: names to ids. */
-export interface Created {
-  readonly networks: ReadonlyMap<string, string>;
-  readonly configs: ReadonlyMap<string, string>;
-  readonly secrets: ReadonlyMap<string, string>;
-}
+import { type Created, type Docker, type DockerAnswer, type Session, type Stage, type Voice } from "./world.ts";
 
 /** Creates what is missing, then lets docker deploy what changes. */
 export async function sendByDocker(
@@ -27,7 +20,11 @@ export async function sendByDocker(
   const stage = { survey, images: images.answers, ...created };
   const { folder } = sources;
   const made = await sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent);
-  return { ...created, networks: new Map([...created.networks, ...made]) };
+  return {
+    networks: new Map([...created.networks, ...made.networks]),
+    configs: new Map([...created.configs, ...made.configs]),
+    secrets: new Map([...created.secrets, ...made.secrets]),
+  };
 }
 
 /** Creates what the services need and the swarm does not have. */
@@ -90,7 +87,7 @@ export const HELD_BACK = "it was not sent, because another part of this deployme
 
 /**
  * Hands docker the services that change, and no other: an update with the same spec disarms Swarm's own rollback (SWARM 2.5). Returns
- * the networks that docker created for them, names to ids.
+ * what docker created for them: networks, and secrets that a driver has.
  */
 export async function sendServices(
   plan: Plan,
@@ -101,12 +98,12 @@ export async function sendServices(
   session: Session,
   voice: Voice,
   onSent: (serviceName: string) => void,
-): Promise<ReadonlyMap<string, string>> {
+): Promise<Created> {
   const parts = partsOf(
     changed(plan).map(({ name }) => name),
     session.most,
   );
-  if (parts.length === 0) return new Map();
+  if (parts.length === 0) return { networks: new Map(), configs: new Map(), secrets: new Map() };
   const run = async (docker: Docker): Promise<void> => {
     const answers = await together(
       parts.map(async (part) => {

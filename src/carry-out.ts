@@ -1,5 +1,4 @@
 import { aftermath } from "./aftermath.ts";
-import { type Created } from "./apply.ts";
 import { messageOf } from "./errors.ts";
 import { textAt } from "./json.ts";
 import { type Watched, watched } from "./observe.ts";
@@ -12,7 +11,7 @@ import { endedByItself, isJob, isOver, mayFinish } from "./rollout.ts";
 import { networkIdsOf } from "./spec.ts";
 import { type Survey } from "./swarm.ts";
 import { type Watch, rolloutProblems, watch } from "./watch.ts";
-import { type Session, type World } from "./world.ts";
+import { type Created, type Session, type World } from "./world.ts";
 
 /**
  * Brings what a plan changes to the swarm, and tells what was created for it. Calls `onSent` with the full name of each service that

@@ -494,7 +494,7 @@ function objectChanges(
   const own = new Map(
     objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(KEY_LABEL)]),
   );
-  const created = new Set(plan.needs[`${kind}s`]);
+  const created = new Set([...plan.needs[`${kind}s`], ...(kind === "secret" ? (plan.secrets ?? []) : [])]);
   const earlier = (key: string | undefined): string | undefined =>
     [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[KEY_LABEL] === key);
 

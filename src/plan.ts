@@ -31,6 +31,8 @@ export interface Plan {
   readonly needs: Needs;
   /** Names of networks that docker creates by itself, with the services that use them. */
   readonly networks?: readonly string[];
+  /** Names of secrets that docker creates by itself, since a driver has their content. */
+  readonly secrets?: readonly string[];
 }
 
 /** What has to be created before the services: names. */
@@ -87,6 +89,7 @@ export interface PlanRequest {
   readonly stays?: (service: Service) => boolean;
   readonly needs: Needs;
   readonly networks?: Plan["networks"];
+  readonly secrets?: Plan["secrets"];
 }
 
 /** Compares what docker would send with what runs. */
@@ -113,7 +116,8 @@ export function planDeployment(request: PlanRequest): Plan {
       return { name: shortName(stack, before.name), change, before, ...rest };
     });
   const services = byName([...present, ...absent]);
-  return { stack, services, needs: request.needs, networks: request.networks ?? [] };
+  const { needs, networks = [], secrets = [] } = request;
+  return { stack, services, needs, networks, secrets };
 }
 
 /** A service's name as the stack file has it. */

@@ -78,7 +78,8 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     networkIds: networkIdsOf(survey.networks),
     prune: request.prune,
     needs,
-    networks: networksBy(writes),
+    networks: namesOf(writes, "/networks/create"),
+    secrets: namesOf(writes, "/secrets/create"),
   });
 }
 
@@ -145,7 +146,8 @@ async function rehearsed(
     networkIds: new Map(),
     prune: false,
     needs: { networks: [], configs: [], secrets: [] },
-    networks: networksBy(writes),
+    networks: namesOf(writes, "/networks/create"),
+    secrets: namesOf(writes, "/secrets/create"),
   });
   return { plan: drafted, said };
 }
@@ -154,8 +156,8 @@ function wantedBy(writes: readonly Write[]): { spec: ServiceSpec; auth: string |
   return writes.filter(({ path }) => writesService(path)).map(({ body, auth }) => ({ spec: body, auth }));
 }
 
-function networksBy(writes: readonly Write[]): string[] {
-  return writes.filter(({ path }) => path === "/networks/create").map(({ body }) => textAt(body, "Name"));
+function namesOf(writes: readonly Write[], path: string): string[] {
+  return writes.filter((write) => write.path === path).map(({ body }) => textAt(body, "Name"));
 }
 
 /** A swarm without services, on which every external network, config and secret exists. */

@@ -1,4 +1,4 @@
-import { type Created, WHEN_THEY_ARE_DONE, createNetworks } from "./apply.ts";
+import { WHEN_THEY_ARE_DONE, createNetworks } from "./apply.ts";
 import { DeployError, ManagerRefusal } from "./errors.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { type PlannedService, changed, withRealIds } from "./plan.ts";
@@ -7,7 +7,7 @@ import { ChangedMeanwhile, exchangeSpec } from "./restore.ts";
 import { canonicalSpec, networkIdsOf } from "./spec.ts";
 import { type ServiceSpec } from "./swarm.ts";
 import { together } from "./together.ts";
-import { type Session, type World } from "./world.ts";
+import { type Created, type Session, type World } from "./world.ts";
 
 /** More at once gain nothing: a swarm takes in one write after another. */
 const MOST_AT_ONCE = 8;

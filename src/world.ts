@@ -143,15 +143,18 @@ export interface Write {
   readonly auth: string | undefined;
 }
 
-/** What docker's questions are answered with, so that it says the same in the rehearsal and in earnest. */
-export interface Stage {
-  readonly survey: Survey;
-  /** What registries said, by the image as the stack file names it. */
-  readonly images: ReadonlyMap<string, ImageAnswer>;
-  /** What was created since the survey, or will have been: names to ids. */
+/** What was created for a rollout: names to ids. */
+export interface Created {
   readonly networks: ReadonlyMap<string, string>;
   readonly configs: ReadonlyMap<string, string>;
   readonly secrets: ReadonlyMap<string, string>;
+}
+
+/** What docker's questions are answered with, so that it says the same in the rehearsal and in earnest: what was created since the survey, or will have been, is there. */
+export interface Stage extends Created {
+  readonly survey: Survey;
+  /** What registries said, by the image as the stack file names it. */
+  readonly images: ReadonlyMap<string, ImageAnswer>;
 }
 
 /** The lock of a stack, held by us; disposing of it lets it go. */
@@ -178,14 +181,14 @@ export interface Session extends AsyncDisposable {
   /**
    * The same in earnest: docker's questions are answered as in the rehearsal, and what it writes goes to the manager. Several dockers may
    * deploy parts of one stack at once: a network that more than one of them asks for is created once, and after a write that failed no
-   * other one is sent. Returns the networks that were created, names to ids.
+   * other one is sent. Returns what docker has created.
    */
   perform(
     stage: Stage,
     deploy: (docker: Docker) => Promise<void>,
     /** Called with the full name of each service that the manager took, or may have taken before it fell silent. */
     onSent: (serviceName: string) => void,
-  ): Promise<ReadonlyMap<string, string>>;
+  ): Promise<Created>;
   /** How many requests can be on their way to the manager at once; infinite where nothing limits them. */
   readonly most: number;
   /** From now on each change to the swarm, docker's included, is sent only where the lock is ours for certain. */

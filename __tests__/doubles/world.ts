@@ -115,7 +115,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
           return await earnest.run(argv, call);
         },
       });
-      return new Map();
+      return { networks: new Map(), configs: new Map(), secrets: new Map() };
     },
     most: Infinity,
     onManager: (tell) => tell(swarm.address),

@@ -21,6 +21,8 @@ secrets:
   dotenv: { file: ./ignored }
 `;
 
+afterAll(cleanUp);
+
 describe("configs and secrets with content", () => {
   const stack = stackName("versioned");
   const secret = Buffer.from([0, 255, 10, 36, 36, 13, 10]);
@@ -45,7 +47,6 @@ describe("configs and secrets with content", () => {
     writeFileSync(join(cwd, ".env"), secret);
     pushImage(stack, "v1");
   });
-  afterAll(cleanUp);
 
   test("arrive byte for byte", async () => {
     const run = await runAction({ cwd, inputs });
@@ -79,5 +80,32 @@ describe("configs and secrets with content", () => {
       docker(["secret", "ls", "-q", "--filter", `label=swarm-stack-deploy.stack=${stack}`]).split("\n"),
     ).toHaveLength(before.length + 1);
     expect(service(`${stack}_web`).Spec.Labels["swarm-stack-deploy.managed"]).toBe("true");
+  });
+});
+
+describe("a secret that a driver has", () => {
+  const stack = stackName("driver");
+  // No node has the driver, so no task may want the secret.
+  const file = `
+services:
+  web:
+    image: $IMAGE
+    secrets: [vault]
+    deploy: { replicas: 0 }
+secrets:
+  vault: { driver: vault, driver_opts: { path: a/b } }
+`;
+  const cwd = buildable({ "stack.yml": file });
+  const inputs = { "stack-name": stack, project: stack, version: "v1", build: "false" };
+  beforeAll(() => void pushImage(stack, "v1"));
+
+  test("is docker's to create, and is left alone afterwards", async () => {
+    const run = await runAction({ cwd, inputs });
+    expect(run.log).toContain(`+ secret ${stack}_vault`);
+    expect(run.log).toContain("Status: deployed.");
+    const driver = docker(["secret", "inspect", "--format", "{{json .Spec.Driver}}", `${stack}_vault`]);
+    expect(JSON.parse(driver)).toEqual({ Name: "vault", Options: { path: "a/b" } });
+    const again = await runAction({ cwd, inputs });
+    expect(again.log).toContain("Status: unchanged.");
   });
 });

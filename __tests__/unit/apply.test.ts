@@ -82,7 +82,7 @@ function session(
     perform: async (_stage, deploy, onSent) => {
       for (const name of takes) onSent(name);
       await deploy(docker);
-      return new Map();
+      return { networks: new Map(), configs: new Map(), secrets: new Map() };
     },
     locks: lockBoard(fakeClock()),
     guard: () => undefined,

@@ -4,7 +4,7 @@ import { writesService } from "../plan.ts";
 import { OUT_OF_SEQUENCE, TRIES } from "../restore.ts";
 import { canonicalSpec, networkIdsOf } from "../spec.ts";
 import { type Survey } from "../swarm.ts";
-import { type Write } from "../world.ts";
+import { type Created, type Write } from "../world.ts";
 import { json } from "./engine.ts";
 import { type PatientEngine, pause } from "./steady-engine.ts";
 import { type OnWrite } from "./stand-in.ts";
@@ -12,8 +12,8 @@ import { type WriteAnswer, sendWrite } from "./write.ts";
 
 export interface Forwarding {
   readonly onWrite: OnWrite;
-  /** Those that were created so far, names to ids. */
-  readonly networks: ReadonlyMap<string, string>;
+  /** So far. */
+  readonly created: Created;
 }
 
 /**
@@ -27,7 +27,11 @@ export function forwarding(
   signal: AbortSignal,
   onSent: (serviceName: string) => void,
 ): Forwarding {
-  const networks = new Map<string, string>();
+  const created = {
+    networks: new Map<string, string>(),
+    configs: new Map<string, string>(),
+    secrets: new Map<string, string>(),
+  };
   const common = new Map<string, Promise<WriteAnswer>>();
   let last: Promise<unknown> = Promise.resolve();
   let failed = false;
@@ -39,7 +43,9 @@ export function forwarding(
       const answer = await sendAsPlanned(engine, survey, write, query, signal);
       if (answer.status >= 300) failed = true;
       else if (writesService(write.path)) onSent(name);
-      else if (write.path === "/networks/create") networks.set(name, textAt(answer.body, "Id"));
+      else if (write.path === "/networks/create") created.networks.set(name, textAt(answer.body, "Id"));
+      else if (write.path === "/configs/create") created.configs.set(name, textAt(answer.body, "ID"));
+      else if (write.path === "/secrets/create") created.secrets.set(name, textAt(answer.body, "ID"));
       return answer;
     } catch (error) {
       failed = true;
@@ -60,7 +66,7 @@ export function forwarding(
   };
 
   return {
-    networks,
+    created,
     onWrite: async (write, query) => await (writesService(write.path) ? send : sendOnce)(write, query),
   };
 }

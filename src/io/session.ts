@@ -85,11 +85,11 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       rehearse: async (stage, deploy) =>
         await rehearse(stage, engine.apiVersion, join(privateFolder, "plan.sock"), docker, deploy),
       perform: async (stage, deploy, onSent) => {
-        const { onWrite, networks } = forwarding(engine, stage.survey, signal, onSent);
+        const { onWrite, created } = forwarding(engine, stage.survey, signal, onSent);
         await standIn(stage, engine.apiVersion, join(privateFolder, "send.sock"), onWrite, async (host) => {
           await deploy(facing(docker, host));
         });
-        return networks;
+        return created;
       },
       guard: (lock) => engine.guard(lock),
       onManager: (tell) => engine.onManager(tell),

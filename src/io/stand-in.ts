@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
 import { type Json, type JsonObject, objectAt, textAt } from "../json.ts";
 import { messageOf } from "../errors.ts";
+import { futureId } from "../plan.ts";
 import { type Docker, type Stage, type Write } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { type WriteAnswer } from "./write.ts";
@@ -21,8 +22,9 @@ export async function standIn(
   onWrite: OnWrite,
   deploy: (dockerHost: string) => Promise<void>,
 ): Promise<void> {
+  const made: Made = { configs: [], secrets: [] };
   const server = createServer((request, response) => {
-    void answer(stage, request, onWrite).then(
+    void answer(stage, made, request, onWrite).then(
       ({ status, body }) => reply(apiVersion, response, status, body),
       (error: unknown) => reply(apiVersion, response, 502, { message: messageOf(error) }),
     );
@@ -59,9 +61,9 @@ export async function rehearse(
   return writes;
 }
 
-/** What a manager would answer to the nth write. */
+/** What a manager would answer to the nth write. What specs will refer to by its id gets one that can be found again. */
 export function rehearsed(n: number, write: Write): WriteAnswer {
-  const id = `rehearsed${n}`;
+  const id = objectKind(write) === undefined ? `rehearsed${n}` : futureId(textAt(write.body, "Name"));
   return write.path.endsWith("/create")
     ? { status: 201, body: { ID: id, Id: id } }
     : { status: 200, body: {} };
@@ -89,8 +91,19 @@ function unversioned(request: IncomingMessage): string {
   return (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
 }
 
+/** What docker itself has created, such as a secret that a driver has: it looks for it afterwards. */
+interface Made {
+  readonly configs: JsonObject[];
+  readonly secrets: JsonObject[];
+}
+
+function objectKind({ path }: Pick<Write, "path">): keyof Made | undefined {
+  return path === "/configs/create" ? "configs" : path === "/secrets/create" ? "secrets" : undefined;
+}
+
 async function answer(
   stage: Stage | Promise<Stage>,
+  made: Made,
   request: IncomingMessage,
   onWrite: OnWrite,
 ): Promise<WriteAnswer> {
@@ -99,17 +112,21 @@ async function answer(
   const path = decodeURIComponent(url.pathname);
   const method = request.method ?? "GET";
   if (path === "/_ping") return { status: 200, body: "OK" }; // Before it reads its stack file, docker wants to know whom it speaks to.
-  if (method === "GET" || method === "HEAD") return read(await stage, path, url.searchParams);
+  if (method === "GET" || method === "HEAD") return read(await stage, made, path, url.searchParams);
   const auth = request.headers["x-registry-auth"];
   const body = text === "" ? {} : (JSON.parse(text) as JsonObject);
-  return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
+  const write = { method, path, body, auth: typeof auth === "string" ? auth : undefined };
+  const said = await onWrite(write, url.search);
+  const kind = said.status < 300 ? objectKind(write) : undefined;
+  if (kind !== undefined) made[kind].push(newObject([textAt(body, "Name"), textAt(said.body, "ID")]));
+  return said;
 }
 
-function read(stage: Stage, path: string, query: URLSearchParams): WriteAnswer {
+function read(stage: Stage, made: Made, path: string, query: URLSearchParams): WriteAnswer {
   const { survey } = stage;
   const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
-  const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject)];
-  const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject)];
+  const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject), ...made.configs];
+  const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject), ...made.secrets];
   const [, kind = "", ...rest] = path.split("/");
   const name = rest.join("/");
   switch (kind) {

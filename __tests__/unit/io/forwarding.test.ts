@@ -64,13 +64,13 @@ describe("several dockers that send at once", () => {
 
   test("create a network that both want once, and hear the one answer", async () => {
     const engine = manager();
-    const { onWrite, networks } = forwarding(engine, emptySurvey(), NEVER, () => undefined);
+    const { onWrite, created } = forwarding(engine, emptySurvey(), NEVER, () => undefined);
     const asked = ["net", "net", "other", "net"].map(
       async (name) => await onWrite(create("network", name), ""),
     );
     const answers = await Promise.all(asked);
     expect(answers.map(({ body }) => textAt(body, "Id"))).toEqual(["id-net", "id-net", "id-other", "id-net"]);
-    expect(networks).toEqual(
+    expect(created.networks).toEqual(
       new Map([
         ["net", "id-net"],
         ["other", "id-other"],
@@ -83,6 +83,13 @@ describe("several dockers that send at once", () => {
       "/networks/create other",
       "answered other",
     ]);
+  });
+
+  test("create a secret that a driver has, whose id specs hold", async () => {
+    const { onWrite, created } = forwarding(manager(), emptySurvey(), NEVER, () => undefined);
+    await onWrite(create("secret", "shop_vault"), "");
+    expect([...created.secrets.keys()]).toEqual(["shop_vault"]);
+    expect(created.secrets.get("shop_vault")).not.toBe("");
   });
 
   test("have nothing more sent once one of them was refused", async () => {
@@ -101,11 +108,11 @@ describe("several dockers that send at once", () => {
 
   test("all hear that a common network was refused, and the next is held back", async () => {
     const engine = manager(["net"]);
-    const { onWrite, networks } = forwarding(engine, emptySurvey(), NEVER, () => undefined);
+    const { onWrite, created } = forwarding(engine, emptySurvey(), NEVER, () => undefined);
     const asked = ["net", "net", "other"].map(async (name) => await onWrite(create("network", name), ""));
     const said = (await Promise.all(asked)).map(({ body }) => textAt(body, "message"));
     expect(said).toEqual(["net is refused", "net is refused", HELD_BACK]);
-    expect(networks.size).toBe(0);
+    expect(created.networks.size).toBe(0);
   });
 
   test("count a service that got no answer as sent, and send nothing more", async () => {

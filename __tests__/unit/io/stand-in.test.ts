@@ -2,6 +2,7 @@ import { request } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { type OnWrite, rehearsed, standIn } from "../../../src/io/stand-in.ts";
+import { futureId } from "../../../src/plan.ts";
 import { type Stage, type Write } from "../../../src/world.ts";
 import { temporaryFolder } from "../../doubles/folder.ts";
 import { emptySurvey } from "../../doubles/swarm.ts";
@@ -157,6 +158,25 @@ describe("docker's writes", () => {
     expect(replies).toMatchObject([
       { status: 201, body: { ID: "rehearsed1", Id: "rehearsed1" } },
       { status: 200, body: {} },
+    ]);
+  });
+
+  test("of a secret that a driver has are found again, under an id that tells what it stands for", async () => {
+    const replies: Reply[] = [];
+    await playing(
+      async (host) => {
+        const created = { Name: "shop_vault", Driver: { Name: "vault" } };
+        replies.push(await ask(host, "GET", "/v1.41/secrets/shop_vault"));
+        replies.push(await ask(host, "POST", "/v1.41/secrets/create", created));
+        replies.push(await ask(host, "GET", filtered("/secrets", "shop_vault", "name")));
+      },
+      async (write) => await Promise.resolve(rehearsed(1, write)),
+    );
+    const ID = futureId("shop_vault");
+    expect(replies.map(({ status }) => status)).toEqual([404, 201, 200]);
+    expect(replies.slice(1).map(({ body }) => body)).toEqual([
+      { ID, Id: ID },
+      [{ ID, Spec: { Name: "shop_vault" } }],
     ]);
   });
 
