@@ -23878,7 +23878,11 @@ async function sendByDocker({ plan, stack, survey, objects, images }, { sources,
     const stage = { survey, images: images.answers, ...created };
     const { folder } = sources;
     const made = await sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent);
-    return { ...created, networks: new Map([...created.networks, ...made]) };
+    return {
+        networks: new Map([...created.networks, ...made.networks]),
+        configs: new Map([...created.configs, ...made.configs]),
+        secrets: new Map([...created.secrets, ...made.secrets]),
+    };
 }
 /** Creates what the services need and the swarm does not have. */
 async function createNeeds({ needs }, objects, swarm, voice) {
@@ -23921,12 +23925,12 @@ function partsOf(names, most) {
 const HELD_BACK = "it was not sent, because another part of this deployment has failed";
 /**
  * Hands docker the services that change, and no other: an update with the same spec disarms Swarm's own rollback (SWARM 2.5). Returns
- * the networks that docker created for them, names to ids.
+ * what docker created for them: networks, and secrets that a driver has.
  */
 async function sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent) {
     const parts = partsOf((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).map(({ name }) => name), session.most);
     if (parts.length === 0)
-        return new Map();
+        return { networks: new Map(), configs: new Map(), secrets: new Map() };
     const run = async (docker) => {
         const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(parts.map(async (part) => {
             const call = {
@@ -24552,8 +24556,6 @@ function afterRestore(service, restored, removed) {
     return service;
 }
 
-// EXTERNAL MODULE: ./src/apply.ts
-var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/preflight/healthcheck.ts
@@ -24563,7 +24565,6 @@ var prepare = __nccwpck_require__(3453);
 // EXTERNAL MODULE: ./src/spec.ts
 var spec = __nccwpck_require__(6188);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
-
 
 
 
@@ -25177,7 +25178,7 @@ function objectChanges(kind, plan, { survey, objects, stale }) {
     const labelsOf = (name) => (0,json/* objectAt */.lJ)(raw.get(name), "Spec", "Labels");
     const isOurs = (name) => (0,json/* textAt */.$6)(labelsOf(name), defaults/* STACK_LABEL */.GF) === plan.stack && (0,json/* textAt */.$6)(labelsOf(name), defaults/* KEY_LABEL */.bt) !== "";
     const own = new Map(objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(defaults/* KEY_LABEL */.bt)]));
-    const created = new Set(plan.needs[`${kind}s`]);
+    const created = new Set([...plan.needs[`${kind}s`], ...(kind === "secret" ? (plan.secrets ?? []) : [])]);
     const earlier = (key) => [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[defaults/* KEY_LABEL */.bt] === key);
     const present = [...new Set([...own.keys(), ...needed.keys()])].map((name) => {
         if (!created.has(name))
@@ -28376,7 +28377,11 @@ var stand_in = __nccwpck_require__(3050);
  * subnet (Docker 28, "Pool overlaps"). `onSent` hears which services the manager took; one that got no answer may have been taken.
  */
 function forwarding(engine, survey, signal, onSent) {
-    const networks = new Map();
+    const created = {
+        networks: new Map(),
+        configs: new Map(),
+        secrets: new Map(),
+    };
     const common = new Map();
     let last = Promise.resolve();
     let failed = false;
@@ -28391,7 +28396,11 @@ function forwarding(engine, survey, signal, onSent) {
             else if ((0,plan/* writesService */.IJ)(write.path))
                 onSent(name);
             else if (write.path === "/networks/create")
-                networks.set(name, (0,json/* textAt */.$6)(answer.body, "Id"));
+                created.networks.set(name, (0,json/* textAt */.$6)(answer.body, "Id"));
+            else if (write.path === "/configs/create")
+                created.configs.set(name, (0,json/* textAt */.$6)(answer.body, "ID"));
+            else if (write.path === "/secrets/create")
+                created.secrets.set(name, (0,json/* textAt */.$6)(answer.body, "ID"));
             return answer;
         }
         catch (error) {
@@ -28412,7 +28421,7 @@ function forwarding(engine, survey, signal, onSent) {
         return await asked;
     };
     return {
-        networks,
+        created,
         onWrite: async (write, query) => await ((0,plan/* writesService */.IJ)(write.path) ? send : sendOnce)(write, query),
     };
 }
@@ -29335,11 +29344,11 @@ async function openSession(request) {
                 : (0,docker_config/* registryAuth */.I3)(configFolder, domain)),
             rehearse: async (stage, deploy) => await (0,stand_in.rehearse)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "plan.sock"), docker, deploy),
             perform: async (stage, deploy, onSent) => {
-                const { onWrite, networks } = forwarding(engine, stage.survey, signal, onSent);
+                const { onWrite, created } = forwarding(engine, stage.survey, signal, onSent);
                 await (0,stand_in/* standIn */.us)(stage, engine.apiVersion, (0,external_node_path_.join)(privateFolder, "send.sock"), onWrite, async (host) => {
                     await deploy((0,stand_in/* facing */.j2)(docker, host));
                 });
-                return networks;
+                return created;
             },
             guard: (lock) => engine.guard(lock),
             onManager: (tell) => engine.onManager(tell),
@@ -29774,11 +29783,13 @@ function inWords({ host, port }) {
 /* harmony import */ var node_events__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_events__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7067);
 /* harmony import */ var node_http__WEBPACK_IMPORTED_MODULE_1___default = /*#__PURE__*/__nccwpck_require__.n(node_http__WEBPACK_IMPORTED_MODULE_1__);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3916);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3079);
-/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(1870);
-/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(5419);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2464);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
+/* harmony import */ var _docker_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(1870);
+/* harmony import */ var _write_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5419);
+
 
 
 
@@ -29792,8 +29803,11 @@ function inWords({ host, port }) {
  * run happens in earnest, so that what is sent is what was planned.
  */
 async function standIn(stage, apiVersion, socket, onWrite, deploy) {
+    const made = { configs: [], secrets: [] };
+    let known;
+    const staged = async () => await (known ??= typeof stage === "function" ? stage() : Promise.resolve(stage));
     const server = (0,node_http__WEBPACK_IMPORTED_MODULE_1__.createServer)((request, response) => {
-        void answer(stage, request, onWrite).then(({ status, body }) => reply(apiVersion, response, status, body), (error) => reply(apiVersion, response, 502, { message: (0,_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .messageOf */ .bD)(error) }));
+        void answer(staged, made, request, onWrite).then(({ status, body }) => reply(apiVersion, response, status, body), (error) => reply(apiVersion, response, 502, { message: (0,_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .messageOf */ .bD)(error) }));
     });
     server.listen(socket);
     await (0,node_events__WEBPACK_IMPORTED_MODULE_0__.once)(server, "listening");
@@ -29818,9 +29832,9 @@ async function rehearse(stage, apiVersion, socket, docker, deploy) {
     await standIn(stage, apiVersion, socket, note, async (host) => await deploy(facing(docker, host)));
     return writes;
 }
-/** What a manager would answer to the nth write. */
+/** What a manager would answer to the nth write. What specs will refer to by its id gets one that can be found again. */
 function rehearsed(n, write) {
-    const id = `rehearsed${n}`;
+    const id = objectKind(write) === undefined ? `rehearsed${n}` : (0,_plan_js__WEBPACK_IMPORTED_MODULE_3__/* .futureId */ .vY)((0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(write.body, "Name"));
     return write.path.endsWith("/create")
         ? { status: 201, body: { ID: id, Id: id } }
         : { status: 200, body: {} };
@@ -29845,7 +29859,10 @@ async function bodyOf(request) {
 function unversioned(request) {
     return (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
 }
-async function answer(stage, request, onWrite) {
+function objectKind({ path }) {
+    return path === "/configs/create" ? "configs" : path === "/secrets/create" ? "secrets" : undefined;
+}
+async function answer(stage, made, request, onWrite) {
     const text = await bodyOf(request);
     const url = new URL(unversioned(request), "http://docker");
     const path = decodeURIComponent(url.pathname);
@@ -29853,16 +29870,21 @@ async function answer(stage, request, onWrite) {
     if (path === "/_ping")
         return { status: 200, body: "OK" }; // Before it reads its stack file, docker wants to know whom it speaks to.
     if (method === "GET" || method === "HEAD")
-        return read(await stage, path, url.searchParams);
+        return read(await stage(), made, path, url.searchParams);
     const auth = request.headers["x-registry-auth"];
     const body = text === "" ? {} : JSON.parse(text);
-    return await onWrite({ method, path, body, auth: typeof auth === "string" ? auth : undefined }, url.search);
+    const write = { method, path, body, auth: typeof auth === "string" ? auth : undefined };
+    const said = await onWrite(write, url.search);
+    const kind = said.status < 300 ? objectKind(write) : undefined;
+    if (kind !== undefined)
+        made[kind].push(newObject([(0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(body, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(said.body, "ID")]));
+    return said;
 }
-function read(stage, path, query) {
+function read(stage, made, path, query) {
     const { survey } = stage;
     const networks = [...survey.networks, ...[...stage.networks].map(newNetwork)];
-    const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject)];
-    const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject)];
+    const configs = [...survey.rawConfigs, ...[...stage.configs].map(newObject), ...made.configs];
+    const secrets = [...survey.rawSecrets, ...[...stage.secrets].map(newObject), ...made.secrets];
     const [, kind = "", ...rest] = path.split("/");
     const name = rest.join("/");
     switch (kind) {
@@ -29910,14 +29932,14 @@ function filtered(objects, query) {
     };
     const [labels, names] = [wanted("label"), wanted("name")];
     return objects.filter((each) => {
-        const own = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
-        const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name");
+        const own = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .objectAt */ .lJ)(each, "Labels"), ...(0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .objectAt */ .lJ)(each, "Spec", "Labels") };
+        const name = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(each, "Name") || (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(each, "Spec", "Name");
         return (labels.every((pair) => own[pair.split("=")[0] ?? ""] === pair.split("=").slice(1).join("=")) &&
             (names.length === 0 || names.some((part) => name.includes(part))));
     });
 }
 function one(objects, name, kind) {
-    const found = objects.find((each) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Spec", "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "ID"), (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(each, "Id")].includes(name));
+    const found = objects.find((each) => [(0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(each, "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(each, "Spec", "Name"), (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(each, "ID"), (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(each, "Id")].includes(name));
     return found === undefined
         ? { status: 404, body: { message: `${kind} ${name} not found` } }
         : { status: 200, body: found };
@@ -31109,7 +31131,8 @@ function planDeployment(request) {
         return { name: shortName(stack, before.name), change, before, ...rest };
     });
     const services = (0,_text_order_js__WEBPACK_IMPORTED_MODULE_5__/* .byName */ .n)([...present, ...absent]);
-    return { stack, services, needs: request.needs, networks: request.networks ?? [] };
+    const { needs, networks = [], secrets = [] } = request;
+    return { stack, services, needs, networks, secrets };
 }
 /** A service's name as the stack file has it. */
 function shortName(stack, name) {
@@ -31398,7 +31421,8 @@ async function planning_plan(request, session, voice) {
         networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
         prune: request.prune,
         needs,
-        networks: networksBy(writes),
+        networks: namesOf(writes, "/networks/create"),
+        secrets: namesOf(writes, "/secrets/create"),
     });
 }
 function futures(names) {
@@ -31432,13 +31456,9 @@ function isSamePlace(one, other) {
 }
 async function rehearsed(world, stack, folder, draft) {
     let said = "";
-    const stage = Promise.withResolvers();
-    const writes = await world.rehearse(stage.promise, async (docker) => {
-        const file = async () => {
-            const rendered = await draft();
-            stage.resolve(assumed(rendered));
-            return (0,render/* printed */.zd)(rendered);
-        };
+    const stage = async () => assumed(await draft());
+    const writes = await world.rehearse(stage, async (docker) => {
+        const file = async () => (0,render/* printed */.zd)(await draft());
         const flags = ["--resolve-image", "never"];
         const answer = await (0,apply/* stackDeploy */.Cy)(docker, { stack, file, folder, dockerMajor: undefined, flags });
         if (answer.code !== 0)
@@ -31452,15 +31472,16 @@ async function rehearsed(world, stack, folder, draft) {
         networkIds: new Map(),
         prune: false,
         needs: { networks: [], configs: [], secrets: [] },
-        networks: networksBy(writes),
+        networks: namesOf(writes, "/networks/create"),
+        secrets: namesOf(writes, "/secrets/create"),
     });
     return { plan: drafted, said };
 }
 function wantedBy(writes) {
     return writes.filter(({ path }) => (0,plan/* writesService */.IJ)(path)).map(({ body, auth }) => ({ spec: body, auth }));
 }
-function networksBy(writes) {
-    return writes.filter(({ path }) => path === "/networks/create").map(({ body }) => (0,json/* textAt */.$6)(body, "Name"));
+function namesOf(writes, path) {
+    return writes.filter((write) => write.path === path).map(({ body }) => (0,json/* textAt */.$6)(body, "Name"));
 }
 /** A swarm without services, on which every external network, config and secret exists. */
 function assumed({ root }) {
@@ -35234,14 +35255,13 @@ const ENGINE_DEFAULTS = [
     ["RollbackConfig.Order", "stop-first"],
     ["ContainerSpec.StopGracePeriod", 10_000_000_000],
 ];
-const DEFAULTS_BY_KEY = Map.groupBy(ENGINE_DEFAULTS, ([suffix]) => suffix.split(".").at(-1) ?? "");
+const KEYS_WITH_DEFAULT = new Set(ENGINE_DEFAULTS.map(([suffix]) => suffix.split(".").at(-1)));
 /** What the engine makes of a field that docker leaves out; undefined where that is "nothing". */
 function engineDefault(path) {
-    const candidates = DEFAULTS_BY_KEY.get(path.at(-1) ?? "");
-    if (candidates === undefined)
+    if (!KEYS_WITH_DEFAULT.has(path.at(-1)))
         return undefined; // Asked for each value of each spec, and nearly all have none.
     const joined = path.join(".");
-    return candidates.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
+    return ENGINE_DEFAULTS.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
 }
 function canonical(value, path, networkIds) {
     if (Array.isArray(value)) {

@@ -6,7 +6,14 @@ import { type PreparedDeployment } from "./prepare.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
 import { together } from "./together.ts";
 import { type NewObject, type Survey, type Swarm } from "./swarm.ts";
-import { type Created, type Docker, type DockerAnswer, type Session, type Stage, type Voice } from "./world.ts";
+import {
+  type Created,
+  type Docker,
+  type DockerAnswer,
+  type Session,
+  type Stage,
+  type Voice,
+} from "./world.ts";
 
 /** Creates what is missing, then lets docker deploy what changes. */
 export async function sendByDocker(

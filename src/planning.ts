@@ -127,13 +127,9 @@ async function rehearsed(
   draft: () => Promise<RenderedStack>,
 ): Promise<Checked> {
   let said = "";
-  const stage = Promise.withResolvers<Stage>();
-  const writes = await world.rehearse(stage.promise, async (docker) => {
-    const file = async (): Promise<string> => {
-      const rendered = await draft();
-      stage.resolve(assumed(rendered));
-      return printed(rendered);
-    };
+  const stage = async (): Promise<Stage> => assumed(await draft());
+  const writes = await world.rehearse(stage, async (docker) => {
+    const file = async (): Promise<string> => printed(await draft());
     const flags = ["--resolve-image", "never"];
     const answer = await stackDeploy(docker, { stack, file, folder, dockerMajor: undefined, flags });
     if (answer.code !== 0) throw refusal(dockersReason(answer), await draft());

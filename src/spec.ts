@@ -81,14 +81,13 @@ const ENGINE_DEFAULTS: readonly (readonly [string, Json])[] = [
   ["ContainerSpec.StopGracePeriod", 10_000_000_000],
 ];
 
-const DEFAULTS_BY_KEY = Map.groupBy(ENGINE_DEFAULTS, ([suffix]) => suffix.split(".").at(-1) ?? "");
+const KEYS_WITH_DEFAULT = new Set(ENGINE_DEFAULTS.map(([suffix]) => suffix.split(".").at(-1)));
 
 /** What the engine makes of a field that docker leaves out; undefined where that is "nothing". */
 export function engineDefault(path: readonly string[]): Json | undefined {
-  const candidates = DEFAULTS_BY_KEY.get(path.at(-1) ?? "");
-  if (candidates === undefined) return undefined; // Asked for each value of each spec, and nearly all have none.
+  if (!KEYS_WITH_DEFAULT.has(path.at(-1))) return undefined; // Asked for each value of each spec, and nearly all have none.
   const joined = path.join(".");
-  return candidates.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
+  return ENGINE_DEFAULTS.find(([suffix]) => joined === suffix || joined.endsWith(`.${suffix}`))?.[1];
 }
 
 function canonical(

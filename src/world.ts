@@ -17,10 +17,10 @@ export interface World {
   readonly run: RunContext;
   readonly github: GitHub;
   /**
-   * Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. What it would have written. Its questions
-   * wait for the stage.
+   * Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. What it would have written. The
+   * stage is asked for when docker has its first question.
    */
-  rehearse(stage: Promise<Stage>, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
+  rehearse(stage: () => Promise<Stage>, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
   /** Opens the one connection to a manager. `login` is the credential that the swarm is to keep, where docker has yet to log in with it. */
   connect(login: RegistryLogin | undefined): Promise<Session>;
   /** Keeps a value for the post step, which also comes when this one is killed. */

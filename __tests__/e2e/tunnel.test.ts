@@ -987,7 +987,7 @@ test.concurrent(
       }),
     );
     works(run);
-    expect(found).toContain("docker.sock");
+    expect(found).toContain("manager-1.sock");
   },
 );
 

@@ -16,15 +16,18 @@ export type OnWrite = (write: Write, query: string) => Promise<WriteAnswer>;
  * run happens in earnest, so that what is sent is what was planned.
  */
 export async function standIn(
-  stage: Stage | Promise<Stage>,
+  stage: Stage | (() => Promise<Stage>),
   apiVersion: string,
   socket: string,
   onWrite: OnWrite,
   deploy: (dockerHost: string) => Promise<void>,
 ): Promise<void> {
   const made: Made = { configs: [], secrets: [] };
+  let known: Promise<Stage> | undefined;
+  const staged = async (): Promise<Stage> =>
+    await (known ??= typeof stage === "function" ? stage() : Promise.resolve(stage));
   const server = createServer((request, response) => {
-    void answer(stage, made, request, onWrite).then(
+    void answer(staged, made, request, onWrite).then(
       ({ status, body }) => reply(apiVersion, response, status, body),
       (error: unknown) => reply(apiVersion, response, 502, { message: messageOf(error) }),
     );
@@ -49,7 +52,7 @@ export function facing(docker: DockerCli, dockerHost: string): DockerCli {
 
 /** Lets docker deploy with nothing behind the stand-in; what it would have written. */
 export async function rehearse(
-  stage: Stage | Promise<Stage>,
+  stage: Stage | (() => Promise<Stage>),
   apiVersion: string,
   socket: string,
   docker: DockerCli,
@@ -102,7 +105,7 @@ function objectKind({ path }: Pick<Write, "path">): keyof Made | undefined {
 }
 
 async function answer(
-  stage: Stage | Promise<Stage>,
+  stage: () => Promise<Stage>,
   made: Made,
   request: IncomingMessage,
   onWrite: OnWrite,
@@ -112,7 +115,7 @@ async function answer(
   const path = decodeURIComponent(url.pathname);
   const method = request.method ?? "GET";
   if (path === "/_ping") return { status: 200, body: "OK" }; // Before it reads its stack file, docker wants to know whom it speaks to.
-  if (method === "GET" || method === "HEAD") return read(await stage, made, path, url.searchParams);
+  if (method === "GET" || method === "HEAD") return read(await stage(), made, path, url.searchParams);
   const auth = request.headers["x-registry-auth"];
   const body = text === "" ? {} : (JSON.parse(text) as JsonObject);
   const write = { method, path, body, auth: typeof auth === "string" ? auth : undefined };
