@@ -9,6 +9,7 @@ import { type RenderedStack } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
 import { type Service, type ServiceSpec } from "../../src/swarm.ts";
 import { emptySurvey, service } from "../doubles/swarm.ts";
+import { renderedStack } from "../doubles/stack.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}`;
 const REDIS = `redis:7@sha256:${"b".repeat(64)}`;
@@ -23,16 +24,9 @@ function stack(secret: string): RenderedStack {
     labels: new Map(),
     templateDriver: undefined,
   });
-  return {
-    name: "shop",
-    root: parseStackFile("services: {}", "stack.yml"),
-    services: [],
+  return renderedStack(parseStackFile("services: {}", "stack.yml"), {
     objects: [object("config", "site", "shop_site_1"), object("secret", "key", secret)],
-    envConfigName: "",
-    borrowed: [],
-    standIns: { names: [], files: [] },
-    warnings: [],
-  };
+  });
 }
 
 function spec(

@@ -10,6 +10,7 @@ import { type RenderedStack } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
 import { type Node, type ServiceSpec, type Survey, type Task } from "../../src/swarm.ts";
 import { emptySurvey, node, service, task } from "../doubles/swarm.ts";
+import { renderedStack } from "../doubles/stack.ts";
 
 /** The parts of a spec that a case changes. */
 interface Changes {
@@ -70,17 +71,7 @@ const FILE = `services:
 `;
 
 function stackOf(text: string): RenderedStack {
-  const root = parseStackFile(text, "stack.yml");
-  return {
-    name: "shop",
-    root,
-    services: [],
-    objects: [],
-    envConfigName: "",
-    borrowed: [],
-    standIns: { names: [], files: [] },
-    warnings: [],
-  };
+  return renderedStack(parseStackFile(text, "stack.yml"));
 }
 
 interface Case {

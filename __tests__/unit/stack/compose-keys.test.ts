@@ -2,9 +2,10 @@ import { describe, expect, test } from "@jest/globals";
 import { type Problem, StackFileError, describe as inWords } from "../../../src/errors.ts";
 import { applyComposeKeys } from "../../../src/stack/compose.ts";
 import { COMPOSE_KEYS, COMPOSE_SPELLINGS } from "../../../src/stack/compose-keys.ts";
-import { type RenderRequest, printed as printedStack, render } from "../../../src/stack/render.ts";
+import { printed as printedStack, render } from "../../../src/stack/render.ts";
 import { parseStackFile, printStackFile } from "../../../src/stack/stack-file.ts";
 import { type Findings, scopeOf } from "../../../src/stack/template.ts";
+import { renderRequest } from "../../doubles/stack.ts";
 
 interface Applied {
   readonly printed: string;
@@ -663,20 +664,11 @@ describe("the spellings of the table", () => {
     ],
   ]);
 
-  const REQUEST: Omit<RenderRequest, "templates"> = {
-    stack: "shop",
+  const REQUEST = renderRequest({
     variables: new Map([
       ["COMPOSE_PROFILES", "chosen"],
       ["MOTD", "hello"],
     ]),
-    secrets: new Map(),
-    environment: {},
-    strict: true,
-    defaults: { updateOrder: "start-first", failureAction: "rollback" },
-    envFile: undefined,
-    envConfig: undefined,
-    namingKey: Buffer.alloc(32, 1),
-    taken: () => false,
     read: (path) => (path === ".env" ? Buffer.from("A=b\n") : undefined),
     image: {
       registry: "r.io",
@@ -686,9 +678,7 @@ describe("the spellings of the table", () => {
       tags: [],
       digest: "",
     },
-    commit: "abc",
-    dockerMajor: 28,
-  };
+  });
 
   function rendered(text: string): Applied {
     try {

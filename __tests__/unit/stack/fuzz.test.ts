@@ -6,10 +6,11 @@ import { StackFileError } from "../../../src/errors.ts";
 import { parseKeyValues } from "../../../src/inputs/key-values.ts";
 import { readEnvFile } from "../../../src/stack/env-file.ts";
 import { interpolate } from "../../../src/stack/interpolate.ts";
-import { type RenderRequest, printed, render } from "../../../src/stack/render.ts";
+import { printed, render } from "../../../src/stack/render.ts";
 import { parseStackFile } from "../../../src/stack/stack-file.ts";
 import { scopeOf } from "../../../src/stack/template.ts";
 import { Random } from "../../oracle/random.ts";
+import { renderRequest } from "../../doubles/stack.ts";
 
 // Nobody's file may crash the action, hang it, or end in an error that is not one of ours.
 //   FUZZ_SEED=7 FUZZ_COUNT=100000 npm run test:unit -- fuzz    another stream of files
@@ -17,29 +18,14 @@ import { Random } from "../../oracle/random.ts";
 const seed = Number(process.env.FUZZ_SEED ?? 1);
 const count = Number(process.env.FUZZ_COUNT ?? 3000);
 
-const REQUEST: Omit<RenderRequest, "templates"> = {
+const REQUEST = renderRequest({
   stack: "fuzz",
   variables: new Map([["A", "a$b"]]),
   secrets: new Map([["S", "s3cret"]]),
   environment: { HOME: "/root" },
   strict: false,
-  defaults: { updateOrder: "start-first", failureAction: "rollback" },
-  envFile: undefined,
-  envConfig: undefined,
-  namingKey: Buffer.alloc(32, 1),
-  taken: () => false,
   read: () => Buffer.from("B=2\n"),
-  image: {
-    registry: "r.io/acme",
-    project: "shop",
-    repository: "r.io/acme/shop",
-    version: "v1",
-    tags: [],
-    digest: `sha256:${"0a".repeat(32)}`,
-  },
-  commit: "abc",
-  dockerMajor: 28,
-};
+});
 
 /** The text that docker would get, or nothing where we refuse the files; any other end is a failure. */
 function rendered(...files: readonly (string | Uint8Array)[]): string | undefined {

@@ -4,36 +4,15 @@ import { describe, expect, test } from "@jest/globals";
 import { InputError, StackFileError, describe as inWords } from "../../../src/errors.ts";
 import { type RenderRequest, pinned, printed, render } from "../../../src/stack/render.ts";
 import { parseStackFile } from "../../../src/stack/stack-file.ts";
+import { renderRequest } from "../../doubles/stack.ts";
 
 const DIGEST = `sha256:${"0a".repeat(32)}`;
 const ENV = "APP_KEY=$2b$10$abc\n";
 
 function request(text: string, changes: Partial<RenderRequest> = {}): RenderRequest {
-  return {
-    templates: [parseStackFile(text, "stack.yml")],
-    stack: "shop",
-    variables: new Map(),
-    secrets: new Map(),
-    environment: {},
-    strict: true,
-    defaults: { updateOrder: "start-first", failureAction: "rollback" },
-    envFile: undefined,
-    envConfig: undefined,
-    namingKey: Buffer.alloc(32, 1),
-    taken: () => false,
-    read: () => undefined,
-    image: {
-      registry: "r.io/acme",
-      project: "shop",
-      repository: "r.io/acme/shop",
-      version: "v1",
-      tags: ["latest"],
-      digest: DIGEST,
-    },
-    commit: "abc",
-    dockerMajor: 28,
-    ...changes,
-  };
+  const base = renderRequest();
+  const image = { ...base.image, tags: ["latest"], digest: DIGEST };
+  return { ...base, image, templates: [parseStackFile(text, "stack.yml")], ...changes };
 }
 
 function problems(text: string, changes: Partial<RenderRequest> = {}): string[] {

@@ -3,35 +3,14 @@ import { StackFileError, describe as inWords } from "../../../src/errors.ts";
 import { type RenderRequest, type RenderedStack, printed, render } from "../../../src/stack/render.ts";
 import { parseStackFile } from "../../../src/stack/stack-file.ts";
 import { NOTHING_WITHHELD, StandIns, withoutAssumed } from "../../../src/stack/withheld.ts";
+import { renderRequest } from "../../doubles/stack.ts";
 
 const ALL = { hasName: () => true, hasFiles: true };
 
 function rendered(text: string, changes: Partial<RenderRequest> = {}): RenderedStack {
   return render({
+    ...renderRequest({ withheld: ALL, ...changes }),
     templates: [parseStackFile(text, "stack.yml")],
-    stack: "shop",
-    variables: new Map(),
-    secrets: new Map(),
-    environment: {},
-    withheld: ALL,
-    strict: true,
-    defaults: { updateOrder: "start-first", failureAction: "rollback" },
-    envFile: undefined,
-    envConfig: undefined,
-    namingKey: Buffer.alloc(32, 1),
-    taken: () => false,
-    read: () => undefined,
-    image: {
-      registry: "r.io/acme",
-      project: "shop",
-      repository: "r.io/acme/shop",
-      version: "v1",
-      tags: [],
-      digest: `sha256:${"0a".repeat(32)}`,
-    },
-    commit: "abc",
-    dockerMajor: 28,
-    ...changes,
   });
 }
 
