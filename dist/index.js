@@ -23850,6 +23850,7 @@ nacl.setPRNG = function(fn) {
 /* harmony export */   KP: () => (/* binding */ sendByDocker),
 /* harmony export */   Le: () => (/* binding */ IN_EARNEST),
 /* harmony export */   Qm: () => (/* binding */ refuseForeignConfigs),
+/* harmony export */   Vc: () => (/* binding */ NOTHING_CREATED),
 /* harmony export */   q$: () => (/* binding */ dockersReason),
 /* harmony export */   q_: () => (/* binding */ HELD_BACK),
 /* harmony export */   w0: () => (/* binding */ createNetworks)
@@ -23858,7 +23859,7 @@ nacl.setPRNG = function(fn) {
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8883);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3453);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7348);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3451);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3079);
@@ -23871,6 +23872,7 @@ nacl.setPRNG = function(fn) {
 
 
 
+const NOTHING_CREATED = { networks: new Map(), configs: new Map(), secrets: new Map() };
 /** Creates what is missing, then lets docker deploy what changes. */
 async function sendByDocker({ plan, stack, survey, objects, images }, { sources, world, dockerMajor }, session, onSent) {
     const { voice } = world;
@@ -23930,7 +23932,7 @@ const HELD_BACK = "it was not sent, because another part of this deployment has 
 async function sendServices(plan, stack, folder, dockerMajor, stage, session, voice, onSent) {
     const parts = partsOf((0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .changed */ .tD)(plan).map(({ name }) => name), session.most);
     if (parts.length === 0)
-        return { networks: new Map(), configs: new Map(), secrets: new Map() };
+        return NOTHING_CREATED;
     const run = async (docker) => {
         const answers = await (0,_together_js__WEBPACK_IMPORTED_MODULE_6__/* .together */ .b)(parts.map(async (part) => {
             const call = {
@@ -24359,7 +24361,10 @@ function told(story) {
     return [where, lastWords, story.cause].filter((part) => part !== "");
 }
 
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(6188);
 ;// CONCATENATED MODULE: ./src/aftermath.ts
+
 
 
 
@@ -24458,7 +24463,7 @@ async function keep(plan, { facts }, session) {
 function withLiveImages(services, { stack }, live) {
     return services.map((service) => {
         const now = live.find(({ name }) => name === `${stack}_${service.name}`);
-        return { ...service, imageAfter: (0,report/* imageOf */.dT)(now?.spec) };
+        return { ...service, imageAfter: (0,spec/* imageOf */.dT)(now?.spec) };
     });
 }
 async function putBack({ plan, survey }, sent, removed, rollout, session) {
@@ -24556,15 +24561,16 @@ function afterRestore(service, restored, removed) {
     return service;
 }
 
+// EXTERNAL MODULE: ./src/apply.ts
+var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/preflight/healthcheck.ts
 var healthcheck = __nccwpck_require__(8313);
-// EXTERNAL MODULE: ./src/prepare.ts + 1 modules
-var prepare = __nccwpck_require__(3453);
-// EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+// EXTERNAL MODULE: ./src/prepare.ts + 3 modules
+var prepare = __nccwpck_require__(7348);
 ;// CONCATENATED MODULE: ./src/carry-out.ts
+
 
 
 
@@ -24585,7 +24591,7 @@ async function carryOut(prepared, send, rollout, session) {
     const seen = await sendAndWatch(prepared, send, sent, rollout, session);
     return await conclude(seen, prepared, sent, rollout, session);
 }
-const SENDS_NOTHING = async () => await Promise.resolve({ networks: new Map(), configs: new Map(), secrets: new Map() });
+const SENDS_NOTHING = async () => await Promise.resolve(apply/* NOTHING_CREATED */.Vc);
 /**
  * Where there is nothing to send: makes sure that all of it runs, which needs no lock, since it writes nothing. Undefined where somebody
  * else has changed the stack since it was looked at: then nothing is proven.
@@ -24659,7 +24665,7 @@ async function withImageChecks(services, { images }) {
     return await Promise.all(services.map(async (each) => {
         if ((0,src_rollout/* isJob */.o5)(each.sent) || !(0,src_rollout/* mayFinish */.j$)(each.sent))
             return each;
-        const config = await images.configOf((0,json/* textAt */.$6)(each.sent, "TaskTemplate", "ContainerSpec", "Image"));
+        const config = await images.configOf((0,spec/* imageOf */.dT)(each.sent));
         return { ...each, checksItself: (0,healthcheck/* checksItself */.b)(config) };
     }));
 }
@@ -24710,156 +24716,25 @@ async function prune(plan, { inputs, world, facts }, session) {
 
 /***/ }),
 
-/***/ 3207:
+/***/ 4582:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
-
-// EXPORTS
-__nccwpck_require__.d(__webpack_exports__, {
-  uI: () => (/* binding */ NOTHING_IS_PLAIN),
-  fs: () => (/* binding */ changesOf),
-  pq: () => (/* binding */ countOf),
-  dl: () => (/* binding */ differingParts),
-  wV: () => (/* binding */ fieldChanges),
-  hK: () => (/* binding */ holdsSecret),
-  n: () => (/* binding */ plainSince),
-  Gb: () => (/* binding */ planDigest),
-  kv: () => (/* binding */ secretFields),
-  Us: () => (/* binding */ withoutDraftDigest)
-});
-
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
-;// CONCATENATED MODULE: ./src/credential.ts
-/**
- * What may be a credential though nobody said so: by the name of its field, or by how it looks. To hide too much costs a reader one value; to
- * show too much costs a password. So where there is a doubt, it is one.
- */
-/** Whole words; what stands before them in the same word (`dbpassword`, `basicauth`) makes no difference. */
-const CREDENTIAL_WORD = "(?:[a-z0-9]*(?:pass|passcode|passwo?rd|passwd|passphrase|pwd|secret|token|credential|auth|apikey|accesskey|privatekey|secretkey|signingkey|encryptionkey)" +
-    "|pw|pin|otp|totp|cred|key|keystore|dsn|connectionstring|connection_string|jwt|bearer|oauth2?|authorization|authentication|cookie|salt|pepper" +
-    "|seed|mnemonic|nonce|hmac|sid|sig|signature|signing|webhook|cert|certificate|pem|pfx|p12|license|licence)s?\\d*";
-const CREDENTIAL_NAME = new RegExp(`(?:^|_)${CREDENTIAL_WORD}(?=_|$)`);
-/** Whether a field's name sounds like that of a credential: `DB_PASSWORD`, `apiKey`, `basicauth.users`; not `KEYBOARD` or `AUTHOR`. */
-function soundsSecret(field) {
-    return CREDENTIAL_NAME.test(inSnakeCase(field).replace(/[^a-z0-9]+/g, "_"));
-}
-function inSnakeCase(name) {
-    return name.replace(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, "_").toLowerCase();
-}
-/** Whoever says that much in one value is not read, and too long to be searched. */
-const LONGEST_READ = 10_000;
-/** Whether a text looks as if there were a credential in it, whatever its field is called. */
-function looksSecret(text) {
-    return (text.length > LONGEST_READ ||
-        CREDENTIAL_FORMS.some((form) => form.test(text)) ||
-        NAMED_WITHIN.test(inSnakeCase(text)) ||
-        (text.match(RUN) ?? []).some(isRandom) ||
-        text.split(/\s+/).some(isGenerated));
-}
-const CREDENTIAL_FORMS = [
-    /:\/\/[^\s"'<>]*@/, // A URL with a user, or a user and a password.
-    /-----BEGIN /,
-    /\beyJ[\w-]{8,}/, // A JSON Web Token, or any JSON in base64.
-    /\b(?:gh[a-z]_|github_pat_|gl[a-z]{2,8}-(?=[\w-]{16})|xox[a-z]-|xapp-|[srp]k[-_](?=[\w-]{8})|npm_(?=\w{16})|dckr_[a-z]+_|pypi-|hf_(?=\w{8})|whsec_|SWMTKN-|AGE-SECRET-|tskey-|hv[sb]\.|ya29\.|SG\.(?=[\w-]{8}))/,
-    /\b(?:AKIA|ASIA|AIza)[\w-]{8,}/,
-    /\b(?:bearer|basic|digest|negotiate)\s+\S/i,
-    /\$(?:apr1|2[abxy]?|[1567y]|sha\d|argon2\w*|scrypt|pbkdf2[\w-]*)\$/, // What htpasswd and crypt write, dollar signs doubled or not.
-    /\{(?:S?SHA\d*|S?MD5|CRYPT|BCRYPT)\}/i,
-    /(?<![\w-])-p(?!ort\b)(?!\s*\d{1,5}(?!\S))\s*\S/i, // mysql -psecret; a port is none.
-    /(?<![\w-])-a\s+\S/, // redis-cli -a secret
-    /(?<![\w-])-w\s+(?!\d+(?!\S))\S/, // ldapsearch -w secret
-    /(?<![\w-])(?:-u|--user)[\s=]*\S*:\S/, // curl -u user:secret
-];
-/** `--password x`, `password=x`, `?token=x`, `"apiKey": "x"`, `X-Api-Key: x`. */
-const NAMED_WITHIN = new RegExp(`(?<![a-z0-9])${CREDENTIAL_WORD}(?:[._-][a-z0-9]+){0,9}["'\`]?(?:\\s*[=:]\\s*|\\s+)\\S`);
-/** Of the letters that base64, hexadecimal digits and most tokens are made of. */
-const RUN = /[A-Za-z0-9+/=_-]{20,}/g;
-/** Whether it is made of anything but words and numbers: a path, a name with dashes or an option in a command is. */
-function isRandom(run) {
-    return run.split(/[+/=_-]+/).some((part) => !WORD_OR_NUMBER.test(part));
-}
-/** `nginx`, `http2`, `8080`, `30s`; of letters alone it may be long, of digits not. */
-const WORD_OR_NUMBER = /^(?:[A-Za-z]{0,32}\d{0,4}|\d{1,12}[A-Za-z]{0,2})$/;
-/** What a generator of passwords makes of all that there is on a keyboard. */
-function isGenerated(word) {
-    return (word.length >= 10 &&
-        [/[a-z]/, /[A-Z]/, /\d/, /[!#$%^&*?~@]/].every((kind) => kind.test(word)) &&
-        !/[(){}`/]/.test(word));
-}
-
-// EXTERNAL MODULE: ./src/definitions.ts
-var src_definitions = __nccwpck_require__(6961);
-// EXTERNAL MODULE: ./src/field-words.ts
-var field_words = __nccwpck_require__(1759);
-// EXTERNAL MODULE: ./src/foreign-text.ts
-var foreign_text = __nccwpck_require__(3919);
-// EXTERNAL MODULE: ./src/image/reference.ts
-var reference = __nccwpck_require__(3564);
-// EXTERNAL MODULE: ./src/inputs/duration.ts
-var duration = __nccwpck_require__(1601);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
-// EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
-// EXTERNAL MODULE: ./src/preflight/placement.ts
-var placement = __nccwpck_require__(6260);
-// EXTERNAL MODULE: ./src/preflight/subject.ts
-var subject = __nccwpck_require__(3911);
-;// CONCATENATED MODULE: ./src/preflight/fate.ts
-
-
-
-
-/** `running`: the tasks of it that run before. */
-function fateOf(before, wanted, running, nodes) {
-    const mode = (0,subject/* modeOf */.VV)(wanted);
-    if (before === undefined || !(0,subject/* isOnEachNode */.$n)((0,subject/* modeOf */.VV)(before)) || !(0,subject/* isOnEachNode */.$n)(mode))
-        return (0,placement/* drivesAway */.yB)(wanted, running, nodes) ? {} : { ofPlacement: "nothing" };
-    if (!hasOtherConstraints(before, wanted))
-        return { ofPlacement: "nothing" };
-    if (nodes.length === 0)
-        return { ofPlacement: "in place" }; // Nobody knows more.
-    const [had, has] = [placesOf(before, running, nodes), placesOf(wanted, running, nodes)];
-    if (mode.kind === "global-job")
-        return has.size > 0 ? {} : { ofAll: running.length > 0 ? "ends tasks" : "nothing" };
-    const gains = [...has].some((id) => !had.has(id));
-    const loses = [...had].some((id) => !has.has(id));
-    const ofPlacement = consequenceOf(gains, loses, had.size, has.size);
-    const stays = [...has].some((id) => had.has(id));
-    return stays ? { ofPlacement } : { ofPlacement, ofAll: ofPlacement };
-}
-function consequenceOf(gains, loses, had, has) {
-    if (!gains && !loses)
-        return "nothing";
-    if (had === 0)
-        return "starts tasks";
-    if (has === 0)
-        return "ends tasks";
-    return gains && loses ? "moves tasks" : "in place";
-}
-/** The nodes with a task of a global service. On a node that is paused one stays, though none would be made there. */
-function placesOf(spec, running, nodes) {
-    const staying = running.filter((task) => !(0,placement/* drivesAway */.yB)(spec, [task], nodes)).map(({ nodeId }) => nodeId);
-    return new Set([...(0,placement/* eligibility */.GN)(spec, nodes).nodes.map(({ id }) => id), ...staying]);
-}
-function hasOtherConstraints(one, other) {
-    const [a, b] = [one, other].map((spec) => JSON.stringify((0,placement/* constraintsOf */.Im)(spec).toSorted()));
-    return a !== b;
-}
-
-// EXTERNAL MODULE: ./src/release/release.ts
-var release = __nccwpck_require__(6672);
-// EXTERNAL MODULE: ./src/rollout.ts
-var rollout = __nccwpck_require__(6190);
-// EXTERNAL MODULE: ./src/stack/defaults.ts
-var defaults = __nccwpck_require__(7856);
-// EXTERNAL MODULE: ./src/spec.ts
-var src_spec = __nccwpck_require__(6188);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
-;// CONCATENATED MODULE: ./src/changes.ts
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   f: () => (/* binding */ changesOf),
+/* harmony export */   p: () => (/* binding */ countOf)
+/* harmony export */ });
+/* harmony import */ var _field_changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7662);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3564);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8301);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
+/* harmony import */ var _preflight_fate_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6941);
+/* harmony import */ var _preflight_subject_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3911);
+/* harmony import */ var _release_release_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(6672);
+/* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6190);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6188);
+/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(7856);
+/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(6533);
 
 
 
@@ -24872,16 +24747,10 @@ var text_order = __nccwpck_require__(6533);
 
 
 
-
-
-
-
-
-const NOTHING_IS_PLAIN = () => false;
 /** Puts a plan into words. */
 function changesOf(plan, request) {
     const { survey } = request;
-    const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
+    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_6__/* .networkIdsOf */ .Ub)(survey.networks);
     return {
         stack: plan.stack,
         services: plan.services.map((service) => serviceChanges(service, request, networkIds)),
@@ -24893,22 +24762,22 @@ function changesOf(plan, request) {
 }
 /** How many things the plan creates, updates or removes; 0 for a plan that does nothing. */
 function countOf({ services, networks, configs, secrets, volumes }) {
-    return [services, networks, configs, secrets, volumes].flat().filter(src_plan/* alters */.e2).length;
+    return [services, networks, configs, secrets, volumes].flat().filter(_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .alters */ .e2).length;
 }
 function serviceChanges({ name, change, fields, wanted, before }, { survey: { tasks, nodes }, discretion }, networkIds) {
-    const image = withoutDraftDigest((0,json/* textAt */.$6)(wanted ?? before?.spec, "TaskTemplate", "ContainerSpec", "Image"));
+    const image = (0,_image_reference_js__WEBPACK_IMPORTED_MODULE_8__/* .withoutDraftDigest */ .Us)((0,_spec_js__WEBPACK_IMPORTED_MODULE_6__/* .imageOf */ .dT)(wanted ?? before?.spec));
     const isChanged = wanted !== undefined && (change === "create" || change === "update");
     if (!isChanged)
         return { name, change, image, fields, details: [], consequence: BY_CHANGE[change] };
-    const running = tasks.filter((task) => task.serviceId === before?.id && (0,subject/* isRunning */.W_)(task));
-    const fate = fateOf(before?.spec, wanted, running, nodes);
-    const fullName = (0,json/* textAt */.$6)(wanted, "Name");
+    const running = tasks.filter((task) => task.serviceId === before?.id && (0,_preflight_subject_js__WEBPACK_IMPORTED_MODULE_3__/* .isRunning */ .W_)(task));
+    const fate = (0,_preflight_fate_js__WEBPACK_IMPORTED_MODULE_2__/* .fateOf */ ._)(before?.spec, wanted, running, nodes);
+    const fullName = (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(wanted, "Name");
     const chosen = {
         ...discretion,
         before: discretion.before(fullName),
         after: discretion.after(fullName),
     };
-    const details = fieldChanges(before?.spec, wanted, networkIds, chosen, fate);
+    const details = (0,_field_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .fieldChanges */ .wV)(before?.spec, wanted, networkIds, chosen, fate);
     const consequence = change === "update" ? strongest(details, wanted, fate) : BY_CHANGE[change];
     return { name, change, image, fields, details, consequence };
 }
@@ -24929,233 +24798,9 @@ const WEIGHTS = [
     "in place",
 ];
 function strongest(details, wanted, { ofAll }) {
-    if ((0,rollout/* isJob */.o5)(wanted))
+    if ((0,_rollout_js__WEBPACK_IMPORTED_MODULE_5__/* .isJob */ .o5)(wanted))
         return ofAll ?? "starts tasks";
     return WEIGHTS.find((weight) => details.some(({ consequence }) => consequence === weight)) ?? "nothing";
-}
-/** Every field that differs, in the stack file's words. */
-function fieldChanges(before, wanted, networkIds, discretion, fate = {}) {
-    const [a, b] = [
-        before === undefined ? {} : (0,src_spec/* canonicalSpec */.Yu)(before, networkIds),
-        (0,src_spec/* canonicalSpec */.Yu)(wanted, networkIds),
-    ];
-    const names = namesOf(networkIds);
-    const order = (0,json/* textAt */.$6)(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
-    const startsAnew = before === undefined || (0,rollout/* isJob */.o5)(wanted);
-    const differing = (0,src_spec/* differingPaths */.Zk)(a, b);
-    const paths = differing.filter((path) => !isRepeated(path, differing));
-    return paths.flatMap((path) => {
-        const consequence = startsAnew ? (fate.ofAll ?? "starts tasks") : consequenceAt(path, order, fate);
-        const [old, made] = [(0,json.at)(a, ...path), (0,json.at)(b, ...path)];
-        return itemChanges(path, old, made, names).map((item) => {
-            const change = item.from === undefined ? "added" : item.to === undefined ? "removed" : "changed";
-            return { field: item.field, change, ...shownSides(item, discretion), consequence };
-        });
-    });
-}
-/** What of both sides may be read by everybody. Whether both are hidden or one of them, no change is left out for it. */
-function shownSides({ field, from, to, open }, discretion) {
-    const values = [from, to].filter((value) => value !== undefined);
-    if (from === to || values.some(discretion.isSecret))
-        return {};
-    if (open)
-        return sides(from, to);
-    if (soundsSecret(field) || values.some(looksSecret))
-        return {};
-    const before = from !== undefined && discretion.before(field, from) ? (0,foreign_text/* brief */.dh)(from) : undefined;
-    const after = to !== undefined && discretion.after(field, to) ? (0,foreign_text/* brief */.dh)(to) : undefined;
-    return before === after ? {} : sides(before, after); // They may differ in what is not shown of them.
-}
-function sides(before, after) {
-    return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
-}
-/** Of a spec: the whole values of all fields whose nature does not say that they are no secrets. */
-function closedValues(spec, networkIds) {
-    const whole = (0,src_spec/* canonicalSpec */.Yu)(spec, networkIds);
-    const names = namesOf(networkIds);
-    const items = (0,src_spec/* differingPaths */.Zk)({}, whole).flatMap((path) => itemChanges(path, undefined, (0,json.at)(whole, ...path), names));
-    return new Map(items.flatMap(({ field, to, open }) => open || to === undefined ? [] : [[field, to]]));
-}
-/** Names of fields, by the full names of services, whose values hold what may be a secret. */
-function secretFields(specs, networkIds, mayBeSecret) {
-    const found = specs.map((spec) => {
-        const values = [...closedValues(spec, networkIds)];
-        return [(0,json/* textAt */.$6)(spec, "Name"), values.filter(([, value]) => mayBeSecret(value)).map(([field]) => field)];
-    });
-    return Object.fromEntries(found.filter(([, fields]) => fields.length > 0));
-}
-/** Values that a release has left there, and that it knows to have been made of no secret. */
-function plainSince(release, networkIds) {
-    return (service) => {
-        const spec = release?.services.find((each) => (0,json/* textAt */.$6)(each, "Name") === service);
-        if (spec === undefined || release?.hidden === undefined)
-            return NOTHING_IS_PLAIN;
-        const values = closedValues(spec, networkIds);
-        const hidden = new Set(release.hidden[service]);
-        return (field, value) => !hidden.has(field) && values.get(field) === value;
-    };
-}
-/** Says what another field says: docker's labels, and the platforms that an image's digest stands for. */
-function isRepeated(path, differing) {
-    const text = path.join(".");
-    if (text === IMAGE_LABEL)
-        return differing.some((other) => other.join(".") === IMAGE);
-    return (text === "Name" ||
-        text.startsWith("Labels.com.docker.stack.namespace") ||
-        text.startsWith("TaskTemplate.ContainerSpec.Labels.com.docker.stack.namespace") ||
-        text.startsWith("TaskTemplate.Placement.Platforms"));
-}
-const IMAGE = "TaskTemplate.ContainerSpec.Image";
-const IMAGE_LABEL = "Labels.com.docker.stack.image";
-function consequenceAt(path, order, { ofAll, ofPlacement }) {
-    if ((0,src_plan/* isOfPlacement */.zo)(path))
-        return ofAll ?? ofPlacement ?? order;
-    if ((0,src_plan/* isOfTasks */.WD)(path))
-        return ofAll ?? order;
-    return path[0] === "Mode" ? "in place" : "nothing";
-}
-/** The runner masks shorter ones by itself; as part of another text they mean nothing. */
-const SHORTEST_PART = 4;
-/** Whether one of the secrets is the text, or a part of it. */
-function holdsSecret(text, secrets) {
-    return secrets.some((secret) => {
-        if (secret === "")
-            return false; // A fork is given none.
-        if (secret.length < SHORTEST_PART)
-            return text === secret;
-        return text.includes(secret) || text.includes(JSON.stringify(secret).slice(1, -1));
-    });
-}
-/** Values that say how something runs, and never with what credentials. Of all others it depends. */
-const OPEN = /^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.(ContainerSpec\.(Image|User|Dir|Hostname|Init|ReadOnly|TTY|OpenStdin|StopSignal|StopGracePeriod|Isolation|CapabilityAdd|CapabilityDrop|Groups|Healthcheck\.(Interval|Timeout|StartPeriod|StartInterval|Retries))|Resources|RestartPolicy|Placement|LogDriver\.Name)(\.|$)|^(Mode|UpdateConfig|RollbackConfig|EndpointSpec)(\.|$)/;
-function itemChanges(path, before, after, names) {
-    const field = (0,field_words/* fieldOf */._)(path);
-    const list = LISTS.find(({ at: where }) => where === path.join("."));
-    if (list === undefined) {
-        const open = OPEN.test(path.join("."));
-        return [{ field, from: valueText(path, before), to: valueText(path, after), open }];
-    }
-    const [old, made] = [itemsOf(list, before, names), itemsOf(list, after, names)];
-    return [...new Set([...old.keys(), ...made.keys()])]
-        .toSorted(text_order/* compareTexts */.q)
-        .filter((key) => JSON.stringify(old.get(key)?.whole) !== JSON.stringify(made.get(key)?.whole))
-        .map((key) => ({
-        field: `${field}.${key}`,
-        from: old.get(key)?.shown,
-        to: made.get(key)?.shown,
-        open: list.open,
-    }));
-}
-/** Lists of things that have a name. */
-const LISTS = [
-    {
-        at: "TaskTemplate.ContainerSpec.Env",
-        key: (item) => (typeof item === "string" ? (item.split("=")[0] ?? "") : ""),
-        shown: (item) => (typeof item === "string" ? item.slice(item.indexOf("=") + 1) : ""),
-        open: false,
-    },
-    {
-        at: "TaskTemplate.ContainerSpec.Configs",
-        key: (item) => (0,json/* textAt */.$6)(item, "File", "Name") || (0,json/* textAt */.$6)(item, "ConfigName"),
-        shown: (item) => (0,json/* textAt */.$6)(item, "ConfigName"),
-        open: true,
-    },
-    {
-        at: "TaskTemplate.ContainerSpec.Secrets",
-        key: (item) => (0,json/* textAt */.$6)(item, "File", "Name") || (0,json/* textAt */.$6)(item, "SecretName"),
-        shown: (item) => (0,json/* textAt */.$6)(item, "SecretName"),
-        open: true,
-    },
-    {
-        at: "TaskTemplate.ContainerSpec.Mounts",
-        key: (item) => (0,json/* textAt */.$6)(item, "Target"),
-        shown: (item) => `${(0,json/* textAt */.$6)(item, "Type")} ${(0,json/* textAt */.$6)(item, "Source")}`.trim(),
-        open: true,
-    },
-    {
-        at: "TaskTemplate.Networks",
-        key: (item, names) => networkName((0,json/* textAt */.$6)(item, "Target"), names),
-        shown: (item) => textsOf((0,json/* listAt */.gT)(item, "Aliases")).join(", "),
-        open: true,
-    },
-    {
-        at: "EndpointSpec.Ports",
-        key: (item) => `${(0,json/* numberAt */.tk)(item, "TargetPort")}/${(0,json/* textAt */.$6)(item, "Protocol") || "tcp"}`,
-        shown: (item) => `${(0,json/* numberAt */.tk)(item, "PublishedPort") || "any"} (${(0,json/* textAt */.$6)(item, "PublishMode") || "ingress"})`,
-        open: true,
-    },
-];
-function textsOf(list) {
-    return list.filter((item) => typeof item === "string");
-}
-/** Several of one key, such as a port that is published twice, count as one. */
-function itemsOf(list, value, names) {
-    const found = new Map();
-    for (const item of Array.isArray(value) ? value : []) {
-        const key = list.key(item, names);
-        const earlier = found.get(key);
-        const shown = [earlier?.shown, list.shown(item)].filter((text) => text !== undefined).join(", ");
-        found.set(key, { shown, whole: earlier === undefined ? item : [earlier.whole, item] });
-    }
-    return found;
-}
-function namesOf(networkIds) {
-    return new Map([...networkIds].map(([name, id]) => [id, name]));
-}
-function networkName(target, names) {
-    return names.get(target) ?? target.replace((0,src_plan/* futureId */.vY)(""), "");
-}
-/** Undefined for nothing, unless the engine makes something of that. */
-function valueText(path, value) {
-    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,src_spec/* engineDefault */.c7)(path));
-    if (meant === undefined)
-        return undefined;
-    const name = path.at(-1) ?? "";
-    if (typeof meant === "string")
-        return name === "Image" ? shownImage(meant) : meant;
-    if (typeof meant === "number" && DURATIONS.has(name))
-        return (0,duration/* formatDuration */.a)(meant / 1e6);
-    if (name === "NanoCPUs")
-        return String(Number(meant) / 1e9);
-    if (name === "MemoryBytes")
-        return bytesText(Number(meant));
-    if (Array.isArray(meant) && COMMANDS.has(name))
-        return meant.map(asWord).join(" ");
-    if (Array.isArray(meant) && textsOf(meant).length === meant.length)
-        return textsOf(meant).join(", ");
-    return JSON.stringify(meant);
-}
-/** Lists of words. */
-const COMMANDS = new Set(["Command", "Args", "Test"]);
-/** As part of a command: what has blanks in it is one word all the same, and so is nothing, which a canonical spec has no text for. */
-function asWord(item) {
-    const text = typeof item === "string" ? item : "";
-    return /^[^\s"]+$/.test(text) ? text : `"${text}"`;
-}
-/** In nanoseconds. */
-const DURATIONS = new Set([
-    "Delay",
-    "Monitor",
-    "Window",
-    "Interval",
-    "Timeout",
-    "StartPeriod",
-    "StartInterval",
-    "StopGracePeriod",
-]);
-function bytesText(bytes) {
-    const units = ["", "K", "M", "G"];
-    let [size, unit] = [bytes, 0];
-    while (size % 1024 === 0 && size > 0 && unit < units.length - 1)
-        [size, unit] = [size / 1024, unit + 1];
-    return `${size}${units[unit]}`;
-}
-/** An image that is yet to be built has no digest; what stands for it is no news to anybody. */
-function withoutDraftDigest(text) {
-    return text.replaceAll(`@${reference/* NO_DIGEST_YET */.Gv}`, "");
-}
-function shownImage(image) {
-    return image.endsWith(reference/* NO_DIGEST_YET */.Gv) ? `${withoutDraftDigest(image)}${NEW_IMAGE}` : (0,reference/* shortImage */.Uq)(image);
 }
 /** What services need: of those that the plan leaves there, and of those that it takes away or leaves alone. */
 function specsOf({ services }) {
@@ -25167,19 +24812,19 @@ function specsOf({ services }) {
 function objectChanges(kind, plan, { survey, objects, stale }) {
     const specs = specsOf(plan);
     const [inUse, needed, others] = [
-        (0,release/* used */.kH)(kind, specs.live),
-        (0,release/* used */.kH)(kind, specs.wanted),
-        (0,release/* used */.kH)(kind, specs.foreign),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_4__/* .used */ .kH)(kind, specs.live),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_4__/* .used */ .kH)(kind, specs.wanted),
+        (0,_release_release_js__WEBPACK_IMPORTED_MODULE_4__/* .used */ .kH)(kind, specs.foreign),
     ];
     const raw = new Map((kind === "config" ? survey.rawConfigs : survey.rawSecrets).map((each) => [
-        (0,json/* textAt */.$6)(each, "Spec", "Name"),
+        (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(each, "Spec", "Name"),
         each,
     ]));
-    const labelsOf = (name) => (0,json/* objectAt */.lJ)(raw.get(name), "Spec", "Labels");
-    const isOurs = (name) => (0,json/* textAt */.$6)(labelsOf(name), defaults/* STACK_LABEL */.GF) === plan.stack && (0,json/* textAt */.$6)(labelsOf(name), defaults/* KEY_LABEL */.bt) !== "";
-    const own = new Map(objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(defaults/* KEY_LABEL */.bt)]));
+    const labelsOf = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
+    const isOurs = (name) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labelsOf(name), _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .STACK_LABEL */ .GF) === plan.stack && (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labelsOf(name), _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .KEY_LABEL */ .bt) !== "";
+    const own = new Map(objects.filter((object) => object.kind === kind).map(({ name, labels }) => [name, labels.get(_stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .KEY_LABEL */ .bt)]));
     const created = new Set([...plan.needs[`${kind}s`], ...(kind === "secret" ? (plan.secrets ?? []) : [])]);
-    const earlier = (key) => [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[defaults/* KEY_LABEL */.bt] === key);
+    const earlier = (key) => [...inUse.keys()].find((name) => key !== undefined && isOurs(name) && labelsOf(name)[_stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .KEY_LABEL */ .bt] === key);
     const present = [...new Set([...own.keys(), ...needed.keys()])].map((name) => {
         if (!created.has(name))
             return { name, change: own.has(name) || isOurs(name) ? "unchanged" : "foreign" };
@@ -25191,25 +24836,25 @@ function objectChanges(kind, plan, { survey, objects, stale }) {
     const removed = new Set(stale.filter((each) => each.kind === kind).map(({ name }) => name));
     const left = [...inUse.keys()]
         .filter((name) => !needed.has(name) && !own.has(name) && !others.has(name) && !replaced.has(name))
-        .filter((name) => isOurs(name) && !keys.has((0,json/* textAt */.$6)(labelsOf(name), defaults/* KEY_LABEL */.bt)) && !removed.has(name))
+        .filter((name) => isOurs(name) && !keys.has((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labelsOf(name), _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .KEY_LABEL */ .bt)) && !removed.has(name))
         .map((name) => ({ name, change: "foreign" }));
     const gone = [...removed].map((name) => ({ name, change: "remove" }));
     const shown = present.filter(({ name }) => created.has(name) || !isHousekeeping(name, raw));
-    return (0,text_order/* byName */.n)([...shown, ...left, ...gone]);
+    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...shown, ...left, ...gone]);
 }
 /** What serves all stacks, such as the key that the names of secrets are made with. */
 function isHousekeeping(name, raw) {
-    const labels = (0,json/* objectAt */.lJ)(raw.get(name), "Spec", "Labels");
-    return (0,json/* textAt */.$6)(labels, defaults/* MANAGED_LABEL */.bS) === "true" && (0,json/* textAt */.$6)(labels, defaults/* KEY_LABEL */.bt) === "";
+    const labels = (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .objectAt */ .lJ)(raw.get(name), "Spec", "Labels");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labels, _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .MANAGED_LABEL */ .bS) === "true" && (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(labels, _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .KEY_LABEL */ .bt) === "";
 }
 function networkChanges(plan, survey, networkIds) {
-    const names = namesOf(networkIds);
+    const names = (0,_field_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .namesOf */ .eZ)(networkIds);
     const specs = specsOf(plan);
-    const targets = (list) => list.flatMap((spec) => (0,json/* listAt */.gT)(spec, "TaskTemplate", "Networks").map((each) => networkName((0,json/* textAt */.$6)(each, "Target"), names)));
-    const created = (0,src_plan/* newNetworks */.aJ)(plan);
+    const targets = (list) => list.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(spec, "TaskTemplate", "Networks").map((each) => (0,_field_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .networkName */ .uv)((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(each, "Target"), names)));
+    const created = (0,_plan_js__WEBPACK_IMPORTED_MODULE_1__/* .newNetworks */ .aJ)(plan);
     const own = new Set(survey.networks
-        .filter((raw) => (0,json/* textAt */.$6)(raw, "Labels", defaults/* STACK_LABEL */.GF) === plan.stack)
-        .map((raw) => (0,json/* textAt */.$6)(raw, "Name")));
+        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_7__/* .STACK_LABEL */ .GF) === plan.stack)
+        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(raw, "Name")));
     const wanted = new Set([...created, ...targets(specs.wanted)]);
     const present = [...wanted].map((name) => {
         if (created.has(name))
@@ -25219,7 +24864,7 @@ function networkChanges(plan, survey, networkIds) {
     const left = [...own]
         .filter((name) => !wanted.has(name))
         .map((name) => ({ name, change: "foreign" }));
-    return (0,text_order/* byName */.n)([...present, ...left]);
+    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...present, ...left]);
 }
 function volumeChanges(plan) {
     const specs = specsOf(plan);
@@ -25231,85 +24876,12 @@ function volumeChanges(plan) {
     const left = [...live]
         .filter((name) => !wanted.has(name))
         .map((name) => ({ name, change: "foreign" }));
-    return (0,text_order/* byName */.n)([...present, ...left]);
+    return (0,_text_order_js__WEBPACK_IMPORTED_MODULE_10__/* .byName */ .n)([...present, ...left]);
 }
 function volumesOf(specs) {
-    const mounts = specs.flatMap((spec) => (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
-    const volumes = mounts.filter((mount) => (0,json/* textAt */.$6)(mount, "Type") === "volume");
-    return new Set(volumes.map((mount) => (0,json/* textAt */.$6)(mount, "Source")).filter((name) => name !== ""));
-}
-/**
- * What `plan-digest` says about a plan: a digest of all that was shown and of each service's whole definition, and after it eight digits
- * for each thing in it, so that a later plan can tell what is different. It says nothing about a secret: what may be one has a part in it
- * by a keyed digest alone. Where the approved one comes from a time without a naming key, this one is told as it would have been then.
- */
-function planDigest(changes, { built, definitions, approved = "" }) {
-    const keyless = changes.configs.some(isNewKey) || approved.includes(` config:${src_definitions/* NAMING_KEY */.F}=`);
-    const named = keyless ? beforeNamingKey(changes) : changes;
-    const defined = knowsNoDefinition(approved) ? [] : [...definitions];
-    const text = (part) => withoutBuilt(JSON.stringify(part), built);
-    const parts = [
-        ...named.services.map((each) => ["service", each]),
-        ...named.networks.map((each) => ["network", each]),
-        ...named.configs.map((each) => ["config", each]),
-        ...named.secrets.map((each) => ["secret", each]),
-        ...named.volumes.map((each) => ["volume", each]),
-    ].map(([kind, each]) => `${kind}:${each.name}=${sha256(text(each)).slice(0, 8)}`);
-    const definitionParts = defined.map(([name, digits]) => `${DEFINITION}:${name}=${digits.slice(0, 8)}`);
-    const whole = [text(named), ...(defined.length === 0 ? [] : [JSON.stringify(defined)])].join("\n");
-    return [`sha256:${sha256(whole)}`, ...[...parts, ...definitionParts].toSorted(text_order/* compareTexts */.q)].join(" ");
-}
-const DEFINITION = "definition";
-/** The swarm had no naming key when it was made. Of a digest without its parts nobody can tell, so it is taken for one that has them. */
-function knowsNoDefinition(approved) {
-    return approved.trim().includes(" ") && !approved.includes(` ${DEFINITION}:`);
-}
-/** What is different, in the order of the alphabet: `service web`, `config shop_env_0123`. Undefined where both are of one plan. */
-function differingParts(approved, present) {
-    const [[a = "", ...before], [b = "", ...after]] = [approved, present].map((text) => text.trim().split(/\s+/));
-    if (a === b)
-        return undefined;
-    const only = [
-        ...before.filter((part) => !after.includes(part)),
-        ...after.filter((part) => !before.includes(part)),
-    ];
-    const names = new Set(only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " ")));
-    return [...names].flatMap((name) => inWords(name, names)).toSorted(text_order/* compareTexts */.q);
-}
-/** Where what is shown of a service is the same, the log can't tell why its plan is another one. */
-function inWords(name, all) {
-    if (!name.startsWith(`${DEFINITION} `))
-        return [name];
-    const service = name.replace(DEFINITION, "service");
-    return all.has(service) ? [] : [`${service} (in what a plan does not show)`];
-}
-function withoutBuilt(text, built) {
-    const digests = [reference/* NO_DIGEST_YET */.Gv, built].filter((digest) => digest !== "");
-    return digests
-        .flatMap((digest) => [`@${digest}`, `@${digest.slice(0, SHORT_DIGEST)}`])
-        .reduce((rest, digest) => rest.replaceAll(digest, ""), text)
-        .replaceAll(NEW_IMAGE, "");
-}
-/** `sha256:` and the twelve digits that are shown. */
-const SHORT_DIGEST = 19;
-const NEW_IMAGE = " (new image)";
-/**
- * Where the swarm has no key for the names of secrets yet, each run makes its own, and with it other names. Any stack may be the one
- * that brings the key, also between a plan and its deployment.
- */
-function beforeNamingKey(changes) {
-    const text = changes.secrets.reduce((all, { name, change }) => change === "create" ? all.replaceAll(name, name.replace(/[0-9a-f]{12}$/, "")) : all, JSON.stringify(changes));
-    const named = JSON.parse(text);
-    const configs = named.configs.filter(({ name }) => name !== src_definitions/* NAMING_KEY */.F);
-    return {
-        ...named,
-        configs: (0,text_order/* byName */.n)([...configs, { name: src_definitions/* NAMING_KEY */.F, change: "create" }]),
-        secrets: (0,text_order/* byName */.n)(named.secrets),
-    };
-}
-const isNewKey = ({ name, change }) => name === src_definitions/* NAMING_KEY */.F && change === "create";
-function sha256(text) {
-    return (0,external_node_crypto_.createHash)("sha256").update(text).digest("hex");
+    const mounts = specs.flatMap((spec) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts"));
+    const volumes = mounts.filter((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(mount, "Type") === "volume");
+    return new Set(volumes.map((mount) => (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(mount, "Source")).filter((name) => name !== ""));
 }
 
 
@@ -25369,99 +24941,6 @@ async function refuseOlder(inputs, survey, { run, github, voice }) {
 
 /***/ }),
 
-/***/ 6961:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   F: () => (/* binding */ NAMING_KEY),
-/* harmony export */   m: () => (/* binding */ definitionsOf)
-/* harmony export */ });
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7598);
-/* harmony import */ var node_crypto__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_crypto__WEBPACK_IMPORTED_MODULE_0__);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3564);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
-/* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(6533);
-
-
-
-
-
-
-
-/** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
-const NAMING_KEY = "swarm-stack-deploy_naming-key";
-/**
- * What the services of a plan are to be, with every value that is not shown. Where the workflow gives secrets, one of them may be a secret:
- * only who has the swarm's naming key can try values against the digits, which everybody may read; and where the swarm has no key yet it is
- * empty, since a digest without one would help to guess a weak secret. Where it gives none, all values stand in the repository. `built`: the digest of an image that the deployment itself builds.
- */
-function definitionsOf({ stack, services }, { configs, networks }, built, mayBeSecret) {
-    const key = mayBeSecret ? configs.find(({ name }) => name === NAMING_KEY)?.bytes : NO_KEY;
-    if (key === undefined)
-        return new Map();
-    const networkIds = (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .networkIdsOf */ .Ub)(networks);
-    const networkNames = new Map([...networkIds].map(([name, id]) => [id, name]));
-    return new Map(services.flatMap(({ name, wanted }) => {
-        if (wanted === undefined)
-            return [];
-        const definition = defined((0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(wanted, networkIds), [], networkNames);
-        const text = withoutDigests(JSON.stringify([stack, name, definition]), built);
-        // The key makes names of secrets, too: what it is used for here can't be the content of one.
-        return [[name, (0,node_crypto__WEBPACK_IMPORTED_MODULE_0__.createHmac)("sha256", key).update(`definition\0${text}`).digest("hex")]];
-    }));
-}
-const NO_KEY = new Uint8Array();
-/** A canonical spec without what may be another one, from a plan to its deployment, of the same definition. */
-function defined(value, path, networkNames) {
-    if (Array.isArray(value)) {
-        const items = value.map((item) => defined(item, [...path, "[]"], networkNames));
-        // By their names they may stand in another order than by their ids.
-        return BY_ID.has(path.at(-1) ?? "")
-            ? items.toSorted((a, b) => (0,_text_order_js__WEBPACK_IMPORTED_MODULE_3__/* .compareTexts */ .q)(JSON.stringify(a), JSON.stringify(b)))
-            : items;
-    }
-    if ((0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .isObject */ .Gv)(value)) {
-        const entries = Object.entries(value).flatMap(([name, child]) => {
-            const at = [...path, name];
-            if (FLEETING.has(at.join(".")))
-                return [];
-            const left = defined(child, at, networkNames);
-            return isEmpty(left) && !isEmpty(child) ? [] : [[name, left]];
-        });
-        return Object.fromEntries(entries);
-    }
-    const isNetwork = path.join(".") === "TaskTemplate.Networks.[].Target";
-    return isNetwork && typeof value === "string" ? (networkNames.get(value) ?? value) : value;
-}
-function isEmpty(value) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .isObject */ .Gv)(value) && Object.keys(value).length === 0;
-}
-const BY_ID = new Set(["Networks", "Configs", "Secrets"]);
-const FLEETING = new Set([
-    // The plan shows the image with its digest; the platforms are those of the digest.
-    "TaskTemplate.ContainerSpec.Image",
-    "Labels.com.docker.stack.image",
-    "TaskTemplate.Placement.Platforms",
-    // Docker takes it over from what runs.
-    "TaskTemplate.ForceUpdate",
-    // Ids of what the names beside them say.
-    "TaskTemplate.ContainerSpec.Configs.[].ConfigID",
-    "TaskTemplate.ContainerSpec.Secrets.[].SecretID",
-    "TaskTemplate.ContainerSpec.Privileges.CredentialSpec.Config",
-]);
-/** A stack file may have the image's digest in any value, by `IMAGE_DIGEST` or within `IMAGE`. */
-function withoutDigests(text, built) {
-    return [_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv, built]
-        .filter((digest) => digest !== "")
-        .reduce((rest, digest) => rest.replaceAll(`@${digest}`, "").replaceAll(digest, ""), text);
-}
-
-
-/***/ }),
-
 /***/ 9880:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -25478,7 +24957,7 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2464);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3453);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(7348);
 /* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5205);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(3451);
@@ -25968,6 +25447,345 @@ function headline(story) {
 
 /***/ }),
 
+/***/ 7662:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+
+// EXPORTS
+__nccwpck_require__.d(__webpack_exports__, {
+  fu: () => (/* binding */ NEW_IMAGE),
+  uI: () => (/* binding */ NOTHING_IS_PLAIN),
+  wV: () => (/* binding */ fieldChanges),
+  hK: () => (/* binding */ holdsSecret),
+  eZ: () => (/* binding */ namesOf),
+  uv: () => (/* binding */ networkName),
+  n: () => (/* binding */ plainSince),
+  kv: () => (/* binding */ secretFields)
+});
+
+;// CONCATENATED MODULE: ./src/credential.ts
+/**
+ * What may be a credential though nobody said so: by the name of its field, or by how it looks. To hide too much costs a reader one value; to
+ * show too much costs a password. So where there is a doubt, it is one.
+ */
+/** Whole words; what stands before them in the same word (`dbpassword`, `basicauth`) makes no difference. */
+const CREDENTIAL_WORD = "(?:[a-z0-9]*(?:pass|passcode|passwo?rd|passwd|passphrase|pwd|secret|token|credential|auth|apikey|accesskey|privatekey|secretkey|signingkey|encryptionkey)" +
+    "|pw|pin|otp|totp|cred|key|keystore|dsn|connectionstring|connection_string|jwt|bearer|oauth2?|authorization|authentication|cookie|salt|pepper" +
+    "|seed|mnemonic|nonce|hmac|sid|sig|signature|signing|webhook|cert|certificate|pem|pfx|p12|license|licence)s?\\d*";
+const CREDENTIAL_NAME = new RegExp(`(?:^|_)${CREDENTIAL_WORD}(?=_|$)`);
+/** Whether a field's name sounds like that of a credential: `DB_PASSWORD`, `apiKey`, `basicauth.users`; not `KEYBOARD` or `AUTHOR`. */
+function soundsSecret(field) {
+    return CREDENTIAL_NAME.test(inSnakeCase(field).replace(/[^a-z0-9]+/g, "_"));
+}
+function inSnakeCase(name) {
+    return name.replace(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, "_").toLowerCase();
+}
+/** Whoever says that much in one value is not read, and too long to be searched. */
+const LONGEST_READ = 10_000;
+/** Whether a text looks as if there were a credential in it, whatever its field is called. */
+function looksSecret(text) {
+    return (text.length > LONGEST_READ ||
+        CREDENTIAL_FORMS.some((form) => form.test(text)) ||
+        NAMED_WITHIN.test(inSnakeCase(text)) ||
+        (text.match(RUN) ?? []).some(isRandom) ||
+        text.split(/\s+/).some(isGenerated));
+}
+const CREDENTIAL_FORMS = [
+    /:\/\/[^\s"'<>]*@/, // A URL with a user, or a user and a password.
+    /-----BEGIN /,
+    /\beyJ[\w-]{8,}/, // A JSON Web Token, or any JSON in base64.
+    /\b(?:gh[a-z]_|github_pat_|gl[a-z]{2,8}-(?=[\w-]{16})|xox[a-z]-|xapp-|[srp]k[-_](?=[\w-]{8})|npm_(?=\w{16})|dckr_[a-z]+_|pypi-|hf_(?=\w{8})|whsec_|SWMTKN-|AGE-SECRET-|tskey-|hv[sb]\.|ya29\.|SG\.(?=[\w-]{8}))/,
+    /\b(?:AKIA|ASIA|AIza)[\w-]{8,}/,
+    /\b(?:bearer|basic|digest|negotiate)\s+\S/i,
+    /\$(?:apr1|2[abxy]?|[1567y]|sha\d|argon2\w*|scrypt|pbkdf2[\w-]*)\$/, // What htpasswd and crypt write, dollar signs doubled or not.
+    /\{(?:S?SHA\d*|S?MD5|CRYPT|BCRYPT)\}/i,
+    /(?<![\w-])-p(?!ort\b)(?!\s*\d{1,5}(?!\S))\s*\S/i, // mysql -psecret; a port is none.
+    /(?<![\w-])-a\s+\S/, // redis-cli -a secret
+    /(?<![\w-])-w\s+(?!\d+(?!\S))\S/, // ldapsearch -w secret
+    /(?<![\w-])(?:-u|--user)[\s=]*\S*:\S/, // curl -u user:secret
+];
+/** `--password x`, `password=x`, `?token=x`, `"apiKey": "x"`, `X-Api-Key: x`. */
+const NAMED_WITHIN = new RegExp(`(?<![a-z0-9])${CREDENTIAL_WORD}(?:[._-][a-z0-9]+){0,9}["'\`]?(?:\\s*[=:]\\s*|\\s+)\\S`);
+/** Of the letters that base64, hexadecimal digits and most tokens are made of. */
+const RUN = /[A-Za-z0-9+/=_-]{20,}/g;
+/** Whether it is made of anything but words and numbers: a path, a name with dashes or an option in a command is. */
+function isRandom(run) {
+    return run.split(/[+/=_-]+/).some((part) => !WORD_OR_NUMBER.test(part));
+}
+/** `nginx`, `http2`, `8080`, `30s`; of letters alone it may be long, of digits not. */
+const WORD_OR_NUMBER = /^(?:[A-Za-z]{0,32}\d{0,4}|\d{1,12}[A-Za-z]{0,2})$/;
+/** What a generator of passwords makes of all that there is on a keyboard. */
+function isGenerated(word) {
+    return (word.length >= 10 &&
+        [/[a-z]/, /[A-Z]/, /\d/, /[!#$%^&*?~@]/].every((kind) => kind.test(word)) &&
+        !/[(){}`/]/.test(word));
+}
+
+// EXTERNAL MODULE: ./src/field-words.ts
+var field_words = __nccwpck_require__(1759);
+// EXTERNAL MODULE: ./src/foreign-text.ts
+var foreign_text = __nccwpck_require__(3919);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(3564);
+// EXTERNAL MODULE: ./src/inputs/duration.ts
+var duration = __nccwpck_require__(1601);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/plan.ts
+var plan = __nccwpck_require__(2464);
+// EXTERNAL MODULE: ./src/preflight/fate.ts
+var fate = __nccwpck_require__(6941);
+// EXTERNAL MODULE: ./src/release/release.ts
+var release = __nccwpck_require__(6672);
+// EXTERNAL MODULE: ./src/rollout.ts
+var rollout = __nccwpck_require__(6190);
+// EXTERNAL MODULE: ./src/spec.ts
+var src_spec = __nccwpck_require__(6188);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
+;// CONCATENATED MODULE: ./src/field-changes.ts
+
+
+
+
+
+
+
+
+
+
+
+
+
+const NOTHING_IS_PLAIN = () => false;
+/** Every field that differs, in the stack file's words. */
+function fieldChanges(before, wanted, networkIds, discretion, fate = {}) {
+    const [a, b] = [
+        before === undefined ? {} : (0,src_spec/* canonicalSpec */.Yu)(before, networkIds),
+        (0,src_spec/* canonicalSpec */.Yu)(wanted, networkIds),
+    ];
+    const names = namesOf(networkIds);
+    const order = (0,json/* textAt */.$6)(b, "UpdateConfig", "Order") === "start-first" ? "rolling" : "restarts tasks";
+    const startsAnew = before === undefined || (0,rollout/* isJob */.o5)(wanted);
+    const differing = (0,src_spec/* differingPaths */.Zk)(a, b);
+    const paths = differing.filter((path) => !isRepeated(path, differing));
+    return paths.flatMap((path) => {
+        const consequence = startsAnew ? (fate.ofAll ?? "starts tasks") : consequenceAt(path, order, fate);
+        const [old, made] = [(0,json.at)(a, ...path), (0,json.at)(b, ...path)];
+        return itemChanges(path, old, made, names).map((item) => {
+            const change = item.from === undefined ? "added" : item.to === undefined ? "removed" : "changed";
+            return { field: item.field, change, ...shownSides(item, discretion), consequence };
+        });
+    });
+}
+/** What of both sides may be read by everybody. Whether both are hidden or one of them, no change is left out for it. */
+function shownSides({ field, from, to, open }, discretion) {
+    const values = [from, to].filter((value) => value !== undefined);
+    if (from === to || values.some(discretion.isSecret))
+        return {};
+    if (open)
+        return sides(from, to);
+    if (soundsSecret(field) || values.some(looksSecret))
+        return {};
+    const before = from !== undefined && discretion.before(field, from) ? (0,foreign_text/* brief */.dh)(from) : undefined;
+    const after = to !== undefined && discretion.after(field, to) ? (0,foreign_text/* brief */.dh)(to) : undefined;
+    return before === after ? {} : sides(before, after); // They may differ in what is not shown of them.
+}
+function sides(before, after) {
+    return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
+}
+/** Of a spec: the whole values of all fields whose nature does not say that they are no secrets. */
+function closedValues(spec, networkIds) {
+    const whole = (0,src_spec/* canonicalSpec */.Yu)(spec, networkIds);
+    const names = namesOf(networkIds);
+    const items = (0,src_spec/* differingPaths */.Zk)({}, whole).flatMap((path) => itemChanges(path, undefined, (0,json.at)(whole, ...path), names));
+    return new Map(items.flatMap(({ field, to, open }) => open || to === undefined ? [] : [[field, to]]));
+}
+/** Names of fields, by the full names of services, whose values hold what may be a secret. */
+function secretFields(specs, networkIds, mayBeSecret) {
+    const found = specs.map((spec) => {
+        const values = [...closedValues(spec, networkIds)];
+        return [(0,json/* textAt */.$6)(spec, "Name"), values.filter(([, value]) => mayBeSecret(value)).map(([field]) => field)];
+    });
+    return Object.fromEntries(found.filter(([, fields]) => fields.length > 0));
+}
+/** Values that a release has left there, and that it knows to have been made of no secret. */
+function plainSince(release, networkIds) {
+    return (service) => {
+        const spec = release?.services.find((each) => (0,json/* textAt */.$6)(each, "Name") === service);
+        if (spec === undefined || release?.hidden === undefined)
+            return NOTHING_IS_PLAIN;
+        const values = closedValues(spec, networkIds);
+        const hidden = new Set(release.hidden[service]);
+        return (field, value) => !hidden.has(field) && values.get(field) === value;
+    };
+}
+/** Says what another field says: docker's labels, and the platforms that an image's digest stands for. */
+function isRepeated(path, differing) {
+    const text = path.join(".");
+    if (text === IMAGE_LABEL)
+        return differing.some((other) => other.join(".") === IMAGE);
+    return (text === "Name" ||
+        text.startsWith("Labels.com.docker.stack.namespace") ||
+        text.startsWith("TaskTemplate.ContainerSpec.Labels.com.docker.stack.namespace") ||
+        text.startsWith("TaskTemplate.Placement.Platforms"));
+}
+const IMAGE = "TaskTemplate.ContainerSpec.Image";
+const IMAGE_LABEL = "Labels.com.docker.stack.image";
+function consequenceAt(path, order, { ofAll, ofPlacement }) {
+    if ((0,plan/* isOfPlacement */.zo)(path))
+        return ofAll ?? ofPlacement ?? order;
+    if ((0,plan/* isOfTasks */.WD)(path))
+        return ofAll ?? order;
+    return path[0] === "Mode" ? "in place" : "nothing";
+}
+/** The runner masks shorter ones by itself; as part of another text they mean nothing. */
+const SHORTEST_PART = 4;
+/** Whether one of the secrets is the text, or a part of it. */
+function holdsSecret(text, secrets) {
+    return secrets.some((secret) => {
+        if (secret === "")
+            return false; // A fork is given none.
+        if (secret.length < SHORTEST_PART)
+            return text === secret;
+        return text.includes(secret) || text.includes(JSON.stringify(secret).slice(1, -1));
+    });
+}
+/** Values that say how something runs, and never with what credentials. Of all others it depends. */
+const OPEN = /^Labels\.com\.docker\.stack\.image$|^TaskTemplate\.(ContainerSpec\.(Image|User|Dir|Hostname|Init|ReadOnly|TTY|OpenStdin|StopSignal|StopGracePeriod|Isolation|CapabilityAdd|CapabilityDrop|Groups|Healthcheck\.(Interval|Timeout|StartPeriod|StartInterval|Retries))|Resources|RestartPolicy|Placement|LogDriver\.Name)(\.|$)|^(Mode|UpdateConfig|RollbackConfig|EndpointSpec)(\.|$)/;
+function itemChanges(path, before, after, names) {
+    const field = (0,field_words/* fieldOf */._)(path);
+    const list = LISTS.find(({ at: where }) => where === path.join("."));
+    if (list === undefined) {
+        const open = OPEN.test(path.join("."));
+        return [{ field, from: valueText(path, before), to: valueText(path, after), open }];
+    }
+    const [old, made] = [itemsOf(list, before, names), itemsOf(list, after, names)];
+    return [...new Set([...old.keys(), ...made.keys()])]
+        .toSorted(text_order/* compareTexts */.q)
+        .filter((key) => JSON.stringify(old.get(key)?.whole) !== JSON.stringify(made.get(key)?.whole))
+        .map((key) => ({
+        field: `${field}.${key}`,
+        from: old.get(key)?.shown,
+        to: made.get(key)?.shown,
+        open: list.open,
+    }));
+}
+/** Lists of things that have a name. */
+const LISTS = [
+    {
+        at: "TaskTemplate.ContainerSpec.Env",
+        key: (item) => (typeof item === "string" ? (item.split("=")[0] ?? "") : ""),
+        shown: (item) => (typeof item === "string" ? item.slice(item.indexOf("=") + 1) : ""),
+        open: false,
+    },
+    {
+        at: "TaskTemplate.ContainerSpec.Configs",
+        key: (item) => (0,json/* textAt */.$6)(item, "File", "Name") || (0,json/* textAt */.$6)(item, "ConfigName"),
+        shown: (item) => (0,json/* textAt */.$6)(item, "ConfigName"),
+        open: true,
+    },
+    {
+        at: "TaskTemplate.ContainerSpec.Secrets",
+        key: (item) => (0,json/* textAt */.$6)(item, "File", "Name") || (0,json/* textAt */.$6)(item, "SecretName"),
+        shown: (item) => (0,json/* textAt */.$6)(item, "SecretName"),
+        open: true,
+    },
+    {
+        at: "TaskTemplate.ContainerSpec.Mounts",
+        key: (item) => (0,json/* textAt */.$6)(item, "Target"),
+        shown: (item) => `${(0,json/* textAt */.$6)(item, "Type")} ${(0,json/* textAt */.$6)(item, "Source")}`.trim(),
+        open: true,
+    },
+    {
+        at: "TaskTemplate.Networks",
+        key: (item, names) => networkName((0,json/* textAt */.$6)(item, "Target"), names),
+        shown: (item) => textsOf((0,json/* listAt */.gT)(item, "Aliases")).join(", "),
+        open: true,
+    },
+    {
+        at: "EndpointSpec.Ports",
+        key: (item) => `${(0,json/* numberAt */.tk)(item, "TargetPort")}/${(0,json/* textAt */.$6)(item, "Protocol") || "tcp"}`,
+        shown: (item) => `${(0,json/* numberAt */.tk)(item, "PublishedPort") || "any"} (${(0,json/* textAt */.$6)(item, "PublishMode") || "ingress"})`,
+        open: true,
+    },
+];
+function textsOf(list) {
+    return list.filter((item) => typeof item === "string");
+}
+/** Several of one key, such as a port that is published twice, count as one. */
+function itemsOf(list, value, names) {
+    const found = new Map();
+    for (const item of Array.isArray(value) ? value : []) {
+        const key = list.key(item, names);
+        const earlier = found.get(key);
+        const shown = [earlier?.shown, list.shown(item)].filter((text) => text !== undefined).join(", ");
+        found.set(key, { shown, whole: earlier === undefined ? item : [earlier.whole, item] });
+    }
+    return found;
+}
+/** By their ids. */
+function namesOf(networkIds) {
+    return new Map([...networkIds].map(([name, id]) => [id, name]));
+}
+function networkName(target, names) {
+    return names.get(target) ?? target.replace((0,plan/* futureId */.vY)(""), "");
+}
+/** Undefined for nothing, unless the engine makes something of that. */
+function valueText(path, value) {
+    const meant = value ?? (path[0] === "Mode" && path[1] !== "Replicated" ? undefined : (0,src_spec/* engineDefault */.c7)(path));
+    if (meant === undefined)
+        return undefined;
+    const name = path.at(-1) ?? "";
+    if (typeof meant === "string")
+        return name === "Image" ? shownImage(meant) : meant;
+    if (typeof meant === "number" && DURATIONS.has(name))
+        return (0,duration/* formatDuration */.a)(meant / 1e6);
+    if (name === "NanoCPUs")
+        return String(Number(meant) / 1e9);
+    if (name === "MemoryBytes")
+        return bytesText(Number(meant));
+    if (Array.isArray(meant) && COMMANDS.has(name))
+        return meant.map(asWord).join(" ");
+    if (Array.isArray(meant) && textsOf(meant).length === meant.length)
+        return textsOf(meant).join(", ");
+    return JSON.stringify(meant);
+}
+/** Lists of words. */
+const COMMANDS = new Set(["Command", "Args", "Test"]);
+/** As part of a command: what has blanks in it is one word all the same, and so is nothing, which a canonical spec has no text for. */
+function asWord(item) {
+    const text = typeof item === "string" ? item : "";
+    return /^[^\s"]+$/.test(text) ? text : `"${text}"`;
+}
+/** In nanoseconds. */
+const DURATIONS = new Set([
+    "Delay",
+    "Monitor",
+    "Window",
+    "Interval",
+    "Timeout",
+    "StartPeriod",
+    "StartInterval",
+    "StopGracePeriod",
+]);
+function bytesText(bytes) {
+    const units = ["", "K", "M", "G"];
+    let [size, unit] = [bytes, 0];
+    while (size % 1024 === 0 && size > 0 && unit < units.length - 1)
+        [size, unit] = [size / 1024, unit + 1];
+    return `${size}${units[unit]}`;
+}
+function shownImage(image) {
+    return image.endsWith(reference/* NO_DIGEST_YET */.Gv) ? `${(0,reference/* withoutDraftDigest */.Us)(image)}${NEW_IMAGE}` : (0,reference/* shortImage */.Uq)(image);
+}
+/** Behind an image that is yet to be built. */
+const NEW_IMAGE = " (new image)";
+
+
+/***/ }),
+
 /***/ 1759:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
@@ -26146,8 +25964,8 @@ function foreseen(known) {
         return undefined;
     const replace = replacer(known);
     const wanted = draft.plan.services.flatMap((service) => service.wanted === undefined ? [] : [withImage(replace(service.wanted), known)]);
-    const images = new Map(survey.services.map(({ name, spec }) => [name, imageOf(spec)]));
-    if (wanted.some((spec) => images.get((0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name")) !== imageOf(spec)))
+    const images = new Map(survey.services.map(({ name, spec }) => [name, (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .imageOf */ .dT)(spec)]));
+    if (wanted.some((spec) => images.get((0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name")) !== (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .imageOf */ .dT)(spec)))
         return undefined; // Seen at once, and the usual case.
     const plan = (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .planDeployment */ .HN)({
         stack: stack.name,
@@ -26165,34 +25983,26 @@ function replacer({ draft, stack, survey, digest }) {
         const now = stack.objects.find((each) => each.kind === kind && each.key === key);
         return [name, now?.name ?? name];
     });
-    const pairs = [
-        [_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv, digest],
-        ...names.filter(([before, now]) => before !== now),
-        ...[...survey.configs, ...survey.secrets].map(idOf),
-    ];
-    return (spec) => JSON.parse(pairs.reduce((text, [before, now]) => text.replaceAll(before, now), JSON.stringify(spec)));
-}
-function idOf({ name, id }) {
-    return [JSON.stringify((0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .futureId */ .vY)(name)), JSON.stringify(id)];
+    const texts = [[_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv, digest], ...names.filter(([before, now]) => before !== now)];
+    const ids = new Map([...survey.configs, ...survey.secrets].map(({ name, id }) => [name, id]));
+    return (spec) => {
+        const named = texts.reduce((text, [before, now]) => text.replaceAll(before, now), JSON.stringify(spec));
+        return (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .withRealIds */ .hm)(JSON.parse(named), ids);
+    };
 }
 /** With the image's digest, and the platforms that docker would have from the registry's answer. */
 function withImage(spec, { pins, images }) {
-    const named = imageOf(spec);
-    const image = pins.get(named) ?? named;
+    const image = pins.get((0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .imageOf */ .dT)(spec)) ?? (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .imageOf */ .dT)(spec);
     const template = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(spec, "TaskTemplate");
-    const answer = images.get(image);
-    return {
+    const named = {
         ...spec,
         Labels: { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(spec, "Labels"), "com.docker.stack.image": image },
         TaskTemplate: {
             ...template,
             ContainerSpec: { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(template, "ContainerSpec"), Image: image },
-            Placement: { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(template, "Placement"), Platforms: platformsOf(answer) },
         },
     };
-}
-function imageOf(spec) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    return (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .withPlatforms */ .fG)(named, platformsOf(images.get(image)));
 }
 /** As docker sends them: of "arm" it leaves the architecture out, since nodes have several words for it (swarmkit#2294). */
 function platformsOf(answer) {
@@ -26457,6 +26267,7 @@ function lastLine(answer) {
 /* harmony export */   NE: () => (/* binding */ sameTag),
 /* harmony export */   TC: () => (/* binding */ credentialKey),
 /* harmony export */   Uq: () => (/* binding */ shortImage),
+/* harmony export */   Us: () => (/* binding */ withoutDraftDigest),
 /* harmony export */   dz: () => (/* binding */ isTag),
 /* harmony export */   o_: () => (/* binding */ parseImageReference)
 /* harmony export */ });
@@ -26508,6 +26319,10 @@ function shortImage(image) {
 }
 /** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
 const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
+/** An image that is yet to be built has no digest; what stands for it is no news to anybody. */
+function withoutDraftDigest(text) {
+    return text.replaceAll(`@${NO_DIGEST_YET}`, "");
+}
 
 
 /***/ }),
@@ -26524,10 +26339,12 @@ const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3451);
 /* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8301);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
 /* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8282);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
-/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3564);
+/* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3564);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6188);
+
 
 
 
@@ -26539,11 +26356,11 @@ const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
 /** For a plan: what a registry might say about an image that the deployment will build. */
 const YET_TO_BE_BUILT = {
     kind: "found",
-    digest: _reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv,
+    digest: _reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv,
     body: {
         Descriptor: {
             mediaType: "application/vnd.docker.distribution.manifest.v2+json",
-            digest: _reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv,
+            digest: _reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv,
             size: 0,
         },
         Platforms: [],
@@ -26567,7 +26384,7 @@ class ImageLookup {
         this.#own = own;
     }
     async ask(image) {
-        if (image.endsWith(`@${_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv}`))
+        if (image.endsWith(`@${_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv}`))
             return YET_TO_BE_BUILT;
         const asked = this.#asked.get(image) ?? this.#askPatiently(image);
         this.#asked.set(image, asked);
@@ -26583,8 +26400,8 @@ class ImageLookup {
         }
     }
     /** About every image of a stack, ahead of time; `pushed` is the digest of the one that was just pushed, where there is one. */
-    async askAhead({ services }, pushed = _reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv) {
-        const images = services.map(({ image }) => image.replace(_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv, pushed));
+    async askAhead({ services }, pushed = _reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv) {
+        const images = services.map(({ image }) => image.replace(_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv, pushed));
         await Promise.all(images.map(async (image) => await this.ask(image)));
     }
     /** The digest of an image that must exist. */
@@ -26599,7 +26416,7 @@ class ImageLookup {
         ]);
     }
     #authFor(image) {
-        const reference = (0,_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .parseImageReference */ .o_)(image);
+        const reference = (0,_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .parseImageReference */ .o_)(image);
         return reference === undefined ? undefined : this.#session.registryAuth(reference.domain);
     }
 }
@@ -26639,7 +26456,7 @@ function stays(image, answer) {
 }
 /** An error where the registry says no, unless a node has the image: what runs is there. */
 function missing(image, answer, live, isOurs) {
-    const runs = live.some(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image") === image);
+    const runs = live.some(({ spec }) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .imageOf */ .dT)(spec) === image);
     if (isOurs || !(hasTrouble(answer) || runs)) {
         const message = `The manager can't read the image ${image}: ${inWords(answer)}.`;
         return (place) => (0,_preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__/* .error */ .z3)("image-missing", message, place, hintFor(answer));
@@ -26651,7 +26468,7 @@ function placeOf(root, service) {
     return ((0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "services", service, "image") ?? (0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_2__/* .get */ .Jt)(root, "services", service) ?? root).place;
 }
 function isOwn(image, own) {
-    const [a, b] = [(0,_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .parseImageReference */ .o_)(image), (0,_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .parseImageReference */ .o_)(own)];
+    const [a, b] = [(0,_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .parseImageReference */ .o_)(image), (0,_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .parseImageReference */ .o_)(own)];
     return a !== undefined && a.domain === b?.domain && a.path === b.path;
 }
 /** Whether the registry had trouble to answer, or the manager to reach it, and did not say no. */
@@ -26679,16 +26496,16 @@ function hintFor(answer) {
 /** The digest under which a service runs this very tag now, with an answer that keeps its spec as it is. */
 function runningPin(image, live) {
     for (const { spec } of live) {
-        const running = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+        const running = (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .imageOf */ .dT)(spec);
         if (!running.startsWith(`${image}@`))
             continue;
-        const platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Platforms");
+        const platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Platforms");
         const digest = running.slice(image.length + 1);
         const body = {
             Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
             Platforms: platforms.map((platform) => ({
-                architecture: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(platform, "Architecture"),
-                os: (0,_json_js__WEBPACK_IMPORTED_MODULE_6__/* .textAt */ .$6)(platform, "OS"),
+                architecture: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(platform, "Architecture"),
+                os: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(platform, "OS"),
             })),
         };
         return { image: running, answer: { kind: "found", digest, body } };
@@ -27599,6 +27416,7 @@ function collect(stream, onLine) {
 /* harmony export */   Ep: () => (/* binding */ Timeout),
 /* harmony export */   PB: () => (/* binding */ EngineApi),
 /* harmony export */   Pq: () => (/* binding */ json),
+/* harmony export */   S: () => (/* binding */ REGISTRY_DEADLINE_MS),
 /* harmony export */   hF: () => (/* binding */ successful),
 /* harmony export */   v6: () => (/* binding */ messageIn)
 /* harmony export */ });
@@ -27786,6 +27604,8 @@ function certificates(folder) {
         throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .ConnectError */ .T$(`The certificates in DOCKER_CERT_PATH (${folder}) can't be read: ${(0,_errors_js__WEBPACK_IMPORTED_MODULE_5__/* .messageOf */ .bD)(error)}.`, "Docker expects ca.pem, cert.pem and key.pem there.", error);
     }
 }
+/** For what the manager has to ask a registry. */
+const REGISTRY_DEADLINE_MS = 60_000;
 /** Nobody answered in the time that a call had. */
 class Timeout extends Error {
     constructor(ms) {
@@ -28008,7 +27828,6 @@ const NEW_NETWORK = { Driver: "overlay", Attachable: true, Labels: { [defaults/*
 const LOGS_DEADLINE_MS = 8000;
 /** For what only adds to a story. */
 const DETAILS_DEADLINE_MS = 5000;
-const REGISTRY_DEADLINE_MS = 60_000;
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 class EngineSwarm {
     #engine;
@@ -28052,13 +27871,13 @@ class EngineSwarm {
         try {
             const body = (await (0,io_engine/* json */.Pq)(this.#engine, `/distribution/${image}/json`, {
                 auth,
-                deadlineMs: REGISTRY_DEADLINE_MS,
+                deadlineMs: io_engine/* REGISTRY_DEADLINE_MS */.S,
             }));
             return { kind: "found", digest: (0,json/* textAt */.$6)(body, "Descriptor", "digest"), body };
         }
         catch (error) {
             if (error instanceof io_engine/* Timeout */.Ep) {
-                const message = `the registry did not answer within ${REGISTRY_DEADLINE_MS / 1000} s`;
+                const message = `the registry did not answer within ${io_engine/* REGISTRY_DEADLINE_MS */.S / 1000} s`;
                 return { kind: "refused", status: 504, message };
             }
             if (!(error instanceof errors/* ManagerRefusal */.oF))
@@ -28391,16 +28210,13 @@ function forwarding(engine, survey, signal, onSent) {
         const name = (0,json/* textAt */.$6)(write.body, "Name");
         try {
             const answer = await sendAsPlanned(engine, survey, write, query, signal);
+            const kind = (0,plan/* createdBy */.uf)(write.path);
             if (answer.status >= 300)
                 failed = true;
+            else if (kind !== undefined)
+                created[kind].set(name, (0,json/* textAt */.$6)(answer.body, "ID") || (0,json/* textAt */.$6)(answer.body, "Id")); // A network has the other one.
             else if ((0,plan/* writesService */.IJ)(write.path))
                 onSent(name);
-            else if (write.path === "/networks/create")
-                created.networks.set(name, (0,json/* textAt */.$6)(answer.body, "Id"));
-            else if (write.path === "/configs/create")
-                created.configs.set(name, (0,json/* textAt */.$6)(answer.body, "ID"));
-            else if (write.path === "/secrets/create")
-                created.secrets.set(name, (0,json/* textAt */.$6)(answer.body, "ID"));
             return answer;
         }
         catch (error) {
@@ -28465,7 +28281,6 @@ var reference = __nccwpck_require__(3564);
 
 
 
-const DEADLINE_MS = 60_000;
 /**
  * What `docker login` asks its engine, without a docker: the manager shows the credential to the registry. What to keep of it, which may
  * be a token that the registry gives in exchange; or the reason of a refusal.
@@ -28474,7 +28289,7 @@ async function askForLogin(engine, { registryHost, credential }) {
     const body = { ...credential, serveraddress: (0,reference/* credentialKey */.TC)(registryHost) };
     try {
         // It changes nothing on the swarm, so it may be asked again.
-        const call = { method: "POST", body, repeatable: true, deadlineMs: DEADLINE_MS };
+        const call = { method: "POST", body, repeatable: true, deadlineMs: io_engine/* REGISTRY_DEADLINE_MS */.S };
         const identitytoken = (0,json/* textAt */.$6)(await (0,io_engine/* json */.Pq)(engine, "/auth", call), "IdentityToken");
         return identitytoken === "" ? credential : { identitytoken };
     }
@@ -29860,7 +29675,8 @@ function unversioned(request) {
     return (request.url ?? "/").replace(/^\/v\d+\.\d+(?=\/)/, "");
 }
 function objectKind({ path }) {
-    return path === "/configs/create" ? "configs" : path === "/secrets/create" ? "secrets" : undefined;
+    const kind = (0,_plan_js__WEBPACK_IMPORTED_MODULE_3__/* .createdBy */ .uf)(path);
+    return kind === "networks" ? undefined : kind;
 }
 async function answer(stage, made, request, onWrite) {
     const text = await bodyOf(request);
@@ -30848,22 +30664,23 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony export */   planOnly: () => (/* binding */ planOnly)
 /* harmony export */ });
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8883);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_16__ = __nccwpck_require__(3564);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_17__ = __nccwpck_require__(3564);
 /* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(7317);
 /* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(8028);
 /* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8282);
 /* harmony import */ var _preflight_healthcheck_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8313);
 /* harmony import */ var _preflight_preflight_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6607);
 /* harmony import */ var _preflight_subject_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3911);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3453);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(7348);
 /* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(9188);
 /* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(7575);
 /* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
 /* harmony import */ var _settle_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(6964);
 /* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(6546);
 /* harmony import */ var _stack_withheld_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(7729);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_15__ = __nccwpck_require__(2297);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_16__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(3079);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_15__ = __nccwpck_require__(6188);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -30933,6 +30750,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 /**
  * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without
  * a manager it checks the files alone.
@@ -30956,7 +30774,7 @@ async function planOnly(inputs, world, facts) {
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
         session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_8__/* .WRITES_NOTHING */ .Vf);
         const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session);
-        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_15__/* .together */ .b)([
+        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_16__/* .together */ .b)([
             session.swarm.survey(inputs.stack.name),
             digestOrNone(images, deployment),
             images.askAhead(deployment.draft.stack),
@@ -30984,7 +30802,7 @@ const LOOKED_AT = ["image", "healthcheck", "working_dir", "init", "volumes", "co
  */
 async function foundInFiles({ inputs, world, draft }) {
     const { stack, plan } = draft;
-    const certain = plan.services.filter(({ name, wanted }) => (0,_report_js__WEBPACK_IMPORTED_MODULE_10__/* .imageOf */ .dT)(wanted).includes("@") &&
+    const certain = plan.services.filter(({ name, wanted }) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_15__/* .imageOf */ .dT)(wanted).includes("@") &&
         !LOOKED_AT.some((key) => (0,_stack_withheld_js__WEBPACK_IMPORTED_MODULE_13__/* .isAssumed */ .nH)((0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_12__/* .get */ .Jt)(stack.root, "services", name, key))));
     const inside = await (0,_preflight_healthcheck_js__WEBPACK_IMPORTED_MODULE_4__/* .lookedInto */ .z)(stack.root, { ...plan, services: certain }, world.images, inputs.ignoreFindings);
     return [...(0,_preflight_preflight_js__WEBPACK_IMPORTED_MODULE_5__/* .withoutSwarm */ .vp)(stack, plan), ...inside];
@@ -31032,7 +30850,7 @@ async function digestOrNone(images, deployment) {
     facts.image = image;
     if (inputs.image.build !== undefined) {
         note(`The image ${image} is planned by its tag. The deployment builds and pushes it.`, deployment);
-        return _image_reference_js__WEBPACK_IMPORTED_MODULE_16__/* .NO_DIGEST_YET */ .Gv;
+        return _image_reference_js__WEBPACK_IMPORTED_MODULE_17__/* .NO_DIGEST_YET */ .Gv;
     }
     const answer = await images.ask(image);
     if (answer.kind === "found") {
@@ -31041,7 +30859,7 @@ async function digestOrNone(images, deployment) {
     }
     const why = `The image ${image} is planned by its tag (${(0,_image_resolve_js__WEBPACK_IMPORTED_MODULE_1__/* .inWords */ .r4)(answer)}).`;
     note(`${why} A deployment needs it: it builds nothing.`, deployment);
-    return _image_reference_js__WEBPACK_IMPORTED_MODULE_16__/* .NO_DIGEST_YET */ .Gv;
+    return _image_reference_js__WEBPACK_IMPORTED_MODULE_17__/* .NO_DIGEST_YET */ .Gv;
 }
 /** In the log, the summary and the comment. */
 function note(line, { world, facts }) {
@@ -31065,8 +30883,10 @@ function note(line, { world, facts }) {
 /* harmony export */   aJ: () => (/* binding */ newNetworks),
 /* harmony export */   af: () => (/* binding */ withPlatformsOf),
 /* harmony export */   e2: () => (/* binding */ alters),
+/* harmony export */   fG: () => (/* binding */ withPlatforms),
 /* harmony export */   hm: () => (/* binding */ withRealIds),
 /* harmony export */   tD: () => (/* binding */ changed),
+/* harmony export */   uf: () => (/* binding */ createdBy),
 /* harmony export */   vY: () => (/* binding */ futureId),
 /* harmony export */   yF: () => (/* binding */ isManaged),
 /* harmony export */   zo: () => (/* binding */ isOfPlacement)
@@ -31074,8 +30894,8 @@ function note(line, { world, facts }) {
 /* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7856);
 /* harmony import */ var _field_words_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(1759);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3564);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8301);
+/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3564);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
 /* harmony import */ var _text_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6533);
 
 
@@ -31092,26 +30912,36 @@ function futureId(name) {
 function writesService(path) {
     return /^\/services\/(create|[^/]+\/update)$/.test(path);
 }
-/** Puts the ids of what has been created since into the specs of a plan. */
+/** What kind of thing a write of docker's creates, beside services; by its path. */
+function createdBy(path) {
+    return KINDS.find((kind) => path === `/${kind}/create`);
+}
+const KINDS = ["networks", "configs", "secrets"];
+const FUTURE_ID = new RegExp(`"${futureId("")}([^"]*)"`, "g");
+/** Puts the ids of what is there by now into the specs of a plan. */
 function withRealIds(spec, ids) {
-    const text = JSON.stringify(spec);
-    const replaced = [...ids].reduce((all, [name, id]) => all.replaceAll(JSON.stringify(futureId(name)), JSON.stringify(id)), text);
+    const replaced = JSON.stringify(spec).replace(FUTURE_ID, (future, name) => {
+        const id = ids.get(name);
+        return id === undefined ? future : JSON.stringify(id);
+    });
     return JSON.parse(replaced);
 }
 /** Nobody knows the platforms of an image that is yet to be built; that they stay is the best guess. */
 function withPlatformsOf(live, spec) {
-    if (!(0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image").endsWith(_image_reference_js__WEBPACK_IMPORTED_MODULE_4__/* .NO_DIGEST_YET */ .Gv))
+    if (!(0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .imageOf */ .dT)(spec).endsWith(_image_reference_js__WEBPACK_IMPORTED_MODULE_3__/* .NO_DIGEST_YET */ .Gv))
         return spec;
     const before = live.find(({ name }) => name === spec.Name);
-    const Platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .listAt */ .gT)(before?.spec, "TaskTemplate", "Placement", "Platforms");
-    const TaskTemplate = (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .objectAt */ .lJ)(spec, "TaskTemplate");
-    const Placement = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .objectAt */ .lJ)(TaskTemplate, "Placement"), Platforms };
+    return withPlatforms(spec, (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .listAt */ .gT)(before?.spec, "TaskTemplate", "Placement", "Platforms"));
+}
+function withPlatforms(spec, Platforms) {
+    const TaskTemplate = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(spec, "TaskTemplate");
+    const Placement = { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(TaskTemplate, "Placement"), Platforms };
     return { ...spec, TaskTemplate: { ...TaskTemplate, Placement } };
 }
 /** Compares what docker would send with what runs. */
 function planDeployment(request) {
     const { stack, live, networkIds } = request;
-    const wantedNames = new Set(request.wanted.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name")));
+    const wantedNames = new Set(request.wanted.map(({ spec }) => (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name")));
     const present = request.wanted.map(({ spec, auth }) => {
         const before = live.find((service) => service.name === spec.Name);
         const paths = before === undefined
@@ -31119,7 +30949,7 @@ function planDeployment(request) {
             : (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .differingPaths */ .Zk)((0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(before.spec, networkIds), (0,_spec_js__WEBPACK_IMPORTED_MODULE_2__/* .canonicalSpec */ .Yu)(spec, networkIds));
         const change = before === undefined ? "create" : paths.length > 0 ? "update" : "unchanged";
         const sameTemplate = !paths.some(isOfTasks);
-        const name = shortName(stack, (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(spec, "Name"));
+        const name = shortName(stack, (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name"));
         return { name, change, fields: (0,_field_words_js__WEBPACK_IMPORTED_MODULE_1__/* .fieldsOf */ .P)(paths), sameTemplate, wanted: spec, before, auth };
     });
     const absent = live
@@ -31147,7 +30977,7 @@ function isOfPlacement([section, part]) {
     return section === "TaskTemplate" && part === "Placement";
 }
 function isManaged(service) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_3__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(service.spec, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_0__/* .MANAGED_LABEL */ .bS) === "true";
 }
 /** Whether something is to become another than it is. */
 function alters({ change }) {
@@ -31421,8 +31251,8 @@ async function planning_plan(request, session, voice) {
         networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
         prune: request.prune,
         needs,
-        networks: namesOf(writes, "/networks/create"),
-        secrets: namesOf(writes, "/secrets/create"),
+        networks: createdIn(writes, "networks"),
+        secrets: createdIn(writes, "secrets"),
     });
 }
 function futures(names) {
@@ -31472,16 +31302,16 @@ async function rehearsed(world, stack, folder, draft) {
         networkIds: new Map(),
         prune: false,
         needs: { networks: [], configs: [], secrets: [] },
-        networks: namesOf(writes, "/networks/create"),
-        secrets: namesOf(writes, "/secrets/create"),
+        networks: createdIn(writes, "networks"),
+        secrets: createdIn(writes, "secrets"),
     });
     return { plan: drafted, said };
 }
 function wantedBy(writes) {
     return writes.filter(({ path }) => (0,plan/* writesService */.IJ)(path)).map(({ body, auth }) => ({ spec: body, auth }));
 }
-function namesOf(writes, path) {
-    return writes.filter((write) => write.path === path).map(({ body }) => (0,json/* textAt */.$6)(body, "Name"));
+function createdIn(writes, kind) {
+    return writes.filter(({ path }) => (0,plan/* createdBy */.uf)(path) === kind).map(({ body }) => (0,json/* textAt */.$6)(body, "Name"));
 }
 /** A swarm without services, on which every external network, config and secret exists. */
 function assumed({ root }) {
@@ -31512,6 +31342,60 @@ function sayWarnings(stderr, voice) {
 }
 function refusal(reason, { root }) {
     return new errors/* StackFileError */.Ne([objection(reason, root)]);
+}
+
+
+/***/ }),
+
+/***/ 6941:
+/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
+
+"use strict";
+/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
+/* harmony export */   _: () => (/* binding */ fateOf)
+/* harmony export */ });
+/* harmony import */ var _field_changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7662);
+/* harmony import */ var _placement_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6260);
+/* harmony import */ var _subject_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3911);
+
+
+
+
+/** `running`: the tasks of it that run before. */
+function fateOf(before, wanted, running, nodes) {
+    const mode = (0,_subject_js__WEBPACK_IMPORTED_MODULE_2__/* .modeOf */ .VV)(wanted);
+    if (before === undefined || !(0,_subject_js__WEBPACK_IMPORTED_MODULE_2__/* .isOnEachNode */ .$n)((0,_subject_js__WEBPACK_IMPORTED_MODULE_2__/* .modeOf */ .VV)(before)) || !(0,_subject_js__WEBPACK_IMPORTED_MODULE_2__/* .isOnEachNode */ .$n)(mode))
+        return (0,_placement_js__WEBPACK_IMPORTED_MODULE_1__/* .drivesAway */ .yB)(wanted, running, nodes) ? {} : { ofPlacement: "nothing" };
+    if (!hasOtherConstraints(before, wanted))
+        return { ofPlacement: "nothing" };
+    if (nodes.length === 0)
+        return { ofPlacement: "in place" }; // Nobody knows more.
+    const [had, has] = [placesOf(before, running, nodes), placesOf(wanted, running, nodes)];
+    if (mode.kind === "global-job")
+        return has.size > 0 ? {} : { ofAll: running.length > 0 ? "ends tasks" : "nothing" };
+    const gains = [...has].some((id) => !had.has(id));
+    const loses = [...had].some((id) => !has.has(id));
+    const ofPlacement = consequenceOf(gains, loses, had.size, has.size);
+    const stays = [...has].some((id) => had.has(id));
+    return stays ? { ofPlacement } : { ofPlacement, ofAll: ofPlacement };
+}
+function consequenceOf(gains, loses, had, has) {
+    if (!gains && !loses)
+        return "nothing";
+    if (had === 0)
+        return "starts tasks";
+    if (has === 0)
+        return "ends tasks";
+    return gains && loses ? "moves tasks" : "in place";
+}
+/** The nodes with a task of a global service. On a node that is paused one stays, though none would be made there. */
+function placesOf(spec, running, nodes) {
+    const staying = running.filter((task) => !(0,_placement_js__WEBPACK_IMPORTED_MODULE_1__/* .drivesAway */ .yB)(spec, [task], nodes)).map(({ nodeId }) => nodeId);
+    return new Set([...(0,_placement_js__WEBPACK_IMPORTED_MODULE_1__/* .eligibility */ .GN)(spec, nodes).nodes.map(({ id }) => id), ...staying]);
+}
+function hasOtherConstraints(one, other) {
+    const [a, b] = [one, other].map((spec) => JSON.stringify((0,_placement_js__WEBPACK_IMPORTED_MODULE_1__/* .constraintsOf */ .Im)(spec).toSorted()));
+    return a !== b;
 }
 
 
@@ -31736,7 +31620,7 @@ const FINDING_IDS = FINDINGS.map(({ id }) => id);
 /* harmony export */   b: () => (/* binding */ checksItself),
 /* harmony export */   z: () => (/* binding */ lookedInto)
 /* harmony export */ });
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(8301);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2464);
 /* harmony import */ var _rollout_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6190);
 /* harmony import */ var _stack_references_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(5052);
@@ -31745,6 +31629,8 @@ const FINDING_IDS = FINDINGS.map(({ id }) => id);
 /* harmony import */ var _finding_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8282);
 /* harmony import */ var _findings_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(7857);
 /* harmony import */ var _subject_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(3911);
+/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(6188);
+
 
 
 
@@ -31767,7 +31653,7 @@ async function lookedInto(root, plan, images, ignored) {
 async function unchecked(root, plan, images) {
     const silent = (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .changed */ .tD)(plan).flatMap(({ name, wanted }) => wanted === undefined || !(0,_subject_js__WEBPACK_IMPORTED_MODULE_7__/* .startsFirst */ .ge)(wanted) || (0,_rollout_js__WEBPACK_IMPORTED_MODULE_1__/* .isJob */ .o5)(wanted) || testOf(wanted).length > 0
         ? []
-        : [{ name, image: imageOf(wanted) }]);
+        : [{ name, image: (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .imageOf */ .dT)(wanted) }]);
     const asked = [...new Set(silent.map(({ image }) => image))];
     const configs = new Map(await Promise.all(asked.map(async (image) => [image, await images.configOf(image)])));
     return silent.flatMap(({ name, image }) => {
@@ -31790,7 +31676,7 @@ function checksItself(config) {
  * has built; of any other nothing is told. A program may also be made, or installed, when a container starts: so it is no error.
  */
 async function unrunnable(root, plan, images) {
-    const withTest = (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .changed */ .tD)(plan).flatMap(({ name, wanted }) => wanted === undefined || testOf(wanted).length === 0 ? [] : [{ name, wanted, image: imageOf(wanted) }]);
+    const withTest = (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .changed */ .tD)(plan).flatMap(({ name, wanted }) => wanted === undefined || testOf(wanted).length === 0 ? [] : [{ name, wanted, image: (0,_spec_js__WEBPACK_IMPORTED_MODULE_8__/* .imageOf */ .dT)(wanted) }]);
     const found = [...new Set(withTest.map(({ image }) => image))].map(async (image) => {
         const config = await images.configOf(image);
         if (config === undefined)
@@ -31815,14 +31701,11 @@ function missing({ service, programs }, present, root) {
     const fix = "Put it into the image, or check with something that is there.";
     return [(0,_finding_js__WEBPACK_IMPORTED_MODULE_5__/* .warning */ .$e)("healthcheck-program", message, place, fix)];
 }
-function imageOf(spec) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
-}
 function testOf(spec) {
     return texts(spec, "TaskTemplate", "ContainerSpec", "Healthcheck", "Test");
 }
 function texts(value, ...path) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .listAt */ .gT)(value, ...path).filter((each) => typeof each === "string");
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(value, ...path).filter((each) => typeof each === "string");
 }
 /** As the engine runs a healthcheck (moby: daemon/health.go): by itself, or by the image's shell. */
 function programsOf(spec, config) {
@@ -31837,8 +31720,8 @@ function programsOf(spec, config) {
 /** Where neither the service nor the image says (moby: pkg/system, DefaultPathEnvUnix). */
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 function pathsOf(name, spec, config) {
-    const container = (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec");
-    const home = (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(container, "Dir") || (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(config, "WorkingDir");
+    const container = (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec");
+    const home = (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(container, "Dir") || (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(config, "WorkingDir");
     if (name.includes("/"))
         return [absolute(name, home)];
     const variables = [...texts(config, "Env"), ...texts(container, "Env")];
@@ -31858,11 +31741,11 @@ function absolute(path, folder) {
 }
 /** Whether something from outside of the image may be there. */
 function mayBeBrought(path, spec) {
-    const container = (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec");
+    const container = (0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .objectAt */ .lJ)(spec, "TaskTemplate", "ContainerSpec");
     const targets = [
-        ...(0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .listAt */ .gT)(container, "Mounts").map((mount) => absolute((0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(mount, "Target"), "/")),
-        ...(0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .listAt */ .gT)(container, "Configs").map((config) => absolute((0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(config, "File", "Name"), "/")),
-        ...(0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .listAt */ .gT)(container, "Secrets").map((secret) => absolute((0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(secret, "File", "Name"), "/run/secrets")),
+        ...(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(container, "Mounts").map((mount) => absolute((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(mount, "Target"), "/")),
+        ...(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(container, "Configs").map((config) => absolute((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(config, "File", "Name"), "/")),
+        ...(0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .listAt */ .gT)(container, "Secrets").map((secret) => absolute((0,_json_js__WEBPACK_IMPORTED_MODULE_9__/* .textAt */ .$6)(secret, "File", "Name"), "/run/secrets")),
         ...(container.Init === true ? ["/sbin/docker-init"] : []),
     ];
     return targets.some((target) => `${path}/`.startsWith(`${target === "/" ? "" : target}/`));
@@ -32398,6 +32281,7 @@ var errors = __nccwpck_require__(3916);
 
 
 
+
 /** What the old task holds as long as the new one waits for it, if start-first is in the file or by default. */
 const besideTheOld = (subject) => {
     const { spec, before, news, startFirst, mode, where, tasks } = subject;
@@ -32496,7 +32380,7 @@ const onHostNetwork = (subject, root) => {
 const DATABASES = /^(postgres|postgresql|postgis|timescaledb|pgvector|mysql|mysql-server|mariadb|percona|percona-server|mongo|mongodb|mongodb-community-server|redis|redis-stack|redis-stack-server|valkey|influxdb|couchdb|neo4j|cassandra|clickhouse|clickhouse-server|rabbitmq|etcd)$/;
 const singleWriter = (subject) => {
     const { name, spec, startFirst } = subject;
-    const image = (0,json/* textAt */.$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+    const image = (0,src_spec/* imageOf */.dT)(spec);
     const [kind = ""] = ((0,reference/* parseImageReference */.o_)(image)?.path ?? "").split("/").toReversed();
     const volume = (0,json/* listAt */.gT)(spec, "TaskTemplate", "ContainerSpec", "Mounts").find(isOwnLocalVolume);
     if (!startFirst || volume === undefined || !DATABASES.test(kind))
@@ -32686,7 +32570,7 @@ const SHORT_LIVED = [
 function shortLived(plan) {
     const told = new Map();
     for (const { wanted, auth } of (0,src_plan/* changed */.tD)(plan)) {
-        const domain = (0,reference/* parseImageReference */.o_)((0,json/* textAt */.$6)(wanted, "TaskTemplate", "ContainerSpec", "Image"))?.domain ?? "";
+        const domain = (0,reference/* parseImageReference */.o_)((0,src_spec/* imageOf */.dT)(wanted))?.domain ?? "";
         const { username, password } = credentialIn(auth);
         const found = SHORT_LIVED.find(({ is }) => is(username, password, domain));
         if (found !== undefined)
@@ -32841,7 +32725,7 @@ function amount({ nanoCpus, memoryBytes }) {
 
 /***/ }),
 
-/***/ 3453:
+/***/ 7348:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -32869,20 +32753,182 @@ var external_node_crypto_ = __nccwpck_require__(7598);
 var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/begin.ts + 1 modules
 var begin = __nccwpck_require__(8883);
-// EXTERNAL MODULE: ./src/changes.ts + 2 modules
-var src_changes = __nccwpck_require__(3207);
-// EXTERNAL MODULE: ./src/definitions.ts
-var src_definitions = __nccwpck_require__(6961);
+// EXTERNAL MODULE: ./src/field-changes.ts + 1 modules
+var field_changes = __nccwpck_require__(7662);
+// EXTERNAL MODULE: ./src/changes.ts
+var src_changes = __nccwpck_require__(4582);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(3564);
+// EXTERNAL MODULE: ./src/json.ts
+var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(2464);
+// EXTERNAL MODULE: ./src/spec.ts
+var spec = __nccwpck_require__(6188);
+// EXTERNAL MODULE: ./src/text-order.ts
+var text_order = __nccwpck_require__(6533);
+;// CONCATENATED MODULE: ./src/definitions.ts
+
+
+
+
+
+
+
+/** Of the swarm's config with the key for the names of secrets. It lies beside the stacks, since it serves them all. */
+const NAMING_KEY = "swarm-stack-deploy_naming-key";
+/**
+ * What the services of a plan are to be, with every value that is not shown. Where the workflow gives secrets, one of them may be a secret:
+ * only who has the swarm's naming key can try values against the digits, which everybody may read; and where the swarm has no key yet it is
+ * empty, since a digest without one would help to guess a weak secret. Where it gives none, all values stand in the repository. `built`: the digest of an image that the deployment itself builds.
+ */
+function definitionsOf({ stack, services }, { configs, networks }, built, mayBeSecret) {
+    const key = mayBeSecret ? configs.find(({ name }) => name === NAMING_KEY)?.bytes : NO_KEY;
+    if (key === undefined)
+        return new Map();
+    const networkIds = (0,spec/* networkIdsOf */.Ub)(networks);
+    const networkNames = new Map([...networkIds].map(([name, id]) => [id, name]));
+    return new Map(services.flatMap(({ name, wanted }) => {
+        if (wanted === undefined)
+            return [];
+        const definition = defined((0,spec/* canonicalSpec */.Yu)(wanted, networkIds), [], networkNames);
+        const text = withoutDigests(JSON.stringify([stack, name, definition]), built);
+        // The key makes names of secrets, too: what it is used for here can't be the content of one.
+        return [[name, (0,external_node_crypto_.createHmac)("sha256", key).update(`definition\0${text}`).digest("hex")]];
+    }));
+}
+const NO_KEY = new Uint8Array();
+/** A canonical spec without what may be another one, from a plan to its deployment, of the same definition. */
+function defined(value, path, networkNames) {
+    if (Array.isArray(value)) {
+        const items = value.map((item) => defined(item, [...path, "[]"], networkNames));
+        // By their names they may stand in another order than by their ids.
+        return BY_ID.has(path.at(-1) ?? "")
+            ? items.toSorted((a, b) => (0,text_order/* compareTexts */.q)(JSON.stringify(a), JSON.stringify(b)))
+            : items;
+    }
+    if ((0,json/* isObject */.Gv)(value)) {
+        const entries = Object.entries(value).flatMap(([name, child]) => {
+            const at = [...path, name];
+            if (FLEETING.has(at.join(".")))
+                return [];
+            const left = defined(child, at, networkNames);
+            return isEmpty(left) && !isEmpty(child) ? [] : [[name, left]];
+        });
+        return Object.fromEntries(entries);
+    }
+    const isNetwork = path.join(".") === "TaskTemplate.Networks.[].Target";
+    return isNetwork && typeof value === "string" ? (networkNames.get(value) ?? value) : value;
+}
+function isEmpty(value) {
+    return (0,json/* isObject */.Gv)(value) && Object.keys(value).length === 0;
+}
+const BY_ID = new Set(["Networks", "Configs", "Secrets"]);
+const FLEETING = new Set([
+    // The plan shows the image with its digest; the platforms are those of the digest.
+    "TaskTemplate.ContainerSpec.Image",
+    "Labels.com.docker.stack.image",
+    "TaskTemplate.Placement.Platforms",
+    // Docker takes it over from what runs.
+    "TaskTemplate.ForceUpdate",
+    // Ids of what the names beside them say.
+    "TaskTemplate.ContainerSpec.Configs.[].ConfigID",
+    "TaskTemplate.ContainerSpec.Secrets.[].SecretID",
+    "TaskTemplate.ContainerSpec.Privileges.CredentialSpec.Config",
+]);
+/** A stack file may have the image's digest in any value, by `IMAGE_DIGEST` or within `IMAGE`. */
+function withoutDigests(text, built) {
+    return [reference/* NO_DIGEST_YET */.Gv, built]
+        .filter((digest) => digest !== "")
+        .reduce((rest, digest) => rest.replaceAll(`@${digest}`, "").replaceAll(digest, ""), text);
+}
+
+;// CONCATENATED MODULE: ./src/plan-digest.ts
+
+
+
+
+
+
+/**
+ * What `plan-digest` says about a plan: a digest of all that was shown and of each service's whole definition, and after it eight digits
+ * for each thing in it, so that a later plan can tell what is different. It says nothing about a secret: what may be one has a part in it
+ * by a keyed digest alone. Where the approved one comes from a time without a naming key, this one is told as it would have been then.
+ */
+function planDigest(changes, { built, definitions, approved = "" }) {
+    const keyless = changes.configs.some(isNewKey) || approved.includes(` config:${NAMING_KEY}=`);
+    const named = keyless ? beforeNamingKey(changes) : changes;
+    const defined = knowsNoDefinition(approved) ? [] : [...definitions];
+    const text = (part) => withoutBuilt(JSON.stringify(part), built);
+    const parts = [
+        ...named.services.map((each) => ["service", each]),
+        ...named.networks.map((each) => ["network", each]),
+        ...named.configs.map((each) => ["config", each]),
+        ...named.secrets.map((each) => ["secret", each]),
+        ...named.volumes.map((each) => ["volume", each]),
+    ].map(([kind, each]) => `${kind}:${each.name}=${sha256(text(each)).slice(0, 8)}`);
+    const definitionParts = defined.map(([name, digits]) => `${DEFINITION}:${name}=${digits.slice(0, 8)}`);
+    const whole = [text(named), ...(defined.length === 0 ? [] : [JSON.stringify(defined)])].join("\n");
+    return [`sha256:${sha256(whole)}`, ...[...parts, ...definitionParts].toSorted(text_order/* compareTexts */.q)].join(" ");
+}
+const DEFINITION = "definition";
+/** The swarm had no naming key when it was made. Of a digest without its parts nobody can tell, so it is taken for one that has them. */
+function knowsNoDefinition(approved) {
+    return approved.trim().includes(" ") && !approved.includes(` ${DEFINITION}:`);
+}
+/** What is different, in the order of the alphabet: `service web`, `config shop_env_0123`. Undefined where both are of one plan. */
+function differingParts(approved, present) {
+    const [[a = "", ...before], [b = "", ...after]] = [approved, present].map((text) => text.trim().split(/\s+/));
+    if (a === b)
+        return undefined;
+    const only = [
+        ...before.filter((part) => !after.includes(part)),
+        ...after.filter((part) => !before.includes(part)),
+    ];
+    const names = new Set(only.map((part) => part.replace(/=[0-9a-f]*$/, "").replace(":", " ")));
+    return [...names].flatMap((name) => inWords(name, names)).toSorted(text_order/* compareTexts */.q);
+}
+/** Where what is shown of a service is the same, the log can't tell why its plan is another one. */
+function inWords(name, all) {
+    if (!name.startsWith(`${DEFINITION} `))
+        return [name];
+    const service = name.replace(DEFINITION, "service");
+    return all.has(service) ? [] : [`${service} (in what a plan does not show)`];
+}
+function withoutBuilt(text, built) {
+    const digests = [reference/* NO_DIGEST_YET */.Gv, built].filter((digest) => digest !== "");
+    return digests
+        .flatMap((digest) => [`@${digest}`, `@${digest.slice(0, SHORT_DIGEST)}`])
+        .reduce((rest, digest) => rest.replaceAll(digest, ""), text)
+        .replaceAll(field_changes/* NEW_IMAGE */.fu, "");
+}
+/** `sha256:` and the twelve digits that are shown. */
+const SHORT_DIGEST = 19;
+/**
+ * Where the swarm has no key for the names of secrets yet, each run makes its own, and with it other names. Any stack may be the one
+ * that brings the key, also between a plan and its deployment.
+ */
+function beforeNamingKey(changes) {
+    const text = changes.secrets.reduce((all, { name, change }) => change === "create" ? all.replaceAll(name, name.replace(/[0-9a-f]{12}$/, "")) : all, JSON.stringify(changes));
+    const named = JSON.parse(text);
+    const configs = named.configs.filter(({ name }) => name !== NAMING_KEY);
+    return {
+        ...named,
+        configs: (0,text_order/* byName */.n)([...configs, { name: NAMING_KEY, change: "create" }]),
+        secrets: (0,text_order/* byName */.n)(named.secrets),
+    };
+}
+const isNewKey = ({ name, change }) => name === NAMING_KEY && change === "create";
+function sha256(text) {
+    return (0,external_node_crypto_.createHash)("sha256").update(text).digest("hex");
+}
+
 // EXTERNAL MODULE: ./src/errors.ts
 var src_errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/image/resolve.ts
 var resolve = __nccwpck_require__(7317);
-// EXTERNAL MODULE: ./src/json.ts
-var json = __nccwpck_require__(8301);
 // EXTERNAL MODULE: ./src/lock.ts
 var lock = __nccwpck_require__(9188);
-// EXTERNAL MODULE: ./src/plan.ts
-var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/planning.ts + 1 modules
 var planning = __nccwpck_require__(332);
 // EXTERNAL MODULE: ./src/release/drift.ts
@@ -32991,13 +33037,12 @@ function reachesAll({ networks }, name) {
 
 // EXTERNAL MODULE: ./src/preflight/preflight.ts + 4 modules
 var preflight = __nccwpck_require__(6607);
-// EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
-// EXTERNAL MODULE: ./src/text-order.ts
-var text_order = __nccwpck_require__(6533);
 // EXTERNAL MODULE: ./src/world.ts
 var world = __nccwpck_require__(3079);
 ;// CONCATENATED MODULE: ./src/prepare.ts
+
+
+
 
 
 
@@ -33042,7 +33087,7 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     const images = await (0,resolve/* resolveImages */.Be)(rendered, lookup, survey.services, inputs.image.repository);
     const stack = (0,render/* pinned */.dp)(rendered, images.pins);
     const file = (0,render/* printed */.zd)(stack);
-    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,src_changes/* withoutDraftDigest */.Us)(file));
+    facts.renderedFile = world.files.keep(`${stack.name}.stack.yml`, (0,reference/* withoutDraftDigest */.Us)(file));
     const told = new Set(draft.stack.warnings.map(src_errors/* describe */.q0));
     const untold = rendered.warnings.filter((warning) => !told.has((0,src_errors/* describe */.q0)(warning)));
     for (const warning of untold)
@@ -33072,7 +33117,7 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     const plan = await (0,planning/* plan */.e)(request, session, voice);
     const newest = newestRelease(survey, deployment);
     const drift = driftOf(newest, survey, deployment);
-    const plain = (_field, value) => !(0,src_changes/* holdsSecret */.hK)(value, stack.borrowed);
+    const plain = (_field, value) => !(0,field_changes/* holdsSecret */.hK)(value, stack.borrowed);
     tellPlan({ plan, survey, drift }, { ...namesOf(objects), objects, newest, plain: () => plain }, deployment);
     const inside = await (0,healthcheck/* lookedInto */.z)(stack.root, plan, world.images, ignoreFindings);
     heed([...images.findings, ...missing.findings, ...(0,preflight/* preflight */.Mz)(stack, plan, survey), ...inside], deployment);
@@ -33136,13 +33181,13 @@ function tellPlan({ plan, survey, drift = [] }, { objects, newest, plain, ...mad
     const { voice } = world;
     const { secrets } = inputs.stack;
     const stale = (0,release_history/* staleAfter */.S)(plan, made, survey, rollout);
-    const before = (0,src_changes/* plainSince */.n)(newest, (0,spec/* networkIdsOf */.Ub)(survey.networks));
+    const before = (0,field_changes/* plainSince */.n)(newest, (0,spec/* networkIdsOf */.Ub)(survey.networks));
     const discretion = { isSecret: secretsOf(rollout), before, after: plain };
-    const changes = (0,src_changes/* changesOf */.fs)(plan, { survey, objects, stale, discretion });
+    const changes = (0,src_changes/* changesOf */.f)(plan, { survey, objects, stale, discretion });
     facts.changes = changes;
     const built = inputs.image.build === undefined ? "" : facts.digest;
-    const definitions = (0,src_definitions/* definitionsOf */.m)(plan, survey, built, secrets.size > 0);
-    facts.planDigest = (0,src_changes/* planDigest */.Gb)(changes, { built, definitions, approved: inputs.stack.approvedPlan });
+    const definitions = definitionsOf(plan, survey, built, secrets.size > 0);
+    facts.planDigest = planDigest(changes, { built, definitions, approved: inputs.stack.approvedPlan });
     facts.drift = [...drift];
     facts.services = plan.services.map(plannedResult);
     voice.group("Plan");
@@ -33161,13 +33206,13 @@ function namesOf(objects) {
 /** Whether a text holds a secret that this run was given, in whatever encoding the log would be freed of it. */
 function secretsOf({ inputs, world: { voice } }) {
     const secrets = [...inputs.stack.secrets.values()];
-    return (text) => (0,src_changes/* holdsSecret */.hK)(text, secrets) || voice.redactAll(text) !== text;
+    return (text) => (0,field_changes/* holdsSecret */.hK)(text, secrets) || voice.redactAll(text) !== text;
 }
 /** What a record is to say of a deployment's fields that may have a secret. */
 function hiddenIn({ plan, survey, stack }, rollout) {
     const wanted = plan.services.flatMap(({ wanted: spec }) => (spec === undefined ? [] : [spec]));
     const isSecret = secretsOf(rollout);
-    return (0,src_changes/* secretFields */.kv)(wanted, (0,spec/* networkIdsOf */.Ub)(survey.networks), (text) => isSecret(text) || (0,src_changes/* holdsSecret */.hK)(text, stack.borrowed));
+    return (0,field_changes/* secretFields */.kv)(wanted, (0,spec/* networkIdsOf */.Ub)(survey.networks), (text) => isSecret(text) || (0,field_changes/* holdsSecret */.hK)(text, stack.borrowed));
 }
 /** What was done to the stack behind our back; undefined where no record tells what we had left. */
 function driftOf(newest, survey, rollout) {
@@ -33183,7 +33228,7 @@ function refuseOther({ inputs, facts }) {
     const { approvedPlan } = inputs.stack;
     if (approvedPlan === undefined)
         return;
-    const different = (0,src_changes/* differingParts */.dl)(approvedPlan, facts.planDigest);
+    const different = differingParts(approvedPlan, facts.planDigest);
     if (different === undefined)
         return;
     const what = different.length === 0 ? "" : ` Different: ${different.join(", ")}.`;
@@ -33197,7 +33242,7 @@ function refuseOther({ inputs, facts }) {
  * next time: one roll too many, nothing lost.
  */
 function namingKeyOf(survey, draft) {
-    const existing = survey.configs.find(({ name }) => name === src_definitions/* NAMING_KEY */.F)?.bytes;
+    const existing = survey.configs.find(({ name }) => name === NAMING_KEY)?.bytes;
     if (existing !== undefined)
         return { bytes: existing, isNew: false };
     const isNew = draft.objects.some(({ kind }) => kind === "secret");
@@ -33213,15 +33258,15 @@ function takenByOthers(survey, stack) {
 }
 function namingKeyObject(bytes) {
     const labels = new Map([[defaults/* MANAGED_LABEL */.bS, "true"]]);
-    return { kind: "config", name: src_definitions/* NAMING_KEY */.F, bytes, labels, templateDriver: undefined };
+    return { kind: "config", name: NAMING_KEY, bytes, labels, templateDriver: undefined };
 }
 function plannedResult({ name, change, before, wanted }) {
     return {
         name,
         change,
-        imageBefore: (0,report/* imageOf */.dT)(before?.spec),
-        imageSent: (0,src_changes/* withoutDraftDigest */.Us)((0,report/* imageOf */.dT)(wanted)),
-        imageAfter: (0,src_changes/* withoutDraftDigest */.Us)((0,report/* imageOf */.dT)(wanted ?? before?.spec)),
+        imageBefore: (0,spec/* imageOf */.dT)(before?.spec),
+        imageSent: (0,reference/* withoutDraftDigest */.Us)((0,spec/* imageOf */.dT)(wanted)),
+        imageAfter: (0,reference/* withoutDraftDigest */.Us)((0,spec/* imageOf */.dT)(wanted ?? before?.spec)),
         state: change,
         detail: "",
         durationMs: undefined,
@@ -33274,7 +33319,7 @@ function objectLabels(object, { inputs, world }) {
 /* harmony export */   M: () => (/* binding */ asReleased),
 /* harmony export */   S: () => (/* binding */ driftSince)
 /* harmony export */ });
-/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3207);
+/* harmony import */ var _field_changes_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(7662);
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(2464);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6188);
@@ -33297,13 +33342,13 @@ function driftSince(release, stack, survey, isSecret) {
     // A network that was made anew in the meantime is the same one to the stack file.
     const renewed = release.networks.map(({ name, id }) => [id, ids.get(name) ?? id]);
     const networkIds = new Map([...renewed, ...ids]);
-    const plain = (0,_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .plainSince */ .n)(release, networkIds);
+    const plain = (0,_field_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .plainSince */ .n)(release, networkIds);
     const kept = [...recorded].flatMap(([name, spec]) => {
         const now = live.get(name);
         if (now === undefined)
             return [{ service: short(name), change: "removed", details: [] }];
-        const discretion = { isSecret, before: plain(name), after: _changes_js__WEBPACK_IMPORTED_MODULE_0__/* .NOTHING_IS_PLAIN */ .uI };
-        const details = (0,_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .fieldChanges */ .wV)((0,_release_js__WEBPACK_IMPORTED_MODULE_3__/* .asOftenForced */ .qv)(spec, now), now.spec, networkIds, discretion);
+        const discretion = { isSecret, before: plain(name), after: _field_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .NOTHING_IS_PLAIN */ .uI };
+        const details = (0,_field_changes_js__WEBPACK_IMPORTED_MODULE_0__/* .fieldChanges */ .wV)((0,_release_js__WEBPACK_IMPORTED_MODULE_3__/* .asOftenForced */ .qv)(spec, now), now.spec, networkIds, discretion);
         return details.length === 0 ? [] : [{ service: short(name), change: "changed", details }];
     });
     // What `prune: false` has left is older, and nobody has added it.
@@ -33338,7 +33383,7 @@ function asReleased(release, stack, survey) {
 /* harmony import */ var _observe_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6583);
 /* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(2464);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8883);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3453);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7348);
 /* harmony import */ var _record_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6776);
 /* harmony import */ var _release_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(6672);
 /* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2297);
@@ -33750,7 +33795,6 @@ function ownLabel(raw, name) {
 /* harmony export */   $m: () => (/* binding */ driftLines),
 /* harmony export */   HN: () => (/* binding */ planLines),
 /* harmony export */   V4: () => (/* binding */ outputs),
-/* harmony export */   dT: () => (/* binding */ imageOf),
 /* harmony export */   f5: () => (/* binding */ noFacts),
 /* harmony export */   jt: () => (/* binding */ noLogs),
 /* harmony export */   mR: () => (/* binding */ healthLines),
@@ -33759,15 +33803,15 @@ function ownLabel(raw, name) {
 /* harmony export */ });
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _failing_task_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(4005);
-/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3207);
+/* harmony import */ var _changes_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(4582);
+/* harmony import */ var _field_changes_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(7662);
 /* harmony import */ var _foreign_text_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(3919);
 /* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(3564);
 /* harmony import */ var _inputs_duration_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(1601);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8028);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(2464);
-/* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8282);
-/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(5494);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8028);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(2464);
+/* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(8282);
+/* harmony import */ var _release_drift_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(5494);
 
 
 
@@ -33817,7 +33861,7 @@ function outputs(facts) {
         "config-name": facts.configName,
         "rendered-file": facts.renderedFile,
         plan: JSON.stringify(planJson(facts)),
-        changes: facts.changes === undefined ? "" : String((0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(facts.changes)),
+        changes: facts.changes === undefined ? "" : String((0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .p)(facts.changes)),
         "plan-digest": facts.planDigest,
         services: JSON.stringify(facts.services.map((service) => serviceJson(service, facts.stories))),
         "deployment-id": "",
@@ -33828,7 +33872,7 @@ function planJson({ changes, drift, findings, planDigest }) {
     const found = findings.map(findingJson);
     if (changes === undefined)
         return found.length === 0 ? {} : { findings: found };
-    return { ...changes, changes: (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes), drift, findings: found, digest: planDigest };
+    return { ...changes, changes: (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .p)(changes), drift, findings: found, digest: planDigest };
 }
 function findingJson({ id, severity, problem }) {
     const { place, ...words } = problem;
@@ -33851,10 +33895,6 @@ function serviceJson(service, stories) {
     }));
     return { ...service, failingTasks };
 }
-/** The image of a service spec; empty without one. */
-function imageOf(spec) {
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
-}
 const SIGNS = {
     create: "+",
     update: "~",
@@ -33864,7 +33904,7 @@ const SIGNS = {
 };
 /** The plan as log lines: a diff that needs no colours. A deployment leaves out what it leaves alone, services excepted. */
 function planLines(changes, mode) {
-    const objects = objectsOf(changes).filter((each) => mode === "plan" || (0,_plan_js__WEBPACK_IMPORTED_MODULE_4__/* .alters */ .e2)(each));
+    const objects = objectsOf(changes).filter((each) => mode === "plan" || (0,_plan_js__WEBPACK_IMPORTED_MODULE_5__/* .alters */ .e2)(each));
     return [
         ...objects.map(({ kind, name, change, before }) => `${SIGNS[change]} ${kind} ${name}${before === undefined ? "" : ` (in place of ${before})`}`),
         ...changes.services.flatMap((service) => serviceLines(service, mode)),
@@ -33961,7 +34001,7 @@ const FAILED = {
 function plannedTitle(what, { changes, findings }) {
     if (changes === undefined)
         return `📋 The files of ${what} are in order${findings.length === 0 ? "" : ", with warnings"}`;
-    const count = (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .pq)(changes);
+    const count = (0,_changes_js__WEBPACK_IMPORTED_MODULE_2__/* .countOf */ .p)(changes);
     if (count === 0)
         return `📋 To deploy ${what} would change nothing`;
     return `📋 To deploy ${what} would change ${count === 1 ? "one thing" : `${count} things`}`;
@@ -33976,7 +34016,7 @@ function planMarkdown({ changes, drift, mode, planDigest }, length) {
         ...changes.services.map((each) => ({ ...each, kind: "service", before: undefined })),
         ...objectsOf(changes).map((each) => ({ ...each, image: "", fields: [], consequence: undefined })),
     ];
-    const rows = things.filter(_plan_js__WEBPACK_IMPORTED_MODULE_4__/* .alters */ .e2).map(({ kind, name, change, before, image, fields, consequence }) => {
+    const rows = things.filter(_plan_js__WEBPACK_IMPORTED_MODULE_5__/* .alters */ .e2).map(({ kind, name, change, before, image, fields, consequence }) => {
         const what = [
             image === "" ? "" : code((0,_image_reference_js__WEBPACK_IMPORTED_MODULE_8__/* .shortImage */ .Uq)(image)),
             before === undefined ? "" : `in place of ${code(before)}`,
@@ -34379,8 +34419,8 @@ __nccwpck_require__.d(__webpack_exports__, {
 
 // EXTERNAL MODULE: ./src/carry-out.ts + 2 modules
 var carry_out = __nccwpck_require__(476);
-// EXTERNAL MODULE: ./src/changes.ts + 2 modules
-var changes = __nccwpck_require__(3207);
+// EXTERNAL MODULE: ./src/field-changes.ts + 1 modules
+var field_changes = __nccwpck_require__(7662);
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(3916);
 // EXTERNAL MODULE: ./src/json.ts
@@ -34399,10 +34439,10 @@ var src_plan = __nccwpck_require__(2464);
 var begin = __nccwpck_require__(8883);
 // EXTERNAL MODULE: ./src/preflight/preflight.ts + 4 modules
 var preflight = __nccwpck_require__(6607);
-// EXTERNAL MODULE: ./src/prepare.ts + 1 modules
-var prepare = __nccwpck_require__(3453);
+// EXTERNAL MODULE: ./src/prepare.ts + 3 modules
+var prepare = __nccwpck_require__(7348);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var src_spec = __nccwpck_require__(6188);
 // EXTERNAL MODULE: ./src/stack/configs.ts
 var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/defaults.ts
@@ -34434,7 +34474,7 @@ function renewed(release, survey) {
                 remade.push({ kind, name });
         }
     }
-    const today = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const today = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
     const lost = release.networks.filter(({ name }) => !today.has(name));
     for (const { name, id } of release.networks)
         ids.set(id, today.get(name) ?? (0,src_plan/* futureId */.vY)(name));
@@ -34541,11 +34581,11 @@ const MOST_AT_ONCE = 8;
 async function sendSpecs({ plan, survey }, definitions, world, session, onSent) {
     const { swarm } = session;
     const networks = await (0,apply/* createNetworks */.w0)(plan.needs.networks, swarm, world.voice, definitions);
-    const networkIds = (0,spec/* networkIdsOf */.Ub)(survey.networks);
+    const networkIds = (0,src_spec/* networkIdsOf */.Ub)(survey.networks);
     const send = async ({ before, auth }, to) => {
         if (before === undefined)
             return await swarm.createService(to, auth);
-        const exchange = { from: (0,spec/* canonicalSpec */.Yu)(before.spec, networkIds), to, auth };
+        const exchange = { from: (0,src_spec/* canonicalSpec */.Yu)(before.spec, networkIds), to, auth };
         await (0,restore/* exchangeSpec */.pJ)(swarm, plan.stack, before, exchange, networkIds, world.clock);
     };
     const left = [...(0,src_plan/* changed */.tD)(plan)];
@@ -34742,7 +34782,7 @@ function planFor(release, survey, inputs, session) {
         stack: inputs.stack.name,
         wanted: specs.map((spec) => ({ spec, auth: authFor(spec, session) })),
         live: survey.services,
-        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
+        networkIds: (0,src_spec/* networkIdsOf */.Ub)(survey.networks),
         prune: inputs.stack.prune,
         stays: (service) => (0,release_release/* isOlderThan */.UM)(release, service), // It ran beside the release, left by `prune: false`.
         needs: { networks: networks.map(({ name }) => name), configs: [], secrets: [] },
@@ -34752,11 +34792,11 @@ function planFor(release, survey, inputs, session) {
 /** Of what is sent again: the release's values, with the ids of today. */
 function plainAgain({ hidden }, { services }, { networks }) {
     const again = services.flatMap(({ wanted }) => (wanted === undefined ? [] : [wanted]));
-    return (0,changes/* plainSince */.n)({ services: again, hidden }, (0,spec/* networkIdsOf */.Ub)(networks));
+    return (0,field_changes/* plainSince */.n)({ services: again, hidden }, (0,src_spec/* networkIdsOf */.Ub)(networks));
 }
 /** Where there are no credentials, the swarm uses those that it has kept for the service. */
 function authFor(spec, session) {
-    const reference = (0,image_reference/* parseImageReference */.o_)((0,report/* imageOf */.dT)(spec));
+    const reference = (0,image_reference/* parseImageReference */.o_)((0,src_spec/* imageOf */.dT)(spec));
     return reference === undefined ? undefined : session.registryAuth(reference.domain);
 }
 function definitionsOf({ networks }) {
@@ -34856,8 +34896,8 @@ function isOver(task) {
  * to stop; beside the named one, only those of the sent image are suspects.
  */
 function culpritsOfRollback(live, sent, fresh) {
-    const image = (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .textAt */ .$6)(sent, "TaskTemplate", "ContainerSpec", "Image");
-    const other = image !== (0,_json_js__WEBPACK_IMPORTED_MODULE_1__/* .textAt */ .$6)(live.spec, "TaskTemplate", "ContainerSpec", "Image");
+    const image = (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .imageOf */ .dT)(sent);
+    const other = image !== (0,_spec_js__WEBPACK_IMPORTED_MODULE_0__/* .imageOf */ .dT)(live.spec);
     return fresh.filter((task) => {
         if (hasFailed(task) || live.update?.message.includes(task.id) === true)
             return true;
@@ -35177,6 +35217,7 @@ function stillInFlight(services, timeoutMs) {
 /* harmony export */   Yu: () => (/* binding */ canonicalSpec),
 /* harmony export */   Zk: () => (/* binding */ differingPaths),
 /* harmony export */   c7: () => (/* binding */ engineDefault),
+/* harmony export */   dT: () => (/* binding */ imageOf),
 /* harmony export */   tX: () => (/* binding */ differences)
 /* harmony export */ });
 /* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(8301);
@@ -35256,6 +35297,10 @@ const ENGINE_DEFAULTS = [
     ["ContainerSpec.StopGracePeriod", 10_000_000_000],
 ];
 const KEYS_WITH_DEFAULT = new Set(ENGINE_DEFAULTS.map(([suffix]) => suffix.split(".").at(-1)));
+/** The image of a service spec; empty without one. */
+function imageOf(spec) {
+    return (0,_json_js__WEBPACK_IMPORTED_MODULE_0__/* .textAt */ .$6)(spec, "TaskTemplate", "ContainerSpec", "Image");
+}
 /** What the engine makes of a field that docker leaves out; undefined where that is "nothing". */
 function engineDefault(path) {
     if (!KEYS_WITH_DEFAULT.has(path.at(-1)))

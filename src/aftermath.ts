@@ -2,12 +2,13 @@ import { Cancelled, LockError, messageOf } from "./errors.ts";
 import { type Watched } from "./observe.ts";
 import { type Plan } from "./plan.ts";
 import { type Rollout } from "./begin.ts";
-import { type ServiceResult, imageOf } from "./report.ts";
+import { type ServiceResult } from "./report.ts";
 import { removeNetworks, restore } from "./restore.ts";
 import { isOver, isUp } from "./rollout.ts";
 import { type Service, type Survey } from "./swarm.ts";
 import { type Watch, watch } from "./watch.ts";
 import { type Session } from "./world.ts";
+import { imageOf } from "./spec.ts";
 
 /** Long enough to see a service that was put back fall over again; its release has been good for longer than that. */
 const STABLE_AGAIN_MS = 5000;

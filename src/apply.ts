@@ -15,6 +15,8 @@ import {
   type Voice,
 } from "./world.ts";
 
+export const NOTHING_CREATED: Created = { networks: new Map(), configs: new Map(), secrets: new Map() };
+
 /** Creates what is missing, then lets docker deploy what changes. */
 export async function sendByDocker(
   { plan, stack, survey, objects, images }: PreparedDeployment,
@@ -110,7 +112,7 @@ export async function sendServices(
     changed(plan).map(({ name }) => name),
     session.most,
   );
-  if (parts.length === 0) return { networks: new Map(), configs: new Map(), secrets: new Map() };
+  if (parts.length === 0) return NOTHING_CREATED;
   const run = async (docker: Docker): Promise<void> => {
     const answers = await together(
       parts.map(async (part) => {

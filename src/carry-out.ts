@@ -1,4 +1,5 @@
 import { aftermath } from "./aftermath.ts";
+import { NOTHING_CREATED } from "./apply.ts";
 import { messageOf } from "./errors.ts";
 import { textAt } from "./json.ts";
 import { type Watched, watched } from "./observe.ts";
@@ -8,7 +9,7 @@ import { checksItself } from "./preflight/healthcheck.ts";
 import { type Prepared, versionsOf } from "./prepare.ts";
 import { type ServiceResult } from "./report.ts";
 import { endedByItself, isJob, isOver, mayFinish } from "./rollout.ts";
-import { networkIdsOf } from "./spec.ts";
+import { networkIdsOf, imageOf } from "./spec.ts";
 import { type Survey } from "./swarm.ts";
 import { type Watch, rolloutProblems, watch } from "./watch.ts";
 import { type Created, type Session, type World } from "./world.ts";
@@ -31,8 +32,7 @@ export async function carryOut(
   return await conclude(seen, prepared, sent, rollout, session);
 }
 
-const SENDS_NOTHING: Send = async () =>
-  await Promise.resolve({ networks: new Map(), configs: new Map(), secrets: new Map() });
+const SENDS_NOTHING: Send = async () => await Promise.resolve(NOTHING_CREATED);
 
 /**
  * Where there is nothing to send: makes sure that all of it runs, which needs no lock, since it writes nothing. Undefined where somebody
@@ -127,7 +127,7 @@ async function withImageChecks(services: readonly Watched[], { images }: World):
   return await Promise.all(
     services.map(async (each) => {
       if (isJob(each.sent) || !mayFinish(each.sent)) return each;
-      const config = await images.configOf(textAt(each.sent, "TaskTemplate", "ContainerSpec", "Image"));
+      const config = await images.configOf(imageOf(each.sent));
       return { ...each, checksItself: checksItself(config) };
     }),
   );

@@ -1,10 +1,10 @@
 import { NO_DIGEST_YET } from "./image/reference.ts";
-import { type Json, type JsonObject, listAt, objectAt, textAt } from "./json.ts";
-import { type Needs, type Plan, futureId, isEmpty, planDeployment } from "./plan.ts";
-import { networkIdsOf } from "./spec.ts";
+import { type JsonObject, listAt, objectAt, textAt } from "./json.ts";
+import { type Needs, type Plan, isEmpty, planDeployment, withPlatforms, withRealIds } from "./plan.ts";
+import { imageOf, networkIdsOf } from "./spec.ts";
 import { STACK_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack } from "./stack/render.ts";
-import { type ImageAnswer, type Named, type ServiceSpec, type Survey } from "./swarm.ts";
+import { type ImageAnswer, type ServiceSpec, type Survey } from "./swarm.ts";
 
 /** What docker makes of the files without the image's digest and the swarm's names: `rehearsed` before anything was contacted. */
 export interface Draft {
@@ -69,44 +69,31 @@ function replacer({ draft, stack, survey, digest }: Foresight): (spec: ServiceSp
     const now = stack.objects.find((each) => each.kind === kind && each.key === key);
     return [name, now?.name ?? name];
   });
-  const pairs = [
-    [NO_DIGEST_YET, digest],
-    ...names.filter(([before, now]) => before !== now),
-    ...[...survey.configs, ...survey.secrets].map(idOf),
-  ] as const;
-  return (spec) =>
-    JSON.parse(
-      pairs.reduce((text, [before, now]) => text.replaceAll(before, now), JSON.stringify(spec)),
-    ) as JsonObject;
-}
-
-function idOf({ name, id }: Named): [string, string] {
-  return [JSON.stringify(futureId(name)), JSON.stringify(id)];
+  const texts = [[NO_DIGEST_YET, digest], ...names.filter(([before, now]) => before !== now)] as const;
+  const ids = new Map([...survey.configs, ...survey.secrets].map(({ name, id }) => [name, id]));
+  return (spec) => {
+    const named = texts.reduce((text, [before, now]) => text.replaceAll(before, now), JSON.stringify(spec));
+    return withRealIds(JSON.parse(named) as ServiceSpec, ids);
+  };
 }
 
 /** With the image's digest, and the platforms that docker would have from the registry's answer. */
 function withImage(spec: ServiceSpec, { pins, images }: Foresight): ServiceSpec {
-  const named = imageOf(spec);
-  const image = pins.get(named) ?? named;
+  const image = pins.get(imageOf(spec)) ?? imageOf(spec);
   const template = objectAt(spec, "TaskTemplate");
-  const answer = images.get(image);
-  return {
+  const named = {
     ...spec,
     Labels: { ...objectAt(spec, "Labels"), "com.docker.stack.image": image },
     TaskTemplate: {
       ...template,
       ContainerSpec: { ...objectAt(template, "ContainerSpec"), Image: image },
-      Placement: { ...objectAt(template, "Placement"), Platforms: platformsOf(answer) },
     },
   };
-}
-
-function imageOf(spec: ServiceSpec): string {
-  return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
+  return withPlatforms(named, platformsOf(images.get(image)));
 }
 
 /** As docker sends them: of "arm" it leaves the architecture out, since nodes have several words for it (swarmkit#2294). */
-function platformsOf(answer: ImageAnswer | undefined): Json {
+function platformsOf(answer: ImageAnswer | undefined): JsonObject[] {
   if (answer?.kind !== "found") return [];
   return listAt(answer.body, "Platforms").map((platform) => {
     const [architecture, os] = [textAt(platform, "architecture"), textAt(platform, "os")];

@@ -9,12 +9,13 @@ import { count } from "./preflight/subject.ts";
 import { decide, heed, knownOf, serviceNamesIn } from "./prepare.ts";
 import { WRITES_NOTHING } from "./lock.ts";
 import { refuseOlder } from "./commit-order.ts";
-import { type Facts, imageOf } from "./report.ts";
+import { type Facts } from "./report.ts";
 import { unsettledLines } from "./settle.ts";
 import { get } from "./stack/tree.ts";
 import { NOTHING_WITHHELD, type Withheld, isAssumed } from "./stack/withheld.ts";
 import { together } from "./together.ts";
 import { type World } from "./world.ts";
+import { imageOf } from "./spec.ts";
 
 /**
  * Mode `plan`: everything up to the decision, and nothing more. It builds nothing, takes no lock, and writes nothing to the swarm. Without

@@ -1,8 +1,8 @@
 import { MANAGED_LABEL } from "./stack/defaults.ts";
 import { fieldsOf } from "./field-words.ts";
-import { type Path, canonicalSpec, differingPaths } from "./spec.ts";
+import { type Path, canonicalSpec, differingPaths, imageOf } from "./spec.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
-import { listAt, objectAt, textAt } from "./json.ts";
+import { listAt, objectAt, textAt, type Json } from "./json.ts";
 import { type Service, type ServiceSpec } from "./swarm.ts";
 import { byName } from "./text-order.ts";
 
@@ -58,21 +58,32 @@ export function writesService(path: string): boolean {
   return /^\/services\/(create|[^/]+\/update)$/.test(path);
 }
 
-/** Puts the ids of what has been created since into the specs of a plan. */
+/** What kind of thing a write of docker's creates, beside services; by its path. */
+export function createdBy(path: string): keyof Needs | undefined {
+  return KINDS.find((kind) => path === `/${kind}/create`);
+}
+
+const KINDS: readonly (keyof Needs)[] = ["networks", "configs", "secrets"];
+
+const FUTURE_ID = new RegExp(`"${futureId("")}([^"]*)"`, "g");
+
+/** Puts the ids of what is there by now into the specs of a plan. */
 export function withRealIds(spec: ServiceSpec, ids: ReadonlyMap<string, string>): ServiceSpec {
-  const text = JSON.stringify(spec);
-  const replaced = [...ids].reduce(
-    (all, [name, id]) => all.replaceAll(JSON.stringify(futureId(name)), JSON.stringify(id)),
-    text,
-  );
+  const replaced = JSON.stringify(spec).replace(FUTURE_ID, (future, name: string) => {
+    const id = ids.get(name);
+    return id === undefined ? future : JSON.stringify(id);
+  });
   return JSON.parse(replaced) as ServiceSpec;
 }
 
 /** Nobody knows the platforms of an image that is yet to be built; that they stay is the best guess. */
 export function withPlatformsOf(live: readonly Service[], spec: ServiceSpec): ServiceSpec {
-  if (!textAt(spec, "TaskTemplate", "ContainerSpec", "Image").endsWith(NO_DIGEST_YET)) return spec;
+  if (!imageOf(spec).endsWith(NO_DIGEST_YET)) return spec;
   const before = live.find(({ name }) => name === spec.Name);
-  const Platforms = listAt(before?.spec, "TaskTemplate", "Placement", "Platforms");
+  return withPlatforms(spec, listAt(before?.spec, "TaskTemplate", "Placement", "Platforms"));
+}
+
+export function withPlatforms(spec: ServiceSpec, Platforms: readonly Json[]): ServiceSpec {
   const TaskTemplate = objectAt(spec, "TaskTemplate");
   const Placement = { ...objectAt(TaskTemplate, "Placement"), Platforms };
   return { ...spec, TaskTemplate: { ...TaskTemplate, Placement } };

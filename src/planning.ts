@@ -1,7 +1,15 @@
 import { IN_EARNEST, dockersReason, stackDeploy } from "./apply.ts";
 import { StackFileError } from "./errors.ts";
 import { type Draft, foreseen } from "./foreseen.ts";
-import { type Needs, type Plan, futureId, planDeployment, withPlatformsOf, writesService } from "./plan.ts";
+import {
+  type Needs,
+  type Plan,
+  createdBy,
+  futureId,
+  planDeployment,
+  withPlatformsOf,
+  writesService,
+} from "./plan.ts";
 import { textAt } from "./json.ts";
 import { networkIdsOf } from "./spec.ts";
 import { type RenderedStack, printed } from "./stack/render.ts";
@@ -78,8 +86,8 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     networkIds: networkIdsOf(survey.networks),
     prune: request.prune,
     needs,
-    networks: namesOf(writes, "/networks/create"),
-    secrets: namesOf(writes, "/secrets/create"),
+    networks: createdIn(writes, "networks"),
+    secrets: createdIn(writes, "secrets"),
   });
 }
 
@@ -142,8 +150,8 @@ async function rehearsed(
     networkIds: new Map(),
     prune: false,
     needs: { networks: [], configs: [], secrets: [] },
-    networks: namesOf(writes, "/networks/create"),
-    secrets: namesOf(writes, "/secrets/create"),
+    networks: createdIn(writes, "networks"),
+    secrets: createdIn(writes, "secrets"),
   });
   return { plan: drafted, said };
 }
@@ -152,8 +160,8 @@ function wantedBy(writes: readonly Write[]): { spec: ServiceSpec; auth: string |
   return writes.filter(({ path }) => writesService(path)).map(({ body, auth }) => ({ spec: body, auth }));
 }
 
-function namesOf(writes: readonly Write[], path: string): string[] {
-  return writes.filter((write) => write.path === path).map(({ body }) => textAt(body, "Name"));
+function createdIn(writes: readonly Write[], kind: keyof Needs): string[] {
+  return writes.filter(({ path }) => createdBy(path) === kind).map(({ body }) => textAt(body, "Name"));
 }
 
 /** A swarm without services, on which every external network, config and secret exists. */

@@ -1,16 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { refuseForeignConfigs } from "./apply.ts";
 import { DRAFT_NAMES, type Deployment, type Naming, type Rollout, renderWith } from "./begin.ts";
-import {
-  type Plainness,
-  changesOf,
-  differingParts,
-  holdsSecret,
-  planDigest,
-  plainSince,
-  secretFields,
-  withoutDraftDigest,
-} from "./changes.ts";
+import { type Plainness, holdsSecret, plainSince, secretFields } from "./field-changes.ts";
+import { changesOf } from "./changes.ts";
+import { differingParts, planDigest } from "./plan-digest.ts";
+import { withoutDraftDigest } from "./image/reference.ts";
 import { NAMING_KEY, definitionsOf } from "./definitions.ts";
 import { type Problem, PreflightError, describe } from "./errors.ts";
 import { type ImageLookup, type ResolvedImages, resolveImages } from "./image/resolve.ts";
@@ -23,7 +17,7 @@ import { readHistory, staleAfter } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
 import { type Release } from "./release/release.ts";
 import { isInFlight, isUp } from "./rollout.ts";
-import { type ServiceResult, driftLines, imageOf, planLines } from "./report.ts";
+import { type ServiceResult, driftLines, planLines } from "./report.ts";
 import { type VersionedObject } from "./stack/configs.ts";
 import { LABEL_PREFIX, MANAGED_LABEL, STACK_LABEL } from "./stack/defaults.ts";
 import { type RenderedStack, pinned, printed } from "./stack/render.ts";
@@ -34,7 +28,7 @@ import { lookedInto } from "./preflight/healthcheck.ts";
 import { lacking } from "./preflight/lacking.ts";
 import { preflight } from "./preflight/preflight.ts";
 import { type NewObject, type Service, type Survey, type Task } from "./swarm.ts";
-import { networkIdsOf } from "./spec.ts";
+import { networkIdsOf, imageOf } from "./spec.ts";
 import { compareTexts } from "./text-order.ts";
 import { type Session } from "./world.ts";
 

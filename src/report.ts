@@ -1,19 +1,11 @@
 import { type Problem, type Reason, describe } from "./errors.ts";
 import { type TaskStory, headline } from "./failing-task.ts";
-import {
-  type Change,
-  type Changes,
-  type Consequence,
-  type FieldChange,
-  type ObjectChange,
-  type ServiceChanges,
-  countOf,
-} from "./changes.ts";
+import { type Change, type Changes, type ObjectChange, type ServiceChanges, countOf } from "./changes.ts";
+import { type Consequence, type FieldChange } from "./field-changes.ts";
 import { printable, shortened } from "./foreign-text.ts";
 import { shortImage } from "./image/reference.ts";
 import { formatDuration } from "./inputs/duration.ts";
 import { type Mode } from "./inputs/inputs.ts";
-import { type JsonObject, textAt } from "./json.ts";
 import { type PlannedService, alters } from "./plan.ts";
 import { type Finding } from "./preflight/finding.ts";
 import { type Drift } from "./release/drift.ts";
@@ -144,11 +136,6 @@ function serviceJson(service: ServiceResult, stories: readonly TaskStory[]): unk
       attempts,
     }));
   return { ...service, failingTasks };
-}
-
-/** The image of a service spec; empty without one. */
-export function imageOf(spec: JsonObject | undefined): string {
-  return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 
 const SIGNS: Readonly<Record<Change, string>> = {

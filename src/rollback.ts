@@ -1,5 +1,5 @@
 import { type Send, carryOut } from "./carry-out.ts";
-import { plainSince } from "./changes.ts";
+import { plainSince } from "./field-changes.ts";
 import { PreflightError } from "./errors.ts";
 import { type JsonObject, textAt } from "./json.ts";
 import { loginSwarm } from "./image/publish.ts";
@@ -21,9 +21,9 @@ import {
 import { type History, type NewRelease, keepRelease, readHistory } from "./release/history.ts";
 import { recordsOf } from "./release/record.ts";
 import { type Release, isOlderThan, titleOf } from "./release/release.ts";
-import { type Facts, imageOf } from "./report.ts";
+import { type Facts } from "./report.ts";
 import { sendSpecs } from "./send-specs.ts";
-import { networkIdsOf } from "./spec.ts";
+import { networkIdsOf, imageOf } from "./spec.ts";
 import { type ServiceSpec, type Survey } from "./swarm.ts";
 import { together } from "./together.ts";
 import { type Session, type World } from "./world.ts";

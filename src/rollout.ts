@@ -1,5 +1,5 @@
-import { canonicalSpec, differences } from "./spec.ts";
-import { at, listAt, numberAt, objectAt, textAt } from "./json.ts";
+import { canonicalSpec, differences, imageOf } from "./spec.ts";
+import { at, listAt, numberAt, objectAt } from "./json.ts";
 import { type Service, type ServiceSpec, type Task } from "./swarm.ts";
 import { compareTexts } from "./text-order.ts";
 
@@ -103,8 +103,8 @@ export function isOver(task: Pick<Task, "state">): boolean {
  * to stop; beside the named one, only those of the sent image are suspects.
  */
 function culpritsOfRollback(live: Service, sent: ServiceSpec, fresh: readonly Task[]): Task[] {
-  const image = textAt(sent, "TaskTemplate", "ContainerSpec", "Image");
-  const other = image !== textAt(live.spec, "TaskTemplate", "ContainerSpec", "Image");
+  const image = imageOf(sent);
+  const other = image !== imageOf(live.spec);
   return fresh.filter((task) => {
     if (hasFailed(task) || live.update?.message.includes(task.id) === true) return true;
     return task.state === "complete" && !task.current && other && task.image === image;

@@ -83,6 +83,11 @@ const ENGINE_DEFAULTS: readonly (readonly [string, Json])[] = [
 
 const KEYS_WITH_DEFAULT = new Set(ENGINE_DEFAULTS.map(([suffix]) => suffix.split(".").at(-1)));
 
+/** The image of a service spec; empty without one. */
+export function imageOf(spec: ServiceSpec | undefined): string {
+  return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
+}
+
 /** What the engine makes of a field that docker leaves out; undefined where that is "nothing". */
 export function engineDefault(path: readonly string[]): Json | undefined {
   if (!KEYS_WITH_DEFAULT.has(path.at(-1))) return undefined; // Asked for each value of each spec, and nearly all have none.

@@ -17,6 +17,7 @@ import { fakeClock } from "./clock.ts";
 import { lockBoard } from "./locks.ts";
 import { type Frame, scriptedSwarm } from "./swarm.ts";
 import { recordedVoice } from "./voice.ts";
+import { NOTHING_CREATED } from "../../src/apply.ts";
 
 export interface Script {
   /** The workspace: paths to texts. */
@@ -115,7 +116,7 @@ export function scriptedWorld(script: Script): RecordedWorld {
           return await earnest.run(argv, call);
         },
       });
-      return { networks: new Map(), configs: new Map(), secrets: new Map() };
+      return NOTHING_CREATED;
     },
     most: Infinity,
     onManager: (tell) => tell(swarm.address),

@@ -3,6 +3,7 @@ import {
   createNeeds,
   dockersReason,
   HELD_BACK,
+  NOTHING_CREATED,
   partsOf,
   refuseForeignConfigs,
   sendServices,
@@ -26,6 +27,7 @@ import { fakeClock } from "../doubles/clock.ts";
 import { lockBoard } from "../doubles/locks.ts";
 import { recordedVoice } from "../doubles/voice.ts";
 import { inputOf } from "../doubles/world.ts";
+import { renderedStack } from "../doubles/stack.ts";
 
 const OK: DockerAnswer = { code: 0, stdout: "", stderr: "" };
 const STAGE: Stage = {
@@ -82,7 +84,7 @@ function session(
     perform: async (_stage, deploy, onSent) => {
       for (const name of takes) onSent(name);
       await deploy(docker);
-      return { networks: new Map(), configs: new Map(), secrets: new Map() };
+      return NOTHING_CREATED;
     },
     locks: lockBoard(fakeClock()),
     guard: () => undefined,
@@ -245,16 +247,7 @@ describe("sending", () => {
     "services: {web: {image: a}, db: {image: b}, new: {image: c}}\nnetworks: {n: {external: true}}",
     "f",
   );
-  const stack: RenderedStack = {
-    name: "shop",
-    root,
-    services: [],
-    objects: [],
-    envConfigName: "",
-    borrowed: [],
-    standIns: { names: [], files: [] },
-    warnings: [],
-  };
+  const stack = renderedStack(root);
   const service = (name: string, change: Plan["services"][number]["change"]): Plan["services"][number] => ({
     name,
     change,

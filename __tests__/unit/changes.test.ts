@@ -1,17 +1,14 @@
 import { describe, expect, test } from "@jest/globals";
+import { type ChangesRequest, changesOf, countOf } from "../../src/changes.ts";
 import {
-  type ChangesRequest,
   type Consequence,
   type Discretion,
-  changesOf,
-  countOf,
-  differingParts,
   fieldChanges,
   holdsSecret,
-  planDigest,
   plainSince,
   secretFields,
-} from "../../src/changes.ts";
+} from "../../src/field-changes.ts";
+import { differingParts, planDigest } from "../../src/plan-digest.ts";
 import { NO_DIGEST_YET } from "../../src/image/reference.ts";
 import { type Json, type JsonObject } from "../../src/json.ts";
 import {

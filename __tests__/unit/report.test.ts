@@ -1,11 +1,11 @@
 import { describe, expect, test } from "@jest/globals";
 import { type TaskStory } from "../../src/failing-task.ts";
-import { type Changes, type FieldChange } from "../../src/changes.ts";
+import { type Changes } from "../../src/changes.ts";
+import { type FieldChange } from "../../src/field-changes.ts";
 import { error, warning } from "../../src/preflight/finding.ts";
 import {
   type Facts,
   type ServiceResult,
-  imageOf,
   noFacts,
   noLogs,
   outputs,
@@ -15,6 +15,7 @@ import {
 } from "../../src/report.ts";
 import { offences } from "../doubles/schema.ts";
 import { serviceSpec } from "../doubles/swarm.ts";
+import { imageOf } from "../../src/spec.ts";
 
 const CONTRACT = [
   "status",

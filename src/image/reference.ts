@@ -63,3 +63,8 @@ export function shortImage(image: string): string {
 
 /** Stands for a digest while the image is not there yet: all else about the file can be checked before anything is built. */
 export const NO_DIGEST_YET = `sha256:${"0".repeat(64)}`;
+
+/** An image that is yet to be built has no digest; what stands for it is no news to anybody. */
+export function withoutDraftDigest(text: string): string {
+  return text.replaceAll(`@${NO_DIGEST_YET}`, "");
+}

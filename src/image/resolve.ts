@@ -6,6 +6,7 @@ import { type Finding, error, warning } from "../preflight/finding.ts";
 import { type ImageAnswer, type Service } from "../swarm.ts";
 import { type Clock, type Session } from "../world.ts";
 import { NO_DIGEST_YET, parseImageReference } from "./reference.ts";
+import { imageOf } from "../spec.ts";
 
 export interface ResolvedImages {
   /** What to answer docker, by the image as the pinned stack names it. */
@@ -133,7 +134,7 @@ function stays(image: string, answer: Refused): Told {
 
 /** An error where the registry says no, unless a node has the image: what runs is there. */
 function missing(image: string, answer: Refused, live: readonly Service[], isOurs: boolean): Told {
-  const runs = live.some(({ spec }) => textAt(spec, "TaskTemplate", "ContainerSpec", "Image") === image);
+  const runs = live.some(({ spec }) => imageOf(spec) === image);
   if (isOurs || !(hasTrouble(answer) || runs)) {
     const message = `The manager can't read the image ${image}: ${inWords(answer)}.`;
     return (place) => error("image-missing", message, place, hintFor(answer));
@@ -184,7 +185,7 @@ function runningPin(
   live: readonly Service[],
 ): { image: string; answer: ImageAnswer } | undefined {
   for (const { spec } of live) {
-    const running = textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
+    const running = imageOf(spec);
     if (!running.startsWith(`${image}@`)) continue;
     const platforms = listAt(spec, "TaskTemplate", "Placement", "Platforms");
     const digest = running.slice(image.length + 1);

@@ -18,7 +18,7 @@ import {
   type TakenPort,
 } from "../swarm.ts";
 import { now } from "./clock.ts";
-import { Timeout, json, successful } from "./engine.ts";
+import { Timeout, json, successful, REGISTRY_DEADLINE_MS } from "./engine.ts";
 import { type PatientEngine } from "./steady-engine.ts";
 import { sendWrite } from "./write.ts";
 import { compareTexts } from "../text-order.ts";
@@ -28,7 +28,6 @@ const NEW_NETWORK = { Driver: "overlay", Attachable: true, Labels: { [MANAGED_LA
 const LOGS_DEADLINE_MS = 8000;
 /** For what only adds to a story. */
 const DETAILS_DEADLINE_MS = 5000;
-const REGISTRY_DEADLINE_MS = 60_000;
 
 /** `Swarm` spoken over the Engine API; docker's JSON becomes our types here and nowhere else. */
 export class EngineSwarm implements Swarm {

@@ -242,6 +242,9 @@ function certificates(folder: string): { ca: Buffer; cert: Buffer; key: Buffer }
   }
 }
 
+/** For what the manager has to ask a registry. */
+export const REGISTRY_DEADLINE_MS = 60_000;
+
 /** Nobody answered in the time that a call had. */
 export class Timeout extends Error {
   constructor(ms: number) {

@@ -1,6 +1,6 @@
 import { HELD_BACK } from "../apply.ts";
 import { type JsonObject, numberAt, objectAt, textAt } from "../json.ts";
-import { writesService } from "../plan.ts";
+import { createdBy, writesService } from "../plan.ts";
 import { OUT_OF_SEQUENCE, TRIES } from "../restore.ts";
 import { canonicalSpec, networkIdsOf } from "../spec.ts";
 import { type Survey } from "../swarm.ts";
@@ -41,11 +41,11 @@ export function forwarding(
     const name = textAt(write.body, "Name");
     try {
       const answer = await sendAsPlanned(engine, survey, write, query, signal);
+      const kind = createdBy(write.path);
       if (answer.status >= 300) failed = true;
+      else if (kind !== undefined)
+        created[kind].set(name, textAt(answer.body, "ID") || textAt(answer.body, "Id")); // A network has the other one.
       else if (writesService(write.path)) onSent(name);
-      else if (write.path === "/networks/create") created.networks.set(name, textAt(answer.body, "Id"));
-      else if (write.path === "/configs/create") created.configs.set(name, textAt(answer.body, "ID"));
-      else if (write.path === "/secrets/create") created.secrets.set(name, textAt(answer.body, "ID"));
       return answer;
     } catch (error) {
       failed = true;

@@ -3,9 +3,7 @@ import { credentialKey } from "../image/reference.ts";
 import { textAt } from "../json.ts";
 import { type RegistryLogin } from "../world.ts";
 import { type RegistryAuth } from "./docker-config.ts";
-import { type Engine, Timeout, json } from "./engine.ts";
-
-const DEADLINE_MS = 60_000;
+import { type Engine, REGISTRY_DEADLINE_MS, Timeout, json } from "./engine.ts";
 
 /**
  * What `docker login` asks its engine, without a docker: the manager shows the credential to the registry. What to keep of it, which may
@@ -18,7 +16,7 @@ export async function askForLogin(
   const body = { ...credential, serveraddress: credentialKey(registryHost) };
   try {
     // It changes nothing on the swarm, so it may be asked again.
-    const call = { method: "POST", body, repeatable: true, deadlineMs: DEADLINE_MS };
+    const call = { method: "POST", body, repeatable: true, deadlineMs: REGISTRY_DEADLINE_MS };
     const identitytoken = textAt(await json(engine, "/auth", call), "IdentityToken");
     return identitytoken === "" ? credential : { identitytoken };
   } catch (error) {

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
 import { type Json, type JsonObject, objectAt, textAt } from "../json.ts";
 import { messageOf } from "../errors.ts";
-import { futureId } from "../plan.ts";
+import { createdBy, futureId } from "../plan.ts";
 import { type Docker, type Stage, type Write } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { type WriteAnswer } from "./write.ts";
@@ -101,7 +101,8 @@ interface Made {
 }
 
 function objectKind({ path }: Pick<Write, "path">): keyof Made | undefined {
-  return path === "/configs/create" ? "configs" : path === "/secrets/create" ? "secrets" : undefined;
+  const kind = createdBy(path);
+  return kind === "networks" ? undefined : kind;
 }
 
 async function answer(

@@ -1,4 +1,4 @@
-import { type Consequence } from "../changes.ts";
+import { type Consequence } from "../field-changes.ts";
 import { type Node, type ServiceSpec, type Task } from "../swarm.ts";
 import { constraintsOf, drivesAway, eligibility } from "./placement.ts";
 import { isOnEachNode, modeOf } from "./subject.ts";

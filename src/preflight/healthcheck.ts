@@ -8,6 +8,7 @@ import { type RunnersImages } from "../world.ts";
 import { type Finding, warning } from "./finding.ts";
 import { type FindingId } from "./findings.ts";
 import { startsFirst } from "./subject.ts";
+import { imageOf } from "../spec.ts";
 
 /** Something that a healthcheck runs. */
 interface Program {
@@ -93,10 +94,6 @@ function missing({ service, programs }: Check, present: ReadonlySet<string>, roo
   const message = `The healthcheck of service ${service} runs ${program}, which its image does not have: unless something puts it there, no task will ever be healthy.`;
   const fix = "Put it into the image, or check with something that is there.";
   return [warning("healthcheck-program", message, place, fix)];
-}
-
-function imageOf(spec: ServiceSpec): string {
-  return textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
 }
 
 function testOf(spec: ServiceSpec): string[] {

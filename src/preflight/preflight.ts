@@ -1,7 +1,7 @@
 import { parseImageReference } from "../image/reference.ts";
 import { type Json, type JsonObject, textAt } from "../json.ts";
 import { type Plan, type PlannedService, changed } from "../plan.ts";
-import { networkIdsOf } from "../spec.ts";
+import { networkIdsOf, imageOf } from "../spec.ts";
 import { type RenderedStack } from "../stack/render.ts";
 import { type Mapping, entriesOf, get } from "../stack/tree.ts";
 import { isAssumed } from "../stack/withheld.ts";
@@ -196,8 +196,7 @@ const SHORT_LIVED: readonly {
 function shortLived(plan: Plan): Finding[] {
   const told = new Map<string, string>();
   for (const { wanted, auth } of changed(plan)) {
-    const domain =
-      parseImageReference(textAt(wanted, "TaskTemplate", "ContainerSpec", "Image"))?.domain ?? "";
+    const domain = parseImageReference(imageOf(wanted))?.domain ?? "";
     const { username, password } = credentialIn(auth);
     const found = SHORT_LIVED.find(({ is }) => is(username, password, domain));
     if (found !== undefined) told.set(domain, found.what);

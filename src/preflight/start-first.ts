@@ -19,6 +19,7 @@ import {
   mostPerNode,
   placeOf,
 } from "./subject.ts";
+import { imageOf } from "../spec.ts";
 
 /** What the old task holds as long as the new one waits for it, if start-first is in the file or by default. */
 export const besideTheOld: Rule = (subject) => {
@@ -141,7 +142,7 @@ const DATABASES =
 
 export const singleWriter: FileRule = (subject) => {
   const { name, spec, startFirst } = subject;
-  const image = textAt(spec, "TaskTemplate", "ContainerSpec", "Image");
+  const image = imageOf(spec);
   const [kind = ""] = (parseImageReference(image)?.path ?? "").split("/").toReversed();
   const volume = listAt(spec, "TaskTemplate", "ContainerSpec", "Mounts").find(isOwnLocalVolume);
   if (!startFirst || volume === undefined || !DATABASES.test(kind)) return [];

@@ -1,4 +1,10 @@
-import { type Discretion, type FieldChange, NOTHING_IS_PLAIN, fieldChanges, plainSince } from "../changes.ts";
+import {
+  type Discretion,
+  type FieldChange,
+  NOTHING_IS_PLAIN,
+  fieldChanges,
+  plainSince,
+} from "../field-changes.ts";
 import { textAt } from "../json.ts";
 import { isManaged, shortName } from "../plan.ts";
 import { networkIdsOf } from "../spec.ts";
