@@ -28310,10 +28310,10 @@ var external_node_events_ = __nccwpck_require__(8474);
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
 const external_node_stream_namespaceObject = require("node:stream");
-// EXTERNAL MODULE: external "node:timers/promises"
-var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
 var lib = __nccwpck_require__(5472);
+// EXTERNAL MODULE: external "node:timers/promises"
+var promises_ = __nccwpck_require__(8500);
 // EXTERNAL MODULE: ./src/foreign-text.ts
 var foreign_text = __nccwpck_require__(3919);
 ;// CONCATENATED MODULE: ./src/io/docker-way.ts
@@ -28345,14 +28345,17 @@ class DockerWay {
     }
     /** Connections that may be open at once: sshd counts those of dial-stdio as sessions (MaxSessions), of which it may allow just one. */
     get most() {
-        return this.#kind === "dial-stdio" ? 1 : Number.POSITIVE_INFINITY;
+        return this.#dials ? 1 : Number.POSITIVE_INFINITY;
+    }
+    get #dials() {
+        return this.#kind === "dial-stdio";
     }
     /** What failed, as far as somebody said so, in sentences for an error: empty where nobody did. */
     async failure() {
         const { socket, sudo } = this.#target;
         await Promise.race([this.#ended, (0,promises_.setTimeout)(2 * FAREWELL_MS, undefined, { ref: false })]);
         const said = (0,foreign_text/* cited */.k4)(this.#said);
-        if (this.#kind !== "dial-stdio")
+        if (!this.#dials)
             return said === "" ? "" : ` What answers there says: ${said}.`;
         const refused = sudo ? "" : ` sshd refuses to forward to ${socket}, or nothing listens there;`;
         return `${refused} \`${this.#command()}\` says: ${said || this.#exit || "nothing"}.`;
@@ -28368,29 +28371,30 @@ class DockerWay {
     }
     /** A connection to Docker's socket. Rejects where none can be had; one by dial-stdio may also just end, and `failure` says why. */
     async open() {
-        if (this.#kind !== "dial-stdio") {
+        if (!this.#dials) {
             try {
-                const channel = await this.forward();
-                this.#kind = "forwarding";
-                return channel;
+                return await this.forward();
             }
             catch (error) {
-                // "open failed" stands for a refusal, for a socket that is not there, and for one that the user may not open.
-                if (this.#kind === "forwarding" || !isRefusal(error))
+                if (!this.#dials)
                     throw error;
-                this.#kind = "dial-stdio";
             }
         }
         return await this.#dial();
     }
-    /** A connection by stream-local forwarding, and by nothing else. */
+    /** A connection by stream-local forwarding, and by nothing else. What becomes of the first one is how it is done from then on. */
     async forward() {
         return await new Promise((resolve, reject) => {
             this.#client.openssh_forwardOutStreamLocal(this.#target.socket, (error, channel) => {
-                if (error === undefined)
+                if (error === undefined) {
+                    this.#kind = "forwarding";
                     resolve(channel);
-                else
-                    reject(error);
+                    return;
+                }
+                // "open failed" stands for a refusal, for a socket that is not there, and for one that the user may not open.
+                if (this.#kind === "unknown" && isRefusal(error))
+                    this.#kind = "dial-stdio";
+                reject(error);
             });
         });
     }
@@ -28413,7 +28417,7 @@ class DockerWay {
     }
     /** Lets go of a connection. A command gets the time to end by itself, since its last words may be why nothing worked. */
     leave(channel) {
-        if (this.#kind !== "dial-stdio") {
+        if (!this.#dials) {
             channel.destroy();
             return;
         }
@@ -28451,6 +28455,8 @@ class Authentication {
     #accepted = [];
     /** Those of ours that it was shown. */
     #tried = new Set();
+    /** How many it was shown so far. */
+    #tries = 0;
     /** It took one of ours, and wants another one as well. */
     #halfIn = false;
     /** Undefined where nobody asks it. */
@@ -28464,6 +28470,10 @@ class Authentication {
     /** The SSH agent has been asked for something, and has not answered yet. */
     get waitsForAgent() {
         return this.#agent?.isAsked === true;
+    }
+    /** No login was refused, nor half of what the server wants: where we are in, the first one did it. */
+    get isFirst() {
+        return this.#tries === 1;
     }
     /** The session is over: nothing more is asked of the agent. */
     close() {
@@ -28485,6 +28495,7 @@ class Authentication {
                 open.delete(last);
                 refused.clear();
             }
+            this.#tries += 1;
             last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
             if (last !== undefined) {
                 refused.add(last);
@@ -28592,14 +28603,14 @@ class OwnAgent extends lib.OpenSSHAgent {
  * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
  * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
  * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
- * meanwhile, so that is left to ssh2.
+ * meanwhile, so that is left to ssh2. `onSent` is called when the login has been sent, and what is to follow it may be sent, too.
  */
-function logInAtOnce(client, key) {
+function logInAtOnce(client, key, onSent) {
     const { _protocol: protocol } = client;
     if (protocol === undefined || key.type === "ssh-rsa")
         return;
     takeForGranted(protocol);
-    signUnasked(protocol, key);
+    signUnasked(protocol, key, onSent);
 }
 /** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
 function takeForGranted(protocol) {
@@ -28613,13 +28624,16 @@ function takeForGranted(protocol) {
         begin(protocol, name);
     };
 }
-function signUnasked(protocol, key) {
+function signUnasked(protocol, key, onSent) {
     const ask = protocol.authPK;
     if (ask === undefined)
         return;
     protocol.authPK = (user, offered, algorithm, sign) => {
         const signNow = (data, done) => done(key.sign(data));
-        ask.call(protocol, user, offered, algorithm, sign ?? (offered === key ? signNow : undefined));
+        const isUnasked = sign === undefined && offered === key;
+        ask.call(protocol, user, offered, algorithm, isUnasked ? signNow : sign);
+        if (isUnasked)
+            onSent();
     };
 }
 
@@ -28639,8 +28653,12 @@ const CONNECT_TIMEOUT_MS = 5000;
 const ADDRESS_TIMEOUT_MS = 2500;
 /** A peer that is gone without a word is found out after three of these. */
 const KEEPALIVE_MS = 4000;
-/** Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in. */
-async function openConnection(login, manager, handshakeMs, signal) {
+/**
+ * Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in.
+ * `pipeline` is called where the manager's server is known to read on after a login: OpenSSH hands what has come behind it to the session
+ * (its packet.c, `ssh_packet_get_state`), and after a refusal answers "unimplemented" to each packet.
+ */
+async function openConnection(login, manager, handshakeMs, signal, pipeline) {
     const hops = [];
     const close = () => {
         for (const hop of hops.toReversed())
@@ -28650,7 +28668,8 @@ async function openConnection(login, manager, handshakeMs, signal) {
         for (const at of [...login.target.jumps, manager]) {
             const previous = hops.at(-1);
             const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
-            hops.push(await logIn(at, way, login, handshakeMs, signal));
+            const next = at === manager ? pipeline : () => undefined;
+            hops.push(await logIn(at, way, login, handshakeMs, signal, next));
         }
     }
     catch (error) {
@@ -28660,7 +28679,8 @@ async function openConnection(login, manager, handshakeMs, signal) {
     const last = hops.at(-1);
     if (last === undefined)
         throw new RangeError("there is no host to connect to");
-    return { client: last.client, lost: () => hops.map(({ lost }) => lost()).find(Boolean), close };
+    const lost = () => hops.map((hop) => hop.lost()).find(Boolean);
+    return { client: last.client, atOnce: last.atOnce, lost, close };
 }
 /** What `begin` comes to, or an error as soon as the job is cancelled. `begin` gives what undoes its work; that is called on any error. */
 async function unlessCancelled(signal, begin) {
@@ -28762,7 +28782,7 @@ function hostKeyAlgorithms(accepted) {
         ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
     ];
 }
-async function logIn(at, sock, login, handshakeMs, signal) {
+async function logIn(at, sock, login, handshakeMs, signal, pipeline) {
     const known = login.known.get(at) ?? { accepted: [], revoked: [], certAuthority: false };
     const attempt = {
         at,
@@ -28791,11 +28811,11 @@ async function logIn(at, sock, login, handshakeMs, signal) {
             client.destroy();
     };
     listen(sock, attempt);
-    await ready(client, optionsFor(attempt, sock), attempt, signal).catch((error) => {
+    await ready(client, optionsFor(attempt, sock), attempt, signal, pipeline).catch((error) => {
         sock.destroy();
         throw error;
     });
-    return { at, client, lost: () => lost, close };
+    return { at, client, atOnce: attempt.authentication.isFirst, lost: () => lost, close };
 }
 function optionsFor(attempt, sock) {
     const { at, known, handshakeMs } = attempt;
@@ -28811,9 +28831,15 @@ function optionsFor(attempt, sock) {
         },
         algorithms: { serverHostKey: hostKeyAlgorithms(known.accepted) },
         authHandler: attempt.authentication.handler(),
+        // Others than OpenSSH may forward to sockets, too, and say so if they don't.
+        strictVendor: false,
     };
 }
-async function ready(client, options, attempt, signal) {
+async function ready(client, options, attempt, signal, pipeline) {
+    const next = () => {
+        if (IS_OPENSSH.test(attempt.said))
+            pipeline(client);
+    };
     await unlessCancelled(signal, (resolve, reject) => {
         const failed = (error) => reject(explain(error, attempt));
         const ended = () => failed(new Error("the server closed the connection"));
@@ -28827,7 +28853,7 @@ async function ready(client, options, attempt, signal) {
         try {
             client.connect(options); // Throws on options it can't use.
             if (attempt.login.privateKey !== undefined)
-                logInAtOnce(client, attempt.login.privateKey);
+                logInAtOnce(client, attempt.login.privateKey, next);
         }
         catch (error) {
             queueMicrotask(() => reject(explain(error, attempt)));
@@ -28872,6 +28898,7 @@ function explainSocket(error, at) {
 const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
 /** Lines of text may come before it (RFC 4253, 4.2). */
 const IS_SSH = /^SSH-/m;
+const IS_OPENSSH = /^SSH-2\.0-OpenSSH_/m;
 /** What an sshd that takes nobody at the moment says in place of that. */
 const BUSY = /^(Exceeded MaxStartups|Not allowed at this time)/;
 /** By ssh2's word for it: the keyword of sshd_config, and what of it ssh2 can. */
@@ -28966,17 +28993,23 @@ function kindOf(type) {
 
 
 
-/** Connects to one manager, and listens on a socket of that name in `folder`. */
-async function openTunnel(login, manager, path, handshakeMs, signal) {
-    const connection = await openConnection(login, manager, handshakeMs, signal);
-    const way = new DockerWay(connection.client, login.target);
-    const socket = (0,external_node_path_.join)(path.folder, path.name);
-    const channels = new Channels(way);
+/** Connects to one manager, and listens on a local socket. */
+async function openTunnel(login, manager, { path: socket, handshakeMs, eager }, signal) {
+    const channelsOf = (client) => new Channels(new DockerWay(client, login.target));
+    let early;
+    const connection = await openConnection(login, manager, handshakeMs, signal, (client) => {
+        if (!eager)
+            return;
+        early = channelsOf(client);
+        early.openAhead(AHEAD + 1);
+    });
+    const channels = connection.atOnce && early !== undefined ? early : channelsOf(connection.client);
+    const { way } = channels;
     const sockets = new Set();
     const server = (0,external_node_net_.createServer)({ allowHalfOpen: true }, (local) => {
         sockets.add(local);
         local.on("close", () => sockets.delete(local));
-        void splice(local, channels, way);
+        void splice(local, channels);
     });
     const close = async () => {
         for (const local of sockets)
@@ -29007,7 +29040,7 @@ async function closeServer(server) {
         return;
     await new Promise((resolve) => server.close(() => resolve()));
 }
-/** What a deployment asks at once, but for its images. */
+/** What a deployment asks at once, but for its images, beside the first question. */
 const AHEAD = 16;
 /**
  * A connection that nobody uses yet. Docker ends one that has asked for nothing within five minutes (its ReadHeaderTimeout), and a stream
@@ -29037,35 +29070,38 @@ class Idle {
         return this.#channel;
     }
 }
-/** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first. */
+/** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first at the latest. */
 class Channels {
-    #way;
+    way;
     /** Resolves when the first one is there. */
     opened;
     #tellOpened = () => undefined;
     #ahead;
     constructor(way) {
-        this.#way = way;
+        this.way = way;
         this.opened = new Promise((resolve) => (this.#tellOpened = resolve));
     }
     async take() {
+        const channel = await this.#next();
+        this.#tellOpened();
+        return channel;
+    }
+    async #next() {
         for (let next = this.#ahead?.shift(); next !== undefined; next = this.#ahead?.shift()) {
             const channel = (await next)?.take();
             if (channel !== undefined)
                 return channel;
         }
-        const opening = this.#way.open();
-        this.#ahead ??= this.#openAhead();
-        const channel = await opening;
-        this.#tellOpened();
-        return channel;
+        const opening = this.way.open();
+        if (this.#ahead === undefined)
+            this.openAhead(AHEAD);
+        return await opening;
     }
-    #openAhead() {
-        if (Number.isFinite(this.#way.most))
-            return [];
-        return Array.from({ length: AHEAD }, async () => {
+    openAhead(count) {
+        const length = Number.isFinite(this.way.most) ? 0 : count;
+        this.#ahead = Array.from({ length }, async () => {
             try {
-                return new Idle(await this.#way.forward());
+                return new Idle(await this.way.forward());
             }
             catch {
                 return undefined; // Nobody waits for it yet: whoever needs it opens one, and hears why that can't be.
@@ -29073,7 +29109,8 @@ class Channels {
         });
     }
 }
-async function splice(local, channels, way) {
+async function splice(local, channels) {
+    const { way } = channels;
     local.on("error", () => local.destroy());
     let channel;
     try {
@@ -29317,9 +29354,12 @@ class Managers {
     async #reachBySsh(login, manager, early) {
         const { privateFolder, signal } = this.#request;
         this.#opened += 1;
-        const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
-        const handshakeMs = login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only;
-        const tunnel = await openTunnel(login, manager, path, handshakeMs, signal);
+        const options = {
+            path: (0,external_node_path_.join)(privateFolder, `manager-${this.#opened}.sock`),
+            handshakeMs: login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only,
+            eager: this.#opened === 1, // A server that can't stand it is not to meet it again.
+        };
+        const tunnel = await openTunnel(login, manager, options, signal);
         const api = io_engine/* EngineApi */.PB.at(tunnel.dockerHost, signal);
         const close = async () => {
             api.close();

@@ -30,7 +30,11 @@ export class DockerWay {
 
   /** Connections that may be open at once: sshd counts those of dial-stdio as sessions (MaxSessions), of which it may allow just one. */
   get most(): number {
-    return this.#kind === "dial-stdio" ? 1 : Number.POSITIVE_INFINITY;
+    return this.#dials ? 1 : Number.POSITIVE_INFINITY;
+  }
+
+  get #dials(): boolean {
+    return this.#kind === "dial-stdio";
   }
 
   /** What failed, as far as somebody said so, in sentences for an error: empty where nobody did. */
@@ -38,7 +42,7 @@ export class DockerWay {
     const { socket, sudo } = this.#target;
     await Promise.race([this.#ended, sleep(2 * FAREWELL_MS, undefined, { ref: false })]);
     const said = cited(this.#said);
-    if (this.#kind !== "dial-stdio") return said === "" ? "" : ` What answers there says: ${said}.`;
+    if (!this.#dials) return said === "" ? "" : ` What answers there says: ${said}.`;
     const refused = sudo ? "" : ` sshd refuses to forward to ${socket}, or nothing listens there;`;
     return `${refused} \`${this.#command()}\` says: ${said || this.#exit || "nothing"}.`;
   }
@@ -54,26 +58,28 @@ export class DockerWay {
 
   /** A connection to Docker's socket. Rejects where none can be had; one by dial-stdio may also just end, and `failure` says why. */
   async open(): Promise<Duplex> {
-    if (this.#kind !== "dial-stdio") {
+    if (!this.#dials) {
       try {
-        const channel = await this.forward();
-        this.#kind = "forwarding";
-        return channel;
+        return await this.forward();
       } catch (error) {
-        // "open failed" stands for a refusal, for a socket that is not there, and for one that the user may not open.
-        if (this.#kind === "forwarding" || !isRefusal(error)) throw error;
-        this.#kind = "dial-stdio";
+        if (!this.#dials) throw error;
       }
     }
     return await this.#dial();
   }
 
-  /** A connection by stream-local forwarding, and by nothing else. */
+  /** A connection by stream-local forwarding, and by nothing else. What becomes of the first one is how it is done from then on. */
   async forward(): Promise<ClientChannel> {
     return await new Promise((resolve, reject) => {
       this.#client.openssh_forwardOutStreamLocal(this.#target.socket, (error, channel) => {
-        if (error === undefined) resolve(channel);
-        else reject(error);
+        if (error === undefined) {
+          this.#kind = "forwarding";
+          resolve(channel);
+          return;
+        }
+        // "open failed" stands for a refusal, for a socket that is not there, and for one that the user may not open.
+        if (this.#kind === "unknown" && isRefusal(error)) this.#kind = "dial-stdio";
+        reject(error);
       });
     });
   }
@@ -98,7 +104,7 @@ export class DockerWay {
 
   /** Lets go of a connection. A command gets the time to end by itself, since its last words may be why nothing worked. */
   leave(channel: Duplex): void {
-    if (this.#kind !== "dial-stdio") {
+    if (!this.#dials) {
       channel.destroy();
       return;
     }

@@ -259,9 +259,12 @@ class Managers {
   async #reachBySsh(login: SshLogin, manager: SshHost, early: boolean): Promise<Reached> {
     const { privateFolder, signal } = this.#request;
     this.#opened += 1;
-    const path = { folder: privateFolder, name: `manager-${this.#opened}.sock` };
-    const handshakeMs = login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only;
-    const tunnel = await openTunnel(login, manager, path, handshakeMs, signal);
+    const options = {
+      path: join(privateFolder, `manager-${this.#opened}.sock`),
+      handshakeMs: login.target.managers.length > 1 ? HANDSHAKE_MS.oneOfSeveral : HANDSHAKE_MS.only,
+      eager: this.#opened === 1, // A server that can't stand it is not to meet it again.
+    };
+    const tunnel = await openTunnel(login, manager, options, signal);
     const api = EngineApi.at(tunnel.dockerHost, signal);
     const close = async (): Promise<void> => {
       api.close();

@@ -25,6 +25,8 @@ export class Authentication {
   #accepted: readonly string[] = [];
   /** Those of ours that it was shown. */
   readonly #tried = new Set<AnyAuthMethod["type"]>();
+  /** How many it was shown so far. */
+  #tries = 0;
   /** It took one of ours, and wants another one as well. */
   #halfIn = false;
   /** Undefined where nobody asks it. */
@@ -40,6 +42,11 @@ export class Authentication {
   /** The SSH agent has been asked for something, and has not answered yet. */
   get waitsForAgent(): boolean {
     return this.#agent?.isAsked === true;
+  }
+
+  /** No login was refused, nor half of what the server wants: where we are in, the first one did it. */
+  get isFirst(): boolean {
+    return this.#tries === 1;
   }
 
   /** The session is over: nothing more is asked of the agent. */
@@ -62,6 +69,7 @@ export class Authentication {
         open.delete(last);
         refused.clear();
       }
+      this.#tries += 1;
       last = [...open].find((login) => !refused.has(login) && isWanted(login, methods));
       if (last !== undefined) {
         refused.add(last);
@@ -203,13 +211,13 @@ type Sign = (data: Buffer, done: (signature: Buffer) => void) => void;
  * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
  * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
  * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
- * meanwhile, so that is left to ssh2.
+ * meanwhile, so that is left to ssh2. `onSent` is called when the login has been sent, and what is to follow it may be sent, too.
  */
-export function logInAtOnce(client: Client, key: ParsedKey): void {
+export function logInAtOnce(client: Client, key: ParsedKey, onSent: () => void): void {
   const { _protocol: protocol } = client as { readonly _protocol?: Protocol };
   if (protocol === undefined || key.type === "ssh-rsa") return;
   takeForGranted(protocol);
-  signUnasked(protocol, key);
+  signUnasked(protocol, key, onSent);
 }
 
 /** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
@@ -224,11 +232,13 @@ function takeForGranted(protocol: Protocol): void {
   };
 }
 
-function signUnasked(protocol: Protocol, key: ParsedKey): void {
+function signUnasked(protocol: Protocol, key: ParsedKey, onSent: () => void): void {
   const ask = protocol.authPK;
   if (ask === undefined) return;
   protocol.authPK = (user, offered, algorithm, sign) => {
     const signNow: Sign = (data, done) => done(key.sign(data));
-    ask.call(protocol, user, offered, algorithm, sign ?? (offered === key ? signNow : undefined));
+    const isUnasked = sign === undefined && offered === key;
+    ask.call(protocol, user, offered, algorithm, isUnasked ? signNow : sign);
+    if (isUnasked) onSent();
   };
 }

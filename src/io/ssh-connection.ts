@@ -18,17 +18,27 @@ const KEEPALIVE_MS = 4000;
 /** One SSH session with a manager, whatever it goes through on the way. */
 export interface SshConnection {
   readonly client: Client;
+  /** The first login did it. Otherwise the server has not heard what was sent behind that one. */
+  readonly atOnce: boolean;
   /** Why the session ended, if it did so by itself. */
   readonly lost: () => string | undefined;
   readonly close: () => void;
 }
 
-/** Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in. */
+/** Sends what a session begins with right behind the login to it. */
+export type Pipeline = (client: Client) => void;
+
+/**
+ * Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in.
+ * `pipeline` is called where the manager's server is known to read on after a login: OpenSSH hands what has come behind it to the session
+ * (its packet.c, `ssh_packet_get_state`), and after a refusal answers "unimplemented" to each packet.
+ */
 export async function openConnection(
   login: SshLogin,
   manager: SshHost,
   handshakeMs: number,
   signal: AbortSignal,
+  pipeline: Pipeline,
 ): Promise<SshConnection> {
   const hops: Hop[] = [];
   const close = (): void => {
@@ -38,7 +48,8 @@ export async function openConnection(
     for (const at of [...login.target.jumps, manager]) {
       const previous = hops.at(-1);
       const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
-      hops.push(await logIn(at, way, login, handshakeMs, signal));
+      const next = at === manager ? pipeline : () => undefined;
+      hops.push(await logIn(at, way, login, handshakeMs, signal, next));
     }
   } catch (error) {
     close();
@@ -46,14 +57,12 @@ export async function openConnection(
   }
   const last = hops.at(-1);
   if (last === undefined) throw new RangeError("there is no host to connect to");
-  return { client: last.client, lost: () => hops.map(({ lost }) => lost()).find(Boolean), close };
+  const lost = (): string | undefined => hops.map((hop) => hop.lost()).find(Boolean);
+  return { client: last.client, atOnce: last.atOnce, lost, close };
 }
 
-interface Hop {
+interface Hop extends SshConnection {
   readonly at: SshHost;
-  readonly client: Client;
-  readonly lost: () => string | undefined;
-  readonly close: () => void;
 }
 
 /** What `begin` comes to, or an error as soon as the job is cancelled. `begin` gives what undoes its work; that is called on any error. */
@@ -190,6 +199,7 @@ async function logIn(
   login: SshLogin,
   handshakeMs: number,
   signal: AbortSignal,
+  pipeline: Pipeline,
 ): Promise<Hop> {
   const known = login.known.get(at) ?? { accepted: [], revoked: [], certAuthority: false };
   const attempt: Attempt = {
@@ -218,11 +228,11 @@ async function logIn(
     else client.destroy();
   };
   listen(sock, attempt);
-  await ready(client, optionsFor(attempt, sock), attempt, signal).catch((error: unknown) => {
+  await ready(client, optionsFor(attempt, sock), attempt, signal, pipeline).catch((error: unknown) => {
     sock.destroy();
     throw error;
   });
-  return { at, client, lost: () => lost, close };
+  return { at, client, atOnce: attempt.authentication.isFirst, lost: () => lost, close };
 }
 
 function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
@@ -239,6 +249,8 @@ function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
     },
     algorithms: { serverHostKey: hostKeyAlgorithms(known.accepted) },
     authHandler: attempt.authentication.handler(),
+    // Others than OpenSSH may forward to sockets, too, and say so if they don't.
+    strictVendor: false,
   };
 }
 
@@ -247,7 +259,11 @@ async function ready(
   options: ConnectConfig,
   attempt: Attempt,
   signal: AbortSignal,
+  pipeline: Pipeline,
 ): Promise<void> {
+  const next = (): void => {
+    if (IS_OPENSSH.test(attempt.said)) pipeline(client);
+  };
   await unlessCancelled<void>(signal, (resolve, reject) => {
     const failed = (error: Error): void => reject(explain(error, attempt));
     const ended = (): void => failed(new Error("the server closed the connection"));
@@ -260,7 +276,7 @@ async function ready(
     });
     try {
       client.connect(options); // Throws on options it can't use.
-      if (attempt.login.privateKey !== undefined) logInAtOnce(client, attempt.login.privateKey);
+      if (attempt.login.privateKey !== undefined) logInAtOnce(client, attempt.login.privateKey, next);
     } catch (error) {
       queueMicrotask(() => reject(explain(error, attempt)));
     }
@@ -309,6 +325,7 @@ function explainSocket(error: Error & { readonly code?: string }, at: SshHost): 
 const HANGING_UP = /ECONNRESET|EPIPE|Connection lost before handshake|the server closed the connection/;
 /** Lines of text may come before it (RFC 4253, 4.2). */
 const IS_SSH = /^SSH-/m;
+const IS_OPENSSH = /^SSH-2\.0-OpenSSH_/m;
 /** What an sshd that takes nobody at the moment says in place of that. */
 const BUSY = /^(Exceeded MaxStartups|Not allowed at this time)/;
 

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type Server, type Socket, createServer } from "node:net";
-import { join } from "node:path";
 import { type Duplex } from "node:stream";
+import { type Client } from "ssh2";
 import { type SshHost } from "../inputs/inputs.ts";
 import { DockerWay } from "./docker-way.ts";
 import { openConnection } from "./ssh-connection.ts";
@@ -18,23 +18,36 @@ export interface Tunnel extends AsyncDisposable {
   readonly lost: () => string | undefined;
 }
 
-/** Connects to one manager, and listens on a socket of that name in `folder`. */
+export interface TunnelOptions {
+  /** Of the local socket. */
+  readonly path: string;
+  /** For the login at each hop. */
+  readonly handshakeMs: number;
+  /** Asks for connections to Docker's socket before the login has been answered, which saves a round trip. */
+  readonly eager: boolean;
+}
+
+/** Connects to one manager, and listens on a local socket. */
 export async function openTunnel(
   login: SshLogin,
   manager: SshHost,
-  path: { readonly folder: string; readonly name: string },
-  handshakeMs: number,
+  { path: socket, handshakeMs, eager }: TunnelOptions,
   signal: AbortSignal,
 ): Promise<Tunnel> {
-  const connection = await openConnection(login, manager, handshakeMs, signal);
-  const way = new DockerWay(connection.client, login.target);
-  const socket = join(path.folder, path.name);
-  const channels = new Channels(way);
+  const channelsOf = (client: Client): Channels => new Channels(new DockerWay(client, login.target));
+  let early: Channels | undefined;
+  const connection = await openConnection(login, manager, handshakeMs, signal, (client) => {
+    if (!eager) return;
+    early = channelsOf(client);
+    early.openAhead(AHEAD + 1);
+  });
+  const channels = connection.atOnce && early !== undefined ? early : channelsOf(connection.client);
+  const { way } = channels;
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (local) => {
     sockets.add(local);
     local.on("close", () => sockets.delete(local));
-    void splice(local, channels, way);
+    void splice(local, channels);
   });
   const close = async (): Promise<void> => {
     for (const local of sockets) local.destroy();
@@ -64,7 +77,7 @@ async function closeServer(server: Server): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-/** What a deployment asks at once, but for its images. */
+/** What a deployment asks at once, but for its images, beside the first question. */
 const AHEAD = 16;
 
 /**
@@ -95,36 +108,40 @@ class Idle {
   }
 }
 
-/** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first. */
+/** Connections to Docker's socket. Each takes a round trip to open, so a number of them are opened ahead, along with the first at the latest. */
 class Channels {
-  readonly #way: DockerWay;
+  readonly way: DockerWay;
   /** Resolves when the first one is there. */
   readonly opened: Promise<void>;
   #tellOpened = (): void => undefined;
   #ahead: Promise<Idle | undefined>[] | undefined;
 
   constructor(way: DockerWay) {
-    this.#way = way;
+    this.way = way;
     this.opened = new Promise((resolve) => (this.#tellOpened = resolve));
   }
 
   async take(): Promise<Duplex> {
-    for (let next = this.#ahead?.shift(); next !== undefined; next = this.#ahead?.shift()) {
-      const channel = (await next)?.take();
-      if (channel !== undefined) return channel;
-    }
-    const opening = this.#way.open();
-    this.#ahead ??= this.#openAhead();
-    const channel = await opening;
+    const channel = await this.#next();
     this.#tellOpened();
     return channel;
   }
 
-  #openAhead(): Promise<Idle | undefined>[] {
-    if (Number.isFinite(this.#way.most)) return [];
-    return Array.from({ length: AHEAD }, async () => {
+  async #next(): Promise<Duplex> {
+    for (let next = this.#ahead?.shift(); next !== undefined; next = this.#ahead?.shift()) {
+      const channel = (await next)?.take();
+      if (channel !== undefined) return channel;
+    }
+    const opening = this.way.open();
+    if (this.#ahead === undefined) this.openAhead(AHEAD);
+    return await opening;
+  }
+
+  openAhead(count: number): void {
+    const length = Number.isFinite(this.way.most) ? 0 : count;
+    this.#ahead = Array.from({ length }, async () => {
       try {
-        return new Idle(await this.#way.forward());
+        return new Idle(await this.way.forward());
       } catch {
         return undefined; // Nobody waits for it yet: whoever needs it opens one, and hears why that can't be.
       }
@@ -132,7 +149,8 @@ class Channels {
   }
 }
 
-async function splice(local: Socket, channels: Channels, way: DockerWay): Promise<void> {
+async function splice(local: Socket, channels: Channels): Promise<void> {
+  const { way } = channels;
   local.on("error", () => local.destroy());
   let channel: Duplex;
   try {

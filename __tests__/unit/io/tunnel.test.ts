@@ -52,7 +52,8 @@ function target(port: number, { host = "127.0.0.1", ...changes }: Changes = {}):
 async function reach(at: SshTarget, signal = NEVER): Promise<Tunnel> {
   const [manager] = at.managers;
   if (manager === undefined) throw new Error("there is no manager");
-  return await openTunnel(prepareLogin(at), manager, { folder: folder.path, name: "s" }, 20_000, signal);
+  const options = { path: join(folder.path, "s"), handshakeMs: 20_000, eager: true };
+  return await openTunnel(prepareLogin(at), manager, options, signal);
 }
 
 async function open(server: Sshd, changes: Changes = {}, signal = NEVER): Promise<Tunnel> {
