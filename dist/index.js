@@ -24028,16 +24028,14 @@ __nccwpck_require__.d(__webpack_exports__, {
 var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: ./src/image/publish.ts + 1 modules
 var publish = __nccwpck_require__(5289);
-// EXTERNAL MODULE: ./src/foreseen.ts
-var foreseen = __nccwpck_require__(8530);
 // EXTERNAL MODULE: ./src/image/reference.ts
 var reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/image/resolve.ts
 var resolve = __nccwpck_require__(7317);
 // EXTERNAL MODULE: ./src/inputs/inputs.ts
 var inputs = __nccwpck_require__(8028);
-// EXTERNAL MODULE: ./src/planning.ts + 1 modules
-var planning = __nccwpck_require__(332);
+// EXTERNAL MODULE: ./src/planning.ts + 2 modules
+var planning = __nccwpck_require__(8570);
 // EXTERNAL MODULE: ./src/report.ts
 var report = __nccwpck_require__(665);
 // EXTERNAL MODULE: ./src/errors.ts
@@ -24150,11 +24148,7 @@ function folderOf(path) {
 
 // EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
 var render = __nccwpck_require__(3451);
-// EXTERNAL MODULE: ./src/together.ts
-var together = __nccwpck_require__(2297);
 ;// CONCATENATED MODULE: ./src/begin.ts
-
-
 
 
 
@@ -24173,19 +24167,18 @@ const DRAFT_NAMES = { key: (0,external_node_crypto_.randomBytes)(32), taken: () 
 /** Everything that can be wrong with the workflow and its files is found here, before anybody is contacted. */
 async function begin(inputs, world, facts, withheld = stack_withheld/* NOTHING_WITHHELD */.EV) {
     let reading;
-    const readOnce = async () => await (reading ??= readAll(inputs, world, facts, withheld));
+    const readOnce = async (dockerMajor) => await (reading ??= readAll(inputs, world, facts, withheld, dockerMajor));
     const folder = folderOfStack(inputs.stack);
-    const checked = await (0,planning/* checkByDocker */.w)(world, inputs.stack.name, folder, async () => (await readOnce()).stack);
-    const { read, stack } = await readOnce();
-    return { ...read, draft: { ...checked, stack } };
+    const draft = async (dockerMajor) => (await readOnce(dockerMajor)).stack;
+    const { dockerMajor, passed, checked } = (0,planning/* checkByDocker */.w)(world, inputs.stack.name, folder, draft);
+    await passed;
+    const { read, stack } = await readOnce(dockerMajor);
+    return { ...read, draft: { stack, checked } };
 }
 /** Reads the files, and renders them as far as that goes without the image's digest. */
-async function readAll(inputs, world, facts, withheld) {
-    const [dockerMajor, sources] = await (0,together/* together */.b)([
-        majorVersion(world.docker),
-        new Promise((read) => read(readSources(inputs.stack, world.files, withheld))),
-    ]);
-    const read = { inputs, sources, withheld, dockerMajor, world, facts };
+async function readAll(inputs, world, facts, withheld, dockerMajor) {
+    const sources = readSources(inputs.stack, world.files, withheld);
+    const read = { inputs, sources, withheld, dockerMajor: await dockerMajor, world, facts };
     sources.warnings.forEach((warning) => world.voice.warn(warning));
     const stack = renderWith(reference/* NO_DIGEST_YET */.Gv, DRAFT_NAMES, read);
     stack.warnings.forEach((warning) => world.voice.warn(warning));
@@ -24199,10 +24192,6 @@ async function connect({ inputs, world, facts }) {
     session.onManager((address) => (facts.manager = address));
     world.voice.say(`Connected to ${session.swarm.address}.`);
     return session;
-}
-async function majorVersion(docker) {
-    const { stdout } = await docker.run(["--version"]);
-    return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
 }
 function renderWith(digest, naming, { inputs, sources, withheld, world, dockerMajor }) {
     const { stack, image } = inputs;
@@ -25081,12 +25070,13 @@ async function deploy(inputs, world, facts) {
 async function look(pushed, deployment, session) {
     const { inputs, draft, world } = deployment;
     const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session);
-    const [survey, , digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
+    const looks = (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
         session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
-        images.askAhead(draft.stack, pushed),
     ]);
+    images.askAhead(draft.stack, pushed);
+    const [survey, , digest] = await looks;
     return { digest, survey, images };
 }
 /**
@@ -25561,6 +25551,8 @@ var text_order = __nccwpck_require__(6533);
 const NOTHING_IS_PLAIN = () => false;
 /** Every field that differs, in the stack file's words. */
 function fieldChanges(before, wanted, networkIds, discretion, fate = {}) {
+    if (JSON.stringify(before) === JSON.stringify(wanted))
+        return []; // Known at once, and of what was released the usual case.
     const [a, b] = [
         before === undefined ? {} : (0,src_spec/* canonicalSpec */.Yu)(before, networkIds),
         (0,src_spec/* canonicalSpec */.Yu)(wanted, networkIds),
@@ -25616,9 +25608,9 @@ function plainSince(release, networkIds) {
         const spec = release?.services.find((each) => (0,json/* textAt */.$6)(each, "Name") === service);
         if (spec === undefined || release?.hidden === undefined)
             return NOTHING_IS_PLAIN;
-        const values = closedValues(spec, networkIds);
         const hidden = new Set(release.hidden[service]);
-        return (field, value) => !hidden.has(field) && values.get(field) === value;
+        let values; // Most services have not changed, so nobody asks.
+        return (field, value) => !hidden.has(field) && (values ??= closedValues(spec, networkIds)).get(field) === value;
     };
 }
 /** Says what another field says: docker's labels, and the platforms that an image's digest stands for. */
@@ -25923,95 +25915,6 @@ function brief(value) {
     if (line.length <= LONGEST_VALUE)
         return line;
     return `${line.slice(0, LONGEST_VALUE).replace(/[\ud800-\udbff]$/, "")}…`; // No half of a letter that is two.
-}
-
-
-/***/ }),
-
-/***/ 8530:
-/***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
-
-"use strict";
-/* harmony export */ __nccwpck_require__.d(__webpack_exports__, {
-/* harmony export */   m: () => (/* binding */ foreseen)
-/* harmony export */ });
-/* harmony import */ var _image_reference_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(3564);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8301);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(2464);
-/* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(6188);
-/* harmony import */ var _stack_defaults_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(7856);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(3451);
-
-
-
-
-
-
-
-/**
- * The plan that does nothing, where that can be told without another rehearsal: the draft's specs, with the digests, names and ids of now in
- * their places, are what runs. Undefined where anything is different: what docker then sends depends on the engine's API and on what
- * runs, so docker is asked. It can't be wrong about "nothing": a field that docker would keep from an old engine is in the draft and
- * not in what runs.
- */
-function foreseen(known) {
-    const { draft, stack, survey, needs, lacking, prune } = known;
-    const isWhole = [needs, lacking].every((each) => Object.values(each).every(({ length }) => length === 0));
-    const networks = new Set(survey.networks
-        .filter((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(raw, "Labels", _stack_defaults_js__WEBPACK_IMPORTED_MODULE_2__/* .STACK_LABEL */ .GF) === stack.name)
-        .map((raw) => (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(raw, "Name")));
-    if (!isWhole || draft.plan.networks?.every((name) => networks.has(name)) === false)
-        return undefined;
-    const replace = replacer(known);
-    const wanted = draft.plan.services.flatMap((service) => service.wanted === undefined ? [] : [withImage(replace(service.wanted), known)]);
-    const images = new Map(survey.services.map(({ name, spec }) => [name, (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .imageOf */ .dT)(spec)]));
-    if (wanted.some((spec) => images.get((0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(spec, "Name")) !== (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .imageOf */ .dT)(spec)))
-        return undefined; // Seen at once, and the usual case.
-    const plan = (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .planDeployment */ .HN)({
-        stack: stack.name,
-        wanted: wanted.map((spec) => ({ spec, auth: undefined })),
-        live: survey.services,
-        networkIds: (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .networkIdsOf */ .Ub)(survey.networks),
-        prune,
-        needs,
-    });
-    return (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .isEmpty */ .Im)(plan) ? plan : undefined;
-}
-/** Puts what is known by now in the places of what stood for it. All of that is long, and made to be found. */
-function replacer({ draft, stack, survey, digest }) {
-    const names = draft.stack.objects.map(({ kind, key, name }) => {
-        const now = stack.objects.find((each) => each.kind === kind && each.key === key);
-        return [name, now?.name ?? name];
-    });
-    const texts = [[_image_reference_js__WEBPACK_IMPORTED_MODULE_5__/* .NO_DIGEST_YET */ .Gv, digest], ...names.filter(([before, now]) => before !== now)];
-    const ids = new Map([...survey.configs, ...survey.secrets].map(({ name, id }) => [name, id]));
-    return (spec) => {
-        const named = texts.reduce((text, [before, now]) => text.replaceAll(before, now), JSON.stringify(spec));
-        return (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .withRealIds */ .hm)(JSON.parse(named), ids);
-    };
-}
-/** With the image's digest, and the platforms that docker would have from the registry's answer. */
-function withImage(spec, { pins, images }) {
-    const image = pins.get((0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .imageOf */ .dT)(spec)) ?? (0,_spec_js__WEBPACK_IMPORTED_MODULE_1__/* .imageOf */ .dT)(spec);
-    const template = (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(spec, "TaskTemplate");
-    const named = {
-        ...spec,
-        Labels: { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(spec, "Labels"), "com.docker.stack.image": image },
-        TaskTemplate: {
-            ...template,
-            ContainerSpec: { ...(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .objectAt */ .lJ)(template, "ContainerSpec"), Image: image },
-        },
-    };
-    return (0,_plan_js__WEBPACK_IMPORTED_MODULE_0__/* .withPlatforms */ .fG)(named, platformsOf(images.get(image)));
-}
-/** As docker sends them: of "arm" it leaves the architecture out, since nodes have several words for it (swarmkit#2294). */
-function platformsOf(answer) {
-    if (answer?.kind !== "found")
-        return [];
-    return (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .listAt */ .gT)(answer.body, "Platforms").map((platform) => {
-        const [architecture, os] = [(0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "architecture"), (0,_json_js__WEBPACK_IMPORTED_MODULE_4__/* .textAt */ .$6)(platform, "os")];
-        return { Architecture: architecture.toLowerCase() === "arm" ? "" : architecture, OS: os };
-    });
 }
 
 
@@ -26399,10 +26302,13 @@ class ImageLookup {
             await this.#clock.sleep(AGAIN_MS);
         }
     }
-    /** About every image of a stack, ahead of time; `pushed` is the digest of the one that was just pushed, where there is one. */
-    async askAhead({ services }, pushed = _reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv) {
-        const images = services.map(({ image }) => image.replace(_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv, pushed));
-        await Promise.all(images.map(async (image) => await this.ask(image)));
+    /**
+     * About every image of a stack, ahead of time: whoever asks later gets, or waits for, the same answer. `pushed` is the digest of the one
+     * that was just pushed, where there is one.
+     */
+    askAhead({ services }, pushed = _reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv) {
+        for (const { image } of services)
+            this.ask(image.replace(_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv, pushed)).catch(() => undefined); // That it can't be had, too.
     }
     /** The digest of an image that must exist. */
     async require(image) {
@@ -27285,9 +27191,7 @@ function fromHelper(helper, key) {
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(1421);
 /* harmony import */ var node_child_process__WEBPACK_IMPORTED_MODULE_0___default = /*#__PURE__*/__nccwpck_require__.n(node_child_process__WEBPACK_IMPORTED_MODULE_0__);
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3916);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(3079);
-
 
 
 
@@ -27337,9 +27241,17 @@ class DockerCli {
                         resolve(exit ?? 255);
                 });
             });
-            const [, code] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_3__/* .together */ .b)([give(call.input, child), ended]);
+            let failure;
+            // It may end before it has been given all, and even before there is anything to give.
+            void give(call.input, child).catch((error) => {
+                failure = error;
+                killGroup(child, "SIGKILL");
+            });
+            const code = await ended;
             if (this.#signal.aborted)
                 throw this.#signal.reason instanceof Error ? this.#signal.reason : new _errors_js__WEBPACK_IMPORTED_MODULE_1__/* .Cancelled */ .cJ("a signal");
+            if (failure !== undefined)
+                throw failure;
             return { code, stdout: stdout(), stderr: stderr() };
         }
         finally {
@@ -27353,13 +27265,7 @@ class DockerCli {
     }
 }
 async function give(input = "", child) {
-    try {
-        child.stdin.end(typeof input === "string" ? input : await input());
-    }
-    catch (error) {
-        killGroup(child, "SIGKILL");
-        throw error;
-    }
+    child.stdin.end(typeof input === "string" ? input : await input());
 }
 /** Long enough for docker to tell its engine that the build is off. */
 const GRACE_MS = 3000;
@@ -28310,10 +28216,10 @@ var external_node_events_ = __nccwpck_require__(8474);
 var external_node_net_ = __nccwpck_require__(7030);
 ;// CONCATENATED MODULE: external "node:stream"
 const external_node_stream_namespaceObject = require("node:stream");
-// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(5472);
 // EXTERNAL MODULE: external "node:timers/promises"
 var promises_ = __nccwpck_require__(8500);
+// EXTERNAL MODULE: ./node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(5472);
 // EXTERNAL MODULE: ./src/foreign-text.ts
 var foreign_text = __nccwpck_require__(3919);
 ;// CONCATENATED MODULE: ./src/io/docker-way.ts
@@ -28992,7 +28898,6 @@ function kindOf(type) {
 
 
 
-
 /** Connects to one manager, and listens on a local socket. */
 async function openTunnel(login, manager, { path: socket, handshakeMs, eager }, signal) {
     const channelsOf = (client) => new Channels(new DockerWay(client, login.target));
@@ -29657,11 +29562,12 @@ function inWords({ host, port }) {
  * down, docker itself says what it makes of a stack file, spec by spec, and nothing is touched; where they are passed on, the same
  * run happens in earnest, so that what is sent is what was planned.
  */
-async function standIn(stage, apiVersion, socket, onWrite, deploy) {
+async function standIn(stage, apiVersion, socket, onWrite, deploy, onAgent = () => undefined) {
     const made = { configs: [], secrets: [] };
     let known;
     const staged = async () => await (known ??= typeof stage === "function" ? stage() : Promise.resolve(stage));
     const server = (0,node_http__WEBPACK_IMPORTED_MODULE_1__.createServer)((request, response) => {
+        onAgent(request.headers["user-agent"] ?? "");
         void answer(staged, made, request, onWrite).then(({ status, body }) => reply(apiVersion, response, status, body), (error) => reply(apiVersion, response, 502, { message: (0,_errors_js__WEBPACK_IMPORTED_MODULE_2__/* .messageOf */ .bD)(error) }));
     });
     server.listen(socket);
@@ -29676,15 +29582,28 @@ async function standIn(stage, apiVersion, socket, onWrite, deploy) {
 }
 /** Newer than every docker: each speaks its own newest to it. */
 const ANY_API_VERSION = "1.99";
-/** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
+/** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs, and is to be told docker's own version. */
 function facing(docker, dockerHost) {
-    return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });
+    return docker.with({
+        DOCKER_HOST: dockerHost,
+        DOCKER_TLS_VERIFY: "",
+        DOCKER_CERT_PATH: "",
+        DOCKER_CUSTOM_HEADERS: "",
+    });
 }
+/** As every docker says it in each request, for instance `Docker-Client/28.2.2 (linux)`. */
+const AGENT = /^Docker-Client\/(\d+)\./;
 /** Lets docker deploy with nothing behind the stand-in; what it would have written. */
-async function rehearse(stage, apiVersion, socket, docker, deploy) {
+async function rehearse(stage, apiVersion, socket, docker, deploy, signs = {}) {
     const writes = [];
-    const note = async (write) => await Promise.resolve(rehearsed(writes.push(write), write));
-    await standIn(stage, apiVersion, socket, note, async (host) => await deploy(facing(docker, host)));
+    const note = async (write) => {
+        if ((0,_plan_js__WEBPACK_IMPORTED_MODULE_3__/* .writesService */ .IJ)(write.path))
+            signs.sends?.();
+        return await Promise.resolve(rehearsed(writes.push(write), write));
+    };
+    const greet = (userAgent) => signs.introduced?.(Number(AGENT.exec(userAgent)?.[1] ?? 0));
+    await standIn(stage, apiVersion, socket, note, async (host) => await deploy(facing(docker, host)), greet);
+    signs.introduced?.(0);
     return writes;
 }
 /** What a manager would answer to the nth write. What specs will refer to by its id gets one that can be found again. */
@@ -30814,11 +30733,9 @@ async function planOnly(inputs, world, facts) {
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
         session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_8__/* .WRITES_NOTHING */ .Vf);
         const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session);
-        const [survey, digest] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_16__/* .together */ .b)([
-            session.swarm.survey(inputs.stack.name),
-            digestOrNone(images, deployment),
-            images.askAhead(deployment.draft.stack),
-        ]);
+        const looks = (0,_together_js__WEBPACK_IMPORTED_MODULE_16__/* .together */ .b)([session.swarm.survey(inputs.stack.name), digestOrNone(images, deployment)]);
+        images.askAhead(deployment.draft.stack);
+        const [survey, digest] = await looks;
         (0,_settle_js__WEBPACK_IMPORTED_MODULE_11__/* .unsettledLines */ .K)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .knownOf */ .bz)(survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .serviceNamesIn */ .LI)(deployment), deployment)).forEach((line) => note(line, deployment));
         await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_9__/* .refuseOlder */ .z)(inputs, survey, world);
         await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_7__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
@@ -30841,7 +30758,8 @@ const LOOKED_AT = ["image", "healthcheck", "working_dir", "init", "volumes", "co
  * only one by its digest is looked into.
  */
 async function foundInFiles({ inputs, world, draft }) {
-    const { stack, plan } = draft;
+    const { stack } = draft;
+    const { plan } = await draft.checked;
     const certain = plan.services.filter(({ name, wanted }) => (0,_spec_js__WEBPACK_IMPORTED_MODULE_15__/* .imageOf */ .dT)(wanted).includes("@") &&
         !LOOKED_AT.some((key) => (0,_stack_withheld_js__WEBPACK_IMPORTED_MODULE_13__/* .isAssumed */ .nH)((0,_stack_tree_js__WEBPACK_IMPORTED_MODULE_12__/* .get */ .Jt)(stack.root, "services", name, key))));
     const inside = await (0,_preflight_healthcheck_js__WEBPACK_IMPORTED_MODULE_4__/* .lookedInto */ .z)(stack.root, { ...plan, services: certain }, world.images, inputs.ignoreFindings);
@@ -31038,7 +30956,7 @@ function changed(plan) {
 
 /***/ }),
 
-/***/ 332:
+/***/ 8570:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -31046,23 +30964,99 @@ function changed(plan) {
 // EXPORTS
 __nccwpck_require__.d(__webpack_exports__, {
   w: () => (/* binding */ checkByDocker),
-  e: () => (/* binding */ planning_plan)
+  e: () => (/* binding */ plan)
 });
 
 // EXTERNAL MODULE: ./src/apply.ts
 var apply = __nccwpck_require__(8931);
 // EXTERNAL MODULE: ./src/errors.ts
 var errors = __nccwpck_require__(3916);
-// EXTERNAL MODULE: ./src/foreseen.ts
-var foreseen = __nccwpck_require__(8530);
-// EXTERNAL MODULE: ./src/plan.ts
-var plan = __nccwpck_require__(2464);
+// EXTERNAL MODULE: ./src/image/reference.ts
+var reference = __nccwpck_require__(3564);
 // EXTERNAL MODULE: ./src/json.ts
 var json = __nccwpck_require__(8301);
+// EXTERNAL MODULE: ./src/plan.ts
+var src_plan = __nccwpck_require__(2464);
 // EXTERNAL MODULE: ./src/spec.ts
-var spec = __nccwpck_require__(6188);
+var src_spec = __nccwpck_require__(6188);
+// EXTERNAL MODULE: ./src/stack/defaults.ts
+var defaults = __nccwpck_require__(7856);
 // EXTERNAL MODULE: ./src/stack/render.ts + 12 modules
 var render = __nccwpck_require__(3451);
+;// CONCATENATED MODULE: ./src/foreseen.ts
+
+
+
+
+
+
+
+/**
+ * The plan that does nothing, where that can be told without another rehearsal: the draft's specs, with the digests, names and ids of now in
+ * their places, are what runs. Undefined where anything is different: what docker then sends depends on the engine's API and on what
+ * runs, so docker is asked. It can't be wrong about "nothing": a field that docker would keep from an old engine is in the draft and
+ * not in what runs.
+ */
+function foreseen(known) {
+    const { draft, stack, survey, needs, lacking, prune } = known;
+    const isWhole = [needs, lacking].every((each) => Object.values(each).every(({ length }) => length === 0));
+    const networks = new Set(survey.networks
+        .filter((raw) => (0,json/* textAt */.$6)(raw, "Labels", defaults/* STACK_LABEL */.GF) === stack.name)
+        .map((raw) => (0,json/* textAt */.$6)(raw, "Name")));
+    if (!isWhole || draft.plan.networks?.every((name) => networks.has(name)) === false)
+        return undefined;
+    const replace = replacer(known);
+    const wanted = draft.plan.services.flatMap((service) => service.wanted === undefined ? [] : [withImage(replace(service.wanted), known)]);
+    const images = new Map(survey.services.map(({ name, spec }) => [name, (0,src_spec/* imageOf */.dT)(spec)]));
+    if (wanted.some((spec) => images.get((0,json/* textAt */.$6)(spec, "Name")) !== (0,src_spec/* imageOf */.dT)(spec)))
+        return undefined; // Seen at once, and the usual case.
+    const plan = (0,src_plan/* planDeployment */.HN)({
+        stack: stack.name,
+        wanted: wanted.map((spec) => ({ spec, auth: undefined })),
+        live: survey.services,
+        networkIds: (0,src_spec/* networkIdsOf */.Ub)(survey.networks),
+        prune,
+        needs,
+    });
+    return (0,src_plan/* isEmpty */.Im)(plan) ? plan : undefined;
+}
+/** Puts what is known by now in the places of what stood for it. All of that is long, and made to be found. */
+function replacer({ draft, stack, survey, digest }) {
+    const names = draft.stack.objects.map(({ kind, key, name }) => {
+        const now = stack.objects.find((each) => each.kind === kind && each.key === key);
+        return [name, now?.name ?? name];
+    });
+    const texts = [[reference/* NO_DIGEST_YET */.Gv, digest], ...names.filter(([before, now]) => before !== now)];
+    const ids = new Map([...survey.configs, ...survey.secrets].map(({ name, id }) => [name, id]));
+    return (spec) => {
+        const named = texts.reduce((text, [before, now]) => text.replaceAll(before, now), JSON.stringify(spec));
+        return (0,src_plan/* withRealIds */.hm)(JSON.parse(named), ids);
+    };
+}
+/** With the image's digest, and the platforms that docker would have from the registry's answer. */
+function withImage(spec, { pins, images }) {
+    const image = pins.get((0,src_spec/* imageOf */.dT)(spec)) ?? (0,src_spec/* imageOf */.dT)(spec);
+    const template = (0,json/* objectAt */.lJ)(spec, "TaskTemplate");
+    const named = {
+        ...spec,
+        Labels: { ...(0,json/* objectAt */.lJ)(spec, "Labels"), "com.docker.stack.image": image },
+        TaskTemplate: {
+            ...template,
+            ContainerSpec: { ...(0,json/* objectAt */.lJ)(template, "ContainerSpec"), Image: image },
+        },
+    };
+    return (0,src_plan/* withPlatforms */.fG)(named, platformsOf(images.get(image)));
+}
+/** As docker sends them: of "arm" it leaves the architecture out, since nodes have several words for it (swarmkit#2294). */
+function platformsOf(answer) {
+    if (answer?.kind !== "found")
+        return [];
+    return (0,json/* listAt */.gT)(answer.body, "Platforms").map((platform) => {
+        const [architecture, os] = [(0,json/* textAt */.$6)(platform, "architecture"), (0,json/* textAt */.$6)(platform, "os")];
+        return { Architecture: architecture.toLowerCase() === "arm" ? "" : architecture, OS: os };
+    });
+}
+
 // EXTERNAL MODULE: ./src/stack/configs.ts
 var configs = __nccwpck_require__(6939);
 // EXTERNAL MODULE: ./src/stack/interpolate.ts
@@ -31249,7 +31243,7 @@ var world = __nccwpck_require__(3079);
 
 
 /** Rehearses the deployment and compares what docker would send with what runs, unless all is as the draft has it. */
-async function planning_plan(request, session, voice) {
+async function plan(request, session, voice) {
     const { stack, file, survey, folder, dockerMajor } = request;
     const missing = (kind, existing) => request.objects
         .filter((object) => object.kind === kind && !existing.some(({ name }) => name === object.name))
@@ -31259,8 +31253,9 @@ async function planning_plan(request, session, voice) {
         configs: missing("config", survey.configs),
         secrets: missing("secret", survey.secrets),
     };
-    const { lacking, draft } = request;
-    const nothing = (0,foreseen/* foreseen */.m)({ ...request, needs });
+    const { lacking } = request;
+    const draft = { stack: request.draft.stack, ...(await request.draft.checked) };
+    const nothing = foreseen({ ...request, draft, needs });
     if (nothing !== undefined) {
         sayWarnings(draft.said, voice);
         return nothing;
@@ -31281,14 +31276,14 @@ async function planning_plan(request, session, voice) {
             throw refusal((0,apply/* dockersReason */.q$)(answer), stack);
     });
     const wanted = wantedBy(writes).map(({ spec, auth }) => ({
-        spec: (0,plan/* withPlatformsOf */.af)(survey.services, spec),
+        spec: (0,src_plan/* withPlatformsOf */.af)(survey.services, spec),
         auth,
     }));
-    return (0,plan/* planDeployment */.HN)({
+    return (0,src_plan/* planDeployment */.HN)({
         stack: stack.name,
         wanted,
         live: survey.services,
-        networkIds: (0,spec/* networkIdsOf */.Ub)(survey.networks),
+        networkIds: (0,src_spec/* networkIdsOf */.Ub)(survey.networks),
         prune: request.prune,
         needs,
         networks: createdIn(writes, "networks"),
@@ -31296,17 +31291,27 @@ async function planning_plan(request, session, voice) {
     });
 }
 function futures(names) {
-    return new Map(names.map((name) => [name, (0,plan/* futureId */.vY)(name)]));
+    return new Map(names.map((name) => [name, (0,src_plan/* futureId */.vY)(name)]));
 }
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
  * anything is contacted. Docker takes as long to start as the files to read, so `draft` is called when it has been started; what `draft`
- * throws is thrown. What docker refuses may be no more than a value that something stands in for: only what it refuses without those, too, is
- * a mistake.
+ * throws is thrown. Once docker sends the first service, it has converted all of them, and nothing but the manager's answer can fail.
  */
-async function checkByDocker(world, stack, folder, draft) {
+function checkByDocker(world, stack, folder, draft) {
+    let signs = {};
+    const dockerMajor = new Promise((introduced) => (signs = { ...signs, introduced }));
+    const sending = new Promise((sends) => (signs = { ...signs, sends }));
+    const checked = certainly(world, stack, folder, async () => await draft(dockerMajor), signs);
+    checked.catch(() => undefined); // Whoever needs it hears of it.
+    return { dockerMajor, passed: Promise.race([sending, checked.then(() => undefined)]), checked };
+}
+/**
+ * What docker refuses may be no more than a value that something stands in for: only what it refuses without those, too, is a mistake.
+ */
+async function certainly(world, stack, folder, draft, signs) {
     try {
-        return await rehearsed(world, stack, folder, draft);
+        return await rehearsed(world, stack, folder, draft, signs);
     }
     catch (error) {
         if (!(error instanceof errors/* StackFileError */.Ne))
@@ -31315,7 +31320,7 @@ async function checkByDocker(world, stack, folder, draft) {
         if (!(0,withheld/* isAssumed */.nH)(whole.root))
             throw error;
         const certain = { ...whole, root: (0,withheld/* withoutAssumed */.Nh)(whole.root) };
-        const again = rehearsed(world, stack, folder, async () => await Promise.resolve(certain));
+        const again = rehearsed(world, stack, folder, async () => await Promise.resolve(certain), signs);
         return await again.catch((other) => {
             throw isSamePlace(error, other) ? error : other; // The first one counts all items of a list.
         });
@@ -31324,18 +31329,19 @@ async function checkByDocker(world, stack, folder, draft) {
 function isSamePlace(one, other) {
     return other instanceof errors/* StackFileError */.Ne && one.problems[0]?.place === other.problems[0]?.place;
 }
-async function rehearsed(world, stack, folder, draft) {
-    let said = "";
+async function rehearsed(world, stack, folder, draft, signs) {
+    let answer = { code: 0, stdout: "", stderr: "" };
     const stage = async () => assumed(await draft());
-    const writes = await world.rehearse(stage, async (docker) => {
-        const file = async () => (0,render/* printed */.zd)(await draft());
-        const flags = ["--resolve-image", "never"];
-        const answer = await (0,apply/* stackDeploy */.Cy)(docker, { stack, file, folder, dockerMajor: undefined, flags });
-        if (answer.code !== 0)
-            throw refusal((0,apply/* dockersReason */.q$)(answer), await draft());
-        said = answer.stderr;
-    });
-    const drafted = (0,plan/* planDeployment */.HN)({
+    const file = async () => (0,render/* printed */.zd)(await draft());
+    const flags = ["--resolve-image", "never"];
+    const deploy = async (docker) => {
+        answer = await (0,apply/* stackDeploy */.Cy)(docker, { stack, file, folder, dockerMajor: undefined, flags });
+    };
+    const writes = await world.rehearse(stage, deploy, signs);
+    // Not before: a docker that has ended without a question is introduced only now, and the draft may wait for that.
+    if (answer.code !== 0)
+        throw refusal((0,apply/* dockersReason */.q$)(answer), await draft());
+    const drafted = (0,src_plan/* planDeployment */.HN)({
         stack,
         wanted: wantedBy(writes),
         live: [],
@@ -31345,13 +31351,13 @@ async function rehearsed(world, stack, folder, draft) {
         networks: createdIn(writes, "networks"),
         secrets: createdIn(writes, "secrets"),
     });
-    return { plan: drafted, said };
+    return { plan: drafted, said: answer.stderr };
 }
 function wantedBy(writes) {
-    return writes.filter(({ path }) => (0,plan/* writesService */.IJ)(path)).map(({ body, auth }) => ({ spec: body, auth }));
+    return writes.filter(({ path }) => (0,src_plan/* writesService */.IJ)(path)).map(({ body, auth }) => ({ spec: body, auth }));
 }
 function createdIn(writes, kind) {
-    return writes.filter(({ path }) => (0,plan/* createdBy */.uf)(path) === kind).map(({ body }) => (0,json/* textAt */.$6)(body, "Name"));
+    return writes.filter(({ path }) => (0,src_plan/* createdBy */.uf)(path) === kind).map(({ body }) => (0,json/* textAt */.$6)(body, "Name"));
 }
 /** A swarm without services, on which every external network, config and secret exists. */
 function assumed({ root }) {
@@ -32969,8 +32975,8 @@ var src_errors = __nccwpck_require__(3916);
 var resolve = __nccwpck_require__(7317);
 // EXTERNAL MODULE: ./src/lock.ts
 var lock = __nccwpck_require__(9188);
-// EXTERNAL MODULE: ./src/planning.ts + 1 modules
-var planning = __nccwpck_require__(332);
+// EXTERNAL MODULE: ./src/planning.ts + 2 modules
+var planning = __nccwpck_require__(8570);
 // EXTERNAL MODULE: ./src/release/drift.ts
 var drift = __nccwpck_require__(5494);
 // EXTERNAL MODULE: ./src/release/history.ts
@@ -33124,6 +33130,9 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
     const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
     const rendered = (0,begin/* renderWith */.hc)(digest, naming, deployment);
     facts.configName = rendered.envConfigName;
+    const newest = newestRelease(survey, deployment);
+    const drift = driftOf(newest, survey, deployment);
+    // Registries are the slowest to answer.
     const images = await (0,resolve/* resolveImages */.Be)(rendered, lookup, survey.services, inputs.image.repository);
     const stack = (0,render/* pinned */.dp)(rendered, images.pins);
     const file = (0,render/* printed */.zd)(stack);
@@ -33155,8 +33164,6 @@ async function decide(digest, { survey, images: lookup }, deployment, session) {
         dockerMajor,
     };
     const plan = await (0,planning/* plan */.e)(request, session, voice);
-    const newest = newestRelease(survey, deployment);
-    const drift = driftOf(newest, survey, deployment);
     const plain = (_field, value) => !(0,field_changes/* holdsSecret */.hK)(value, stack.borrowed);
     tellPlan({ plan, survey, drift }, { ...namesOf(objects), objects, newest, plain: () => plain }, deployment);
     const inside = await (0,healthcheck/* lookedInto */.z)(stack.root, plan, world.images, ignoreFindings);
@@ -36597,8 +36604,9 @@ function badName(kind, name, { place, substituted }) {
         return [];
     return [{ message: `${whose} has ${name.length} characters, and Swarm takes ${LONGEST_NAME}.`, place }];
 }
+const RULES = Object.entries(VALUE_RULES).map(([path, rule]) => ({ steps: path.split("."), rule }));
 function badValues({ key, value: service }) {
-    return Object.entries(VALUE_RULES).flatMap(([path, rule]) => valuesAt(service, path.split("."), ["services", key.text]).flatMap((found) => {
+    return RULES.flatMap(({ steps, rule }) => valuesAt(service, steps, ["services", key.text]).flatMap((found) => {
         const refusal = rule(found.node.text);
         return refusal === undefined ? [] : [refused(found, refusal)];
     }));
@@ -37708,7 +37716,7 @@ const logging = (base, over, path, warn) => {
         (0,tree/* set */.hZ)(made, "options", pairs(options, added, path, warn));
     return made;
 };
-const RULES = new Map([
+const merge_rules_RULES = new Map([
     ...["labels", "sysctls", "deploy.labels", "build.args", "build.labels"].map((path) => [path, pairs]),
     ...["dns", "dns_search", "tmpfs", "env_file"].map((path) => [path, appended]),
     ["environment", environment],
@@ -37862,7 +37870,7 @@ function mergeNodes(base, over, path, warn) {
         return base;
     if ((0,tree/* isNull */.kZ)(base))
         return over;
-    const rule = RULES.get(path);
+    const rule = merge_rules_RULES.get(path);
     if (rule !== undefined)
         return rule(base, over, path, warn);
     if (base.kind === "mapping" && over.kind === "mapping")
@@ -51831,9 +51839,9 @@ async function makeWorld(runner, inputs, run, folder, stop) {
         }),
         remember: (name, value) => runner.remember(name, value),
         stop: (reason) => stop.abort(reason),
-        rehearse: async (stage, deploy) => {
+        rehearse: async (stage, deploy, signs) => {
             const alone = docker.with(withheld(process.env));
-            return await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy);
+            return await rehearse(stage, ANY_API_VERSION, (0,external_node_path_.join)(folder, "draft.sock"), alone, deploy, signs);
         },
         connect: async (swarmLogin) => {
             if (route === undefined)

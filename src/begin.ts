@@ -1,18 +1,16 @@
 import { randomBytes } from "node:crypto";
 import { checkBuildFiles, swarmLogin } from "./image/publish.ts";
-import { type Draft } from "./foreseen.ts";
 import { NO_DIGEST_YET } from "./image/reference.ts";
 import { ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
-import { checkByDocker } from "./planning.ts";
+import { type PendingDraft, checkByDocker } from "./planning.ts";
 import { type Facts } from "./report.ts";
 import { type Sources, folderOfStack, readSources } from "./sources.ts";
 import { type Kind } from "./stack/configs.ts";
 import { cleanPath } from "./stack/paths.ts";
 import { type RenderedStack, render } from "./stack/render.ts";
 import { NOTHING_WITHHELD, type Withheld } from "./stack/withheld.ts";
-import { together } from "./together.ts";
-import { type Docker, type Session, type World } from "./world.ts";
+import { type Session, type World } from "./world.ts";
 
 /** What the names of configs and secrets depend on, beside their content. */
 export interface Naming {
@@ -39,7 +37,7 @@ export interface Deployment extends Rollout {
   /** What this run is not told, and whose lack is no mistake. */
   readonly withheld: Withheld;
   /** The stack as far as it is known without the image's digest, and what docker would make of it. */
-  readonly draft: Draft;
+  readonly draft: PendingDraft;
   /** Major version of the docker CLI. */
   readonly dockerMajor: number;
 }
@@ -53,13 +51,16 @@ export async function begin(
   facts: Facts,
   withheld: Withheld = NOTHING_WITHHELD,
 ): Promise<Deployment> {
-  let reading: Promise<{ read: ReadDeployment; stack: RenderedStack }> | undefined;
-  const readOnce = async (): ReturnType<typeof readAll> =>
-    await (reading ??= readAll(inputs, world, facts, withheld));
+  let reading: ReturnType<typeof readAll> | undefined;
+  const readOnce = async (dockerMajor: Promise<number>): ReturnType<typeof readAll> =>
+    await (reading ??= readAll(inputs, world, facts, withheld, dockerMajor));
   const folder = folderOfStack(inputs.stack);
-  const checked = await checkByDocker(world, inputs.stack.name, folder, async () => (await readOnce()).stack);
-  const { read, stack } = await readOnce();
-  return { ...read, draft: { ...checked, stack } };
+  const draft = async (dockerMajor: Promise<number>): Promise<RenderedStack> =>
+    (await readOnce(dockerMajor)).stack;
+  const { dockerMajor, passed, checked } = checkByDocker(world, inputs.stack.name, folder, draft);
+  await passed;
+  const { read, stack } = await readOnce(dockerMajor);
+  return { ...read, draft: { stack, checked } };
 }
 
 /** Reads the files, and renders them as far as that goes without the image's digest. */
@@ -68,12 +69,10 @@ async function readAll(
   world: World,
   facts: Facts,
   withheld: Withheld,
+  dockerMajor: Promise<number>,
 ): Promise<{ read: ReadDeployment; stack: RenderedStack }> {
-  const [dockerMajor, sources] = await together([
-    majorVersion(world.docker),
-    new Promise<Sources>((read) => read(readSources(inputs.stack, world.files, withheld))),
-  ]);
-  const read = { inputs, sources, withheld, dockerMajor, world, facts };
+  const sources = readSources(inputs.stack, world.files, withheld);
+  const read = { inputs, sources, withheld, dockerMajor: await dockerMajor, world, facts };
   sources.warnings.forEach((warning) => world.voice.warn(warning));
   const stack = renderWith(NO_DIGEST_YET, DRAFT_NAMES, read);
   stack.warnings.forEach((warning) => world.voice.warn(warning));
@@ -88,11 +87,6 @@ export async function connect({ inputs, world, facts }: Rollout): Promise<Sessio
   session.onManager((address) => (facts.manager = address));
   world.voice.say(`Connected to ${session.swarm.address}.`);
   return session;
-}
-
-async function majorVersion(docker: Docker): Promise<number> {
-  const { stdout } = await docker.run(["--version"]);
-  return Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0);
 }
 
 export function renderWith(

@@ -67,12 +67,13 @@ async function look(
 ): Promise<{ readonly digest: string } & Found> {
   const { inputs, draft, world } = deployment;
   const images = lookupFor(deployment, session);
-  const [survey, , digest] = await together([
+  const looks = together([
     session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
     loginSwarm(inputs.image, session, world.voice),
     pushed === undefined ? images.require(referenceOf(inputs)) : Promise.resolve(pushed),
-    images.askAhead(draft.stack, pushed),
   ]);
+  images.askAhead(draft.stack, pushed);
+  const [survey, , digest] = await looks;
   return { digest, survey, images };
 }
 

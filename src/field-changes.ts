@@ -51,6 +51,7 @@ export function fieldChanges(
   discretion: Discretion,
   fate: Fate = {},
 ): FieldChange[] {
+  if (JSON.stringify(before) === JSON.stringify(wanted)) return []; // Known at once, and of what was released the usual case.
   const [a, b] = [
     before === undefined ? {} : canonicalSpec(before, networkIds),
     canonicalSpec(wanted, networkIds),
@@ -125,9 +126,10 @@ export function plainSince(
   return (service) => {
     const spec = release?.services.find((each) => textAt(each, "Name") === service);
     if (spec === undefined || release?.hidden === undefined) return NOTHING_IS_PLAIN;
-    const values = closedValues(spec, networkIds);
     const hidden = new Set(release.hidden[service]);
-    return (field, value) => !hidden.has(field) && values.get(field) === value;
+    let values: ReadonlyMap<string, string> | undefined; // Most services have not changed, so nobody asks.
+    return (field, value) =>
+      !hidden.has(field) && (values ??= closedValues(spec, networkIds)).get(field) === value;
   };
 }
 

@@ -127,9 +127,9 @@ async function makeWorld(
     }),
     remember: (name, value) => runner.remember(name, value),
     stop: (reason) => stop.abort(reason),
-    rehearse: async (stage, deploy) => {
+    rehearse: async (stage, deploy, signs) => {
       const alone = docker.with(withheld(process.env));
-      return await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy);
+      return await rehearse(stage, ANY_API_VERSION, join(folder, "draft.sock"), alone, deploy, signs);
     },
     connect: async (swarmLogin) => {
       if (route === undefined) throw new Error("a story without a manager tried to connect");

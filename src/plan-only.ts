@@ -39,11 +39,9 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
   await using session = await connect(deployment);
   session.guard(WRITES_NOTHING);
   const images = lookupFor(deployment, session);
-  const [survey, digest] = await together([
-    session.swarm.survey(inputs.stack.name),
-    digestOrNone(images, deployment),
-    images.askAhead(deployment.draft.stack),
-  ]);
+  const looks = together([session.swarm.survey(inputs.stack.name), digestOrNone(images, deployment)]);
+  images.askAhead(deployment.draft.stack);
+  const [survey, digest] = await looks;
   unsettledLines(survey, knownOf(survey, serviceNamesIn(deployment), deployment)).forEach((line) =>
     note(line, deployment),
   );
@@ -60,7 +58,8 @@ const LOOKED_AT = ["image", "healthcheck", "working_dir", "init", "volumes", "co
  * only one by its digest is looked into.
  */
 async function foundInFiles({ inputs, world, draft }: Deployment): Promise<readonly Finding[]> {
-  const { stack, plan } = draft;
+  const { stack } = draft;
+  const { plan } = await draft.checked;
   const certain = plan.services.filter(
     ({ name, wanted }) =>
       imageOf(wanted).includes("@") &&

@@ -18,7 +18,16 @@ import { objection } from "./stack/objection.ts";
 import { entriesOf, get } from "./stack/tree.ts";
 import { isAssumed, withoutAssumed } from "./stack/withheld.ts";
 import { type ImageAnswer, type Named, type NewObject, type ServiceSpec, type Survey } from "./swarm.ts";
-import { type Session, type Stage, type Voice, type World, type Write } from "./world.ts";
+import {
+  type Docker,
+  type DockerAnswer,
+  type Session,
+  type Signs,
+  type Stage,
+  type Voice,
+  type World,
+  type Write,
+} from "./world.ts";
 
 export interface PlanningRequest {
   readonly stack: RenderedStack;
@@ -30,8 +39,7 @@ export interface PlanningRequest {
   readonly images: ReadonlyMap<string, ImageAnswer>;
   /** Networks that must exist. */
   readonly networks: readonly string[];
-  /** What docker made of the files before anything was contacted. */
-  readonly draft: Draft;
+  readonly draft: PendingDraft;
   /** Of the image of this repository. */
   readonly digest: string;
   /** Images as the stack file names them → with their digest. */
@@ -55,8 +63,9 @@ export async function plan(request: PlanningRequest, session: Session, voice: Vo
     configs: missing("config", survey.configs),
     secrets: missing("secret", survey.secrets),
   };
-  const { lacking, draft } = request;
-  const nothing = foreseen({ ...request, needs });
+  const { lacking } = request;
+  const draft = { stack: request.draft.stack, ...(await request.draft.checked) };
+  const nothing = foreseen({ ...request, draft, needs });
   if (nothing !== undefined) {
     sayWarnings(draft.said, voice);
     return nothing;
@@ -96,28 +105,61 @@ function futures(names: readonly string[]): ReadonlyMap<string, string> {
 }
 
 /** What docker makes of the draft, on a swarm that has no service yet, and what it says on the way. */
-export type Checked = Pick<Draft, "plan" | "said">;
+type Checked = Pick<Draft, "plan" | "said">;
+
+/** The draft, which docker has found nothing wrong with. */
+export interface PendingDraft {
+  readonly stack: RenderedStack;
+  /** Docker may still be at it. */
+  readonly checked: Promise<Checked>;
+}
+
+/** A check by docker on its way. */
+export interface Check {
+  /** Major version of the docker CLI; 0 where it does not tell. */
+  readonly dockerMajor: Promise<number>;
+  /** Resolves when docker has read all of the draft and found nothing wrong with it; rejects with a `StackFileError` where it has. */
+  readonly passed: Promise<void>;
+  readonly checked: Promise<Checked>;
+}
 
 /**
  * Lets docker deploy the draft against a stand-in that has all the file takes for granted, so that what docker refuses is found before
  * anything is contacted. Docker takes as long to start as the files to read, so `draft` is called when it has been started; what `draft`
- * throws is thrown. What docker refuses may be no more than a value that something stands in for: only what it refuses without those, too, is
- * a mistake.
+ * throws is thrown. Once docker sends the first service, it has converted all of them, and nothing but the manager's answer can fail.
  */
-export async function checkByDocker(
+export function checkByDocker(
+  world: World,
+  stack: string,
+  folder: string,
+  draft: (dockerMajor: Promise<number>) => Promise<RenderedStack>,
+): Check {
+  let signs: Signs = {};
+  const dockerMajor = new Promise<number>((introduced) => (signs = { ...signs, introduced }));
+  const sending = new Promise<void>((sends) => (signs = { ...signs, sends }));
+  const checked = certainly(world, stack, folder, async () => await draft(dockerMajor), signs);
+  checked.catch(() => undefined); // Whoever needs it hears of it.
+  return { dockerMajor, passed: Promise.race([sending, checked.then(() => undefined)]), checked };
+}
+
+/**
+ * What docker refuses may be no more than a value that something stands in for: only what it refuses without those, too, is a mistake.
+ */
+async function certainly(
   world: World,
   stack: string,
   folder: string,
   draft: () => Promise<RenderedStack>,
+  signs: Signs,
 ): Promise<Checked> {
   try {
-    return await rehearsed(world, stack, folder, draft);
+    return await rehearsed(world, stack, folder, draft, signs);
   } catch (error) {
     if (!(error instanceof StackFileError)) throw error;
     const whole = await draft();
     if (!isAssumed(whole.root)) throw error;
     const certain = { ...whole, root: withoutAssumed(whole.root) };
-    const again = rehearsed(world, stack, folder, async () => await Promise.resolve(certain));
+    const again = rehearsed(world, stack, folder, async () => await Promise.resolve(certain), signs);
     return await again.catch((other: unknown) => {
       throw isSamePlace(error, other) ? error : other; // The first one counts all items of a list.
     });
@@ -133,16 +175,18 @@ async function rehearsed(
   stack: string,
   folder: string,
   draft: () => Promise<RenderedStack>,
+  signs: Signs,
 ): Promise<Checked> {
-  let said = "";
+  let answer: DockerAnswer = { code: 0, stdout: "", stderr: "" };
   const stage = async (): Promise<Stage> => assumed(await draft());
-  const writes = await world.rehearse(stage, async (docker) => {
-    const file = async (): Promise<string> => printed(await draft());
-    const flags = ["--resolve-image", "never"];
-    const answer = await stackDeploy(docker, { stack, file, folder, dockerMajor: undefined, flags });
-    if (answer.code !== 0) throw refusal(dockersReason(answer), await draft());
-    said = answer.stderr;
-  });
+  const file = async (): Promise<string> => printed(await draft());
+  const flags = ["--resolve-image", "never"];
+  const deploy = async (docker: Docker): Promise<void> => {
+    answer = await stackDeploy(docker, { stack, file, folder, dockerMajor: undefined, flags });
+  };
+  const writes = await world.rehearse(stage, deploy, signs);
+  // Not before: a docker that has ended without a question is introduced only now, and the draft may wait for that.
+  if (answer.code !== 0) throw refusal(dockersReason(answer), await draft());
   const drafted = planDeployment({
     stack,
     wanted: wantedBy(writes),
@@ -153,7 +197,7 @@ async function rehearsed(
     networks: createdIn(writes, "networks"),
     secrets: createdIn(writes, "secrets"),
   });
-  return { plan: drafted, said };
+  return { plan: drafted, said: answer.stderr };
 }
 
 function wantedBy(writes: readonly Write[]): { spec: ServiceSpec; auth: string | undefined }[] {

@@ -71,6 +71,9 @@ export async function decide(
   const naming = { key: namingKey.bytes, taken: takenByOthers(survey, inputs.stack.name) };
   const rendered = renderWith(digest, naming, deployment);
   facts.configName = rendered.envConfigName;
+  const newest = newestRelease(survey, deployment);
+  const drift = driftOf(newest, survey, deployment);
+  // Registries are the slowest to answer.
   const images = await resolveImages(rendered, lookup, survey.services, inputs.image.repository);
   const stack = pinned(rendered, images.pins);
   const file = printed(stack);
@@ -102,8 +105,6 @@ export async function decide(
     dockerMajor,
   };
   const plan = await makePlan(request, session, voice);
-  const newest = newestRelease(survey, deployment);
-  const drift = driftOf(newest, survey, deployment);
   const plain: Plainness = (_field, value) => !holdsSecret(value, stack.borrowed);
   tellPlan({ plan, survey, drift }, { ...namesOf(objects), objects, newest, plain: () => plain }, deployment);
   const inside = await lookedInto(stack.root, plan, world.images, ignoreFindings);

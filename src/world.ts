@@ -18,9 +18,13 @@ export interface World {
   readonly github: GitHub;
   /**
    * Lets docker deploy against a stand-in for a manager, on this runner alone: nobody is contacted. What it would have written. The
-   * stage is asked for when docker has its first question.
+   * stage is asked for when docker has its first question about the swarm.
    */
-  rehearse(stage: () => Promise<Stage>, deploy: (docker: Docker) => Promise<void>): Promise<readonly Write[]>;
+  rehearse(
+    stage: () => Promise<Stage>,
+    deploy: (docker: Docker) => Promise<void>,
+    signs: Signs,
+  ): Promise<readonly Write[]>;
   /** Opens the one connection to a manager. `login` is the credential that the swarm is to keep, where docker has yet to log in with it. */
   connect(login: RegistryLogin | undefined): Promise<Session>;
   /** Keeps a value for the post step, which also comes when this one is killed. */
@@ -131,6 +135,14 @@ export interface DockerAnswer {
 export interface Docker {
   /** Runs one docker command; resolves whatever its exit code is. */
   run(argv: readonly string[], call?: DockerCall): Promise<DockerAnswer>;
+}
+
+/** What can be told of a docker before its deployment has ended. */
+export interface Signs {
+  /** The major version of its command line: told with its first question, and 0 at the end where it never told. */
+  readonly introduced?: (major: number) => void;
+  /** It has read the whole file, found nothing wrong with it, and sends the first service. Not called where there is none. */
+  readonly sends?: () => void;
 }
 
 /** One change that docker asked the manager for. */

@@ -181,7 +181,8 @@ export function scriptedWorld(script: Script): RecordedWorld {
       sshAgent: undefined,
       withheldFrom: undefined,
     },
-    rehearse: async (_stage, deploy) => {
+    rehearse: async (_stage, deploy, { introduced }) => {
+      introduced?.(28);
       await deploy(docker(" (offline)"));
       return writes;
     },

@@ -593,6 +593,18 @@ describe("logins", () => {
     expect(server.log()).toMatch(done);
   });
 
+  test.concurrent(
+    "a password after a key that is refused, and with it all that was sent behind the key",
+    async () => {
+      const server = sshds.start(MANAGER, { config: ["LogLevel DEBUG"] });
+      const key = readFileSync(join(wrongKey, "k"), "utf8");
+      works(await deploy({ ...server.inputs, ...PASSWORD, "ssh-private-key": key }));
+      expect(server.log()).toMatch(/Failed publickey for deploy[\s\S]*Accepted password for deploy/);
+      expect(server.log().match(/dispatch_protocol_error: type 90 /g)?.length).toBeGreaterThan(1);
+      expect(server.log().match(/Connection from/g)).toHaveLength(1);
+    },
+  );
+
   test.concurrent("what the server wants besides the key is part of the error", async () => {
     const server = sshds.start(MANAGER, { config: ["AuthenticationMethods publickey,password"] });
     const run = await deploy({ ...server.inputs, "ssh-user": "deploy" });

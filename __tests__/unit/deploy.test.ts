@@ -58,7 +58,6 @@ const CRASHED = task({
 });
 
 const DOCKER = {
-  "--version": { stdout: "Docker version 28.2.2, build e6534b4\n" },
   "buildx version": { code: 1 },
   push: { stdout: `v2: digest: ${DIGEST} size: 528\n` },
 };

@@ -67,10 +67,12 @@ export class ImageLookup {
     }
   }
 
-  /** About every image of a stack, ahead of time; `pushed` is the digest of the one that was just pushed, where there is one. */
-  async askAhead({ services }: RenderedStack, pushed = NO_DIGEST_YET): Promise<void> {
-    const images = services.map(({ image }) => image.replace(NO_DIGEST_YET, pushed));
-    await Promise.all(images.map(async (image) => await this.ask(image)));
+  /**
+   * About every image of a stack, ahead of time: whoever asks later gets, or waits for, the same answer. `pushed` is the digest of the one
+   * that was just pushed, where there is one.
+   */
+  askAhead({ services }: RenderedStack, pushed = NO_DIGEST_YET): void {
+    for (const { image } of services) this.ask(image.replace(NO_DIGEST_YET, pushed)).catch(() => undefined); // That it can't be had, too.
   }
 
   /** The digest of an image that must exist. */

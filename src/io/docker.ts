@@ -1,6 +1,5 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { Cancelled, PreflightError } from "../errors.ts";
-import { together } from "../together.ts";
 import { type Docker, type DockerAnswer, type DockerCall } from "../world.ts";
 
 /**
@@ -51,9 +50,16 @@ export class DockerCli implements Docker {
           if (this.#signal.aborted) resolve(exit ?? 255);
         });
       });
-      const [, code] = await together([give(call.input, child), ended]);
+      let failure: unknown;
+      // It may end before it has been given all, and even before there is anything to give.
+      void give(call.input, child).catch((error: unknown) => {
+        failure = error;
+        killGroup(child, "SIGKILL");
+      });
+      const code = await ended;
       if (this.#signal.aborted)
         throw this.#signal.reason instanceof Error ? this.#signal.reason : new Cancelled("a signal");
+      if (failure !== undefined) throw failure;
       return { code, stdout: stdout(), stderr: stderr() };
     } finally {
       this.#signal.removeEventListener("abort", end);
@@ -67,12 +73,7 @@ export class DockerCli implements Docker {
 }
 
 async function give(input: DockerCall["input"] = "", child: ChildProcessWithoutNullStreams): Promise<void> {
-  try {
-    child.stdin.end(typeof input === "string" ? input : await input());
-  } catch (error) {
-    killGroup(child, "SIGKILL");
-    throw error;
-  }
+  child.stdin.end(typeof input === "string" ? input : await input());
 }
 
 /** Long enough for docker to tell its engine that the build is off. */

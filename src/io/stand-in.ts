@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
 import { type Json, type JsonObject, objectAt, textAt } from "../json.ts";
 import { messageOf } from "../errors.ts";
-import { createdBy, futureId } from "../plan.ts";
-import { type Docker, type Stage, type Write } from "../world.ts";
+import { createdBy, futureId, writesService } from "../plan.ts";
+import { type Docker, type Signs, type Stage, type Write } from "../world.ts";
 import { type DockerCli } from "./docker.ts";
 import { type WriteAnswer } from "./write.ts";
 
@@ -21,12 +21,14 @@ export async function standIn(
   socket: string,
   onWrite: OnWrite,
   deploy: (dockerHost: string) => Promise<void>,
+  onAgent: (userAgent: string) => void = () => undefined,
 ): Promise<void> {
   const made: Made = { configs: [], secrets: [] };
   let known: Promise<Stage> | undefined;
   const staged = async (): Promise<Stage> =>
     await (known ??= typeof stage === "function" ? stage() : Promise.resolve(stage));
   const server = createServer((request, response) => {
+    onAgent(request.headers["user-agent"] ?? "");
     void answer(staged, made, request, onWrite).then(
       ({ status, body }) => reply(apiVersion, response, status, body),
       (error: unknown) => reply(apiVersion, response, 502, { message: messageOf(error) }),
@@ -45,10 +47,18 @@ export async function standIn(
 /** Newer than every docker: each speaks its own newest to it. */
 export const ANY_API_VERSION = "1.99";
 
-/** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs. */
+/** The stand-in speaks plain HTTP on a unix socket, whatever the manager's own address needs, and is to be told docker's own version. */
 export function facing(docker: DockerCli, dockerHost: string): DockerCli {
-  return docker.with({ DOCKER_HOST: dockerHost, DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "" });
+  return docker.with({
+    DOCKER_HOST: dockerHost,
+    DOCKER_TLS_VERIFY: "",
+    DOCKER_CERT_PATH: "",
+    DOCKER_CUSTOM_HEADERS: "",
+  });
 }
+
+/** As every docker says it in each request, for instance `Docker-Client/28.2.2 (linux)`. */
+const AGENT = /^Docker-Client\/(\d+)\./;
 
 /** Lets docker deploy with nothing behind the stand-in; what it would have written. */
 export async function rehearse(
@@ -57,10 +67,16 @@ export async function rehearse(
   socket: string,
   docker: DockerCli,
   deploy: (docker: Docker) => Promise<void>,
+  signs: Signs = {},
 ): Promise<readonly Write[]> {
   const writes: Write[] = [];
-  const note: OnWrite = async (write) => await Promise.resolve(rehearsed(writes.push(write), write));
-  await standIn(stage, apiVersion, socket, note, async (host) => await deploy(facing(docker, host)));
+  const note: OnWrite = async (write) => {
+    if (writesService(write.path)) signs.sends?.();
+    return await Promise.resolve(rehearsed(writes.push(write), write));
+  };
+  const greet = (userAgent: string): void => signs.introduced?.(Number(AGENT.exec(userAgent)?.[1] ?? 0));
+  await standIn(stage, apiVersion, socket, note, async (host) => await deploy(facing(docker, host)), greet);
+  signs.introduced?.(0);
   return writes;
 }
 

@@ -1,10 +1,9 @@
 import { once } from "node:events";
 import { type Server, type Socket, createServer } from "node:net";
 import { type Duplex } from "node:stream";
-import { type Client } from "ssh2";
 import { type SshHost } from "../inputs/inputs.ts";
 import { DockerWay } from "./docker-way.ts";
-import { openConnection } from "./ssh-connection.ts";
+import { type SshConnection, openConnection } from "./ssh-connection.ts";
 import { type SshLogin } from "./ssh-login.ts";
 
 /** One SSH session and a local socket that ends at the manager's Docker socket. Dispose of it, or the process stays. */
@@ -34,7 +33,8 @@ export async function openTunnel(
   { path: socket, handshakeMs, eager }: TunnelOptions,
   signal: AbortSignal,
 ): Promise<Tunnel> {
-  const channelsOf = (client: Client): Channels => new Channels(new DockerWay(client, login.target));
+  const channelsOf = (client: SshConnection["client"]): Channels =>
+    new Channels(new DockerWay(client, login.target));
   let early: Channels | undefined;
   const connection = await openConnection(login, manager, handshakeMs, signal, (client) => {
     if (!eager) return;

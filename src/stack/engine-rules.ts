@@ -46,9 +46,11 @@ function badName(kind: string, name: string, { place, substituted }: Scalar): Pr
   return [{ message: `${whose} has ${name.length} characters, and Swarm takes ${LONGEST_NAME}.`, place }];
 }
 
+const RULES = Object.entries(VALUE_RULES).map(([path, rule]) => ({ steps: path.split("."), rule }));
+
 function badValues({ key, value: service }: Entry): Problem[] {
-  return Object.entries(VALUE_RULES).flatMap(([path, rule]) =>
-    valuesAt(service, path.split("."), ["services", key.text]).flatMap((found) => {
+  return RULES.flatMap(({ steps, rule }) =>
+    valuesAt(service, steps, ["services", key.text]).flatMap((found) => {
       const refusal = rule(found.node.text);
       return refusal === undefined ? [] : [refused(found, refusal)];
     }),

@@ -1,7 +1,8 @@
 import { request } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { type OnWrite, rehearsed, standIn } from "../../../src/io/stand-in.ts";
+import { DockerCli } from "../../../src/io/docker.ts";
+import { type OnWrite, rehearse, rehearsed, standIn } from "../../../src/io/stand-in.ts";
 import { futureId } from "../../../src/plan.ts";
 import { type Stage, type Write } from "../../../src/world.ts";
 import { temporaryFolder } from "../../doubles/folder.ts";
@@ -47,8 +48,17 @@ interface Reply {
 }
 
 async function ask(host: string, method: string, path: string, body?: object, auth?: string): Promise<Reply> {
+  return await asked(host, method, path, body, auth === undefined ? {} : { "x-registry-auth": auth });
+}
+
+async function asked(
+  host: string,
+  method: string,
+  path: string,
+  body: object | undefined,
+  headers: Readonly<Record<string, string>>,
+): Promise<Reply> {
   return await new Promise((resolve, reject) => {
-    const headers = auth === undefined ? {} : { "x-registry-auth": auth };
     const sent = request({ socketPath: host.replace("unix://", ""), method, path, headers }, (response) => {
       let text = "";
       response.on("data", (chunk: Buffer) => (text += chunk.toString()));
@@ -177,6 +187,38 @@ describe("docker's writes", () => {
     expect(replies.slice(1).map(({ body }) => body)).toEqual([
       { ID, Id: ID },
       [{ ID, Spec: { Name: "shop_vault" } }],
+    ]);
+  });
+
+  test.each([
+    ["20.10 of Debian", "Docker-Client/20.10.24+dfsg1 (linux)", 20],
+    ["28", "Docker-Client/28.2.2 (linux)", 28],
+    ["one that does not say who it is", "", 0],
+  ])("tell how far it has come: %s", async (_version, agent, major) => {
+    const socket = join(folder.path, "d.sock");
+    const docker = new DockerCli({}, new AbortController().signal);
+    const told: string[] = [];
+    const signs = {
+      introduced: (it: number): void => void told.push(`docker ${it}`),
+      sends: (): void => void told.push("sends"),
+    };
+    const played = async (): Promise<void> => {
+      const say = async (method: string, path: string, body?: object): Promise<Reply> =>
+        await asked(socket, method, path, body, { "user-agent": agent });
+      await say("GET", "/_ping");
+      await say("POST", "/v1.41/networks/create", { Name: "shop_default" });
+      told.push("network");
+      await say("POST", "/v1.41/services/create", spec);
+      told.push("end");
+    };
+    await rehearse(STAGE, "1.41", socket, docker, played, signs);
+    const isNews = (line: string, index: number): boolean => told.indexOf(line) === index;
+    expect(told.filter(isNews)).toEqual([
+      `docker ${major}`,
+      "network",
+      "sends",
+      "end",
+      ...(major === 0 ? [] : ["docker 0"]), // At the end, where it may be the first word.
     ]);
   });
 
