@@ -28509,14 +28509,14 @@ class OwnAgent extends lib.OpenSSHAgent {
  * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
  * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
  * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
- * meanwhile, so that is left to ssh2. `onSent` is called when the login has been sent, and what is to follow it may be sent, too.
+ * meanwhile, so that is left to ssh2. `around` sends the login by calling what it is given, and may send more behind it.
  */
-function logInAtOnce(client, key, onSent) {
+function logInAtOnce(client, key, around) {
     const { _protocol: protocol } = client;
     if (protocol === undefined || key.type === "ssh-rsa")
         return;
     takeForGranted(protocol);
-    signUnasked(protocol, key, onSent);
+    signUnasked(protocol, key, around);
 }
 /** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
 function takeForGranted(protocol) {
@@ -28530,16 +28530,16 @@ function takeForGranted(protocol) {
         begin(protocol, name);
     };
 }
-function signUnasked(protocol, key, onSent) {
+function signUnasked(protocol, key, around) {
     const ask = protocol.authPK;
     if (ask === undefined)
         return;
     protocol.authPK = (user, offered, algorithm, sign) => {
         const signNow = (data, done) => done(key.sign(data));
-        const isUnasked = sign === undefined && offered === key;
-        ask.call(protocol, user, offered, algorithm, isUnasked ? signNow : sign);
-        if (isUnasked)
-            onSent();
+        if (sign !== undefined || offered !== key)
+            ask.call(protocol, user, offered, algorithm, sign);
+        else
+            around(() => ask.call(protocol, user, offered, algorithm, signNow));
     };
 }
 
@@ -28717,7 +28717,15 @@ async function logIn(at, sock, login, handshakeMs, signal, pipeline) {
             client.destroy();
     };
     listen(sock, attempt);
-    await ready(client, optionsFor(attempt, sock), attempt, signal, pipeline).catch((error) => {
+    const around = (send) => {
+        // In one write: a server that ends the session over the login would answer the next one with a reset, and its reason be lost.
+        sock.cork();
+        send();
+        if (IS_OPENSSH.test(attempt.said))
+            pipeline(client);
+        sock.uncork();
+    };
+    await ready(client, optionsFor(attempt, sock), attempt, signal, around).catch((error) => {
         sock.destroy();
         throw error;
     });
@@ -28741,11 +28749,7 @@ function optionsFor(attempt, sock) {
         strictVendor: false,
     };
 }
-async function ready(client, options, attempt, signal, pipeline) {
-    const next = () => {
-        if (IS_OPENSSH.test(attempt.said))
-            pipeline(client);
-    };
+async function ready(client, options, attempt, signal, around) {
     await unlessCancelled(signal, (resolve, reject) => {
         const failed = (error) => reject(explain(error, attempt));
         const ended = () => failed(new Error("the server closed the connection"));
@@ -28759,7 +28763,7 @@ async function ready(client, options, attempt, signal, pipeline) {
         try {
             client.connect(options); // Throws on options it can't use.
             if (attempt.login.privateKey !== undefined)
-                logInAtOnce(client, attempt.login.privateKey, next);
+                logInAtOnce(client, attempt.login.privateKey, around);
         }
         catch (error) {
             queueMicrotask(() => reject(explain(error, attempt)));

@@ -211,13 +211,13 @@ type Sign = (data: Buffer, done: (signature: Buffer) => void) => void;
  * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
  * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
  * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
- * meanwhile, so that is left to ssh2. `onSent` is called when the login has been sent, and what is to follow it may be sent, too.
+ * meanwhile, so that is left to ssh2. `around` sends the login by calling what it is given, and may send more behind it.
  */
-export function logInAtOnce(client: Client, key: ParsedKey, onSent: () => void): void {
+export function logInAtOnce(client: Client, key: ParsedKey, around: (send: () => void) => void): void {
   const { _protocol: protocol } = client as { readonly _protocol?: Protocol };
   if (protocol === undefined || key.type === "ssh-rsa") return;
   takeForGranted(protocol);
-  signUnasked(protocol, key, onSent);
+  signUnasked(protocol, key, around);
 }
 
 /** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
@@ -232,13 +232,12 @@ function takeForGranted(protocol: Protocol): void {
   };
 }
 
-function signUnasked(protocol: Protocol, key: ParsedKey, onSent: () => void): void {
+function signUnasked(protocol: Protocol, key: ParsedKey, around: (send: () => void) => void): void {
   const ask = protocol.authPK;
   if (ask === undefined) return;
   protocol.authPK = (user, offered, algorithm, sign) => {
     const signNow: Sign = (data, done) => done(key.sign(data));
-    const isUnasked = sign === undefined && offered === key;
-    ask.call(protocol, user, offered, algorithm, isUnasked ? signNow : sign);
-    if (isUnasked) onSent();
+    if (sign !== undefined || offered !== key) ask.call(protocol, user, offered, algorithm, sign);
+    else around(() => ask.call(protocol, user, offered, algorithm, signNow));
   };
 }

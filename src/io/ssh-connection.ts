@@ -228,7 +228,14 @@ async function logIn(
     else client.destroy();
   };
   listen(sock, attempt);
-  await ready(client, optionsFor(attempt, sock), attempt, signal, pipeline).catch((error: unknown) => {
+  const around = (send: () => void): void => {
+    // In one write: a server that ends the session over the login would answer the next one with a reset, and its reason be lost.
+    sock.cork();
+    send();
+    if (IS_OPENSSH.test(attempt.said)) pipeline(client);
+    sock.uncork();
+  };
+  await ready(client, optionsFor(attempt, sock), attempt, signal, around).catch((error: unknown) => {
     sock.destroy();
     throw error;
   });
@@ -259,11 +266,8 @@ async function ready(
   options: ConnectConfig,
   attempt: Attempt,
   signal: AbortSignal,
-  pipeline: Pipeline,
+  around: (send: () => void) => void,
 ): Promise<void> {
-  const next = (): void => {
-    if (IS_OPENSSH.test(attempt.said)) pipeline(client);
-  };
   await unlessCancelled<void>(signal, (resolve, reject) => {
     const failed = (error: Error): void => reject(explain(error, attempt));
     const ended = (): void => failed(new Error("the server closed the connection"));
@@ -276,7 +280,7 @@ async function ready(
     });
     try {
       client.connect(options); // Throws on options it can't use.
-      if (attempt.login.privateKey !== undefined) logInAtOnce(client, attempt.login.privateKey, next);
+      if (attempt.login.privateKey !== undefined) logInAtOnce(client, attempt.login.privateKey, around);
     } catch (error) {
       queueMicrotask(() => reject(explain(error, attempt)));
     }
