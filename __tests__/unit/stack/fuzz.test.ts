@@ -16,7 +16,7 @@ import { renderRequest } from "../../doubles/stack.ts";
 //   FUZZ_SEED=7 FUZZ_COUNT=100000 npm run test:unit -- fuzz    another stream of files
 
 const seed = Number(process.env.FUZZ_SEED ?? 1);
-const count = Number(process.env.FUZZ_COUNT ?? 3000);
+const count = Number(process.env.FUZZ_COUNT ?? 1000);
 
 const REQUEST = renderRequest({
   stack: "fuzz",
