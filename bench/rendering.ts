@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { parseStackFile } from "../src/stack/stack-file.ts";
 import { printed, render } from "../src/stack/render.ts";
+import { renderRequest } from "../__tests__/doubles/stack.ts";
 import { median } from "./measure/median.ts";
 
 // How long a stack file takes us, beside docker's own reading of it (`docker stack config`) in the same run.
@@ -36,27 +37,11 @@ function stackOf(services: number): string {
 function ours(text: string): void {
   const stack = render({
     templates: [parseStackFile(text, "stack.yml")],
-    stack: "bench",
-    variables: new Map(),
-    secrets: new Map(),
-    environment: process.env,
-    strict: true,
-    defaults: { updateOrder: "start-first", failureAction: "rollback" },
-    envFile: undefined,
-    envConfig: undefined,
-    namingKey: new Uint8Array(32),
-    taken: () => false,
-    read: () => undefined,
-    image: {
-      registry: "r.io/acme",
-      project: "app",
-      repository: "r.io/acme/app",
-      version: "v1",
-      tags: [],
-      digest: `sha256:${"0".repeat(64)}`,
-    },
-    commit: "0",
-    dockerMajor: 28,
+    ...renderRequest({
+      stack: "bench",
+      environment: process.env,
+      image: { ...renderRequest().image, project: "app", repository: "r.io/acme/app" },
+    }),
   });
   printed(stack);
 }

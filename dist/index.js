@@ -24942,16 +24942,17 @@ __nccwpck_require__.r(__webpack_exports__);
 /* harmony import */ var _begin_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(8883);
 /* harmony import */ var _carry_out_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(476);
 /* harmony import */ var _image_publish_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(5289);
-/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(8028);
-/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(7575);
-/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(9188);
-/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2464);
-/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(7348);
-/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(5205);
-/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(665);
-/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(3451);
-/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(2297);
-/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(3079);
+/* harmony import */ var _image_resolve_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(7317);
+/* harmony import */ var _inputs_inputs_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(8028);
+/* harmony import */ var _commit_order_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(7575);
+/* harmony import */ var _lock_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(9188);
+/* harmony import */ var _plan_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(2464);
+/* harmony import */ var _prepare_js__WEBPACK_IMPORTED_MODULE_9__ = __nccwpck_require__(7348);
+/* harmony import */ var _release_history_js__WEBPACK_IMPORTED_MODULE_10__ = __nccwpck_require__(5205);
+/* harmony import */ var _report_js__WEBPACK_IMPORTED_MODULE_11__ = __nccwpck_require__(665);
+/* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_12__ = __nccwpck_require__(3451);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_14__ = __nccwpck_require__(2297);
+/* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_13__ = __nccwpck_require__(3079);
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
         if (typeof value !== "object" && typeof value !== "function") throw new TypeError("Object expected.");
@@ -25018,6 +25019,8 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
+
 /** Mode `deploy`. Writes what it learns into `facts` as it goes; throws a `StopError` where it can't go on. */
 async function deploy(inputs, world, facts) {
     const env_1 = { stack: [], error: void 0, hasError: false };
@@ -25029,29 +25032,31 @@ async function deploy(inputs, world, facts) {
         if (pushed !== undefined)
             (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(pushed, deployment);
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .connect */ .Ng)(deployment), true);
-        const { digest, ...seen } = await look(pushed, deployment, session);
+        const images = __addDisposableResource(env_1, (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session), true);
+        const { digest, survey } = await look(pushed, images, deployment, session);
+        const seen = { survey, images };
         (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .nameImage */ .Pe)(digest, deployment);
-        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, seen.survey, world);
-        session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .WRITES_NOTHING */ .Vf);
-        const isAlone = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isCalm */ .uv)(seen.survey, deployment);
-        const first = isAlone ? await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, seen, deployment, session) : undefined;
-        if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_7__/* .isEmpty */ .Im)(first.plan) && (0,_release_history_js__WEBPACK_IMPORTED_MODULE_9__/* .isRecorded */ .TN)(first)) {
+        await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_6__/* .refuseOlder */ .z)(inputs, seen.survey, world);
+        session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_7__/* .WRITES_NOTHING */ .Vf);
+        const isAlone = (0,_prepare_js__WEBPACK_IMPORTED_MODULE_9__/* .isCalm */ .uv)(seen.survey, deployment);
+        const first = isAlone ? await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_9__/* .decide */ .LD)(digest, seen, deployment, session) : undefined;
+        if (first !== undefined && (0,_plan_js__WEBPACK_IMPORTED_MODULE_8__/* .isEmpty */ .Im)(first.plan) && (0,_release_history_js__WEBPACK_IMPORTED_MODULE_10__/* .isRecorded */ .TN)(first)) {
             const runs = await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .confirm */ .l)(first, deployment, session);
             if (runs !== undefined)
                 return;
         }
-        const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
+        const lock = __addDisposableResource(env_1, (0,_lock_js__WEBPACK_IMPORTED_MODULE_7__/* .lockOf */ .Vx)(inputs.stack.name, session, world), true);
         const found = await lookUnderLock(lock, seen, deployment, session);
         session.guard(lock);
-        if ((0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .liveCommit */ .M)(found.survey, inputs.stack.name) !== (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .liveCommit */ .M)(seen.survey, inputs.stack.name))
-            await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_5__/* .refuseOlder */ .z)(inputs, found.survey, world);
+        if ((0,_commit_order_js__WEBPACK_IMPORTED_MODULE_6__/* .liveCommit */ .M)(found.survey, inputs.stack.name) !== (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_6__/* .liveCommit */ .M)(seen.survey, inputs.stack.name))
+            await (0,_commit_order_js__WEBPACK_IMPORTED_MODULE_6__/* .refuseOlder */ .z)(inputs, found.survey, world);
         const prepared = await prepare(digest, found, first, deployment, session);
         const send = async (onSent) => await (0,_apply_js__WEBPACK_IMPORTED_MODULE_0__/* .sendByDocker */ .KP)(prepared, deployment, session, onSent);
         if (!(await (0,_carry_out_js__WEBPACK_IMPORTED_MODULE_2__/* .carryOut */ .u)(prepared, send, deployment, session)))
             return;
         if (prepared.survey !== found.survey)
             facts.status = "deployed"; // What an earlier run had left came to rest only now.
-        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_9__/* .keepRelease */ .LF)(releaseFrom(prepared, deployment), prepared, deployment, session);
+        await (0,_release_history_js__WEBPACK_IMPORTED_MODULE_10__/* .keepRelease */ .LF)(releaseFrom(prepared, deployment), prepared, deployment, session);
     }
     catch (e_1) {
         env_1.error = e_1;
@@ -25067,17 +25072,15 @@ async function deploy(inputs, world, facts) {
  * All that can be asked without knowing the answer to something else, at once: a manager may be far away. No lock is taken for it: where
  * nothing is to be changed, nothing is written, not even that.
  */
-async function look(pushed, deployment, session) {
-    const { inputs, draft, world } = deployment;
-    const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session);
-    const looks = (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([
+async function look(pushed, images, { inputs, draft, world }, session) {
+    const looks = (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([
         session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
         (0,_image_publish_js__WEBPACK_IMPORTED_MODULE_3__/* .loginSwarm */ .CH)(inputs.image, session, world.voice),
         pushed === undefined ? images.require((0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .referenceOf */ .Bz)(inputs)) : Promise.resolve(pushed),
     ]);
     images.askAhead(draft.stack, pushed);
     const [survey, , digest] = await looks;
-    return { digest, survey, images };
+    return { digest, survey };
 }
 /**
  * Takes the lock and looks again: both at once, since nobody can take it, change something and release it within one request, and what
@@ -25086,8 +25089,8 @@ async function look(pushed, deployment, session) {
  */
 async function lookUnderLock(lock, seen, deployment, session) {
     const { rollout, stack } = deployment.inputs;
-    const [isOurs, survey] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_13__/* .together */ .b)([lock.tryToTake(), session.swarm.survey(stack.name)]);
-    if (isOurs && [undefined, lock.left.holder].includes((0,_lock_js__WEBPACK_IMPORTED_MODULE_6__/* .holderIn */ .Mz)(survey, stack.name)))
+    const [isOurs, survey] = await (0,_together_js__WEBPACK_IMPORTED_MODULE_14__/* .together */ .b)([lock.tryToTake(), session.swarm.survey(stack.name)]);
+    if (isOurs && [undefined, lock.left.holder].includes((0,_lock_js__WEBPACK_IMPORTED_MODULE_7__/* .holderIn */ .Mz)(survey, stack.name)))
         return { ...seen, survey };
     if (!isOurs)
         await lock.take(rollout.lockTimeoutMs);
@@ -25095,13 +25098,13 @@ async function lookUnderLock(lock, seen, deployment, session) {
 }
 /** Lets an earlier update come to rest, and decides; what was decided without the lock (`first`) stands where all is as it was. */
 async function prepare(digest, found, first, deployment, session) {
-    const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .atRest */ .ev)(found.survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .serviceNamesIn */ .LI)(deployment), deployment, session);
-    if (first !== undefined && (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .isSameGround */ .sN)(first.survey, survey))
+    const survey = await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_9__/* .atRest */ .ev)(found.survey, (0,_prepare_js__WEBPACK_IMPORTED_MODULE_9__/* .serviceNamesIn */ .LI)(deployment), deployment, session);
+    if (first !== undefined && (0,_prepare_js__WEBPACK_IMPORTED_MODULE_9__/* .isSameGround */ .sN)(first.survey, survey))
         return { ...first, survey };
     if (first !== undefined)
         deployment.world.voice.say("What is on the swarm has changed meanwhile, so it is planned anew.");
     const images = survey === found.survey ? found.images : (0,_begin_js__WEBPACK_IMPORTED_MODULE_1__/* .lookupFor */ .Mo)(deployment, session); // After a wait, what registries said is old.
-    return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
+    return await (0,_prepare_js__WEBPACK_IMPORTED_MODULE_9__/* .decide */ .LD)(digest, { survey, images }, deployment, session);
 }
 /** What is recorded of it, so that mode `rollback` can come back to it. */
 function releaseFrom(prepared, deployment) {
@@ -25109,9 +25112,9 @@ function releaseFrom(prepared, deployment) {
     const { version, image, digest, configName } = deployment.facts;
     const commit = deployment.world.run.sha;
     return {
-        facts: { version, image, digest, configName, commit, file, hidden: (0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .hiddenIn */ .k_)(prepared, deployment) },
-        ...(0,_prepare_js__WEBPACK_IMPORTED_MODULE_8__/* .namesOf */ .eZ)(objects),
-        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_11__/* .addressedNetworks */ .hg)(stack),
+        facts: { version, image, digest, configName, commit, file, hidden: (0,_prepare_js__WEBPACK_IMPORTED_MODULE_9__/* .hiddenIn */ .k_)(prepared, deployment) },
+        ...(0,_prepare_js__WEBPACK_IMPORTED_MODULE_9__/* .namesOf */ .eZ)(objects),
+        addressed: (0,_stack_render_js__WEBPACK_IMPORTED_MODULE_12__/* .addressedNetworks */ .hg)(stack),
     };
 }
 
@@ -26274,7 +26277,8 @@ const PATIENCE_MS = 30_000;
 const AGAIN_MS = 2000;
 /**
  * What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. `own` is
- * the repository this action pushes to; other images have something to fall back to.
+ * the repository this action pushes to; other images have something to fall back to. Disposing of it waits for the answers that are still
+ * out, so that nobody asks on behind a failure, over a session that is being closed.
  */
 class ImageLookup {
     #session;
@@ -26309,6 +26313,9 @@ class ImageLookup {
     askAhead({ services }, pushed = _reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv) {
         for (const { image } of services)
             this.ask(image.replace(_reference_js__WEBPACK_IMPORTED_MODULE_6__/* .NO_DIGEST_YET */ .Gv, pushed)).catch(() => undefined); // That it can't be had, too.
+    }
+    async [Symbol.asyncDispose]() {
+        await Promise.allSettled(this.#asked.values());
     }
     /** The digest of an image that must exist. */
     async require(image) {
@@ -30736,7 +30743,7 @@ async function planOnly(inputs, world, facts) {
         }
         const session = __addDisposableResource(env_1, await (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .connect */ .Ng)(deployment), true);
         session.guard(_lock_js__WEBPACK_IMPORTED_MODULE_8__/* .WRITES_NOTHING */ .Vf);
-        const images = (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session);
+        const images = __addDisposableResource(env_1, (0,_begin_js__WEBPACK_IMPORTED_MODULE_0__/* .lookupFor */ .Mo)(deployment, session), true);
         const looks = (0,_together_js__WEBPACK_IMPORTED_MODULE_16__/* .together */ .b)([session.swarm.survey(inputs.stack.name), digestOrNone(images, deployment)]);
         images.askAhead(deployment.draft.stack);
         const [survey, digest] = await looks;

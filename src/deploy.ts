@@ -2,6 +2,7 @@ import { sendByDocker } from "./apply.ts";
 import { type Deployment, begin, connect, lookupFor, nameImage, referenceOf } from "./begin.ts";
 import { type Send, carryOut, confirm } from "./carry-out.ts";
 import { loginSwarm, publish } from "./image/publish.ts";
+import { type ImageLookup } from "./image/resolve.ts";
 import { type Inputs } from "./inputs/inputs.ts";
 import { liveCommit, refuseOlder } from "./commit-order.ts";
 import { type StackLock, WRITES_NOTHING, holderIn, lockOf } from "./lock.ts";
@@ -20,6 +21,7 @@ import {
 import { type NewRelease, isRecorded, keepRelease } from "./release/history.ts";
 import { type Facts } from "./report.ts";
 import { addressedNetworks } from "./stack/render.ts";
+import { type Survey } from "./swarm.ts";
 import { together } from "./together.ts";
 import { type Session, type World } from "./world.ts";
 
@@ -32,7 +34,9 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
   if (pushed !== undefined) nameImage(pushed, deployment);
 
   await using session = await connect(deployment);
-  const { digest, ...seen } = await look(pushed, deployment, session);
+  await using images = lookupFor(deployment, session);
+  const { digest, survey } = await look(pushed, images, deployment, session);
+  const seen = { survey, images };
   nameImage(digest, deployment);
   await refuseOlder(inputs, seen.survey, world);
 
@@ -62,11 +66,10 @@ export async function deploy(inputs: Inputs, world: World, facts: Facts): Promis
  */
 async function look(
   pushed: string | undefined,
-  deployment: Deployment,
+  images: ImageLookup,
+  { inputs, draft, world }: Deployment,
   session: Session,
-): Promise<{ readonly digest: string } & Found> {
-  const { inputs, draft, world } = deployment;
-  const images = lookupFor(deployment, session);
+): Promise<{ readonly digest: string; readonly survey: Survey }> {
   const looks = together([
     session.swarm.survey(inputs.stack.name), // First: where the manager is none, that is the story.
     loginSwarm(inputs.image, session, world.voice),
@@ -74,7 +77,7 @@ async function look(
   ]);
   images.askAhead(draft.stack, pushed);
   const [survey, , digest] = await looks;
-  return { digest, survey, images };
+  return { digest, survey };
 }
 
 /**

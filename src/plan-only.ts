@@ -38,7 +38,7 @@ export async function planOnly(inputs: Inputs, world: World, facts: Facts): Prom
 
   await using session = await connect(deployment);
   session.guard(WRITES_NOTHING);
-  const images = lookupFor(deployment, session);
+  await using images = lookupFor(deployment, session);
   const looks = together([session.swarm.survey(inputs.stack.name), digestOrNone(images, deployment)]);
   images.askAhead(deployment.draft.stack);
   const [survey, digest] = await looks;

@@ -9,6 +9,7 @@ import { COMPOSE_KEYS, COMPOSE_SPELLINGS } from "../../src/stack/compose-keys.ts
 import { FINDINGS } from "../../src/preflight/findings.ts";
 import { render } from "../../src/stack/render.ts";
 import { parseStackFile } from "../../src/stack/stack-file.ts";
+import { renderRequest } from "../doubles/stack.ts";
 import { RIGHT, WRONG, rowOf } from "../e2e/scenario-table.ts";
 import { DIFFERENCES } from "../oracle/differences.ts";
 
@@ -231,27 +232,18 @@ describe("the stack file of README.md", () => {
   const digest = `sha256:${"ab".repeat(32)}`;
   const rendered = render({
     templates: [parseStackFile(fence?.text ?? "", "stack.yml")],
-    taken: () => false,
-    stack: "shop",
-    variables: new Map(),
-    secrets: new Map(),
-    environment: {},
-    strict: true,
-    defaults: { updateOrder: "start-first", failureAction: "rollback" },
-    envFile: { path: ".env", bytes: Buffer.from("GREETING=hello\n") },
-    envConfig: undefined,
-    namingKey: new Uint8Array(32),
-    read: () => undefined,
-    image: {
-      registry: "ghcr.io/acme",
-      project: "shop",
-      repository: "ghcr.io/acme/shop",
-      version: "v1.0.0",
-      tags: [],
-      digest,
-    },
-    commit: "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
-    dockerMajor: 28,
+    ...renderRequest({
+      envFile: { path: ".env", bytes: Buffer.from("GREETING=hello\n") },
+      image: {
+        registry: "ghcr.io/acme",
+        project: "shop",
+        repository: "ghcr.io/acme/shop",
+        version: "v1.0.0",
+        tags: [],
+        digest,
+      },
+      commit: "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
+    }),
   });
 
   it("renders without a warning, with the pushed image pinned", () => {

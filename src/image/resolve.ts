@@ -37,9 +37,10 @@ const AGAIN_MS = 2000;
 
 /**
  * What registries say about images: the manager asks, with what the swarm will later pull with. Each image is asked about once. `own` is
- * the repository this action pushes to; other images have something to fall back to.
+ * the repository this action pushes to; other images have something to fall back to. Disposing of it waits for the answers that are still
+ * out, so that nobody asks on behind a failure, over a session that is being closed.
  */
-export class ImageLookup {
+export class ImageLookup implements AsyncDisposable {
   readonly #session: Session;
   readonly #clock: Clock;
   readonly #own: string;
@@ -73,6 +74,10 @@ export class ImageLookup {
    */
   askAhead({ services }: RenderedStack, pushed = NO_DIGEST_YET): void {
     for (const { image } of services) this.ask(image.replace(NO_DIGEST_YET, pushed)).catch(() => undefined); // That it can't be had, too.
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.#asked.values());
   }
 
   /** The digest of an image that must exist. */

@@ -3,6 +3,7 @@ import { PreflightError } from "../../../src/errors.ts";
 import { ImageLookup, resolveImages } from "../../../src/image/resolve.ts";
 import { parseStackFile } from "../../../src/stack/stack-file.ts";
 import { type ImageAnswer, type Service } from "../../../src/swarm.ts";
+import { renderedStack } from "../../doubles/stack.ts";
 import { service, serviceSpec } from "../../doubles/swarm.ts";
 import { scriptedWorld } from "../../doubles/world.ts";
 
@@ -39,6 +40,25 @@ describe("looking up images", () => {
     expect(await images.require("r.io/a:1")).toBe("sha256:0a");
     expect(await images.ask("r.io/a:1@sha256:0a")).toBe(FOUND);
     expect(asked).toEqual(["r.io/a:1"]);
+  });
+
+  test("leaves nothing on its way behind when it ends, whatever ended it", async () => {
+    let answer = (_answer: ImageAnswer): void => undefined;
+    const askRegistry = async (): Promise<ImageAnswer> => await new Promise((resolve) => (answer = resolve));
+    const world = scriptedWorld({ files: {}, specs: [], frames: [{ services: [] }], swarm: { askRegistry } });
+    const images = new ImageLookup(await world.connect(undefined), world.clock, "r.io/a");
+    images.askAhead(
+      renderedStack(parseStackFile("services: {}", "stack.yml"), {
+        services: [{ name: "db", image: "r.io/b:1" }],
+      }),
+    );
+    const order: string[] = [];
+    const end = images[Symbol.asyncDispose]().then(() => order.push("ended"));
+    await new Promise((resolve) => setImmediate(resolve));
+    order.push("answered");
+    answer(FOUND);
+    await end;
+    expect(order).toEqual(["answered", "ended"]);
   });
 
   test("refuses to go on without an image that must exist", async () => {
