@@ -27614,7 +27614,7 @@ function fingerprint(blob) {
 
 /***/ }),
 
-/***/ 6786:
+/***/ 4391:
 /***/ ((__unused_webpack_module, __webpack_exports__, __nccwpck_require__) => {
 
 "use strict";
@@ -28352,6 +28352,111 @@ function isRefusal(error) {
 
 // EXTERNAL MODULE: ./src/io/known-hosts.ts
 var known_hosts = __nccwpck_require__(7633);
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+;// CONCATENATED MODULE: ./src/io/ssh-ahead.ts
+
+
+const USED = ["start", "rekey", "_onHeader", "_cipher", "_onError", "service", "authPK", "_handlers"];
+/** Undefined where this is not the ssh2 that is known here; it works then as it does by itself. */
+function protocolOf(client) {
+    const { _protocol: protocol } = client;
+    return protocol !== undefined && USED.every((name) => name in protocol) ? protocol : undefined;
+}
+/** The server knows no X25519: what it was sent fits no key exchange of its own, so that this session is of no use. */
+class WrongGuess extends Error {
+    constructor() {
+        super("the server takes part in no key exchange by X25519");
+    }
+}
+/** RFC 5656, 4, and RFC 8731. */
+const KEX_ECDH_INIT = 30;
+const X25519_BYTES = 32;
+/**
+ * Sends our part of the key exchange along with our name, where ssh2 waits for the server's name and its list of algorithms. Our own list
+ * begins with X25519, so that is what both come to with every server that has it (OpenSSH since 6.5, of 2014). With another one the session
+ * fails with a `WrongGuess`, before any credential was sent. To be called right behind `connect`; `inOneWrite` calls what it is given.
+ */
+function exchangeKeysAtOnce(client, inOneWrite) {
+    const protocol = protocolOf(client);
+    if (protocol === undefined)
+        return;
+    const { start, _cipher: cipher, _onError: fail } = protocol;
+    const keys = (0,external_node_crypto_.generateKeyPairSync)("x25519");
+    protocol.start = () => {
+        inOneWrite(start, () => {
+            protocol.rekey();
+            const init = cipher.allocPacket(1 + 4 + X25519_BYTES);
+            init[5] = KEX_ECDH_INIT; // Behind the lengths of the packet and of its padding.
+            init.writeUInt32BE(X25519_BYTES, 6);
+            init.set(keys.publicKey.export({ type: "spki", format: "der" }).subarray(-X25519_BYTES), 10);
+            cipher.encrypt(init);
+        });
+        offerNothingElse(protocol);
+    };
+    whenAgreed(protocol, (exchange) => {
+        if (exchange.type === "25519")
+            Object.assign(exchange, { _keys: keys, start: () => undefined });
+        else
+            exchange.start = () => fail.call(protocol, new WrongGuess());
+    });
+}
+/** Drops the list of algorithms that ssh2 sends when it has heard the server's name: there may be but one. */
+function offerNothingElse(protocol) {
+    const { _cipher: cipher, _kexinit: sent, _onHeader: hear } = protocol;
+    const { encrypt } = cipher;
+    const drop = () => {
+        cipher.encrypt = encrypt;
+        Object.assign(protocol, { _kexinit: sent });
+    };
+    const hearAndDrop = (header) => {
+        hear(header);
+        cipher.encrypt = drop;
+    };
+    Object.assign(protocol, { _onHeader: hearAndDrop });
+}
+/** Calls `use` with the first key exchange of a session before that begins. */
+function whenAgreed(protocol, use) {
+    const set = (exchange) => {
+        Object.defineProperty(protocol, "_kex", { value: exchange, writable: true });
+        use(exchange);
+    };
+    Object.defineProperty(protocol, "_kex", { get: () => undefined, set, configurable: true });
+}
+/**
+ * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
+ * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
+ * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
+ * meanwhile, so that is left to ssh2. `around` sends the login by calling what it is given, and may send more behind it.
+ */
+function logInAtOnce(client, key, around) {
+    const protocol = protocolOf(client);
+    if (protocol === undefined || key.type === "ssh-rsa")
+        return;
+    takeForGranted(protocol);
+    signUnasked(protocol, key, around);
+}
+/** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
+function takeForGranted(protocol) {
+    const { service: ask, _handlers: handlers } = protocol;
+    const begin = handlers.SERVICE_ACCEPT;
+    protocol.service = (name) => {
+        ask.call(protocol, name);
+        handlers.SERVICE_ACCEPT = () => undefined;
+        begin(protocol, name);
+    };
+}
+function signUnasked(protocol, key, around) {
+    const ask = protocol.authPK;
+    protocol.authPK = (user, offered, algorithm, sign) => {
+        const signNow = (data, done) => done(key.sign(data));
+        if (sign !== undefined || offered !== key)
+            ask.call(protocol, user, offered, algorithm, sign);
+        else
+            around(() => ask.call(protocol, user, offered, algorithm, signNow));
+    };
+}
+
 ;// CONCATENATED MODULE: ./src/io/ssh-authentication.ts
 
 
@@ -28512,45 +28617,9 @@ class OwnAgent extends lib.OpenSSHAgent {
             stream.destroy();
     }
 }
-/**
- * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
- * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
- * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
- * meanwhile, so that is left to ssh2. `around` sends the login by calling what it is given, and may send more behind it.
- */
-function logInAtOnce(client, key, around) {
-    const { _protocol: protocol } = client;
-    if (protocol === undefined || key.type === "ssh-rsa")
-        return;
-    takeForGranted(protocol);
-    signUnasked(protocol, key, around);
-}
-/** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
-function takeForGranted(protocol) {
-    const { service: ask, _handlers: handlers } = protocol;
-    const begin = handlers?.SERVICE_ACCEPT;
-    if (ask === undefined || handlers === undefined || begin === undefined)
-        return;
-    protocol.service = (name) => {
-        ask.call(protocol, name);
-        handlers.SERVICE_ACCEPT = () => undefined;
-        begin(protocol, name);
-    };
-}
-function signUnasked(protocol, key, around) {
-    const ask = protocol.authPK;
-    if (ask === undefined)
-        return;
-    protocol.authPK = (user, offered, algorithm, sign) => {
-        const signNow = (data, done) => done(key.sign(data));
-        if (sign !== undefined || offered !== key)
-            ask.call(protocol, user, offered, algorithm, sign);
-        else
-            around(() => ask.call(protocol, user, offered, algorithm, signNow));
-    };
-}
 
 ;// CONCATENATED MODULE: ./src/io/ssh-connection.ts
+
 
 
 
@@ -28568,8 +28637,9 @@ const ADDRESS_TIMEOUT_MS = 2500;
 const KEEPALIVE_MS = 4000;
 /**
  * Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in.
- * `pipeline` is called where the manager's server is known to read on after a login: OpenSSH hands what has come behind it to the session
- * (its packet.c, `ssh_packet_get_state`), and after a refusal answers "unimplemented" to each packet.
+ * With a `pipeline` nobody waits for a turn: the key exchange begins with the first packet, and `pipeline` is called where the manager's
+ * server is known to read on after a login: OpenSSH hands what has come behind it to the session (its packet.c, `ssh_packet_get_state`),
+ * and after a refusal answers "unimplemented" to each packet.
  */
 async function openConnection(login, manager, handshakeMs, signal, pipeline) {
     const hops = [];
@@ -28580,9 +28650,17 @@ async function openConnection(login, manager, handshakeMs, signal, pipeline) {
     try {
         for (const at of [...login.target.jumps, manager]) {
             const previous = hops.at(-1);
-            const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
-            const next = at === manager ? pipeline : () => undefined;
-            hops.push(await logIn(at, way, login, handshakeMs, signal, next));
+            const hop = async (ahead) => {
+                const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
+                return await logIn(at, way, login, handshakeMs, signal, ahead);
+            };
+            const ahead = pipeline !== undefined && at !== manager ? () => undefined : pipeline;
+            const reached = hop(ahead).catch(async (error) => {
+                if (error instanceof WrongGuess)
+                    return await hop(undefined);
+                throw error;
+            });
+            hops.push(await reached);
         }
     }
     catch (error) {
@@ -28724,15 +28802,24 @@ async function logIn(at, sock, login, handshakeMs, signal, pipeline) {
             client.destroy();
     };
     listen(sock, attempt);
-    const around = (send) => {
-        // In one write: a server that ends the session over the login would answer the next one with a reset, and its reason be lost.
+    const inOneWrite = (...parts) => {
         sock.cork();
-        send();
-        if (IS_OPENSSH.test(attempt.said))
-            pipeline(client);
+        for (const send of parts)
+            send();
         sock.uncork();
     };
-    await ready(client, optionsFor(attempt, sock), attempt, signal, around).catch((error) => {
+    const connect = () => {
+        client.connect(optionsFor(attempt, sock)); // Throws on options it can't use.
+        if (pipeline !== undefined)
+            exchangeKeysAtOnce(client, inOneWrite);
+        if (login.privateKey === undefined)
+            return;
+        logInAtOnce(client, login.privateKey, (send) => {
+            // A server that ends the session over the login would answer a second write with a reset, and its reason be lost.
+            inOneWrite(send, () => IS_OPENSSH.test(attempt.said) && pipeline?.(client));
+        });
+    };
+    await ready(client, connect, attempt, signal).catch((error) => {
         sock.destroy();
         throw error;
     });
@@ -28756,9 +28843,9 @@ function optionsFor(attempt, sock) {
         strictVendor: false,
     };
 }
-async function ready(client, options, attempt, signal, around) {
+async function ready(client, connect, attempt, signal) {
     await unlessCancelled(signal, (resolve, reject) => {
-        const failed = (error) => reject(explain(error, attempt));
+        const failed = (error) => reject(error instanceof WrongGuess ? error : explain(error, attempt));
         const ended = () => failed(new Error("the server closed the connection"));
         client.on("error", failed);
         client.on("end", ended);
@@ -28768,9 +28855,7 @@ async function ready(client, options, attempt, signal, around) {
             resolve();
         });
         try {
-            client.connect(options); // Throws on options it can't use.
-            if (attempt.login.privateKey !== undefined)
-                logInAtOnce(client, attempt.login.privateKey, around);
+            connect();
         }
         catch (error) {
             queueMicrotask(() => reject(explain(error, attempt)));
@@ -28913,12 +28998,11 @@ function kindOf(type) {
 async function openTunnel(login, manager, { path: socket, handshakeMs, eager }, signal) {
     const channelsOf = (client) => new Channels(new DockerWay(client, login.target));
     let early;
-    const connection = await openConnection(login, manager, handshakeMs, signal, (client) => {
-        if (!eager)
-            return;
+    const openAhead = (client) => {
         early = channelsOf(client);
         early.openAhead(AHEAD + 1);
-    });
+    };
+    const connection = await openConnection(login, manager, handshakeMs, signal, eager ? openAhead : undefined);
     const channels = connection.atOnce && early !== undefined ? early : channelsOf(connection.client);
     const { way } = channels;
     const sockets = new Set();
@@ -51625,8 +51709,8 @@ function byDigest(image) {
         : `${reference.domain}/${reference.path}@${reference.digest}`;
 }
 
-// EXTERNAL MODULE: ./src/io/session.ts + 9 modules
-var session = __nccwpck_require__(6786);
+// EXTERNAL MODULE: ./src/io/session.ts + 10 modules
+var session = __nccwpck_require__(4391);
 // EXTERNAL MODULE: ./src/lock.ts
 var lock = __nccwpck_require__(9188);
 // EXTERNAL MODULE: ./src/report.ts
@@ -51820,7 +51904,7 @@ function maskSecrets(runner) {
 async function makeWorld(runner, inputs, run, folder, stop) {
     const { signal } = stop;
     const { prepareLogin } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 1678));
-    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 6786));
+    const { openSession, withheld } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 4391));
     const { ANY_API_VERSION, rehearse } = await Promise.resolve(/* import() eager */).then(__nccwpck_require__.bind(__nccwpck_require__, 3050));
     const { target } = inputs;
     const route = target?.kind === "ssh" ? { kind: "ssh", login: prepareLogin(target) } : target;

@@ -238,6 +238,17 @@ function connectionTo(box: Sandbox) {
 /** For what is to end red: on a machine that stalls, an engine tells of a crash some seconds late. */
 export const PATIENTLY = { "stable-for": "30s" } as const;
 
+/** What action.yml says; the runner evaluates its expressions, which come to nothing here. */
+const DEFAULTS = Object.fromEntries(
+  Object.entries((parse(readFileSync(join(ROOT, "action.yml"), "utf8")) as ActionFile).inputs).map(
+    ([name, { default: value = "" }]) => [name, value.startsWith("${{") ? "" : value],
+  ),
+);
+
+interface ActionFile {
+  readonly inputs: Readonly<Record<string, { readonly default?: string }>>;
+}
+
 /** Starts dist/index.js as the runner does: every input with its default in the environment, files for outputs, state and summary. */
 export async function runAction(options: RunOptions): Promise<Run> {
   const files = mkdtempSync(join(workshop, "run-"));
@@ -248,7 +259,7 @@ export async function runAction(options: RunOptions): Promise<Run> {
   );
   for (const path of Object.values(paths)) writeFileSync(path, "");
   const box = options.at ?? sandbox;
-  const given = { ...defaults(), ...(options.bare === true ? {} : connectionTo(box)), ...options.inputs };
+  const given = { ...DEFAULTS, ...(options.bare === true ? {} : connectionTo(box)), ...options.inputs };
   const inputs = Object.fromEntries(
     Object.entries(given).map(([name, value]) => [`INPUT_${name.toUpperCase()}`, value]),
   );
@@ -334,18 +345,6 @@ export function when(pattern: RegExp, act: (action: ChildProcess) => void) {
     }, 20);
     action.on("close", () => clearInterval(timer));
   };
-}
-
-function defaults(): Record<string, string> {
-  const action = parse(readFileSync(join(ROOT, "action.yml"), "utf8")) as {
-    inputs: Record<string, { default?: string }>;
-  };
-  return Object.fromEntries(
-    Object.entries(action.inputs).map(([name, { default: value = "" }]) => [
-      name,
-      value.startsWith("${{") ? "" : value,
-    ]),
-  );
 }
 
 function readOutputs(text: string): Record<string, string> {

@@ -133,6 +133,10 @@ const knownAll = (...more: readonly Sshd[]): string =>
     "\n",
   );
 
+/** Numbers of packets, RFC 4253, 12, and RFC 5656, 7.1. */
+const KEXINIT = 20;
+const KEX_ECDH_INIT = 30;
+
 // --- servers that don't play along ------------------------------------------------------------------------------
 
 describe("servers that are slow or full", () => {
@@ -145,6 +149,27 @@ describe("servers that are slow or full", () => {
     expect(run.ms).toBeGreaterThan(19_000);
     expect(run.log).not.toContain("Trying again");
   });
+
+  test.concurrent(
+    "our part of the key exchange goes along with our name, and nothing else does",
+    async () => {
+      const packets: number[] = [];
+      const reads = (socket: Socket): void =>
+        void socket.once("data", (said: Buffer) => {
+          const name = said.indexOf("\r\n") + 2;
+          expect(said.toString("latin1", 0, name)).toMatch(/^SSH-2\.0-ssh2js/);
+          // Each packet begins with its length, that of its padding, and its number.
+          for (let at = name; at < said.length; at += 4 + said.readUInt32BE(at))
+            packets.push(said[at + 5] ?? 0);
+          socket.destroy();
+        });
+      await deploy(
+        await listening(reads),
+        when(/Trying again/, (action) => action.kill("SIGINT")),
+      );
+      expect(packets).toEqual([KEXINIT, KEX_ECDH_INIT]);
+    },
+  );
 
   test.concurrent("one without an algorithm that we have is tried once", async () => {
     const server = sshds.start(MANAGER, { config: ["KexAlgorithms sntrup761x25519-sha512@openssh.com"] });
@@ -187,10 +212,10 @@ describe("servers that are slow or full", () => {
   });
 
   test.concurrent("an address that swallows packets costs 5 s", async () => {
-    control.onNode(WORKER, "iptables -I INPUT -p tcp --dport 2299 -j DROP");
-    const run = await deploy({ ...TRUSTING, "ssh-host": `${N2}:2299, ${N1}` });
+    control.onNode(WORKER, "iptables -I INPUT -p tcp --dport 2199 -j DROP");
+    const run = await deploy({ ...TRUSTING, "ssh-host": `${N2}:2199, ${N1}` });
     works(run);
-    expect(run.log).toMatch(/^\S+: \S+:2299 can't be reached \(no answer within 5 s\)\./m);
+    expect(run.log).toMatch(/^\S+: \S+:2199 can't be reached \(no answer within 5 s\)\./m);
     expect(run.ms).toBeGreaterThan(5000);
   });
 
@@ -276,6 +301,52 @@ describe("ways to Docker's socket that work", () => {
     const server = sshds.start(MANAGER, { config, keyOptions });
     works(await deploy({ ...server.inputs, ...inputs }));
     expect(server.sessions() > 0).toBe(way === "dial-stdio");
+  });
+});
+
+describe("key exchanges", () => {
+  // The first one is what we begin with unasked.
+  const cases: [string, number][] = [
+    ["curve25519-sha256", 1],
+    ["curve25519-sha256@libssh.org", 1],
+    ["sntrup761x25519-sha512@openssh.com,ecdh-sha2-nistp256,curve25519-sha256", 1],
+    ["ecdh-sha2-nistp256", 2],
+    ["ecdh-sha2-nistp521", 2],
+    ["diffie-hellman-group-exchange-sha256", 2],
+    ["diffie-hellman-group16-sha512", 2],
+  ];
+  test.concurrent.each(cases)("%s takes %d connections", async (algorithms, connections) => {
+    const server = sshds.start(MANAGER, { config: [`KexAlgorithms ${algorithms}`] });
+    const run = await deploy(server.inputs);
+    works(run);
+    expect(run.log).not.toContain("Trying again");
+    expect(server.log().match(/^Connection from/gm)).toHaveLength(connections);
+    expect(server.log().match(/Accepted publickey/g)).toHaveLength(1);
+  });
+
+  test.concurrent("a manager and the jump host before it each have one of their own", async () => {
+    const first = sshds.start(WORKER, { config: ["KexAlgorithms ecdh-sha2-nistp384"] });
+    const second = sshds.start(MANAGER, { config: ["KexAlgorithms diffie-hellman-group14-sha256"] });
+    const run = await deploy({
+      "ssh-host": second.address,
+      "ssh-jump": first.address,
+      "ssh-known-hosts": known(first, second),
+    });
+    works(run);
+    expect(run.log).not.toContain("Trying again");
+    expect(second.log().match(/Accepted publickey/g)).toHaveLength(1);
+  });
+
+  test.concurrent("a key that is not the known one gets no credential by any of them", async () => {
+    for (const algorithm of ["curve25519-sha256", "ecdh-sha2-nistp256"]) {
+      const server = sshds.start(MANAGER, { config: [`KexAlgorithms ${algorithm}`] });
+      const run = await deploy({
+        ...server.inputs,
+        "ssh-known-hosts": `[${N1}]:${server.port} ${wrong()}`,
+      });
+      isRefused(run, /The host key of \S+ is not the expected one:.*Nothing was sent to it/);
+      expect(server.log()).not.toMatch(CREDENTIAL);
+    }
   });
 });
 
@@ -852,13 +923,13 @@ describe("jump hosts", () => {
     ],
     [
       "packets are swallowed",
-      `${N1}:2299`,
-      /^\S+: The jump host \S+ can't reach \S+:2299 \(no answer within 5 s\)/m,
+      `${N1}:2199`,
+      /^\S+: The jump host \S+ can't reach \S+:2199 \(no answer within 5 s\)/m,
     ],
   ])("%s, and the next manager is tried", async (_name, host, says) => {
     control.onNode(
       MANAGER,
-      "iptables -C INPUT -p tcp --dport 2299 -j DROP || iptables -I INPUT -p tcp --dport 2299 -j DROP",
+      "iptables -C INPUT -p tcp --dport 2199 -j DROP || iptables -I INPUT -p tcp --dport 2199 -j DROP",
     );
     const [jump, manager] = [sshds.start(WORKER), sshds.start(MANAGER)];
     const next = host.replace(/^(.*):(\d+)$/, "[$1]:$2");

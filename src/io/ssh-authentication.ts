@@ -3,7 +3,6 @@ import {
   type AnyAuthMethod,
   type AuthHandlerMiddleware,
   type AuthenticationType,
-  type Client,
   type GetStreamCallback,
   type IdentityCallback,
   type KeyboardInteractiveAuthMethod,
@@ -196,48 +195,4 @@ class OwnAgent extends OpenSSHAgent {
     this.#isClosed = true;
     for (const stream of this.#asked) stream.destroy();
   }
-}
-
-/** The part of ssh2 that speaks the protocol; private there, so it is looked at before it is used. */
-interface Protocol {
-  service?: (name: string) => void;
-  authPK?: (user: string, key: unknown, algorithm: string | undefined, sign?: Sign) => void;
-  readonly _handlers?: { SERVICE_ACCEPT?: (protocol: Protocol, name: string) => void };
-}
-
-type Sign = (data: Buffer, done: (signature: Buffer) => void) => void;
-
-/**
- * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
- * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
- * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
- * meanwhile, so that is left to ssh2. `around` sends the login by calling what it is given, and may send more behind it.
- */
-export function logInAtOnce(client: Client, key: ParsedKey, around: (send: () => void) => void): void {
-  const { _protocol: protocol } = client as { readonly _protocol?: Protocol };
-  if (protocol === undefined || key.type === "ssh-rsa") return;
-  takeForGranted(protocol);
-  signUnasked(protocol, key, around);
-}
-
-/** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
-function takeForGranted(protocol: Protocol): void {
-  const { service: ask, _handlers: handlers } = protocol;
-  const begin = handlers?.SERVICE_ACCEPT;
-  if (ask === undefined || handlers === undefined || begin === undefined) return;
-  protocol.service = (name) => {
-    ask.call(protocol, name);
-    handlers.SERVICE_ACCEPT = () => undefined;
-    begin(protocol, name);
-  };
-}
-
-function signUnasked(protocol: Protocol, key: ParsedKey, around: (send: () => void) => void): void {
-  const ask = protocol.authPK;
-  if (ask === undefined) return;
-  protocol.authPK = (user, offered, algorithm, sign) => {
-    const signNow: Sign = (data, done) => done(key.sign(data));
-    if (sign !== undefined || offered !== key) ask.call(protocol, user, offered, algorithm, sign);
-    else around(() => ask.call(protocol, user, offered, algorithm, signNow));
-  };
 }

@@ -5,7 +5,8 @@ import { Cancelled, ConnectError, messageOf } from "../errors.ts";
 import { cited } from "../foreign-text.ts";
 import { type SshHost } from "../inputs/inputs.ts";
 import { type HostKey, type KnownKeys, fingerprint, typeOfKey } from "./known-hosts.ts";
-import { Authentication, isOutOfTries, logInAtOnce } from "./ssh-authentication.ts";
+import { WrongGuess, exchangeKeysAtOnce, logInAtOnce } from "./ssh-ahead.ts";
+import { Authentication, isOutOfTries } from "./ssh-authentication.ts";
 import { type SshLogin, inWords, knownHostsName } from "./ssh-login.ts";
 
 /** TCP repeats its first packet after 1 and 3 s; who has not answered then is off or behind a firewall. */
@@ -30,15 +31,16 @@ export type Pipeline = (client: Client) => void;
 
 /**
  * Connects hop by hop; each one's host key is checked before any credential is sent to it. Every hop has `handshakeMs` to log us in.
- * `pipeline` is called where the manager's server is known to read on after a login: OpenSSH hands what has come behind it to the session
- * (its packet.c, `ssh_packet_get_state`), and after a refusal answers "unimplemented" to each packet.
+ * With a `pipeline` nobody waits for a turn: the key exchange begins with the first packet, and `pipeline` is called where the manager's
+ * server is known to read on after a login: OpenSSH hands what has come behind it to the session (its packet.c, `ssh_packet_get_state`),
+ * and after a refusal answers "unimplemented" to each packet.
  */
 export async function openConnection(
   login: SshLogin,
   manager: SshHost,
   handshakeMs: number,
   signal: AbortSignal,
-  pipeline: Pipeline,
+  pipeline?: Pipeline,
 ): Promise<SshConnection> {
   const hops: Hop[] = [];
   const close = (): void => {
@@ -47,9 +49,16 @@ export async function openConnection(
   try {
     for (const at of [...login.target.jumps, manager]) {
       const previous = hops.at(-1);
-      const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
-      const next = at === manager ? pipeline : () => undefined;
-      hops.push(await logIn(at, way, login, handshakeMs, signal, next));
+      const hop = async (ahead: Pipeline | undefined): Promise<Hop> => {
+        const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
+        return await logIn(at, way, login, handshakeMs, signal, ahead);
+      };
+      const ahead = pipeline !== undefined && at !== manager ? () => undefined : pipeline;
+      const reached = hop(ahead).catch(async (error: unknown) => {
+        if (error instanceof WrongGuess) return await hop(undefined);
+        throw error;
+      });
+      hops.push(await reached);
     }
   } catch (error) {
     close();
@@ -199,7 +208,7 @@ async function logIn(
   login: SshLogin,
   handshakeMs: number,
   signal: AbortSignal,
-  pipeline: Pipeline,
+  pipeline: Pipeline | undefined,
 ): Promise<Hop> {
   const known = login.known.get(at) ?? { accepted: [], revoked: [], certAuthority: false };
   const attempt: Attempt = {
@@ -228,14 +237,21 @@ async function logIn(
     else client.destroy();
   };
   listen(sock, attempt);
-  const around = (send: () => void): void => {
-    // In one write: a server that ends the session over the login would answer the next one with a reset, and its reason be lost.
+  const inOneWrite = (...parts: (() => void)[]): void => {
     sock.cork();
-    send();
-    if (IS_OPENSSH.test(attempt.said)) pipeline(client);
+    for (const send of parts) send();
     sock.uncork();
   };
-  await ready(client, optionsFor(attempt, sock), attempt, signal, around).catch((error: unknown) => {
+  const connect = (): void => {
+    client.connect(optionsFor(attempt, sock)); // Throws on options it can't use.
+    if (pipeline !== undefined) exchangeKeysAtOnce(client, inOneWrite);
+    if (login.privateKey === undefined) return;
+    logInAtOnce(client, login.privateKey, (send) => {
+      // A server that ends the session over the login would answer a second write with a reset, and its reason be lost.
+      inOneWrite(send, () => IS_OPENSSH.test(attempt.said) && pipeline?.(client));
+    });
+  };
+  await ready(client, connect, attempt, signal).catch((error: unknown) => {
     sock.destroy();
     throw error;
   });
@@ -263,13 +279,13 @@ function optionsFor(attempt: Attempt, sock: Duplex): ConnectConfig {
 
 async function ready(
   client: Client,
-  options: ConnectConfig,
+  connect: () => void,
   attempt: Attempt,
   signal: AbortSignal,
-  around: (send: () => void) => void,
 ): Promise<void> {
   await unlessCancelled<void>(signal, (resolve, reject) => {
-    const failed = (error: Error): void => reject(explain(error, attempt));
+    const failed = (error: Error): void =>
+      reject(error instanceof WrongGuess ? error : explain(error, attempt));
     const ended = (): void => failed(new Error("the server closed the connection"));
     client.on("error", failed);
     client.on("end", ended);
@@ -279,8 +295,7 @@ async function ready(
       resolve();
     });
     try {
-      client.connect(options); // Throws on options it can't use.
-      if (attempt.login.privateKey !== undefined) logInAtOnce(client, attempt.login.privateKey, around);
+      connect();
     } catch (error) {
       queueMicrotask(() => reject(explain(error, attempt)));
     }

@@ -22,7 +22,7 @@ export interface TunnelOptions {
   readonly path: string;
   /** For the login at each hop. */
   readonly handshakeMs: number;
-  /** Asks for connections to Docker's socket before the login has been answered, which saves a round trip. */
+  /** Sends what need not wait for an answer, up to asking for connections to Docker's socket. A server may be at odds with that. */
   readonly eager: boolean;
 }
 
@@ -36,11 +36,11 @@ export async function openTunnel(
   const channelsOf = (client: SshConnection["client"]): Channels =>
     new Channels(new DockerWay(client, login.target));
   let early: Channels | undefined;
-  const connection = await openConnection(login, manager, handshakeMs, signal, (client) => {
-    if (!eager) return;
+  const openAhead = (client: SshConnection["client"]): void => {
     early = channelsOf(client);
     early.openAhead(AHEAD + 1);
-  });
+  };
+  const connection = await openConnection(login, manager, handshakeMs, signal, eager ? openAhead : undefined);
   const channels = connection.atOnce && early !== undefined ? early : channelsOf(connection.client);
   const { way } = channels;
   const sockets = new Set<Socket>();
