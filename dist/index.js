@@ -27375,8 +27375,6 @@ async function successful(engine, path, call = {}) {
         return body;
     throw new _errors_js__WEBPACK_IMPORTED_MODULE_5__/* .ManagerRefusal */ .oF(status, `${call.method ?? "GET"} ${path}`, messageIn(body) || `status ${status}`);
 }
-/** Given, or Node makes one for each connection, TLS or not, with an expression that takes 5 ms to compile. */
-const NO_SERVER_NAME = { servername: "" };
 /** The Engine API at one address, over kept-alive connections. */
 class EngineApi {
     #dockerHost;
@@ -27395,7 +27393,7 @@ class EngineApi {
     static at(dockerHost, signal) {
         const address = addressOf(dockerHost);
         const agent = address.tls === undefined
-            ? new node_http__WEBPACK_IMPORTED_MODULE_0__.Agent({ keepAlive: true, ...NO_SERVER_NAME })
+            ? new node_http__WEBPACK_IMPORTED_MODULE_0__.Agent({ keepAlive: true })
             : new node_https__WEBPACK_IMPORTED_MODULE_3__.Agent({ keepAlive: true, ...address.tls });
         return new EngineApi(dockerHost, address, agent, signal);
     }
