@@ -28426,34 +28426,52 @@ function whenAgreed(protocol, use) {
 /**
  * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
  * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
- * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
- * meanwhile, so that is left to ssh2. `around` sends the login by calling what it is given, and may send more behind it.
+ * wait only where the key exchange has not proven who the server is). `around` sends the login by calling what it is given, and may send
+ * more behind it.
  */
 function logInAtOnce(client, key, around) {
     const protocol = protocolOf(client);
-    if (protocol === undefined || key.type === "ssh-rsa")
+    if (protocol === undefined)
         return;
-    takeForGranted(protocol);
+    takeForGranted(protocol, key);
     signUnasked(protocol, key, around);
 }
-/** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
-function takeForGranted(protocol) {
+/**
+ * To be let log in: ssh2 hears yes when it has asked, and the server's own yes no more. With which hash an RSA key is to sign depends on
+ * what the server can, which it says behind the key exchange (RFC 8308); one that does not has to say yes itself.
+ */
+function takeForGranted(protocol, key) {
     const { service: ask, _handlers: handlers } = protocol;
-    const begin = handlers.SERVICE_ACCEPT;
+    const { SERVICE_ACCEPT: begin, EXT_INFO: learn } = handlers;
     protocol.service = (name) => {
+        let hasBegun = false;
+        const beginOnce = () => {
+            if (!hasBegun)
+                begin(protocol, name);
+            hasBegun = true;
+        };
         ask.call(protocol, name);
-        handlers.SERVICE_ACCEPT = () => undefined;
-        begin(protocol, name);
+        handlers.SERVICE_ACCEPT = beginOnce;
+        handlers.EXT_INFO = (...told) => {
+            learn(...told);
+            beginOnce();
+        };
+        if (key.type !== "ssh-rsa")
+            beginOnce();
     };
 }
+/** RFC 8332. SHA-1 is left to ssh2. */
+const RSA_HASHES = { "rsa-sha2-256": "sha256", "rsa-sha2-512": "sha512" };
 function signUnasked(protocol, key, around) {
     const ask = protocol.authPK;
-    protocol.authPK = (user, offered, algorithm, sign) => {
-        const signNow = (data, done) => done(key.sign(data));
-        if (sign !== undefined || offered !== key)
-            ask.call(protocol, user, offered, algorithm, sign);
-        else
+    protocol.authPK = (user, offered, algorithm = "", sign) => {
+        const hash = RSA_HASHES[algorithm];
+        const isOurs = sign === undefined && offered === key && (hash !== undefined || key.type !== "ssh-rsa");
+        const signNow = (data, done) => done(key.sign(data, hash));
+        if (isOurs)
             around(() => ask.call(protocol, user, offered, algorithm, signNow));
+        else
+            ask.call(protocol, user, offered, algorithm, sign);
     };
 }
 
@@ -28650,14 +28668,14 @@ async function openConnection(login, manager, handshakeMs, signal, pipeline) {
     try {
         for (const at of [...login.target.jumps, manager]) {
             const previous = hops.at(-1);
-            const hop = async (ahead) => {
+            const hop = async (unasked) => {
                 const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
-                return await logIn(at, way, login, handshakeMs, signal, ahead);
+                const behind = at === manager ? pipeline : undefined;
+                return await logIn({ at, login, handshakeMs }, way, signal, { unasked, behind });
             };
-            const ahead = pipeline !== undefined && at !== manager ? () => undefined : pipeline;
-            const reached = hop(ahead).catch(async (error) => {
+            const reached = hop(pipeline !== undefined).catch(async (error) => {
                 if (error instanceof WrongGuess)
-                    return await hop(undefined);
+                    return await hop(false);
                 throw error;
             });
             hops.push(await reached);
@@ -28773,7 +28791,7 @@ function hostKeyAlgorithms(accepted) {
         ...HOST_KEY_ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
     ];
 }
-async function logIn(at, sock, login, handshakeMs, signal, pipeline) {
+async function logIn({ at, login, handshakeMs }, sock, signal, { unasked, behind }) {
     const known = login.known.get(at) ?? { accepted: [], revoked: [], certAuthority: false };
     const attempt = {
         at,
@@ -28810,13 +28828,13 @@ async function logIn(at, sock, login, handshakeMs, signal, pipeline) {
     };
     const connect = () => {
         client.connect(optionsFor(attempt, sock)); // Throws on options it can't use.
-        if (pipeline !== undefined)
+        if (unasked)
             exchangeKeysAtOnce(client, inOneWrite);
         if (login.privateKey === undefined)
             return;
         logInAtOnce(client, login.privateKey, (send) => {
             // A server that ends the session over the login would answer a second write with a reset, and its reason be lost.
-            inOneWrite(send, () => IS_OPENSSH.test(attempt.said) && pipeline?.(client));
+            inOneWrite(send, () => IS_OPENSSH.test(attempt.said) && behind?.(client));
         });
     };
     await ready(client, connect, attempt, signal).catch((error) => {

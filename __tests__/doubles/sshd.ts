@@ -31,6 +31,8 @@ export interface SshdRequest {
   readonly dialogue?: string;
   /** The only ones it offers. */
   readonly algorithms?: Algorithms;
+  /** It does not tell which signatures it takes (RFC 8308), as OpenSSH before 7.2. */
+  readonly tellsNothing?: boolean;
   /** Serves a forwarded unix socket; without it forwarding is refused. */
   readonly serve?: (channel: ServerChannel) => void;
 }
@@ -60,6 +62,21 @@ function takeInTurn(login: AuthContext, left: AuthenticationType[]): void {
   }
 }
 
+/** ssh2 has no setting for it. */
+function tellNothing(client: Connection): void {
+  const { _protocol: protocol } = client as unknown as { readonly _protocol: object };
+  let exchange: object | undefined;
+  const set = (made: object): void => {
+    exchange = Object.defineProperty(made, "remoteExtInfoEnabled", {
+      get: () => false,
+      set() {
+        // It stays so.
+      },
+    });
+  };
+  Object.defineProperty(protocol, "_kex", { get: () => exchange, set });
+}
+
 /** A real SSH server in this process. */
 export async function sshd(request: SshdRequest): Promise<Sshd> {
   const host = keyPair();
@@ -67,6 +84,7 @@ export async function sshd(request: SshdRequest): Promise<Sshd> {
   const clients = new Set<Connection>();
   const server = new Server({ hostKeys: [host.private], algorithms: request.algorithms ?? {} }, (client) => {
     clients.add(client);
+    if (request.tellsNothing === true) tellNothing(client);
     const left = [...(request.inTurn ?? [])];
     client.on("error", () => undefined);
     client.on("close", () => clients.delete(client));

@@ -649,6 +649,23 @@ describe("logins", () => {
     );
   });
 
+  test.concurrent.each(["id_ed25519", "id_ecdsa", "id_rsa"])(
+    "no key is asked about before it signs: %s",
+    async (name) => {
+      const server = sshds.start(MANAGER, { config: ["LogLevel VERBOSE"] });
+      const key = join(sandbox.keys, name);
+      control.onNode(
+        MANAGER,
+        'cat >>"/run/keys-$1"',
+        [String(server.port)],
+        readFileSync(`${key}.pub`, "utf8"),
+      );
+      works(await deploy({ ...server.inputs, "ssh-private-key": readFileSync(key, "utf8") }));
+      expect(server.log()).toMatch(/Accepted publickey for root .*: \S+ SHA256:/);
+      expect(server.log()).not.toMatch(/Postponed|Failed/);
+    },
+  );
+
   test.concurrent("what the server would have taken is part of the error", async () => {
     const server = sshds.start(MANAGER, { config: ["PasswordAuthentication no"] });
     const run = await deploy({ ...server.inputs, ...PASSWORD });

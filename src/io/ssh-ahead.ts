@@ -18,7 +18,11 @@ interface Protocol {
   readonly _onError: (error: Error) => void;
   service: (name: string) => void;
   authPK: (user: string, key: unknown, algorithm: string | undefined, sign?: Sign) => void;
-  readonly _handlers: { SERVICE_ACCEPT: (protocol: Protocol, name: string) => void };
+  readonly _handlers: {
+    SERVICE_ACCEPT: (protocol: Protocol, name: string) => void;
+    /** What else the server can. */
+    EXT_INFO: (protocol: Protocol, extensions: unknown) => void;
+  };
 }
 
 const USED = ["start", "rekey", "_onHeader", "_cipher", "_onError", "service", "authPK", "_handlers"];
@@ -104,32 +108,49 @@ function whenAgreed(protocol: Protocol, use: (exchange: KeyExchange) => void): v
 /**
  * Saves two of the round trips that ssh2 takes to log in with a key: it waits for leave to log in at all, and then asks whether the key
  * would do, where the answer to its signature tells both. OpenSSH's server reads one after the other whatever comes (RFC 4253, 10, asks to
- * wait only where the key exchange has not proven who the server is). With which hash an RSA key signs depends on what the server says
- * meanwhile, so that is left to ssh2. `around` sends the login by calling what it is given, and may send more behind it.
+ * wait only where the key exchange has not proven who the server is). `around` sends the login by calling what it is given, and may send
+ * more behind it.
  */
 export function logInAtOnce(client: Client, key: ParsedKey, around: (send: () => void) => void): void {
   const protocol = protocolOf(client);
-  if (protocol === undefined || key.type === "ssh-rsa") return;
-  takeForGranted(protocol);
+  if (protocol === undefined) return;
+  takeForGranted(protocol, key);
   signUnasked(protocol, key, around);
 }
 
-/** To be let log in. Ssh2 hears yes when it has asked, and the server's own yes no more. */
-function takeForGranted(protocol: Protocol): void {
+/**
+ * To be let log in: ssh2 hears yes when it has asked, and the server's own yes no more. With which hash an RSA key is to sign depends on
+ * what the server can, which it says behind the key exchange (RFC 8308); one that does not has to say yes itself.
+ */
+function takeForGranted(protocol: Protocol, key: ParsedKey): void {
   const { service: ask, _handlers: handlers } = protocol;
-  const begin = handlers.SERVICE_ACCEPT;
+  const { SERVICE_ACCEPT: begin, EXT_INFO: learn } = handlers;
   protocol.service = (name) => {
+    let hasBegun = false;
+    const beginOnce = (): void => {
+      if (!hasBegun) begin(protocol, name);
+      hasBegun = true;
+    };
     ask.call(protocol, name);
-    handlers.SERVICE_ACCEPT = () => undefined;
-    begin(protocol, name);
+    handlers.SERVICE_ACCEPT = beginOnce;
+    handlers.EXT_INFO = (...told) => {
+      learn(...told);
+      beginOnce();
+    };
+    if (key.type !== "ssh-rsa") beginOnce();
   };
 }
 
+/** RFC 8332. SHA-1 is left to ssh2. */
+const RSA_HASHES: Readonly<Record<string, string>> = { "rsa-sha2-256": "sha256", "rsa-sha2-512": "sha512" };
+
 function signUnasked(protocol: Protocol, key: ParsedKey, around: (send: () => void) => void): void {
   const ask = protocol.authPK;
-  protocol.authPK = (user, offered, algorithm, sign) => {
-    const signNow: Sign = (data, done) => done(key.sign(data));
-    if (sign !== undefined || offered !== key) ask.call(protocol, user, offered, algorithm, sign);
-    else around(() => ask.call(protocol, user, offered, algorithm, signNow));
+  protocol.authPK = (user, offered, algorithm = "", sign) => {
+    const hash = RSA_HASHES[algorithm];
+    const isOurs = sign === undefined && offered === key && (hash !== undefined || key.type !== "ssh-rsa");
+    const signNow: Sign = (data, done) => done(key.sign(data, hash));
+    if (isOurs) around(() => ask.call(protocol, user, offered, algorithm, signNow));
+    else ask.call(protocol, user, offered, algorithm, sign);
   };
 }

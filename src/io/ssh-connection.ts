@@ -49,13 +49,13 @@ export async function openConnection(
   try {
     for (const at of [...login.target.jumps, manager]) {
       const previous = hops.at(-1);
-      const hop = async (ahead: Pipeline | undefined): Promise<Hop> => {
+      const hop = async (unasked: boolean): Promise<Hop> => {
         const way = previous === undefined ? await dial(at, signal) : await through(previous, at, signal);
-        return await logIn(at, way, login, handshakeMs, signal, ahead);
+        const behind = at === manager ? pipeline : undefined;
+        return await logIn({ at, login, handshakeMs }, way, signal, { unasked, behind });
       };
-      const ahead = pipeline !== undefined && at !== manager ? () => undefined : pipeline;
-      const reached = hop(ahead).catch(async (error: unknown) => {
-        if (error instanceof WrongGuess) return await hop(undefined);
+      const reached = hop(pipeline !== undefined).catch(async (error: unknown) => {
+        if (error instanceof WrongGuess) return await hop(false);
         throw error;
       });
       hops.push(await reached);
@@ -202,13 +202,19 @@ interface Attempt {
   said: string;
 }
 
+/** What is sent without waiting for the server's turn, beside the login. */
+interface Ahead {
+  /** Our part of the key exchange; throws a `WrongGuess` where that does not fit. */
+  readonly unasked: boolean;
+  /** What goes behind the login. */
+  readonly behind: Pipeline | undefined;
+}
+
 async function logIn(
-  at: SshHost,
+  { at, login, handshakeMs }: Pick<Attempt, "at" | "login" | "handshakeMs">,
   sock: Duplex,
-  login: SshLogin,
-  handshakeMs: number,
   signal: AbortSignal,
-  pipeline: Pipeline | undefined,
+  { unasked, behind }: Ahead,
 ): Promise<Hop> {
   const known = login.known.get(at) ?? { accepted: [], revoked: [], certAuthority: false };
   const attempt: Attempt = {
@@ -244,11 +250,11 @@ async function logIn(
   };
   const connect = (): void => {
     client.connect(optionsFor(attempt, sock)); // Throws on options it can't use.
-    if (pipeline !== undefined) exchangeKeysAtOnce(client, inOneWrite);
+    if (unasked) exchangeKeysAtOnce(client, inOneWrite);
     if (login.privateKey === undefined) return;
     logInAtOnce(client, login.privateKey, (send) => {
       // A server that ends the session over the login would answer a second write with a reset, and its reason be lost.
-      inOneWrite(send, () => IS_OPENSSH.test(attempt.said) && pipeline?.(client));
+      inOneWrite(send, () => IS_OPENSSH.test(attempt.said) && behind?.(client));
     });
   };
   await ready(client, connect, attempt, signal).catch((error: unknown) => {
