@@ -8,6 +8,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   "@actions/core": ["io/actions.ts"],
   "@actions/http-client": ["io/github.ts"],
   ssh2: [
+    "io/ssh-ahead.ts",
     "io/ssh-authentication.ts",
     "io/ssh-connection.ts",
     "io/ssh-login.ts",
