@@ -227,7 +227,7 @@ describe("while it watches", () => {
 
   test("and the only manager's sshd is back after 2 s", async () => {
     const run = await deploy(
-      { "ssh-host": N1, "stable-for": "4s" },
+      { "ssh-host": N1, "stable-for": "10s" }, // On a machine that stalls, the accident itself takes seconds.
       when(watching, () => {
         killSshd("n1");
         setTimeout(() => startSshd("n1"), 2000);
@@ -239,7 +239,7 @@ describe("while it watches", () => {
 
   test("and the only manager's engine is back after 2 s", async () => {
     const run = await deploy(
-      { "ssh-host": N1, "stable-for": "4s" },
+      { "ssh-host": N1, "stable-for": "10s" },
       when(watching, () => {
         own.run(["kill-dockerd", "n1"]);
         setTimeout(() => own.run(["start-dockerd", "n1"]), 2000);
@@ -251,7 +251,7 @@ describe("while it watches", () => {
 
   test("and the jump host's sshd is back after 2 s", async () => {
     const run = await deploy(
-      { "ssh-host": N1, "ssh-jump": N4, "stable-for": "4s" },
+      { "ssh-host": N1, "ssh-jump": N4, "stable-for": "10s" },
       when(watching, () => {
         killSshd(WORKER);
         setTimeout(() => startSshd(WORKER), 2000);

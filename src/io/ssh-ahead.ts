@@ -1,8 +1,8 @@
 import { type KeyObject, generateKeyPairSync } from "node:crypto";
 import { type Client, type ParsedKey } from "ssh2";
 
-// SSH takes turns where it need not, and each turn is a round trip of every deployment. Those taken here are none of ssh2's choices, so it
-// is reached into: its version is pinned, and what is used of it is looked at before.
+// SSH takes turns where it need not, and each turn is a round trip of every deployment. For what saves them ssh2 has no settings, so it is
+// reached into: its version is pinned, and what is used of it is looked at before.
 
 /** The part of ssh2 that speaks the protocol. */
 interface Protocol {
@@ -13,7 +13,7 @@ interface Protocol {
   /** Hears the server's name. Behind that ssh2 sends its list. */
   _onHeader: (header: unknown) => void;
   _kexinit?: Buffer | undefined;
-  /** Here the first one of a session, which leaves all as it is. */
+  /** The first one of a session, which encrypts nothing yet. */
   readonly _cipher: { readonly allocPacket: (length: number) => Buffer; encrypt: (packet: Buffer) => void };
   readonly _onError: (error: Error) => void;
   service: (name: string) => void;
