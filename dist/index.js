@@ -26245,11 +26245,13 @@ function withoutDraftDigest(text) {
 /* harmony import */ var _errors_js__WEBPACK_IMPORTED_MODULE_0__ = __nccwpck_require__(3916);
 /* harmony import */ var _stack_render_js__WEBPACK_IMPORTED_MODULE_1__ = __nccwpck_require__(3451);
 /* harmony import */ var _stack_tree_js__WEBPACK_IMPORTED_MODULE_2__ = __nccwpck_require__(6546);
-/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(8301);
+/* harmony import */ var _json_js__WEBPACK_IMPORTED_MODULE_8__ = __nccwpck_require__(8301);
 /* harmony import */ var _preflight_finding_js__WEBPACK_IMPORTED_MODULE_3__ = __nccwpck_require__(8282);
+/* harmony import */ var _together_js__WEBPACK_IMPORTED_MODULE_7__ = __nccwpck_require__(2297);
 /* harmony import */ var _world_js__WEBPACK_IMPORTED_MODULE_4__ = __nccwpck_require__(3079);
 /* harmony import */ var _reference_js__WEBPACK_IMPORTED_MODULE_6__ = __nccwpck_require__(3564);
 /* harmony import */ var _spec_js__WEBPACK_IMPORTED_MODULE_5__ = __nccwpck_require__(6188);
+
 
 
 
@@ -26336,7 +26338,7 @@ class ImageLookup {
 /** Resolves every image to a digest, all at once, so that every node runs the same. `own` is the repository this action pushes to. */
 async function resolveImages(stack, lookup, live, own) {
     const images = [...new Set(stack.services.map(({ image }) => image))];
-    const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)]));
+    const asked = await (0,_together_js__WEBPACK_IMPORTED_MODULE_7__/* .together */ .b)(images.map(async (image) => [image, await lookup.ask(image)]));
     const answers = new Map();
     const pins = new Map();
     const findings = [];
@@ -26412,13 +26414,13 @@ function runningPin(image, live) {
         const running = (0,_spec_js__WEBPACK_IMPORTED_MODULE_5__/* .imageOf */ .dT)(spec);
         if (!running.startsWith(`${image}@`))
             continue;
-        const platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Platforms");
+        const platforms = (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .listAt */ .gT)(spec, "TaskTemplate", "Placement", "Platforms");
         const digest = running.slice(image.length + 1);
         const body = {
             Descriptor: { mediaType: "application/vnd.docker.distribution.manifest.v2+json", digest, size: 0 },
             Platforms: platforms.map((platform) => ({
-                architecture: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(platform, "Architecture"),
-                os: (0,_json_js__WEBPACK_IMPORTED_MODULE_7__/* .textAt */ .$6)(platform, "OS"),
+                architecture: (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(platform, "Architecture"),
+                os: (0,_json_js__WEBPACK_IMPORTED_MODULE_8__/* .textAt */ .$6)(platform, "OS"),
             })),
         };
         return { image: running, answer: { kind: "found", digest, body } };

@@ -4,6 +4,7 @@ import { type Mapping, get } from "../stack/tree.ts";
 import { listAt, textAt } from "../json.ts";
 import { type Finding, error, warning } from "../preflight/finding.ts";
 import { type ImageAnswer, type Service } from "../swarm.ts";
+import { together } from "../together.ts";
 import { type Clock, type Session } from "../world.ts";
 import { NO_DIGEST_YET, parseImageReference } from "./reference.ts";
 import { imageOf } from "../spec.ts";
@@ -106,7 +107,7 @@ export async function resolveImages(
   own: string,
 ): Promise<ResolvedImages> {
   const images = [...new Set(stack.services.map(({ image }) => image))];
-  const asked = await Promise.all(images.map(async (image) => [image, await lookup.ask(image)] as const));
+  const asked = await together(images.map(async (image) => [image, await lookup.ask(image)] as const));
   const answers = new Map<string, ImageAnswer>();
   const pins = new Map<string, string>();
   const findings: Finding[] = [];

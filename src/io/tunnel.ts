@@ -3,7 +3,7 @@ import { type Server, type Socket, createServer } from "node:net";
 import { type Duplex } from "node:stream";
 import { type SshHost } from "../inputs/inputs.ts";
 import { DockerWay } from "./docker-way.ts";
-import { type SshConnection, openConnection } from "./ssh-connection.ts";
+import { type Pipeline, type SshConnection, openConnection } from "./ssh-connection.ts";
 import { type SshLogin } from "./ssh-login.ts";
 
 /** One SSH session and a local socket that ends at the manager's Docker socket. Dispose of it, or the process stays. */
@@ -36,7 +36,7 @@ export async function openTunnel(
   const channelsOf = (client: SshConnection["client"]): Channels =>
     new Channels(new DockerWay(client, login.target));
   let early: Channels | undefined;
-  const openAhead = (client: SshConnection["client"]): void => {
+  const openAhead: Pipeline = (client) => {
     early = channelsOf(client);
     early.openAhead(AHEAD + 1);
   };

@@ -61,6 +61,29 @@ describe("looking up images", () => {
     expect(order).toEqual(["answered", "ended"]);
   });
 
+  test("that fails for one of a stack waits for the others all the same", async () => {
+    let answer = (_answer: ImageAnswer): void => undefined;
+    const askRegistry = async (image: string): Promise<ImageAnswer> => {
+      if (image === "r.io/a:1") throw new Error("the session is lost");
+      return await new Promise((resolve) => (answer = resolve));
+    };
+    const world = scriptedWorld({ files: {}, specs: [], frames: [{ services: [] }], swarm: { askRegistry } });
+    const images = new ImageLookup(await world.connect(undefined), world.clock, "r.io/a");
+    const stack = renderedStack(parseStackFile("services: {}", "stack.yml"), {
+      services: [
+        { name: "web", image: "r.io/a:1" },
+        { name: "db", image: "r.io/b:1" },
+      ],
+    });
+    const order: string[] = [];
+    const end = resolveImages(stack, images, [], "r.io/a").catch(() => order.push("failed"));
+    await new Promise((resolve) => setImmediate(resolve));
+    order.push("answered");
+    answer(FOUND);
+    await end;
+    expect(order).toEqual(["answered", "failed"]);
+  });
+
   test("refuses to go on without an image that must exist", async () => {
     const { images } = await lookup({ kind: "refused", status: 404, message: "manifest unknown" });
     await expect(images.require("r.io/a:1")).rejects.toThrow(PreflightError);
