@@ -34,16 +34,14 @@ function stackOf(services: number): string {
   return `version: "3.9"\nservices:\n${all}\nnetworks: { front: , back: }\nconfigs: { site: { content: "listen 80" } }\n`;
 }
 
+const REQUEST = renderRequest({
+  stack: "bench",
+  environment: process.env,
+  image: { ...renderRequest().image, project: "app", repository: "r.io/acme/app" },
+});
+
 function ours(text: string): void {
-  const stack = render({
-    templates: [parseStackFile(text, "stack.yml")],
-    ...renderRequest({
-      stack: "bench",
-      environment: process.env,
-      image: { ...renderRequest().image, project: "app", repository: "r.io/acme/app" },
-    }),
-  });
-  printed(stack);
+  printed(render({ templates: [parseStackFile(text, "stack.yml")], ...REQUEST }));
 }
 
 /** With an inline config taken out: only we know those. */
